@@ -1,0 +1,196 @@
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { infrastructure } from "../lib/infrastructure.ts";
+import { stageNamed } from "../lib/stage.ts";
+
+const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
+const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
+const stages = new Map(["local", "dev", "prod"].map((stage) => [stage, templates(stage)]));
+
+/** What the stacks of a stage hold of one type; at least one, or the test would be about nothing. */
+function resources(stage: string, type: string) {
+  const found = stages.get(stage)!.flatMap((template) => Object.values(template.findResources(type)));
+  assert.notEqual(found.length, 0, `${stage} has no ${type}`);
+  return found;
+}
+
+const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
+
+test("a protected stage keeps its data when a stack is deleted", () => {
+  for (const type of ["AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::Cognito::UserPool"])
+    for (const resource of resources("prod", type)) {
+      assert.equal(resource.DeletionPolicy, "Retain");
+      assert.equal(resource.UpdateReplacePolicy, "Retain");
+    }
+});
+
+test("an unprotected stage leaves nothing behind", () => {
+  for (const stage of ["local", "dev"])
+    for (const template of stages.get(stage)!)
+      for (const resource of Object.values<any>(template.toJSON().Resources))
+        assert.notEqual(resource.DeletionPolicy, "Retain");
+});
+
+test("a protected stage's tables cannot be deleted, and can be taken back to any second of the last month", () => {
+  for (const { Properties } of resources("prod", "AWS::DynamoDB::Table")) {
+    assert.equal(Properties.DeletionProtectionEnabled, true);
+    assert.equal(Properties.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled, true);
+  }
+});
+
+test("a protected stage's users cannot be deleted with their pool, and its stacks not at all", () => {
+  for (const { Properties } of resources("prod", "AWS::Cognito::UserPool"))
+    assert.equal(Properties.DeletionProtection, "ACTIVE");
+  for (const stack of stacks("prod")) assert.equal(stack.terminationProtection, true);
+});
+
+test("a protected stage keeps an attachment that was overwritten or deleted for a while", () => {
+  for (const { Properties } of resources("prod", "AWS::S3::Bucket")) {
+    assert.equal(Properties.VersioningConfiguration.Status, "Enabled");
+    assert.equal(Properties.LifecycleConfiguration.Rules[0].NoncurrentVersionExpiration.NoncurrentDays, 30);
+  }
+});
+
+test("every table holds one user's items together, in the order of its own key", () => {
+  const keys = Object.fromEntries(
+    resources("dev", "AWS::DynamoDB::Table").map(({ Properties }) => [
+      Properties.TableName,
+      Properties.KeySchema.map((key: any) => `${key.KeyType} ${key.AttributeName}`),
+    ]),
+  );
+  assert.deepEqual(keys, {
+    "scratchpad-dev-Notes": ["HASH userId", "RANGE noteId"],
+    "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
+  });
+});
+
+test("a table costs nothing while nobody uses it", () => {
+  for (const { Properties } of resources("dev", "AWS::DynamoDB::Table"))
+    assert.equal(Properties.BillingMode, "PAY_PER_REQUEST");
+});
+
+test("nobody without an identity is let in", () => {
+  for (const stage of stages.keys()) {
+    for (const { Properties } of resources(stage, "AWS::Cognito::IdentityPool"))
+      assert.equal(Properties.AllowUnauthenticatedIdentities, false);
+    for (const { Properties } of resources(stage, "AWS::Cognito::IdentityPoolRoleAttachment"))
+      assert.deepEqual(Object.keys(Properties.Roles), ["authenticated"]);
+    for (const { Properties } of resources(stage, "AWS::IAM::Role"))
+      assert.deepEqual(
+        Properties.AssumeRolePolicyDocument.Statement.map((each: any) => each.Condition),
+        [
+          {
+            StringEquals: { "cognito-identity.amazonaws.com:aud": { Ref: "Identities" } },
+            "ForAnyValue:StringLike": { "cognito-identity.amazonaws.com:amr": "authenticated" },
+          },
+        ],
+      );
+  }
+});
+
+test("a user who has signed in may call the API of their own stage, and do nothing else", () => {
+  const [policy, ...others] = resources("prod", "AWS::IAM::Policy");
+  assert.equal(others.length, 0);
+  assert.deepEqual(
+    statements(policy).map(({ Effect, Action }) => ({ Effect, Action })),
+    [{ Effect: "Allow", Action: "execute-api:Invoke" }],
+  );
+  assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/prod\/\*"/);
+});
+
+test("dev's users may call every stage of dev's account, since ephemeral stages link to dev", () => {
+  const [policy] = resources("dev", "AWS::IAM::Policy");
+  assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/\*\/\*"/);
+});
+
+test("people sign up with an e-mail address and prove it by a code", () => {
+  for (const { Properties } of resources("prod", "AWS::Cognito::UserPool")) {
+    assert.deepEqual(Properties.UsernameAttributes, ["email"]);
+    assert.deepEqual(Properties.AutoVerifiedAttributes, ["email"]);
+    assert.equal(Properties.VerificationMessageTemplate.DefaultEmailOption, "CONFIRM_WITH_CODE");
+    assert.equal(Properties.AdminCreateUserConfig.AllowAdminCreateUserOnly, false);
+  }
+});
+
+test("the browser app holds no secret, and tells nobody who has an account", () => {
+  for (const { Properties } of resources("prod", "AWS::Cognito::UserPoolClient")) {
+    assert.equal(Properties.GenerateSecret, false);
+    assert.equal(Properties.PreventUserExistenceErrors, "ENABLED");
+  }
+});
+
+test("a password is never sent as it is on a protected stage", () => {
+  const flows = (stage: string) => resources(stage, "AWS::Cognito::UserPoolClient")[0]!.Properties.ExplicitAuthFlows;
+  assert.ok(flows("local").includes("ALLOW_USER_PASSWORD_AUTH"));
+  assert.ok(!flows("prod").includes("ALLOW_USER_PASSWORD_AUTH"));
+  for (const stage of stages.keys()) assert.ok(flows(stage).includes("ALLOW_USER_SRP_AUTH"));
+});
+
+test("attachments are never public, are encrypted at rest and, in the cloud, on their way", () => {
+  for (const stage of stages.keys())
+    for (const { Properties } of resources(stage, "AWS::S3::Bucket")) {
+      assert.deepEqual(new Set(Object.values(Properties.PublicAccessBlockConfiguration)), new Set([true]));
+      assert.equal(Properties.BucketEncryption.ServerSideEncryptionConfiguration.length, 1);
+    }
+  for (const stage of ["dev", "prod"])
+    assert.ok(
+      resources(stage, "AWS::S3::BucketPolicy").some((policy) =>
+        statements(policy).some(
+          ({ Effect, Condition }) => Effect === "Deny" && Condition.Bool["aws:SecureTransport"] === "false",
+        ),
+      ),
+    );
+});
+
+test("an upload is announced on the event bus, without a custom resource", () => {
+  for (const stage of stages.keys())
+    for (const { Properties } of resources(stage, "AWS::S3::Bucket"))
+      assert.equal(Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled, true);
+  for (const template of [...stages.values()].flat())
+    assert.deepEqual(
+      Object.values<any>(template.toJSON().Resources).filter(({ Type }) => /^(Custom|AWS::Lambda)::/.test(Type)),
+      [],
+    );
+});
+
+test("only the stage's own web app may upload from a browser", () => {
+  for (const { Properties } of resources("prod", "AWS::S3::Bucket"))
+    assert.deepEqual(
+      Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]),
+      [[[stageNamed("prod").allowedOrigin], ["GET", "HEAD", "PUT"]]],
+    );
+});
+
+test("every export carries the stage's name, and every stage has the same exports", () => {
+  const exports = (stage: string) =>
+    stages.get(stage)!.flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
+  for (const stage of stages.keys())
+    assert.deepEqual(
+      exports(stage).sort(),
+      [
+        "AttachmentsBucketArn",
+        "AttachmentsBucketName",
+        "AttachmentsTableArn",
+        "AttachmentsTableName",
+        "IdentityPoolId",
+        "NotesTableArn",
+        "NotesTableName",
+        "UserPoolClientId",
+        "UserPoolId",
+      ].map((name) => `scratchpad-${stage}-${name}`),
+    );
+});
+
+test("stacks are called by unit and stage, and import nothing from each other", () => {
+  assert.deepEqual(
+    stacks("dev").map((stack) => stack.stackName),
+    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev"],
+  );
+  for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
+});
+
+test("a stage that links to dev's infrastructure has none of its own", () => {
+  assert.deepEqual(templates("pr-1"), []);
+});

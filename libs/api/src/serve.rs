@@ -1,0 +1,150 @@
+//! Runs a route: from API Gateway's event to its answer, with one log line a request.
+
+use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
+
+use function::{Context, StartError, chain, setting};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use lambda_http::{Body, RequestExt as _, request::RequestContext, service_fn};
+
+use crate::{Problem, Request, Response, Result};
+
+/// Starts a route's function and runs it until Lambda stops it.
+///
+/// `init` builds what the route works with, once; `handle` answers one request.
+pub async fn serve<S, Fut>(
+    init: impl FnOnce() -> std::result::Result<S, StartError>,
+    handle: impl Fn(&'static S, Request) -> Fut,
+) -> ExitCode
+where
+    S: Sync + 'static,
+    Fut: Future<Output = Result<Response>> + Send + 'static,
+{
+    let init = || Ok((setting::<AllowedOrigin>("ALLOWED_ORIGIN")?, init()?));
+    function::start(init, async |(origin, services)| {
+        lambda_http::run(service_fn(|request: lambda_http::Request| {
+            let context = request.lambda_context();
+            let line = Line::of(&request, &context);
+            let work = handle(services, Request::new(request));
+            async move {
+                let result = function::invocation(&context, work, |span, result| {
+                    let status = result
+                        .as_ref()
+                        .map_or_else(Problem::status, Response::status);
+                    xray::record_status(span, status.as_u16());
+                });
+                Ok::<_, Infallible>(origin.allow(line.answer(result.await)))
+            }
+        }))
+        .await
+    })
+    .await
+}
+
+/// The origin of the browser app, which may read the answers. `*` is any.
+#[derive(Clone)]
+struct AllowedOrigin(HeaderValue);
+
+impl FromStr for AllowedOrigin {
+    type Err = &'static str;
+
+    fn from_str(origin: &str) -> std::result::Result<Self, Self::Err> {
+        let known =
+            origin == "*" || origin.starts_with("https://") || origin.starts_with("http://");
+        let value = HeaderValue::from_str(origin).ok().filter(|_| known);
+        value
+            .map(Self)
+            .ok_or("it must be * or an origin such as https://app.example.com")
+    }
+}
+
+impl AllowedOrigin {
+    fn allow(&self, mut response: http::Response<Body>) -> http::Response<Body> {
+        let exposed = HeaderValue::from_static("ETag, Link, Location, x-amzn-RequestId");
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        if self.0 != "*" {
+            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        // Notes are private, and the sniffing of their type would let one run as a script.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        response
+    }
+}
+
+/// What the log says of one request.
+struct Line {
+    method: http::Method,
+    route: String,
+    request_id: String,
+    aws_request_id: String,
+    started: Instant,
+}
+
+impl Line {
+    fn of(request: &lambda_http::Request, context: &Context) -> Self {
+        let gateway = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(gateway)) => Some(gateway),
+            _ => None,
+        };
+        let known = |id: Option<&String>| id.cloned().unwrap_or_default();
+        Self {
+            method: request.method().clone(),
+            route: known(gateway.and_then(|gateway| gateway.resource_path.as_ref())),
+            // The id that API Gateway also gives to the client, as x-amzn-RequestId.
+            request_id: known(gateway.and_then(|gateway| gateway.request_id.as_ref())),
+            aws_request_id: context.request_id.clone(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Writes the line, and makes the HTTP answer of the handler's.
+    fn answer(self, result: Result<Response>) -> http::Response<Body> {
+        let Self {
+            method,
+            route,
+            request_id,
+            aws_request_id,
+            started,
+        } = self;
+        let duration_ms = started.elapsed().as_millis() as u64;
+        macro_rules! line {
+            ($level:ident, $status:expr $(, $field:ident = $value:expr)*) => {
+                tracing::$level!(
+                    %method, route, status = $status.as_u16(), duration_ms, request_id, aws_request_id,
+                    $($field = $value,)* "request"
+                )
+            };
+        }
+        match result {
+            Ok(response) => {
+                let response = response.into_http();
+                line!(info, response.status());
+                response
+            }
+            Err(problem) => {
+                let status = problem.status();
+                match problem.cause() {
+                    Some(cause) => line!(error, status, error = chain(cause)),
+                    None => line!(info, status),
+                }
+                let mut response = http::Response::new(Body::Text(problem.document(&request_id)));
+                *response.status_mut() = status;
+                *response.headers_mut() = problem_headers();
+                response
+            }
+        }
+    }
+}
+
+fn problem_headers() -> HeaderMap {
+    let json: (HeaderName, _) = (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    HeaderMap::from_iter([json])
+}

@@ -1,0 +1,12 @@
+//! The one AWS client stack: every service client of a function is made from the [`Stack`] that is
+//! built once, at init.
+//!
+//! It does what cold starts pay for and no more: settings come from the environment that Lambda
+//! fills, never from profile files or a provider chain; cryptography is ring's; the only
+//! certificate authorities trusted are Amazon's own, so that no system bundle is loaded.
+
+mod presign;
+mod stack;
+
+pub use presign::{Method, PresignError, Presigner};
+pub use stack::{Error, Stack};

@@ -1,0 +1,323 @@
+use std::ffi::OsString;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Builder as HttpClient;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use http::Uri;
+
+use crate::Presigner;
+
+/// Covers DNS, TCP and the TLS handshake. Endpoints are in the same region: past a second, another
+/// try is the better bet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One try, its connection included. Generous, since a conditional write that is cut off and tried
+/// again meets its own first effect.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A call with its retries: what is left of API Gateway's 29 s is the function's.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The certificate authorities of Amazon Trust Services.
+pub(crate) const AMAZON_ROOTS: &str = include_str!("../amazon-roots.pem");
+
+/// What stops a function at init: a setting that is missing or makes no sense.
+///
+/// The message names the variable and never shows its value, which may be a credential.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The variable is not set, or is empty.
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    /// The variable is set to something that it can't mean.
+    #[error("{name} is not {expected}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What it should have been.
+        expected: &'static str,
+    },
+}
+
+/// What all AWS clients of a function share: region, credentials, endpoint, retries, time limits
+/// and one pool of connections.
+///
+/// ```no_run
+/// let aws = aws::Stack::from_env()?;
+/// let ssm = aws_sdk_ssm::Client::new(aws.config());
+/// let attachments = aws.presigner("attachments");
+/// # Ok::<(), aws::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stack {
+    config: SdkConfig,
+    credentials: Credentials,
+    region: Region,
+}
+
+impl Stack {
+    /// The stack that this process's environment describes: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, and where set `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL`.
+    ///
+    /// Lambda sets these for the life of an execution environment
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] names the first variable that is missing or malformed.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_vars(std::env::var_os)
+    }
+
+    /// As [`Stack::from_env`], from any source of variables.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::from_env`].
+    pub fn from_vars(var: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, Error> {
+        let required = |name| optional(&var, name)?.ok_or(Error::Missing(name));
+
+        let region = region(required("AWS_REGION")?)?;
+        let credentials = Credentials::new(
+            printable("AWS_ACCESS_KEY_ID", required("AWS_ACCESS_KEY_ID")?)?,
+            printable("AWS_SECRET_ACCESS_KEY", required("AWS_SECRET_ACCESS_KEY")?)?,
+            optional(&var, "AWS_SESSION_TOKEN")?
+                .map(|token| printable("AWS_SESSION_TOKEN", token))
+                .transpose()?,
+            None,
+            "environment",
+        );
+        let endpoint = optional(&var, "AWS_ENDPOINT_URL")?
+            .map(endpoint)
+            .transpose()?;
+
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .http_client(http_client())
+            .region(region.clone())
+            .retry_config(RetryConfig::standard())
+            .sleep_impl(TokioSleep::new())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            );
+        config.set_endpoint_url(endpoint);
+        Ok(Self {
+            config: config.build(),
+            credentials,
+            region,
+        })
+    }
+
+    /// What a service client is made from, as in `aws_sdk_dynamodb::Client::new(stack.config())`.
+    /// All clients made from it share their connections.
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// Signs URLs for the objects of `bucket` with this function's own credentials.
+    pub fn presigner(&self, bucket: &str) -> Presigner {
+        let base = match self.config.endpoint_url() {
+            // A stand-in for S3 has no name per bucket
+            Some(endpoint) => format!("{endpoint}/{bucket}"),
+            None => format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
+        };
+        Presigner::new(base, self.region.to_string(), self.credentials.clone())
+    }
+}
+
+fn http_client() -> SharedHttpClient {
+    let trusted = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    let tls = match TlsContext::builder().with_trust_store(trusted).build() {
+        Ok(tls) => tls,
+        Err(never) => unreachable!("a context has no settings that could be refused: {never}"),
+    };
+    HttpClient::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build_https()
+}
+
+/// An empty variable counts as none: that is how a process manager unsets one.
+fn optional(
+    var: impl Fn(&'static str) -> Option<OsString>,
+    name: &'static str,
+) -> Result<Option<String>, Error> {
+    var(name)
+        .filter(|value| !value.is_empty())
+        .map(|value| value.into_string())
+        .transpose()
+        .map_err(|_| Error::Malformed {
+            name,
+            expected: "UTF-8",
+        })
+}
+
+fn region(value: String) -> Result<Region, Error> {
+    let valid = value
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    valid.then(|| Region::new(value)).ok_or(Error::Malformed {
+        name: "AWS_REGION",
+        expected: "the name of a region, such as eu-central-1",
+    })
+}
+
+/// A credential goes into headers and URLs as it is.
+fn printable(name: &'static str, value: String) -> Result<String, Error> {
+    let valid = value.bytes().all(|b| b.is_ascii_graphic());
+    valid.then_some(value).ok_or(Error::Malformed {
+        name,
+        expected: "printable ASCII without spaces",
+    })
+}
+
+fn endpoint(value: String) -> Result<String, Error> {
+    value
+        .parse::<Uri>()
+        .ok()
+        .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
+        .filter(|uri| uri.path() == "/" && uri.query().is_none())
+        .map(|_| value.trim_end_matches('/').to_owned())
+        .ok_or(Error::Malformed {
+            name: "AWS_ENDPOINT_URL",
+            expected: "an address like http://127.0.0.1:4566",
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use aws_sdk_ssm::error::SdkError;
+    use x509_parser::pem::Pem;
+    use x509_parser::time::ASN1Time;
+
+    use super::*;
+
+    const COMPLETE: [(&str, &str); 5] = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG"),
+        ("AWS_SESSION_TOKEN", "token"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/"),
+    ];
+
+    fn with(name: &str, value: &str) -> Result<Stack, Error> {
+        let mut vars = HashMap::from(COMPLETE);
+        vars.insert(name, value);
+        Stack::from_vars(|name| vars.get(name).map(OsString::from))
+    }
+
+    #[test]
+    fn a_complete_environment_makes_a_stack() {
+        let stack = with("AWS_REGION", "us-east-1").unwrap();
+        assert_eq!(stack.config().region(), Some(&Region::new("us-east-1")));
+        assert_eq!(stack.config().endpoint_url(), Some("http://127.0.0.1:4566"));
+    }
+
+    #[test]
+    fn session_token_and_endpoint_are_optional() {
+        assert!(with("AWS_SESSION_TOKEN", "").is_ok());
+        assert_eq!(
+            with("AWS_ENDPOINT_URL", "")
+                .unwrap()
+                .config()
+                .endpoint_url(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            assert_eq!(with(name, "").unwrap_err(), Error::Missing(name));
+        }
+    }
+
+    #[test]
+    fn a_malformed_setting_is_named_and_its_value_kept_back() {
+        for (name, value) in [
+            ("AWS_REGION", "EU Central"),
+            ("AWS_ACCESS_KEY_ID", "AKID\n"),
+            ("AWS_SECRET_ACCESS_KEY", "wJalr XUtn"),
+            ("AWS_SESSION_TOKEN", "tökén"),
+            ("AWS_ENDPOINT_URL", "localhost:8000"),
+            ("AWS_ENDPOINT_URL", "ftp://127.0.0.1"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/path?query"),
+        ] {
+            let message = with(name, value).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name} is not ")), "{message}");
+            assert!(!message.contains(value), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_stack_keeps_its_secrets_out_of_debug_output() {
+        let stack = format!("{:?}", with("AWS_REGION", "us-east-1").unwrap());
+        assert!(!stack.contains("wJalrXUtnFEMI"), "{stack}");
+    }
+
+    /// The SDK would panic on a root that rustls refuses, at the first call over TLS.
+    #[tokio::test]
+    async fn rustls_takes_the_roots() {
+        let stack = with("AWS_ENDPOINT_URL", "https://127.0.0.1:1").unwrap();
+        let config = aws_sdk_ssm::config::Builder::from(stack.config())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let refused = aws_sdk_ssm::Client::from_conf(config)
+            .get_parameters()
+            .send()
+            .await;
+        assert!(
+            matches!(&refused, Err(SdkError::DispatchFailure(failure)) if failure.is_io()),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn the_five_amazon_roots_parse_and_have_two_years_to_run() {
+        const TWO_YEARS: i64 = 2 * 365 * 24 * 60 * 60;
+        let then = ASN1Time::from_timestamp(ASN1Time::now().timestamp() + TWO_YEARS).unwrap();
+        let mut names = Vec::new();
+        for pem in Pem::iter_from_buffer(AMAZON_ROOTS.as_bytes()) {
+            let pem = pem.unwrap();
+            let root = pem.parse_x509().unwrap();
+            assert!(root.is_ca());
+            assert!(root.validity().is_valid_at(then), "{}", root.subject());
+            names.push(
+                root.subject()
+                    .iter_common_name()
+                    .next()
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
+        }
+        assert_eq!(
+            names,
+            [
+                "Amazon Root CA 1",
+                "Amazon Root CA 2",
+                "Amazon Root CA 3",
+                "Amazon Root CA 4",
+                "Starfield Services Root Certificate Authority - G2",
+            ]
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! DynamoDB, as every service uses it: a table that knows its name, items as typed values, and
+//! errors that say whether to come back later.
+
+use std::{collections::HashMap, fmt, str::FromStr};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        delete_item::{DeleteItemError, builders::DeleteItemFluentBuilder},
+        get_item::builders::GetItemFluentBuilder,
+        put_item::{PutItemError, builders::PutItemFluentBuilder},
+        query::builders::QueryFluentBuilder,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
+    types::{AttributeValue, KeysAndAttributes, error::ConditionalCheckFailedException},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// An item as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// One table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    client: Client,
+    name: TableName,
+}
+
+/// The name of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableName(String);
+
+impl FromStr for TableName {
+    type Err = &'static str;
+
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (3..=255).contains(&name.len()) && name.chars().all(plain) {
+            Ok(Self(name.into()))
+        } else {
+            Err("it must be a table's name: 3 to 255 letters, digits, _, - and .")
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Retries of what a batch left out, before it counts as refused.
+const BATCH_ATTEMPTS: usize = 5;
+
+impl Table {
+    /// The table of that name, asked through the function's one AWS client stack.
+    pub fn new(aws: &aws::Stack, name: TableName) -> Self {
+        let config = aws_sdk_dynamodb::config::Builder::from(aws.config());
+        let config = config.interceptor(xray::AwsCall::default());
+        Self {
+            client: Client::from_conf(config.build()),
+            name,
+        }
+    }
+
+    /// Reads one item.
+    pub fn get(&self) -> GetItemFluentBuilder {
+        self.client.get_item().table_name(&self.name.0)
+    }
+
+    /// Writes one item.
+    pub fn put(&self) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.name.0)
+    }
+
+    /// Changes one item.
+    pub fn update(&self) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name.0)
+    }
+
+    /// Deletes one item.
+    pub fn delete(&self) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.name.0)
+    }
+
+    /// Reads one page of items with one partition key.
+    pub fn query(&self) -> QueryFluentBuilder {
+        self.client.query().table_name(&self.name.0)
+    }
+
+    /// Reads the items with these keys, at most 100, in no order. One that is not there is left out.
+    ///
+    /// # Errors
+    /// Busy when DynamoDB leaves some out time and again.
+    pub async fn get_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut left = keys;
+        for _ in 0..BATCH_ATTEMPTS {
+            if left.is_empty() {
+                return Ok(found);
+            }
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(left))
+                .build()
+                .map_err(Error::refused)?;
+            let batch = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name.0, wanted);
+            let batch = batch.send().await?;
+            found.extend(
+                batch
+                    .responses
+                    .unwrap_or_default()
+                    .remove(&self.name.0)
+                    .unwrap_or_default(),
+            );
+            let unread = batch
+                .unprocessed_keys
+                .unwrap_or_default()
+                .remove(&self.name.0);
+            left = unread.map(|unread| unread.keys).unwrap_or_default();
+        }
+        if left.is_empty() {
+            Ok(found)
+        } else {
+            Err(Error::Busy("keys were left unprocessed".into()))
+        }
+    }
+}
+
+/// What became of a conditional write.
+#[derive(Debug)]
+pub enum Checked<T> {
+    /// It is done.
+    Done(T),
+    /// Its condition did not hold. The item as it is, if the call asked for it and there is one.
+    Unmet(Option<Item>),
+}
+
+/// Tells a condition that did not hold from a write that failed.
+///
+/// # Errors
+/// When the write failed.
+pub fn checked<T, E: Conditional>(result: Result<T, SdkError<E>>) -> Result<Checked<T>, Error> {
+    match result {
+        Ok(done) => Ok(Checked::Done(done)),
+        Err(error) => match error.as_service_error().and_then(E::unmet) {
+            Some(unmet) => Ok(Checked::Unmet(unmet.item.clone())),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// The error of a write that can have a condition.
+pub trait Conditional: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static {
+    /// The error, if it is that the condition did not hold.
+    fn unmet(&self) -> Option<&ConditionalCheckFailedException>;
+}
+
+macro_rules! conditional {
+    ($($error:ident),*) => {$(
+        impl Conditional for $error {
+            fn unmet(&self) -> Option<&ConditionalCheckFailedException> {
+                match self {
+                    Self::ConditionalCheckFailedException(unmet) => Some(unmet),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+conditional!(DeleteItemError, PutItemError, UpdateItemError);
+
+/// A typed value as an item.
+///
+/// # Errors
+/// When the value is none that an item can hold.
+pub fn item(value: &impl Serialize) -> Result<Item, Error> {
+    serde_dynamo::to_item(value).map_err(|error| Error::Item(error.into()))
+}
+
+/// An item as a typed value.
+///
+/// # Errors
+/// When the item is not what was written.
+pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    serde_dynamo::from_item(item).map_err(|error| Error::Item(error.into()))
+}
+
+/// Why DynamoDB did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It refuses work at the moment, or cannot be reached.
+    #[error("DynamoDB refuses work at the moment")]
+    Busy(#[source] Cause),
+    /// It refused the call.
+    #[error("DynamoDB refused the call")]
+    Refused(#[source] Cause),
+    /// An item cannot be read or written as the type that it should have.
+    #[error("an item does not have its type")]
+    Item(#[source] Cause),
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl Error {
+    /// Whether the same call may do later.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    fn refused(error: impl Into<Cause>) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// What DynamoDB says when it has too much to do.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+const BUSY: [&str; 6] = [
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+];
+
+impl<E> From<SdkError<E>> for Error
+where
+    E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
+{
+    fn from(error: SdkError<E>) -> Self {
+        let busy = match &error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
+            error => error.code().is_some_and(|code| BUSY.contains(&code)),
+        };
+        if busy {
+            Self::Busy(error.into())
+        } else {
+            Self::Refused(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_table_name_is_refused() {
+        for name in ["", "ab", "a b c", "tab/le", &"x".repeat(256)] {
+            assert!(name.parse::<TableName>().is_err(), "{name}");
+        }
+        assert!("scratchpad-local-Notes".parse::<TableName>().is_ok());
+    }
+}

@@ -1,0 +1,251 @@
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef, InterceptorContext,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use aws_types::region::Region;
+use opentelemetry::trace::Status;
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The target of the spans of calls to AWS.
+pub(crate) const AWS: &str = "xray::aws";
+
+/// What an AWS client carries for its calls to be traced, as subsegments of the step that makes
+/// them.
+///
+/// ```no_run
+/// # fn client(config: &aws_types::SdkConfig) -> aws_sdk_dynamodb::Client {
+/// let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(xray::AwsCall).build();
+/// aws_sdk_dynamodb::Client::from_conf(config)
+/// # }
+/// ```
+///
+/// A subsegment has the call's service, operation, region, request id, HTTP status, retries and
+/// for DynamoDB its tables; of an error its code, never its message, which may quote the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AwsCall;
+
+/// The span of the call under way, kept with the call so that it closes with it.
+#[derive(Debug)]
+struct Call(Span);
+
+impl Storable for Call {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for AwsCall {
+    fn name(&self) -> &'static str {
+        "AwsCall"
+    }
+
+    // The earliest hook of a client's interceptor that knows the operation
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(metadata) = config.load::<Metadata>() else {
+            return Ok(());
+        };
+        let span = info_span!(
+            target: AWS,
+            "aws",
+            otel.kind = "client",
+            aws.service = metadata.service(),
+            aws.operation = metadata.name(),
+            aws.region = config.load::<Region>().map(Region::as_ref),
+        );
+        if !span.is_disabled() {
+            config.interceptor_state().store_put(Call(span));
+        }
+        Ok(())
+    }
+
+    fn read_after_serialization(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Call(span)) = config.load::<Call>() else {
+            return Ok(());
+        };
+        if config
+            .load::<Metadata>()
+            .is_some_and(|metadata| metadata.service() == "DynamoDB")
+        {
+            let tables = context
+                .request()
+                .body()
+                .bytes()
+                .map(tables)
+                .unwrap_or_default();
+            if !tables.is_empty() {
+                let tables = tables.into_iter().map(StringValue::from).collect();
+                span.set_attribute(
+                    "aws.dynamodb.table_names",
+                    Value::Array(Array::String(tables)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Call(span)) = config.load::<Call>() else {
+            return Ok(());
+        };
+        if let Some(failed) = context.output_or_error().and_then(Result::err) {
+            span.set_status(Status::error(""));
+            if throttled(context.inner(), components) {
+                // Throttling has status 400 with most services: what is seen first decides the
+                // subsegment's flags, what is seen last is the status it shows
+                span.set_attribute("http.status_code", 429);
+            }
+            let code = context.response().and_then(error_code).unwrap_or_else(|| {
+                Cow::Borrowed(match failed {
+                    error if error.is_timeout_error() => "TimeoutError",
+                    error if error.is_connector_error() => "DispatchFailure",
+                    error if error.is_response_error() => "ResponseError",
+                    error if error.is_operation_error() => "ServiceError",
+                    _ => "ConstructionFailure",
+                })
+            });
+            span.add_event(
+                "exception",
+                vec![KeyValue::new("exception.type", code.into_owned())],
+            );
+        }
+        if let Some(response) = context.response() {
+            let status = i64::from(response.status().as_u16());
+            span.set_attribute("http.response.status_code", status);
+            // Two spellings are in use, that of S3 second
+            let headers = response.headers();
+            if let Some(id) = headers
+                .get("x-amzn-requestid")
+                .or(headers.get("x-amz-request-id"))
+            {
+                span.set_attribute("aws.request_id", id.to_owned());
+            }
+        }
+        let attempts = config
+            .load::<RequestAttempts>()
+            .map_or(1, RequestAttempts::attempts);
+        if attempts > 1 {
+            span.set_attribute("metadata.retries", i64::from(attempts - 1));
+        }
+        config.interceptor_state().unset::<Call>();
+        Ok(())
+    }
+}
+
+/// By the judgement of the client's own classifiers, which know the codes of every service.
+fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
+    let throttling = RetryAction::throttling_error();
+    components
+        .retry_classifiers()
+        .any(|classifier| classifier.classify_retry(context) == throttling)
+}
+
+/// What a service that speaks JSON calls its error: `ConditionalCheckFailedException` of
+/// `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`.
+fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, rename = "__type")]
+        code: Cow<'a, str>,
+    }
+
+    let code = match response.headers().get("x-amzn-errortype") {
+        Some(code) => Cow::Borrowed(code),
+        None => {
+            serde_json::from_slice::<Body<'_>>(response.body().bytes()?)
+                .ok()?
+                .code
+        }
+    };
+    let code = code.rsplit('#').next()?.split(':').next()?;
+    Some(Cow::Owned(code.to_owned()))
+}
+
+/// The tables that a request to DynamoDB names, whichever its operation.
+fn tables(request: &[u8]) -> BTreeSet<String> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "PascalCase")]
+    struct Request {
+        table_name: Option<String>,
+        // Of batches
+        request_items: BTreeMap<String, IgnoredAny>,
+        // Of transactions, each item an operation and its request
+        transact_items: Vec<BTreeMap<String, Request>>,
+    }
+
+    impl Request {
+        fn tables(self) -> BTreeSet<String> {
+            let within = self
+                .transact_items
+                .into_iter()
+                .flat_map(BTreeMap::into_values);
+            self.table_name
+                .into_iter()
+                .chain(self.request_items.into_keys())
+                .chain(within.flat_map(Self::tables))
+                .collect()
+        }
+    }
+
+    serde_json::from_slice::<Request>(request)
+        .map(Request::tables)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_any_dynamodb_request_are_found_and_nothing_that_only_looks_like_one() {
+        for (request, expected) in [
+            (
+                r#"{"TableName":"Notes","Key":{"noteId":{"S":"1"}}}"#,
+                vec!["Notes"],
+            ),
+            (
+                r#"{"Item":{"TableName":{"S":"{\"TableName\":\"x\"}"}},"TableName":"Notes"}"#,
+                vec!["Notes"],
+            ),
+            (
+                r#"{"RequestItems":{"Notes":{"Keys":[]},"Purchases":{"Keys":[]}}}"#,
+                vec!["Notes", "Purchases"],
+            ),
+            (
+                r#"{"TransactItems":[{"Put":{"TableName":"Purchases","Item":{}}},{"Delete":{"TableName":"Notes","Key":{}}},{"ConditionCheck":{"TableName":"Notes"}}]}"#,
+                vec!["Notes", "Purchases"],
+            ),
+            ("{}", vec![]),
+            ("not JSON", vec![]),
+        ] {
+            let expected: BTreeSet<_> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(tables(request.as_bytes()), expected, "{request}");
+        }
+    }
+}

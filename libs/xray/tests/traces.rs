@@ -1,0 +1,340 @@
+//! What the daemon receives of an invocation.
+
+use std::collections::HashMap;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Instrument, Level, info, info_span, instrument};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+use xray_daemon::Daemon;
+
+const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+const UNSAMPLED: &str =
+    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
+
+/// A daemon, and this thread's spans on their way to it
+fn traced() -> (Daemon, DefaultGuard) {
+    let daemon = Daemon::bind(0).unwrap();
+    let address = daemon.address().unwrap().to_string();
+    (daemon, traced_to(&address))
+}
+
+fn traced_to(address: &str) -> DefaultGuard {
+    let ours = Targets::new().with_target("traces", Level::INFO);
+    let layer = xray::layer_to(address, ours.clone()).unwrap();
+    // The log sees what the traces don't, as in a function
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::sink)
+        .with_filter(ours);
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(log)
+        .set_default()
+}
+
+/// DynamoDB that gives one answer to everything
+#[derive(Clone, Debug)]
+struct Answer {
+    status: u16,
+    body: &'static str,
+}
+
+impl HttpConnector for Answer {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let status = self.status.try_into().unwrap();
+        let mut response = HttpResponse::new(status, SdkBody::from(self.body));
+        response.headers_mut().insert("x-amzn-requestid", "B3K5H1");
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+fn dynamodb(status: u16, body: &'static str) -> Client {
+    let connector = SharedHttpConnector::new(Answer { status, body });
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new("AKID", "secret", None, None, "test"))
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .interceptor(xray::AwsCall)
+        .region(Region::new("eu-central-1"))
+        .retry_config(RetryConfig::standard())
+        .sleep_impl(TokioSleep::new())
+        .build();
+    Client::from_conf(config)
+}
+
+#[instrument(skip_all, fields(content))]
+async fn read(dynamodb: &Client, content: &str) -> bool {
+    tracing::error!(error = content, "an event");
+    let key = AttributeValue::S(content.to_owned());
+    dynamodb
+        .get_item()
+        .table_name("Notes")
+        .key("noteId", key)
+        .send()
+        .await
+        .is_ok()
+}
+
+/// An invocation of one step that makes one call, and whether the call succeeded
+async fn invoke(header: Option<&str>, dynamodb: &Client) -> bool {
+    let step = async { read(dynamodb, "a secret thought").await };
+    step.instrument(xray::invocation(header, "get", "request"))
+        .await
+}
+
+fn by_name(documents: Vec<Value>) -> HashMap<String, Value> {
+    let name = |document: &Value| document["name"].as_str().unwrap().to_owned();
+    documents
+        .into_iter()
+        .map(|document| (name(&document), document))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_lambdas_segment() {
+    let (daemon, _guard) = traced();
+    assert!(invoke(Some(SAMPLED), &dynamodb(200, "{}")).await);
+
+    let documents = daemon.documents().unwrap();
+    assert_eq!(documents.len(), 3, "{documents:#?}");
+    for document in &documents {
+        assert_eq!(document["type"], "subsegment");
+        assert_eq!(document["trace_id"], "1-5759e988-bd862e3fe1be46a994272793");
+        assert!(document["start_time"].as_f64() <= document["end_time"].as_f64());
+        for flag in ["error", "fault", "throttle", "cause"] {
+            assert_eq!(document.get(flag), None, "{document}");
+        }
+    }
+    let documents = by_name(documents);
+    assert_eq!(documents["get"]["parent_id"], "53995c3f42cd8ad8");
+    assert_eq!(documents["read"]["parent_id"], documents["get"]["id"]);
+    assert_eq!(documents["DynamoDB"]["parent_id"], documents["read"]["id"]);
+}
+
+#[tokio::test]
+async fn a_call_to_aws_says_what_it_called_and_how_it_went() {
+    let (daemon, _guard) = traced();
+    invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
+
+    let mut call = by_name(daemon.documents().unwrap())
+        .remove("DynamoDB")
+        .unwrap();
+    assert_eq!(call["namespace"], "aws");
+    assert_eq!(call["http"]["response"]["status"], 200);
+    call["aws"].as_object_mut().unwrap().remove("xray");
+    assert_eq!(
+        call["aws"],
+        json!({
+            "operation": "GetItem",
+            "region": "eu-central-1",
+            "request_id": "B3K5H1",
+            "table_name": "Notes",
+            "table_names": ["Notes"],
+        })
+    );
+}
+
+#[tokio::test]
+async fn only_calls_to_aws_are_in_the_aws_namespace() {
+    let (daemon, _guard) = traced();
+    invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
+
+    let documents = by_name(daemon.documents().unwrap());
+    assert_eq!(documents["get"].get("namespace"), None);
+    assert_eq!(documents["read"].get("namespace"), None);
+}
+
+#[tokio::test]
+async fn a_failed_call_is_flagged_by_whose_fault_it_was() {
+    for (status, body, flags, code) in [
+        (
+            400,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"a secret thought"}"#,
+            json!([true, null, null]),
+            "ConditionalCheckFailedException",
+        ),
+        (
+            400,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#,
+            json!([true, null, true]),
+            "ProvisionedThroughputExceededException",
+        ),
+        (500, "{}", json!([null, true, null]), "ServiceError"),
+        (200, "not JSON", json!([null, true, null]), "ServiceError"),
+    ] {
+        tokio::time::pause();
+        let (daemon, _guard) = traced();
+        assert!(!invoke(Some(SAMPLED), &dynamodb(status, body)).await);
+        tokio::time::resume();
+
+        let call = by_name(daemon.documents().unwrap())
+            .remove("DynamoDB")
+            .unwrap();
+        assert_eq!(
+            json!([call["error"], call["fault"], call["throttle"]]),
+            flags,
+            "{call}"
+        );
+        assert_eq!(call["http"]["response"]["status"], status);
+        assert_eq!(call["cause"]["exceptions"][0]["type"], code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_retries_is_one_subsegment_that_counts_them() {
+    let (daemon, _guard) = traced();
+    invoke(Some(SAMPLED), &dynamodb(503, "{}")).await;
+
+    let documents = daemon.documents().unwrap();
+    assert_eq!(documents.len(), 3);
+    assert_eq!(by_name(documents)["DynamoDB"]["metadata"]["retries"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_a_user_wrote_is_sent() {
+    let (daemon, _guard) = traced();
+    let body = r#"{"__type":"x#ValidationException","message":"a secret thought"}"#;
+    invoke(Some(SAMPLED), &dynamodb(400, body)).await;
+
+    let documents = daemon.documents().unwrap();
+    assert_eq!(documents.len(), 3);
+    assert!(
+        !format!("{documents:?}").contains("secret"),
+        "{documents:#?}"
+    );
+}
+
+#[tokio::test]
+async fn an_invocation_without_a_sampled_header_sends_nothing() {
+    let (daemon, _guard) = traced();
+    for header in [
+        None,
+        Some(UNSAMPLED),
+        Some(""),
+        Some("Root=1;Parent=2;Sampled=1"),
+    ] {
+        assert!(invoke(header, &dynamodb(200, "{}")).await);
+        assert_eq!(
+            daemon.documents().unwrap(),
+            Vec::<Value>::new(),
+            "{header:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_step_outside_an_invocation_sends_nothing() {
+    let (daemon, _guard) = traced();
+    read(&dynamodb(200, "{}"), "at init").await;
+    assert_eq!(daemon.documents().unwrap(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn unsampled_invocations_between_sampled_ones_leave_no_trace_in_them() {
+    let (daemon, _guard) = traced();
+    let dynamodb = dynamodb(200, "{}");
+    for header in [SAMPLED, UNSAMPLED, SAMPLED] {
+        invoke(Some(header), &dynamodb).await;
+    }
+    assert_eq!(daemon.documents().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn spans_of_other_code_are_not_sent_and_do_not_break_the_chain() {
+    let (daemon, _guard) = traced();
+    async {
+        let other = info_span!(target: "hyper", "connection");
+        async { info_span!("step").in_scope(|| info!("an event")) }
+            .instrument(other)
+            .await;
+    }
+    .instrument(xray::invocation(Some(SAMPLED), "get", "request"))
+    .await;
+
+    let documents = by_name(daemon.documents().unwrap());
+    assert_eq!(documents.len(), 2, "{documents:#?}");
+    assert_eq!(documents["step"]["parent_id"], documents["get"]["id"]);
+}
+
+#[tokio::test]
+async fn every_subsegment_has_left_when_the_invocations_span_is_dropped() {
+    let (daemon, _guard) = traced();
+    let span = xray::invocation(Some(SAMPLED), "get", "request");
+    async { read(&dynamodb(200, "{}"), "").await }
+        .instrument(span.clone())
+        .await;
+    assert_eq!(daemon.documents().unwrap().len(), 2);
+    drop(span);
+    assert_eq!(daemon.documents().unwrap().len(), 1);
+}
+
+#[test]
+fn an_invocation_is_flagged_by_the_status_that_it_answers() {
+    let (daemon, _guard) = traced();
+    for (status, flags) in [
+        (200, json!([null, null])),
+        (404, json!([true, null])),
+        (500, json!([null, true])),
+    ] {
+        xray::record_status(&xray::invocation(Some(SAMPLED), "get", "request"), status);
+        let documents = daemon.documents().unwrap();
+        assert_eq!(json!([documents[0]["error"], documents[0]["fault"]]), flags);
+        assert_eq!(documents[0]["http"]["response"]["status"], status);
+    }
+    xray::record_failure(&xray::invocation(Some(SAMPLED), "notify", "request"));
+    assert_eq!(daemon.documents().unwrap()[0]["fault"], true);
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_invocation_goes_on() {
+    let gone = Daemon::bind(0).unwrap().address().unwrap().to_string();
+    let _guard = traced_to(&gone);
+    // The system reports the refusal of one datagram at the next
+    for _ in 0..3 {
+        assert!(invoke(Some(SAMPLED), &dynamodb(200, "{}")).await);
+    }
+}
+
+#[test]
+fn a_document_too_long_for_a_datagram_is_dropped_alone() {
+    let (daemon, _guard) = traced();
+    let invocation = xray::invocation(Some(SAMPLED), "get", "request");
+    invocation.in_scope(|| {
+        drop(info_span!("step", metadata.big = "x".repeat(70_000)));
+        drop(info_span!("step"));
+    });
+    assert_eq!(daemon.documents().unwrap().len(), 1);
+}
+
+#[test]
+fn spans_of_other_code_are_never_even_opened() {
+    fn opened() -> [bool; 2] {
+        [info_span!("ours"), info_span!(target: "hyper", "theirs")].map(|span| !span.is_disabled())
+    }
+
+    let (daemon, guard) = traced();
+    assert_eq!(opened(), [true, false]);
+    drop((daemon, guard));
+
+    // No daemon's address is set here: tracing is off
+    let ours = Targets::new().with_target("traces", Level::INFO);
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::sink)
+        .with_filter(ours.clone());
+    let subscriber = tracing_subscriber::registry()
+        .with(xray::layer(ours).unwrap())
+        .with(log);
+    tracing::subscriber::with_default(subscriber, || assert_eq!(opened(), [true, false]));
+}

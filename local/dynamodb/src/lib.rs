@@ -1,0 +1,116 @@
+//! What stands in for DynamoDB in tests that need no cloud: a database in memory behind the real
+//! HTTP API, on a port of its own, gone when it is dropped.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use dynoxide::Database;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Why the database cannot do what a test asks.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// A database in memory. It serves from the runtime in which it was started.
+pub struct Dynamodb {
+    database: Database,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Dynamodb {
+    /// Starts one with these tables, each the name of the table and that of its sort key: the
+    /// partition key of all our tables is `userId`, and both are strings (see `infrastructure/`).
+    ///
+    /// # Errors
+    ///
+    /// When no port is free, or a table cannot be made.
+    pub async fn start(tables: &[(&str, &str)]) -> Result<Self, Failure> {
+        let database = Database::memory()?;
+        for (table, sort_key) in tables {
+            let request = json!({
+                "TableName": table,
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [
+                    {"AttributeName": "userId", "KeyType": "HASH"},
+                    {"AttributeName": sort_key, "KeyType": "RANGE"},
+                ],
+                "AttributeDefinitions": [
+                    {"AttributeName": "userId", "AttributeType": "S"},
+                    {"AttributeName": sort_key, "AttributeType": "S"},
+                ],
+            });
+            database.create_table(serde_json::from_value(request)?)?;
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Ok(Self {
+            database: database.clone(),
+            address: listener.local_addr()?,
+            server: tokio::spawn(dynoxide::server::serve_on(listener, database)),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What `AWS_ENDPOINT_URL` takes.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Writes an item, in DynamoDB's JSON, past the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When the table is not there, or does not take the item.
+    pub fn put(&self, table: &str, item: &Value) -> Result<(), Failure> {
+        let request = json!({"TableName": table, "Item": item});
+        self.database.put_item(serde_json::from_value(request)?)?;
+        Ok(())
+    }
+
+    /// All items of a table, in DynamoDB's JSON, past the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When the table is not there.
+    pub fn items(&self, table: &str) -> Result<Vec<Value>, Failure> {
+        let request = json!({"TableName": table});
+        let scanned = self.database.scan(serde_json::from_value(request)?)?;
+        let mut scanned = serde_json::to_value(scanned)?;
+        match scanned.get_mut("Items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Drop for Dynamodb {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_put_is_among_the_items() {
+        let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
+        let item = json!({"userId": {"S": "ada"}, "noteId": {"S": "1"}});
+        assert!(dynamodb.items("Notes").unwrap().is_empty());
+        dynamodb.put("Notes", &item).unwrap();
+        assert_eq!(dynamodb.items("Notes").unwrap(), [item]);
+    }
+
+    #[tokio::test]
+    async fn an_item_without_its_sort_key_is_refused() {
+        let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
+        let item = json!({"userId": {"S": "ada"}});
+        assert!(dynamodb.put("Notes", &item).is_err());
+    }
+}

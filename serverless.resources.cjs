@@ -1,0 +1,77 @@
+// Turns tables of serverless.yml into CloudFormation resources, for services to list under `resources`.
+
+const shared = "file(../../serverless.yml)";
+const pascalCase = (name) => name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest);
+
+// An AWS::ApiGateway::GatewayResponse per row of `gatewayResponses`: a problem (RFC 9457) that a browser may read.
+exports.gatewayResponses = async ({ resolveVariable }) => {
+  const [rows, { origin }, exposedHeaders] = await Promise.all(
+    ["gatewayResponses", "cors", "exposedHeaders"].map((table) => resolveVariable(`${shared}:${table}`)),
+  );
+  const Resources = Object.fromEntries(
+    Object.entries(rows).map(([ResponseType, [status, title]]) => [
+      `GatewayResponse${pascalCase(ResponseType.toLowerCase())}`,
+      {
+        Type: "AWS::ApiGateway::GatewayResponse",
+        Properties: {
+          RestApiId: { Ref: "ApiGatewayRestApi" },
+          ResponseType,
+          StatusCode: String(status),
+          ResponseParameters: {
+            "gatewayresponse.header.Access-Control-Allow-Origin": `'${origin}'`,
+            "gatewayresponse.header.Access-Control-Expose-Headers": `'${exposedHeaders.join(",")}'`,
+            "gatewayresponse.header.Content-Type": "'application/problem+json'",
+          },
+          ResponseTemplates: {
+            // messageString comes with its quotes, and escaped; a server's error says nothing of the inside
+            "application/json":
+              `{"type":"about:blank","title":"${title}","status":${status},` +
+              (status < 500 ? `"detail":$context.error.messageString,` : `"detail":"The request could not be handled.",`) +
+              `"requestId":"$context.requestId"}`,
+          },
+        },
+      },
+    ]),
+  );
+  // A deployment freezes the responses that exist by then, and waits for its methods: let one of these wait for them.
+  const extensions = { ApiGatewayMethodNotesOptions: { DependsOn: Object.keys(Resources) } };
+  return { Resources, extensions };
+};
+
+// An AWS::CloudWatch::Alarm per row of `alarms` and function it fits, where the stage's row turns alarms on.
+exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
+  const [rows, { alarms }, stage, functions] = await Promise.all([
+    resolveVariable(`${shared}:alarms`),
+    resolveVariable("self:custom.stage"),
+    resolveVariable("sls:stage"),
+    resolveConfigurationProperty(["functions"]),
+  ]);
+  const fits = {
+    "AWS/Lambda": () => true,
+    "AWS/SQS": (name) => functions[name].destinations?.onFailure,
+  };
+  const dimension = {
+    "AWS/Lambda": (name) => ({ Name: "FunctionName", Value: `scratchpad-${stage}-${name}` }),
+    "AWS/SQS": (name) => ({ Name: "QueueName", Value: `scratchpad-${stage}-${name}-failures` }),
+  };
+  const alarm = (name, [kind, row]) => [
+    `${pascalCase(name)}${kind}Alarm`,
+    {
+      Type: "AWS::CloudWatch::Alarm",
+      Properties: {
+        ...row,
+        AlarmName: `scratchpad-${stage}-${name}-${kind.toLowerCase()}`,
+        Dimensions: [dimension[row.Namespace](name)],
+        ComparisonOperator: "GreaterThanOrEqualToThreshold",
+        Period: 60,
+        TreatMissingData: "notBreaching",
+      },
+    },
+  ];
+  const all = Object.keys(functions).flatMap((name) =>
+    Object.entries(rows)
+      .filter(([, row]) => fits[row.Namespace](name))
+      .map((row) => alarm(name, row)),
+  );
+  return { Resources: Object.fromEntries(alarms ? all : []) };
+};

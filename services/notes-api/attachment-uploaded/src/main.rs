@@ -1,0 +1,50 @@
+//! S3 Object Created, by EventBridge
+
+use std::process::ExitCode;
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use function::StartError;
+use notes::{
+    controller::{self, Error},
+    file::FileKey,
+    service::{AttachmentsBucket, AttachmentsTable},
+};
+use serde::{Deserialize, Serialize};
+
+struct Services {
+    files: AttachmentsBucket,
+    attachments: AttachmentsTable,
+}
+
+fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    Ok(Services {
+        files: AttachmentsBucket::from_env(&aws)?,
+        attachments: AttachmentsTable::from_env(&aws)?,
+    })
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
+#[derive(Deserialize, Serialize)]
+struct ObjectCreated {
+    object: Object,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Object {
+    key: String,
+}
+
+async fn handle(services: &Services, event: EventBridgeEvent<ObjectCreated>) -> Result<(), Error> {
+    let Services { files, attachments } = services;
+    match FileKey::parse(&event.detail.object.key) {
+        Some(key) => controller::attachment_uploaded(files, attachments, &key).await,
+        // The rule lets keys of users through, no others.
+        None => Ok(()),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    function::serve(init, handle).await
+}

@@ -1,0 +1,79 @@
+use std::collections::HashSet;
+
+use super::{Error, FileView, View, own_file};
+use crate::{
+    note::{NoteId, UserId},
+    service::{AttachmentRecords, FileUrls, NoteStore},
+};
+
+/// One note of `user`.
+///
+/// # Errors
+/// [`Error::NotFound`] when `user` has no such note.
+#[tracing::instrument(skip_all)]
+pub async fn get(
+    notes: &impl NoteStore,
+    records: &impl AttachmentRecords,
+    urls: &impl FileUrls,
+    user: &UserId,
+    id: NoteId,
+) -> Result<View, Error> {
+    let note = notes.find(user, id).await?.ok_or(Error::NotFound)?;
+    let Some(name) = &note.attachment else {
+        return Ok(View { note, file: None });
+    };
+    let key = own_file(user, name)?;
+    let file = records
+        .describe(&HashSet::from([key.clone()]))
+        .await?
+        .remove(&key);
+    let file = file
+        .map(|file| FileView::of(urls, &key, file))
+        .transpose()?;
+    Ok(View { note, file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::memory::*;
+
+    #[tokio::test]
+    async fn a_note_of_somebody_else_is_not_there() {
+        let cloud = Memory::default();
+        let id = cloud.note(&ada(), "secret", None).await;
+        assert_eq!(
+            get(&cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .unwrap()
+                .note
+                .content
+                .as_str(),
+            "secret"
+        );
+        let refused = get(&cloud, &cloud, &cloud, &bob(), id).await.unwrap_err();
+        assert!(matches!(refused, Error::NotFound));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_shown_once_it_is_uploaded() {
+        let cloud = Memory::default();
+        let id = cloud.note(&ada(), "hello", Some("cat.png")).await;
+        assert_eq!(
+            get(&cloud, &cloud, &cloud, &ada(), id).await.unwrap().file,
+            None
+        );
+        cloud.upload("private/us-east-1:ada/cat.png");
+        let file = get(&cloud, &cloud, &cloud, &ada(), id)
+            .await
+            .unwrap()
+            .file
+            .unwrap();
+        assert_eq!(file.file, cloud.file("private/us-east-1:ada/cat.png"));
+        assert!(
+            file.url.ends_with("private/us-east-1:ada/cat.png"),
+            "{}",
+            file.url
+        );
+    }
+}

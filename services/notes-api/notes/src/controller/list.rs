@@ -1,0 +1,104 @@
+use std::collections::HashMap;
+
+use super::{Error, FileView, View};
+use crate::{
+    cursor::Cursor,
+    file::FileKey,
+    note::UserId,
+    service::{AttachmentRecords, FileUrls, NoteStore},
+};
+
+/// Some notes of `user`, as they see them.
+#[derive(Debug)]
+pub struct Listed {
+    /// Newest first.
+    pub notes: Vec<View>,
+    /// Whether there are older ones.
+    pub more: bool,
+}
+
+/// The notes of `user` after `cursor`, newest first: at most `limit`, fewer when they are long.
+///
+/// # Errors
+/// When a service fails.
+#[tracing::instrument(skip_all)]
+pub async fn list(
+    notes: &impl NoteStore,
+    records: &impl AttachmentRecords,
+    urls: &impl FileUrls,
+    user: &UserId,
+    cursor: Option<Cursor>,
+    limit: usize,
+) -> Result<Listed, Error> {
+    let page = notes.page(user, cursor.map(Cursor::note), limit).await?;
+    let keys: HashMap<_, _> = page
+        .notes
+        .iter()
+        .filter_map(|note| Some((note.note_id, FileKey::of(user, note.attachment.as_ref()?)?)))
+        .collect();
+    let files = match keys.is_empty() {
+        true => HashMap::new(),
+        false => records.describe(&keys.values().cloned().collect()).await?,
+    };
+    let view = |note: crate::note::Note| {
+        let key = keys.get(&note.note_id);
+        let file = key.and_then(|key| Some((key, files.get(key)?)));
+        let file = file
+            .map(|(key, file)| FileView::of(urls, key, file.clone()))
+            .transpose()?;
+        Ok::<_, Error>(View { note, file })
+    };
+    let notes = page.notes.into_iter().map(view).collect::<Result<_, _>>()?;
+    Ok(Listed {
+        notes,
+        more: page.more,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::memory::*;
+
+    #[tokio::test]
+    async fn all_notes_come_back_by_pages_exactly_once_newest_first() {
+        let cloud = Memory::default();
+        let mut made = Vec::new();
+        for number in 0..25 {
+            made.push(cloud.note(&ada(), &number.to_string(), None).await);
+            cloud.note(&bob(), "not ada's", None).await;
+        }
+        made.reverse();
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(&cloud, &cloud, &cloud, &ada(), cursor, 10)
+                .await
+                .unwrap();
+            seen.extend(page.notes.iter().map(|view| view.note.note_id));
+            if !page.more {
+                break;
+            }
+            cursor = seen.last().copied().map(Cursor::after);
+        }
+        assert_eq!(seen, made);
+    }
+
+    #[tokio::test]
+    async fn each_note_of_a_page_shows_its_own_file() {
+        let cloud = Memory::default();
+        for (content, attachment) in [
+            ("a", Some("a.png")),
+            ("none", None),
+            ("b", Some("b.png")),
+            ("b", Some("b.png")),
+        ] {
+            cloud.note(&ada(), content, attachment).await;
+        }
+        cloud.upload("private/us-east-1:ada/b.png");
+        let page = list(&cloud, &cloud, &cloud, &ada(), None, 100)
+            .await
+            .unwrap();
+        let shown: Vec<_> = page.notes.iter().map(|view| view.file.is_some()).collect();
+        assert_eq!(shown, [true, true, false, false]);
+    }
+}

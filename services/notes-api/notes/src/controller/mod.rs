@@ -1,0 +1,101 @@
+//! The rules, one file per route. They take their services as traits, and know nothing of Lambda,
+//! HTTP or AWS.
+
+mod attachment_uploaded;
+mod create;
+mod delete;
+mod get;
+mod list;
+mod update;
+mod upload;
+
+pub use attachment_uploaded::attachment_uploaded;
+pub use create::create;
+pub use delete::delete;
+pub use get::get;
+pub use list::{Listed, list};
+pub use update::update;
+pub use upload::upload;
+
+use crate::{
+    file::{AttachmentName, File, FileKey},
+    note::{Content, Note, UserId, Version},
+    service::{self, AttachmentRecords, FileStore, FileUrls},
+};
+
+/// Why a rule does not let something happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller has no such note.
+    #[error("there is no such note")]
+    NotFound,
+    /// The note was written since the caller read it.
+    #[error("the note was changed in the meantime")]
+    Changed,
+    /// The caller names a file that is somebody else's.
+    #[error("the attachment is somebody else's")]
+    ForeignAttachment,
+    /// A service did not do its part.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+}
+
+/// What a person writes: of a new note, or over an old one.
+#[derive(Debug, Clone, PartialEq, Eq, eserde::Deserialize)]
+pub struct Draft {
+    /// What the note says.
+    #[eserde(compat)]
+    pub content: Content,
+    /// The file that goes with it.
+    #[serde(default)]
+    #[eserde(compat)]
+    pub attachment: Option<AttachmentName>,
+}
+
+/// A note as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The note.
+    pub note: Note,
+    /// Its file, once that is uploaded.
+    pub file: Option<FileView>,
+}
+
+/// A file as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileView {
+    /// What it is.
+    pub file: File,
+    /// Where it can be read for a while.
+    pub url: String,
+}
+
+impl FileView {
+    fn of(urls: &impl FileUrls, key: &FileKey, file: File) -> Result<Self, service::Error> {
+        Ok(Self {
+            file,
+            url: urls.download(key)?,
+        })
+    }
+}
+
+/// The file that `user` means by `name`.
+fn own_file(user: &UserId, name: &AttachmentName) -> Result<FileKey, Error> {
+    FileKey::of(user, name).ok_or(Error::ForeignAttachment)
+}
+
+/// Takes back the claim of a write on a file, and deletes the file when it was the last one.
+///
+/// A file is deleted only after its record is gone, and a record only while nothing claims it: a
+/// crash in between leaves a file that nobody names, never a note without its file.
+async fn release(
+    records: &impl AttachmentRecords,
+    files: &impl FileStore,
+    key: &FileKey,
+    write: Version,
+) -> Result<(), service::Error> {
+    if records.release(key, write).await? && records.forget(key).await? {
+        files.delete(key).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What is known of the files: the table Attachments, with a file's owner and key as its key.
+//!
+//! A record holds what was uploaded, and the claims of the notes that name the file: one claim per
+//! write, so that concurrent writes of one note cannot take each other's file away.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use dynamodb::{Checked, Item, Table, checked, read};
+use function::StartError;
+use serde::Deserialize;
+
+use super::Error;
+use crate::{
+    file::{File, FileKey},
+    note::Version,
+};
+
+/// Keeps what is known of files.
+pub trait AttachmentRecords: Sync {
+    /// Records that a write names the file. Returns what the file is, once it is uploaded.
+    fn claim(
+        &self,
+        key: &FileKey,
+        write: Version,
+    ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
+
+    /// Takes a claim back. Returns whether nothing claims the file any longer.
+    fn release(
+        &self,
+        key: &FileKey,
+        write: Version,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Removes the record, unless something claims the file. Returns whether it is gone.
+    fn forget(&self, key: &FileKey) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Records what was uploaded.
+    fn record(&self, key: &FileKey, file: &File) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What those of the files are that are uploaded.
+    fn describe(
+        &self,
+        keys: &HashSet<FileKey>,
+    ) -> impl Future<Output = Result<HashMap<FileKey, File>, Error>> + Send;
+}
+
+/// The table Attachments.
+#[derive(Debug)]
+pub struct AttachmentsTable(Table);
+
+impl AttachmentsTable {
+    /// The table that the setting `ATTACHMENTS_TABLE` names.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        Ok(Self(Table::new(
+            aws,
+            function::setting("ATTACHMENTS_TABLE")?,
+        )))
+    }
+
+    /// That table.
+    pub fn new(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+/// What a record says, once the file is uploaded, and until then.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    attachment: Option<String>,
+    content_type: Option<String>,
+    size: Option<u64>,
+    // Present while something claims the file: DynamoDB has no empty sets.
+    claims: Option<HashSet<String>>,
+}
+
+impl Record {
+    fn file(self) -> Option<File> {
+        Some(File {
+            content_type: self.content_type?,
+            size: self.size?,
+        })
+    }
+}
+
+fn item_key(key: &FileKey) -> Item {
+    HashMap::from([
+        (
+            "userId".into(),
+            AttributeValue::S(key.owner().as_str().into()),
+        ),
+        ("attachment".into(), AttributeValue::S(key.as_str().into())),
+    ])
+}
+
+impl AttachmentsTable {
+    async fn change_claims(
+        &self,
+        key: &FileKey,
+        verb: &str,
+        write: Version,
+    ) -> Result<Record, Error> {
+        let update = self
+            .0
+            .update()
+            .set_key(Some(item_key(key)))
+            .update_expression(format!("{verb} claims :claim"))
+            .expression_attribute_values(":claim", AttributeValue::Ss(vec![write.to_string()]))
+            .return_values(ReturnValue::AllNew);
+        let done = update.send().await.map_err(dynamodb::Error::from)?;
+        Ok(read(done.attributes.unwrap_or_default())?)
+    }
+}
+
+impl AttachmentRecords for AttachmentsTable {
+    async fn claim(&self, key: &FileKey, write: Version) -> Result<Option<File>, Error> {
+        Ok(self.change_claims(key, "ADD", write).await?.file())
+    }
+
+    async fn release(&self, key: &FileKey, write: Version) -> Result<bool, Error> {
+        Ok(self
+            .change_claims(key, "DELETE", write)
+            .await?
+            .claims
+            .is_none())
+    }
+
+    async fn forget(&self, key: &FileKey) -> Result<bool, Error> {
+        let delete = self.0.delete().set_key(Some(item_key(key)));
+        let delete = delete.condition_expression("attribute_not_exists(claims)");
+        Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
+    }
+
+    async fn record(&self, key: &FileKey, file: &File) -> Result<(), Error> {
+        let update = self
+            .0
+            .update()
+            .set_key(Some(item_key(key)))
+            .update_expression("SET contentType = :contentType, #size = :size")
+            // "size" is a reserved word: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+            .expression_attribute_names("#size", "size")
+            .expression_attribute_values(
+                ":contentType",
+                AttributeValue::S(file.content_type.clone()),
+            )
+            .expression_attribute_values(":size", AttributeValue::N(file.size.to_string()));
+        update.send().await.map_err(dynamodb::Error::from)?;
+        Ok(())
+    }
+
+    async fn describe(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
+        let found = self.0.get_all(keys.iter().map(item_key).collect()).await?;
+        let mut files = HashMap::new();
+        for item in found {
+            let record: Record = read(item)?;
+            let key = record.attachment.as_deref().and_then(FileKey::parse);
+            files.extend(key.zip(record.file()));
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,212 @@
+//! The files themselves: the bucket of attachments.
+//!
+//! Browsers reach it by URLs that a function signs, which takes no call; only the functions that
+//! delete or inspect files have a client for it.
+
+use std::{
+    fmt,
+    future::Future,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use aws::{Method, PresignError, Presigner};
+use aws_sdk_s3::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use function::StartError;
+
+use super::Error;
+use crate::{
+    file::{ContentType, File, FileKey, FileSize, Upload},
+    note::Timestamp,
+};
+
+/// How long a URL lets somebody read or write a file.
+const URL_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// Gives leave to read and write files.
+pub trait FileUrls: Sync {
+    /// Where the file can be read for a while.
+    ///
+    /// # Errors
+    /// When no URL can be signed.
+    fn download(&self, key: &FileKey) -> Result<String, Error>;
+
+    /// Leave to write the file for a while, with that type and length and no other.
+    ///
+    /// # Errors
+    /// When no URL can be signed.
+    fn upload(&self, key: FileKey, kind: &ContentType, size: FileSize) -> Result<Upload, Error>;
+}
+
+/// Keeps files.
+pub trait FileStore: Sync {
+    /// What the file is, if it is there.
+    fn inspect(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
+
+    /// Deletes the file. One that is not there is deleted already.
+    fn delete(&self, key: &FileKey) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The name of a bucket.
+#[derive(Debug)]
+struct BucketName(String);
+
+impl FromStr for BucketName {
+    type Err = &'static str;
+
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, without the
+    /// dots, which TLS certificates of buckets do not cover.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if (3..=63).contains(&name.len()) && name.chars().all(plain) {
+            Ok(Self(name.into()))
+        } else {
+            Err("it must be a bucket's name: 3 to 63 lower-case letters, digits and -")
+        }
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const SETTING: &str = "ATTACHMENTS_BUCKET";
+
+/// Signs URLs of the bucket.
+#[derive(Debug)]
+pub struct UrlSigner(Presigner);
+
+impl UrlSigner {
+    /// For the bucket that the setting `ATTACHMENTS_BUCKET` names.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        let bucket: BucketName = function::setting(SETTING)?;
+        Ok(Self(aws.presigner(&bucket.0)))
+    }
+
+    fn sign(
+        &self,
+        method: Method,
+        key: &FileKey,
+        headers: &[(&str, &str)],
+        now: SystemTime,
+    ) -> Result<String, Error> {
+        let signed = self.0.presign(method, key.as_str(), headers, URL_LIFE, now);
+        signed.map_err(|error: PresignError| Error::Failed(error.into()))
+    }
+}
+
+impl FileUrls for UrlSigner {
+    fn download(&self, key: &FileKey) -> Result<String, Error> {
+        self.sign(Method::Get, key, &[], SystemTime::now())
+    }
+
+    fn upload(&self, key: FileKey, kind: &ContentType, size: FileSize) -> Result<Upload, Error> {
+        let size = size.bytes().to_string();
+        let now = SystemTime::now();
+        let signed = [
+            ("content-length", size.as_str()),
+            ("content-type", kind.as_str()),
+        ];
+        let url = self.sign(Method::Put, &key, &signed, now)?;
+        let headers = vec![
+            ("Content-Length", size),
+            ("Content-Type", kind.as_str().into()),
+        ];
+        Ok(Upload {
+            key,
+            url,
+            headers,
+            expires_at: Timestamp::of(now + URL_LIFE),
+        })
+    }
+}
+
+/// The bucket.
+#[derive(Debug)]
+pub struct AttachmentsBucket {
+    client: Client,
+    bucket: BucketName,
+}
+
+impl AttachmentsBucket {
+    /// The bucket that the setting `ATTACHMENTS_BUCKET` names.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        let config = aws_sdk_s3::config::Builder::from(aws.config())
+            // A stand-in for S3 has no name per bucket.
+            .force_path_style(aws.config().endpoint_url().is_some())
+            .interceptor(xray::AwsCall::default());
+        Ok(Self {
+            client: Client::from_conf(config.build()),
+            bucket: function::setting(SETTING)?,
+        })
+    }
+}
+
+impl FileStore for AttachmentsBucket {
+    async fn inspect(&self, key: &FileKey) -> Result<Option<File>, Error> {
+        let head = self
+            .client
+            .head_object()
+            .bucket(&self.bucket.0)
+            .key(key.as_str());
+        match head.send().await {
+            Ok(head) => Ok(Some(File {
+                content_type: head
+                    .content_type
+                    .unwrap_or_else(|| "application/octet-stream".into()),
+                size: head
+                    .content_length
+                    .and_then(|size| size.try_into().ok())
+                    .unwrap_or(0),
+            })),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_not_found()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn delete(&self, key: &FileKey) -> Result<(), Error> {
+        let delete = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket.0)
+            .key(key.as_str());
+        delete.send().await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// What S3 says when it has too much to do.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+const BUSY: [&str; 3] = ["InternalError", "ServiceUnavailable", "SlowDown"];
+
+fn failed<E>(error: SdkError<E>) -> Error
+where
+    E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
+{
+    let busy = match &error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
+        error => error.code().is_some_and(|code| BUSY.contains(&code)),
+    };
+    if busy {
+        Error::Busy(error.into())
+    } else {
+        Error::Failed(error.into())
+    }
+}

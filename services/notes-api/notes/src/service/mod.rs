@@ -1,0 +1,88 @@
+//! What is outside: one trait per thing, and its AWS implementation beside it.
+
+pub mod attachments;
+pub mod bucket;
+#[cfg(test)]
+pub(crate) mod memory;
+pub mod notes;
+
+pub use attachments::{AttachmentRecords, AttachmentsTable};
+pub use bucket::{AttachmentsBucket, FileStore, FileUrls, UrlSigner};
+use function::StartError;
+pub use notes::{NoteStore, NotesTable};
+
+/// What a route that shows notes works with: the notes, and leave to read their files.
+#[derive(Debug)]
+pub struct Viewing {
+    /// The notes.
+    pub notes: NotesTable,
+    /// What is known of their files.
+    pub records: AttachmentsTable,
+    /// Where the files can be read.
+    pub urls: UrlSigner,
+}
+
+impl Viewing {
+    /// By the function's settings.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or malformed.
+    pub fn from_env() -> Result<Self, StartError> {
+        let aws = aws::Stack::from_env()?;
+        Ok(Self {
+            notes: NotesTable::from_env(&aws)?,
+            records: AttachmentsTable::from_env(&aws)?,
+            urls: UrlSigner::from_env(&aws)?,
+        })
+    }
+}
+
+/// What a route that takes notes or their files away works with.
+#[derive(Debug)]
+pub struct Editing {
+    /// The notes.
+    pub notes: NotesTable,
+    /// What is known of their files.
+    pub records: AttachmentsTable,
+    /// The files.
+    pub files: AttachmentsBucket,
+}
+
+impl Editing {
+    /// By the function's settings.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or malformed.
+    pub fn from_env() -> Result<Self, StartError> {
+        let aws = aws::Stack::from_env()?;
+        Ok(Self {
+            notes: NotesTable::from_env(&aws)?,
+            records: AttachmentsTable::from_env(&aws)?,
+            files: AttachmentsBucket::from_env(&aws)?,
+        })
+    }
+}
+
+/// A service that did not do what it was asked. Its text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It refuses work at the moment; later it may not.
+    #[error("a service refuses work at the moment")]
+    Busy(#[source] Cause),
+    /// It failed.
+    #[error("a service failed")]
+    Failed(#[source] Cause),
+}
+
+/// What went wrong, in the service's own words.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl From<dynamodb::Error> for Error {
+    fn from(error: dynamodb::Error) -> Self {
+        if error.is_busy() {
+            Self::Busy(error.into())
+        } else {
+            Self::Failed(error.into())
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What the scenarios of `tests/` stand on.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`stage`] | the stage that the end-to-end scenarios run against, and people who signed up there |
+//! | [`http`] | requests, signed as AWS wants them, and their answers |
+//!
+//! It panics where a test would: on whatever stands between the scenario and what it is about.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+pub mod http;
+pub mod stage;

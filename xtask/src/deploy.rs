@@ -1,0 +1,246 @@
+//! Makes a stage on this machine what the sources say, by the real `cdk` and `osls`, and does no
+//! more than has changed.
+//!
+//! What is deployed says itself what it was made from: a stack by a tag, a function by the hash of
+//! its zip. So a run that was killed, or a cloud that lost its data, needs no special case.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use aws_sdk_cloudformation::types::{Stack, StackStatus};
+use aws_sdk_lambda::primitives::Blob;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use walkdir::WalkDir;
+
+use crate::{
+    stage::{Description, LocalStage, REGION, STAGE},
+    ui::{Step, run},
+    workspace::Workspace,
+};
+
+/// The tag that says what a stack was made from.
+const FINGERPRINT: &str = "scratchpad:fingerprint";
+
+/// What every stack is made from, besides its own files.
+const SHARED: [&str; 3] = ["serverless.yml", "serverless.resources.cjs", "package-lock.json"];
+
+/// Brings the stage up to the sources. The functions must be built.
+///
+/// # Errors
+/// With the tool's words when a stack cannot be deployed.
+pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+    let root = workspace.root();
+    let mut deployed = Stacks::read(stage).await?;
+
+    let made_from = fingerprint(root, &["infrastructure"])?;
+    let templates = root.join("target/cdk").join(format!("{STAGE}-{made_from}"));
+    let stacks = stacks_of(&templates);
+    if stacks.is_none_or(|stacks| !stacks.iter().all(|stack| deployed.holds(stack, &made_from))) {
+        let step = Step::begin("deploy infrastructure");
+        deploy_infrastructure(workspace, stage, &step, &templates, &made_from).await?;
+        step.done("");
+    }
+    for service in services(root)? {
+        let manifest = format!("services/{service}/serverless.yml");
+        let made_from = fingerprint(root, &[&manifest])?;
+        if !deployed.holds(&format!("scratchpad-{service}-{STAGE}"), &made_from) {
+            let step = Step::begin(format!("deploy {service}"));
+            deploy_service(workspace, stage, &step, &service, &made_from).await?;
+            step.done("");
+        }
+    }
+    update_code(workspace, stage).await?;
+    deployed = Stacks::read(stage).await?;
+    stage.describe(&deployed.description(stage)?)
+}
+
+/// Deploys all stacks of the CDK app.
+async fn deploy_infrastructure(
+    workspace: &Workspace,
+    stage: &LocalStage,
+    step: &Step,
+    templates: &Path,
+    made_from: &str,
+) -> Result<()> {
+    let cdk = || {
+        let mut cdk = Command::new(workspace.node_bin("cdk"));
+        cdk.current_dir(workspace.root().join("infrastructure")).envs(tool_environment(stage));
+        cdk
+    };
+    run(step, cdk().args(["synth", "--quiet", "-c", &format!("stage={STAGE}"), "--output"]).arg(templates)).await?;
+    let tag = format!("{FINGERPRINT}={made_from}");
+    run(
+        step,
+        cdk()
+            .args(["deploy", "--all", "--require-approval", "never", "--method", "direct", "--concurrency", "4"])
+            .args(["--progress", "events", "--tags", &tag, "--app"])
+            .arg(templates),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deploys the stack of one service.
+async fn deploy_service(
+    workspace: &Workspace,
+    stage: &LocalStage,
+    step: &Step,
+    service: &str,
+    made_from: &str,
+) -> Result<()> {
+    let mut osls = Command::new(workspace.node_bin("osls"));
+    osls.args(["deploy", "--stage", STAGE, "--force", "--verbose"])
+        .current_dir(workspace.root().join("services").join(service))
+        .envs(tool_environment(stage))
+        .env("SCRATCHPAD_FINGERPRINT", made_from);
+    run(step, &mut osls).await?;
+    Ok(())
+}
+
+/// What the deploy tools need besides the developer's PATH: this cloud, and no questions.
+pub(crate) fn tool_environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
+    let mut environment = stage.aws_environment();
+    environment.extend(offline_environment());
+    environment
+}
+
+/// What the deploy tools need to make templates without a cloud.
+pub(crate) fn offline_environment() -> Vec<(&'static str, String)> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    vec![
+        ("SCRATCHPAD_ARCHITECTURE", architecture.into()),
+        ("SLS_TELEMETRY_DISABLED", "1".into()),
+        ("SLS_NOTIFICATIONS_MODE", "off".into()),
+        ("SLS_AWS_MONITORING_FREQUENCY", "200".into()),
+        ("CDK_DISABLE_CLI_TELEMETRY", "true".into()),
+    ]
+}
+
+/// Gives each function whose zip is another than the deployed one its new code.
+async fn update_code(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+    let lambda = aws_sdk_lambda::Client::new(stage.aws()?.config());
+    let mut deployed = BTreeMap::new();
+    let mut pages = lambda.list_functions().into_paginator().items().send();
+    while let Some(function) = pages.next().await.transpose().context("the functions cannot be listed")? {
+        deployed.extend(function.function_name.zip(function.code_sha256));
+    }
+    for function in workspace.functions() {
+        let name = format!("scratchpad-{STAGE}-{}", function.name);
+        let zip = fs::read(workspace.zip(function, STAGE))?;
+        let hash = STANDARD.encode(Sha256::digest(&zip));
+        if deployed.get(&name).is_some_and(|deployed| *deployed != hash) {
+            let step = Step::begin(format!("update {}", function.name));
+            let update = lambda.update_function_code().function_name(name).zip_file(Blob::new(zip));
+            update.send().await.with_context(|| format!("{} cannot be updated", function.name))?;
+            step.done("");
+        }
+    }
+    Ok(())
+}
+
+/// The services: the folders under services/ with a manifest, by name.
+pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
+    let mut services = Vec::new();
+    for entry in fs::read_dir(root.join("services"))? {
+        let entry = entry?;
+        if entry.path().join("serverless.yml").exists() {
+            services.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    services.sort();
+    Ok(services)
+}
+
+/// A hash over what a stack is made from: these files and folders, and what all share.
+fn fingerprint(root: &Path, own: &[&str]) -> Result<String> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for source in own.iter().chain(&SHARED) {
+        for entry in WalkDir::new(root.join(source)) {
+            let entry = entry?;
+            if entry.file_type().is_file() {
+                files.push(entry.into_path());
+            }
+        }
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        let content = fs::read(&file)?;
+        hash.update(file.strip_prefix(root).unwrap_or(&file).to_string_lossy().as_bytes());
+        hash.update(content.len().to_le_bytes());
+        hash.update(content);
+    }
+    Ok(format!("{:x}", hash.finalize()).chars().take(16).collect())
+}
+
+/// The names of the stacks that the CDK app synthesised. None when it did not, or not to the end.
+fn stacks_of(templates: &Path) -> Option<Vec<String>> {
+    let manifest = fs::read(templates.join("manifest.json")).ok()?;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).ok()?;
+    let artifacts = manifest.get("artifacts")?.as_object()?;
+    let stacks = artifacts.iter().filter_map(|(id, artifact)| {
+        let is_stack = artifact.get("type")?.as_str()? == "aws:cloudformation:stack";
+        let named = artifact.pointer("/properties/stackName").and_then(|name| name.as_str());
+        is_stack.then(|| named.unwrap_or(id).to_owned())
+    });
+    Some(stacks.collect())
+}
+
+/// What is deployed.
+struct Stacks(BTreeMap<String, Stack>);
+
+impl Stacks {
+    async fn read(stage: &LocalStage) -> Result<Self> {
+        let cloudformation = aws_sdk_cloudformation::Client::new(stage.aws()?.config());
+        let mut stacks = BTreeMap::new();
+        let mut pages = cloudformation.describe_stacks().into_paginator().items().send();
+        while let Some(stack) = pages.next().await.transpose().context("the stacks cannot be listed")? {
+            stacks.extend(stack.stack_name.clone().map(|name| (name, stack)));
+        }
+        Ok(Self(stacks))
+    }
+
+    /// Whether the stack is deployed to the end, and made from that.
+    fn holds(&self, name: &str, made_from: &str) -> bool {
+        self.0.get(name).is_some_and(|stack| {
+            let complete = matches!(
+                stack.stack_status,
+                Some(StackStatus::CreateComplete | StackStatus::UpdateComplete)
+            );
+            let tagged = |tag: &aws_sdk_cloudformation::types::Tag| {
+                tag.key.as_deref() == Some(FINGERPRINT) && tag.value.as_deref() == Some(made_from)
+            };
+            complete && stack.tags().iter().any(tagged)
+        })
+    }
+
+    /// What the stacks export, by the name without the stage.
+    fn export(&self, name: &str) -> Result<String> {
+        let full = format!("scratchpad-{STAGE}-{name}");
+        let outputs = self.0.values().flat_map(Stack::outputs);
+        let export = outputs
+            .filter(|output| output.export_name.as_deref() == Some(&full))
+            .find_map(|output| output.output_value.clone());
+        export.with_context(|| format!("no stack exports {full}"))
+    }
+
+    fn description(&self, stage: &LocalStage) -> Result<Description> {
+        let api = self.export("RestApiId")?;
+        Ok(Description {
+            api_url: format!("{}/_aws/execute-api/{api}/{STAGE}", stage.url()),
+            cloud_url: stage.url(),
+            region: REGION.into(),
+            user_pool_id: self.export("UserPoolId")?,
+            user_pool_client_id: self.export("UserPoolClientId")?,
+            identity_pool_id: self.export("IdentityPoolId")?,
+            attachments_bucket: self.export("AttachmentsBucketName")?,
+            notes_table: self.export("NotesTableName")?,
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! `dev` and `stop`: the whole product on this machine.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use console::style;
+use notify_debouncer_full::{
+    DebounceEventResult, new_debouncer,
+    notify::{EventKind, RecursiveMode},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::sleep,
+};
+
+use crate::{
+    build, cloud::Cloud,
+    deploy,
+    stage::{LocalStage, STAGE, write_whole},
+    tools,
+    ui::{self, Step},
+    workspace::Workspace,
+};
+
+/// Held by the process that keeps the stage; its file says which that is.
+const LOCK: &str = "dev.lock";
+const KEEPER: &str = "dev.json";
+
+/// The process that keeps the stage.
+#[derive(Serialize, Deserialize)]
+struct Keeper {
+    pid: i32,
+    detached: bool,
+}
+
+/// `cargo xtask dev`.
+///
+/// # Errors
+/// Says which step failed, and why.
+pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
+    let workspace = Workspace::read()?;
+    let mut stage = LocalStage::open(&workspace, "local")?;
+    let lock = take_over(&stage).await?;
+    let work = async {
+        if fresh {
+            if let Some(cloud) = Cloud::running(&stage) {
+                cloud.stop(&stage).await?;
+            }
+            stage.clear()?;
+        }
+        let cloud = up(&workspace, &mut stage).await?;
+        announce(&stage)?;
+        anyhow::Ok(cloud)
+    };
+    let started = tokio::select! {
+        started = work => started,
+        () = told_to_stop() => {
+            ui::say("");
+            if let Some(cloud) = Cloud::running(&stage) {
+                cloud.stop(&stage).await?;
+            }
+            bail!("stopped before it was ready");
+        }
+    };
+    let cloud = started?;
+    if detach {
+        drop(lock);
+        return leave_running(&workspace, &stage);
+    }
+    ui::say(format!("{} the sources are watched; {} ends it all", style("✓").green(), style("Ctrl-C").bold()));
+    keep(&stage, false)?;
+    tokio::select! {
+        result = watch(&workspace, &mut stage) => result?,
+        () = told_to_stop() => {}
+    }
+    ui::say("");
+    ui::step("stop", cloud.stop(&stage)).await?;
+    stage.retract();
+    Ok(())
+}
+
+/// Brings the stage up: tools, functions, cloud, stacks.
+///
+/// # Errors
+/// Says which step failed, and why.
+pub(crate) async fn up(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
+    tools::prepare(workspace).await?;
+    build::build(workspace).await?;
+    let step = Step::begin("pack the functions");
+    build::pack(workspace, STAGE)?;
+    step.done("");
+    let step = Step::begin("start the local cloud");
+    let cloud = Cloud::ensure(workspace, stage).await?;
+    step.done("");
+    deploy::converge(workspace, stage).await?;
+    Ok(cloud)
+}
+
+/// `cargo xtask stop`.
+///
+/// # Errors
+/// When something does not stop.
+pub(crate) async fn stop() -> Result<()> {
+    let workspace = Workspace::read()?;
+    let stage = LocalStage::open(&workspace, "local")?;
+    let mut found = false;
+    if stage.try_lock(LOCK)?.is_none() {
+        found = true;
+        end_keeper(&stage).await?;
+    }
+    if let Some(cloud) = Cloud::running(&stage) {
+        found = true;
+        ui::step("stop", cloud.stop(&stage)).await?;
+    }
+    stage.retract();
+    if !found {
+        ui::say("Nothing was running.");
+    }
+    Ok(())
+}
+
+/// What `dev --detach` leaves running: the watch, for the terminal is gone.
+///
+/// # Errors
+/// When the sources cannot be watched.
+pub(crate) async fn watch_in_background() -> Result<()> {
+    let workspace = Workspace::read()?;
+    let mut stage = LocalStage::open(&workspace, "local")?;
+    let _lock = stage.try_lock(LOCK)?.context("another process keeps the stage")?;
+    keep(&stage, true)?;
+    tokio::select! {
+        result = watch(&workspace, &mut stage) => result,
+        () = told_to_stop() => Ok(()),
+    }
+}
+
+/// Takes the lock. Ends a watch in the background, whose place this run takes; one in another
+/// terminal stays.
+async fn take_over(stage: &LocalStage) -> Result<File> {
+    if let Some(lock) = stage.try_lock(LOCK)? {
+        return Ok(lock);
+    }
+    if let Some(Keeper { pid, detached: false }) = keeper(stage) {
+        bail!("it runs already, in another terminal (process {pid}): end it there, or by cargo xtask stop");
+    }
+    end_keeper(stage).await?;
+    stage.try_lock(LOCK)?.context("another process has just started")
+}
+
+async fn end_keeper(stage: &LocalStage) -> Result<()> {
+    let pid = keeper(stage).and_then(|keeper| Pid::from_raw(keeper.pid));
+    let pid = pid.context("another run is just starting; wait for it")?;
+    kill_process(pid, Signal::TERM).ok();
+    while stage.try_lock(LOCK)?.is_none() {
+        sleep(Duration::from_millis(30)).await;
+    }
+    Ok(())
+}
+
+fn keeper(stage: &LocalStage) -> Option<Keeper> {
+    serde_json::from_slice(&fs::read(stage.path(KEEPER)).ok()?).ok()
+}
+
+fn keep(stage: &LocalStage, detached: bool) -> Result<()> {
+    let pid = std::process::id().try_into()?;
+    write_whole(&stage.path(KEEPER), &serde_json::to_vec(&Keeper { pid, detached })?)
+}
+
+fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+
+    let log = File::create(stage.path("dev.log"))?;
+    Command::new(std::env::current_exe()?)
+        .arg("watch")
+        .current_dir(workspace.root())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("the watch cannot be started")?;
+    ui::say(format!("{} it goes on in the background; {} ends it", style("✓").green(), style("cargo xtask stop").bold()));
+    Ok(())
+}
+
+fn announce(stage: &LocalStage) -> Result<()> {
+    let description = stage.description().context("the stage was just described")?;
+    ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
+    for (what, at) in [
+        ("API", description.api_url.as_str()),
+        ("local cloud", &description.cloud_url),
+        ("user pool", &description.user_pool_id),
+        ("app client", &description.user_pool_client_id),
+        ("identity pool", &description.identity_pool_id),
+        ("all of it, as JSON", "target/local/stage.json"),
+    ] {
+        ui::say(format!("  {what:<20}{}", style(at).cyan()));
+    }
+    ui::say("");
+    Ok(())
+}
+
+/// Waits for Ctrl-C, or for `stop`.
+pub(crate) async fn told_to_stop() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// What the stage is made from.
+const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
+
+/// Records traces, and brings the stage up to the sources whenever these change.
+async fn watch(workspace: &Workspace, stage: &mut LocalStage) -> Result<()> {
+    let traces = xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
+    let recorded = stage.path("traces.jsonl");
+    tokio::spawn(async move { traces.record(&recorded, 10_000_000).await });
+
+    let (changed, mut changes) = mpsc::unbounded_channel();
+    let mut watcher = new_debouncer(Duration::from_millis(200), None, move |events: DebounceEventResult| {
+        let is_source = |path: &Path| {
+            let ignored = |part: &std::ffi::OsStr| part == "node_modules" || part == ".serverless" || part == "target";
+            !path.iter().any(ignored)
+        };
+        let real = events.is_ok_and(|events| {
+            events.iter().any(|event| {
+                !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_source(path))
+            })
+        });
+        if real {
+            // The other end goes when the watch ends.
+            let _ = changed.send(());
+        }
+    })?;
+    for folder in SOURCES {
+        watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
+    }
+    watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
+    while changes.recv().await.is_some() {
+        while changes.try_recv().is_ok() {}
+        // New functions are found, and the old ones serve on until the new ones are in place.
+        let update = async { up(&Workspace::read()?, stage).await };
+        match update.await {
+            Ok(_) => ui::say(format!("{} live", style("✓").green())),
+            Err(error) => ui::failure(&error),
+        }
+    }
+    Ok(())
+}

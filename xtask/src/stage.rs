@@ -1,0 +1,197 @@
+//! A stage on this machine: a folder with its data, its ports, and `stage.json`, by which other
+//! programs find it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::workspace::Workspace;
+
+/// The name of every stage on a developer's machine.
+pub(crate) const STAGE: &str = "local";
+
+/// The account that the local cloud plays.
+pub(crate) const ACCOUNT: &str = "111111111111";
+
+/// The region that the local cloud plays, as in the stage table.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// A stage on this machine. `dev` and the tests have one each, with its own data and ports.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalStage {
+    folder: PathBuf,
+    ports: Ports,
+}
+
+/// Where the stage listens, kept from run to run so that its addresses stay.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Ports {
+    cloud: u16,
+    xray: u16,
+}
+
+/// What other programs need to know of a stage.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Description {
+    pub(crate) api_url: String,
+    pub(crate) cloud_url: String,
+    pub(crate) region: String,
+    pub(crate) user_pool_id: String,
+    pub(crate) user_pool_client_id: String,
+    pub(crate) identity_pool_id: String,
+    pub(crate) attachments_bucket: String,
+    pub(crate) notes_table: String,
+}
+
+impl LocalStage {
+    /// The stage with its folder at target/`name`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
+        let folder = workspace.root().join("target").join(name);
+        fs::create_dir_all(folder.join("tmp"))?;
+        let ports = fs::read(folder.join("ports.json")).ok();
+        let ports = match ports.and_then(|ports| serde_json::from_slice(&ports).ok()) {
+            Some(ports) => ports,
+            None => Ports::free()?,
+        };
+        let stage = Self { folder, ports };
+        stage.write("ports.json", &stage.ports)?;
+        Ok(stage)
+    }
+
+    /// Takes other ports, because somebody else has these.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(crate) fn move_ports(&mut self) -> Result<()> {
+        self.ports = Ports::free()?;
+        self.write("ports.json", &self.ports)
+    }
+
+    /// Forgets all data.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub(crate) fn clear(&self) -> Result<()> {
+        for name in ["data", "tmp"] {
+            let folder = self.folder.join(name);
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+        }
+        fs::create_dir_all(self.folder.join("tmp"))?;
+        Ok(())
+    }
+
+    /// A file or folder of the stage.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The local cloud's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports.cloud
+    }
+
+    /// Where the X-Ray daemon listens for datagrams.
+    pub(crate) fn xray_port(&self) -> u16 {
+        self.ports.xray
+    }
+
+    /// The local cloud's address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.cloud)
+    }
+
+    /// What tools and functions need to talk to this cloud, and to no other.
+    pub(crate) fn aws_environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_REGION", REGION.into()),
+            ("AWS_DEFAULT_REGION", REGION.into()),
+            // The account's root user, to the local cloud; nobody, to AWS.
+            ("AWS_ACCESS_KEY_ID", ACCOUNT.into()),
+            ("AWS_SECRET_ACCESS_KEY", "local".into()),
+            // The developer's own configuration must not get in between.
+            ("AWS_CONFIG_FILE", "/dev/null".into()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
+            ("AWS_EC2_METADATA_DISABLED", "true".into()),
+        ]
+    }
+
+    /// AWS clients for this cloud.
+    ///
+    /// # Errors
+    /// Never, but for a mistake in the line above.
+    pub(crate) fn aws(&self) -> Result<aws::Stack> {
+        let environment = self.aws_environment();
+        let var = |name: &str| {
+            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        };
+        Ok(aws::Stack::from_vars(var)?)
+    }
+
+    /// Locks something of the stage for as long as the file lives. None when another process has it.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be made.
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>> {
+        let path = self.path(name);
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = file.with_context(|| format!("{} cannot be made", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Says to other programs what this stage is.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn describe(&self, description: &Description) -> Result<()> {
+        self.write("stage.json", description)
+    }
+
+    /// What was said last. None when it never ran.
+    pub(crate) fn description(&self) -> Option<Description> {
+        serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
+    }
+
+    /// Says to other programs that this stage does not run.
+    pub(crate) fn retract(&self) {
+        // It may not be there.
+        let _ = fs::remove_file(self.path("stage.json"));
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        write_whole(&self.path(name), &serde_json::to_vec_pretty(value)?)
+    }
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        let cloud = TcpListener::bind(("127.0.0.1", 0))?;
+        let xray = UdpSocket::bind(("127.0.0.1", 0))?;
+        Ok(Self { cloud: cloud.local_addr()?.port(), xray: xray.local_addr()?.port() })
+    }
+}
+
+/// Writes a file that nobody ever sees half of.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&unfinished, content).and_then(|()| fs::rename(&unfinished, path))?;
+    Ok(())
+}

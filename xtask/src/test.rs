@@ -1,0 +1,275 @@
+//! `test`: all tests, by tiers, with a count of each.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use console::style;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+use crate::{
+    build,
+    cloud::Cloud,
+    deploy,
+    dev::{told_to_stop, up},
+    stage::{LocalStage, STAGE},
+    tools,
+    ui::{self, Step, run},
+    workspace::Workspace,
+};
+
+/// Which tests to run. None said is all.
+#[derive(Args)]
+pub(crate) struct Tiers {
+    /// The rules and the libraries, with everything outside in memory
+    #[arg(long)]
+    unit: bool,
+    /// The services against a real DynamoDB API, the functions alone, the templates
+    #[arg(long)]
+    integration: bool,
+    /// The deployed product, on a local stage of its own
+    #[arg(long)]
+    e2e: bool,
+}
+
+/// How many tests passed, failed and were left out.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// `cargo xtask test`.
+///
+/// # Errors
+/// When a test fails, or cannot be run.
+pub(crate) async fn test(tiers: Tiers) -> Result<()> {
+    let all = !(tiers.unit || tiers.integration || tiers.e2e);
+    let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
+    let mut counted = Vec::new();
+    if all || tiers.unit {
+        heading("unit");
+        counted.push(("unit", unit(&workspace).await?));
+    }
+    if all || tiers.integration {
+        heading("integration");
+        counted.push(("integration", integration(&workspace).await?));
+    }
+    if all || tiers.e2e {
+        heading("e2e");
+        counted.push(("e2e", e2e(&workspace).await?));
+    }
+    let mut total = Counts::default();
+    ui::say("");
+    for (tier, counts) in counted {
+        total.add(counts);
+        println!("{tier:<12} {:>4} passed {:>4} failed {:>4} skipped", counts.passed, counts.failed, counts.skipped);
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    match total {
+        Counts { failed: 1.., .. } => bail!("{} tests failed", total.failed),
+        Counts { passed: 0, .. } => bail!("no test ran"),
+        _ => Ok(()),
+    }
+}
+
+fn heading(tier: &str) {
+    ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
+}
+
+async fn unit(workspace: &Workspace) -> Result<Counts> {
+    let mut counts = shown(cargo_test(workspace).args(["--workspace", "--lib", "--bins"])).await?;
+    counts.add(shown(cargo_test(workspace).args(["--workspace", "--doc"])).await?);
+    let folder = workspace.root().join("infrastructure");
+    let mut types = Command::new(workspace.node_bin("tsc"));
+    let step = Step::begin("check the types of infrastructure");
+    run(&step, types.args(["-p", "."]).current_dir(&folder)).await?;
+    step.done("");
+    let mut node = Command::new("node");
+    node.args(["--import", "tsx", "--test", "--test-reporter=tap"]).args(test_files(&folder.join("test"))?);
+    counts.add(shown(node.current_dir(folder)).await?);
+    Ok(counts)
+}
+
+async fn integration(workspace: &Workspace) -> Result<Counts> {
+    build::build(workspace).await?;
+    build::pack(workspace, STAGE)?;
+    let mut counts = shown(cargo_test(workspace).args(["--package", "notes", "--test", "*"])).await?;
+    let mut functions = cargo_test(workspace);
+    functions.args(["--package", "e2e", "--test", "functions"]).env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
+    counts.add(shown(&mut functions).await?);
+    counts.add(templates(workspace).await?);
+    Ok(counts)
+}
+
+async fn e2e(workspace: &Workspace) -> Result<Counts> {
+    let mut stage = LocalStage::open(workspace, "e2e")?;
+    let _lock = stage.try_lock("test.lock")?.context("another run of these tests is at work")?;
+    let tests = async {
+        if let Some(cloud) = Cloud::running(&stage) {
+            cloud.stop(&stage).await?;
+        }
+        stage.clear()?;
+        up(workspace, &mut stage).await?;
+        let mut tests = cargo_test(workspace);
+        tests.args(["--package", "e2e", "--test", "e2e"]).env("SCRATCHPAD_STAGE", stage.path("stage.json"));
+        shown(&mut tests).await
+    };
+    let result = tokio::select! {
+        result = tests => result,
+        () = told_to_stop() => Err(anyhow::anyhow!("stopped")),
+    };
+    if let Some(cloud) = Cloud::running(&stage) {
+        ui::step("stop", cloud.stop(&stage)).await?;
+    }
+    stage.retract();
+    result
+}
+
+/// The stages whose templates are checked: each row of the stage table, and a name without a row.
+const STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
+
+/// Synthesises every template of every stage, and lets cfn-lint say what AWS would refuse: the
+/// local cloud accepts more.
+async fn templates(workspace: &Workspace) -> Result<Counts> {
+    let root = workspace.root();
+    let out = root.join("target/templates");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    let step = Step::begin("synthesise the templates of all stages");
+    for stage in STAGES {
+        let mut synth = Command::new("node");
+        synth
+            .args(["--import", "tsx", "bin/scratchpad.ts"])
+            .current_dir(root.join("infrastructure"))
+            .envs(deploy::offline_environment())
+            .env("CDK_OUTDIR", out.join(stage).join("infrastructure"))
+            .env("CDK_CONTEXT_JSON", serde_json::json!({"stage": stage}).to_string());
+        run(&step, &mut synth).await?;
+        for function in workspace.functions() {
+            // osls wants the zip to be there, whatever is in it.
+            let zip = workspace.zip(function, stage);
+            if !zip.exists() {
+                fs::create_dir_all(zip.parent().context("a zip stands in a folder")?)?;
+                fs::write(zip, "")?;
+            }
+        }
+        for service in deploy::services(root)? {
+            let mut package = Command::new(workspace.node_bin("osls"));
+            package
+                .args(["package", "--stage", stage, "--package"])
+                .arg(out.join(stage).join(&service))
+                .current_dir(root.join("services").join(&service))
+                .envs(deploy::offline_environment());
+            run(&step, &mut package).await?;
+        }
+    }
+    step.done("");
+    let mut templates = Vec::new();
+    for entry in walkdir::WalkDir::new(&out).sort_by_file_name() {
+        let path = entry?.into_path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".template.json") || name == "cloudformation-template-update-stack.json" {
+            templates.push(path);
+        }
+    }
+    let step = Step::begin("lint the templates");
+    let mut lint = Command::new(root.join(".venv/bin/cfn-lint"));
+    run(&step, lint.args(&templates).current_dir(root)).await?;
+    step.done(&format!("({} templates)", templates.len()));
+    Ok(Counts { passed: templates.len(), ..Counts::default() })
+}
+
+fn cargo_test(workspace: &Workspace) -> Command {
+    let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.args(["test", "--no-fail-fast"]).current_dir(workspace.root());
+    cargo
+}
+
+fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.ts") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Runs tests, shows what they print, and counts them.
+async fn shown(command: &mut Command) -> Result<Counts> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let mut counts = Counts::default();
+    if let Some(output) = child.stdout.take() {
+        let mut lines = BufReader::new(output).lines();
+        while let Some(line) = lines.next_line().await? {
+            println!("{line}");
+            counts.add(count(&line));
+        }
+    }
+    if !child.wait().await?.success() && counts.failed == 0 {
+        bail!("the tests could not be run");
+    }
+    Ok(counts)
+}
+
+/// What a line of Rust's or Node's test runner counts.
+fn count(line: &str) -> Counts {
+    let mut counts = Counts::default();
+    if let Some(result) = line.strip_prefix("test result: ") {
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let Some(number) = words.next().and_then(|word| word.parse().ok()) else { continue };
+            match words.next() {
+                Some("passed") => counts.passed = number,
+                Some("failed") => counts.failed = number,
+                Some("ignored") => counts.skipped = number,
+                _ => {}
+            }
+        }
+    } else if let Some((what, number)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
+        let number = number.parse().unwrap_or(0);
+        match what {
+            "pass" => counts.passed = number,
+            "fail" => counts.failed = number,
+            "skipped" => counts.skipped = number,
+            _ => {}
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_of_both_runners_are_counted() {
+        let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.02s";
+        assert_eq!(count(rust), Counts { passed: 12, failed: 1, skipped: 2 });
+        assert_eq!(count("# pass 19"), Counts { passed: 19, ..Counts::default() });
+        assert_eq!(count("# fail 1"), Counts { failed: 1, ..Counts::default() });
+        assert_eq!(count("test a_sentence ... ok"), Counts::default());
+    }
+}

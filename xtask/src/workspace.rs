@@ -1,0 +1,96 @@
+//! The checkout: where things are, and which functions there are.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow};
+use cargo_metadata::{MetadataCommand, TargetKind};
+
+/// A checkout of the project.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    binaries: PathBuf,
+    functions: BTreeMap<String, Function>,
+}
+
+/// One function: a crate under services/ that makes a binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// The name of the crate, the binary, and the entry in the service's serverless.yml.
+    pub(crate) name: String,
+    /// The service that it is of.
+    pub(crate) service: String,
+}
+
+impl Workspace {
+    /// Reads the checkout that this tool was built from.
+    ///
+    /// # Errors
+    /// When Cargo cannot.
+    pub(crate) fn read() -> Result<Self> {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = manifest.parent().context("xtask stands in the checkout")?.to_owned();
+        let metadata = MetadataCommand::new()
+            .manifest_path(root.join("Cargo.toml"))
+            .no_deps()
+            .exec()
+            .context("Cargo cannot read the workspace")?;
+        let services = root.join("services");
+        let functions = metadata.packages.iter().filter_map(|package| {
+            let below = package.manifest_path.as_std_path().strip_prefix(&services).ok()?;
+            let service = below.components().next()?.as_os_str().to_str()?;
+            let binary = package.targets.iter().find(|target| target.kind.contains(&TargetKind::Bin))?;
+            let function = Function { name: binary.name.clone(), service: service.into() };
+            Some((binary.name.clone(), function))
+        });
+        Ok(Self {
+            functions: functions.collect(),
+            binaries: metadata.target_directory.as_std_path().join("debug"),
+            root,
+        })
+    }
+
+    /// The checkout's folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where Cargo puts what it builds for this machine.
+    pub(crate) fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// The zip of a function, where serverless.yml looks for it.
+    pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
+        self.root.join(format!("target/lambda/{stage}/{}.zip", function.name))
+    }
+
+    /// All functions, by name.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.values()
+    }
+
+    /// One function.
+    ///
+    /// # Errors
+    /// With the names that there are.
+    pub(crate) fn function(&self, name: &str) -> Result<&Function> {
+        self.functions.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.functions.keys().map(String::as_str).collect();
+            anyhow!("there is no function {name}; there are {}", known.join(", "))
+        })
+    }
+
+    /// A program that package.json or requirements.txt brings.
+    pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
+        self.root.join("node_modules/.bin").join(name)
+    }
+
+    /// The Python of `.venv`.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.root.join(".venv/bin/python")
+    }
+}
