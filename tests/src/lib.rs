@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`functions`] | what the manifests say of the functions, and where their binaries are |
 //! | [`stage`] | the stage that the end-to-end scenarios run against, and people who signed up there |
 //! | [`http`] | requests, signed as AWS wants them, and their answers |
 //!
@@ -14,5 +15,13 @@
     clippy::unwrap_used
 )]
 
+use std::path::Path;
+
+pub mod functions;
 pub mod http;
 pub mod stage;
+
+/// The checkout's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}

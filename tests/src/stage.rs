@@ -87,15 +87,12 @@ impl Stage {
             let file = std::env::var(STAGE).unwrap_or_else(|_| {
                 panic!("{STAGE} names no stage: run these by cargo xtask test --e2e")
             });
-            // Tests run in the folder of their crate, and the tool in that of the workspace.
-            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../").to_owned() + &file;
-            let file = match std::env::var(STAGE) {
-                Ok(absolute) if absolute.starts_with('/') => absolute,
-                _ => file,
-            };
+            // Tests run in the folder of their crate; a path is meant from the checkout's.
+            let file = crate::root().join(file);
             let text = std::fs::read_to_string(&file)
-                .unwrap_or_else(|error| panic!("{STAGE}: {file}: {error}"));
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+                .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()));
+            serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()))
         })
     }
 
@@ -130,7 +127,7 @@ impl Stage {
 
     fn owner(&self, service: &'static str) -> Signer {
         Signer {
-            credentials: Credentials::from_keys(ACCOUNT, "any", None),
+            credentials: credentials(ACCOUNT, "any", None),
             region: self.region.clone(),
             service,
         }
@@ -229,7 +226,9 @@ impl<'a> Person<'a> {
         stage.call(&client, &provider("SignUp"), &input).await;
         let code = code_sent_to(stage, &client, &email).await;
         let input = json!({"ClientId": app, "Username": email, "ConfirmationCode": code});
-        stage.call(&client, &provider("ConfirmSignUp"), &input).await;
+        stage
+            .call(&client, &provider("ConfirmSignUp"), &input)
+            .await;
         let input = json!({
             "ClientId": app, "AuthFlow": "USER_PASSWORD_AUTH",
             "AuthParameters": {"USERNAME": email, "PASSWORD": password},
@@ -254,9 +253,9 @@ impl<'a> Person<'a> {
             stage,
             client,
             signer: Signer {
-                credentials: Credentials::from_keys(
-                    given("AccessKeyId"),
-                    given("SecretKey"),
+                credentials: credentials(
+                    &given("AccessKeyId"),
+                    &given("SecretKey"),
                     Some(given("SessionToken")),
                 ),
                 region: stage.region.clone(),
@@ -276,6 +275,19 @@ impl<'a> Person<'a> {
     /// A request that they do not sign, to the API or, by a full address, anywhere.
     pub fn unsigned(&self, method: Method, path: &str) -> Request {
         self.stage.request(&self.client, method, path)
+    }
+
+    /// Their credentials, with another key id or secret, or without the session's token.
+    pub fn signer_with(&self, key_id: Option<&str>, secret: Option<&str>, token: bool) -> Signer {
+        let own = &self.signer.credentials;
+        Signer {
+            credentials: credentials(
+                key_id.unwrap_or(own.access_key_id()),
+                secret.unwrap_or(own.secret_access_key()),
+                own.session_token().filter(|_| token).map(str::to_owned),
+            ),
+            ..self.signer.clone()
+        }
     }
 
     /// GET, signed.
@@ -320,6 +332,10 @@ impl<'a> Person<'a> {
     pub async fn has_no_notes(&self) -> bool {
         self.get("/notes").await.json(200) == json!([])
     }
+}
+
+fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials {
+    Credentials::new(key_id, secret, token, None, "test")
 }
 
 /// The code that the user pool mailed.

@@ -11,7 +11,10 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use crate::{ui, workspace::{Function, Workspace}};
+use crate::{
+    ui,
+    workspace::{Function, Workspace},
+};
 
 /// Builds all functions. Cargo shows its own progress, and rebuilds what has changed alone.
 ///
@@ -20,11 +23,21 @@ use crate::{ui, workspace::{Function, Workspace}};
 pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     ui::say("… build the functions");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.arg("build").current_dir(workspace.root()).stdin(Stdio::null()).kill_on_drop(true);
+    cargo
+        .arg("build")
+        .current_dir(workspace.root())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     for function in workspace.functions() {
-        cargo.args(["--package", &function.name]);
+        // Not --package: see .cargo/config.toml.
+        cargo.args(["--bin", &function.name]);
     }
-    if !cargo.status().await.context("cargo cannot be started")?.success() {
+    if !cargo
+        .status()
+        .await
+        .context("cargo cannot be started")?
+        .success()
+    {
         bail!("the functions do not compile");
     }
     Ok(())
@@ -36,9 +49,13 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
 /// When a file cannot be read or written.
 pub(crate) fn pack(workspace: &Workspace, stage: &str) -> Result<()> {
     for function in workspace.functions() {
-        let (binary, zip) = (workspace.binaries().join(&function.name), workspace.zip(function, stage));
+        let (binary, zip) = (
+            workspace.binaries().join(&function.name),
+            workspace.zip(function, stage),
+        );
         if !is_newer(&zip, &binary) {
-            pack_one(&binary, &zip, function).with_context(|| format!("{} cannot be packed", function.name))?;
+            pack_one(&binary, &zip, function)
+                .with_context(|| format!("{} cannot be packed", function.name))?;
         }
     }
     Ok(())
@@ -46,7 +63,9 @@ pub(crate) fn pack(workspace: &Workspace, stage: &str) -> Result<()> {
 
 fn is_newer(file: &Path, than: &Path) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    modified(file).zip(modified(than)).is_some_and(|(file, than)| file > than)
+    modified(file)
+        .zip(modified(than))
+        .is_some_and(|(file, than)| file > than)
 }
 
 /// The same binary gives the same zip, to the byte: its hash says whether a function has changed.

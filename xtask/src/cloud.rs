@@ -12,7 +12,10 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tokio::time::{Instant, sleep};
 
-use crate::{stage::{ACCOUNT, LocalStage, REGION}, workspace::Workspace};
+use crate::{
+    stage::{ACCOUNT, LocalStage, REGION},
+    workspace::Workspace,
+};
 
 const LAUNCHER: &str = "local/cloud/launch.py";
 
@@ -40,7 +43,9 @@ impl Cloud {
         if std::net::TcpListener::bind(("127.0.0.1", stage.port())).is_err() {
             stage.move_ports()?;
         }
-        let mut child = command(workspace, stage)?.spawn().context("the local cloud cannot be started")?;
+        let mut child = command(workspace, stage)?
+            .spawn()
+            .context("the local cloud cannot be started")?;
         let process = Pid::from_child(&child);
         fs::write(pid_file(stage), process.as_raw_nonzero().to_string())?;
         let deadline = Instant::now() + PATIENCE;
@@ -48,7 +53,10 @@ impl Cloud {
             if child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(stage.path("cloud.log")).unwrap_or_default();
                 let from = log.len().saturating_sub(3000);
-                bail!("the local cloud did not start:\n{}", log.get(from..).unwrap_or(&log));
+                bail!(
+                    "the local cloud did not start:\n{}",
+                    log.get(from..).unwrap_or(&log)
+                );
             }
             sleep(Duration::from_millis(30)).await;
         }
@@ -57,11 +65,20 @@ impl Cloud {
 
     /// The cloud that runs for this stage, if one does.
     pub(crate) fn running(stage: &LocalStage) -> Option<Self> {
-        let pid = fs::read_to_string(pid_file(stage)).ok()?.trim().parse().ok()?;
+        let pid = fs::read_to_string(pid_file(stage))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         let process = Pid::from_raw(pid)?;
         // Process ids are given out again: make sure that it is the cloud.
-        let arguments = Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).output().ok()?;
-        String::from_utf8_lossy(&arguments.stdout).contains(LAUNCHER).then_some(Self { process })
+        let arguments = Command::new("ps")
+            .args(["-o", "args=", "-p", &pid.to_string()])
+            .output()
+            .ok()?;
+        String::from_utf8_lossy(&arguments.stdout)
+            .contains(LAUNCHER)
+            .then_some(Self { process })
     }
 
     /// Stops the cloud, with the functions that it runs, and waits until its data is saved.
@@ -123,7 +140,10 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
             ("STATE_DIR", path(data.join("state"))),
             ("S3_PERSIST", "1".into()),
             ("S3_DATA_DIR", path(data.join("s3"))),
-            ("AWS_XRAY_DAEMON_ADDRESS", format!("127.0.0.1:{}", stage.xray_port())),
+            (
+                "AWS_XRAY_DAEMON_ADDRESS",
+                format!("127.0.0.1:{}", stage.xray_port()),
+            ),
             // It would tidy up the containers of a Docker engine that it finds.
             ("DOCKER_HOST", "unix:///nonexistent".into()),
             // Services that listen on ports of their own, which two clones would fight for.

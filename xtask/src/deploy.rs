@@ -28,7 +28,11 @@ use crate::{
 const FINGERPRINT: &str = "scratchpad:fingerprint";
 
 /// What every stack is made from, besides its own files.
-const SHARED: [&str; 3] = ["serverless.yml", "serverless.resources.cjs", "package-lock.json"];
+const SHARED: [&str; 3] = [
+    "serverless.yml",
+    "serverless.resources.cjs",
+    "package-lock.json",
+];
 
 /// Brings the stage up to the sources. The functions must be built.
 ///
@@ -70,15 +74,37 @@ async fn deploy_infrastructure(
 ) -> Result<()> {
     let cdk = || {
         let mut cdk = Command::new(workspace.node_bin("cdk"));
-        cdk.current_dir(workspace.root().join("infrastructure")).envs(tool_environment(stage));
+        cdk.current_dir(workspace.root().join("infrastructure"))
+            .envs(tool_environment(stage));
         cdk
     };
-    run(step, cdk().args(["synth", "--quiet", "-c", &format!("stage={STAGE}"), "--output"]).arg(templates)).await?;
+    run(
+        step,
+        cdk()
+            .args([
+                "synth",
+                "--quiet",
+                "-c",
+                &format!("stage={STAGE}"),
+                "--output",
+            ])
+            .arg(templates),
+    )
+    .await?;
     let tag = format!("{FINGERPRINT}={made_from}");
     run(
         step,
         cdk()
-            .args(["deploy", "--all", "--require-approval", "never", "--method", "direct", "--concurrency", "4"])
+            .args([
+                "deploy",
+                "--all",
+                "--require-approval",
+                "never",
+                "--method",
+                "direct",
+                "--concurrency",
+                "4",
+            ])
             .args(["--progress", "events", "--tags", &tag, "--app"])
             .arg(templates),
     )
@@ -112,7 +138,11 @@ pub(crate) fn tool_environment(stage: &LocalStage) -> Vec<(&'static str, String)
 
 /// What the deploy tools need to make templates without a cloud.
 pub(crate) fn offline_environment() -> Vec<(&'static str, String)> {
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "x86_64"
+    };
     vec![
         ("SCRATCHPAD_ARCHITECTURE", architecture.into()),
         ("SLS_TELEMETRY_DISABLED", "1".into()),
@@ -127,17 +157,31 @@ async fn update_code(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     let lambda = aws_sdk_lambda::Client::new(stage.aws()?.config());
     let mut deployed = BTreeMap::new();
     let mut pages = lambda.list_functions().into_paginator().items().send();
-    while let Some(function) = pages.next().await.transpose().context("the functions cannot be listed")? {
+    while let Some(function) = pages
+        .next()
+        .await
+        .transpose()
+        .context("the functions cannot be listed")?
+    {
         deployed.extend(function.function_name.zip(function.code_sha256));
     }
     for function in workspace.functions() {
         let name = format!("scratchpad-{STAGE}-{}", function.name);
         let zip = fs::read(workspace.zip(function, STAGE))?;
         let hash = STANDARD.encode(Sha256::digest(&zip));
-        if deployed.get(&name).is_some_and(|deployed| *deployed != hash) {
+        if deployed
+            .get(&name)
+            .is_some_and(|deployed| *deployed != hash)
+        {
             let step = Step::begin(format!("update {}", function.name));
-            let update = lambda.update_function_code().function_name(name).zip_file(Blob::new(zip));
-            update.send().await.with_context(|| format!("{} cannot be updated", function.name))?;
+            let update = lambda
+                .update_function_code()
+                .function_name(name)
+                .zip_file(Blob::new(zip));
+            update
+                .send()
+                .await
+                .with_context(|| format!("{} cannot be updated", function.name))?;
             step.done("");
         }
     }
@@ -172,7 +216,12 @@ fn fingerprint(root: &Path, own: &[&str]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files {
         let content = fs::read(&file)?;
-        hash.update(file.strip_prefix(root).unwrap_or(&file).to_string_lossy().as_bytes());
+        hash.update(
+            file.strip_prefix(root)
+                .unwrap_or(&file)
+                .to_string_lossy()
+                .as_bytes(),
+        );
         hash.update(content.len().to_le_bytes());
         hash.update(content);
     }
@@ -186,7 +235,9 @@ fn stacks_of(templates: &Path) -> Option<Vec<String>> {
     let artifacts = manifest.get("artifacts")?.as_object()?;
     let stacks = artifacts.iter().filter_map(|(id, artifact)| {
         let is_stack = artifact.get("type")?.as_str()? == "aws:cloudformation:stack";
-        let named = artifact.pointer("/properties/stackName").and_then(|name| name.as_str());
+        let named = artifact
+            .pointer("/properties/stackName")
+            .and_then(|name| name.as_str());
         is_stack.then(|| named.unwrap_or(id).to_owned())
     });
     Some(stacks.collect())
@@ -199,8 +250,17 @@ impl Stacks {
     async fn read(stage: &LocalStage) -> Result<Self> {
         let cloudformation = aws_sdk_cloudformation::Client::new(stage.aws()?.config());
         let mut stacks = BTreeMap::new();
-        let mut pages = cloudformation.describe_stacks().into_paginator().items().send();
-        while let Some(stack) = pages.next().await.transpose().context("the stacks cannot be listed")? {
+        let mut pages = cloudformation
+            .describe_stacks()
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(stack) = pages
+            .next()
+            .await
+            .transpose()
+            .context("the stacks cannot be listed")?
+        {
             stacks.extend(stack.stack_name.clone().map(|name| (name, stack)));
         }
         Ok(Self(stacks))

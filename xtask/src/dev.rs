@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    build, cloud::Cloud,
+    build,
+    cloud::Cloud,
     deploy,
     stage::{LocalStage, STAGE, write_whole},
     tools,
@@ -75,7 +76,11 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return leave_running(&workspace, &stage);
     }
-    ui::say(format!("{} the sources are watched; {} ends it all", style("✓").green(), style("Ctrl-C").bold()));
+    ui::say(format!(
+        "{} the sources are watched; {} ends it all",
+        style("✓").green(),
+        style("Ctrl-C").bold()
+    ));
     keep(&stage, false)?;
     tokio::select! {
         result = watch(&workspace, &mut stage) => result?,
@@ -134,7 +139,9 @@ pub(crate) async fn stop() -> Result<()> {
 pub(crate) async fn watch_in_background() -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    let _lock = stage.try_lock(LOCK)?.context("another process keeps the stage")?;
+    let _lock = stage
+        .try_lock(LOCK)?
+        .context("another process keeps the stage")?;
     keep(&stage, true)?;
     tokio::select! {
         result = watch(&workspace, &mut stage) => result,
@@ -148,11 +155,19 @@ async fn take_over(stage: &LocalStage) -> Result<File> {
     if let Some(lock) = stage.try_lock(LOCK)? {
         return Ok(lock);
     }
-    if let Some(Keeper { pid, detached: false }) = keeper(stage) {
-        bail!("it runs already, in another terminal (process {pid}): end it there, or by cargo xtask stop");
+    if let Some(Keeper {
+        pid,
+        detached: false,
+    }) = keeper(stage)
+    {
+        bail!(
+            "it runs already, in another terminal (process {pid}): end it there, or by cargo xtask stop"
+        );
     }
     end_keeper(stage).await?;
-    stage.try_lock(LOCK)?.context("another process has just started")
+    stage
+        .try_lock(LOCK)?
+        .context("another process has just started")
 }
 
 async fn end_keeper(stage: &LocalStage) -> Result<()> {
@@ -171,7 +186,10 @@ fn keeper(stage: &LocalStage) -> Option<Keeper> {
 
 fn keep(stage: &LocalStage, detached: bool) -> Result<()> {
     let pid = std::process::id().try_into()?;
-    write_whole(&stage.path(KEEPER), &serde_json::to_vec(&Keeper { pid, detached })?)
+    write_whole(
+        &stage.path(KEEPER),
+        &serde_json::to_vec(&Keeper { pid, detached })?,
+    )
 }
 
 fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
@@ -187,12 +205,18 @@ fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
         .process_group(0)
         .spawn()
         .context("the watch cannot be started")?;
-    ui::say(format!("{} it goes on in the background; {} ends it", style("✓").green(), style("cargo xtask stop").bold()));
+    ui::say(format!(
+        "{} it goes on in the background; {} ends it",
+        style("✓").green(),
+        style("cargo xtask stop").bold()
+    ));
     Ok(())
 }
 
 fn announce(stage: &LocalStage) -> Result<()> {
-    let description = stage.description().context("the stage was just described")?;
+    let description = stage
+        .description()
+        .context("the stage was just described")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
     for (what, at) in [
         ("API", description.api_url.as_str()),
@@ -210,9 +234,10 @@ fn announce(stage: &LocalStage) -> Result<()> {
 
 /// Waits for Ctrl-C, or for `stop`.
 pub(crate) async fn told_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -226,26 +251,34 @@ const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
 
 /// Records traces, and brings the stage up to the sources whenever these change.
 async fn watch(workspace: &Workspace, stage: &mut LocalStage) -> Result<()> {
-    let traces = xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
+    let traces =
+        xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
     let recorded = stage.path("traces.jsonl");
     tokio::spawn(async move { traces.record(&recorded, 10_000_000).await });
 
     let (changed, mut changes) = mpsc::unbounded_channel();
-    let mut watcher = new_debouncer(Duration::from_millis(200), None, move |events: DebounceEventResult| {
-        let is_source = |path: &Path| {
-            let ignored = |part: &std::ffi::OsStr| part == "node_modules" || part == ".serverless" || part == "target";
-            !path.iter().any(ignored)
-        };
-        let real = events.is_ok_and(|events| {
-            events.iter().any(|event| {
-                !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_source(path))
-            })
-        });
-        if real {
-            // The other end goes when the watch ends.
-            let _ = changed.send(());
-        }
-    })?;
+    let mut watcher = new_debouncer(
+        Duration::from_millis(200),
+        None,
+        move |events: DebounceEventResult| {
+            let is_source = |path: &Path| {
+                let ignored = |part: &std::ffi::OsStr| {
+                    part == "node_modules" || part == ".serverless" || part == "target"
+                };
+                !path.iter().any(ignored)
+            };
+            let real = events.is_ok_and(|events| {
+                events.iter().any(|event| {
+                    !matches!(event.kind, EventKind::Access(_))
+                        && event.paths.iter().any(|path| is_source(path))
+                })
+            });
+            if real {
+                // The other end goes when the watch ends.
+                let _ = changed.send(());
+            }
+        },
+    )?;
     for folder in SOURCES {
         watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
     }

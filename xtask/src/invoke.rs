@@ -1,10 +1,134 @@
-//! `invoke`: one function alone.
+//! `invoke`: one function alone on an event, with the settings that it has on the stage `local`.
 
-use std::path::Path;
+use std::{fs, path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use aws_sdk_lambda::types::FunctionConfiguration;
+use lambda_host::{Function, Host, Outcome};
+
+use crate::{
+    build,
+    cloud::Cloud,
+    deploy,
+    stage::{LocalStage, STAGE},
+    tools, ui,
+    workspace::Workspace,
+};
 
 /// `cargo xtask invoke`.
-pub(crate) async fn invoke(_function: &str, _event: &Path) -> Result<()> {
-    Ok(())
+///
+/// # Errors
+/// When the function cannot start, or fails on the event.
+pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
+    let workspace = Workspace::read()?;
+    let function = workspace.function(name)?;
+    let event = fs::read(event).with_context(|| format!("{} cannot be read", event.display()))?;
+    let mut stage = LocalStage::open(&workspace, "local")?;
+    build::build(&workspace).await?;
+    // What the function talks to. Where the stage does not run, it does for this one call.
+    let borrowed = Cloud::running(&stage).is_some();
+    if !borrowed {
+        tools::prepare(&workspace).await?;
+    }
+    let cloud = Cloud::ensure(&workspace, &mut stage).await?;
+    let answer = async {
+        if !borrowed {
+            build::pack(&workspace, STAGE)?;
+            deploy::converge(&workspace, &stage).await?;
+        }
+        let settings = deployed(&stage, name).await?;
+        let alone = alone(
+            &workspace.binaries().join(&function.name),
+            &stage,
+            &settings,
+        );
+        run(alone, &settings, event).await
+    }
+    .await;
+    if !borrowed {
+        cloud.stop(&stage).await?;
+        stage.retract();
+    }
+    answer
+}
+
+async fn deployed(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
+    let lambda = aws_sdk_lambda::Client::new(stage.aws()?.config());
+    let found = lambda
+        .get_function()
+        .function_name(format!("scratchpad-{STAGE}-{name}"))
+        .send()
+        .await;
+    let found = found.with_context(|| format!("{name} is not deployed; run cargo xtask dev"))?;
+    found
+        .configuration
+        .context("a function has a configuration")
+}
+
+fn alone(binary: &Path, stage: &LocalStage, settings: &FunctionConfiguration) -> Function {
+    let own = settings
+        .environment()
+        .and_then(|environment| environment.variables());
+    let own = own
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()));
+    let aws = stage
+        .aws_environment()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    let mut function = Function::new(binary).with_env(own.chain(aws));
+    if let Some(memory) = settings
+        .memory_size()
+        .and_then(|memory| memory.try_into().ok())
+    {
+        function.memory_mb = memory;
+    }
+    function
+}
+
+async fn run(function: Function, settings: &FunctionConfiguration, event: Vec<u8>) -> Result<()> {
+    let timeout = u64::try_from(settings.timeout().unwrap_or(3)).unwrap_or(3);
+    let memory_mb = function.memory_mb;
+    let mut host = Host::start(function).await?;
+    let invocation = host.invoke(event, Duration::from_secs(timeout), None).await;
+    let (init, memory) = (host.init_duration(), host.max_memory());
+    for line in host.stop().await {
+        ui::say(line);
+    }
+    let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let memory = memory.map_or("unknown".into(), |bytes| {
+        format!("{:.1} MB", bytes as f64 / 1_048_576.0)
+    });
+    let report = format!(
+        "REPORT RequestId: {}\tDuration: {:.2} ms\tInit Duration: {:.2} ms\tMemory Size: {memory_mb} MB\tMax Memory Used: {memory}",
+        invocation.request_id,
+        millis(invocation.duration),
+        millis(init),
+    );
+    match invocation.outcome {
+        Outcome::Answer(answer) => {
+            println!("{}", pretty(&answer));
+            ui::say(report);
+            Ok(())
+        }
+        Outcome::Error(error) => {
+            ui::say(report);
+            bail!("the function failed: {error:?}")
+        }
+        Outcome::TimedOut => {
+            ui::say(report);
+            bail!("the function took longer than its {timeout} s")
+        }
+        Outcome::Exited(status) => {
+            ui::say(report);
+            bail!("the function ended ({status})")
+        }
+    }
+}
+
+fn pretty(answer: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<serde_json::Value>(answer);
+    let pretty = parsed.and_then(|answer| serde_json::to_string_pretty(&answer));
+    pretty.unwrap_or_else(|_| String::from_utf8_lossy(answer).into_owned())
 }

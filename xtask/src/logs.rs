@@ -28,7 +28,10 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
     }
     let functions: Vec<_> = match function {
         Some(name) => vec![workspace.function(name)?.name.clone()],
-        None => workspace.functions().map(|function| function.name.clone()).collect(),
+        None => workspace
+            .functions()
+            .map(|function| function.name.clone())
+            .collect(),
     };
     let client = Client::new(stage.aws()?.config());
     let width = functions.iter().map(String::len).max().unwrap_or(0);
@@ -45,7 +48,11 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
         lines.sort_by_key(|(at, ..)| *at);
         lines.retain(|(.., line)| !shown.contains(&line.id));
         for (_, function, line) in &lines {
-            println!("{} {}", style(format!("{function:width$}")).cyan(), line.message.trim_end());
+            println!(
+                "{} {}",
+                style(format!("{function:width$}")).cyan(),
+                line.message.trim_end()
+            );
         }
         if !follow {
             return Ok(());
@@ -57,7 +64,12 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
                 shown.clear();
                 from = last;
             }
-            shown.extend(lines.into_iter().filter(|(at, ..)| *at == last).map(|(.., line)| line.id));
+            shown.extend(
+                lines
+                    .into_iter()
+                    .filter(|(at, ..)| *at == last)
+                    .map(|(.., line)| line.id),
+            );
         }
         sleep(Duration::from_millis(500)).await;
     }
@@ -71,12 +83,23 @@ struct Line {
 
 async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>> {
     let group = format!("/aws/lambda/scratchpad-{STAGE}-{function}");
-    let mut pages = client.filter_log_events().log_group_name(group).start_time(from).into_paginator().send();
+    let mut pages = client
+        .filter_log_events()
+        .log_group_name(group)
+        .start_time(from)
+        .into_paginator()
+        .send();
     let mut lines = Vec::new();
     while let Some(page) = pages.next().await {
         let page = match page {
             // Its first line makes the group.
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => break,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                break;
+            }
             page => page.context("the log cannot be read")?,
         };
         for event in page.events.unwrap_or_default() {

@@ -134,7 +134,10 @@ impl LocalStage {
     pub(crate) fn aws(&self) -> Result<aws::Stack> {
         let environment = self.aws_environment();
         let var = |name: &str| {
-            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.into())
         };
         Ok(aws::Stack::from_vars(var)?)
     }
@@ -145,7 +148,12 @@ impl LocalStage {
     /// When the lock's file cannot be made.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>> {
         let path = self.path(name);
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path);
         let file = file.with_context(|| format!("{} cannot be made", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
@@ -182,7 +190,10 @@ impl Ports {
     fn free() -> Result<Self> {
         let cloud = TcpListener::bind(("127.0.0.1", 0))?;
         let xray = UdpSocket::bind(("127.0.0.1", 0))?;
-        Ok(Self { cloud: cloud.local_addr()?.port(), xray: xray.local_addr()?.port() })
+        Ok(Self {
+            cloud: cloud.local_addr()?.port(),
+            xray: xray.local_addr()?.port(),
+        })
     }
 }
 

@@ -80,9 +80,15 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     ui::say("");
     for (tier, counts) in counted {
         total.add(counts);
-        println!("{tier:<12} {:>4} passed {:>4} failed {:>4} skipped", counts.passed, counts.failed, counts.skipped);
+        println!(
+            "{tier:<12} {:>4} passed {:>4} failed {:>4} skipped",
+            counts.passed, counts.failed, counts.skipped
+        );
     }
-    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.skipped
+    );
     match total {
         Counts { failed: 1.., .. } => bail!("{} tests failed", total.failed),
         Counts { passed: 0, .. } => bail!("no test ran"),
@@ -95,15 +101,16 @@ fn heading(tier: &str) {
 }
 
 async fn unit(workspace: &Workspace) -> Result<Counts> {
-    let mut counts = shown(cargo_test(workspace).args(["--workspace", "--lib", "--bins"])).await?;
-    counts.add(shown(cargo_test(workspace).args(["--workspace", "--doc"])).await?);
+    let mut counts = shown(cargo_test(workspace).args(["--lib", "--bins"])).await?;
+    counts.add(shown(cargo_test(workspace).arg("--doc")).await?);
     let folder = workspace.root().join("infrastructure");
     let mut types = Command::new(workspace.node_bin("tsc"));
     let step = Step::begin("check the types of infrastructure");
     run(&step, types.args(["-p", "."]).current_dir(&folder)).await?;
     step.done("");
     let mut node = Command::new("node");
-    node.args(["--import", "tsx", "--test", "--test-reporter=tap"]).args(test_files(&folder.join("test"))?);
+    node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
+        .args(test_files(&folder.join("test"))?);
     counts.add(shown(node.current_dir(folder)).await?);
     Ok(counts)
 }
@@ -111,17 +118,20 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
 async fn integration(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     build::pack(workspace, STAGE)?;
-    let mut counts = shown(cargo_test(workspace).args(["--package", "notes", "--test", "*"])).await?;
-    let mut functions = cargo_test(workspace);
-    functions.args(["--package", "e2e", "--test", "functions"]).env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    counts.add(shown(&mut functions).await?);
+    let mut services = cargo_test(workspace);
+    services
+        .args(["--test", "dynamodb", "--test", "functions"])
+        .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
+    let mut counts = shown(&mut services).await?;
     counts.add(templates(workspace).await?);
     Ok(counts)
 }
 
 async fn e2e(workspace: &Workspace) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
-    let _lock = stage.try_lock("test.lock")?.context("another run of these tests is at work")?;
+    let _lock = stage
+        .try_lock("test.lock")?
+        .context("another run of these tests is at work")?;
     let tests = async {
         if let Some(cloud) = Cloud::running(&stage) {
             cloud.stop(&stage).await?;
@@ -129,7 +139,9 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
         stage.clear()?;
         up(workspace, &mut stage).await?;
         let mut tests = cargo_test(workspace);
-        tests.args(["--package", "e2e", "--test", "e2e"]).env("SCRATCHPAD_STAGE", stage.path("stage.json"));
+        tests
+            .args(["--test", "e2e"])
+            .env("SCRATCHPAD_STAGE", stage.path("stage.json"));
         shown(&mut tests).await
     };
     let result = tokio::select! {
@@ -162,7 +174,10 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
             .current_dir(root.join("infrastructure"))
             .envs(deploy::offline_environment())
             .env("CDK_OUTDIR", out.join(stage).join("infrastructure"))
-            .env("CDK_CONTEXT_JSON", serde_json::json!({"stage": stage}).to_string());
+            .env(
+                "CDK_CONTEXT_JSON",
+                serde_json::json!({"stage": stage}).to_string(),
+            );
         run(&step, &mut synth).await?;
         for function in workspace.functions() {
             // osls wants the zip to be there, whatever is in it.
@@ -195,12 +210,17 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
     let mut lint = Command::new(root.join(".venv/bin/cfn-lint"));
     run(&step, lint.args(&templates).current_dir(root)).await?;
     step.done(&format!("({} templates)", templates.len()));
-    Ok(Counts { passed: templates.len(), ..Counts::default() })
+    Ok(Counts {
+        passed: templates.len(),
+        ..Counts::default()
+    })
 }
 
 fn cargo_test(workspace: &Workspace) -> Command {
     let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo.args(["test", "--no-fail-fast"]).current_dir(workspace.root());
+    cargo
+        .args(["test", "--no-fail-fast"])
+        .current_dir(workspace.root());
     cargo
 }
 
@@ -218,7 +238,10 @@ fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Runs tests, shows what they print, and counts them.
 async fn shown(command: &mut Command) -> Result<Counts> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
     let mut counts = Counts::default();
     if let Some(output) = child.stdout.take() {
@@ -240,7 +263,9 @@ fn count(line: &str) -> Counts {
     if let Some(result) = line.strip_prefix("test result: ") {
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
-            let Some(number) = words.next().and_then(|word| word.parse().ok()) else { continue };
+            let Some(number) = words.next().and_then(|word| word.parse().ok()) else {
+                continue;
+            };
             match words.next() {
                 Some("passed") => counts.passed = number,
                 Some("failed") => counts.failed = number,
@@ -248,7 +273,10 @@ fn count(line: &str) -> Counts {
                 _ => {}
             }
         }
-    } else if let Some((what, number)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
+    } else if let Some((what, number)) = line
+        .strip_prefix("# ")
+        .and_then(|rest| rest.split_once(' '))
+    {
         let number = number.parse().unwrap_or(0);
         match what {
             "pass" => counts.passed = number,
@@ -267,9 +295,28 @@ mod tests {
     #[test]
     fn the_closing_lines_of_both_runners_are_counted() {
         let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.02s";
-        assert_eq!(count(rust), Counts { passed: 12, failed: 1, skipped: 2 });
-        assert_eq!(count("# pass 19"), Counts { passed: 19, ..Counts::default() });
-        assert_eq!(count("# fail 1"), Counts { failed: 1, ..Counts::default() });
+        assert_eq!(
+            count(rust),
+            Counts {
+                passed: 12,
+                failed: 1,
+                skipped: 2
+            }
+        );
+        assert_eq!(
+            count("# pass 19"),
+            Counts {
+                passed: 19,
+                ..Counts::default()
+            }
+        );
+        assert_eq!(
+            count("# fail 1"),
+            Counts {
+                failed: 1,
+                ..Counts::default()
+            }
+        );
         assert_eq!(count("test a_sentence ... ok"), Counts::default());
     }
 }

@@ -51,8 +51,13 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
             Some(version) if version >= needed.least => {}
             found => {
                 let (major, minor) = needed.least;
-                let found = found.map_or("not found".into(), |(major, minor)| format!("found {major}.{minor}"));
-                missing.push(format!("{} {major}.{minor} or newer is needed ({found}). {}", needed.name, needed.get));
+                let found = found.map_or("not found".into(), |(major, minor)| {
+                    format!("found {major}.{minor}")
+                });
+                missing.push(format!(
+                    "{} {major}.{minor} or newer is needed ({found}). {}",
+                    needed.name, needed.get
+                ));
             }
         }
     }
@@ -65,7 +70,12 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
 
 /// The version that a program says it has.
 async fn version(program: &str) -> Option<(u32, u32)> {
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().await.ok()?;
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .ok()?;
     parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 
@@ -77,13 +87,18 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 async fn install_node(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let stamp = Stamp::of(root, &["package.json", "package-lock.json"], "node_modules/.installed")?;
+    let stamp = Stamp::of(
+        root,
+        &["package.json", "package-lock.json"],
+        "node_modules/.installed",
+    )?;
     if stamp.holds() {
         return Ok(());
     }
     let step = Step::begin("install the tools of package.json");
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=http"]).current_dir(root);
+    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=http"])
+        .current_dir(root);
     run(&step, &mut npm).await?;
     stamp.set()?;
     step.done("");
@@ -98,10 +113,21 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
     }
     let step = Step::begin("install the tools of requirements.txt");
     let mut venv = Command::new("python3");
-    venv.args(["-m", "venv", "--clear", ".venv"]).current_dir(root);
-    run(&step, &mut venv).await.context("some systems have venv as a package of its own (python3-venv)")?;
+    venv.args(["-m", "venv", "--clear", ".venv"])
+        .current_dir(root);
+    run(&step, &mut venv)
+        .await
+        .context("some systems have venv as a package of its own (python3-venv)")?;
     let mut pip = Command::new(workspace.python());
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "-r",
+        "requirements.txt",
+    ]);
     run(&step, pip.current_dir(root)).await?;
     stamp.set()?;
     step.done("");
@@ -118,9 +144,14 @@ impl Stamp {
     fn of(root: &Path, sources: &[&str], stamp: &str) -> Result<Self> {
         let mut hash = Sha256::new();
         for source in sources {
-            hash.update(fs::read(root.join(source)).with_context(|| format!("{source} cannot be read"))?);
+            hash.update(
+                fs::read(root.join(source)).with_context(|| format!("{source} cannot be read"))?,
+            );
         }
-        Ok(Self { path: root.join(stamp), digest: format!("{:x}", hash.finalize()) })
+        Ok(Self {
+            path: root.join(stamp),
+            digest: format!("{:x}", hash.finalize()),
+        })
     }
 
     fn holds(&self) -> bool {
@@ -128,7 +159,8 @@ impl Stamp {
     }
 
     fn set(&self) -> Result<()> {
-        fs::write(&self.path, &self.digest).with_context(|| format!("{} cannot be written", self.path.display()))
+        fs::write(&self.path, &self.digest)
+            .with_context(|| format!("{} cannot be written", self.path.display()))
     }
 }
 

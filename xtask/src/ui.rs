@@ -31,12 +31,18 @@ impl Step {
         if bar.is_hidden() {
             eprintln!("… {name}");
         }
-        if let Ok(spinner) = ProgressStyle::with_template("{spinner:.cyan} {prefix} {msg:.dim} {elapsed:.dim}") {
+        if let Ok(spinner) =
+            ProgressStyle::with_template("{spinner:.cyan} {prefix} {msg:.dim} {elapsed:.dim}")
+        {
             bar.set_style(spinner);
         }
         bar.set_prefix(name.clone());
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { name, bar, started: Instant::now() }
+        Self {
+            name,
+            bar,
+            started: Instant::now(),
+        }
     }
 
     /// Says what the step is at.
@@ -48,8 +54,17 @@ impl Step {
     pub(crate) fn done(self, outcome: &str) {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f32();
-        let outcome = if outcome.is_empty() { String::new() } else { format!(" {outcome}") };
-        eprintln!("{} {}{outcome} {}", style("✓").green(), self.name, style(format!("{seconds:.1} s")).dim());
+        let outcome = if outcome.is_empty() {
+            String::new()
+        } else {
+            format!(" {outcome}")
+        };
+        eprintln!(
+            "{} {}{outcome} {}",
+            style("✓").green(),
+            self.name,
+            style(format!("{seconds:.1} s")).dim()
+        );
     }
 }
 
@@ -75,12 +90,27 @@ const SHOWN: usize = 60;
 /// # Errors
 /// With the end of its output when it fails.
 pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| format!("{program} cannot be started"))?;
+    let program = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{program} cannot be started"))?;
     let (lines, mut received) = mpsc::unbounded_channel();
-    for (is_stdout, pipe) in [(true, child.stdout.take().map(boxed)), (false, child.stderr.take().map(boxed))] {
-        let (Some(pipe), lines) = (pipe, lines.clone()) else { continue };
+    for (is_stdout, pipe) in [
+        (true, child.stdout.take().map(boxed)),
+        (false, child.stderr.take().map(boxed)),
+    ] {
+        let (Some(pipe), lines) = (pipe, lines.clone()) else {
+            continue;
+        };
         tokio::spawn(async move {
             let mut read = BufReader::new(pipe).lines();
             while let Ok(Some(line)) = read.next_line().await {
@@ -102,10 +132,18 @@ pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
     let status = child.wait().await?;
     if !status.success() {
         let from = all.len().saturating_sub(SHOWN);
-        let shown: Vec<_> = all.iter().skip(from).map(|(_, line)| line.as_str()).collect();
+        let shown: Vec<_> = all
+            .iter()
+            .skip(from)
+            .map(|(_, line)| line.as_str())
+            .collect();
         bail!("{program} failed ({status}):\n{}", shown.join("\n"));
     }
-    Ok(all.into_iter().filter(|(is_stdout, _)| *is_stdout).map(|(_, line)| line + "\n").collect())
+    Ok(all
+        .into_iter()
+        .filter(|(is_stdout, _)| *is_stdout)
+        .map(|(_, line)| line + "\n")
+        .collect())
 }
 
 fn boxed(pipe: impl AsyncRead + Send + Unpin + 'static) -> Box<dyn AsyncRead + Send + Unpin> {

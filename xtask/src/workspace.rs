@@ -32,7 +32,10 @@ impl Workspace {
     /// When Cargo cannot.
     pub(crate) fn read() -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().context("xtask stands in the checkout")?.to_owned();
+        let root = manifest
+            .parent()
+            .context("xtask stands in the checkout")?
+            .to_owned();
         let metadata = MetadataCommand::new()
             .manifest_path(root.join("Cargo.toml"))
             .no_deps()
@@ -40,10 +43,20 @@ impl Workspace {
             .context("Cargo cannot read the workspace")?;
         let services = root.join("services");
         let functions = metadata.packages.iter().filter_map(|package| {
-            let below = package.manifest_path.as_std_path().strip_prefix(&services).ok()?;
+            let below = package
+                .manifest_path
+                .as_std_path()
+                .strip_prefix(&services)
+                .ok()?;
             let service = below.components().next()?.as_os_str().to_str()?;
-            let binary = package.targets.iter().find(|target| target.kind.contains(&TargetKind::Bin))?;
-            let function = Function { name: binary.name.clone(), service: service.into() };
+            let binary = package
+                .targets
+                .iter()
+                .find(|target| target.kind.contains(&TargetKind::Bin))?;
+            let function = Function {
+                name: binary.name.clone(),
+                service: service.into(),
+            };
             Some((binary.name.clone(), function))
         });
         Ok(Self {
@@ -65,7 +78,8 @@ impl Workspace {
 
     /// The zip of a function, where serverless.yml looks for it.
     pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
-        self.root.join(format!("target/lambda/{stage}/{}.zip", function.name))
+        self.root
+            .join(format!("target/lambda/{stage}/{}.zip", function.name))
     }
 
     /// All functions, by name.
@@ -80,7 +94,10 @@ impl Workspace {
     pub(crate) fn function(&self, name: &str) -> Result<&Function> {
         self.functions.get(name).ok_or_else(|| {
             let known: Vec<_> = self.functions.keys().map(String::as_str).collect();
-            anyhow!("there is no function {name}; there are {}", known.join(", "))
+            anyhow!(
+                "there is no function {name}; there are {}",
+                known.join(", ")
+            )
         })
     }
 

@@ -5,8 +5,10 @@
 //! fills, never from profile files or a provider chain; cryptography is ring's; the only
 //! certificate authorities trusted are Amazon's own, so that no system bundle is loaded.
 
+mod busy;
 mod presign;
 mod stack;
 
+pub use busy::is_busy;
 pub use presign::{Method, PresignError, Presigner};
 pub use stack::{Error, Stack};

@@ -58,7 +58,7 @@ impl Table {
     /// The table of that name, asked through the function's one AWS client stack.
     pub fn new(aws: &aws::Stack, name: TableName) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall::default());
+        let config = config.interceptor(xray::AwsCall);
         Self {
             client: Client::from_conf(config.build()),
             name,
@@ -218,30 +218,17 @@ impl Error {
     }
 }
 
-/// What DynamoDB says when it has too much to do.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
-const BUSY: [&str; 6] = [
-    "InternalServerError",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "ThrottlingException",
-];
-
 impl<E> From<SdkError<E>> for Error
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
     fn from(error: SdkError<E>) -> Self {
-        let busy = match &error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
-            error => error.code().is_some_and(|code| BUSY.contains(&code)),
-        };
+        let busy = aws::is_busy(&error);
+        let cause = error.into();
         if busy {
-            Self::Busy(error.into())
+            Self::Busy(cause)
         } else {
-            Self::Refused(error.into())
+            Self::Refused(cause)
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn install() -> Result<(), StartError> {
         .with_span_list(false)
         .with_filter(ours(most));
     let (traces, malformed) = match xray::layer(ours(Level::INFO)) {
-        Ok(traces) => (traces, None),
+        Ok(traces) => (Some(traces), None),
         Err(error) => (None, Some(error)),
     };
     tracing_subscriber::registry()

@@ -162,7 +162,8 @@ impl TryFrom<String> for ContentType {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         // It becomes a header, so it is ASCII, and no longer than names of media types may be.
-        let good = text.is_ascii() && text.len() <= 255 && text.parse::<mime::Mime>().is_ok();
+        let named = |mime: mime::Mime| !mime.subtype().as_str().is_empty();
+        let good = text.is_ascii() && text.len() <= 255 && text.parse().is_ok_and(named);
         if good {
             Ok(Self(text))
         } else {

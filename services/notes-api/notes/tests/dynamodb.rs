@@ -412,7 +412,11 @@ async fn a_write_sent_twice_is_one_write() {
             ..old.clone()
         };
         notes.insert(&first).await.unwrap();
-        let replace = || notes.replace(&ada(), first.note_id, &write, &expected);
+        let replace = async || {
+            notes
+                .replace(&ada(), first.note_id, &write, &expected)
+                .await
+        };
         let before = Some((name("old.png"), old.version));
         assert_eq!(replace().await.unwrap(), Replaced::Done { before });
         assert_eq!(
@@ -460,7 +464,7 @@ async fn a_note_is_removed_only_as_the_write_that_was_read() {
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
     notes.insert(&old).await.unwrap();
-    let remove = |version| notes.remove(&ada(), old.note_id, version);
+    let remove = async |version| notes.remove(&ada(), old.note_id, version).await;
     assert!(!remove(Version::generate()).await.unwrap());
     assert!(notes.find(&ada(), old.note_id).await.unwrap().is_some());
     assert!(remove(old.version).await.unwrap());
@@ -532,7 +536,7 @@ async fn a_record_is_forgotten_only_while_nothing_claims_the_file() {
 async fn a_claim_says_what_the_file_is_once_it_is_uploaded() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let claim = || attachments.claim(&cat(), Version::generate());
+    let claim = async || attachments.claim(&cat(), Version::generate()).await;
     assert_eq!(claim().await.unwrap(), None);
     assert_eq!(described(&attachments, cat()).await, None);
     attachments.record(&cat(), &file(7)).await.unwrap();

@@ -145,7 +145,7 @@ impl AttachmentsBucket {
         let config = aws_sdk_s3::config::Builder::from(aws.config())
             // A stand-in for S3 has no name per bucket.
             .force_path_style(aws.config().endpoint_url().is_some())
-            .interceptor(xray::AwsCall::default());
+            .interceptor(xray::AwsCall);
         Ok(Self {
             client: Client::from_conf(config.build()),
             bucket: function::setting(SETTING)?,
@@ -192,21 +192,15 @@ impl FileStore for AttachmentsBucket {
     }
 }
 
-/// What S3 says when it has too much to do.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
-const BUSY: [&str; 3] = ["InternalError", "ServiceUnavailable", "SlowDown"];
-
 fn failed<E>(error: SdkError<E>) -> Error
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
-    let busy = match &error {
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
-        error => error.code().is_some_and(|code| BUSY.contains(&code)),
-    };
+    let busy = aws::is_busy(&error);
+    let cause = error.into();
     if busy {
-        Error::Busy(error.into())
+        Error::Busy(cause)
     } else {
-        Error::Failed(error.into())
+        Error::Failed(cause)
     }
 }

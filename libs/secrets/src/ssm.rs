@@ -1,0 +1,205 @@
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::Builder;
+
+use crate::{Error, Secret, Source};
+
+/// The path under which a stage's secrets are, such as `/scratchpad/dev`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl FromStr for Prefix {
+    type Err = &'static str;
+
+    /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>
+    fn from_str(prefix: &str) -> Result<Self, Self::Err> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+        let path = prefix.trim_end_matches('/');
+        if path.len() > 1 && path.starts_with('/') && path.chars().all(plain) {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err("it must be a path of SSM parameters, such as /scratchpad/dev")
+        }
+    }
+}
+
+/// Secrets kept by SSM's Parameter Store.
+#[derive(Debug)]
+pub struct Ssm<const N: usize> {
+    client: Client,
+    names: [String; N],
+}
+
+impl<const N: usize> Ssm<N> {
+    /// The parameters `names` under `prefix`, at most the ten that one call may ask for.
+    pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
+        const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
+        let config = Builder::from(aws.config())
+            .interceptor(xray::AwsCall)
+            .build();
+        Self {
+            client: Client::from_conf(config),
+            names: names.map(|name| format!("{}/{name}", prefix.0)),
+        }
+    }
+}
+
+impl<const N: usize> Source<N> for Ssm<N> {
+    async fn fetch(&self) -> Result<[Secret; N], Error> {
+        let request = self.client.get_parameters().with_decryption(true);
+        let answer = request
+            .set_names(Some(self.names.to_vec()))
+            .send()
+            .await
+            .map_err(|error| Error::Unreadable(error.into()))?;
+        let mut found: HashMap<String, String> = answer
+            .parameters
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
+            .collect();
+
+        // In the order asked for, which is not that of the answer
+        let mut secrets = Vec::with_capacity(N);
+        let mut missing = Vec::new();
+        for name in &self.names {
+            match found.remove(name) {
+                Some(value) => secrets.push(Secret::from(value)),
+                None => missing.push(name.clone()),
+            }
+        }
+        secrets.try_into().map_err(|_| Error::Missing(missing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Secrets;
+
+    /// SSM that answers one request, and what that request was: its operation and its body
+    async fn ssm(
+        status: &str,
+        answer: Value,
+    ) -> (aws::Stack, impl Future<Output = (String, Value)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = answer.to_string();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        let serve = async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            let (head, body) = loop {
+                connection.read_buf(&mut request).await.unwrap();
+                let text = String::from_utf8_lossy(&request).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n")
+                    && let Ok(body) = serde_json::from_str(body)
+                {
+                    break (head.to_owned(), body);
+                }
+            };
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            let target = head
+                .lines()
+                .find_map(|line| line.strip_prefix("x-amz-target: "));
+            (target.unwrap().to_owned(), body)
+        };
+        let aws = aws::Stack::from_vars(|name| match name {
+            "AWS_REGION" => Some("eu-central-1".into()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".into()),
+            "AWS_ENDPOINT_URL" => Some(OsString::from(format!("http://{address}"))),
+            _ => None,
+        });
+        (aws.unwrap(), serve)
+    }
+
+    fn prefix() -> Prefix {
+        "/scratchpad/dev/".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_call_reads_all_secrets_decrypted_and_in_the_order_of_their_names() {
+        let answer = json!({
+            "InvalidParameters": [],
+            "Parameters": [
+                {"Name": "/scratchpad/dev/b", "Type": "SecureString", "Value": "second", "Version": 1},
+                {"Name": "/scratchpad/dev/a", "Type": "SecureString", "Value": "first", "Version": 7},
+            ],
+        });
+        let (aws, served) = ssm("200 OK", answer).await;
+        let prefix = prefix();
+        let (secrets, (operation, request)) =
+            tokio::join!(Secrets::load(&aws, &prefix, ["a", "b"]), served);
+
+        assert_eq!(operation, "AmazonSSM.GetParameters");
+        let names = ["/scratchpad/dev/a", "/scratchpad/dev/b"];
+        assert_eq!(request, json!({"Names": names, "WithDecryption": true}));
+        let [first, second] = secrets.unwrap().current();
+        assert_eq!((first.expose(), second.expose()), ("first", "second"));
+    }
+
+    #[tokio::test]
+    async fn every_missing_parameter_is_named() {
+        let answer = json!({
+            "InvalidParameters": ["/scratchpad/dev/a", "/scratchpad/dev/c"],
+            "Parameters": [
+                {"Name": "/scratchpad/dev/b", "Type": "SecureString", "Value": "second", "Version": 1},
+            ],
+        });
+        let (aws, served) = ssm("200 OK", answer).await;
+        let prefix = prefix();
+        let (secrets, _) = tokio::join!(Secrets::load(&aws, &prefix, ["a", "b", "c"]), served);
+        let message = secrets.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "missing in SSM: /scratchpad/dev/a, /scratchpad/dev/c"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_error_that_says_why() {
+        let answer = json!({"__type": "AccessDeniedException", "message": "not yours"});
+        let (aws, served) = ssm("400 Bad Request", answer).await;
+        let prefix = prefix();
+        let (secrets, _) = tokio::join!(Secrets::load(&aws, &prefix, ["a"]), served);
+        let Err(Error::Unreadable(why)) = secrets else {
+            panic!("{secrets:?}")
+        };
+        assert!(
+            format!("{why:?}").contains("AccessDeniedException"),
+            "{why:?}"
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_with_or_without_a_slash_at_its_end() {
+        assert_eq!(
+            "/scratchpad/pr-42".parse(),
+            Ok(Prefix("/scratchpad/pr-42".to_owned()))
+        );
+        assert_eq!(
+            "/scratchpad/dev/".parse(),
+            Ok(Prefix("/scratchpad/dev".to_owned()))
+        );
+        for malformed in [
+            "",
+            "/",
+            "scratchpad/dev",
+            "/scratch pad",
+            "/scratchpad/${env}",
+        ] {
+            assert!(malformed.parse::<Prefix>().is_err(), "{malformed}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What cannot be done, and what is said of it.
+
+use e2e::http::{Method, Request};
+use e2e::stage::{Person, Stage};
+use serde_json::{Value, json};
+
+use crate::address;
+
+/// Bodies of a note that cannot be used, with the fields that are to blame.
+fn drafts() -> Vec<(Value, Vec<&'static str>)> {
+    let long = "x".repeat(100_001);
+    vec![
+        (json!({}), vec!["content"]),
+        (json!({"attachment": null}), vec!["content"]),
+        (json!({"content": ""}), vec!["content"]),
+        (json!({"content": long}), vec!["content"]),
+        (json!({"content": null}), vec!["content"]),
+        (json!({"content": 5}), vec!["content"]),
+        (json!({"content": ["x"]}), vec!["content"]),
+        (json!({"content": {"text": "x"}}), vec!["content"]),
+        (json!({"content": "x", "attachment": 5}), vec!["attachment"]),
+        (
+            json!({"content": "x", "attachment": ""}),
+            vec!["attachment"],
+        ),
+        (
+            json!({"content": "x", "attachment": "../x"}),
+            vec!["attachment"],
+        ),
+        (
+            json!({"content": "x", "attachment": "a\u{0}b"}),
+            vec!["attachment"],
+        ),
+        (
+            json!({"content": "x", "attachment": "x".repeat(901)}),
+            vec!["attachment"],
+        ),
+        (
+            json!({"content": "", "attachment": true}),
+            vec!["content", "attachment"],
+        ),
+        (json!([]), vec![""]),
+        (json!("content"), vec![""]),
+        (json!(null), vec![""]),
+    ]
+}
+
+/// What every route with a body says of bodies that cannot be read.
+async fn assert_bodies_are_read_with_care(request: impl Fn() -> Request, good: &Value) {
+    for text in [
+        "{",
+        "hello",
+        r#"{"content":}"#,
+        "\u{0}",
+        r#"{"content":"x"} x"#,
+    ] {
+        let answer = request()
+            .header("content-type", "application/json")
+            .body(text);
+        answer.send().await.problem(400);
+    }
+    let invalid = request()
+        .header("content-type", "application/json")
+        .body([0xff, 0xfe]);
+    invalid.send().await.problem(400);
+    request().send().await.problem(400);
+    for kind in [
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "x",
+    ] {
+        let answer = request().json(good).header("content-type", kind);
+        answer.send().await.problem(415);
+    }
+    let large = json!({"content": "x".repeat(2_000_001)});
+    request().json(&large).send().await.problem(413);
+}
+
+#[tokio::test]
+async fn a_note_that_cannot_be_is_not_made() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let request = || ada.request(Method::POST, "/notes");
+    for (draft, fields) in drafts() {
+        request().json(&draft).send().await.names(&fields);
+    }
+    assert_bodies_are_read_with_care(request, &json!({"content": "x"})).await;
+    assert!(ada.has_no_notes().await);
+}
+
+#[tokio::test]
+async fn a_note_is_not_written_over_with_what_cannot_be() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let note = ada.note("hello", None).await;
+    let request = || ada.request(Method::PUT, &address(&note));
+    for (draft, fields) in drafts() {
+        request().json(&draft).send().await.names(&fields);
+    }
+    assert_bodies_are_read_with_care(request, &json!({"content": "x"})).await;
+    assert_eq!(ada.get("/notes").await.json(200), json!([note]));
+}
+
+#[tokio::test]
+async fn no_leave_is_given_to_upload_what_cannot_be() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let request = || ada.request(Method::POST, "/notes/attachments");
+    let good = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
+    request().json(&good).send().await.json(201);
+    for (field, values) in [
+        (
+            "filename",
+            vec![
+                json!(""),
+                json!("a/b"),
+                json!("a\u{0}"),
+                json!(5),
+                json!("x".repeat(256)),
+            ],
+        ),
+        (
+            "contentType",
+            vec![
+                json!(""),
+                json!("png"),
+                json!("image/png\r\nx: y"),
+                json!(null),
+            ],
+        ),
+        (
+            "size",
+            vec![
+                json!(0),
+                json!(-1),
+                json!(5_000_001),
+                json!("3"),
+                json!(1.5),
+            ],
+        ),
+    ] {
+        for value in values {
+            let mut bad = good.clone();
+            bad[field] = value;
+            request().json(&bad).send().await.names(&[field]);
+        }
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove(field);
+        request().json(&without).send().await.names(&[field]);
+    }
+    let all = ["filename", "contentType", "size"];
+    let bad = json!({"filename": "", "contentType": "", "size": 0});
+    request().json(&bad).send().await.names(&all);
+    assert_bodies_are_read_with_care(request, &good).await;
+}
+
+#[tokio::test]
+async fn a_limit_that_is_none_is_refused() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    for limit in ["0", "101", "x", "-1", "1.5", "", "99999999999999999999"] {
+        let list = ada.get(&format!("/notes?limit={limit}")).await;
+        list.names(&["limit"]);
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_uuid_is_nowhere() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    for id in [
+        "x",
+        "1",
+        "019aa0b4e1007d21a6e43c8f1b52d907",
+        "%F0%9F%98%80",
+        "a%20b",
+    ] {
+        let path = format!("/notes/{id}");
+        ada.get(&path).await.problem(404);
+        ada.put(&path, &json!({"content": "x"})).await.problem(404);
+        ada.delete(&path).await.problem(404);
+    }
+    assert!(ada.has_no_notes().await);
+}

@@ -1,0 +1,131 @@
+//! What the X-Ray daemon receives of the functions.
+
+use std::collections::HashMap;
+
+use e2e::functions;
+use serde_json::{Value, json};
+use xray_daemon::Daemon;
+
+use crate::{DEADLINE, answer, cloud::Cloud, named, start};
+
+const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
+const SEGMENT: &str = "53995c3f42cd8ad8";
+
+fn header(sampled: bool) -> String {
+    let sampled = u8::from(sampled);
+    format!("Root={ROOT};Parent={SEGMENT};Sampled={sampled}")
+}
+
+fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
+    documents
+        .iter()
+        .map(|document| (document["id"].as_str().unwrap(), document))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_segment() {
+    let daemon = Daemon::bind(0).unwrap();
+    let address = daemon.address().unwrap().to_string();
+    let cloud = Cloud::start().await;
+    let get = named("get");
+    let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
+    let (event, header) = (get.event().to_string(), header(true));
+    let invocation = host.invoke(event, DEADLINE, Some(&header)).await;
+    assert_eq!(answer(&get, invocation)["statusCode"], 200);
+
+    let documents = daemon.documents().unwrap();
+    for document in &documents {
+        assert_eq!(document["type"], "subsegment", "{document}");
+        assert_eq!(document["trace_id"], ROOT, "{document}");
+    }
+    let of = |parent: &str| -> Vec<_> {
+        let below = documents.iter();
+        below
+            .filter(|document| document["parent_id"] == parent)
+            .collect()
+    };
+    let [handler] = of(SEGMENT)[..] else {
+        panic!("one subsegment is below Lambda's segment: {documents:#?}")
+    };
+    assert_eq!(handler["http"]["response"]["status"], 200);
+    let [step] = of(handler["id"].as_str().unwrap())[..] else {
+        panic!("one step is below the handler: {documents:#?}")
+    };
+    assert_eq!(step["name"], "get");
+    assert_eq!(step.get("namespace"), None);
+    let calls: Vec<_> = of(step["id"].as_str().unwrap())
+        .into_iter()
+        .map(|call| {
+            assert_eq!(call["namespace"], "aws", "{call}");
+            assert_eq!(call["http"]["response"]["status"], 200, "{call}");
+            json!([
+                call["name"],
+                call["aws"]["operation"],
+                call["aws"]["table_name"]
+            ])
+        })
+        .collect();
+    let expected = [
+        json!(["DynamoDB", "GetItem", "Notes"]),
+        json!(["DynamoDB", "BatchGetItem", "Attachments"]),
+    ];
+    assert_eq!(calls, expected);
+    assert_eq!(documents.len(), 4, "{documents:#?}");
+}
+
+#[tokio::test]
+async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
+    for function in functions::all() {
+        let daemon = Daemon::bind(0).unwrap();
+        let address = daemon.address().unwrap().to_string();
+        let cloud = Cloud::start().await;
+        let variables = [("AWS_XRAY_DAEMON_ADDRESS", address.as_str())];
+        let mut host = start(&function, cloud.url(), &variables).await;
+        let event = function.event().to_string();
+        for unsampled in [None, Some(header(false)), Some(format!("Root={ROOT}"))] {
+            let unsampled = unsampled.as_deref();
+            let invocation = host.invoke(event.clone(), DEADLINE, unsampled).await;
+            answer(&function, invocation);
+            assert_eq!(
+                daemon.documents().unwrap(),
+                Vec::<Value>::new(),
+                "{}",
+                function.name
+            );
+        }
+        let sampled = header(true);
+        let invocation = host.invoke(event, DEADLINE, Some(&sampled)).await;
+        answer(&function, invocation);
+        let documents = daemon.documents().unwrap();
+        let by_id = ids(&documents);
+        let mut steps = 0;
+        for document in &documents {
+            let parent = document["parent_id"].as_str().unwrap();
+            let known = parent == SEGMENT || by_id.contains_key(parent);
+            assert!(known, "{}: {documents:#?}", function.name);
+            steps += usize::from(document["name"] == function.name.replace('-', "_"));
+        }
+        assert_eq!(steps, 1, "{}: {documents:#?}", function.name);
+        let content = documents.iter().map(Value::to_string).collect::<String>();
+        for written in ["hello", "new world"] {
+            assert!(!content.contains(written), "{}: {content}", function.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_daemon_listens_everything_is_as_it_was() {
+    let address = Daemon::bind(0).unwrap().address().unwrap().to_string();
+    let cloud = Cloud::start().await;
+    let get = named("get");
+    let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
+    // The system reports the refusal of one datagram at the next.
+    let (event, header) = (get.event().to_string(), header(true));
+    for _ in 0..3 {
+        let invocation = host.invoke(event.clone(), DEADLINE, Some(&header)).await;
+        assert_eq!(answer(&get, invocation)["statusCode"], 200);
+    }
+    let log = host.stop().await;
+    assert_eq!(log.len(), 3, "{log:#?}");
+}
