@@ -18,7 +18,7 @@ pub struct Function {
     pub name: String,
     /// Whether it answers requests; the others take events.
     pub is_route: bool,
-    /// The environment variables that its stack sets.
+    /// The settings that its stack sets.
     pub variables: Vec<String>,
 }
 
@@ -55,10 +55,13 @@ pub fn all() -> Vec<Function> {
     for manifest in manifests.filter(|manifest| manifest.exists()) {
         let Manifest { functions: entries } = read(&manifest);
         functions.extend(entries.into_iter().map(|(name, entry)| {
+            let is_route = entry.events.iter().any(|event| event.contains_key("http"));
             let shared = shared.provider.environment.keys().cloned();
+            // Set for all, and read by those that answer browsers.
+            let shared = shared.filter(|setting| is_route || setting != "ALLOWED_ORIGIN");
             Function {
                 name,
-                is_route: entry.events.iter().any(|event| event.contains_key("http")),
+                is_route,
                 variables: shared.chain(entry.environment.into_keys()).collect(),
             }
         }));

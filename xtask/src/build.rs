@@ -2,19 +2,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::Write,
     path::Path,
-    process::Stdio,
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::process::Command;
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-use crate::{
-    ui,
-    workspace::{Function, Workspace},
-};
+use crate::{ui, workspace::Workspace};
 
 /// Builds all functions. Cargo shows its own progress, and rebuilds what has changed alone.
 ///
@@ -22,12 +17,8 @@ use crate::{
 /// When it does not compile; Cargo has said why.
 pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     ui::say("… build the functions");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .arg("build")
-        .current_dir(workspace.root())
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    let mut cargo = workspace.cargo();
+    cargo.arg("build");
     for function in workspace.functions() {
         // Not --package: see .cargo/config.toml.
         cargo.args(["--bin", &function.name]);
@@ -43,37 +34,35 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Packs every function whose binary is newer than its zip.
+/// Packs every function whose binary is not what its zip holds.
 ///
 /// # Errors
 /// When a file cannot be read or written.
 pub(crate) fn pack(workspace: &Workspace, stage: &str) -> Result<()> {
     for function in workspace.functions() {
-        let (binary, zip) = (
-            workspace.binaries().join(&function.name),
-            workspace.zip(function, stage),
-        );
-        if !is_newer(&zip, &binary) {
-            pack_one(&binary, &zip, function)
+        let binary = fs::read(workspace.binaries().join(&function.name))?;
+        let zip = workspace.zip(function, stage);
+        // A link gives a binary a new date, and often the old content.
+        if held(&zip) != Some((binary.len() as u64, crc32fast::hash(&binary))) {
+            pack_one(&binary, &zip)
                 .with_context(|| format!("{} cannot be packed", function.name))?;
         }
     }
     Ok(())
 }
 
-fn is_newer(file: &Path, than: &Path) -> bool {
-    let modified = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    modified(file)
-        .zip(modified(than))
-        .is_some_and(|(file, than)| file > than)
+/// The length and the checksum of the binary in a zip.
+fn held(zip: &Path) -> Option<(u64, u32)> {
+    let mut archive = ZipArchive::new(File::open(zip).ok()?).ok()?;
+    let binary = archive.by_index(0).ok()?;
+    Some((binary.size(), binary.crc32()))
 }
 
 /// The same binary gives the same zip, to the byte: its hash says whether a function has changed.
-fn pack_one(binary: &Path, zip: &Path, function: &Function) -> Result<()> {
-    let folder = zip.parent().context("a zip stands in a folder")?;
-    fs::create_dir_all(folder)?;
+fn pack_one(binary: &[u8], zip: &Path) -> Result<()> {
+    fs::create_dir_all(zip.parent().context("a zip stands in a folder")?)?;
     // Written beside and moved: nobody ever sees half a zip.
-    let unfinished = folder.join(format!("{}.{}", function.name, std::process::id()));
+    let unfinished = zip.with_extension(std::process::id().to_string());
     let mut writer = ZipWriter::new(File::create(&unfinished)?);
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -81,8 +70,8 @@ fn pack_one(binary: &Path, zip: &Path, function: &Function) -> Result<()> {
         .last_modified_time(DateTime::default())
         .unix_permissions(0o755);
     writer.start_file("bootstrap", options)?;
-    io::copy(&mut File::open(binary)?, &mut writer)?;
-    writer.finish()?.flush()?;
+    writer.write_all(binary)?;
+    writer.finish()?;
     fs::rename(&unfinished, zip)?;
     Ok(())
 }

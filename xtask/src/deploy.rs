@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context, Result};
 use aws_sdk_cloudformation::types::{Stack, StackStatus};
 use aws_sdk_lambda::primitives::Blob;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use walkdir::WalkDir;
@@ -225,7 +228,11 @@ fn fingerprint(root: &Path, own: &[&str]) -> Result<String> {
         hash.update(content.len().to_le_bytes());
         hash.update(content);
     }
-    Ok(format!("{:x}", hash.finalize()).chars().take(16).collect())
+    Ok(URL_SAFE_NO_PAD
+        .encode(hash.finalize())
+        .chars()
+        .take(16)
+        .collect())
 }
 
 /// The names of the stacks that the CDK app synthesised. None when it did not, or not to the end.

@@ -1,7 +1,7 @@
 //! `test`: all tests, by tiers, with a count of each.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -217,10 +217,8 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
 }
 
 fn cargo_test(workspace: &Workspace) -> Command {
-    let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo
-        .args(["test", "--no-fail-fast"])
-        .current_dir(workspace.root());
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
     cargo
 }
 

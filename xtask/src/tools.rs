@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context, Result, bail};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
@@ -150,7 +151,7 @@ impl Stamp {
         }
         Ok(Self {
             path: root.join(stamp),
-            digest: format!("{:x}", hash.finalize()),
+            digest: URL_SAFE_NO_PAD.encode(hash.finalize()),
         })
     }
 

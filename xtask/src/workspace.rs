@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use anyhow::{Context, Result, anyhow};
 use cargo_metadata::{MetadataCommand, TargetKind};
+use tokio::process::Command;
 
 /// A checkout of the project.
 #[derive(Debug, Clone)]
@@ -64,6 +67,33 @@ impl Workspace {
             binaries: metadata.target_directory.as_std_path().join("debug"),
             root,
         })
+    }
+
+    /// Cargo, as if it were called from the shell.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        cargo
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        // What Cargo says of this tool when it runs it. Crates whose build scripts look at it would
+        // be built anew, and all that depends on them.
+        for (name, _) in env::vars_os() {
+            let said = name.to_string_lossy();
+            if [
+                "CARGO_BIN_",
+                "CARGO_CRATE_",
+                "CARGO_MANIFEST_",
+                "CARGO_PKG_",
+                "CARGO_PRIMARY_",
+            ]
+            .iter()
+            .any(|prefix| said.starts_with(prefix))
+            {
+                cargo.env_remove(&name);
+            }
+        }
+        cargo
     }
 
     /// The checkout's folder.

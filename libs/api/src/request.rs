@@ -96,6 +96,13 @@ impl Request {
         }
         let text = std::str::from_utf8(body)
             .map_err(|_| Problem::bad_request("The body is not UTF-8. Send JSON in UTF-8."))?;
+        // serde would take the fields from a list too, by their places.
+        if !text.trim_start().starts_with('{') {
+            return Err(match not_json(text) {
+                Some(problem) => problem,
+                None => Problem::invalid("", "The body must be a JSON object."),
+            });
+        }
         eserde::json::from_str(text).map_err(|errors| refuse(text, &errors))
     }
 
@@ -116,13 +123,22 @@ fn nobody() -> Problem {
     Problem::unauthorized("Sign in, and sign the request with the identity's credentials.")
 }
 
+fn not_json(text: &str) -> Option<Problem> {
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
+    Some(Problem::bad_request(format!(
+        "The body is not JSON: {error}."
+    )))
+}
+
 /// Not JSON at all is 400; JSON with the wrong things in it is 422.
 fn refuse(text: &str, errors: &eserde::DeserializationErrors) -> Problem {
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        return Problem::bad_request(format!("The body is not JSON: {error}."));
+    if let Some(problem) = not_json(text) {
+        return problem;
     }
     let errors = errors.iter().map(|error| {
-        let path = error.path().map(ToString::to_string).unwrap_or_default();
+        // The body as a whole has no name; eserde calls it ".".
+        let path = error.path().filter(|path| path.iter().len() > 0);
+        let path = path.map(ToString::to_string).unwrap_or_default();
         let message = error.message();
         // The place in the text says nothing that the field's name does not.
         let detail = message.split(" at line ").next().unwrap_or(message);
@@ -199,6 +215,21 @@ mod tests {
     }
 
     #[test]
+    fn a_field_has_one_name_whatever_else_is_wrong() {
+        for (body, expected) in [
+            ("{}", vec!["name", "age"]),
+            (r#"{"age":1}"#, vec!["name"]),
+            (r#"{"name":"Ada","age":300}"#, vec!["age"]),
+            ("[]", vec![""]),
+            ("null", vec![""]),
+        ] {
+            let problem = refused(json!({"body": body}));
+            let fields: Vec<_> = problem.errors().iter().map(|error| &error.field).collect();
+            assert_eq!(fields, expected, "{body}");
+        }
+    }
+
+    #[test]
     fn a_body_that_is_not_json_is_a_bad_request() {
         for body in ["{", "hello", r#"{"name":}"#, "\u{0}"] {
             assert_eq!(refused(json!({"body": body})).status(), 400, "{body}");
@@ -212,7 +243,7 @@ mod tests {
 
     #[test]
     fn json_that_is_no_object_is_unprocessable() {
-        for body in ["[]", "5", "null", r#""text""#] {
+        for body in ["[]", r#"["Ada",36]"#, "5", "null", r#""text""#] {
             assert_eq!(refused(json!({"body": body})).status(), 422, "{body}");
         }
     }

@@ -148,3 +148,59 @@ fn problem_headers() -> HeaderMap {
     );
     HeaderMap::from_iter([json])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "6f1d2c3b-4a59-4e8f-9b0c-1d2e3f4a5b01";
+
+    fn line() -> Line {
+        let event = json!({
+            "resource": "/notes", "path": "/notes", "httpMethod": "GET", "headers": {},
+            "multiValueHeaders": {}, "isBase64Encoded": false,
+            "requestContext": {"identity": {}, "httpMethod": "GET", "requestId": ID},
+        });
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        Line::of(&request, &Context::default())
+    }
+
+    #[test]
+    fn a_problem_bears_the_request_id_that_the_client_has_from_api_gateway() {
+        let answer = line().answer(Err(Problem::internal("the inside")));
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let Body::Text(body) = answer.body() else {
+            panic!("{answer:?}")
+        };
+        assert!(!body.contains("inside"), "{body}");
+        let problem: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["requestId"], ID);
+    }
+
+    #[test]
+    fn the_apps_origin_may_read_an_answer_whether_it_is_a_success_or_a_problem() {
+        for (origin, varies) in [("*", false), ("https://app.example.com", true)] {
+            let allowed: AllowedOrigin = origin.parse().ok().unwrap();
+            for result in [Ok(Response::done()), Err(Problem::not_found("gone"))] {
+                let answer = allowed.allow(line().answer(result));
+                let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
+                assert_eq!(
+                    header(header::ACCESS_CONTROL_ALLOW_ORIGIN),
+                    Some(origin.as_bytes())
+                );
+                // Or a cache would give one origin the answer that names another.
+                assert_eq!(header(header::VARY), varies.then_some(&b"Origin"[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for origin in ["app.example.com", "null", "https://a\nb", "ftp://a"] {
+            assert!(origin.parse::<AllowedOrigin>().is_err(), "{origin}");
+        }
+    }
+}

@@ -47,13 +47,10 @@ fn parse<T: FromStr<Err: Display>>(
 /// What the runtime reads itself, and would panic without.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 pub(crate) fn require_runtime() -> Result<(), StartError> {
-    for name in [
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-    ] {
+    for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
         setting::<String>(name)?;
     }
+    setting::<http::Uri>("AWS_LAMBDA_RUNTIME_API")?;
     setting::<u32>("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use e2e::functions;
 use e2e::http::{Method, Request};
-use e2e::stage::{Person, Stage};
+use e2e::stage::{Person, Stage, until};
 use serde_json::{Value, json};
 
 use crate::address;
@@ -201,10 +201,6 @@ async fn an_address_that_is_none_is_a_problem_that_a_browser_may_read() {
     }
 }
 
-fn statements(policy: &Value) -> &Vec<Value> {
-    policy["Statement"].as_array().unwrap()
-}
-
 /// A value that a policy gives as one or as a list.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
@@ -227,7 +223,7 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
         assert!(!policies.is_empty(), "{role}");
         for policy in policies {
             let policy = stage.policy(name, &policy).await;
-            for statement in statements(&policy) {
+            for statement in policy["Statement"].as_array().unwrap() {
                 let actions = texts(&statement["Action"]);
                 let tracing = actions.iter().all(|action| action.starts_with("xray:"));
                 for action in &actions {
@@ -249,82 +245,130 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
     assert_eq!(roles.len(), functions::all().len());
 }
 
-/// The routes that need each action on a resource: with one action less, one of them fails.
+/// Does `work` while the role of a function lacks an action.
+async fn without<T>(
+    stage: &Stage,
+    (function, action): (&str, &str),
+    work: impl AsyncFnOnce() -> T,
+) -> T {
+    let role = stage.role_of(function).await;
+    let role = role.rsplit('/').next().unwrap();
+    let name = &stage.policies_of(role).await[0];
+    let whole = stage.policy(role, name).await;
+    let mut trimmed = whole.clone();
+    let statements = trimmed["Statement"].as_array_mut().unwrap();
+    for statement in statements.iter_mut() {
+        let mut actions = texts(&statement["Action"]);
+        actions.retain(|allowed| *allowed != action);
+        statement["Action"] = json!(actions);
+    }
+    statements.retain(|statement| statement["Action"] != json!([]));
+    assert!(
+        whole.to_string().contains(action) && !trimmed.to_string().contains(action),
+        "{function} has {action} to lose: {whole}"
+    );
+    stage.put_policy(role, name, &trimmed).await;
+    let result = work().await;
+    stage.put_policy(role, name, &whole).await;
+    result
+}
+
+/// A note with an attachment, which is not uploaded, and a body that names another.
+async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
+    let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
+    let mut names = [(); 2].map(|()| Value::Null);
+    for name in &mut names {
+        let leave = person.post("/notes/attachments", &file).await.json(201);
+        *name = leave["attachment"].clone();
+    }
+    let note = person.note("hello", names[0].as_str()).await;
+    (note, json!({"content": "hello", "attachment": names[1]}))
+}
+
 #[tokio::test]
 async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of_the_inside() {
     let stage = Stage::alone().await;
     let ada = Person::sign_up(&stage).await;
-    let upload = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
-    let file = ada.post("/notes/attachments", &upload).await.json(201);
-    let file = file["attachment"].as_str().unwrap();
-    let with_file = json!({"content": "hello", "attachment": file});
-
-    // Each action of each route's function, but those that only its presigned URLs need.
-    for (function, action, method, body) in [
-        ("create", "dynamodb:PutItem", Method::POST, Some(&with_file)),
+    for (function, method, actions) in [
         (
             "create",
-            "dynamodb:UpdateItem",
             Method::POST,
-            Some(&with_file),
+            &["dynamodb:PutItem", "dynamodb:UpdateItem"][..],
         ),
-        ("list", "dynamodb:Query", Method::GET, None),
-        ("list", "dynamodb:BatchGetItem", Method::GET, None),
-        ("get", "dynamodb:GetItem", Method::GET, None),
         (
-            "update",
-            "dynamodb:UpdateItem",
-            Method::PUT,
-            Some(&with_file),
+            "list",
+            Method::GET,
+            &["dynamodb:Query", "dynamodb:BatchGetItem"],
         ),
-        ("delete", "dynamodb:GetItem", Method::DELETE, None),
-        ("delete", "dynamodb:UpdateItem", Method::DELETE, None),
-        ("delete", "dynamodb:DeleteItem", Method::DELETE, None),
-        ("delete", "s3:DeleteObject", Method::DELETE, None),
+        (
+            "get",
+            Method::GET,
+            &["dynamodb:GetItem", "dynamodb:BatchGetItem"],
+        ),
+        ("update", Method::PUT, &["dynamodb:UpdateItem"]),
+        (
+            "delete",
+            Method::DELETE,
+            &[
+                "dynamodb:GetItem",
+                "dynamodb:UpdateItem",
+                "dynamodb:DeleteItem",
+                "s3:DeleteObject",
+            ],
+        ),
     ] {
-        let upload = ada.post("/notes/attachments", &upload).await.json(201);
-        let note = ada.note("hello", upload["attachment"].as_str()).await;
-        let path = match function {
-            "create" | "list" => "/notes".to_owned(),
-            _ => address(&note),
-        };
-        let role = stage.role_of(function).await;
-        let role = role.rsplit('/').next().unwrap();
-        let name = &stage.policies_of(role).await[0];
-        let whole = stage.policy(role, name).await;
-        let mut trimmed = whole.clone();
-        for statement in trimmed["Statement"].as_array_mut().unwrap() {
-            if let Value::Array(actions) = &mut statement["Action"] {
-                actions.retain(|allowed| allowed != action);
+        for action in actions {
+            let (note, body) = note_with_file(&ada).await;
+            let path = match function {
+                "create" | "list" => "/notes".to_owned(),
+                _ => address(&note),
+            };
+            let request = || {
+                let request = ada.request(method.clone(), &path);
+                match method {
+                    Method::POST | Method::PUT => request.json(&body),
+                    _ => request,
+                }
+            };
+            let refused = without(&stage, (function, action), async || request().send().await);
+            let said = refused.await.problem(500).to_string();
+            for inside in ["dynamodb", "DynamoDB", "s3", "AccessDenied", "arn:", "role"] {
+                assert!(
+                    !said.contains(inside),
+                    "{function} without {action}: {said}"
+                );
             }
+            let again = request().send().await;
+            let done = matches!(again.status, 200 | 201);
+            assert!(done, "{function} with {action} again: {}", again.text());
         }
-        let statements = trimmed["Statement"].as_array_mut().unwrap();
-        statements.retain(|statement| statement["Action"] != json!([]));
-        assert_ne!(trimmed, whole, "{function} has {action} to lose");
+    }
+}
 
-        let request = || {
-            let request = ada.request(method.clone(), &path);
-            match body {
-                Some(body) => request.json(body),
-                None => request,
-            }
-        };
-        stage.put_policy(role, name, &trimmed).await;
-        let without = request().send().await;
-        stage.put_policy(role, name, &whole).await;
-        let problem = without.problem(500);
-        let said = problem.to_string();
-        for inside in ["dynamodb", "DynamoDB", "s3", "AccessDenied", "arn:", role] {
-            assert!(
-                !said.contains(inside),
-                "{function} without {action}: {said}"
-            );
-        }
-        let again = request().send().await;
-        assert!(
-            matches!(again.status, 200 | 201),
-            "{function} with {action} again: {}",
-            again.text()
-        );
+#[tokio::test]
+async fn leave_to_read_or_write_a_file_is_worth_what_its_functions_role_may() {
+    let stage = Stage::alone().await;
+    let ada = Person::sign_up(&stage).await;
+    let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
+    let leave = ada.post("/notes/attachments", &file).await.json(201);
+    let put = async || {
+        let put = ada.unsigned(Method::PUT, leave["uploadUrl"].as_str().unwrap());
+        let put = put.header("content-type", "image/png").body(*b"cat");
+        put.send().await.status
+    };
+    let refused = without(&stage, ("upload", "s3:PutObject"), &put).await;
+    assert_eq!((refused, put().await), (403, 200));
+
+    let note = ada.note("my cat", leave["attachment"].as_str()).await;
+    for (function, path) in [("get", address(&note)), ("list", "/notes".to_owned())] {
+        let shown = until("the upload", async || {
+            let answer = ada.get(&path).await.json(200);
+            let note = answer.get(0).unwrap_or(&answer);
+            Some(note.get("attachmentUrl")?.as_str()?.to_owned())
+        })
+        .await;
+        let get = async || ada.unsigned(Method::GET, &shown).send().await.status;
+        let refused = without(&stage, (function, "s3:GetObject"), &get).await;
+        assert_eq!((refused, get().await), (403, 200), "{function}");
     }
 }

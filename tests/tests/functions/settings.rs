@@ -30,17 +30,20 @@ const OPTIONAL: [&str; 3] = [
 /// Values that a setting cannot have, besides what is no UTF-8, which none can.
 fn malformed(setting: &str) -> &'static [&'static str] {
     match setting {
-        "ALLOWED_ORIGIN" => &["app.example.com", "https://a\nb"],
-        "ATTACHMENTS_BUCKET" => &["a b", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "NOTES_TABLE" => &["a b", "x", "tab/le"],
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["a b", "a\n"],
+        "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
+        "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
+        "ATTACHMENTS_TABLE" | "NOTES_TABLE" => &["Z Z", "x", "tab/le"],
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],
         "AWS_REGION" => &["US East", "us/east"],
-        "AWS_SESSION_TOKEN" => &["a b", "tökén"],
-        "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.1"],
+        "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
+        "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
         "LOG_LEVEL" => &["loud", "INFO "],
-        _ => &[],
+        // Any text will do.
+        "AWS_LAMBDA_FUNCTION_NAME" | "AWS_LAMBDA_FUNCTION_VERSION" => &[],
+        "AWS_LAMBDA_RUNTIME_API" => &["Z Z"],
+        other => panic!("say here what a malformed {other} is"),
     }
 }
 
