@@ -1,11 +1,16 @@
-"""Starts the local cloud: ministack, settled by its environment (see xtask), with the two changes below."""
+"""Starts the local cloud: ministack, settled by its environment (see xtask), with the changes below."""
 
 import logging
+import os
+import pathlib
+import shutil
 import socketserver
 import threading
 import time
 
 from ministack import app as ministack
+from ministack.core import persistence
+from ministack.services import lambda_svc
 
 # A function's answer goes out at once, instead of 40 ms later with the next acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -14,6 +19,11 @@ socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 SHORTEST_INTERVAL = 5  # seconds
 REST_PER_SAVE = 20  # saving takes at most a twentieth of the time
 READS = {"GET", "HEAD", "OPTIONS"}
+
+# ministack saves service by service. Each save is a folder of its own here, and counts once it is complete: services
+# that refer to each other are never loaded from two different moments.
+SAVES = pathlib.Path(os.environ["STATE_DIR"]) / "saves"
+CURRENT = SAVES / "current"
 
 changed = threading.Event()
 saving = threading.Lock()
@@ -26,9 +36,42 @@ async def serve_and_note_changes(scope, receive, send):
         changed.set()
 
 
-def save_one_at_a_time(services):
+def use(save):
+    """Where ministack reads and writes its state, the functions' code included."""
+    persistence.STATE_DIR = str(save)
+    lambda_svc.CODE_BLOB_DIR = str(save / "lambda-blobs")
+
+
+def at_rest(get_state):
+    """Reads the state of a service again when a request has changed it in the middle."""
+
+    def read():
+        for _ in range(20):
+            try:
+                return get_state()
+            except RuntimeError:  # dictionary changed size during iteration
+                time.sleep(0.05)
+        return get_state()
+
+    return read
+
+
+def save_as_one(services):
     with saving:  # the last save, on stopping, may meet one of ours
-        save_all(services)
+        following = SAVES / str(time.time_ns())
+        if CURRENT.exists():
+            shutil.copytree(CURRENT, following, copy_function=os.link)  # what has not changed is not written again
+        else:
+            following.mkdir(parents=True)
+        use(following)
+        save_all({name: at_rest(get_state) for name, get_state in services.items()})
+        link = SAVES / "next"
+        link.unlink(missing_ok=True)
+        link.symlink_to(following.name)
+        link.replace(CURRENT)
+        for save in SAVES.iterdir():
+            if save not in (following, CURRENT):
+                shutil.rmtree(save)
 
 
 def keep_saving():
@@ -42,7 +85,8 @@ def keep_saving():
         time.sleep(max(SHORTEST_INTERVAL, REST_PER_SAVE * (time.monotonic() - began)))
 
 
-ministack.app, ministack.save_all = serve_and_note_changes, save_one_at_a_time
+use(CURRENT)
+ministack.app, ministack.save_all = serve_and_note_changes, save_as_one
 logging.getLogger("persistence").setLevel(logging.WARNING)  # or it logs a line per service and save
 threading.Thread(target=keep_saving, daemon=True).start()
 ministack.main()

@@ -177,13 +177,16 @@ impl Answer {
         problem
     }
 
-    /// As [`Answer::problem`]: a 422 for these fields and no others.
+    /// As [`Answer::problem`]: a 422 for these fields and no others, in any order.
     #[track_caller]
     pub fn names(&self, fields: &[&str]) {
         let problem = self.problem(422);
         let named = problem["errors"].as_array().cloned().unwrap_or_default();
-        let named: Vec<_> = named.iter().map(|error| &error["field"]).collect();
-        assert_eq!(named, fields, "{problem}");
+        let mut named: Vec<_> = named.iter().map(|error| &error["field"]).collect();
+        named.sort_by_key(|field| field.to_string());
+        let mut expected = fields.to_vec();
+        expected.sort();
+        assert_eq!(named, expected, "{problem}");
         for field in fields {
             assert!(problem["detail"].to_string().contains(field), "{problem}");
         }

@@ -40,6 +40,8 @@ impl Cloud {
             }
             cloud.stop(stage).await?;
         }
+        // A cloud that was killed leaves files there that the next one would trip over.
+        stage.empty("tmp")?;
         if std::net::TcpListener::bind(("127.0.0.1", stage.port())).is_err() {
             stage.move_ports()?;
         }

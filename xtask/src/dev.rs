@@ -55,7 +55,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
             if let Some(cloud) = Cloud::running(&stage) {
                 cloud.stop(&stage).await?;
             }
-            stage.clear()?;
+            stage.empty("data")?;
         }
         let cloud = up(&workspace, &mut stage).await?;
         announce(&stage)?;

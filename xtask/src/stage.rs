@@ -56,7 +56,7 @@ impl LocalStage {
     /// When the folder cannot be made.
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
         let folder = workspace.root().join("target").join(name);
-        fs::create_dir_all(folder.join("tmp"))?;
+        fs::create_dir_all(&folder)?;
         let ports = fs::read(folder.join("ports.json")).ok();
         let ports = match ports.and_then(|ports| serde_json::from_slice(&ports).ok()) {
             Some(ports) => ports,
@@ -76,18 +76,16 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Forgets all data.
+    /// Makes a folder of the stage anew.
     ///
     /// # Errors
     /// When a file cannot be deleted.
-    pub(crate) fn clear(&self) -> Result<()> {
-        for name in ["data", "tmp"] {
-            let folder = self.folder.join(name);
-            if folder.exists() {
-                fs::remove_dir_all(&folder)?;
-            }
+    pub(crate) fn empty(&self, name: &str) -> Result<()> {
+        let folder = self.folder.join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
         }
-        fs::create_dir_all(self.folder.join("tmp"))?;
+        fs::create_dir_all(&folder)?;
         Ok(())
     }
 

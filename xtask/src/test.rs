@@ -136,7 +136,7 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
         if let Some(cloud) = Cloud::running(&stage) {
             cloud.stop(&stage).await?;
         }
-        stage.clear()?;
+        stage.empty("data")?;
         up(workspace, &mut stage).await?;
         let mut tests = cargo_test(workspace);
         tests

@@ -3,8 +3,10 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use eserde::EDeserialize;
+use eserde::{DeserializationError, DeserializationErrors, EDeserialize};
 use lambda_http::{Body, RequestExt as _, request::RequestContext};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::{FieldError, IfMatch, Problem};
 
@@ -96,14 +98,15 @@ impl Request {
         }
         let text = std::str::from_utf8(body)
             .map_err(|_| Problem::bad_request("The body is not UTF-8. Send JSON in UTF-8."))?;
+        // eserde stops at the end of the object, whatever comes after.
+        serde_json::from_str::<IgnoredAny>(text)
+            .map_err(|error| Problem::bad_request(format!("The body is not JSON: {error}.")))?;
         // serde would take the fields from a list too, by their places.
         if !text.trim_start().starts_with('{') {
-            return Err(match not_json(text) {
-                Some(problem) => problem,
-                None => Problem::invalid("", "The body must be a JSON object."),
-            });
+            return Err(Problem::invalid("", "The body must be a JSON object."));
         }
-        eserde::json::from_str(text).map_err(|errors| refuse(text, &errors))
+        eserde::json::from_str(text)
+            .map_err(|errors| Problem::unprocessable(named::<T>(text, &errors)))
     }
 
     /// A body without a declared type is taken for JSON, as the original API did.
@@ -123,45 +126,69 @@ fn nobody() -> Problem {
     Problem::unauthorized("Sign in, and sign the request with the identity's credentials.")
 }
 
-fn not_json(text: &str) -> Option<Problem> {
-    let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
-    Some(Problem::bad_request(format!(
-        "The body is not JSON: {error}."
-    )))
+/// Every field that cannot be used.
+///
+/// A list or an object in place of a text makes eserde lose its place: what comes after is read
+/// once more, with a null there.
+fn named<T: for<'de> EDeserialize<'de>>(
+    text: &str,
+    errors: &DeserializationErrors,
+) -> Vec<FieldError> {
+    let errors = errors.iter().map(FieldError::from);
+    let (mut named, lost): (Vec<_>, Vec<_>) = errors.partition(|error| !error.field.is_empty());
+    let Some(last) = named.last() else {
+        return lost;
+    };
+    let read = serde_json::from_str::<serde_json::Map<_, _>>(text);
+    if !lost.is_empty()
+        && let Ok(mut object) = read
+        && let Some(value @ (Value::Array(_) | Value::Object(_))) = object.get_mut(&last.field)
+    {
+        *value = Value::Null;
+        let text = Value::from(object).to_string();
+        if let Err(errors) = eserde::json::from_str::<T>(&text) {
+            let more = self::named::<T>(&text, &errors).into_iter();
+            let known: Vec<_> = named.iter().map(|error| error.field.clone()).collect();
+            named.extend(more.filter(|error| !known.contains(&error.field)));
+        }
+    }
+    named
 }
 
-/// Not JSON at all is 400; JSON with the wrong things in it is 422.
-fn refuse(text: &str, errors: &eserde::DeserializationErrors) -> Problem {
-    if let Some(problem) = not_json(text) {
-        return problem;
-    }
-    let errors = errors.iter().map(|error| {
+impl From<&DeserializationError> for FieldError {
+    fn from(error: &DeserializationError) -> Self {
         // The body as a whole has no name; eserde calls it ".".
-        let path = error.path().filter(|path| path.iter().len() > 0);
+        let path = error.path().filter(|path| !path.is_empty());
         let path = path.map(ToString::to_string).unwrap_or_default();
         let message = error.message();
         // The place in the text says nothing that the field's name does not.
         let detail = message.split(" at line ").next().unwrap_or(message);
-        // serde names a missing field in its message, not in its path.
-        match detail
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.strip_suffix('`'))
-        {
-            Some(missing) => FieldError {
-                field: if path.is_empty() {
-                    missing.into()
-                } else {
-                    format!("{path}.{missing}")
+        // A missing field is named in the message, not in the path, and as Rust has it.
+        let missing = detail.strip_prefix("missing field `");
+        match missing.and_then(|rest| rest.strip_suffix('`')) {
+            Some(missing) => Self {
+                field: match path.as_str() {
+                    "" => camel_case(missing),
+                    path => format!("{path}.{}", camel_case(missing)),
                 },
                 detail: "is missing".into(),
             },
-            None => FieldError {
+            None => Self {
                 field: path,
                 detail: detail.into(),
             },
         }
-    });
-    Problem::unprocessable(errors.collect())
+    }
+}
+
+/// The name in JSON of a field of ours.
+fn camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        name + &initial.to_ascii_uppercase() + rest
+    })
 }
 
 #[cfg(test)]
@@ -187,6 +214,33 @@ mod tests {
     struct Body {
         name: String,
         age: u8,
+    }
+
+    /// A type with a rule of its own, as bodies have them.
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(try_from = "String")]
+    struct Word(#[expect(dead_code, reason = "what it holds is not the point")] String);
+
+    impl TryFrom<String> for Word {
+        type Error = &'static str;
+
+        fn try_from(word: String) -> Result<Self, Self::Error> {
+            let good = !word.is_empty();
+            good.then_some(Self(word)).ok_or("must not be empty")
+        }
+    }
+
+    #[derive(Debug, eserde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[expect(dead_code, reason = "what they hold is not the point")]
+    struct Words {
+        #[eserde(compat)]
+        first: Word,
+        #[eserde(compat)]
+        second_word: Word,
+        #[serde(default)]
+        #[eserde(compat)]
+        third: Option<Word>,
     }
 
     fn refused(event: serde_json::Value) -> Problem {
@@ -230,8 +284,39 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_named_as_in_json_and_each_once_whatever_is_in_them() {
+        for (body, expected) in [
+            (r#"{}"#, vec!["first", "secondWord"]),
+            (
+                r#"{"first":["x"],"secondWord":{"x":[{}]},"third":[[]]}"#,
+                vec!["first", "secondWord", "third"],
+            ),
+            (
+                r#"{"third":{"a":1},"secondWord":"x","first":""}"#,
+                vec!["third", "first"],
+            ),
+            (
+                r#"{"third":5,"first":[]}"#,
+                vec!["third", "first", "secondWord"],
+            ),
+        ] {
+            let body = json!({"body": body});
+            let problem = request(body.clone()).json::<Words>().unwrap_err();
+            assert_eq!(problem.status(), 422, "{body}");
+            let fields: Vec<_> = problem.errors().iter().map(|error| &error.field).collect();
+            assert_eq!(fields, expected, "{body}");
+        }
+    }
+
+    #[test]
     fn a_body_that_is_not_json_is_a_bad_request() {
-        for body in ["{", "hello", r#"{"name":}"#, "\u{0}"] {
+        for body in [
+            "{",
+            "hello",
+            r#"{"name":}"#,
+            "\u{0}",
+            r#"{"name":"Ada","age":36} and more"#,
+        ] {
             assert_eq!(refused(json!({"body": body})).status(), 400, "{body}");
         }
         assert_eq!(refused(json!({})).status(), 400, "no body");
