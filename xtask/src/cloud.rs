@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    process,
     stage::{ACCOUNT, LocalStage, REGION},
     workspace::Workspace,
 };
@@ -72,15 +73,7 @@ impl Cloud {
             .trim()
             .parse()
             .ok()?;
-        let process = Pid::from_raw(pid)?;
-        // Process ids are given out again: make sure that it is the cloud.
-        let arguments = Command::new("ps")
-            .args(["-o", "args=", "-p", &pid.to_string()])
-            .output()
-            .ok()?;
-        String::from_utf8_lossy(&arguments.stdout)
-            .contains(LAUNCHER)
-            .then_some(Self { process })
+        process::running(pid, LAUNCHER).map(|process| Self { process })
     }
 
     /// Stops the cloud, with the functions that it runs, and waits until its data is saved.
@@ -88,7 +81,7 @@ impl Cloud {
     /// # Errors
     /// When it does not stop.
     pub(crate) async fn stop(self, stage: &LocalStage) -> Result<()> {
-        let gone = || test_kill_process(self.process).is_err() || Self::running(stage).is_none();
+        let gone = || Self::running(stage).is_none();
         kill_process(self.process, Signal::TERM).ok();
         let deadline = Instant::now() + PATIENCE;
         while !gone() {

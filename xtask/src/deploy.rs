@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -39,9 +39,12 @@ const SHARED: [&str; 3] = [
 
 /// Brings the stage up to the sources. The functions must be built.
 ///
+/// `lock` is what keeps other runs away. The tools share it, so that what a killed run left at work
+/// is waited for.
+///
 /// # Errors
 /// With the tool's words when a stack cannot be deployed.
-pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage, lock: &File) -> Result<()> {
     let root = workspace.root();
     let mut deployed = Stacks::read(stage).await?;
 
@@ -50,7 +53,7 @@ pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Resul
     let stacks = stacks_of(&templates);
     if stacks.is_none_or(|stacks| !stacks.iter().all(|stack| deployed.holds(stack, &made_from))) {
         let step = Step::begin("deploy infrastructure");
-        deploy_infrastructure(workspace, stage, &step, &templates, &made_from).await?;
+        deploy_infrastructure(workspace, stage, lock, &step, &templates, &made_from).await?;
         step.done("");
     }
     for service in services(root)? {
@@ -58,7 +61,7 @@ pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Resul
         let made_from = fingerprint(root, &[&manifest])?;
         if !deployed.holds(&format!("scratchpad-{service}-{STAGE}"), &made_from) {
             let step = Step::begin(format!("deploy {service}"));
-            deploy_service(workspace, stage, &step, &service, &made_from).await?;
+            deploy_service(workspace, stage, lock, &step, &service, &made_from).await?;
             step.done("");
         }
     }
@@ -71,19 +74,19 @@ pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Resul
 async fn deploy_infrastructure(
     workspace: &Workspace,
     stage: &LocalStage,
+    lock: &File,
     step: &Step,
     templates: &Path,
     made_from: &str,
 ) -> Result<()> {
     let cdk = || {
-        let mut cdk = Command::new(workspace.node_bin("cdk"));
-        cdk.current_dir(workspace.root().join("infrastructure"))
-            .envs(tool_environment(stage));
-        cdk
+        let mut cdk = tool(workspace, stage, lock, "cdk")?;
+        cdk.current_dir(workspace.root().join("infrastructure"));
+        anyhow::Ok(cdk)
     };
     run(
         step,
-        cdk()
+        cdk()?
             .args([
                 "synth",
                 "--quiet",
@@ -97,7 +100,7 @@ async fn deploy_infrastructure(
     let tag = format!("{FINGERPRINT}={made_from}");
     run(
         step,
-        cdk()
+        cdk()?
             .args([
                 "deploy",
                 "--all",
@@ -119,24 +122,27 @@ async fn deploy_infrastructure(
 async fn deploy_service(
     workspace: &Workspace,
     stage: &LocalStage,
+    lock: &File,
     step: &Step,
     service: &str,
     made_from: &str,
 ) -> Result<()> {
-    let mut osls = Command::new(workspace.node_bin("osls"));
+    let mut osls = tool(workspace, stage, lock, "osls")?;
     osls.args(["deploy", "--stage", STAGE, "--force", "--verbose"])
         .current_dir(workspace.root().join("services").join(service))
-        .envs(tool_environment(stage))
         .env("SCRATCHPAD_FINGERPRINT", made_from);
     run(step, &mut osls).await?;
     Ok(())
 }
 
-/// What the deploy tools need besides the developer's PATH: this cloud, and no questions.
-pub(crate) fn tool_environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
-    let mut environment = stage.aws_environment();
-    environment.extend(offline_environment());
-    environment
+/// A deploy tool, for this cloud and no other. It holds the lock as long as it lives.
+fn tool(workspace: &Workspace, stage: &LocalStage, lock: &File, name: &str) -> Result<Command> {
+    let mut tool = Command::new(workspace.node_bin(name));
+    tool.envs(stage.aws_environment())
+        .envs(offline_environment())
+        // An empty file that they have open is all that they see of it.
+        .stdin(lock.try_clone()?);
+    Ok(tool)
 }
 
 /// What the deploy tools need to make templates without a cloud.
@@ -148,9 +154,8 @@ pub(crate) fn offline_environment() -> Vec<(&'static str, String)> {
     };
     vec![
         ("SCRATCHPAD_ARCHITECTURE", architecture.into()),
-        ("SLS_TELEMETRY_DISABLED", "1".into()),
-        ("SLS_NOTIFICATIONS_MODE", "off".into()),
-        ("SLS_AWS_MONITORING_FREQUENCY", "200".into()),
+        ("NODE_NO_WARNINGS", "1".into()),
+        ("SLS_AWS_MONITORING_FREQUENCY", "200".into()), // ms
         ("CDK_DISABLE_CLI_TELEMETRY", "true".into()),
     ]
 }
@@ -283,7 +288,12 @@ impl Stacks {
             let tagged = |tag: &aws_sdk_cloudformation::types::Tag| {
                 tag.key.as_deref() == Some(FINGERPRINT) && tag.value.as_deref() == Some(made_from)
             };
-            complete && stack.tags().iter().any(tagged)
+            // osls makes a stack first with its bucket alone, tag and all.
+            let whole = stack
+                .outputs()
+                .iter()
+                .any(|output| output.export_name.is_some());
+            complete && whole && stack.tags().iter().any(tagged)
         })
     }
 

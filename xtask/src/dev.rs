@@ -13,7 +13,7 @@ use notify_debouncer_full::{
     DebounceEventResult, new_debouncer,
     notify::{EventKind, RecursiveMode},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    deploy,
+    deploy, process,
     stage::{LocalStage, STAGE, write_whole},
     tools,
     ui::{self, Step},
@@ -34,6 +34,9 @@ use crate::{
 /// Held by the process that keeps the stage; its file says which that is.
 const LOCK: &str = "dev.lock";
 const KEEPER: &str = "dev.json";
+
+/// By what the process is known for one of ours.
+const MARK: &str = "xtask";
 
 /// The process that keeps the stage.
 #[derive(Serialize, Deserialize)]
@@ -57,7 +60,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
             }
             stage.empty("data")?;
         }
-        let cloud = up(&workspace, &mut stage).await?;
+        let cloud = up(&workspace, &mut stage, &lock).await?;
         announce(&stage)?;
         anyhow::Ok(cloud)
     };
@@ -81,9 +84,8 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         style("✓").green(),
         style("Ctrl-C").bold()
     ));
-    keep(&stage, false)?;
     tokio::select! {
-        result = watch(&workspace, &mut stage) => result?,
+        result = watch(&workspace, &mut stage, &lock) => result?,
         () = told_to_stop() => {}
     }
     ui::say("");
@@ -96,7 +98,11 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
 ///
 /// # Errors
 /// Says which step failed, and why.
-pub(crate) async fn up(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
+pub(crate) async fn up(
+    workspace: &Workspace,
+    stage: &mut LocalStage,
+    lock: &File,
+) -> Result<Cloud> {
     tools::prepare(workspace).await?;
     build::build(workspace).await?;
     let step = Step::begin("pack the functions");
@@ -105,7 +111,7 @@ pub(crate) async fn up(workspace: &Workspace, stage: &mut LocalStage) -> Result<
     let step = Step::begin("start the local cloud");
     let cloud = Cloud::ensure(workspace, stage).await?;
     step.done("");
-    deploy::converge(workspace, stage).await?;
+    deploy::converge(workspace, stage, lock).await?;
     Ok(cloud)
 }
 
@@ -119,8 +125,8 @@ pub(crate) async fn stop() -> Result<()> {
     let mut found = false;
     if stage.try_lock(LOCK)?.is_none() {
         found = true;
-        end_keeper(&stage).await?;
     }
+    let _lock = end_keeper(&stage).await?;
     if let Some(cloud) = Cloud::running(&stage) {
         found = true;
         ui::step("stop", cloud.stop(&stage)).await?;
@@ -139,45 +145,48 @@ pub(crate) async fn stop() -> Result<()> {
 pub(crate) async fn watch_in_background() -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    let _lock = stage
+    let lock = stage
         .try_lock(LOCK)?
         .context("another process keeps the stage")?;
     keep(&stage, true)?;
     tokio::select! {
-        result = watch(&workspace, &mut stage) => result,
+        result = watch(&workspace, &mut stage, &lock) => result,
         () = told_to_stop() => Ok(()),
     }
 }
 
 /// Takes the lock. Ends a watch in the background, whose place this run takes; one in another
 /// terminal stays.
-async fn take_over(stage: &LocalStage) -> Result<File> {
-    if let Some(lock) = stage.try_lock(LOCK)? {
-        return Ok(lock);
-    }
+pub(crate) async fn take_over(stage: &LocalStage) -> Result<File> {
     if let Some(Keeper {
         pid,
         detached: false,
     }) = keeper(stage)
+        && process::running(pid, MARK).is_some()
+        && stage.try_lock(LOCK)?.is_none()
     {
-        bail!(
-            "it runs already, in another terminal (process {pid}): end it there, or by cargo xtask stop"
-        );
+        bail!("it runs already (process {pid}): end it in its terminal, or by cargo xtask stop");
     }
-    end_keeper(stage).await?;
-    stage
-        .try_lock(LOCK)?
-        .context("another process has just started")
+    let lock = end_keeper(stage).await?;
+    keep(stage, false)?;
+    Ok(lock)
 }
 
-async fn end_keeper(stage: &LocalStage) -> Result<()> {
-    let pid = keeper(stage).and_then(|keeper| Pid::from_raw(keeper.pid));
-    let pid = pid.context("another run is just starting; wait for it")?;
-    kill_process(pid, Signal::TERM).ok();
-    while stage.try_lock(LOCK)?.is_none() {
+/// Ends the process that keeps the stage, if there is one, and takes the lock from it.
+async fn end_keeper(stage: &LocalStage) -> Result<File> {
+    let mut waiting = None;
+    loop {
+        if let Some(lock) = stage.try_lock(LOCK)? {
+            return Ok(lock);
+        }
+        if waiting.is_none() {
+            // Its tools may outlive a run that was killed, and hold its lock until they are done.
+            waiting = Some(Step::begin("wait for what an earlier run has at work"));
+            let keeper = keeper(stage).and_then(|keeper| process::running(keeper.pid, MARK));
+            keeper.map(|keeper| kill_process(keeper, Signal::TERM));
+        }
         sleep(Duration::from_millis(30)).await;
     }
-    Ok(())
 }
 
 fn keeper(stage: &LocalStage) -> Option<Keeper> {
@@ -250,7 +259,7 @@ pub(crate) async fn told_to_stop() {
 const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
 
 /// Records traces, and brings the stage up to the sources whenever these change.
-async fn watch(workspace: &Workspace, stage: &mut LocalStage) -> Result<()> {
+async fn watch(workspace: &Workspace, stage: &mut LocalStage, lock: &File) -> Result<()> {
     let traces =
         xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
     let recorded = stage.path("traces.jsonl");
@@ -286,7 +295,7 @@ async fn watch(workspace: &Workspace, stage: &mut LocalStage) -> Result<()> {
     while changes.recv().await.is_some() {
         while changes.try_recv().is_ok() {}
         // New functions are found, and the old ones serve on until the new ones are in place.
-        let update = async { up(&Workspace::read()?, stage).await };
+        let update = async { up(&Workspace::read()?, stage, lock).await };
         match update.await {
             Ok(_) => ui::say(format!("{} live", style("✓").green())),
             Err(error) => ui::failure(&error),

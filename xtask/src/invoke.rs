@@ -9,9 +9,9 @@ use lambda_host::{Function, Host, Outcome};
 use crate::{
     build,
     cloud::Cloud,
-    deploy,
+    dev::{take_over, up},
     stage::{LocalStage, STAGE},
-    tools, ui,
+    ui,
     workspace::Workspace,
 };
 
@@ -21,35 +21,19 @@ use crate::{
 /// When the function cannot start, or fails on the event.
 pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     let workspace = Workspace::read()?;
-    let function = workspace.function(name)?;
+    workspace.function(name)?;
     let event = fs::read(event).with_context(|| format!("{} cannot be read", event.display()))?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    build::build(&workspace).await?;
     // What the function talks to. Where the stage does not run, it does for this one call.
-    let borrowed = Cloud::running(&stage).is_some();
-    if !borrowed {
-        tools::prepare(&workspace).await?;
+    if Cloud::running(&stage).is_some() {
+        return run(&workspace, &stage, name, event).await;
     }
-    let cloud = Cloud::ensure(&workspace, &mut stage).await?;
-    let answer = async {
-        if !borrowed {
-            build::pack(&workspace, STAGE)?;
-            deploy::converge(&workspace, &stage).await?;
-        }
-        let settings = deployed(&stage, name).await?;
-        let alone = alone(
-            &workspace.binaries().join(&function.name),
-            &stage,
-            &settings,
-        );
-        run(alone, &settings, event).await
-    }
-    .await;
-    if !borrowed {
-        cloud.stop(&stage).await?;
-        stage.retract();
-    }
-    answer
+    let lock = take_over(&stage).await?;
+    let cloud = up(&workspace, &mut stage, &lock).await?;
+    let result = run(&workspace, &stage, name, event).await;
+    cloud.stop(&stage).await?;
+    stage.retract();
+    result
 }
 
 async fn deployed(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
@@ -87,7 +71,10 @@ fn alone(binary: &Path, stage: &LocalStage, settings: &FunctionConfiguration) ->
     function
 }
 
-async fn run(function: Function, settings: &FunctionConfiguration, event: Vec<u8>) -> Result<()> {
+async fn run(workspace: &Workspace, stage: &LocalStage, name: &str, event: Vec<u8>) -> Result<()> {
+    build::build(workspace).await?;
+    let settings = deployed(stage, name).await?;
+    let function = alone(&workspace.binaries().join(name), stage, &settings);
     let timeout = u64::try_from(settings.timeout().unwrap_or(3)).unwrap_or(3);
     let memory_mb = function.memory_mb;
     let mut host = Host::start(function).await?;

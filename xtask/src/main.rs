@@ -6,6 +6,7 @@ mod deploy;
 mod dev;
 mod invoke;
 mod logs;
+mod process;
 mod stage;
 mod test;
 mod tools;

@@ -104,11 +104,11 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
     let mut counts = shown(cargo_test(workspace).args(["--lib", "--bins"])).await?;
     counts.add(shown(cargo_test(workspace).arg("--doc")).await?);
     let folder = workspace.root().join("infrastructure");
-    let mut types = Command::new(workspace.node_bin("tsc"));
+    let mut types = ui::command(workspace.node_bin("tsc"));
     let step = Step::begin("check the types of infrastructure");
     run(&step, types.args(["-p", "."]).current_dir(&folder)).await?;
     step.done("");
-    let mut node = Command::new("node");
+    let mut node = ui::command("node");
     node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
         .args(test_files(&folder.join("test"))?);
     counts.add(shown(node.current_dir(folder)).await?);
@@ -129,7 +129,7 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
 
 async fn e2e(workspace: &Workspace) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
-    let _lock = stage
+    let lock = stage
         .try_lock("test.lock")?
         .context("another run of these tests is at work")?;
     let tests = async {
@@ -137,7 +137,7 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
             cloud.stop(&stage).await?;
         }
         stage.empty("data")?;
-        up(workspace, &mut stage).await?;
+        up(workspace, &mut stage, &lock).await?;
         let mut tests = cargo_test(workspace);
         tests
             .args(["--test", "e2e"])
@@ -168,7 +168,7 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
     }
     let step = Step::begin("synthesise the templates of all stages");
     for stage in STAGES {
-        let mut synth = Command::new("node");
+        let mut synth = ui::command("node");
         synth
             .args(["--import", "tsx", "bin/scratchpad.ts"])
             .current_dir(root.join("infrastructure"))
@@ -188,7 +188,7 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
             }
         }
         for service in deploy::services(root)? {
-            let mut package = Command::new(workspace.node_bin("osls"));
+            let mut package = ui::command(workspace.node_bin("osls"));
             package
                 .args(["package", "--stage", stage, "--package"])
                 .arg(out.join(stage).join(&service))
@@ -207,7 +207,7 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
         }
     }
     let step = Step::begin("lint the templates");
-    let mut lint = Command::new(root.join(".venv/bin/cfn-lint"));
+    let mut lint = ui::command(root.join(".venv/bin/cfn-lint"));
     run(&step, lint.args(&templates).current_dir(root)).await?;
     step.done(&format!("({} templates)", templates.len()));
     Ok(Counts {

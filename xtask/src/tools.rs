@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use crate::{
-    ui::{Step, run},
+    ui::{self, Step, run},
     workspace::Workspace,
 };
 
@@ -97,7 +97,7 @@ async fn install_node(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     let step = Step::begin("install the tools of package.json");
-    let mut npm = Command::new("npm");
+    let mut npm = ui::command("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=http"])
         .current_dir(root);
     run(&step, &mut npm).await?;
@@ -113,13 +113,13 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     let step = Step::begin("install the tools of requirements.txt");
-    let mut venv = Command::new("python3");
+    let mut venv = ui::command("python3");
     venv.args(["-m", "venv", "--clear", ".venv"])
         .current_dir(root);
     run(&step, &mut venv)
         .await
         .context("some systems have venv as a package of its own (python3-venv)")?;
-    let mut pip = Command::new(workspace.python());
+    let mut pip = ui::command(workspace.python());
     pip.args([
         "-m",
         "pip",

@@ -2,6 +2,7 @@
 //! is shown when they fail.
 
 use std::{
+    ffi::OsStr,
     future::Future,
     process::Stdio,
     time::{Duration, Instant},
@@ -85,6 +86,13 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -
 /// Lines of a failed command that are shown.
 const SHOWN: usize = 60;
 
+/// A command that asks nothing.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
 /// Runs a command as part of a step. Returns its standard output.
 ///
 /// # Errors
@@ -96,7 +104,6 @@ pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
         .to_string_lossy()
         .into_owned();
     command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);

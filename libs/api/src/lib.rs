@@ -4,12 +4,14 @@
 //! A route's handler is a function from [`Request`] to [`Result`]; [`serve`] starts it.
 
 mod etag;
+mod fields;
 mod problem;
 mod request;
 mod response;
 mod serve;
 
 pub use etag::IfMatch;
+pub use fields::{Body, Fields};
 pub use http::StatusCode;
 pub use problem::{FieldError, Problem};
 pub use request::Request;

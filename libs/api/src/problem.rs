@@ -8,9 +8,9 @@
 //! - what the client cannot mend: [`Problem::internal`] or [`Problem::unavailable`], whose
 //!   sentence is fixed and whose cause goes to the log alone.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// An error answer: the client's part and the log's.
@@ -19,6 +19,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -50,6 +51,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: None,
             cause: None,
         }
     }
@@ -141,6 +143,15 @@ impl Problem {
         }
     }
 
+    /// Tells the client when to ask again.
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
     /// The status that the client gets.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -154,6 +165,18 @@ impl Problem {
     /// What the log gets.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
         self.cause.as_deref()
+    }
+
+    /// The headers that the client gets.
+    pub fn headers(&self) -> HeaderMap {
+        let json = HeaderValue::from_static("application/problem+json");
+        let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and none of them too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        headers
     }
 
     /// The document that the client gets.
@@ -180,6 +203,16 @@ mod tests {
         let problem = Problem::internal("password of the database is hunter2");
         assert!(!problem.document("r-1").contains("hunter2"));
         assert!(problem.cause().unwrap().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_none_of_them_too_early() {
+        for (wait, seconds) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2")] {
+            let problem = Problem::conflict("busy").retry_after(Duration::from_millis(wait));
+            assert_eq!(problem.headers()["retry-after"], seconds);
+        }
+        let without = Problem::conflict("busy").headers();
+        assert!(!without.contains_key("retry-after"));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What a handler may ask of a request. Each question parses, and answers with a problem that the
 //! client can act on.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::Display,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use eserde::{DeserializationError, DeserializationErrors, EDeserialize};
-use lambda_http::{Body, RequestExt as _, request::RequestContext};
-use serde::de::IgnoredAny;
-use serde_json::Value;
+use lambda_http::{RequestExt as _, request::RequestContext};
 
-use crate::{FieldError, IfMatch, Problem};
+use crate::{Body, IfMatch, Problem, fields::Fields};
 
 /// Bytes that a body may have.
 const BODY_LIMIT: usize = 2_000_000;
@@ -18,8 +19,16 @@ const BODY_LIMIT: usize = 2_000_000;
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    pub(crate) fn new(request: lambda_http::Request) -> Self {
+    /// A request as Lambda delivers it.
+    pub fn new(request: lambda_http::Request) -> Self {
         Self(request)
+    }
+
+    /// When Lambda stops the function, whether it has answered or not. The epoch outside of Lambda.
+    pub fn deadline(&self) -> SystemTime {
+        self.0
+            .lambda_context_ref()
+            .map_or(UNIX_EPOCH, function::Context::deadline)
     }
 
     /// The signed-in caller: the identity that API Gateway found behind the request's signature.
@@ -74,17 +83,38 @@ impl Request {
         IfMatch::parse(header.map(|value| value.to_str().unwrap_or_default()))
     }
 
+    /// A header, parsed, if it is there.
+    ///
+    /// # Errors
+    /// 400 when it cannot be used.
+    pub fn header<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let refuse = |why: &dyn Display| Problem::bad_request(format!("{name}: {why}."));
+        let Some(value) = self.0.headers().get(name) else {
+            return Ok(None);
+        };
+        let text = value.to_str().map_err(|_| refuse(&"must be ASCII"))?;
+        text.parse().map(Some).map_err(|error| refuse(&error))
+    }
+
+    /// The body's bytes as the client sent them.
+    pub fn body(&self) -> &[u8] {
+        match self.0.body() {
+            lambda_http::Body::Text(text) => text.as_bytes(),
+            lambda_http::Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
     /// The body, parsed from JSON into a type that cannot be wrong.
     ///
     /// # Errors
     /// 400 when there is no body or it is not JSON, 413 when it is too long, 415 when it is
     /// declared as something else, 422 naming every field that cannot be used.
-    pub fn json<T: for<'de> EDeserialize<'de>>(&self) -> Result<T, Problem> {
-        let body: &[u8] = match self.0.body() {
-            Body::Text(text) => text.as_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => &[],
-        };
+    pub fn json<T: Body>(&self) -> Result<T, Problem> {
+        let body = self.body();
         if body.is_empty() {
             return Err(Problem::bad_request(
                 "The body is missing. Send a JSON object.",
@@ -96,17 +126,7 @@ impl Request {
         if !self.declares_json() {
             return Err(Problem::unsupported_media_type());
         }
-        let text = std::str::from_utf8(body)
-            .map_err(|_| Problem::bad_request("The body is not UTF-8. Send JSON in UTF-8."))?;
-        // eserde stops at the end of the object, whatever comes after.
-        serde_json::from_str::<IgnoredAny>(text)
-            .map_err(|error| Problem::bad_request(format!("The body is not JSON: {error}.")))?;
-        // serde would take the fields from a list too, by their places.
-        if !text.trim_start().starts_with('{') {
-            return Err(Problem::invalid("", "The body must be a JSON object."));
-        }
-        eserde::json::from_str(text)
-            .map_err(|errors| Problem::unprocessable(named::<T>(text, &errors)))
+        Fields::parse(body)
     }
 
     /// A body without a declared type is taken for JSON, as the original API did.
@@ -124,71 +144,6 @@ impl Request {
 
 fn nobody() -> Problem {
     Problem::unauthorized("Sign in, and sign the request with the identity's credentials.")
-}
-
-/// Every field that cannot be used.
-///
-/// A list or an object in place of a text makes eserde lose its place: what comes after is read
-/// once more, with a null there.
-fn named<T: for<'de> EDeserialize<'de>>(
-    text: &str,
-    errors: &DeserializationErrors,
-) -> Vec<FieldError> {
-    let errors = errors.iter().map(FieldError::from);
-    let (mut named, lost): (Vec<_>, Vec<_>) = errors.partition(|error| !error.field.is_empty());
-    let Some(last) = named.last() else {
-        return lost;
-    };
-    let read = serde_json::from_str::<serde_json::Map<_, _>>(text);
-    if !lost.is_empty()
-        && let Ok(mut object) = read
-        && let Some(value @ (Value::Array(_) | Value::Object(_))) = object.get_mut(&last.field)
-    {
-        *value = Value::Null;
-        let text = Value::from(object).to_string();
-        if let Err(errors) = eserde::json::from_str::<T>(&text) {
-            let more = self::named::<T>(&text, &errors).into_iter();
-            let known: Vec<_> = named.iter().map(|error| error.field.clone()).collect();
-            named.extend(more.filter(|error| !known.contains(&error.field)));
-        }
-    }
-    named
-}
-
-impl From<&DeserializationError> for FieldError {
-    fn from(error: &DeserializationError) -> Self {
-        // The body as a whole has no name; eserde calls it ".".
-        let path = error.path().filter(|path| !path.is_empty());
-        let path = path.map(ToString::to_string).unwrap_or_default();
-        let message = error.message();
-        // The place in the text says nothing that the field's name does not.
-        let detail = message.split(" at line ").next().unwrap_or(message);
-        // A missing field is named in the message, not in the path, and as Rust has it.
-        let missing = detail.strip_prefix("missing field `");
-        match missing.and_then(|rest| rest.strip_suffix('`')) {
-            Some(missing) => Self {
-                field: match path.as_str() {
-                    "" => camel_case(missing),
-                    path => format!("{path}.{}", camel_case(missing)),
-                },
-                detail: "is missing".into(),
-            },
-            None => Self {
-                field: path,
-                detail: detail.into(),
-            },
-        }
-    }
-}
-
-/// The name in JSON of a field of ours.
-fn camel_case(field: &str) -> String {
-    let mut words = field.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |name, word| {
-        let (initial, rest) = word.split_at(word.len().min(1));
-        name + &initial.to_ascii_uppercase() + rest
-    })
 }
 
 #[cfg(test)]
@@ -210,10 +165,18 @@ mod tests {
         Request::new(lambda_http::request::from_str(&full.to_string()).unwrap())
     }
 
-    #[derive(Debug, PartialEq, eserde::Deserialize)]
-    struct Body {
+    #[derive(Debug, PartialEq)]
+    struct Person {
         name: String,
         age: u8,
+    }
+
+    impl Body for Person {
+        fn read(fields: &mut Fields) -> Option<Self> {
+            let (name, age) = (fields.required("name"), fields.required("age"));
+            let (name, age) = (name?, age?);
+            Some(Self { name, age })
+        }
     }
 
     /// A type with a rule of its own, as bodies have them.
@@ -230,29 +193,28 @@ mod tests {
         }
     }
 
-    #[derive(Debug, eserde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    #[expect(dead_code, reason = "what they hold is not the point")]
-    struct Words {
-        #[eserde(compat)]
-        first: Word,
-        #[eserde(compat)]
-        second_word: Word,
-        #[serde(default)]
-        #[eserde(compat)]
-        third: Option<Word>,
+    #[derive(Debug)]
+    struct Words;
+
+    impl Body for Words {
+        fn read(fields: &mut Fields) -> Option<Self> {
+            let first = fields.required::<Word>("first");
+            let second = fields.required::<Word>("secondWord");
+            let third = fields.optional::<Word>("third");
+            first.and(second).and(third).map(|_| Self)
+        }
     }
 
     fn refused(event: serde_json::Value) -> Problem {
-        request(event).json::<Body>().unwrap_err()
+        request(event).json::<Person>().unwrap_err()
     }
 
     #[test]
     fn a_good_body_is_parsed() {
         let body = json!({"body": r#"{"name":"Ada","age":36,"other":[1]}"#});
         assert_eq!(
-            request(body).json::<Body>().unwrap(),
-            Body {
+            request(body).json::<Person>().unwrap(),
+            Person {
                 name: "Ada".into(),
                 age: 36
             }
@@ -264,8 +226,8 @@ mod tests {
         let problem = refused(json!({"body": r#"{"age":"x"}"#}));
         assert_eq!(problem.status(), 422);
         let fields: Vec<_> = problem.errors().iter().map(|error| &error.field).collect();
-        assert_eq!(fields, ["age", "name"]);
-        assert_eq!(problem.errors()[1].detail, "is missing");
+        assert_eq!(fields, ["name", "age"]);
+        assert_eq!(problem.errors()[0].detail, "is missing");
     }
 
     #[test]
@@ -293,11 +255,11 @@ mod tests {
             ),
             (
                 r#"{"third":{"a":1},"secondWord":"x","first":""}"#,
-                vec!["third", "first"],
+                vec!["first", "third"],
             ),
             (
                 r#"{"third":5,"first":[]}"#,
-                vec!["third", "first", "secondWord"],
+                vec!["first", "secondWord", "third"],
             ),
         ] {
             let body = json!({"body": body});
@@ -340,7 +302,7 @@ mod tests {
         assert_eq!(refused(typed("nonsense")).status(), 415);
         assert!(
             request(typed("application/json; charset=UTF-8"))
-                .json::<Body>()
+                .json::<Person>()
                 .is_ok()
         );
     }
@@ -351,6 +313,39 @@ mod tests {
             refused(json!({"body": " ".repeat(BODY_LIMIT + 1)})).status(),
             413
         );
+    }
+
+    #[test]
+    fn the_body_is_what_the_client_sent_whether_it_came_as_text_or_in_base64() {
+        assert_eq!(request(json!({"body": " {} "})).body(), b" {} ");
+        let binary = json!({"body": "/wA=", "isBase64Encoded": true});
+        assert_eq!(request(binary).body(), [0xff, 0]);
+        assert_eq!(request(json!({})).body(), b"");
+    }
+
+    #[test]
+    fn a_header_is_parsed_if_it_is_there_and_named_if_it_cannot_be_used() {
+        let header = |value: &str| {
+            let headers = json!({"multiValueHeaders": {"X-Count": [value]}});
+            request(headers).header::<u8>("X-Count")
+        };
+        assert_eq!(header("7").unwrap(), Some(7));
+        assert_eq!(request(json!({})).header::<u8>("X-Count").unwrap(), None);
+        for wrong in ["", "x", "300"] {
+            let problem = header(wrong).unwrap_err();
+            assert_eq!(problem.status(), 400, "{wrong}");
+            assert!(problem.document("r-1").contains("X-Count: "), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_deadline_is_that_of_the_invocation() {
+        let mut context = function::Context::default();
+        context.deadline = 1_700_000_000_123;
+        let Request(inner) = request(json!({}));
+        let deadline = Request(inner.with_lambda_context(context)).deadline();
+        let since = deadline.duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(since.as_millis(), 1_700_000_000_123);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
 
 use function::{Context, StartError, chain, setting};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use lambda_http::{Body, RequestExt as _, request::RequestContext, service_fn};
 
 use crate::{Problem, Request, Response, Result};
@@ -59,7 +59,8 @@ impl FromStr for AllowedOrigin {
 
 impl AllowedOrigin {
     fn allow(&self, mut response: http::Response<Body>) -> http::Response<Body> {
-        let exposed = HeaderValue::from_static("ETag, Link, Location, x-amzn-RequestId");
+        let exposed =
+            HeaderValue::from_static("ETag, Link, Location, Retry-After, x-amzn-RequestId");
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
@@ -134,19 +135,11 @@ impl Line {
                 }
                 let mut response = http::Response::new(Body::Text(problem.document(&request_id)));
                 *response.status_mut() = status;
-                *response.headers_mut() = problem_headers();
+                *response.headers_mut() = problem.headers();
                 response
             }
         }
     }
-}
-
-fn problem_headers() -> HeaderMap {
-    let json: (HeaderName, _) = (
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
-    HeaderMap::from_iter([json])
 }
 
 #[cfg(test)]

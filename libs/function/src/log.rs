@@ -9,7 +9,14 @@ use crate::{StartError, setting};
 
 /// Our own crates that log or take part in traces. The SDK's and hyper's spans and events stay
 /// out: they cost more than the work they report.
-const OURS: [&str; 5] = ["api", "dynamodb", "function", "notes", "secrets"];
+const OURS: [&str; 6] = [
+    "api",
+    "dynamodb",
+    "function",
+    "idempotency",
+    "notes",
+    "secrets",
+];
 
 /// Installs the log at the level that the setting `LOG_LEVEL` says, and tracing where Lambda has it
 /// on.

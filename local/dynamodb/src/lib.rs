@@ -21,34 +21,45 @@ pub struct Dynamodb {
 
 impl Dynamodb {
     /// Starts one with these tables, each the name of the table and that of its sort key: the
-    /// partition key of all our tables is `userId`, and both are strings (see `infrastructure/`).
+    /// partition key of a person's things is `userId`. [`Dynamodb::create`] makes any other table.
     ///
     /// # Errors
     ///
     /// When no port is free, or a table cannot be made.
     pub async fn start(tables: &[(&str, &str)]) -> Result<Self, Failure> {
         let database = Database::memory()?;
-        for (table, sort_key) in tables {
-            let request = json!({
-                "TableName": table,
-                "BillingMode": "PAY_PER_REQUEST",
-                "KeySchema": [
-                    {"AttributeName": "userId", "KeyType": "HASH"},
-                    {"AttributeName": sort_key, "KeyType": "RANGE"},
-                ],
-                "AttributeDefinitions": [
-                    {"AttributeName": "userId", "AttributeType": "S"},
-                    {"AttributeName": sort_key, "AttributeType": "S"},
-                ],
-            });
-            database.create_table(serde_json::from_value(request)?)?;
-        }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        Ok(Self {
+        let started = Self {
             database: database.clone(),
             address: listener.local_addr()?,
             server: tokio::spawn(dynoxide::server::serve_on(listener, database)),
-        })
+        };
+        for (table, sort_key) in tables {
+            started.create(table, &["userId", sort_key])?;
+        }
+        Ok(started)
+    }
+
+    /// Makes a table with this key: the names of the partition key and of the sort key, if it has
+    /// one. Both are strings.
+    ///
+    /// # Errors
+    ///
+    /// When the table is there already, or cannot have such a key.
+    pub fn create(&self, table: &str, key: &[&str]) -> Result<(), Failure> {
+        let schema = key.iter().zip(["HASH", "RANGE"]);
+        let schema = schema.map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind}));
+        let strings = key.iter();
+        let strings = strings.map(|name| json!({"AttributeName": name, "AttributeType": "S"}));
+        let request = json!({
+            "TableName": table,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": schema.collect::<Vec<_>>(),
+            "AttributeDefinitions": strings.collect::<Vec<_>>(),
+        });
+        self.database
+            .create_table(serde_json::from_value(request)?)?;
+        Ok(())
     }
 
     /// Where it listens.
@@ -105,6 +116,15 @@ mod tests {
         assert!(dynamodb.items("Notes").unwrap().is_empty());
         dynamodb.put("Notes", &item).unwrap();
         assert_eq!(dynamodb.items("Notes").unwrap(), [item]);
+    }
+
+    #[tokio::test]
+    async fn a_table_may_have_no_sort_key() {
+        let dynamodb = Dynamodb::start(&[]).await.unwrap();
+        dynamodb.create("Idempotency", &["id"]).unwrap();
+        let item = json!({"id": {"S": "1"}});
+        dynamodb.put("Idempotency", &item).unwrap();
+        assert_eq!(dynamodb.items("Idempotency").unwrap(), [item]);
     }
 
     #[tokio::test]

@@ -109,17 +109,13 @@ pub struct File {
 }
 
 /// A file that a caller is about to upload.
-#[derive(Debug, Clone, PartialEq, Eq, eserde::Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     /// What the caller calls it.
-    #[eserde(compat)]
     pub filename: FileName,
     /// Its media type.
-    #[eserde(compat)]
     pub content_type: ContentType,
     /// Its length in bytes.
-    #[eserde(compat)]
     pub size: FileSize,
 }
 

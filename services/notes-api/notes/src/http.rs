@@ -1,16 +1,40 @@
 //! What the routes' handlers share: how a note looks in JSON, and what a client is told when a
 //! rule says no.
 
-use api::{IfMatch, Problem, Request, Response, StatusCode};
+use api::{Body, Fields, IfMatch, Problem, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::{
-    controller::{Error, FileView, Listed, View},
+    controller::{Draft, Error, FileView, Listed, View},
     cursor::Cursor,
-    file::{AttachmentName, Upload},
+    file::{AttachmentName, Declaration, Upload},
     note::{Content, NoteId, Precondition, Timestamp, UserId},
     service,
 };
+
+impl Body for Draft {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let content = fields.required("content");
+        let attachment = fields.optional("attachment");
+        Some(Self {
+            content: content?,
+            attachment: attachment?,
+        })
+    }
+}
+
+impl Body for Declaration {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let filename = fields.required("filename");
+        let content_type = fields.required("contentType");
+        let size = fields.required("size");
+        Some(Self {
+            filename: filename?,
+            content_type: content_type?,
+            size: size?,
+        })
+    }
+}
 
 /// A note in JSON.
 #[derive(Serialize)]

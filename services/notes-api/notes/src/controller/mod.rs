@@ -41,14 +41,11 @@ pub enum Error {
 }
 
 /// What a person writes: of a new note, or over an old one.
-#[derive(Debug, Clone, PartialEq, Eq, eserde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// What the note says.
-    #[eserde(compat)]
     pub content: Content,
     /// The file that goes with it.
-    #[serde(default)]
-    #[eserde(compat)]
     pub attachment: Option<AttachmentName>,
 }
 
