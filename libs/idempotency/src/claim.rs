@@ -436,7 +436,7 @@ mod tests {
         let _held = started(claim(&idempotency, &clock, "first").await);
         let other = operation("other", "{}");
         let other = idempotency.claim(&other, clock.now(), "other".into());
-        started(other.await.unwrap());
+        let _held = started(other.await.unwrap());
     }
 
     #[tokio::test]
@@ -482,6 +482,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_done_meanwhile_is_not_taken_over_by_who_saw_it_in_progress() {
+        let (idempotency, clock) = Idempotency::in_memory();
+        let (held, _) = started(claim(&idempotency, &clock, "first").await);
+        let seen = idempotency.store().records().remove(0);
+        held.complete(&"done".into()).await.unwrap();
+        let takeover = Record {
+            version: Version::generate(),
+            ..seen
+        };
+        let late = Expected::Version(seen.version);
+        let written = idempotency.store().write(&takeover, late).await.unwrap();
+        assert!(matches!(written, Written::Refused(_)), "{written:?}");
+    }
+
+    #[tokio::test]
     async fn who_is_late_but_was_not_taken_over_completes() {
         let (idempotency, clock) = Idempotency::in_memory();
         let (held, _) = started(claim(&idempotency, &clock, "first").await);
@@ -513,7 +528,7 @@ mod tests {
             let _held = started(claim_now().await);
             assert!(is_in_progress(&claim_now().await));
             clock.advance(GRACE);
-            started(claim_now().await);
+            let _held = started(claim_now().await);
         }
     }
 

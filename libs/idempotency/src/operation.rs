@@ -156,7 +156,13 @@ mod tests {
     #[test]
     fn an_operation_is_the_same_in_every_release() {
         let operation = Scope::of("POST /notes", "us-east-1:ada").operation(&key("k"), b"{}");
-        assert_eq!(operation.id, "POST /notes#GOLDEN-ID");
-        assert_eq!(operation.fingerprint.0, "GOLDEN-FINGERPRINT");
+        assert_eq!(
+            operation.id,
+            "POST /notes#DiLlFm6YrVX1exeVGZOgAzYw3Ul2J-NmKA0SKVAlNgo"
+        );
+        assert_eq!(
+            operation.fingerprint.0,
+            "ujD-rU_WkjKXrUQ2M3JaaVjze2zeNAt7VIX98SMIeDQ"
+        );
     }
 }

@@ -183,42 +183,6 @@ async fn who_was_taken_over_changes_nothing_any_more() {
     third.complete(&"of the third".into()).await.unwrap();
 }
 
-#[tokio::test]
-async fn who_completed_cannot_be_taken_over_by_who_saw_it_in_progress() {
-    let database = database().await;
-    let (idempotency, clock) = idempotency(table(&database));
-    let (held, _) = started(claim(&idempotency, &clock, "first").await);
-    let written = idempotency
-        .store()
-        .write(&record(&database), Expected::Nothing { now: 1_700_000_000 });
-    let Written::Refused(Some(seen)) = written.await.unwrap() else {
-        panic!("it is there")
-    };
-    held.complete(&"done".into()).await.unwrap();
-    let late = Expected::Version(seen.version);
-    let written = idempotency.store().write(&seen, late).await.unwrap();
-    assert!(matches!(written, Written::Refused(Some(_))), "{written:?}");
-    let again = claim(&idempotency, &clock, "second").await;
-    assert!(matches!(again, Claim::Replay(_)));
-}
-
-/// The only record in the table.
-fn record(database: &Dynamodb) -> Record {
-    let items = database.items("Idempotency").unwrap();
-    let item: HashMap<String, serde_json::Value> =
-        serde_json::from_value(items[0].clone()).unwrap();
-    let plain = item.into_iter().map(|(name, value)| {
-        let text = |kind: &str| value[kind].as_str().map(str::to_owned);
-        let plain = match (text("S"), text("N")) {
-            (Some(text), _) => text.into(),
-            (_, Some(number)) => number.parse::<u64>().unwrap().into(),
-            _ => panic!("{value}"),
-        };
-        (name, plain)
-    });
-    serde_json::from_value(plain.collect::<serde_json::Map<_, _>>().into()).unwrap()
-}
-
 /// Sends every write twice, as the SDK does when the first answer is lost.
 #[derive(Debug)]
 struct SentTwice(IdempotencyTable);
