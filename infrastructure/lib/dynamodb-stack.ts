@@ -3,21 +3,23 @@ import { AttributeType, BillingMode, Table } from "aws-cdk-lib/aws-dynamodb";
 import { type Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Every table holds one user's items together: userId, then this sort key. */
-const sortKeys = {
-  Notes: "noteId",
-  Attachments: "attachment",
+const string = (name: string) => ({ name, type: AttributeType.STRING });
+
+const tables = {
+  Notes: { partitionKey: string("userId"), sortKey: string("noteId") },
+  Attachments: { partitionKey: string("userId"), sortKey: string("attachment") },
+  // One effect for many deliveries of a request, an event or a message; forgotten after a time.
+  Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };
 
 export class DynamodbStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "dynamodb", stage);
 
-    for (const [name, sortKey] of Object.entries(sortKeys)) {
+    for (const [name, own] of Object.entries(tables)) {
       const table = new Table(this, name, {
+        ...own,
         tableName: this.nameOf(name),
-        partitionKey: { name: "userId", type: AttributeType.STRING },
-        sortKey: { name: sortKey, type: AttributeType.STRING },
         billingMode: BillingMode.PAY_PER_REQUEST,
         deletionProtection: stage.protected,
         pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: stage.protected },

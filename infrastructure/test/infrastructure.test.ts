@@ -53,7 +53,7 @@ test("a protected stage keeps an attachment that was overwritten or deleted for 
   }
 });
 
-test("every table holds one user's items together, in the order of its own key", () => {
+test("every table of a person's things holds them together, in the order of its own key", () => {
   const keys = Object.fromEntries(
     resources("dev", "AWS::DynamoDB::Table").map(({ Properties }) => [
       Properties.TableName,
@@ -63,7 +63,16 @@ test("every table holds one user's items together, in the order of its own key",
   assert.deepEqual(keys, {
     "scratchpad-dev-Notes": ["HASH userId", "RANGE noteId"],
     "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
+    "scratchpad-dev-Idempotency": ["HASH id"],
   });
+});
+
+test("what was done once is forgotten after a time, and nothing else is", () => {
+  for (const { Properties } of resources("prod", "AWS::DynamoDB::Table"))
+    assert.equal(
+      Properties.TimeToLiveSpecification?.AttributeName,
+      Properties.TableName.endsWith("-Idempotency") ? "expiresAt" : undefined,
+    );
 });
 
 test("a table costs nothing while nobody uses it", () => {
@@ -174,6 +183,8 @@ test("every export carries the stage's name, and every stage has the same export
         "AttachmentsBucketName",
         "AttachmentsTableArn",
         "AttachmentsTableName",
+        "IdempotencyTableArn",
+        "IdempotencyTableName",
         "IdentityPoolId",
         "NotesTableArn",
         "NotesTableName",

@@ -12,14 +12,14 @@ use crate::{Problem, Request, Response, Result};
 ///
 /// `init` builds what the route works with, once; `handle` answers one request.
 pub async fn serve<S, Fut>(
-    init: impl FnOnce() -> std::result::Result<S, StartError>,
+    init: impl AsyncFnOnce() -> std::result::Result<S, StartError>,
     handle: impl Fn(&'static S, Request) -> Fut,
 ) -> ExitCode
 where
     S: Sync + 'static,
     Fut: Future<Output = Result<Response>> + Send + 'static,
 {
-    let init = || Ok((setting::<AllowedOrigin>("ALLOWED_ORIGIN")?, init()?));
+    let init = async || Ok((setting::<AllowedOrigin>("ALLOWED_ORIGIN")?, init().await?));
     function::start(init, async |(origin, services)| {
         lambda_http::run(service_fn(|request: lambda_http::Request| {
             let context = request.lambda_context();

@@ -24,7 +24,7 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 /// `init` builds what the function works with, once. An error of `handle` is logged and given to
 /// Lambda, which by the event source's rules delivers the event again.
 pub async fn serve<S, E, X, Fut>(
-    init: impl FnOnce() -> Result<S, StartError>,
+    init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E) -> Fut,
 ) -> ExitCode
 where
@@ -65,13 +65,15 @@ where
 /// Installs the log and tracing, builds the services, and hands them to `run`, which takes events
 /// until Lambda stops the function.
 pub async fn start<S: 'static>(
-    init: impl FnOnce() -> Result<S, StartError>,
+    init: impl AsyncFnOnce() -> Result<S, StartError>,
     run: impl AsyncFnOnce(&'static S) -> Result<(), lambda_runtime::Error>,
 ) -> ExitCode {
-    let started = log::install()
-        .and_then(|()| settings::require_runtime())
-        .and_then(|()| init());
-    let stopped = match started {
+    let started = async {
+        log::install()?;
+        settings::require_runtime()?;
+        init().await
+    };
+    let stopped = match started.await {
         // Leaked on purpose: the services live as long as the process.
         Ok(services) => run(Box::leak(Box::new(services))).await,
         Err(error) => Err(error),

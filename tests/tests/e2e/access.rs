@@ -293,7 +293,11 @@ async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of
         (
             "create",
             Method::POST,
-            &["dynamodb:PutItem", "dynamodb:UpdateItem"][..],
+            &[
+                "dynamodb:BatchGetItem",
+                "dynamodb:PutItem",
+                "dynamodb:UpdateItem",
+            ][..],
         ),
         (
             "list",

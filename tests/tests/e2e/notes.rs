@@ -185,3 +185,52 @@ async fn a_write_goes_ahead_only_over_what_it_expects() {
         .await
         .json(200);
 }
+
+#[tokio::test]
+async fn posts_with_one_idempotency_key_make_one_note_and_have_one_answer() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let body = json!({"content": "once \u{1f600}", "attachment": "hello.jpg"});
+    let post = || {
+        let request = ada.request(Method::POST, "/notes").json(&body);
+        request.header("Idempotency-Key", "form-1").send()
+    };
+    let mut posts = JoinSet::new();
+    for _ in 0..50 {
+        posts.spawn(post());
+    }
+    let answers = posts.join_all().await;
+    let (made, waiting): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+    for answer in waiting {
+        answer.problem(409);
+        assert!(answer.header("retry-after").is_some());
+    }
+    let again = post().await;
+    for answer in made {
+        assert_eq!(answer.body, again.body);
+        assert_eq!(answer.header("etag"), again.header("etag"));
+        assert_eq!(answer.header("location"), again.header("location"));
+    }
+    assert_eq!(ada.get("/notes").await.json(200), json!([again.json(201)]));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_for_one_body_and_one_person() {
+    let stage = Stage::shared().await;
+    let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
+    let post = |person: &Person<'_>, key: &str, content: &str| {
+        let request = person.request(Method::POST, "/notes");
+        let request = request.json(&json!({"content": content}));
+        request.header("Idempotency-Key", key).send()
+    };
+    let made = post(&ada, "key", "one").await.json(201);
+    post(&ada, "key", "another")
+        .await
+        .names(&["Idempotency-Key"]);
+    let other = post(&bob, "key", "one").await.json(201);
+    assert_ne!(made["noteId"], other["noteId"]);
+    for malformed in ["", &"x".repeat(256)] {
+        post(&ada, malformed, "one").await.problem(400);
+    }
+    assert_eq!(ada.get("/notes").await.json(200), json!([made]));
+}

@@ -36,6 +36,7 @@ impl Cloud {
     pub(crate) async fn start() -> Self {
         let tables = [("Notes", "noteId"), ("Attachments", "attachment")];
         let dynamodb = Dynamodb::start(&tables).await.unwrap();
+        dynamodb.create("Idempotency", &["id"]).unwrap();
         let key = format!("private/{USER}/hello.jpg");
         let note = json!({
             "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},

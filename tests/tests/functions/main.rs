@@ -35,6 +35,7 @@ fn good(setting: &str, cloud: &str) -> String {
         "AWS_ENDPOINT_URL" => cloud,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
+        "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
         "NOTES_TABLE" => "Notes",
         other => panic!("say here what a good {other} is"),

@@ -32,7 +32,7 @@ fn malformed(setting: &str) -> &'static [&'static str] {
     match setting {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
         "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "NOTES_TABLE" => &["Z Z", "x", "tab/le"],
+        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" => &["Z Z", "x", "tab/le"],
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],

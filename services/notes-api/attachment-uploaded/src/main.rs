@@ -16,7 +16,7 @@ struct Services {
     attachments: AttachmentsTable,
 }
 
-fn init() -> Result<Services, StartError> {
+async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     Ok(Services {
         files: AttachmentsBucket::from_env(&aws)?,

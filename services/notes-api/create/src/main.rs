@@ -3,21 +3,52 @@
 use std::process::ExitCode;
 
 use api::{Request, StatusCode};
-use notes::{controller, http, service::Viewing};
+use function::StartError;
+use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
+use notes::{
+    controller::{self, Draft, Plan},
+    http,
+    note::UserId,
+    service::Viewing,
+};
 
-async fn handle(services: &Viewing, request: Request) -> api::Result {
+struct Services {
+    viewing: Viewing,
+    idempotency: Idempotency<IdempotencyTable>,
+}
+
+async fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    Ok(Services {
+        viewing: Viewing::new(&aws)?,
+        idempotency: Idempotency::new(IdempotencyTable::from_env(&aws)?),
+    })
+}
+
+async fn handle(services: &Services, request: Request) -> api::Result {
     let Viewing {
         notes,
         records,
         urls,
-    } = services;
-    let user = request.caller()?;
-    let draft = request.json()?;
-    let view = controller::create(notes, records, urls, &user, draft).await?;
+    } = &services.viewing;
+    let user: UserId = request.caller()?;
+    let draft: Draft = request.json()?;
+    draft.check(&user)?;
+    let scope = Scope::of("POST /notes", user.as_str());
+    let work = |plan| controller::create(notes, records, &user, &draft, plan);
+    let made = once(
+        &services.idempotency,
+        &request,
+        scope,
+        Plan::generate(),
+        work,
+    )
+    .await?;
+    let view = controller::show(records, urls, made.note(&user, &draft)).await?;
     http::note(StatusCode::CREATED, &view)
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    api::serve(Viewing::from_env, handle).await
+    api::serve(init, handle).await
 }

@@ -6,7 +6,7 @@ use api::Request;
 use function::StartError;
 use notes::{controller, http, service::UrlSigner};
 
-fn init() -> Result<UrlSigner, StartError> {
+async fn init() -> Result<UrlSigner, StartError> {
     UrlSigner::from_env(&aws::Stack::from_env()?)
 }
 

@@ -1,6 +1,4 @@
-use std::collections::HashSet;
-
-use super::{Error, FileView, View, own_file};
+use super::{Error, View, show};
 use crate::{
     note::{NoteId, UserId},
     service::{AttachmentRecords, FileUrls, NoteStore},
@@ -19,18 +17,7 @@ pub async fn get(
     id: NoteId,
 ) -> Result<View, Error> {
     let note = notes.find(user, id).await?.ok_or(Error::NotFound)?;
-    let Some(name) = &note.attachment else {
-        return Ok(View { note, file: None });
-    };
-    let key = own_file(user, name)?;
-    let file = records
-        .describe(&HashSet::from([key.clone()]))
-        .await?
-        .remove(&key);
-    let file = file
-        .map(|file| FileView::of(urls, &key, file))
-        .transpose()?;
-    Ok(View { note, file })
+    show(records, urls, note).await
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@ mod update;
 mod upload;
 
 pub use attachment_uploaded::attachment_uploaded;
-pub use create::create;
+pub use create::{Plan, create};
 pub use delete::delete;
 pub use get::get;
 pub use list::{Listed, list};
 pub use update::update;
 pub use upload::upload;
+
+use std::collections::HashSet;
 
 use crate::{
     file::{AttachmentName, File, FileKey},
@@ -49,6 +51,17 @@ pub struct Draft {
     pub attachment: Option<AttachmentName>,
 }
 
+impl Draft {
+    /// Whether `user` may write this.
+    ///
+    /// # Errors
+    /// [`Error::ForeignAttachment`] when it names a file of somebody else.
+    pub fn check(&self, user: &UserId) -> Result<(), Error> {
+        let key = self.attachment.as_ref().map(|name| own_file(user, name));
+        key.transpose().map(drop)
+    }
+}
+
 /// A note as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -74,6 +87,27 @@ impl FileView {
             url: urls.download(key)?,
         })
     }
+}
+
+/// A note with its file, as its owner sees them.
+///
+/// # Errors
+/// When a service fails.
+pub async fn show(
+    records: &impl AttachmentRecords,
+    urls: &impl FileUrls,
+    note: Note,
+) -> Result<View, Error> {
+    let Some(name) = &note.attachment else {
+        return Ok(View { note, file: None });
+    };
+    let key = own_file(&note.user_id, name)?;
+    let mut files = records.describe(&HashSet::from([key.clone()])).await?;
+    let file = files.remove(&key);
+    let file = file
+        .map(|file| FileView::of(urls, &key, file))
+        .transpose()?;
+    Ok(View { note, file })
 }
 
 /// The file that `user` means by `name`.

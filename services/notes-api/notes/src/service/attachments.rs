@@ -21,12 +21,12 @@ use crate::{
 
 /// Keeps what is known of files.
 pub trait AttachmentRecords: Sync {
-    /// Records that a write names the file. Returns what the file is, once it is uploaded.
+    /// Records that a write names the file.
     fn claim(
         &self,
         key: &FileKey,
         write: Version,
-    ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Takes a claim back. Returns whether nothing claims the file any longer.
     fn release(
@@ -120,8 +120,8 @@ impl AttachmentsTable {
 }
 
 impl AttachmentRecords for AttachmentsTable {
-    async fn claim(&self, key: &FileKey, write: Version) -> Result<Option<File>, Error> {
-        Ok(self.change_claims(key, "ADD", write).await?.file())
+    async fn claim(&self, key: &FileKey, write: Version) -> Result<(), Error> {
+        self.change_claims(key, "ADD", write).await.map(drop)
     }
 
     async fn release(&self, key: &FileKey, write: Version) -> Result<bool, Error> {

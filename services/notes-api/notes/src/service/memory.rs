@@ -14,7 +14,7 @@ use super::{
     notes::{Change, Page, Replaced},
 };
 use crate::{
-    controller::{Draft, create},
+    controller::{Draft, Plan, create},
     file::{AttachmentName, ContentType, File, FileKey, FileSize, Upload},
     note::{Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
@@ -70,11 +70,9 @@ impl Memory {
         content: &str,
         attachment: Option<&str>,
     ) -> NoteId {
-        create(self, self, self, user, draft(content, attachment))
-            .await
-            .unwrap()
-            .note
-            .note_id
+        let (draft, plan) = (draft(content, attachment), Plan::generate());
+        create(self, self, user, &draft, plan).await.unwrap();
+        plan.note(user, &draft).note_id
     }
 
     /// A file in the bucket that nobody was told of.
@@ -149,9 +147,9 @@ fn key(user: &UserId, id: NoteId) -> (String, NoteId) {
 
 impl NoteStore for Memory {
     async fn insert(&self, note: &Note) -> Result<(), Error> {
-        self.write()?
-            .notes
-            .insert(key(&note.user_id, note.note_id), note.clone());
+        let mut state = self.write()?;
+        let place = state.notes.entry(key(&note.user_id, note.note_id));
+        place.or_insert_with(|| note.clone());
         Ok(())
     }
 
@@ -222,11 +220,11 @@ impl NoteStore for Memory {
 }
 
 impl AttachmentRecords for Memory {
-    async fn claim(&self, key: &FileKey, write: Version) -> Result<Option<File>, Error> {
+    async fn claim(&self, key: &FileKey, write: Version) -> Result<(), Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.claims.insert(write);
-        Ok(record.file.clone())
+        Ok(())
     }
 
     async fn release(&self, key: &FileKey, write: Version) -> Result<bool, Error> {

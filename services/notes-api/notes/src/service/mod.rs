@@ -27,12 +27,19 @@ impl Viewing {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub fn from_env() -> Result<Self, StartError> {
-        let aws = aws::Stack::from_env()?;
+    pub async fn from_env() -> Result<Self, StartError> {
+        Self::new(&aws::Stack::from_env()?)
+    }
+
+    /// By the function's settings, beside what else uses the client stack.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or malformed.
+    pub fn new(aws: &aws::Stack) -> Result<Self, StartError> {
         Ok(Self {
-            notes: NotesTable::from_env(&aws)?,
-            records: AttachmentsTable::from_env(&aws)?,
-            urls: UrlSigner::from_env(&aws)?,
+            notes: NotesTable::from_env(aws)?,
+            records: AttachmentsTable::from_env(aws)?,
+            urls: UrlSigner::from_env(aws)?,
         })
     }
 }
@@ -53,7 +60,7 @@ impl Editing {
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub fn from_env() -> Result<Self, StartError> {
+    pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
         Ok(Self {
             notes: NotesTable::from_env(&aws)?,
