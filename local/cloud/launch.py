@@ -10,7 +10,7 @@ import time
 
 from ministack import app as ministack
 from ministack.core import persistence
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, s3
 
 # A function's answer goes out at once, instead of 40 ms later with the next acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -27,7 +27,7 @@ CURRENT = SAVES / "current"
 
 changed = threading.Event()
 saving = threading.Lock()
-serve, save_all = ministack.app, ministack.save_all
+serve, load, save_all = ministack.app, ministack._load_persisted_state, ministack.save_all
 
 
 async def serve_and_note_changes(scope, receive, send):
@@ -74,6 +74,14 @@ def save_as_one(services):
                 shutil.rmtree(save)
 
 
+def load_as_saved():
+    """Objects are written at once, buckets with the state: one that the save does not know would stand in the way."""
+    load()
+    buckets = s3._buckets._data
+    for unknown in [name for name, bucket in buckets.items() if bucket["region"] is None]:
+        del buckets[unknown]
+
+
 def keep_saving():
     while changed.wait():
         changed.clear()
@@ -87,6 +95,7 @@ def keep_saving():
 
 use(CURRENT)
 ministack.app, ministack.save_all = serve_and_note_changes, save_as_one
+ministack._load_persisted_state = load_as_saved
 logging.getLogger("persistence").setLevel(logging.WARNING)  # or it logs a line per service and save
 threading.Thread(target=keep_saving, daemon=True).start()
 ministack.main()

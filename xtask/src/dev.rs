@@ -181,7 +181,7 @@ async fn end_keeper(stage: &LocalStage) -> Result<File> {
         }
         if waiting.is_none() {
             // Its tools may outlive a run that was killed, and hold its lock until they are done.
-            waiting = Some(Step::begin("wait for what an earlier run has at work"));
+            waiting = Some(Step::begin("wait for an earlier run to end"));
             let keeper = keeper(stage).and_then(|keeper| process::running(keeper.pid, MARK));
             keeper.map(|keeper| kill_process(keeper, Signal::TERM));
         }
