@@ -22,6 +22,7 @@ use tokio::process::Command;
 use walkdir::WalkDir;
 
 use crate::{
+    graph,
     stage::{Description, LocalStage, REGION, STAGE},
     ui::{Step, run},
     workspace::Workspace,
@@ -45,62 +46,60 @@ const SHARED: [&str; 3] = [
 /// # Errors
 /// With the tool's words when a stack cannot be deployed.
 pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage, lock: &File) -> Result<()> {
-    let root = workspace.root();
-    let mut deployed = Stacks::read(stage).await?;
-
-    let made_from = fingerprint(root, &["infrastructure"])?;
-    let templates = root.join("target/cdk").join(format!("{STAGE}-{made_from}"));
-    let stacks = stacks_of(&templates);
-    if stacks.is_none_or(|stacks| !stacks.iter().all(|stack| deployed.holds(stack, &made_from))) {
-        let step = Step::begin("deploy infrastructure");
-        deploy_infrastructure(workspace, stage, lock, &step, &templates, &made_from).await?;
-        step.done("");
-    }
-    for service in services(root)? {
-        let manifest = format!("services/{service}/serverless.yml");
-        let made_from = fingerprint(root, &[&manifest])?;
-        if !deployed.holds(&format!("scratchpad-{service}-{STAGE}"), &made_from) {
-            let step = Step::begin(format!("deploy {service}"));
-            deploy_service(workspace, stage, lock, &step, &service, &made_from).await?;
-            step.done("");
-        }
-    }
+    let tools = Tools {
+        workspace,
+        stage,
+        lock,
+    };
+    let deployed = Stacks::read(stage).await?;
+    tools.deploy_infrastructure(&deployed).await?;
+    tools.deploy_services(&deployed).await?;
     update_code(workspace, stage).await?;
-    deployed = Stacks::read(stage).await?;
+    let deployed = Stacks::read(stage).await?;
     stage.describe(&deployed.description(stage)?)
 }
 
-/// Deploys all stacks of the CDK app.
-async fn deploy_infrastructure(
-    workspace: &Workspace,
-    stage: &LocalStage,
-    lock: &File,
-    step: &Step,
-    templates: &Path,
-    made_from: &str,
-) -> Result<()> {
-    let cdk = || {
-        let mut cdk = tool(workspace, stage, lock, "cdk")?;
-        cdk.current_dir(workspace.root().join("infrastructure"));
-        anyhow::Ok(cdk)
-    };
-    run(
-        step,
-        cdk()?
-            .args([
-                "synth",
-                "--quiet",
-                "-c",
-                &format!("stage={STAGE}"),
-                "--output",
-            ])
-            .arg(templates),
-    )
-    .await?;
-    let tag = format!("{FINGERPRINT}={made_from}");
-    run(
-        step,
-        cdk()?
+/// The deploy tools, for one cloud and no other.
+struct Tools<'a> {
+    workspace: &'a Workspace,
+    stage: &'a LocalStage,
+    lock: &'a File,
+}
+
+impl Tools<'_> {
+    /// A deploy tool. It holds the lock as long as it lives.
+    fn tool(&self, name: &str, folder: &str) -> Result<Command> {
+        let mut tool = Command::new(self.workspace.node_bin(name));
+        tool.current_dir(self.workspace.root().join(folder))
+            .envs(self.stage.aws_environment())
+            .envs(offline_environment())
+            // An empty file that they have open is all that they see of it.
+            .stdin(self.lock.try_clone()?);
+        Ok(tool)
+    }
+
+    /// Deploys all stacks of the CDK app, if one of them is not what the sources say.
+    async fn deploy_infrastructure(&self, deployed: &Stacks) -> Result<()> {
+        let folder = "infrastructure";
+        let made_from = fingerprint(self.workspace.root(), &[folder])?;
+        let templates = self.stage.path("cdk").join(&made_from);
+        let up_to_date =
+            |stacks: Vec<String>| stacks.iter().all(|stack| deployed.holds(stack, &made_from));
+        if stacks_of(&templates).is_some_and(up_to_date) {
+            return Ok(());
+        }
+        let step = Step::begin("deploy infrastructure");
+        let mut synth = self.tool("cdk", folder)?;
+        synth.args([
+            "synth",
+            "--quiet",
+            "-c",
+            &format!("stage={STAGE}"),
+            "--output",
+        ]);
+        run(&step, synth.arg(&templates)).await?;
+        let mut deploy = self.tool("cdk", folder)?;
+        deploy
             .args([
                 "deploy",
                 "--all",
@@ -108,41 +107,52 @@ async fn deploy_infrastructure(
                 "never",
                 "--method",
                 "direct",
-                "--concurrency",
-                "4",
             ])
-            .args(["--progress", "events", "--tags", &tag, "--app"])
-            .arg(templates),
-    )
-    .await?;
-    Ok(())
-}
+            .args(["--concurrency", "4", "--progress", "events"])
+            .args(["--tags", &format!("{FINGERPRINT}={made_from}"), "--app"]);
+        run(&step, deploy.arg(&templates)).await?;
+        step.done("");
+        Ok(())
+    }
 
-/// Deploys the stack of one service.
-async fn deploy_service(
-    workspace: &Workspace,
-    stage: &LocalStage,
-    lock: &File,
-    step: &Step,
-    service: &str,
-    made_from: &str,
-) -> Result<()> {
-    let mut osls = tool(workspace, stage, lock, "osls")?;
-    osls.args(["deploy", "--stage", STAGE, "--force", "--verbose"])
-        .current_dir(workspace.root().join("services").join(service))
-        .env("SCRATCHPAD_FINGERPRINT", made_from);
-    run(step, &mut osls).await?;
-    Ok(())
-}
-
-/// A deploy tool, for this cloud and no other. It holds the lock as long as it lives.
-fn tool(workspace: &Workspace, stage: &LocalStage, lock: &File, name: &str) -> Result<Command> {
-    let mut tool = Command::new(workspace.node_bin(name));
-    tool.envs(stage.aws_environment())
-        .envs(offline_environment())
-        // An empty file that they have open is all that they see of it.
-        .stdin(lock.try_clone()?);
-    Ok(tool)
+    /// Deploys the stacks of the services that are not what the sources say, each after those whose
+    /// exports it imports.
+    async fn deploy_services(&self, deployed: &Stacks) -> Result<()> {
+        let root = self.workspace.root();
+        let mut packaged = BTreeMap::new();
+        for service in services(root)? {
+            let folder = format!("services/{service}");
+            let made_from = fingerprint(root, &[&format!("{folder}/serverless.yml")])?;
+            if deployed.holds(&format!("scratchpad-{service}-{STAGE}"), &made_from) {
+                continue;
+            }
+            let step = Step::begin(format!("package {service}"));
+            let package = self.stage.path("osls").join(&service);
+            let mut osls = self.tool("osls", &folder)?;
+            osls.args(["package", "--stage", STAGE, "--package"])
+                .arg(&package);
+            run(&step, osls.env("SCRATCHPAD_FINGERPRINT", made_from)).await?;
+            let template = fs::read(package.join("cloudformation-template-update-stack.json"))?;
+            packaged.insert(service, serde_json::from_slice(&template)?);
+            step.done("");
+        }
+        for service in graph::order(&packaged)? {
+            let step = Step::begin(format!("deploy {service}"));
+            let mut osls = self.tool("osls", &format!("services/{service}"))?;
+            osls.args([
+                "deploy",
+                "--stage",
+                STAGE,
+                "--force",
+                "--verbose",
+                "--package",
+            ])
+            .arg(self.stage.path("osls").join(&service));
+            run(&step, &mut osls).await?;
+            step.done("");
+        }
+        Ok(())
+    }
 }
 
 /// What the deploy tools need to make templates without a cloud.

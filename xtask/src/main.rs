@@ -4,6 +4,7 @@ mod build;
 mod cloud;
 mod deploy;
 mod dev;
+mod graph;
 mod invoke;
 mod logs;
 mod process;
