@@ -37,47 +37,40 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
     let width = functions.iter().map(String::len).max().unwrap_or(0);
     let recent = SystemTime::now().checked_sub(RECENT).unwrap_or(UNIX_EPOCH);
     let mut from = i64::try_from(recent.duration_since(UNIX_EPOCH)?.as_millis())?;
-    let mut shown = Vec::new();
+    let mut shown: Vec<Line> = Vec::new();
     loop {
         let mut lines = Vec::new();
         for function in &functions {
-            for line in events(&client, function, from).await? {
-                lines.push((line.at, function, line));
-            }
+            lines.extend(events(&client, function, from).await?);
         }
-        lines.sort_by_key(|(at, ..)| *at);
-        lines.retain(|(.., line)| !shown.contains(&line.id));
-        for (_, function, line) in &lines {
-            println!(
-                "{} {}",
-                style(format!("{function:width$}")).cyan(),
-                line.message.trim_end()
-            );
+        lines.sort_by_key(|line| line.at);
+        lines.retain(|line| !shown.contains(line));
+        for Line {
+            function, message, ..
+        } in &lines
+        {
+            let function = style(format!("{function:width$}")).cyan();
+            println!("{function} {}", message.trim_end());
         }
         if !follow {
             return Ok(());
         }
-        // Lines of the last millisecond may still come: ask for it again, and show them once.
-        if let Some((last, ..)) = lines.last() {
-            let last = *last;
+        // Lines of the last millisecond may still come: ask for it again, and show each once.
+        if let Some(last) = lines.last().map(|line| line.at) {
             if last > from {
                 shown.clear();
                 from = last;
             }
-            shown.extend(
-                lines
-                    .into_iter()
-                    .filter(|(at, ..)| *at == last)
-                    .map(|(.., line)| line.id),
-            );
+            shown.extend(lines.into_iter().filter(|line| line.at == last));
         }
         sleep(Duration::from_millis(500)).await;
     }
 }
 
+#[derive(PartialEq)]
 struct Line {
     at: i64,
-    id: String,
+    function: String,
     message: String,
 }
 
@@ -105,7 +98,7 @@ async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>>
         for event in page.events.unwrap_or_default() {
             lines.push(Line {
                 at: event.timestamp.unwrap_or_default(),
-                id: event.event_id.unwrap_or_default(),
+                function: function.to_owned(),
                 message: event.message.unwrap_or_default(),
             });
         }
