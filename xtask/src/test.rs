@@ -96,6 +96,9 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
 }
 
+/// The tests of the deployed product, which need a stage.
+const E2E: &str = "e2e";
+
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
 }
@@ -108,21 +111,25 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
     let step = Step::begin("check the types of infrastructure");
     run(&step, types.args(["-p", "."]).current_dir(&folder)).await?;
     step.done("");
-    let mut node = ui::command("node");
-    node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
-        .args(test_files(&folder.join("test"))?);
-    counts.add(shown(node.current_dir(folder)).await?);
+    counts.add(node_tests(&folder).await?);
     Ok(counts)
 }
 
 async fn integration(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     build::pack(workspace, STAGE)?;
-    let mut services = cargo_test(workspace);
-    services
-        .args(["--test", "dynamodb", "--test", "functions"])
+    let mut tests = cargo_test(workspace);
+    // Some of the tests run an example of their crate.
+    tests
+        .arg("--examples")
         .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    let mut counts = shown(&mut services).await?;
+    for test in workspace.tests().filter(|test| *test != E2E) {
+        tests.args(["--test", test]);
+    }
+    let mut counts = shown(&mut tests).await?;
+    for double in fs::read_dir(workspace.root().join("local"))? {
+        counts.add(node_tests(&double?.path()).await?);
+    }
     counts.add(templates(workspace).await?);
     Ok(counts)
 }
@@ -140,7 +147,7 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
         up(workspace, &mut stage, &lock).await?;
         let mut tests = cargo_test(workspace);
         tests
-            .args(["--test", "e2e"])
+            .args(["--test", E2E])
             .env("SCRATCHPAD_STAGE", stage.path("stage.json"));
         shown(&mut tests).await
     };
@@ -222,16 +229,23 @@ fn cargo_test(workspace: &Workspace) -> Command {
     cargo
 }
 
-fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".test.ts") {
-            files.push(path);
-        }
+/// Runs the tests for Node in a folder's `test`, if it has some.
+async fn node_tests(folder: &Path) -> Result<Counts> {
+    let files = walkdir::WalkDir::new(folder.join("test")).sort_by_file_name();
+    let files = files
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()));
+    let is_test = |path: &PathBuf| {
+        path.file_stem()
+            .is_some_and(|stem| stem.to_string_lossy().ends_with(".test"))
+    };
+    let files: Vec<_> = files.filter(is_test).collect();
+    if files.is_empty() {
+        return Ok(Counts::default());
     }
-    files.sort();
-    Ok(files)
+    let mut node = ui::command("node");
+    node.args(["--import", "tsx", "--test", "--test-reporter=tap"]);
+    shown(node.args(files).current_dir(folder)).await
 }
 
 /// Runs tests, shows what they print, and counts them.

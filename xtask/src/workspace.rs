@@ -1,7 +1,7 @@
 //! The checkout: where things are, and which functions there are.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     path::{Path, PathBuf},
     process::Stdio,
@@ -17,6 +17,7 @@ pub(crate) struct Workspace {
     root: PathBuf,
     binaries: PathBuf,
     functions: BTreeMap<String, Function>,
+    tests: BTreeSet<String>,
 }
 
 /// One function: a crate under services/ that makes a binary.
@@ -62,8 +63,14 @@ impl Workspace {
             };
             Some((binary.name.clone(), function))
         });
+        let targets = metadata
+            .packages
+            .iter()
+            .flat_map(|package| &package.targets);
+        let tests = targets.filter(|target| target.kind.contains(&TargetKind::Test));
         Ok(Self {
             functions: functions.collect(),
+            tests: tests.map(|target| target.name.clone()).collect(),
             binaries: metadata.target_directory.as_std_path().join("debug"),
             root,
         })
@@ -110,6 +117,11 @@ impl Workspace {
     pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
+    }
+
+    /// The tests that are binaries of their own, by name.
+    pub(crate) fn tests(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().map(String::as_str)
     }
 
     /// All functions, by name.

@@ -21,7 +21,8 @@ pub struct Dynamodb {
 
 impl Dynamodb {
     /// Starts one with these tables, each the name of the table and that of its sort key: the
-    /// partition key of a person's things is `userId`. [`Dynamodb::create`] makes any other table.
+    /// partition key of a person's things is `userId`. [`Dynamodb::create`] and
+    /// [`Dynamodb::create_table`] make any other table.
     ///
     /// # Errors
     ///
@@ -57,8 +58,17 @@ impl Dynamodb {
             "KeySchema": schema.collect::<Vec<_>>(),
             "AttributeDefinitions": strings.collect::<Vec<_>>(),
         });
-        self.database
-            .create_table(serde_json::from_value(request)?)?;
+        self.create_table(&request)
+    }
+
+    /// Makes a table as a CreateTable request says, with indexes if it has any.
+    ///
+    /// # Errors
+    ///
+    /// When the request is none.
+    pub fn create_table(&self, request: &Value) -> Result<(), Failure> {
+        let request = serde_json::from_value(request.clone())?;
+        self.database.create_table(request)?;
         Ok(())
     }
 

@@ -1,0 +1,299 @@
+//! The double as async-stripe sees it, which is how the product calls Stripe.
+
+#![allow(clippy::panic, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use local_stripe::{Authentication, Failure, Settings, Stripe};
+use serde::Serialize;
+use stripe::{
+    ApiErrors, ApiErrorsCode, ApiErrorsType, Client, ClientBuilder, IdempotencyKey,
+    RequestStrategy, StripeError, StripeRequest,
+};
+use stripe_client_core::{RequestBuilder, StripeMethod};
+use stripe_core::payment_intent::{
+    CancelPaymentIntent, ConfirmPaymentIntent, CreatePaymentIntent,
+    CreatePaymentIntentAutomaticPaymentMethods,
+    CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects as Redirects, RetrievePaymentIntent,
+};
+use stripe_shared::{PaymentIntent, PaymentIntentStatus};
+use stripe_types::Currency;
+
+async fn start() -> (Stripe, Client) {
+    let stripe = Stripe::start(0, Settings::default()).await.unwrap();
+    let client = client(&stripe, stripe.secret_key()).build().unwrap();
+    (stripe, client)
+}
+
+fn client(stripe: &Stripe, key: &str) -> ClientBuilder {
+    ClientBuilder::new(key)
+        .url(stripe.url())
+        .timeout(Duration::from_secs(30))
+}
+
+fn create() -> CreatePaymentIntent {
+    CreatePaymentIntent::new(4000, Currency::USD)
+        .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods {
+            allow_redirects: Some(Redirects::Never),
+            enabled: true,
+        })
+        .metadata(HashMap::from([("purchaseId".to_owned(), "a".to_owned())]))
+}
+
+fn pay(card: &str) -> CreatePaymentIntent {
+    create()
+        .payment_method(format!("pm_card_{card}"))
+        .confirm(true)
+}
+
+fn once(key: &str) -> RequestStrategy {
+    RequestStrategy::Idempotent(IdempotencyKey::new(key).unwrap())
+}
+
+/// What async-stripe has no type for: its `payment_method_data` has no `card`.
+#[derive(Serialize)]
+struct ByToken {
+    amount: u32,
+    currency: &'static str,
+    confirm: bool,
+    #[serde(rename = "automatic_payment_methods[enabled]")]
+    automatic: bool,
+    #[serde(rename = "automatic_payment_methods[allow_redirects]")]
+    redirects: &'static str,
+    payment_method_data: MethodData,
+}
+
+#[derive(Serialize)]
+struct MethodData {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    card: Token,
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: &'static str,
+}
+
+impl StripeRequest for ByToken {
+    type Output = PaymentIntent;
+
+    fn build(&self) -> RequestBuilder {
+        RequestBuilder::new(StripeMethod::Post, "/payment_intents").form(self)
+    }
+}
+
+fn by_token(token: &'static str) -> ByToken {
+    ByToken {
+        amount: 4000,
+        currency: "usd",
+        confirm: true,
+        automatic: true,
+        redirects: "never",
+        payment_method_data: MethodData {
+            kind: "card",
+            card: Token { token },
+        },
+    }
+}
+
+fn refusal(error: StripeError) -> (Box<ApiErrors>, u16) {
+    match error {
+        StripeError::Stripe(error, status) => (error, status),
+        other => panic!("not an answer of Stripe's: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_payment_by_token_is_charged_and_found_again() {
+    let (stripe, client) = start().await;
+    let paid = by_token("tok_visa").customize().request_strategy(once("a"));
+    let paid = paid.send(&client).await.unwrap();
+    assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
+    assert_eq!((paid.amount, paid.amount_received), (4000, 4000));
+    let found = RetrievePaymentIntent::new(paid.id.clone());
+    let found = found.send(&client).await.unwrap();
+    assert_eq!(found.id, paid.id);
+    let charges = stripe.charges();
+    assert_eq!(charges.len(), 1);
+    assert!(charges[0].paid);
+    assert_eq!(stripe.calls()[0].idempotency_key.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn an_intent_is_made_confirmed_and_cancelled_in_steps() {
+    let (_stripe, client) = start().await;
+    let intent = create().send(&client).await.unwrap();
+    assert_eq!(intent.status, PaymentIntentStatus::RequiresPaymentMethod);
+    assert_eq!(intent.metadata["purchaseId"], "a");
+    let confirm = ConfirmPaymentIntent::new(intent.id).payment_method("pm_card_mastercard");
+    let paid = confirm.send(&client).await.unwrap();
+    assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
+    let late = CancelPaymentIntent::new(paid.id).send(&client).await;
+    let (error, status) = refusal(late.unwrap_err());
+    assert_eq!(status, 400);
+    assert_eq!(
+        error.code,
+        Some(ApiErrorsCode::PaymentIntentUnexpectedState)
+    );
+    let other = create().send(&client).await.unwrap();
+    let cancelled = CancelPaymentIntent::new(other.id).send(&client).await;
+    assert_eq!(cancelled.unwrap().status, PaymentIntentStatus::Canceled);
+}
+
+#[tokio::test]
+async fn a_decline_says_why_and_leaves_an_intent_without_a_card() {
+    let (stripe, client) = start().await;
+    for (card, code, decline_code) in [
+        (
+            "chargeDeclined",
+            ApiErrorsCode::CardDeclined,
+            "generic_decline",
+        ),
+        (
+            "visa_chargeDeclinedInsufficientFunds",
+            ApiErrorsCode::CardDeclined,
+            "insufficient_funds",
+        ),
+        (
+            "visa_chargeDeclinedStolenCard",
+            ApiErrorsCode::CardDeclined,
+            "stolen_card",
+        ),
+        (
+            "chargeDeclinedExpiredCard",
+            ApiErrorsCode::ExpiredCard,
+            "expired_card",
+        ),
+        (
+            "chargeDeclinedIncorrectCvc",
+            ApiErrorsCode::IncorrectCvc,
+            "incorrect_cvc",
+        ),
+        (
+            "chargeDeclinedProcessingError",
+            ApiErrorsCode::ProcessingError,
+            "processing_error",
+        ),
+    ] {
+        let declined = pay(card).send(&client).await;
+        let (error, status) = refusal(declined.unwrap_err());
+        assert_eq!((status, &error.type_), (402, &ApiErrorsType::CardError));
+        assert_eq!(
+            (error.code, error.decline_code.as_deref()),
+            (Some(code), Some(decline_code))
+        );
+        assert!(error.message.is_some());
+        let intent = error.payment_intent.unwrap();
+        assert_eq!(intent.status, PaymentIntentStatus::RequiresPaymentMethod);
+        let last = intent.last_payment_error.unwrap();
+        assert_eq!(last.decline_code.as_deref(), Some(decline_code));
+    }
+    assert!(stripe.charges().iter().all(|charge| !charge.paid));
+}
+
+#[tokio::test]
+async fn three_d_secure_waits_for_the_holder_who_settles_it_either_way() {
+    let (stripe, client) = start().await;
+    for (card, authentication, status) in [
+        (
+            "threeDSecure2Required",
+            Authentication::Succeeds,
+            PaymentIntentStatus::Succeeded,
+        ),
+        (
+            "authenticationRequired",
+            Authentication::Fails,
+            PaymentIntentStatus::RequiresPaymentMethod,
+        ),
+        (
+            "authenticationRequiredChargeDeclinedInsufficientFunds",
+            Authentication::Succeeds,
+            PaymentIntentStatus::RequiresPaymentMethod,
+        ),
+    ] {
+        let asked = pay(card).send(&client).await.unwrap();
+        assert_eq!(asked.status, PaymentIntentStatus::RequiresAction);
+        assert!(asked.client_secret.is_some());
+        assert!(asked.next_action.is_some());
+        stripe.authenticate(&asked.id, authentication).unwrap();
+        let settled = RetrievePaymentIntent::new(asked.id.clone())
+            .send(&client)
+            .await;
+        let settled = settled.unwrap();
+        assert_eq!(settled.status, status);
+        let failed = status == PaymentIntentStatus::RequiresPaymentMethod;
+        assert_eq!(settled.last_payment_error.is_some(), failed);
+        assert!(stripe.authenticate(&asked.id, authentication).is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_had_by_the_same_key_and_charges_once() {
+    let (stripe, client) = start().await;
+    stripe.fail(
+        Failure::on("POST", "/v1/payment_intents")
+            .times(1)
+            .lose_answer(),
+    );
+    let lost = pay("visa").customize().request_strategy(once("a"));
+    assert!(matches!(
+        lost.send(&client).await,
+        Err(StripeError::ClientError(_))
+    ));
+    let again = pay("visa").customize().request_strategy(once("a"));
+    let paid = again.send(&client).await.unwrap();
+    assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
+    assert_eq!(stripe.charges().len(), 1);
+}
+
+#[tokio::test]
+async fn its_retries_have_no_key_so_that_a_lost_answer_charges_twice() {
+    let (stripe, client) = start().await;
+    stripe.fail(
+        Failure::on("POST", "/v1/payment_intents")
+            .times(1)
+            .lose_answer(),
+    );
+    let paid = pay("visa")
+        .customize()
+        .request_strategy(RequestStrategy::Retry(2));
+    paid.send(&client).await.unwrap();
+    assert_eq!(stripe.charges().len(), 2);
+}
+
+#[tokio::test]
+async fn errors_of_every_status_are_read() {
+    let (stripe, client) = start().await;
+    for status in [400, 409, 429, 500, 503] {
+        let failure = Failure::on("POST", "/v1/*").times(1).without_effect();
+        stripe.fail(failure.answer(status));
+        let (_, answered) = refusal(pay("visa").send(&client).await.unwrap_err());
+        assert_eq!(answered, status);
+    }
+    let stranger = self::client(&stripe, "sk_test_other").build().unwrap();
+    let (error, status) = refusal(pay("visa").send(&stranger).await.unwrap_err());
+    assert_eq!(
+        (status, error.type_),
+        (401, ApiErrorsType::InvalidRequestError)
+    );
+    let none = RetrievePaymentIntent::new("pi_none").send(&client).await;
+    let (error, status) = refusal(none.unwrap_err());
+    assert_eq!(
+        (status, error.code),
+        (404, Some(ApiErrorsCode::ResourceMissing))
+    );
+    assert!(stripe.charges().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_times_out() {
+    let (stripe, _) = start().await;
+    let hasty = client(&stripe, stripe.secret_key()).timeout(Duration::from_millis(1));
+    let delay = Duration::from_secs(3600);
+    stripe.fail(Failure::on("POST", "/v1/payment_intents").delay(delay));
+    let late = pay("visa").send(&hasty.build().unwrap()).await;
+    assert!(matches!(late, Err(StripeError::Timeout)));
+    assert!(stripe.charges().is_empty());
+}

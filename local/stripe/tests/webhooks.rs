@@ -1,0 +1,270 @@
+//! Events as an endpoint gets them.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use local_stripe::{Authentication, Failure, Settings, Stripe, Webhook, signature};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const SECRET: &str = "whsec_test";
+
+type Received = Arc<Mutex<Vec<(Bytes, String)>>>;
+
+/// An endpoint that answers with these statuses, then with 200.
+struct Endpoint {
+    url: String,
+    received: Received,
+    server: JoinHandle<()>,
+}
+
+impl Endpoint {
+    async fn start(statuses: impl IntoIterator<Item = u16>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/billing/webhook", listener.local_addr().unwrap());
+        let received = Received::default();
+        let statuses: VecDeque<u16> = statuses.into_iter().collect();
+        let statuses = Arc::new(Mutex::new(statuses));
+        let taken = Arc::clone(&received);
+        let server = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let (received, statuses) = (Arc::clone(&taken), Arc::clone(&statuses));
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let (received, statuses) = (Arc::clone(&received), Arc::clone(&statuses));
+                    async move {
+                        assert_eq!(request.uri().path(), "/billing/webhook");
+                        let header = &request.headers()["stripe-signature"];
+                        let header = header.to_str().unwrap().to_owned();
+                        let body = request.collect().await.unwrap().to_bytes();
+                        received.lock().unwrap().push((body, header));
+                        let status = statuses.lock().unwrap().pop_front().unwrap_or(200);
+                        let response = Response::builder().status(status);
+                        Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap())
+                    }
+                });
+                let connection = TokioIo::new(connection);
+                tokio::spawn(http1::Builder::new().serve_connection(connection, service));
+            }
+        });
+        Self {
+            url,
+            received,
+            server,
+        }
+    }
+
+    fn received(&self) -> Vec<(Bytes, String)> {
+        self.received.lock().unwrap().clone()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let event = |(body, _): &(Bytes, String)| serde_json::from_slice::<Value>(body).unwrap();
+        let received = self.received();
+        let mut kinds: Vec<_> = received
+            .iter()
+            .map(|delivery| event(delivery)["type"].as_str().unwrap().to_owned())
+            .collect();
+        kinds.sort();
+        kinds
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn start(endpoint: &Endpoint, retries: &[Duration]) -> Stripe {
+    let settings = Settings {
+        webhook: Some(Webhook::new(&endpoint.url, [SECRET]).unwrap()),
+        retries: retries.to_vec(),
+        ..Settings::default()
+    };
+    Stripe::start(0, settings).await.unwrap()
+}
+
+async fn post(stripe: &Stripe, path: &str, body: String) -> reqwest::Result<Value> {
+    let request = reqwest::Client::new().post(format!("{}/v1/{path}", stripe.url()));
+    let request = request.bearer_auth(stripe.secret_key()).body(body);
+    request.send().await?.json().await
+}
+
+async fn create(stripe: &Stripe, card: &str, confirm: bool) -> reqwest::Result<Value> {
+    let body = format!(
+        "amount=4000&currency=usd&confirm={confirm}&payment_method=pm_card_{card}\
+         &allowed_payment_method_types[]=card"
+    );
+    post(stripe, "payment_intents", body).await
+}
+
+/// Waits, without a clock, for what another task brings about.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_an_intent_is_told() {
+    for (card, authentication, told) in [
+        ("visa", None, vec!["created", "succeeded"]),
+        ("chargeDeclined", None, vec!["created", "payment_failed"]),
+        (
+            "threeDSecure2Required",
+            None,
+            vec!["created", "requires_action"],
+        ),
+        (
+            "threeDSecure2Required",
+            Some(Authentication::Succeeds),
+            vec!["created", "requires_action", "succeeded"],
+        ),
+        (
+            "threeDSecure2Required",
+            Some(Authentication::Fails),
+            vec!["created", "payment_failed", "requires_action"],
+        ),
+    ] {
+        let endpoint = Endpoint::start([]).await;
+        let stripe = start(&endpoint, &[]).await;
+        create(&stripe, card, true).await.unwrap();
+        if let Some(authentication) = authentication {
+            let intents = stripe.payment_intents();
+            let id = intents[0]["id"].as_str().unwrap();
+            stripe.authenticate(id, authentication).unwrap();
+        }
+        until(|| stripe.deliveries().len() == told.len()).await;
+        let told: Vec<_> = told
+            .iter()
+            .map(|kind| format!("payment_intent.{kind}"))
+            .collect();
+        assert_eq!(endpoint.kinds(), told);
+    }
+    let endpoint = Endpoint::start([]).await;
+    let stripe = start(&endpoint, &[]).await;
+    let intent = create(&stripe, "visa", false).await.unwrap();
+    let path = format!("payment_intents/{}/cancel", intent["id"].as_str().unwrap());
+    post(&stripe, &path, String::new()).await.unwrap();
+    until(|| stripe.deliveries().len() == 2).await;
+    assert_eq!(
+        endpoint.kinds(),
+        ["payment_intent.canceled", "payment_intent.created"]
+    );
+}
+
+#[tokio::test]
+async fn an_event_is_signed_as_it_is_sent_and_is_that_of_the_api() {
+    let endpoint = Endpoint::start([]).await;
+    let stripe = start(&endpoint, &[]).await;
+    let intent = create(&stripe, "visa", true).await.unwrap();
+    until(|| stripe.deliveries().len() == 2).await;
+    for (body, header) in endpoint.received() {
+        let t = header
+            .split_once(',')
+            .unwrap()
+            .0
+            .strip_prefix("t=")
+            .unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(t.parse().unwrap());
+        assert_eq!(header, signature(&body, at, &[SECRET]));
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        assert!(stripe.events().contains(&event));
+        assert_eq!(event["livemode"], false);
+        assert_eq!(event["api_version"], local_stripe::API_VERSION);
+    }
+    assert_eq!(stripe.events()[1]["data"]["object"], intent);
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_taken_comes_again_when_it_is_due() {
+    let minute = Duration::from_secs(60);
+    let endpoint = Endpoint::start([500, 302]).await;
+    let stripe = start(&endpoint, &[minute, minute]).await;
+    stripe.set_webhook(None);
+    let intent = create(&stripe, "visa", false).await.unwrap();
+    stripe.set_webhook(Some(Webhook::new(&endpoint.url, [SECRET]).unwrap()));
+    let path = format!("payment_intents/{}/cancel", intent["id"].as_str().unwrap());
+    post(&stripe, &path, String::new()).await.unwrap();
+    for attempts in 1..=3 {
+        until(|| stripe.deliveries().len() == attempts).await;
+        stripe.advance(minute);
+    }
+    let deliveries = stripe.deliveries();
+    let statuses: Vec<_> = deliveries.iter().map(|sent| sent.status.unwrap()).collect();
+    assert_eq!(statuses, [500, 302, 200]);
+    assert!(deliveries[2].at - deliveries[0].at >= 120);
+    let received = endpoint.received();
+    assert_eq!(received[0].0, received[2].0);
+    assert_ne!(received[0].1, received[2].1);
+}
+
+#[tokio::test]
+async fn an_event_can_be_sent_again_as_often_as_a_test_wants() {
+    let endpoint = Endpoint::start([]).await;
+    let stripe = start(&endpoint, &[]).await;
+    create(&stripe, "visa", true).await.unwrap();
+    until(|| stripe.deliveries().len() == 2).await;
+    let event = stripe.events()[1]["id"].as_str().unwrap().to_owned();
+    for _ in 0..10 {
+        assert!(stripe.redeliver(&event).await.unwrap().is_taken());
+    }
+    assert_eq!(endpoint.received().len(), 12);
+    assert!(stripe.redeliver("evt_none").await.is_none());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_a_failed_delivery() {
+    let endpoint = Endpoint::start([]).await;
+    let stripe = start(&endpoint, &[]).await;
+    drop(endpoint);
+    create(&stripe, "visa", true).await.unwrap();
+    until(|| stripe.deliveries().len() == 2).await;
+    assert!(
+        stripe
+            .deliveries()
+            .iter()
+            .all(|sent| sent.error.is_some() && !sent.is_taken())
+    );
+}
+
+#[tokio::test]
+async fn a_charge_whose_answer_was_lost_is_told_all_the_same() {
+    let endpoint = Endpoint::start([]).await;
+    let stripe = start(&endpoint, &[]).await;
+    stripe.fail(Failure::on("POST", "/v1/payment_intents").lose_answer());
+    assert!(create(&stripe, "visa", true).await.is_err());
+    until(|| stripe.deliveries().len() == 2).await;
+    assert_eq!(
+        endpoint.kinds(),
+        ["payment_intent.created", "payment_intent.succeeded"]
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_is_never_taken_is_given_up() {
+    let minute = Duration::from_secs(60);
+    let endpoint = Endpoint::start([500; 10]).await;
+    let stripe = start(&endpoint, &[minute]).await;
+    create(&stripe, "visa", false).await.unwrap();
+    until(|| stripe.deliveries().len() == 1).await;
+    stripe.advance(minute);
+    until(|| stripe.deliveries().len() == 2).await;
+    stripe.advance(100 * minute);
+    // What comes after a later event would have come before it
+    create(&stripe, "visa", false).await.unwrap();
+    until(|| stripe.deliveries().len() == 3).await;
+    assert_eq!(stripe.deliveries()[2].event, stripe.events()[1]["id"]);
+}
