@@ -1,0 +1,246 @@
+//! The purchases: the table Purchases, with a purchase's owner and id as its key, and its index of
+//! those that are not settled.
+
+use std::{collections::HashMap, future::Future};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use dynamodb::{Checked, Item, Table, checked, item, read};
+use function::StartError;
+
+use super::Error;
+use crate::{
+    payment::End,
+    purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
+};
+
+/// Keeps purchases.
+pub trait PurchaseStore: Sync {
+    /// Adds a purchase, unless there is one with its key. Returns the one that is there.
+    fn open(&self, purchase: &Purchase) -> impl Future<Output = Result<Purchase, Error>> + Send;
+
+    /// Writes how a purchase's payment ended, if it is PENDING. Returns the purchase as it is then,
+    /// and None when there is none.
+    fn settle(
+        &self,
+        key: &PurchaseKey,
+        end: &End,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
+
+    /// Has a purchase that is PENDING looked after from `due_at` on.
+    fn postpone(
+        &self,
+        key: &PurchaseKey,
+        due_at: Timestamp,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The purchases of `user` older than `before`, newest first: at most `limit`, perhaps fewer.
+    fn page(
+        &self,
+        user: &UserId,
+        before: Option<PurchaseId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, Error>> + Send;
+
+    /// The PENDING purchases of a shard that are due by `now`, after `last` in the order in which
+    /// they became due: at most `limit`, perhaps fewer. They may be settled since.
+    fn due(
+        &self,
+        shard: Shard,
+        now: Timestamp,
+        last: Option<&Purchase>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, Error>> + Send;
+}
+
+/// Some purchases of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In the list's order.
+    pub purchases: Vec<Purchase>,
+    /// Whether there are others after them.
+    pub more: bool,
+}
+
+/// The table Purchases, and its index `unsettled`: `unsettledShard` (a number) as its partition
+/// key, `dueAt` (a number) as its sort key, all attributes projected.
+#[derive(Debug)]
+pub struct PurchasesTable(Table);
+
+/// The index that only the purchases which are PENDING are in.
+const UNSETTLED: &str = "unsettled";
+
+impl PurchasesTable {
+    /// The table that the setting `PURCHASES_TABLE` names.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        Ok(Self(Table::new(aws, function::setting("PURCHASES_TABLE")?)))
+    }
+
+    /// That table.
+    pub fn new(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+fn key(user: &UserId, id: PurchaseId) -> Item {
+    HashMap::from([
+        ("userId".into(), text(user.as_str())),
+        ("purchaseId".into(), text(id)),
+    ])
+}
+
+fn text(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// Cuts what was found to `limit`: it was asked for one more, to know whether there is more.
+fn cut(mut items: Vec<Item>, limit: usize, more: bool) -> Result<Page, Error> {
+    let more = more || items.len() > limit;
+    items.truncate(limit);
+    let purchases = items.into_iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Page { purchases, more })
+}
+
+fn one_more(limit: usize) -> i32 {
+    i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
+}
+
+impl PurchaseStore for PurchasesTable {
+    async fn open(&self, purchase: &Purchase) -> Result<Purchase, Error> {
+        let put = self
+            .0
+            .put()
+            .set_item(Some(item(purchase)?))
+            .condition_expression("attribute_not_exists(purchaseId)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match checked(put.send().await)? {
+            Checked::Done(_) => Ok(purchase.clone()),
+            Checked::Unmet(Some(there)) => Ok(read(there)?),
+            Checked::Unmet(None) => Err(Error::Failed("a purchase is and is not there".into())),
+        }
+    }
+
+    async fn settle(
+        &self,
+        PurchaseKey {
+            user_id,
+            purchase_id,
+        }: &PurchaseKey,
+        end: &End,
+        now: Timestamp,
+    ) -> Result<Option<Purchase>, Error> {
+        let ended = Status::from(end.clone());
+        // An end's attributes take the place of those that only a PENDING purchase has.
+        let attributes = item(&ended)?;
+        let sets: String = attributes
+            .keys()
+            .map(|name| format!(", #{name} = :{name}"))
+            .collect();
+        let mut update = self
+            .0
+            .update()
+            .set_key(Some(key(user_id, *purchase_id)))
+            .update_expression(format!(
+                "SET updatedAt = :updatedAt{sets} REMOVE #source, unsettledShard, dueAt"
+            ))
+            .condition_expression("#status = :pending")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":pending", text("PENDING"))
+            .expression_attribute_values(":updatedAt", number(now.as_millis()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        for (name, value) in attributes {
+            update = update
+                .expression_attribute_values(format!(":{name}"), value)
+                .expression_attribute_names(format!("#{name}"), name);
+        }
+        let there = match checked(update.send().await)? {
+            Checked::Done(done) => done.attributes,
+            Checked::Unmet(there) => there,
+        };
+        Ok(there.map(read).transpose()?)
+    }
+
+    async fn postpone(
+        &self,
+        PurchaseKey {
+            user_id,
+            purchase_id,
+        }: &PurchaseKey,
+        due_at: Timestamp,
+    ) -> Result<(), Error> {
+        let update = self
+            .0
+            .update()
+            .set_key(Some(key(user_id, *purchase_id)))
+            .update_expression("SET dueAt = :dueAt")
+            .condition_expression("#status = :pending")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":pending", text("PENDING"))
+            .expression_attribute_values(":dueAt", number(due_at.as_millis()));
+        // One that was settled in the meantime needs no looking after.
+        checked(update.send().await)?;
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        user: &UserId,
+        before: Option<PurchaseId>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let query = self
+            .0
+            .query()
+            .key_condition_expression("userId = :user")
+            .expression_attribute_values(":user", text(user.as_str()))
+            .set_exclusive_start_key(before.map(|id| key(user, id)))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(one_more(limit));
+        let found = query.send().await.map_err(dynamodb::Error::from)?;
+        let more = found.last_evaluated_key.is_some();
+        cut(found.items.unwrap_or_default(), limit, more)
+    }
+
+    async fn due(
+        &self,
+        shard: Shard,
+        now: Timestamp,
+        last: Option<&Purchase>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let start = last.and_then(
+            |Purchase {
+                 key: last, status, ..
+             }| {
+                let Status::Pending { due_at, .. } = status else {
+                    return None;
+                };
+                let mut start = key(&last.user_id, last.purchase_id);
+                start.insert("unsettledShard".into(), number(shard.number()));
+                start.insert("dueAt".into(), number(due_at.as_millis()));
+                Some(start)
+            },
+        );
+        let query = self
+            .0
+            .query()
+            .index_name(UNSETTLED)
+            .key_condition_expression("unsettledShard = :shard AND dueAt <= :now")
+            .expression_attribute_values(":shard", number(shard.number()))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .set_exclusive_start_key(start)
+            .limit(one_more(limit));
+        let found = query.send().await.map_err(dynamodb::Error::from)?;
+        let more = found.last_evaluated_key.is_some();
+        cut(found.items.unwrap_or_default(), limit, more)
+    }
+}
