@@ -1,11 +1,8 @@
 //! A purchase and the types that it is made of. None of them can hold a wrong value.
 
-use std::{
-    fmt,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, str::FromStr};
 
+pub use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -116,41 +113,6 @@ impl Purchase {
                 unsettled_shard,
                 due_at,
             },
-        }
-    }
-}
-
-/// A person: the id of the Cognito identity behind a request.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct UserId(String);
-
-impl UserId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for UserId {
-    type Err = &'static str;
-
-    fn from_str(id: &str) -> Result<Self, Self::Err> {
-        Self::try_from(id.to_owned())
-    }
-}
-
-/// <https://docs.aws.amazon.com/cognitoidentity/latest/APIReference/API_GetId.html>: at most 55
-/// characters, a region, a colon, and hexadecimal digits with dashes.
-impl TryFrom<String> for UserId {
-    type Error = &'static str;
-
-    fn try_from(id: String) -> Result<Self, Self::Error> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ':');
-        if (1..=55).contains(&id.len()) && id.chars().all(plain) {
-            Ok(Self(id))
-        } else {
-            Err("not the id of a Cognito identity")
         }
     }
 }
@@ -306,43 +268,6 @@ impl Shard {
     /// Which part, counted from 0.
     pub fn number(self) -> u8 {
         self.0
-    }
-}
-
-/// A moment, in milliseconds since the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Timestamp(u64);
-
-impl Timestamp {
-    /// This moment.
-    pub fn now() -> Self {
-        Self::of(SystemTime::now())
-    }
-
-    /// That moment, cut to whole milliseconds.
-    pub fn of(moment: SystemTime) -> Self {
-        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_millis() as u64)
-    }
-
-    /// The moment that many milliseconds after the epoch.
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    /// Milliseconds since the epoch.
-    pub fn as_millis(self) -> u64 {
-        self.0
-    }
-
-    /// The moment that much later.
-    pub fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(wait.as_millis() as u64))
-    }
-
-    /// How long it is since `earlier`; nothing if that is yet to come.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
