@@ -118,11 +118,14 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
 async fn integration(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     build::pack(workspace, STAGE)?;
-    let mut tests = cargo_test(workspace);
     // Some of the tests run an example of their crate.
-    tests
-        .arg("--examples")
-        .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
+    let mut examples = workspace.cargo();
+    examples.args(["build", "--workspace", "--examples"]);
+    if !examples.status().await?.success() {
+        bail!("the examples do not compile");
+    }
+    let mut tests = cargo_test(workspace);
+    tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace.tests().filter(|test| *test != E2E) {
         tests.args(["--test", test]);
     }
