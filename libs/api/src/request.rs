@@ -65,15 +65,6 @@ impl Request {
             .and_then(|parameters| parameters.first(name))
     }
 
-    /// A parameter of the query string, parsed, if it is there.
-    ///
-    /// # Errors
-    /// 422 when it cannot be used.
-    pub fn parsed_query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let parsed = self.query(name).map(str::parse).transpose();
-        parsed.map_err(|error| Problem::invalid(name, format!("{error}")))
-    }
-
     /// The `If-Match` header.
     ///
     /// # Errors
