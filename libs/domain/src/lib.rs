@@ -79,6 +79,20 @@ impl Timestamp {
     }
 }
 
+/// A service that did not do what it was asked. Its text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// It refuses work at the moment; later it may not. The call may have been carried out.
+    #[error("a service refuses work at the moment")]
+    Busy(#[source] Cause),
+    /// It failed.
+    #[error("a service failed")]
+    Failed(#[source] Cause),
+}
+
+/// What went wrong, in the service's own words.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 #[cfg(test)]
 mod tests {
     use super::*;

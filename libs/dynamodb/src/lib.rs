@@ -218,6 +218,16 @@ impl Error {
     }
 }
 
+impl From<Error> for domain::ServiceError {
+    fn from(error: Error) -> Self {
+        if error.is_busy() {
+            Self::Busy(error.into())
+        } else {
+            Self::Failed(error.into())
+        }
+    }
+}
+
 impl<E> From<SdkError<E>> for Error
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,

@@ -8,6 +8,7 @@ pub mod notes;
 
 pub use attachments::{AttachmentRecords, AttachmentsTable};
 pub use bucket::{AttachmentsBucket, FileStore, FileUrls, UrlSigner};
+pub use domain::ServiceError as Error;
 use function::StartError;
 pub use notes::{NoteStore, NotesTable};
 
@@ -67,29 +68,5 @@ impl Editing {
             records: AttachmentsTable::from_env(&aws)?,
             files: AttachmentsBucket::from_env(&aws)?,
         })
-    }
-}
-
-/// A service that did not do what it was asked. Its text is for the log.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It refuses work at the moment; later it may not.
-    #[error("a service refuses work at the moment")]
-    Busy(#[source] Cause),
-    /// It failed.
-    #[error("a service failed")]
-    Failed(#[source] Cause),
-}
-
-/// What went wrong, in the service's own words.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-impl From<dynamodb::Error> for Error {
-    fn from(error: dynamodb::Error) -> Self {
-        if error.is_busy() {
-            Self::Busy(error.into())
-        } else {
-            Self::Failed(error.into())
-        }
     }
 }
