@@ -5,6 +5,7 @@
 
 mod etag;
 mod fields;
+mod list;
 mod problem;
 mod request;
 mod response;
@@ -13,9 +14,10 @@ mod serve;
 pub use etag::IfMatch;
 pub use fields::{Body, Fields};
 pub use http::StatusCode;
+pub use list::{List, Page};
 pub use problem::{FieldError, Problem};
 pub use request::Request;
-pub use response::{Response, json_array};
+pub use response::Response;
 pub use serve::serve;
 
 /// What a handler answers with.

@@ -8,7 +8,7 @@
 //! - what the client cannot mend: [`Problem::internal`] or [`Problem::unavailable`], whose
 //!   sentence is fixed and whose cause goes to the log alone.
 
-use std::{error::Error, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -19,6 +19,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
+    members: BTreeMap<&'static str, String>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -43,6 +44,8 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(flatten)]
+    members: &'a BTreeMap<&'static str, String>,
 }
 
 impl Problem {
@@ -51,6 +54,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            members: BTreeMap::new(),
             retry_after: None,
             cause: None,
         }
@@ -64,6 +68,11 @@ impl Problem {
     /// 401: nobody is known to be asking.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// 402: the payment was not made.
+    pub fn payment_required(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, detail)
     }
 
     /// 404: there is no such thing, or it is not the caller's.
@@ -143,6 +152,21 @@ impl Problem {
         }
     }
 
+    /// Says something else to the client than the fixed sentence.
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// Adds a member of the problem's own, for the client's program.
+    /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
+    pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
+        self.members.insert(member, value.into());
+        self
+    }
+
     /// Tells the client when to ask again.
     /// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
     pub fn retry_after(self, wait: Duration) -> Self {
@@ -188,6 +212,7 @@ impl Problem {
             detail: &self.detail,
             request_id,
             errors: &self.errors,
+            members: &self.members,
         };
         // Strings and numbers alone: this cannot fail.
         serde_json::to_string(&document).unwrap_or_default()
@@ -203,6 +228,15 @@ mod tests {
         let problem = Problem::internal("password of the database is hunter2");
         assert!(!problem.document("r-1").contains("hunter2"));
         assert!(problem.cause().unwrap().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_problem_can_have_members_of_its_own() {
+        let problem = Problem::payment_required("Your card was declined.");
+        let document = problem.with("code", "card_declined").document("r-1");
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["status"], 402);
+        assert_eq!(document["code"], "card_declined");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Response {
 ///
 /// # Errors
 /// 500 when an item cannot be written as JSON.
-pub fn json_array(items: &[impl Serialize]) -> Result<(String, usize), Problem> {
+pub(crate) fn json_array(items: &[impl Serialize]) -> Result<(String, usize), Problem> {
     let mut array = String::from("[");
     let mut carried = 2;
     for (count, item) in items.iter().enumerate() {

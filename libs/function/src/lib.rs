@@ -7,7 +7,7 @@
 mod log;
 mod settings;
 
-use std::{error::Error, future::Future, process::ExitCode};
+use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
 
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -21,11 +21,12 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 /// Starts a function that takes events of one type and answers nobody, and runs it until Lambda
 /// stops it.
 ///
-/// `init` builds what the function works with, once. An error of `handle` is logged and given to
-/// Lambda, which by the event source's rules delivers the event again.
+/// `init` builds what the function works with, once. `handle` gets an event, and the moment at which
+/// Lambda stops the function. Its error is logged and given to Lambda, which by the event source's
+/// rules delivers the event again.
 pub async fn serve<S, E, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
-    handle: impl Fn(&'static S, E) -> Fut,
+    handle: impl Fn(&'static S, E, SystemTime) -> Fut,
 ) -> ExitCode
 where
     S: Sync + 'static,
@@ -36,7 +37,7 @@ where
     start(init, async |services| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<E>| {
             let LambdaEvent { payload, context } = event;
-            let work = handle(services, payload);
+            let work = handle(services, payload, context.deadline());
             async move {
                 let result = invocation(&context, work, |span, result| {
                     if result.is_err() {

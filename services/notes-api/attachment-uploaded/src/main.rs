@@ -1,6 +1,6 @@
 //! S3 Object Created, by EventBridge
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::SystemTime};
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use function::StartError;
@@ -35,7 +35,11 @@ struct Object {
     key: String,
 }
 
-async fn handle(services: &Services, event: EventBridgeEvent<ObjectCreated>) -> Result<(), Error> {
+async fn handle(
+    services: &Services,
+    event: EventBridgeEvent<ObjectCreated>,
+    _deadline: SystemTime,
+) -> Result<(), Error> {
     let Services { files, attachments } = services;
     match FileKey::parse(&event.detail.object.key) {
         Some(key) => controller::attachment_uploaded(files, attachments, &key).await,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use api::Request;
-use notes::{controller, http, service::Viewing};
+use notes::{controller, http, note::NoteId, service::Viewing};
 
 async fn handle(services: &Viewing, request: Request) -> api::Result {
     let Viewing {
@@ -12,10 +12,10 @@ async fn handle(services: &Viewing, request: Request) -> api::Result {
         urls,
     } = services;
     let user = request.caller()?;
-    let limit = http::limit(&request)?;
-    let cursor = http::cursor(&request, &user)?;
-    let listed = controller::list(notes, records, urls, &user, cursor, limit).await?;
-    http::page(&listed, &user, limit)
+    let page = http::list(&user).page(&request)?;
+    let before = page.after.map(NoteId::from_bytes);
+    let listed = controller::list(notes, records, urls, &user, before, page.limit).await?;
+    http::page(&listed, &user, page)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,12 +1,11 @@
 //! What the routes' handlers share: how a note looks in JSON, and what a client is told when a
 //! rule says no.
 
-use api::{Body, Fields, IfMatch, Problem, Request, Response, StatusCode};
+use api::{Body, Fields, IfMatch, List, Page, Problem, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::{
     controller::{Draft, Error, FileView, Listed, View},
-    cursor::Cursor,
     file::{AttachmentName, Declaration, Upload},
     note::{Content, NoteId, Precondition, Timestamp, UserId},
     service,
@@ -93,22 +92,19 @@ pub fn note(status: StatusCode, view: &View) -> api::Result {
     }
 }
 
+/// The caller's list of notes, for their pages.
+pub fn list(user: &UserId) -> List<'_> {
+    List::of("notes", user.as_str())
+}
+
 /// 200 with as many of the notes as one answer carries, and where the others are.
 ///
 /// # Errors
 /// 500 when a note cannot be written as JSON.
-pub fn page(listed: &Listed, user: &UserId, limit: usize) -> api::Result {
+pub fn page(listed: &Listed, user: &UserId, page: Page) -> api::Result {
     let bodies: Vec<_> = listed.notes.iter().map(NoteBody::from).collect();
-    let (body, carried) = api::json_array(&bodies)?;
-    let response = Response::raw_json(body);
-    let more = listed.more || carried < listed.notes.len();
-    match listed.notes.get(..carried).and_then(<[_]>::last) {
-        Some(last) if more => {
-            let cursor = Cursor::after(last.note.note_id).encode(user);
-            response.next_page(&format!("?limit={limit}&cursor={cursor}"))
-        }
-        _ => Ok(response),
-    }
+    let id = |body: &NoteBody| *body.note_id.as_bytes();
+    list(user).answer(&bodies, id, listed.more, page)
 }
 
 /// 201 with leave to upload.
@@ -127,31 +123,6 @@ pub fn upload(upload: &Upload) -> api::Result {
         expires_at: upload.expires_at,
     };
     Response::json(StatusCode::CREATED, &body)
-}
-
-/// How many notes the caller wants in a page: 1 to 100, 100 unless they say.
-///
-/// # Errors
-/// 422 when it is not such a number.
-pub fn limit(request: &Request) -> api::Result<usize> {
-    let limit = request.query("limit").unwrap_or("100").parse().ok();
-    limit
-        .filter(|limit| (1..=100).contains(limit))
-        .ok_or_else(|| Problem::invalid("limit", "must be a whole number from 1 to 100"))
-}
-
-/// Where the caller's last page ended.
-///
-/// # Errors
-/// 400 when it is not what the caller got.
-pub fn cursor(request: &Request, user: &UserId) -> api::Result<Option<Cursor>> {
-    let Some(text) = request.query("cursor") else {
-        return Ok(None);
-    };
-    let cursor = Cursor::decode(user, text);
-    cursor.map(Some).ok_or_else(|| {
-        Problem::bad_request("cursor: must be as the Link header of your last page gave it.")
-    })
 }
 
 /// What the caller says the note must still be.

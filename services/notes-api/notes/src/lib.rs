@@ -3,13 +3,12 @@
 //!
 //! | module | knows |
 //! |---|---|
-//! | [`note`], [`file`](mod@file), [`cursor`] | what the words mean: types that cannot be wrong |
+//! | [`note`], [`file`](mod@file) | what the words mean: types that cannot be wrong |
 //! | [`controller`] | the rules, one file per route; nothing of Lambda, HTTP or AWS |
 //! | [`service`] | what is outside: one trait per thing, and its AWS implementation |
 //! | [`http`] | what the routes' handlers share: bodies, answers, statuses |
 
 pub mod controller;
-pub mod cursor;
 pub mod file;
 pub mod http;
 pub mod note;

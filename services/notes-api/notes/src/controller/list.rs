@@ -2,9 +2,8 @@ use std::collections::HashMap;
 
 use super::{Error, FileView, View};
 use crate::{
-    cursor::Cursor,
     file::FileKey,
-    note::UserId,
+    note::{NoteId, UserId},
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
@@ -17,7 +16,7 @@ pub struct Listed {
     pub more: bool,
 }
 
-/// The notes of `user` after `cursor`, newest first: at most `limit`, fewer when they are long.
+/// The notes of `user` older than `before`, newest first: at most `limit`, fewer when they are long.
 ///
 /// # Errors
 /// When a service fails.
@@ -27,10 +26,10 @@ pub async fn list(
     records: &impl AttachmentRecords,
     urls: &impl FileUrls,
     user: &UserId,
-    cursor: Option<Cursor>,
+    before: Option<NoteId>,
     limit: usize,
 ) -> Result<Listed, Error> {
-    let page = notes.page(user, cursor.map(Cursor::note), limit).await?;
+    let page = notes.page(user, before, limit).await?;
     let keys: HashMap<_, _> = page
         .notes
         .iter()
@@ -69,16 +68,16 @@ mod tests {
             cloud.note(&bob(), "not ada's", None).await;
         }
         made.reverse();
-        let (mut seen, mut cursor) = (Vec::new(), None);
+        let (mut seen, mut before) = (Vec::new(), None);
         loop {
-            let page = list(&cloud, &cloud, &cloud, &ada(), cursor, 10)
+            let page = list(&cloud, &cloud, &cloud, &ada(), before, 10)
                 .await
                 .unwrap();
             seen.extend(page.notes.iter().map(|view| view.note.note_id));
             if !page.more {
                 break;
             }
-            cursor = seen.last().copied().map(Cursor::after);
+            before = seen.last().copied();
         }
         assert_eq!(seen, made);
     }
