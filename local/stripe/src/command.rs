@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::card::{self, Card};
 use crate::error::ApiError;
 use crate::params::{Params, integer};
+use crate::search::Query;
 
 /// What can be asked for.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) enum Command {
     Cancel(String, Option<String>),
     Retrieve(String),
     List(Page),
+    Search(Query, Page),
     RetrieveEvent(String),
     ListEvents(Page),
 }
@@ -56,7 +58,8 @@ pub(crate) struct Confirm {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) limit: usize,
-    pub(crate) starting_after: Option<String>,
+    /// The parameter that says where it starts, and the id of the last object before it.
+    pub(crate) after: Option<(&'static str, String)>,
 }
 
 impl Command {
@@ -65,7 +68,11 @@ impl Command {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let command = match (method, segments.as_slice()) {
             ("POST", ["v1", "payment_intents"]) => Self::Create(create(&mut params)?),
-            ("GET", ["v1", "payment_intents"]) => Self::List(page(&mut params)?),
+            ("GET", ["v1", "payment_intents"]) => Self::List(page(&mut params, "starting_after")?),
+            ("GET", ["v1", "payment_intents", "search"]) => {
+                let query = Query::parse(&params.required("query")?)?;
+                Self::Search(query, page(&mut params, "page")?)
+            }
             ("GET", ["v1", "payment_intents", id]) => Self::Retrieve((*id).to_owned()),
             ("POST", ["v1", "payment_intents", id, "confirm"]) => {
                 Self::Confirm((*id).to_owned(), confirm(&mut params)?)
@@ -73,7 +80,7 @@ impl Command {
             ("POST", ["v1", "payment_intents", id, "cancel"]) => {
                 Self::Cancel((*id).to_owned(), cancellation_reason(&mut params)?)
             }
-            ("GET", ["v1", "events"]) => Self::ListEvents(page(&mut params)?),
+            ("GET", ["v1", "events"]) => Self::ListEvents(page(&mut params, "starting_after")?),
             ("GET", ["v1", "events", id]) => Self::RetrieveEvent((*id).to_owned()),
             _ => return Err(ApiError::no_route(method, path)),
         };
@@ -240,12 +247,12 @@ fn cancellation_reason(params: &mut Params) -> Result<Option<String>, ApiError> 
     }
 }
 
-fn page(params: &mut Params) -> Result<Page, ApiError> {
+fn page(params: &mut Params, after: &'static str) -> Result<Page, ApiError> {
     let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
     match integer("limit", &limit)? {
         limit @ 1..=100 => Ok(Page {
             limit,
-            starting_after: params.take("starting_after"),
+            after: params.take(after).map(|id| (after, id)),
         }),
         _ => Err(ApiError::invalid("Invalid limit: must be between 1 and 100.").param("limit")),
     }

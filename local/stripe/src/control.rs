@@ -8,6 +8,7 @@
 //! | `DELETE failures` | |
 //! | `PUT webhook` | `{"url", "secrets"}` |
 //! | `DELETE webhook` | |
+//! | `PUT search_lag` | `{"seconds"}` |
 //! | `POST payment_intents/{id}/authenticate` | `{"authentication": "succeeds" or "fails"}` |
 //! | `POST events/{id}/redeliver` | |
 //! | `POST clock/advance` | `{"seconds"}` |
@@ -38,7 +39,7 @@ struct Challenge {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Advance {
+struct Seconds {
     seconds: u32,
 }
 
@@ -105,6 +106,11 @@ async fn act(
             shared.state().webhook = None;
             Ok(json!({}))
         }
+        ("PUT", ["search_lag"]) => {
+            let Seconds { seconds } = read(body)?;
+            shared.state().ledger.search_lag = Duration::from_secs(seconds.into());
+            Ok(json!({}))
+        }
         ("POST", ["payment_intents", id, "authenticate"]) => {
             let Challenge { authentication } = read(body)?;
             shared
@@ -116,7 +122,7 @@ async fn act(
             None => Err((404, "no such event, or no endpoint".to_owned())),
         },
         ("POST", ["clock", "advance"]) => {
-            let Advance { seconds } = read(body)?;
+            let Seconds { seconds } = read(body)?;
             shared.advance(Duration::from_secs(seconds.into()));
             Ok(json!({}))
         }

@@ -1,6 +1,8 @@
 //! What Stripe holds: PaymentIntents, the charges made for them, and the events that tell of both
 //! (<https://docs.stripe.com/payments/paymentintents/lifecycle>).
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -82,6 +84,8 @@ struct Intent {
 pub(crate) struct Ledger {
     run: u32,
     made: u64,
+    /// How old what is told of an intent has to be for search to know it.
+    pub(crate) search_lag: Duration,
     intents: Vec<Intent>,
     pub(crate) charges: Vec<Charge>,
     pub(crate) events: Vec<Value>,
@@ -99,10 +103,11 @@ pub(crate) struct Cause {
 }
 
 impl Ledger {
-    pub(crate) fn new(run: u32) -> Self {
+    pub(crate) fn new(run: u32, search_lag: Duration) -> Self {
         Self {
             run,
             made: 0,
+            search_lag,
             intents: Vec::new(),
             charges: Vec::new(),
             events: Vec::new(),
@@ -131,6 +136,19 @@ impl Ledger {
                 Ok(self.object(at))
             }
             Command::List(page) => list("/v1/payment_intents", self.intents(), &page),
+            Command::Search(query, page) => {
+                let mut found = self.searchable(cause.now);
+                found.retain(|intent| query.matches(intent));
+                let (found, has_more) = cut(found, &page)?;
+                let last = found.last().filter(|_| has_more);
+                Ok(json!({
+                    "object": "search_result",
+                    "url": "/v1/payment_intents/search",
+                    "has_more": has_more,
+                    "next_page": last.map(|last| text(last, "id")),
+                    "data": found,
+                }))
+            }
             Command::RetrieveEvent(id) => self
                 .event(&id)
                 .cloned()
@@ -142,6 +160,27 @@ impl Ledger {
     /// All PaymentIntents, oldest first, as the API shows them.
     pub(crate) fn intents(&self) -> Vec<Value> {
         self.intents.iter().map(Intent::object).collect()
+    }
+
+    /// All PaymentIntents that search knows, oldest first, each as it knows it: as the last event
+    /// showed it that is old enough, for every change of an intent is told.
+    fn searchable(&self, now: u64) -> Vec<Value> {
+        let known = |event: &&Value| {
+            let told = event.get("created").and_then(Value::as_u64);
+            let told = told.unwrap_or_default();
+            Duration::from_secs(now.saturating_sub(told)) >= self.search_lag
+        };
+        let mut found: Vec<Value> = Vec::new();
+        for event in self.events.iter().filter(known) {
+            let intent = event.pointer("/data/object").cloned();
+            let intent = intent.unwrap_or_default();
+            let id = text(&intent, "id");
+            match found.iter_mut().find(|found| text(found, "id") == id) {
+                Some(known) => *known = intent,
+                None => found.push(intent),
+            }
+        }
+        found
     }
 
     pub(crate) fn event(&self, id: &str) -> Option<&Value> {
@@ -448,13 +487,19 @@ pub(crate) fn text<'a>(object: &'a Value, name: &str) -> &'a str {
 
 /// One page of objects that come oldest first (<https://docs.stripe.com/api/pagination>).
 fn list(url: &str, objects: Vec<Value>, page: &Page) -> Result<Value, ApiError> {
+    let (data, has_more) = cut(objects, page)?;
+    Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
+}
+
+/// The page of objects that come oldest first, and whether there are more after it.
+fn cut(objects: Vec<Value>, page: &Page) -> Result<(Vec<Value>, bool), ApiError> {
     let mut newest: Vec<_> = objects.into_iter().rev().collect();
-    if let Some(id) = &page.starting_after {
+    if let Some((param, id)) = &page.after {
         let at = newest.iter().position(|object| text(object, "id") == id);
-        let at = at.ok_or_else(|| ApiError::missing("object", id).param("starting_after"))?;
+        let at = at.ok_or_else(|| ApiError::missing("object", id).param(param))?;
         newest.drain(..=at);
     }
     let has_more = newest.len() > page.limit;
     newest.truncate(page.limit);
-    Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": newest}))
+    Ok((newest, has_more))
 }

@@ -23,6 +23,7 @@ mod failure;
 mod idempotency;
 mod ledger;
 mod params;
+mod search;
 mod server;
 mod webhook;
 
@@ -60,6 +61,10 @@ pub struct Settings {
     /// Part of every id, so that those of a double that is started anew are new: 0. With the same
     /// number, the same calls get the same ids.
     pub run: u32,
+    /// How far what search finds is behind, by the double's clock: a minute, Stripe's bound for
+    /// normal conditions, so that what counts on less fails here too. In an outage it may be an hour
+    /// (<https://docs.stripe.com/search#data-freshness>).
+    pub search_lag: Duration,
 }
 
 impl Default for Settings {
@@ -69,6 +74,7 @@ impl Default for Settings {
             webhook: None,
             retries: [5, 60, 3600].map(Duration::from_secs).to_vec(),
             run: 0,
+            search_lag: Duration::from_secs(60),
         }
     }
 }
@@ -121,6 +127,11 @@ impl Stripe {
     /// Has no more calls go wrong.
     pub fn heal(&self) {
         self.shared.state().failures.clear();
+    }
+
+    /// Has what search finds be so far behind from now on.
+    pub fn set_search_lag(&self, lag: Duration) {
+        self.shared.state().ledger.search_lag = lag;
     }
 
     /// Sends events to `webhook` from now on, also those that are still to be tried again.

@@ -93,7 +93,7 @@ impl Shared {
             secret_key: settings.secret_key,
             retries: settings.retries,
             state: Mutex::new(State {
-                ledger: Ledger::new(settings.run),
+                ledger: Ledger::new(settings.run, settings.search_lag),
                 calls: Vec::new(),
                 failures: Vec::new(),
                 webhook: settings.webhook,

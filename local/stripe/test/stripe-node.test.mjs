@@ -70,6 +70,19 @@ test('a payment by token is charged once, and found again', async () => {
   assert.equal(data[0].id, paid.id);
 });
 
+test('a payment is searched for by its metadata, once search has caught up', async () => {
+  const metadata = { purchaseId: "it's 1" };
+  const paid = await stripe.paymentIntents.create({ ...byCard('visa'), metadata });
+  const query = `metadata["purchaseId"]:"it's 1" AND status:'succeeded'`;
+  assert.deepEqual((await stripe.paymentIntents.search({ query })).data, []);
+  await control('PUT', 'search_lag', { seconds: 0 });
+  const found = await stripe.paymentIntents.search({ query, limit: 1 });
+  assert.equal(found.object, 'search_result');
+  assert.deepEqual(found.data.map(({ id }) => id), [paid.id]);
+  assert.deepEqual([found.has_more, found.next_page], [false, null]);
+  await assert.rejects(stripe.paymentIntents.search({ query: 'metadata["a"]' }), { statusCode: 400, param: 'query' });
+});
+
 test('an intent can be made first and confirmed later, or cancelled', async () => {
   const create = { amount: 4000, currency: 'usd', allowed_payment_method_types: ['card'] };
   const { id, status } = await stripe.paymentIntents.create(create);

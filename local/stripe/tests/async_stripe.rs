@@ -16,6 +16,7 @@ use stripe_core::payment_intent::{
     CancelPaymentIntent, ConfirmPaymentIntent, CreatePaymentIntent,
     CreatePaymentIntentAutomaticPaymentMethods,
     CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects as Redirects, RetrievePaymentIntent,
+    SearchPaymentIntent,
 };
 use stripe_shared::{PaymentIntent, PaymentIntentStatus};
 use stripe_types::Currency;
@@ -119,6 +120,39 @@ async fn a_payment_by_token_is_charged_and_found_again() {
     assert_eq!(charges.len(), 1);
     assert!(charges[0].paid);
     assert_eq!(stripe.calls()[0].idempotency_key.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn a_payment_is_searched_for_and_found_as_it_was_a_minute_ago() {
+    let (stripe, client) = start().await;
+    let search = async |query: &str| {
+        let found = SearchPaymentIntent::new(query).send(&client).await.unwrap();
+        let statuses = found.data.into_iter().map(|intent| intent.status);
+        statuses.collect::<Vec<_>>()
+    };
+    let intent = create().send(&client).await.unwrap();
+    stripe.advance(Duration::from_secs(30));
+    let confirm = ConfirmPaymentIntent::new(intent.id).payment_method("pm_card_visa");
+    confirm.send(&client).await.unwrap();
+    let ours = "metadata['purchaseId']:'a'";
+    for (status, advance) in [
+        (None, 30),
+        (Some(PaymentIntentStatus::RequiresPaymentMethod), 30),
+        (Some(PaymentIntentStatus::Succeeded), 0),
+    ] {
+        assert_eq!(search(ours).await, Vec::from_iter(status));
+        stripe.advance(Duration::from_secs(advance));
+    }
+    let both = |status| format!("{ours} AND status:'{status}'");
+    assert_eq!(search(&both("succeeded")).await.len(), 1);
+    assert!(search(&both("canceled")).await.is_empty());
+    assert!(search("metadata['purchaseId']:'b'").await.is_empty());
+    let refused = SearchPaymentIntent::new("amount>1000").send(&client).await;
+    let (error, status) = refusal(refused.unwrap_err());
+    assert_eq!(
+        (status, error.type_),
+        (400, ApiErrorsType::InvalidRequestError)
+    );
 }
 
 #[tokio::test]

@@ -245,6 +245,79 @@ async fn lists_come_newest_first_and_in_pages() {
 }
 
 #[tokio::test]
+async fn what_is_searched_for_comes_newest_first_and_in_pages() {
+    let stripe = start().await;
+    stripe.set_search_lag(Duration::ZERO);
+    for number in 0..3 {
+        let body = format!("{PAY}&metadata[number]={number}&metadata[all]=yes");
+        read(post(&stripe, "/v1/payment_intents", body)).await;
+    }
+    let search = |query: &[(&str, &str)]| {
+        let url = format!("{}/v1/payment_intents/search", stripe.url());
+        let url = reqwest::Url::parse_with_params(&url, query).unwrap();
+        read(Client::new().get(url).bearer_auth(stripe.secret_key()))
+    };
+    let numbers = |found: &Value| {
+        let data = found["data"].as_array().unwrap().iter();
+        let numbers = data.map(|intent| intent["metadata"]["number"].as_str().unwrap().to_owned());
+        numbers.collect::<Vec<_>>()
+    };
+    let all = ("query", "metadata['all']:'yes'");
+    let (status, first) = search(&[all, ("limit", "2")]).await;
+    assert_eq!(
+        (status, numbers(&first)),
+        (200, vec!["2".into(), "1".into()])
+    );
+    assert_eq!(first["has_more"], true);
+    let page = ("page", first["next_page"].as_str().unwrap());
+    let (_, last) = search(&[all, ("limit", "2"), page]).await;
+    assert_eq!(numbers(&last), ["0"]);
+    let (_, none) = search(&[("query", "metadata['all']:'no'")]).await;
+    assert_eq!(
+        none,
+        json!({
+            "object": "search_result",
+            "url": "/v1/payment_intents/search",
+            "has_more": false,
+            "data": [],
+            "next_page": null,
+        })
+    );
+    for query in [
+        &[][..],
+        &[("limit", "2")],
+        &[("query", "")],
+        &[("query", "metadata['all']")],
+        &[("query", "colour:'red'")],
+        &[all, ("limit", "0")],
+        &[all, ("limit", "101")],
+        &[all, ("page", "none")],
+        &[all, ("starting_after", "pi_1")],
+    ] {
+        let (status, answer) = search(query).await;
+        let kind = &answer["error"]["type"];
+        let refused = [400, 404].contains(&status) && kind == "invalid_request_error";
+        assert!(refused, "{query:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_remembered_without_what_it_carried() {
+    let stripe = start().await;
+    let search = format!("{}/v1/payment_intents/search?query=x", stripe.url());
+    read(keyed(&stripe, "a", PAY)).await;
+    read(Client::new().get(search).bearer_auth(stripe.secret_key())).await;
+    let listed = Client::new().get(format!("{}/_double/calls", stripe.url()));
+    assert_eq!(
+        read(listed).await.1,
+        json!({"data": [
+            {"method": "POST", "path": "/v1/payment_intents", "idempotency_key": "a", "status": 200},
+            {"method": "GET", "path": "/v1/payment_intents/search", "idempotency_key": null, "status": 400},
+        ]})
+    );
+}
+
+#[tokio::test]
 async fn a_key_gives_its_answer_again_for_a_day() {
     let stripe = start().await;
     let (_, first) = read(keyed(&stripe, "a", PAY)).await;
@@ -460,6 +533,10 @@ async fn all_that_a_test_can_do_in_process_can_be_done_from_outside() {
             .await
             .0,
         409
+    );
+    assert_eq!(
+        call("PUT", "search_lag", json!({"seconds": 0})).await.0,
+        200
     );
     let before = stripe.now();
     assert_eq!(
