@@ -9,12 +9,14 @@ use crate::{StartError, setting};
 
 /// Our own crates that log or take part in traces. The SDK's and hyper's spans and events stay
 /// out: they cost more than the work they report.
-const OURS: [&str; 6] = [
+const OURS: [&str; 8] = [
     "api",
+    "billing",
     "dynamodb",
     "function",
     "idempotency",
     "notes",
+    "notify",
     "secrets",
 ];
 

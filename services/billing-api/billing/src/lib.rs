@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`purchase`], [`payment`], [`event`] | what the words mean: types that cannot be wrong |
 //! | [`controller`] | the rules, one file per function; nothing of Lambda, HTTP or AWS |
-//! | [`service`] | what is outside: one trait per thing, and its AWS implementation |
+//! | [`service`] | what is outside: one trait per thing, and its implementation |
+//! | [`http`] | what the routes' handlers share: bodies, answers, statuses |
 //!
 //! # Why no card is charged twice and no charge is lost
 //!
@@ -21,6 +22,7 @@
 
 pub mod controller;
 pub mod event;
+pub mod http;
 pub mod payment;
 pub mod purchase;
 pub mod service;

@@ -127,6 +127,16 @@ impl PurchaseId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id as bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
 }
 
 impl FromStr for PurchaseId {

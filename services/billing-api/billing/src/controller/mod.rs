@@ -55,7 +55,7 @@ pub enum Error {
         /// Of this purchase.
         purchase_id: PurchaseId,
     },
-    /// It is not known that the card was charged.
+    /// As [`Error::Undecided`], for a call of Stripe failed.
     #[error(transparent)]
     Charge(#[from] ChargeError),
     /// A service did not do its part.

@@ -1,7 +1,9 @@
 //! The topic NotePurchased.
 
-use std::future::Future;
+use std::{fmt, future::Future, str::FromStr};
 
+use aws_sdk_sns::Client;
+use function::StartError;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -34,6 +36,62 @@ impl From<&Purchase> for NotePurchased {
             user_id: purchase.key.user_id.clone(),
             amount: purchase.amount,
             description: purchase.description.clone(),
+        }
+    }
+}
+
+/// The topic in SNS.
+pub struct Topic {
+    client: Client,
+    arn: String,
+}
+
+impl Topic {
+    /// The topic that the setting `NOTE_PURCHASED_TOPIC` gives the ARN of.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        let TopicArn(arn) = function::setting("NOTE_PURCHASED_TOPIC")?;
+        let config = aws_sdk_sns::config::Builder::from(aws.config());
+        let config = config.interceptor(xray::AwsCall);
+        Ok(Self {
+            client: Client::from_conf(config.build()),
+            arn,
+        })
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.arn).finish()
+    }
+}
+
+impl Announcer for Topic {
+    async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
+        let message = serde_json::to_string(news).map_err(|error| Error::Failed(error.into()))?;
+        let publish = self.client.publish().topic_arn(&self.arn);
+        let published = publish.message(message).send().await;
+        published
+            .map(|_| ())
+            .map_err(|error| match aws::is_busy(&error) {
+                true => Error::Busy(error.into()),
+                false => Error::Failed(error.into()),
+            })
+    }
+}
+
+struct TopicArn(String);
+
+impl FromStr for TopicArn {
+    type Err = &'static str;
+
+    fn from_str(arn: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<_> = arn.split(':').collect();
+        match parts[..] {
+            ["arn", _, "sns", _, _, name] if !name.is_empty() => Ok(Self(arn.into())),
+            _ => Err("it must be the ARN of a topic"),
         }
     }
 }

@@ -353,11 +353,8 @@ impl Payments for Memory {
         });
         match answer {
             Ok(Some(payment)) => Ok(payment),
-            Ok(None) => Err(ChargeError::Unknown("500".into())),
-            Err(failure @ (Failure::Unsent | Failure::KilledBefore)) => {
-                Err(ChargeError::NotCharged(format!("{failure:?}").into()))
-            }
-            Err(failure) => Err(ChargeError::Unknown(format!("{failure:?}").into())),
+            Ok(None) => Err(ChargeError("500".into())),
+            Err(failure) => Err(ChargeError(format!("{failure:?}").into())),
         }
     }
 

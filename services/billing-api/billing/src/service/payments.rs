@@ -37,16 +37,9 @@ pub trait Payments: Sync {
     fn cancel(&self, intent: &IntentId) -> impl Future<Output = Result<Payment, Error>> + Send;
 }
 
-/// Why it is not known that a card was charged. Its text is for the log.
+/// It is not known whether the card was charged: the call was not sent, its answer did not come or
+/// says nothing, or it was not taken up. Its text is for the log.
+/// <https://docs.stripe.com/error-low-level#server-errors>
 #[derive(Debug, thiserror::Error)]
-pub enum ChargeError {
-    /// This call charged nothing: it was never sent, or Stripe did not take it up (429, 401). An
-    /// earlier one may have.
-    #[error("the card was not charged by this call")]
-    NotCharged(#[source] Cause),
-    /// The card may be charged or not: the answer did not come, or says nothing (5xx, a repetition
-    /// of a call that is under way or was another).
-    /// <https://docs.stripe.com/error-low-level#server-errors>
-    #[error("it is not known whether the card was charged")]
-    Unknown(#[source] Cause),
-}
+#[error("it is not known whether the card was charged")]
+pub struct ChargeError(#[source] pub Cause);

@@ -1,0 +1,199 @@
+//! What the routes' handlers share: how purchases look in JSON, and what a client is told when a
+//! card is not charged.
+
+use std::time::Duration;
+
+use api::{Body, Fields, List, Page, Problem, Response, StatusCode};
+use serde::Serialize;
+
+use crate::{
+    controller::{Error, Receipt},
+    event::Rejected,
+    payment::Decline,
+    purchase::{Cents, Order, Purchase, PurchaseId, Status, Timestamp, UserId},
+    service,
+};
+
+/// When it is worth asking again what is not decided yet.
+const LATER: Duration = Duration::from_secs(5);
+
+impl Body for Order {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let storage = fields.required("storage");
+        let source = fields.required("source");
+        Some(Self {
+            storage: storage?,
+            source: source?,
+        })
+    }
+}
+
+/// A receipt in JSON. `status` is true, as the original API says that it is done.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReceiptBody {
+    status: bool,
+    purchase_id: PurchaseId,
+    amount: Cents,
+}
+
+/// 200 with what was charged.
+///
+/// # Errors
+/// 402 when the card was declined.
+pub fn receipt(receipt: Receipt) -> api::Result {
+    let Receipt {
+        purchase_id,
+        amount,
+        declined,
+    } = receipt;
+    if let Some(decline) = declined {
+        let problem = Problem::payment_required(decline.message).with("code", decline.code);
+        let problem = problem.with("purchaseId", purchase_id.to_string());
+        return Err(match decline.decline_code {
+            Some(code) => problem.with("declineCode", code),
+            None => problem,
+        });
+    }
+    let body = ReceiptBody {
+        status: true,
+        purchase_id,
+        amount,
+    };
+    Response::json(StatusCode::OK, &body)
+}
+
+/// A purchase in JSON. What pays for it is left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PurchaseBody<'a> {
+    user_id: &'a UserId,
+    purchase_id: PurchaseId,
+    storage: u32,
+    amount: Cents,
+    description: &'a str,
+    status: &'static str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline: Option<&'a Decline>,
+}
+
+impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
+    fn from(purchase: &'a Purchase) -> Self {
+        let (status, decline) = match &purchase.status {
+            Status::Pending { .. } => ("PENDING", None),
+            Status::Paid { .. } => ("PAID", None),
+            Status::Failed { decline, .. } => ("FAILED", Some(decline)),
+        };
+        Self {
+            user_id: &purchase.key.user_id,
+            purchase_id: purchase.key.purchase_id,
+            storage: purchase.storage.notes(),
+            amount: purchase.amount,
+            description: &purchase.description,
+            status,
+            created_at: purchase.created_at,
+            updated_at: purchase.updated_at,
+            decline,
+        }
+    }
+}
+
+/// The caller's list of purchases, for their pages.
+pub fn list(user: &UserId) -> List<'_> {
+    List::of("purchases", user.as_str())
+}
+
+/// 200 with as many of the purchases as one answer carries, and where the others are.
+///
+/// # Errors
+/// 500 when a purchase cannot be written as JSON.
+pub fn page(found: &service::purchases::Page, user: &UserId, page: Page) -> api::Result {
+    let bodies: Vec<_> = found.purchases.iter().map(PurchaseBody::from).collect();
+    let id = |body: &PurchaseBody| *body.purchase_id.as_bytes();
+    list(user).answer(&bodies, id, found.more, page)
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        Self::bad_request(format!("Stripe-Signature: {rejected}."))
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::RequiresAction {
+                purchase_id,
+                client_secret,
+            } => Self::payment_required(
+                "Your bank wants you to confirm this payment. Do so, and the purchase is completed.",
+            )
+            .with("code", "requires_action")
+            .with("purchaseId", purchase_id.to_string())
+            .with("clientSecret", client_secret.expose()),
+            Error::Undecided { .. } | Error::Charge(_) => Self::unavailable(error)
+                .detail(
+                    "It is not known yet whether your card is charged. The purchase is completed or \
+                     given up by itself; your list of purchases will say which. Do not order again: \
+                     to ask now, repeat this request with the same Idempotency-Key.",
+                )
+                .retry_after(LATER),
+            Error::Service(error @ service::Error::Busy(_)) => Self::unavailable(error),
+            Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::memory::*;
+
+    #[tokio::test]
+    async fn a_purchase_is_shown_without_what_pays_for_it_or_finds_it() {
+        let pending = Memory::default().ordered("tok_visa").await;
+        for (status, name) in [
+            (pending.status.clone(), "PENDING"),
+            (paid().into(), "PAID"),
+            (failed().into(), "FAILED"),
+        ] {
+            let purchase = Purchase {
+                status,
+                ..pending.clone()
+            };
+            let body = serde_json::to_value(PurchaseBody::from(&purchase)).unwrap();
+            assert_eq!(body["status"], name);
+            assert_eq!(body["amount"], 4_000);
+            assert_eq!(body.get("decline").is_some(), name == "FAILED");
+            let text = body.to_string();
+            for inside in ["tok_", "pi_", "Shard", "dueAt"] {
+                assert!(!text.contains(inside), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_decline_is_a_problem_with_stripes_codes_and_a_sentence() {
+        let problem = receipt(Receipt {
+            purchase_id: key().purchase_id,
+            amount: Cents::try_from(4_000).unwrap(),
+            declined: Some(Decline {
+                code: "card_declined".into(),
+                decline_code: Some("insufficient_funds".into()),
+                message: "Your card has insufficient funds.".into(),
+            }),
+        });
+        let problem = problem.unwrap_err();
+        assert_eq!(problem.status(), StatusCode::PAYMENT_REQUIRED);
+        let said = format!("{problem:?}");
+        for part in [
+            "card_declined",
+            "insufficient_funds",
+            "Your card has insufficient funds.",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The queue of what could not be handled.
+
+use std::{fmt, str::FromStr};
+
+use aws_sdk_sqs::Client;
+use function::StartError;
+use http::Uri;
+
+use super::{Error, stream::Unreadable};
+
+/// Keeps what can never be handled, for somebody to look at.
+pub struct FailuresQueue {
+    client: Client,
+    url: String,
+}
+
+impl FailuresQueue {
+    /// The queue that the setting `FAILURES_QUEUE` gives the URL of.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        let QueueUrl(url) = function::setting("FAILURES_QUEUE")?;
+        let config = aws_sdk_sqs::config::Builder::from(aws.config());
+        let config = config.interceptor(xray::AwsCall);
+        Ok(Self {
+            client: Client::from_conf(config.build()),
+            url,
+        })
+    }
+
+    /// Keeps a message, with why it could not be handled in the log. It is not worth another try.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    pub async fn keep(&self, message: String, why: &Unreadable) -> Result<(), Error> {
+        let error = function::chain(why);
+        tracing::error!(error, "a message is put aside");
+        let send = self.client.send_message().queue_url(&self.url);
+        let sent = send.message_body(message).send().await;
+        sent.map(|_| ())
+            .map_err(|error| match aws::is_busy(&error) {
+                true => Error::Busy(error.into()),
+                false => Error::Failed(error.into()),
+            })
+    }
+}
+
+impl fmt::Debug for FailuresQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FailuresQueue").field(&self.url).finish()
+    }
+}
+
+struct QueueUrl(String);
+
+impl FromStr for QueueUrl {
+    type Err = &'static str;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let parsed = url.parse::<Uri>().ok();
+        let known = parsed.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+        known
+            .map(|_| Self(url.into()))
+            .ok_or("it must be the URL of a queue")
+    }
+}

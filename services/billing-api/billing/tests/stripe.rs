@@ -1,0 +1,230 @@
+//! Payments by the Stripe double, over the protocol.
+
+use std::time::Duration;
+
+use billing::{
+    payment::{Decline, IntentId, Payment},
+    purchase::{Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Storage, Timestamp},
+    service::{Error, Payments, Stripe},
+};
+use local_stripe::{Authentication, Failure, Settings, Stripe as Double};
+
+async fn start() -> (Double, Stripe) {
+    let settings = Settings {
+        search_lag: Duration::ZERO,
+        ..Settings::default()
+    };
+    let double = Double::start(0, settings).await.unwrap();
+    let stripe = with_key(&double, double.secret_key());
+    (double, stripe)
+}
+
+fn with_key(double: &Double, key: &str) -> Stripe {
+    let key = key.to_owned();
+    Stripe::new(double.url(), move || key.clone().into()).unwrap()
+}
+
+fn order(source: &str) -> (Purchase, PaymentSource) {
+    let source = PaymentSource::try_from(source.to_owned()).unwrap();
+    let order = Order {
+        storage: Storage::try_from(10).unwrap(),
+        source: source.clone(),
+    };
+    let key = PurchaseKey {
+        user_id: "us-east-1:ada".parse().unwrap(),
+        purchase_id: PurchaseId::generate(),
+    };
+    let now = Timestamp::now();
+    (Purchase::ordered(key, order, now, now), source)
+}
+
+async fn charge(stripe: &Stripe, source: &str) -> (PurchaseKey, Payment) {
+    let (purchase, source) = order(source);
+    let payment = stripe.charge(&purchase, &source).await.unwrap();
+    (purchase.key, payment)
+}
+
+fn declined(payment: Payment) -> (Option<IntentId>, Decline) {
+    match payment {
+        Payment::Declined { intent, decline } => (intent, decline),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_token_and_a_payment_method_are_charged_the_price_of_their_purchase() {
+    let (double, stripe) = start().await;
+    for source in ["tok_visa", "pm_card_visa"] {
+        let (key, payment) = charge(&stripe, source).await;
+        let Payment::Succeeded { intent } = payment else {
+            panic!("{payment:?}")
+        };
+        let made = double.payment_intents();
+        let made = made.iter().find(|made| made["id"] == intent.as_str());
+        let made = made.unwrap();
+        assert_eq!(made["amount_received"], 4_000);
+        assert_eq!(made["currency"], "usd");
+        assert_eq!(made["description"], "storage for 10 notes");
+        assert_eq!(made["metadata"]["userId"], "us-east-1:ada");
+        let id = key.purchase_id.to_string();
+        assert_eq!(made["metadata"]["purchaseId"], id);
+        let calls = double.calls();
+        assert_eq!(calls.last().unwrap().idempotency_key, Some(id));
+        let found = stripe.status_of(&key).await.unwrap();
+        assert_eq!(found, Some(Payment::Succeeded { intent }));
+    }
+    assert_eq!(double.charges().len(), 2);
+}
+
+#[tokio::test]
+async fn a_declined_card_says_why_and_its_payment_can_be_cancelled() {
+    let (double, stripe) = start().await;
+    for (source, code, decline_code) in [
+        (
+            "tok_chargeDeclined",
+            "card_declined",
+            Some("generic_decline"),
+        ),
+        (
+            "tok_chargeDeclinedInsufficientFunds",
+            "card_declined",
+            Some("insufficient_funds"),
+        ),
+        ("tok_chargeDeclinedExpiredCard", "expired_card", None),
+        (
+            "tok_chargeDeclinedProcessingError",
+            "processing_error",
+            None,
+        ),
+    ] {
+        let (_, payment) = charge(&stripe, source).await;
+        let (intent, decline) = declined(payment);
+        assert_eq!(decline.code, code, "{source}");
+        if let Some(decline_code) = decline_code {
+            assert_eq!(decline.decline_code.as_deref(), Some(decline_code));
+        }
+        assert!(decline.message.contains(' '), "{decline:?}");
+        let intent = intent.unwrap();
+        for _ in 0..2 {
+            let canceled = stripe.cancel(&intent).await.unwrap();
+            let intent = intent.clone();
+            assert_eq!(canceled, Payment::Canceled { intent });
+        }
+    }
+    assert!(double.charges().iter().all(|charge| !charge.paid));
+}
+
+#[tokio::test]
+async fn a_source_that_stripe_does_not_know_makes_no_payment() {
+    let (double, stripe) = start().await;
+    for source in ["tok_nobody", "pm_nobody"] {
+        let (_, payment) = charge(&stripe, source).await;
+        let (intent, decline) = declined(payment);
+        assert_eq!(intent, None);
+        assert_eq!(decline.code, "resource_missing");
+        assert!(!decline.message.contains("nobody"), "{decline:?}");
+    }
+    assert!(double.payment_intents().is_empty());
+}
+
+#[tokio::test]
+async fn a_card_whose_owner_has_to_act_is_as_it_is_by_now_when_it_is_charged_again() {
+    let (double, stripe) = start().await;
+    for authentication in [Authentication::Succeeds, Authentication::Fails] {
+        let (purchase, source) = order("pm_card_authenticationRequired");
+        let asked = stripe.charge(&purchase, &source).await.unwrap();
+        let Payment::RequiresAction {
+            intent,
+            client_secret,
+        } = asked
+        else {
+            panic!("{asked:?}")
+        };
+        assert!(client_secret.expose().contains("_secret_"));
+        double
+            .authenticate(intent.as_str(), authentication)
+            .unwrap();
+        let now = stripe.charge(&purchase, &source).await.unwrap();
+        match authentication {
+            Authentication::Succeeds => assert_eq!(now, Payment::Succeeded { intent }),
+            Authentication::Fails => assert_eq!(declined(now).0, Some(intent)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_succeeded_is_not_cancelled() {
+    let (_double, stripe) = start().await;
+    let (_, payment) = charge(&stripe, "tok_visa").await;
+    let Payment::Succeeded { intent } = &payment else {
+        panic!("{payment:?}")
+    };
+    assert_eq!(stripe.cancel(intent).await.unwrap(), payment);
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_is_lost_is_sent_again_and_charges_once() {
+    let (double, stripe) = start().await;
+    let create = || Failure::on("POST", "/v1/payment_intents").times(1);
+    for failure in [
+        create().lose_answer(),
+        create().without_effect(),
+        create().without_effect().answer(429),
+        create().without_effect().answer(409),
+    ] {
+        double.fail(failure);
+        let before = double.charges().len();
+        let (_, payment) = charge(&stripe, "tok_visa").await;
+        assert!(matches!(payment, Payment::Succeeded { .. }), "{payment:?}");
+        assert_eq!(double.charges().len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_stripe_did_not_say_is_not_known_and_its_error_shows_no_secret() {
+    let (double, stripe) = start().await;
+    let (purchase, source) = order("tok_visa");
+    double.fail(
+        Failure::on("POST", "/v1/payment_intents")
+            .times(1)
+            .answer(500),
+    );
+    let error = stripe.charge(&purchase, &source).await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("500"), "{said}");
+    // The card was charged all the same, and that is found.
+    let found = stripe.status_of(&purchase.key).await.unwrap();
+    assert!(
+        matches!(found, Some(Payment::Succeeded { .. })),
+        "{found:?}"
+    );
+
+    let stranger = with_key(&double, "sk_test_other");
+    let error = stranger.charge(&purchase, &source).await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("401") && !said.contains("sk_test"), "{said}");
+    let intent = IntentId::try_from("pi_none".to_owned()).unwrap();
+    let error = stripe.cancel(&intent).await.unwrap_err();
+    assert!(matches!(error, Error::Failed(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_payment_that_was_never_made_is_not_found() {
+    let (_double, stripe) = start().await;
+    let (purchase, _) = order("tok_visa");
+    assert_eq!(stripe.status_of(&purchase.key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_key_that_was_changed_is_used_from_the_next_call_on() {
+    let (double, _) = start().await;
+    let key = std::sync::Arc::new(std::sync::Mutex::new("sk_test_old".to_owned()));
+    let current = std::sync::Arc::clone(&key);
+    let stripe = Stripe::new(double.url(), move || current.lock().unwrap().clone().into());
+    let stripe = stripe.unwrap();
+    let (purchase, source) = order("tok_visa");
+    assert!(stripe.charge(&purchase, &source).await.is_err());
+    *key.lock().unwrap() = double.secret_key().to_owned();
+    let payment = stripe.charge(&purchase, &source).await.unwrap();
+    assert!(matches!(payment, Payment::Succeeded { .. }), "{payment:?}");
+}

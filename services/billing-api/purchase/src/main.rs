@@ -1,0 +1,50 @@
+//! POST /billing
+
+use std::process::ExitCode;
+
+use api::{Problem, Request};
+use billing::{
+    controller, http,
+    purchase::{Order, PurchaseId, Timestamp, UserId},
+    service::{PurchasesTable, Stripe},
+};
+use function::StartError;
+use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
+
+struct Services {
+    stripe: Stripe,
+    purchases: PurchasesTable,
+    idempotency: Idempotency<IdempotencyTable>,
+}
+
+async fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    Ok(Services {
+        purchases: PurchasesTable::from_env(&aws)?,
+        idempotency: Idempotency::new(IdempotencyTable::from_env(&aws)?),
+        stripe: Stripe::from_env(&aws).await?,
+    })
+}
+
+async fn handle(services: &Services, request: Request) -> api::Result {
+    let Services {
+        stripe,
+        purchases,
+        idempotency,
+    } = services;
+    let user: UserId = request.caller()?;
+    let order: Order = request.json()?;
+    let scope = Scope::of("POST /billing", user.as_str());
+    let work = async |id| {
+        let (user, now) = (user.clone(), Timestamp::now());
+        let receipt = controller::purchase(stripe, purchases, user, id, order, now).await;
+        receipt.map_err(Problem::from)
+    };
+    let receipt = once(idempotency, &request, scope, PurchaseId::generate(), work).await?;
+    http::receipt(receipt)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::serve(init, handle).await
+}

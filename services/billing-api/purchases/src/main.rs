@@ -1,0 +1,24 @@
+//! GET /billing
+
+use std::process::ExitCode;
+
+use api::Request;
+use billing::{controller, http, purchase::PurchaseId, service::PurchasesTable};
+use function::StartError;
+
+async fn init() -> Result<PurchasesTable, StartError> {
+    PurchasesTable::from_env(&aws::Stack::from_env()?)
+}
+
+async fn handle(purchases: &PurchasesTable, request: Request) -> api::Result {
+    let user = request.caller()?;
+    let page = http::list(&user).page(&request)?;
+    let before = page.after.map(PurchaseId::from_bytes);
+    let found = controller::purchases(purchases, &user, before, page.limit).await?;
+    http::page(&found, &user, page)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::serve(init, handle).await
+}

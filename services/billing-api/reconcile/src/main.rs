@@ -1,0 +1,42 @@
+//! Every five minutes
+
+use std::{process::ExitCode, time::SystemTime};
+
+use billing::{
+    controller,
+    purchase::Timestamp,
+    service::{PurchasesTable, Stripe},
+};
+use function::StartError;
+use serde::de::IgnoredAny;
+
+/// The most purchases of one shard that a run looks after. What is left is for the next run.
+const LIMIT: usize = 25;
+
+struct Services {
+    stripe: Stripe,
+    purchases: PurchasesTable,
+}
+
+async fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    Ok(Services {
+        purchases: PurchasesTable::from_env(&aws)?,
+        stripe: Stripe::from_env(&aws).await?,
+    })
+}
+
+async fn handle(
+    services: &Services,
+    _event: IgnoredAny,
+    _deadline: SystemTime,
+) -> Result<(), controller::Error> {
+    let Services { stripe, purchases } = services;
+    controller::reconcile(stripe, purchases, Timestamp::now(), LIMIT).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    function::serve(init, handle).await
+}

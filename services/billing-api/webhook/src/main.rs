@@ -1,0 +1,36 @@
+//! POST /billing/webhook
+
+use std::process::ExitCode;
+
+use api::{Request, Response};
+use billing::{controller, event::Event, purchase::Timestamp, service::PurchasesTable};
+use function::{StartError, setting};
+use secrets::Secrets;
+
+struct Services {
+    purchases: PurchasesTable,
+    secrets: Secrets<1>,
+}
+
+async fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    let prefix = setting("SECRETS_PREFIX")?;
+    Ok(Services {
+        purchases: PurchasesTable::from_env(&aws)?,
+        secrets: Secrets::load(&aws, &prefix, ["stripe-webhook-secret"]).await?,
+    })
+}
+
+async fn handle(services: &Services, request: Request) -> api::Result {
+    let Services { purchases, secrets } = services;
+    let signature: Option<String> = request.header("Stripe-Signature")?;
+    let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
+    let event = Event::verify(request.body(), &signature, &secrets.current(), now)?;
+    controller::webhook(purchases, &event, now).await?;
+    Ok(Response::done())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::serve(init, handle).await
+}
