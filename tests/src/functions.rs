@@ -18,6 +18,8 @@ pub struct Function {
     pub name: String,
     /// Whether it answers requests; the others take events.
     pub is_route: bool,
+    /// Whether API Gateway lets only those through who sign their requests.
+    pub is_signed: bool,
     /// The settings that its stack sets.
     pub variables: Vec<String>,
 }
@@ -55,13 +57,16 @@ pub fn all() -> Vec<Function> {
     for manifest in manifests.filter(|manifest| manifest.exists()) {
         let Manifest { functions: entries } = read(&manifest);
         functions.extend(entries.into_iter().map(|(name, entry)| {
-            let is_route = entry.events.iter().any(|event| event.contains_key("http"));
+            let mut routes = entry.events.iter().filter_map(|event| event.get("http"));
+            let route = routes.next();
+            let is_route = route.is_some();
             let shared = shared.provider.environment.keys().cloned();
             // Set for all, and read by those that answer browsers.
             let shared = shared.filter(|setting| is_route || setting != "ALLOWED_ORIGIN");
             Function {
                 name,
                 is_route,
+                is_signed: route.is_some_and(|route| route.get("authorizer").is_some()),
                 variables: shared.chain(entry.environment.into_keys()).collect(),
             }
         }));

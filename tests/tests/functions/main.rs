@@ -16,7 +16,7 @@ mod settings;
 mod traces;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use e2e::functions::{self, Function};
 use lambda_host::{Host, Invocation, Outcome};
@@ -35,9 +35,14 @@ fn good(setting: &str, cloud: &str) -> String {
         "AWS_ENDPOINT_URL" => cloud,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
+        "FAILURES_QUEUE" => "http://127.0.0.1:1/111111111111/failures",
         "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
         "NOTES_TABLE" => "Notes",
+        "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
+        "PURCHASES_TABLE" => "Purchases",
+        "SECRETS_PREFIX" => "/scratchpad/sample",
+        "STRIPE_URL" => cloud,
         other => panic!("say here what a good {other} is"),
     }
     .to_owned()
@@ -77,9 +82,17 @@ fn answer(function: &Function, invocation: Invocation) -> Value {
     }
 }
 
-fn routes() -> impl Iterator<Item = Function> {
-    let all = functions::all().into_iter();
-    all.filter(|function| function.is_route)
+/// The function's sample event. That of Stripe's is signed now, as if it had just been sent.
+fn event(function: &Function) -> Value {
+    let mut event = function.event();
+    let signature = "/multiValueHeaders/Stripe-Signature/0";
+    let body = event["body"].as_str().unwrap_or_default();
+    let secrets = [cloud::WEBHOOK_SECRET];
+    let signed = local_stripe::signature(body.as_bytes(), SystemTime::now(), &secrets);
+    if let Some(header) = event.pointer_mut(signature) {
+        *header = signed.into();
+    }
+    event
 }
 
 fn named(name: &str) -> Function {

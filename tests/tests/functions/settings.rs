@@ -32,14 +32,20 @@ fn malformed(setting: &str) -> &'static [&'static str] {
     match setting {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
         "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" => &["Z Z", "x", "tab/le"],
+        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" | "PURCHASES_TABLE" => {
+            &["Z Z", "x", "tab/le"]
+        }
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],
         "AWS_REGION" => &["US East", "us/east"],
         "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
         "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
+        "FAILURES_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
         "LOG_LEVEL" => &["loud", "INFO "],
+        "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
+        "SECRETS_PREFIX" => &["nowhere", "/a b"],
+        "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"],
         // Any text will do.
         "AWS_LAMBDA_FUNCTION_NAME" | "AWS_LAMBDA_FUNCTION_VERSION" => &[],
         "AWS_LAMBDA_RUNTIME_API" => &["Z Z"],

@@ -30,7 +30,7 @@ async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_se
     let cloud = Cloud::start().await;
     let get = named("get");
     let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
-    let (event, header) = (get.event().to_string(), header(true));
+    let (event, header) = (event(&get).to_string(), header(true));
     let invocation = host.invoke(event, DEADLINE, Some(&header)).await;
     assert_eq!(answer(&get, invocation)["statusCode"], 200);
 
@@ -82,7 +82,7 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
         let cloud = Cloud::start().await;
         let variables = [("AWS_XRAY_DAEMON_ADDRESS", address.as_str())];
         let mut host = start(&function, cloud.url(), &variables).await;
-        let event = function.event().to_string();
+        let event = event(&function).to_string();
         for unsampled in [None, Some(header(false)), Some(format!("Root={ROOT}"))] {
             let unsampled = unsampled.as_deref();
             let invocation = host.invoke(event.clone(), DEADLINE, unsampled).await;
@@ -121,7 +121,7 @@ async fn where_no_daemon_listens_everything_is_as_it_was() {
     let get = named("get");
     let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     // The system reports the refusal of one datagram at the next.
-    let (event, header) = (get.event().to_string(), header(true));
+    let (event, header) = (event(&get).to_string(), header(true));
     for _ in 0..3 {
         let invocation = host.invoke(event.clone(), DEADLINE, Some(&header)).await;
         assert_eq!(answer(&get, invocation)["statusCode"], 200);
