@@ -63,7 +63,44 @@ test("every table of a person's things holds them together, in the order of its 
   assert.deepEqual(keys, {
     "scratchpad-dev-Notes": ["HASH userId", "RANGE noteId"],
     "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
+    "scratchpad-dev-Purchases": ["HASH userId", "RANGE purchaseId"],
     "scratchpad-dev-Idempotency": ["HASH id"],
+  });
+});
+
+/** What the tables of a stage say of themselves, by the tables' names without the stage. */
+const tables = (stage: string, property: string) =>
+  Object.fromEntries(
+    resources(stage, "AWS::DynamoDB::Table")
+      .filter(({ Properties }) => property in Properties)
+      .map(({ Properties }) => [Properties.TableName.split("-").at(-1), Properties[property]]),
+  );
+
+test("purchases alone have a stream, which tells what they were and what they became", () => {
+  for (const stage of stages.keys())
+    assert.deepEqual(tables(stage, "StreamSpecification"), { Purchases: { StreamViewType: "NEW_AND_OLD_IMAGES" } });
+});
+
+test("unsettled purchases are found whole and by the time they are due, whoever made them", () => {
+  const indexes = tables("dev", "GlobalSecondaryIndexes");
+  assert.deepEqual(Object.keys(indexes), ["Purchases"]);
+  assert.deepEqual(indexes["Purchases"], [
+    {
+      IndexName: "unsettled",
+      KeySchema: [
+        { AttributeName: "unsettledShard", KeyType: "HASH" },
+        { AttributeName: "dueAt", KeyType: "RANGE" },
+      ],
+      Projection: { ProjectionType: "ALL" },
+    },
+  ]);
+  // Attributes of their own, which a settled purchase goes without: it is not in the index.
+  const types = tables("dev", "AttributeDefinitions")["Purchases"];
+  assert.deepEqual(Object.fromEntries(types.map((type: any) => [type.AttributeName, type.AttributeType])), {
+    userId: "S",
+    purchaseId: "S",
+    unsettledShard: "N",
+    dueAt: "N",
   });
 });
 
@@ -188,6 +225,9 @@ test("every export carries the stage's name, and every stage has the same export
         "IdentityPoolId",
         "NotesTableArn",
         "NotesTableName",
+        "PurchasesTableArn",
+        "PurchasesTableName",
+        "PurchasesTableStreamArn",
         "UserPoolClientId",
         "UserPoolId",
       ].map((name) => `scratchpad-${stage}-${name}`),
