@@ -46,15 +46,16 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     resolveVariable("sls:stage"),
     resolveConfigurationProperty(["functions"]),
   ]);
+  const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
   const fits = {
-    "AWS/Lambda": () => true,
-    "AWS/SQS": (name) => functions[name].destinations?.onFailure,
+    Lag: (name) => streams(name).length > 0,
+    Failures: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimension = {
     "AWS/Lambda": (name) => ({ Name: "FunctionName", Value: `scratchpad-${stage}-${name}` }),
     "AWS/SQS": (name) => ({ Name: "QueueName", Value: `scratchpad-${stage}-${name}-failures` }),
   };
-  const alarm = (name, [kind, row]) => [
+  const alarm = (name, kind, row) => [
     `${pascalCase(name)}${kind}Alarm`,
     {
       Type: "AWS::CloudWatch::Alarm",
@@ -69,9 +70,11 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     },
   ];
   const all = Object.keys(functions).flatMap((name) =>
-    Object.entries(rows)
-      .filter(([, row]) => fits[row.Namespace](name))
-      .map((row) => alarm(name, row)),
+    Object.entries(rows).flatMap(([kind, { except, ...row }]) => {
+      const Threshold = except && name in except ? except[name] : row.Threshold;
+      const wanted = Threshold !== null && (fits[kind]?.(name) ?? true);
+      return wanted ? [alarm(name, kind, { ...row, Threshold })] : [];
+    }),
   );
   return { Resources: Object.fromEntries(alarms ? all : []) };
 };
