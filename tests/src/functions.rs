@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub struct Function {
     pub is_route: bool,
     /// Whether API Gateway lets only those through who sign their requests.
     pub is_signed: bool,
+    /// How long one invocation may take.
+    pub timeout: Duration,
     /// The settings that its stack sets.
     pub variables: Vec<String>,
 }
@@ -33,6 +36,8 @@ struct Manifest {
 #[derive(Deserialize)]
 struct Entry {
     events: Vec<BTreeMap<String, Value>>,
+    /// In seconds, if it is not that of all functions.
+    timeout: Option<u64>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
 }
@@ -45,6 +50,7 @@ struct Shared {
 
 #[derive(Deserialize)]
 struct Provider {
+    timeout: u64,
     environment: BTreeMap<String, Value>,
 }
 
@@ -60,12 +66,14 @@ pub fn all() -> Vec<Function> {
             let mut routes = entry.events.iter().filter_map(|event| event.get("http"));
             let route = routes.next();
             let is_route = route.is_some();
+            let timeout = entry.timeout.unwrap_or(shared.provider.timeout);
             let shared = shared.provider.environment.keys().cloned();
             // Set for all, and read by those that answer browsers.
             let shared = shared.filter(|setting| is_route || setting != "ALLOWED_ORIGIN");
             Function {
                 name,
                 is_route,
+                timeout: Duration::from_secs(timeout),
                 is_signed: route.is_some_and(|route| route.get("authorizer").is_some()),
                 variables: shared.chain(entry.environment.into_keys()).collect(),
             }

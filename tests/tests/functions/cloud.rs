@@ -184,7 +184,7 @@ impl Behind {
                 let body = body(request).await;
                 let sent = form_urlencoded::parse(&body).into_owned().collect();
                 self.sent.lock().unwrap().push(sent);
-                answered("<R><PublishResult><MessageId>m-1</MessageId></PublishResult></R>".into())
+                answered("<PublishResponse><PublishResult><MessageId>m-1</MessageId></PublishResult></PublishResponse>".into())
             }
             None => s3(&self.files, &request),
         }

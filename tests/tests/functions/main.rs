@@ -85,12 +85,16 @@ fn answer(function: &Function, invocation: Invocation) -> Value {
 /// The function's sample event. That of Stripe's is signed now, as if it had just been sent.
 fn event(function: &Function) -> Value {
     let mut event = function.event();
-    let signature = "/multiValueHeaders/Stripe-Signature/0";
     let body = event["body"].as_str().unwrap_or_default();
     let secrets = [cloud::WEBHOOK_SECRET];
     let signed = local_stripe::signature(body.as_bytes(), SystemTime::now(), &secrets);
-    if let Some(header) = event.pointer_mut(signature) {
-        *header = signed.into();
+    for header in [
+        "/headers/Stripe-Signature",
+        "/multiValueHeaders/Stripe-Signature/0",
+    ] {
+        if let Some(header) = event.pointer_mut(header) {
+            *header = signed.as_str().into();
+        }
     }
     event
 }

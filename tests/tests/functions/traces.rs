@@ -6,7 +6,7 @@ use e2e::functions;
 use serde_json::{Value, json};
 use xray_daemon::Daemon;
 
-use crate::{DEADLINE, answer, cloud::Cloud, named, start};
+use crate::{DEADLINE, answer, cloud::Cloud, event, named, start};
 
 const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 const SEGMENT: &str = "53995c3f42cd8ad8";
