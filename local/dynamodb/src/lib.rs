@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use dynoxide::Database;
+use dynoxide::{Database, ImportOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -93,6 +93,23 @@ impl Dynamodb {
         Ok(())
     }
 
+    /// Writes many items, as [`Dynamodb::put`] does, all or none of them: for hundreds of thousands.
+    ///
+    /// # Errors
+    ///
+    /// When the table is not there, or does not take one of them.
+    pub fn put_all(
+        &self,
+        table: &str,
+        items: impl IntoIterator<Item = Value>,
+    ) -> Result<(), Failure> {
+        let items = items.into_iter().map(serde_json::from_value);
+        let items = items.collect::<Result<_, _>>()?;
+        self.database
+            .import_items(table, items, ImportOptions::default())?;
+        Ok(())
+    }
+
     /// All items of a table, in DynamoDB's JSON, past the HTTP API.
     ///
     /// # Errors
@@ -126,6 +143,17 @@ mod tests {
         assert!(dynamodb.items("Notes").unwrap().is_empty());
         dynamodb.put("Notes", &item).unwrap();
         assert_eq!(dynamodb.items("Notes").unwrap(), [item]);
+    }
+
+    #[tokio::test]
+    async fn of_many_items_all_are_put_or_none() {
+        let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
+        let item = |id: &str| json!({"userId": {"S": "ada"}, "noteId": {"S": id}});
+        let broken = [item("1"), json!({"userId": {"S": "ada"}})];
+        assert!(dynamodb.put_all("Notes", broken).is_err());
+        assert!(dynamodb.items("Notes").unwrap().is_empty());
+        dynamodb.put_all("Notes", [item("1"), item("2")]).unwrap();
+        assert_eq!(dynamodb.items("Notes").unwrap().len(), 2);
     }
 
     #[tokio::test]

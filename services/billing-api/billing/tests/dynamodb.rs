@@ -8,20 +8,29 @@
     clippy::unwrap_used
 )]
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use billing::{
-    payment::{Decline, End, IntentId},
+    controller::reconcile,
+    payment::{Decline, End, IntentId, Payment},
     purchase::{
         Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Storage, Timestamp,
         UserId,
     },
-    service::{Error, PurchaseStore, PurchasesTable},
+    service::{ChargeError, Error, Payments, PurchaseStore, PurchasesTable},
 };
 use dynamodb::Table;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use local_dynamodb::Dynamodb;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 
 const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -361,4 +370,108 @@ async fn an_item_that_is_no_purchase_is_a_failure_and_no_panic() {
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     }
+}
+
+/// Payments that the bank has not decided.
+struct Undecided;
+
+impl Payments for Undecided {
+    async fn charge(&self, _: &Purchase, _: &PaymentSource) -> Result<Payment, ChargeError> {
+        panic!("it is found")
+    }
+
+    async fn status_of(&self, _: &PurchaseKey) -> Result<Option<Payment>, Error> {
+        let intent = intent(1);
+        Ok(Some(Payment::Processing { intent }))
+    }
+
+    async fn cancel(&self, _: &IntentId) -> Result<Payment, Error> {
+        panic!("it goes on")
+    }
+}
+
+/// What a read of the database was, and what it cost.
+#[derive(Debug, PartialEq)]
+struct Read {
+    operation: String,
+    index: Value,
+    /// How many items it went through.
+    scanned: Value,
+    /// In read capacity units.
+    capacity: Value,
+}
+
+/// Stands before a database and notes every read.
+async fn metered(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let reads = Arc::new(Mutex::new(Vec::new()));
+    let (noted, behind, client) = (Arc::clone(&reads), database.url(), reqwest::Client::new());
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let (noted, behind, client) = (Arc::clone(&noted), behind.clone(), client.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (noted, call) = (Arc::clone(&noted), client.post(&behind));
+                async move {
+                    let (mut parts, body) = request.into_parts();
+                    let mut body: Value =
+                        serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+                    body["ReturnConsumedCapacity"] = json!("TOTAL");
+                    let target = parts.headers["x-amz-target"].to_str().unwrap();
+                    let operation = target.split_once('.').unwrap().1.to_owned();
+                    parts.headers.remove("content-length");
+                    let answer = call.headers(parts.headers).body(body.to_string());
+                    let answer = answer.send().await.unwrap();
+                    let status = answer.status();
+                    let answer = answer.bytes().await.unwrap();
+                    if !matches!(&*operation, "PutItem" | "UpdateItem") {
+                        let mut said: Value = serde_json::from_slice(&answer).unwrap();
+                        noted.lock().unwrap().push(Read {
+                            operation,
+                            index: body["IndexName"].take(),
+                            scanned: said["ScannedCount"].take(),
+                            capacity: said["ConsumedCapacity"]["CapacityUnits"].take(),
+                        });
+                    }
+                    Response::builder().status(status).body(Full::new(answer))
+                }
+            });
+            let connection = TokioIo::new(connection);
+            tokio::spawn(http1::Builder::new().serve_connection(connection, service));
+        }
+    });
+    (url, reads)
+}
+
+#[tokio::test]
+async fn what_reconcile_reads_does_not_grow_with_what_is_settled() {
+    let database = database().await;
+    let (url, reads) = metered(&database).await;
+    let purchases = purchases_at(&url);
+    for _ in 0..40 {
+        purchases.open(&ordered("ada", 0)).await.unwrap();
+    }
+    let run = async |minutes: u64| {
+        let now = NOON.after(Duration::from_secs(minutes * 60));
+        let done = reconcile(&Undecided, &purchases, now, 100).await.unwrap();
+        assert_eq!((done.waiting, done.failed), (40, 0));
+        std::mem::take(&mut *reads.lock().unwrap())
+    };
+    let before = run(10).await;
+
+    // Of each no more than what the database goes by: nobody is to read it.
+    let settled = |number: usize| {
+        let id = PurchaseId::generate().to_string();
+        let user = format!("us-east-1:{}", number % 1000);
+        json!({"userId": {"S": user}, "purchaseId": {"S": id}, "status": {"S": "PAID"}})
+    };
+    let settled = (0..100_000).map(settled);
+    database.put_all("Purchases", settled).unwrap();
+
+    let after = run(20).await;
+    assert_eq!(before, after);
+    let of_index = |read: &Read| read.operation == "Query" && read.index == "unsettled";
+    assert!(after.iter().all(of_index), "{after:?}");
+    let scanned = after.iter().map(|read| read.scanned.as_u64().unwrap());
+    assert_eq!(scanned.sum::<u64>(), 40);
 }
