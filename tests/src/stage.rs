@@ -1,6 +1,7 @@
 //! The stage that the end-to-end scenarios run against, and people who signed up there.
 
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ use uuid::Uuid;
 
 use crate::http::{Answer, Method, Request, Signer};
 
-/// The file that says where the stage is.
+/// The setting with its path.
 const STAGE: &str = "SCRATCHPAD_STAGE";
 
 /// The account that the local cloud plays. A key id of twelve digits is that account's owner.
-const ACCOUNT: &str = "111111111111";
+pub(crate) const ACCOUNT: &str = "111111111111";
 
 /// How long anything that happens in the background may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +45,22 @@ pub struct Stage {
     pub attachments_bucket: String,
     /// The table of notes.
     pub notes_table: String,
+    /// The table of purchases.
+    pub purchases_table: String,
+    /// What the functions take for Stripe, without a slash at its end.
+    pub stripe_url: String,
+}
+
+/// The file that says where the stage is.
+pub(crate) fn file() -> &'static Path {
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let file = std::env::var(STAGE).unwrap_or_else(|_| {
+            panic!("{STAGE} names no stage: run these by cargo xtask test --e2e")
+        });
+        // Tests run in the folder of their crate; a path is meant from the checkout's.
+        crate::root().join(file)
+    });
+    &FILE
 }
 
 /// Whether a test has the stage for itself.
@@ -60,6 +77,13 @@ impl<Guard> Deref for InUse<Guard> {
     type Target = Stage;
 
     fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+impl<Guard> InUse<Guard> {
+    /// The stage, for a task that ends before the test does.
+    pub fn for_task(&self) -> &'static Stage {
         self.stage
     }
 }
@@ -84,12 +108,8 @@ impl Stage {
     fn load() -> &'static Self {
         static LOADED: OnceLock<Stage> = OnceLock::new();
         LOADED.get_or_init(|| {
-            let file = std::env::var(STAGE).unwrap_or_else(|_| {
-                panic!("{STAGE} names no stage: run these by cargo xtask test --e2e")
-            });
-            // Tests run in the folder of their crate; a path is meant from the checkout's.
-            let file = crate::root().join(file);
-            let text = std::fs::read_to_string(&file)
+            let file = file();
+            let text = std::fs::read_to_string(file)
                 .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()));
             serde_json::from_str(&text)
                 .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()))
@@ -121,11 +141,11 @@ impl Stage {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    fn cloud(&self, path: &str) -> Url {
+    pub(crate) fn cloud(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
-    fn owner(&self, service: &'static str) -> Signer {
+    pub(crate) fn owner(&self, service: &'static str) -> Signer {
         Signer {
             credentials: credentials(ACCOUNT, "any", None),
             region: self.region.clone(),
@@ -135,12 +155,7 @@ impl Stage {
 
     /// The ARN of the role of a function, by the name of its crate.
     pub async fn role_of(&self, function: &str) -> String {
-        let name = format!("scratchpad-{}-{function}", self.name());
-        let url = self.cloud(&format!("/2015-03-31/functions/{name}/configuration"));
-        let request = Request::new(&Client::new(), Method::GET, url);
-        let answer = request.signed_by(&self.owner("lambda")).send().await;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
-        let configuration: Value = serde_json::from_slice(&answer.body).unwrap();
+        let configuration = self.configuration(function).await;
         configuration["Role"].as_str().unwrap().to_owned()
     }
 
@@ -358,7 +373,12 @@ async fn code_sent_to(stage: &Stage, client: &Client, email: &str) -> String {
 ///
 /// For what happens in the background, such as an event on its way.
 pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    within(PATIENCE, what, ask).await
+}
+
+/// As [`until`], for what takes longer by design.
+pub async fn within<T>(patience: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask().await {
             return answer;

@@ -14,6 +14,7 @@ use crate::address;
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let draft = json!({"content": "not hers"});
+    let order = json!({"storage": 10, "source": "tok_visa"});
     vec![
         (Method::POST, "/notes".into(), Some(draft.clone())),
         (Method::GET, "/notes".into(), None),
@@ -21,6 +22,8 @@ fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
         (Method::PUT, address(note), Some(draft)),
         (Method::DELETE, address(note), None),
         (Method::POST, "/notes/attachments".into(), Some(file)),
+        (Method::POST, "/billing".into(), Some(order)),
+        (Method::GET, "/billing".into(), None),
     ]
 }
 
@@ -202,7 +205,7 @@ async fn an_address_that_is_none_is_a_problem_that_a_browser_may_read() {
 }
 
 /// A value that a policy gives as one or as a list.
-fn texts(value: &Value) -> Vec<&str> {
+pub(crate) fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap()).collect(),
         text => vec![text.as_str().unwrap()],
@@ -246,7 +249,7 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
 }
 
 /// Does `work` while the role of a function lacks an action.
-async fn without<T>(
+pub(crate) async fn without<T>(
     stage: &Stage,
     (function, action): (&str, &str),
     work: impl AsyncFnOnce() -> T,

@@ -46,7 +46,7 @@ fn drafts() -> Vec<(Value, Vec<&'static str>)> {
 }
 
 /// What every route with a body says of bodies that cannot be read.
-async fn assert_bodies_are_read_with_care(request: impl Fn() -> Request, good: &Value) {
+pub(crate) async fn assert_bodies_are_read_with_care(request: impl Fn() -> Request, good: &Value) {
     for text in [
         "{",
         "hello",
