@@ -7,6 +7,8 @@ export interface Stage {
   infrastructure: "own" | "dev";
   protected: boolean;
   allowedOrigin: string;
+  /** Where people find the app, if not at CloudFront's own name. */
+  domain?: string;
   /** Other stages link to this one's infrastructure, so its users may call their APIs as well. */
   shared: boolean;
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
+import { securityHeaders } from "../../web/security-headers.ts";
 
 const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
 const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
@@ -15,6 +16,9 @@ function resources(stage: string, type: string) {
   assert.notEqual(found.length, 0, `${stage} has no ${type}`);
   return found;
 }
+
+const attachments = (stage: string) =>
+  resources(stage, "AWS::S3::Bucket").find(({ Properties }) => JSON.stringify(Properties.BucketName).includes("attachments"))!;
 
 const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
 
@@ -47,10 +51,9 @@ test("a protected stage's users cannot be deleted with their pool, and its stack
 });
 
 test("a protected stage keeps an attachment that was overwritten or deleted for a while", () => {
-  for (const { Properties } of resources("prod", "AWS::S3::Bucket")) {
-    assert.equal(Properties.VersioningConfiguration.Status, "Enabled");
-    assert.equal(Properties.LifecycleConfiguration.Rules[0].NoncurrentVersionExpiration.NoncurrentDays, 30);
-  }
+  const { Properties } = attachments("prod");
+  assert.equal(Properties.VersioningConfiguration.Status, "Enabled");
+  assert.equal(Properties.LifecycleConfiguration.Rules[0].NoncurrentVersionExpiration.NoncurrentDays, 30);
 });
 
 test("every table of a person's things holds them together, in the order of its own key", () => {
@@ -174,7 +177,7 @@ test("a password is never sent as it is on a protected stage", () => {
   for (const stage of stages.keys()) assert.ok(flows(stage).includes("ALLOW_USER_SRP_AUTH"));
 });
 
-test("attachments are never public, are encrypted at rest and, in the cloud, on their way", () => {
+test("buckets are never public, are encrypted at rest and, in the cloud, on their way", () => {
   for (const stage of stages.keys())
     for (const { Properties } of resources(stage, "AWS::S3::Bucket")) {
       assert.deepEqual(new Set(Object.values(Properties.PublicAccessBlockConfiguration)), new Set([true]));
@@ -192,8 +195,7 @@ test("attachments are never public, are encrypted at rest and, in the cloud, on 
 
 test("an upload is announced on the event bus, without a custom resource", () => {
   for (const stage of stages.keys())
-    for (const { Properties } of resources(stage, "AWS::S3::Bucket"))
-      assert.equal(Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled, true);
+    assert.equal(attachments(stage).Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled, true);
   for (const template of [...stages.values()].flat())
     assert.deepEqual(
       Object.values<any>(template.toJSON().Resources).filter(({ Type }) => /^(Custom|AWS::Lambda)::/.test(Type)),
@@ -202,14 +204,71 @@ test("an upload is announced on the event bus, without a custom resource", () =>
 });
 
 test("only the stage's own web app may upload from a browser", () => {
-  for (const { Properties } of resources("prod", "AWS::S3::Bucket"))
-    assert.deepEqual(
-      Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]),
-      [[[stageNamed("prod").allowedOrigin], ["GET", "HEAD", "PUT"]]],
-    );
+  assert.deepEqual(
+    attachments("prod").Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]),
+    [[[stageNamed("prod").allowedOrigin], ["GET", "HEAD", "PUT"]]],
+  );
 });
 
-test("every export carries the stage's name, and every stage has the same exports", () => {
+test("the app's bucket is read by its own distribution alone, which speaks nothing but TLS", () => {
+  for (const stage of ["dev", "prod"]) {
+    const { Properties } = resources(stage, "AWS::CloudFront::Distribution")[0]!;
+    const { DefaultCacheBehavior, CacheBehaviors, Origins, ViewerCertificate } = Properties.DistributionConfig;
+    for (const behavior of [DefaultCacheBehavior, ...CacheBehaviors]) {
+      assert.equal(behavior.ViewerProtocolPolicy, "redirect-to-https");
+      assert.equal(behavior.Compress, true);
+    }
+    assert.equal(ViewerCertificate.MinimumProtocolVersion, "TLSv1.2_2021");
+    for (const origin of Origins) assert.ok(origin.OriginAccessControlId);
+    const policies = resources(stage, "AWS::S3::BucketPolicy").flatMap(statements);
+    const reads = policies.filter(({ Effect, Action }) => Effect === "Allow" && Action === "s3:GetObject");
+    assert.deepEqual(reads.map(({ Principal }) => Principal), [{ Service: "cloudfront.amazonaws.com" }]);
+    assert.match(JSON.stringify(reads[0].Condition), /AWS:SourceArn.*distribution/);
+  }
+});
+
+test("a browser is told not to run what is not the app's own, and keeps what never changes", () => {
+  for (const stage of ["dev", "prod"]) {
+    const policies = resources(stage, "AWS::CloudFront::ResponseHeadersPolicy");
+    const keeps = policies.map(({ Properties: { ResponseHeadersPolicyConfig: policy } }) => {
+      const { SecurityHeadersConfig, CustomHeadersConfig } = policy;
+      const csp = JSON.stringify(SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy);
+      assert.match(csp, /default-src 'none'; script-src 'self'/);
+      assert.doesNotMatch(csp, /unsafe/);
+      assert.equal(SecurityHeadersConfig.FrameOptions.FrameOption, "DENY");
+      return CustomHeadersConfig.Items.find(({ Header }: any) => Header === "Cache-Control").Value;
+    });
+    assert.deepEqual(keeps, ["no-cache", "public, max-age=31536000, immutable"]);
+  }
+});
+
+test("CloudFront and the server on a laptop send the same headers", () => {
+  const headers = securityHeaders({ api: [], files: "", stripe: [] });
+  const { Properties } = resources("dev", "AWS::CloudFront::ResponseHeadersPolicy")[0]!;
+  const { SecurityHeadersConfig: sent } = Properties.ResponseHeadersPolicyConfig;
+  assert.equal(headers["X-Frame-Options"], sent.FrameOptions.FrameOption);
+  assert.equal(headers["Referrer-Policy"], sent.ReferrerPolicy.ReferrerPolicy);
+  assert.equal(
+    headers["Strict-Transport-Security"],
+    `max-age=${sent.StrictTransportSecurity.AccessControlMaxAgeSec}; includeSubDomains`,
+  );
+  assert.ok(sent.ContentTypeOptions && headers["X-Content-Type-Options"] === "nosniff");
+});
+
+test("a stage with a domain has a zone and a certificate for it, and lets the app from there alone call", () => {
+  for (const stage of ["dev", "prod"]) {
+    const { domain, allowedOrigin } = stageNamed(stage);
+    assert.equal(allowedOrigin, `https://${domain}`);
+    assert.equal(resources(stage, "AWS::Route53::HostedZone")[0]!.Properties.Name, `${domain}.`);
+    assert.equal(resources(stage, "AWS::CertificateManager::Certificate")[0]!.Properties.DomainName, domain);
+    const distribution = resources(stage, "AWS::CloudFront::Distribution")[0]!;
+    assert.deepEqual(distribution.Properties.DistributionConfig.Aliases, [domain]);
+    const records = resources(stage, "AWS::Route53::RecordSet").map(({ Properties }) => Properties.Type);
+    assert.deepEqual(records.sort(), ["A", "AAAA"]);
+  }
+});
+
+test("every export carries the stage's name, and every stage in the cloud has the same", () => {
   const exports = (stage: string) =>
     stages.get(stage)!.flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
   for (const stage of stages.keys())
@@ -230,6 +289,7 @@ test("every export carries the stage's name, and every stage has the same export
         "PurchasesTableStreamArn",
         "UserPoolClientId",
         "UserPoolId",
+        ...(stage === "local" ? [] : ["WebBucketName", "WebDistributionId", "WebUrl"]),
       ].map((name) => `scratchpad-${stage}-${name}`),
     );
 });
@@ -237,7 +297,7 @@ test("every export carries the stage's name, and every stage has the same export
 test("stacks are called by unit and stage, and import nothing from each other", () => {
   assert.deepEqual(
     stacks("dev").map((stack) => stack.stackName),
-    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev"],
+    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev", "scratchpad-web-dev"],
   );
   for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
 });

@@ -1,0 +1,130 @@
+import { type App, Duration } from "aws-cdk-lib";
+import { Certificate, CertificateValidation } from "aws-cdk-lib/aws-certificatemanager";
+import {
+  CachePolicy,
+  Distribution,
+  Function,
+  FunctionCode,
+  FunctionEventType,
+  FunctionRuntime,
+  HeadersFrameOption,
+  HeadersReferrerPolicy,
+  HttpVersion,
+  ResponseHeadersPolicy,
+  SecurityPolicyProtocol,
+  ViewerProtocolPolicy,
+} from "aws-cdk-lib/aws-cloudfront";
+import { S3BucketOrigin } from "aws-cdk-lib/aws-cloudfront-origins";
+import { ARecord, AaaaRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
+import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
+import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
+import { securityHeaders } from "../../web/security-headers.ts";
+import { type Stage } from "./stage.ts";
+import { StageStack } from "./stage-stack.ts";
+
+/** Addresses without a dot are the app's own pages, which index.html shows. */
+const singlePage = `function handler({ request }) {
+  if (!request.uri.split("/").pop().includes(".")) request.uri = "/index.html";
+  return request;
+}`;
+
+/** Where the browser app is served from: a private bucket behind CloudFront. What is in the bucket is not the stack's. */
+export class WebStack extends StageStack {
+  constructor(app: App, stage: Stage) {
+    super(app, "web", stage);
+
+    const bucket = new Bucket(this, "App", {
+      bucketName: `${this.nameOf("web")}-${this.account}`,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      encryption: BucketEncryption.S3_MANAGED,
+      enforceSSL: true,
+      versioned: stage.protected,
+      removalPolicy: this.removalPolicy,
+    });
+
+    const security = this.security();
+    const headers = (name: string, cacheControl: string) =>
+      new ResponseHeadersPolicy(this, name, {
+        responseHeadersPolicyName: this.nameOf(name),
+        // CloudFront takes these here and nowhere else.
+        securityHeadersBehavior: {
+          contentSecurityPolicy: { contentSecurityPolicy: security["Content-Security-Policy"], override: true },
+          contentTypeOptions: { override: true },
+          frameOptions: { frameOption: HeadersFrameOption.DENY, override: true },
+          referrerPolicy: { referrerPolicy: HeadersReferrerPolicy.NO_REFERRER, override: true },
+          strictTransportSecurity: { accessControlMaxAge: Duration.days(730), includeSubdomains: true, override: true },
+        },
+        customHeadersBehavior: {
+          customHeaders: Object.entries({
+            "Cache-Control": cacheControl,
+            "Permissions-Policy": security["Permissions-Policy"],
+          }).map(([header, value]) => ({ header, value, override: true })),
+        },
+      });
+    const behavior = {
+      origin: S3BucketOrigin.withOriginAccessControl(bucket),
+      viewerProtocolPolicy: ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+      compress: true,
+    };
+    const site = stage.domain === undefined ? undefined : this.site(stage.domain);
+    const distribution = new Distribution(this, "Distribution", {
+      comment: this.nameOf("web"),
+      defaultRootObject: "index.html",
+      httpVersion: HttpVersion.HTTP2_AND_3,
+      minimumProtocolVersion: SecurityPolicyProtocol.TLS_V1_2_2021,
+      ...(site && { domainNames: [site.domain], certificate: site.certificate }),
+      defaultBehavior: {
+        ...behavior,
+        cachePolicy: CachePolicy.CACHING_DISABLED,
+        responseHeadersPolicy: headers("pages", "no-cache"),
+        functionAssociations: [
+          {
+            eventType: FunctionEventType.VIEWER_REQUEST,
+            function: new Function(this, "SinglePage", {
+              functionName: this.nameOf("single-page"),
+              code: FunctionCode.fromInline(singlePage),
+              runtime: FunctionRuntime.JS_2_0,
+            }),
+          },
+        ],
+      },
+      additionalBehaviors: {
+        // Their names carry a hash of their content.
+        "assets/*": {
+          ...behavior,
+          cachePolicy: CachePolicy.CACHING_OPTIMIZED,
+          responseHeadersPolicy: headers("assets", "public, max-age=31536000, immutable"),
+        },
+      },
+    });
+    if (site) {
+      const target = RecordTarget.fromAlias(new CloudFrontTarget(distribution));
+      new ARecord(this, "Address", { zone: site.zone, target });
+      new AaaaRecord(this, "AddressV6", { zone: site.zone, target });
+    }
+
+    this.share("WebBucketName", bucket.bucketName);
+    this.share("WebDistributionId", distribution.distributionId);
+    this.share("WebUrl", `https://${site?.domain ?? distribution.distributionDomainName}`);
+  }
+
+  private security() {
+    const { region, urlSuffix } = this;
+    return securityHeaders({
+      // The API comes after its infrastructure: its own name is not known yet.
+      api: ["*.execute-api", "cognito-idp", "cognito-identity"].map((service) => `https://${service}.${region}.${urlSuffix}`),
+      files: `https://${this.nameOf("attachments")}-${this.account}.s3.${region}.${urlSuffix}`,
+      stripe: ["https://js.stripe.com", "https://*.js.stripe.com", "https://api.stripe.com", "https://hooks.stripe.com"],
+    });
+  }
+
+  /** The stage's own domain. Its zone is delegated from the parent zone's account, by the name servers that it exports. */
+  private site(domain: string) {
+    const zone = new PublicHostedZone(this, "Zone", { zoneName: domain });
+    const certificate = new Certificate(this, "Certificate", {
+      domainName: domain,
+      validation: CertificateValidation.fromDns(zone),
+    });
+    return { domain, zone, certificate };
+  }
+}
