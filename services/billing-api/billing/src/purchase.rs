@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 pub use domain::{Timestamp, UserId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use uuid::Uuid;
 
 use crate::payment::{Decline, End, IntentId, is_stripe_id};
@@ -185,8 +185,7 @@ impl TryFrom<u32> for Cents {
 
 /// Room for a number of notes: 1 to 999,999. One more would cost 100,000,000 cents, which is above
 /// [`Cents::LIMIT`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "i64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Storage(u32);
 
 /// From how many notes on, how many cents each of them costs.
@@ -206,6 +205,14 @@ impl Storage {
         let reached = PRICES.iter().filter(|(from, _)| *from <= self.0);
         let each = reached.fold(0, |_, (_, cents)| *cents);
         Cents(self.0 * each)
+    }
+}
+
+impl<'de> Deserialize<'de> for Storage {
+    /// Whatever else it is, it is told what it must be.
+    fn deserialize<D: Deserializer<'de>>(number: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(number).unwrap_or_default();
+        Self::try_from(number).map_err(D::Error::custom)
     }
 }
 
@@ -326,7 +333,11 @@ mod tests {
         for wrong in [
             "0", "-1", "1.5", "1.0", "\"10\"", "1000000", "null", "[1]", "1e400",
         ] {
-            assert!(read(wrong).is_err(), "{wrong}");
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(
+                error.starts_with("must be a whole number"),
+                "{wrong}: {error}"
+            );
         }
     }
 
