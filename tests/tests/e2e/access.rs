@@ -229,16 +229,24 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
             for statement in policy["Statement"].as_array().unwrap() {
                 let actions = texts(&statement["Action"]);
                 let tracing = actions.iter().all(|action| action.starts_with("xray:"));
+                // Phones have no names in AWS: leave to text them is leave for all but topics.
+                let phones =
+                    actions == ["sns:Publish"] && statement["NotResource"] == "arn:aws:sns:*:*:*";
                 for action in &actions {
                     assert!(!action.contains('*'), "{role}: {statement}");
+                }
+                if phones {
+                    continue;
                 }
                 for resource in texts(&statement["Resource"]) {
                     // Below its bucket's private/ and its own log group a function may name all.
                     let named = resource
                         .split_once('*')
                         .map_or(resource, |(named, _)| named);
+                    let ours = ["scratchpad-{}-", "/scratchpad/{}/"];
+                    let ours = ours.map(|ours| ours.replace("{}", stage.name()));
                     assert!(
-                        tracing || named.contains(&format!("scratchpad-{}-", stage.name())),
+                        tracing || ours.iter().any(|ours| named.contains(ours)),
                         "{role}: {statement}"
                     );
                 }

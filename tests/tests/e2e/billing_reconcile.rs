@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::billing::paid;
 use crate::sample;
+use crate::webhook::flood;
 
 /// Runs reconcile, with a purchase due for it.
 async fn reconcile(stage: &Stage, person: &Person<'_>, purchase: &Value) {
@@ -38,7 +39,8 @@ async fn an_order_that_never_reached_stripe_is_carried_out_later() {
     let stripe = stage.stripe();
     let storage = own_storage();
     stripe.fail(json!({"end": "close", "effect": false})).await;
-    let answer = ada.buy(storage, "tok_visa").await;
+    let order = async || ada.buy_under("unheard", storage, "tok_visa").await;
+    let answer = order().await;
     stripe.heal().await;
     let purchase = undecided(&ada, &answer).await;
     assert!(stripe.intents_of("userId", &ada.id).await.is_empty());
@@ -46,8 +48,10 @@ async fn an_order_that_never_reached_stripe_is_carried_out_later() {
     // It is left alone for two minutes.
     run(&stage).await;
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
-    reconcile(&stage, &ada, &purchase).await;
+    // Then two runs at once carry it out, while its owner asks again.
+    tokio::join!(reconcile(&stage, &ada, &purchase), run(&stage), order());
     paid(&stage, &ada, &purchase, storage).await;
+    assert_eq!(order().await.json(200)["purchaseId"], purchase);
     let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
     assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
 }
@@ -74,11 +78,7 @@ async fn a_charge_that_nobody_heard_of_is_found_however_events_and_reconcile_com
         let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
 
         let events = stripe.events_of(&intent).await;
-        let told = async {
-            for event in &events {
-                stripe.redeliver(event).await;
-            }
-        };
+        let told = flood(&stage, &events);
         let order = ada.buy_under(&key, storage, "tok_visa");
         match lag {
             // All at once, and
@@ -98,9 +98,7 @@ async fn a_charge_that_nobody_heard_of_is_found_however_events_and_reconcile_com
         let settled = paid(&stage, &ada, purchase, storage).await;
         assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
 
-        for event in events.iter().rev() {
-            assert_eq!(stripe.redeliver(event).await, 200);
-        }
+        flood(&stage, &events).await;
         run(&stage).await;
         let receipt = ada.buy_under(&key, storage, "tok_visa").await.json(200);
         assert_eq!(receipt["purchaseId"], *purchase);

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use e2e::functions;
 use e2e::http::{Answer, Method};
 use e2e::stage::{Person, Stage, until};
-use serde_json::json;
+use serde_json::{Value, json};
+use xray_daemon::Daemon;
 
 /// What goes wrong with calls to Stripe in this order, as one order meets it.
-fn failures() -> [serde_json::Value; 4] {
+fn failures() -> [Value; 4] {
     [
         json!({"times": 1, "end": {"status": 429}, "effect": false}),
         json!({"times": 1, "end": "close", "effect": false}),
@@ -35,6 +36,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Listens where the stage's functions send their traces, unless the stage itself does, in which
+/// case they are in its folder.
+fn daemon(stage: &Stage) -> Option<Daemon> {
+    let ports = fs::read(stage.folder().join("ports.json")).unwrap();
+    let ports: Value = serde_json::from_slice(&ports).unwrap();
+    Daemon::bind(u16::try_from(ports["xray"].as_u64()?).ok()?).ok()
+}
+
 #[tokio::test]
 async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
     let stage = Stage::alone().await;
@@ -42,6 +51,7 @@ async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
     let stripe = stage.stripe();
     let key = stage.secret("stripe-secret-key").await;
     let webhook = stage.secret("stripe-webhook-secret").await;
+    let traces = daemon(&stage);
     let wrong = "sk_test_thisOneIsWrong7f3a91";
     let mut answers: Vec<Answer> = Vec::new();
 
@@ -96,6 +106,11 @@ async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
         let configuration = stage.configuration(&name).await.to_string();
         places.push((format!("the log of {name}"), stage.log_of(&name).await));
         places.push((format!("the settings of {name}"), configuration));
+    }
+    if let Some(traces) = traces {
+        let traces = Value::from(traces.documents().unwrap()).to_string();
+        assert!(traces.contains("Stripe charge"), "{traces}");
+        places.push(("the traces".to_owned(), traces));
     }
     for file in files(stage.folder()) {
         let bytes = fs::read(&file).unwrap_or_default();

@@ -264,6 +264,18 @@ async fn an_event_that_comes_ten_times_at_once_and_late_is_as_if_it_came_once() 
     paid(&stage, &ada, &purchase, storage).await;
 }
 
+/// Has Stripe deliver each of these events ten times, all at once, and checks that all are taken.
+pub(crate) async fn flood(stage: &Stage, events: &[String]) {
+    let mut deliveries = JoinSet::new();
+    for event in events.iter().cycle().take(events.len() * 10) {
+        let (stripe, event) = (stage.stripe(), event.clone());
+        deliveries.spawn(async move { stripe.redeliver(&event).await });
+    }
+    for status in deliveries.join_all().await {
+        assert_eq!(status, 200);
+    }
+}
+
 #[tokio::test]
 async fn every_event_of_a_purchase_comes_ten_times_at_once_and_nothing_changes() {
     let stage = Stage::shared().await;
@@ -279,14 +291,7 @@ async fn every_event_of_a_purchase_comes_ten_times_at_once_and_nothing_changes()
         let intent = stripe.intent_of(id).await;
         let events = stripe.events_of(&intent).await;
         assert!(events.len() > 1);
-        let mut deliveries = JoinSet::new();
-        for event in events.iter().cycle().take(events.len() * 10) {
-            let (stripe, event) = (stage.stripe(), event.clone());
-            deliveries.spawn(async move { stripe.redeliver(&event).await });
-        }
-        for status in deliveries.join_all().await {
-            assert_eq!(status, 200);
-        }
+        flood(&stage, &events).await;
         assert_eq!(ada.purchase(&purchase["purchaseId"]).await, *purchase);
     }
     paid(&stage, &ada, &receipt["purchaseId"], storage).await;
