@@ -1,5 +1,7 @@
 """Starts the local cloud: ministack, settled by its environment (see xtask), with the changes below."""
 
+import copy
+import json
 import logging
 import os
 import pathlib
@@ -9,8 +11,8 @@ import threading
 import time
 
 from ministack import app as ministack
-from ministack.core import persistence
-from ministack.services import lambda_svc, s3
+from ministack.core import iam_actions, persistence
+from ministack.services import dynamodb, eventbridge, lambda_svc, s3, sns
 
 # A function's answer goes out at once, instead of 40 ms later with the next acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -82,6 +84,35 @@ def load_as_saved():
         del buckets[unknown]
 
 
+def tables_and_streams():
+    tables = get_tables()  # first: what is in a table must be in its stream
+    return tables | {"streams": copy.deepcopy(dynamodb._stream_records)}
+
+
+def load_tables_and_streams(state):
+    load_tables(state)
+    dynamodb._stream_records.update(state.get("streams", {}))
+
+
+def invoke(function, event):
+    """What comes by SNS or EventBridge is tried as often as Lambda does, and then goes where failures go."""
+    record, settings, _ = lambda_svc._get_func_record_for_ref(function)
+    if record and settings:
+        lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(record, settings), event)
+
+
+def deliver(function, message, topic, subscription, *_):
+    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": subscription}
+    invoke(function, {"Records": [record | {"Sns": json.loads(message)}]})
+
+
+def resource_of(service, method, path, headers, body, *rest):
+    """Leave to read one parameter is enough to read it by GetParameters, which takes a list."""
+    if service == "ssm" and len(names := json.loads(body).get("Names", [])) == 1:
+        body = json.dumps({"Name": names[0]})
+    return extract_resource_arn(service, method, path, headers, body, *rest)
+
+
 def keep_saving():
     while changed.wait():
         changed.clear()
@@ -96,6 +127,13 @@ def keep_saving():
 use(CURRENT)
 ministack.app, ministack.save_all = serve_and_note_changes, save_as_one
 ministack._load_persisted_state = load_as_saved
+get_tables, load_tables = dynamodb.get_state, dynamodb.load_persisted_state
+dynamodb.get_state, dynamodb.load_persisted_state = tables_and_streams, load_tables_and_streams
+# Streams are read again from their beginning: what functions were at when the cloud ended, it has forgotten.
+lambda_svc._restore_esm_positions = lambda *_: None
+extract_resource_arn, iam_actions.extract_resource_arn = iam_actions.extract_resource_arn, resource_of
+sns._deliver_to_lambda = deliver
+eventbridge._dispatch_to_lambda = lambda function, event: invoke(function, json.loads(event))
 logging.getLogger("persistence").setLevel(logging.WARNING)  # or it logs a line per service and save
 threading.Thread(target=keep_saving, daemon=True).start()
 ministack.main()

@@ -43,9 +43,7 @@ impl Cloud {
         }
         // A cloud that was killed leaves files there that the next one would trip over.
         stage.empty("tmp")?;
-        if std::net::TcpListener::bind(("127.0.0.1", stage.port())).is_err() {
-            stage.move_ports()?;
-        }
+        stage.settle_port()?;
         let mut child = command(workspace, stage)?
             .spawn()
             .context("the local cloud cannot be started")?;
@@ -139,6 +137,9 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
                 "AWS_XRAY_DAEMON_ADDRESS",
                 format!("127.0.0.1:{}", stage.xray_port()),
             ),
+            // A function that failed on an event gets it again after 5 s and after 10 s more. By then,
+            // what it claimed before it died is free.
+            ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
             // It would tidy up the containers of a Docker engine that it finds.
             ("DOCKER_HOST", "unix:///nonexistent".into()),
             // Services that listen on ports of their own, which two clones would fight for.
