@@ -73,6 +73,7 @@ impl Tools<'_> {
         tool.current_dir(self.workspace.root().join(folder))
             .envs(self.stage.aws_environment())
             .envs(offline_environment())
+            .env("SCRATCHPAD_STRIPE_URL", self.stage.stripe_url())
             // An empty file that they have open is all that they see of it.
             .stdin(self.lock.try_clone()?);
         Ok(tool)
@@ -81,7 +82,7 @@ impl Tools<'_> {
     /// Deploys all stacks of the CDK app, if one of them is not what the sources say.
     async fn deploy_infrastructure(&self, deployed: &Stacks) -> Result<()> {
         let folder = "infrastructure";
-        let made_from = fingerprint(self.workspace.root(), &[folder])?;
+        let made_from = fingerprint(self.workspace.root(), &[folder], "")?;
         let templates = self.stage.path("cdk").join(&made_from);
         let up_to_date =
             |stacks: Vec<String>| stacks.iter().all(|stack| deployed.holds(stack, &made_from));
@@ -122,7 +123,11 @@ impl Tools<'_> {
         let mut packaged = BTreeMap::new();
         for service in services(root)? {
             let folder = format!("services/{service}");
-            let made_from = fingerprint(root, &[&format!("{folder}/serverless.yml")])?;
+            let made_from = fingerprint(
+                root,
+                &[&format!("{folder}/serverless.yml")],
+                &self.stage.stripe_url(),
+            )?;
             if deployed.holds(&format!("scratchpad-{service}-{STAGE}"), &made_from) {
                 continue;
             }
@@ -219,8 +224,9 @@ pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     Ok(services)
 }
 
-/// A hash over what a stack is made from: these files and folders, and what all share.
-fn fingerprint(root: &Path, own: &[&str]) -> Result<String> {
+/// A hash over what a stack is made from: these files and folders, what all share, and what is set
+/// from outside.
+fn fingerprint(root: &Path, own: &[&str], set: &str) -> Result<String> {
     let mut files: Vec<PathBuf> = Vec::new();
     for source in own.iter().chain(&SHARED) {
         for entry in WalkDir::new(root.join(source)) {
@@ -231,7 +237,7 @@ fn fingerprint(root: &Path, own: &[&str]) -> Result<String> {
         }
     }
     files.sort();
-    let mut hash = Sha256::new();
+    let mut hash = Sha256::new_with_prefix(set);
     for file in files {
         let content = fs::read(&file)?;
         hash.update(
@@ -328,6 +334,25 @@ impl Stacks {
             identity_pool_id: self.export("IdentityPoolId")?,
             attachments_bucket: self.export("AttachmentsBucketName")?,
             notes_table: self.export("NotesTableName")?,
+            purchases_table: self.export("PurchasesTableName")?,
+            idempotency_table: self.export("IdempotencyTableName")?,
+            stripe_url: stage.stripe_url(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_made_from_its_files_and_from_where_stripe_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let [billing, notify] = ["services/billing-api", "services/notify-job"];
+        let made_from = |own, stripe| fingerprint(root, &[own], stripe).unwrap();
+        let before = made_from(billing, "http://127.0.0.1:1");
+        assert_eq!(made_from(billing, "http://127.0.0.1:1"), before);
+        assert_ne!(made_from(billing, "http://127.0.0.1:2"), before);
+        assert_ne!(made_from(notify, "http://127.0.0.1:1"), before);
     }
 }

@@ -16,6 +16,7 @@ use notify_debouncer_full::{
 use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::{
+    net::TcpStream,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::sleep,
@@ -26,6 +27,7 @@ use crate::{
     cloud::Cloud,
     deploy, process,
     stage::{LocalStage, STAGE, write_whole},
+    stripe::{self, Double},
     tools,
     ui::{self, Step},
     workspace::Workspace,
@@ -52,7 +54,7 @@ struct Keeper {
 pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    let lock = take_over(&stage).await?;
+    let lock = take_over(&mut stage).await?;
     let work = async {
         if fresh {
             if let Some(cloud) = Cloud::running(&stage) {
@@ -60,9 +62,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
             }
             stage.empty("data")?;
         }
-        let cloud = up(&workspace, &mut stage, &lock).await?;
-        announce(&stage)?;
-        anyhow::Ok(cloud)
+        up(&workspace, &mut stage, &lock).await
     };
     let started = tokio::select! {
         started = work => started,
@@ -77,15 +77,17 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     let cloud = started?;
     if detach {
         drop(lock);
-        return leave_running(&workspace, &stage);
+        return leave_running(&workspace, &stage).await;
     }
+    let stripe = start_outside(&stage).await?;
+    announce(&stage)?;
     ui::say(format!(
         "{} the sources are watched; {} ends it all",
         style("✓").green(),
         style("Ctrl-C").bold()
     ));
     tokio::select! {
-        result = watch(&workspace, &mut stage, &lock) => result?,
+        result = watch(&workspace, &mut stage, &lock, &stripe) => result?,
         () = told_to_stop() => {}
     }
     ui::say("");
@@ -111,6 +113,7 @@ pub(crate) async fn up(
     let step = Step::begin("start the local cloud");
     let cloud = Cloud::ensure(workspace, stage).await?;
     step.done("");
+    stripe::make_secrets(stage).await?;
     deploy::converge(workspace, stage, lock).await?;
     Ok(cloud)
 }
@@ -149,15 +152,16 @@ pub(crate) async fn watch_in_background() -> Result<()> {
         .try_lock(LOCK)?
         .context("another process keeps the stage")?;
     keep(&stage, true)?;
+    let stripe = start_outside(&stage).await?;
     tokio::select! {
-        result = watch(&workspace, &mut stage, &lock) => result,
+        result = watch(&workspace, &mut stage, &lock, &stripe) => result,
         () = told_to_stop() => Ok(()),
     }
 }
 
-/// Takes the lock. Ends a watch in the background, whose place this run takes; one in another
-/// terminal stays.
-pub(crate) async fn take_over(stage: &LocalStage) -> Result<File> {
+/// Takes the lock, and the place of a watch in the background, which ends; one in another terminal
+/// stays.
+pub(crate) async fn take_over(stage: &mut LocalStage) -> Result<File> {
     if let Some(Keeper {
         pid,
         detached: false,
@@ -169,6 +173,7 @@ pub(crate) async fn take_over(stage: &LocalStage) -> Result<File> {
     }
     let lock = end_keeper(stage).await?;
     keep(stage, false)?;
+    stage.settle_stripe_port().await?;
     Ok(lock)
 }
 
@@ -201,11 +206,12 @@ fn keep(stage: &LocalStage, detached: bool) -> Result<()> {
     )
 }
 
-fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+/// Starts the watch in the background, and waits until what stands in for the outside listens.
+async fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
     let log = File::create(stage.path("dev.log"))?;
-    Command::new(std::env::current_exe()?)
+    let mut watch = Command::new(std::env::current_exe()?)
         .arg("watch")
         .current_dir(workspace.root())
         .stdin(Stdio::null())
@@ -214,6 +220,19 @@ fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
         .process_group(0)
         .spawn()
         .context("the watch cannot be started")?;
+    while TcpStream::connect(("127.0.0.1", stage.stripe_port()))
+        .await
+        .is_err()
+    {
+        if watch.try_wait()?.is_some() {
+            bail!(
+                "the watch ended: {}",
+                fs::read_to_string(stage.path("dev.log"))?
+            );
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    announce(stage)?;
     ui::say(format!(
         "{} it goes on in the background; {} ends it",
         style("✓").green(),
@@ -233,6 +252,7 @@ fn announce(stage: &LocalStage) -> Result<()> {
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
         ("identity pool", &description.identity_pool_id),
+        ("Stripe's double", &description.stripe_url),
         ("all of it, as JSON", "target/local/stage.json"),
     ] {
         ui::say(format!("  {what:<20}{}", style(at).cyan()));
@@ -258,13 +278,23 @@ pub(crate) async fn told_to_stop() {
 /// What the stage is made from.
 const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Records traces, and brings the stage up to the sources whenever these change.
-async fn watch(workspace: &Workspace, stage: &mut LocalStage, lock: &File) -> Result<()> {
+/// Starts what stands in for the outside of the cloud: the X-Ray daemon, which records traces, and
+/// Stripe.
+async fn start_outside(stage: &LocalStage) -> Result<Double> {
     let traces =
         xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
     let recorded = stage.path("traces.jsonl");
     tokio::spawn(async move { traces.record(&recorded, 10_000_000).await });
+    Double::start(stage).await
+}
 
+/// Brings the stage up to the sources whenever these change.
+async fn watch(
+    workspace: &Workspace,
+    stage: &mut LocalStage,
+    lock: &File,
+    stripe: &Double,
+) -> Result<()> {
     let (changed, mut changes) = mpsc::unbounded_channel();
     let mut watcher = new_debouncer(
         Duration::from_millis(200),
@@ -295,9 +325,12 @@ async fn watch(workspace: &Workspace, stage: &mut LocalStage, lock: &File) -> Re
     while changes.recv().await.is_some() {
         while changes.try_recv().is_ok() {}
         // New functions are found, and the old ones serve on until the new ones are in place.
-        let update = async { up(&Workspace::read()?, stage, lock).await };
+        let update = async {
+            up(&Workspace::read()?, stage, lock).await?;
+            stripe.register(stage)
+        };
         match update.await {
-            Ok(_) => ui::say(format!("{} live", style("✓").green())),
+            Ok(()) => ui::say(format!("{} live", style("✓").green())),
             Err(error) => ui::failure(&error),
         }
     }

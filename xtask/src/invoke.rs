@@ -11,6 +11,7 @@ use crate::{
     cloud::Cloud,
     dev::{take_over, up},
     stage::{LocalStage, STAGE},
+    stripe::Double,
     ui,
     workspace::Workspace,
 };
@@ -28,9 +29,13 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     if Cloud::running(&stage).is_some() {
         return run(&workspace, &stage, name, event).await;
     }
-    let lock = take_over(&stage).await?;
+    let lock = take_over(&mut stage).await?;
     let cloud = up(&workspace, &mut stage, &lock).await?;
-    let result = run(&workspace, &stage, name, event).await;
+    let call = async {
+        let _stripe = Double::start(&stage).await?;
+        run(&workspace, &stage, name, event).await
+    };
+    let result = call.await;
     cloud.stop(&stage).await?;
     stage.retract();
     result

@@ -9,6 +9,7 @@ mod invoke;
 mod logs;
 mod process;
 mod stage;
+mod stripe;
 mod test;
 mod tools;
 mod ui;

@@ -5,10 +5,12 @@ use std::{
     fs::{self, File, TryLockError},
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use crate::workspace::Workspace;
 
@@ -33,6 +35,7 @@ pub(crate) struct LocalStage {
 struct Ports {
     cloud: u16,
     xray: u16,
+    stripe: u16,
 }
 
 /// What other programs need to know of a stage.
@@ -47,6 +50,9 @@ pub(crate) struct Description {
     pub(crate) identity_pool_id: String,
     pub(crate) attachments_bucket: String,
     pub(crate) notes_table: String,
+    pub(crate) purchases_table: String,
+    pub(crate) idempotency_table: String,
+    pub(crate) stripe_url: String,
 }
 
 impl LocalStage {
@@ -67,12 +73,31 @@ impl LocalStage {
         Ok(stage)
     }
 
-    /// Takes other ports, because somebody else has these.
+    /// Takes another port for the local cloud if somebody else has its own.
     ///
     /// # Errors
-    /// When there are none.
-    pub(crate) fn move_ports(&mut self) -> Result<()> {
-        self.ports = Ports::free()?;
+    /// When there is none.
+    pub(crate) fn settle_port(&mut self) -> Result<()> {
+        if TcpListener::bind(("127.0.0.1", self.ports.cloud)).is_ok() {
+            return Ok(());
+        }
+        self.ports.cloud = Ports::free()?.cloud;
+        self.write("ports.json", &self.ports)
+    }
+
+    /// Takes another port for Stripe's double if somebody else has its own. One that has just ended
+    /// may have it for a moment yet.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn settle_stripe_port(&mut self) -> Result<()> {
+        for _ in 0..10 {
+            if TcpListener::bind(("127.0.0.1", self.ports.stripe)).is_ok() {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(30)).await;
+        }
+        self.ports.stripe = Ports::free()?.stripe;
         self.write("ports.json", &self.ports)
     }
 
@@ -102,6 +127,16 @@ impl LocalStage {
     /// Where the X-Ray daemon listens for datagrams.
     pub(crate) fn xray_port(&self) -> u16 {
         self.ports.xray
+    }
+
+    /// Where Stripe's double listens.
+    pub(crate) fn stripe_port(&self) -> u16 {
+        self.ports.stripe
+    }
+
+    /// The address of Stripe's double.
+    pub(crate) fn stripe_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.stripe)
     }
 
     /// The local cloud's address.
@@ -188,9 +223,11 @@ impl Ports {
     fn free() -> Result<Self> {
         let cloud = TcpListener::bind(("127.0.0.1", 0))?;
         let xray = UdpSocket::bind(("127.0.0.1", 0))?;
+        let stripe = TcpListener::bind(("127.0.0.1", 0))?;
         Ok(Self {
             cloud: cloud.local_addr()?.port(),
             xray: xray.local_addr()?.port(),
+            stripe: stripe.local_addr()?.port(),
         })
     }
 }
@@ -203,4 +240,49 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
     fs::write(&unfinished, content).and_then(|()| fs::rename(&unfinished, path))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage() -> (tempfile::TempDir, LocalStage) {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = LocalStage {
+            folder: folder.path().into(),
+            ports: Ports::free().unwrap(),
+        };
+        (folder, stage)
+    }
+
+    fn kept(stage: &LocalStage) -> Ports {
+        serde_json::from_slice(&fs::read(stage.path("ports.json")).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn stripe_stays_where_it_is_unless_somebody_else_is_there() {
+        let (_folder, mut stage) = stage();
+        let before = stage.ports;
+        stage.settle_stripe_port().await.unwrap();
+        assert_eq!(stage.stripe_port(), before.stripe);
+        let _taken = TcpListener::bind(("127.0.0.1", before.stripe)).unwrap();
+        stage.settle_stripe_port().await.unwrap();
+        assert_ne!(stage.stripe_port(), before.stripe);
+        assert_eq!(stage.ports.cloud, before.cloud);
+        assert_eq!(kept(&stage).stripe, stage.stripe_port());
+    }
+
+    #[test]
+    fn a_cloud_that_has_to_move_moves_alone() {
+        let (_folder, mut stage) = stage();
+        let before = stage.ports;
+        let _taken = TcpListener::bind(("127.0.0.1", before.cloud)).unwrap();
+        stage.settle_port().unwrap();
+        assert_ne!(stage.port(), before.cloud);
+        assert_eq!(
+            (stage.xray_port(), stage.stripe_port()),
+            (before.xray, before.stripe)
+        );
+        assert_eq!(kept(&stage).cloud, stage.port());
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
     deploy,
     dev::{told_to_stop, up},
     stage::{LocalStage, STAGE},
+    stripe::Double,
     tools,
     ui::{self, Step, run},
     workspace::Workspace,
@@ -34,6 +35,9 @@ pub(crate) struct Tiers {
     /// The services against a real DynamoDB API, the functions alone, the templates
     #[arg(long)]
     integration: bool,
+    /// The money path with each of its calls failing in each way: one charge and one SMS all the same
+    #[arg(long)]
+    faults: bool,
     /// The deployed product, on a local stage of its own
     #[arg(long)]
     e2e: bool,
@@ -60,7 +64,7 @@ impl Counts {
 /// # Errors
 /// When a test fails, or cannot be run.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
-    let all = !(tiers.unit || tiers.integration || tiers.e2e);
+    let all = !(tiers.unit || tiers.integration || tiers.faults || tiers.e2e);
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let mut counted = Vec::new();
@@ -71,6 +75,10 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     if all || tiers.integration {
         heading("integration");
         counted.push(("integration", integration(&workspace).await?));
+    }
+    if all || tiers.faults {
+        heading("faults");
+        counted.push(("faults", faults(&workspace).await?));
     }
     if all || tiers.e2e {
         heading("e2e");
@@ -99,6 +107,9 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
 /// The tests of the deployed product, which need a stage.
 const E2E: &str = "e2e";
 
+/// The sweep over all failures, which takes its time and prints a table.
+const FAULTS: &str = "faults";
+
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
 }
@@ -126,7 +137,10 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     }
     let mut tests = cargo_test(workspace);
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    for test in workspace.tests().filter(|test| *test != E2E) {
+    for test in workspace
+        .tests()
+        .filter(|test| ![E2E, FAULTS].contains(test))
+    {
         tests.args(["--test", test]);
     }
     let mut counts = shown(&mut tests).await?;
@@ -135,6 +149,15 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     }
     counts.add(templates(workspace).await?);
     Ok(counts)
+}
+
+async fn faults(workspace: &Workspace) -> Result<Counts> {
+    build::build(workspace).await?;
+    let mut tests = cargo_test(workspace);
+    tests
+        .args(["--test", FAULTS, "--", "--nocapture"])
+        .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
+    shown(&mut tests).await
 }
 
 async fn e2e(workspace: &Workspace) -> Result<Counts> {
@@ -147,7 +170,9 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
             cloud.stop(&stage).await?;
         }
         stage.empty("data")?;
+        stage.settle_stripe_port().await?;
         up(workspace, &mut stage, &lock).await?;
+        let _stripe = Double::start(&stage).await?;
         let mut tests = cargo_test(workspace);
         tests
             .args(["--test", E2E])
