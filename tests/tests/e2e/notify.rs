@@ -76,16 +76,31 @@ async fn a_message_that_cannot_be_read_is_put_aside_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_no_purchase_is_put_aside_and_holds_up_nothing() {
+async fn items_that_are_no_purchases_are_put_aside_and_hold_up_nothing() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let mark = Uuid::now_v7().to_string();
-    let item = json!({
-        "userId": {"S": mark}, "purchaseId": {"S": "none"}, "status": {"S": "PAID"},
-    });
-    stage.put_purchase(&item).await;
+    let attributes = [
+        json!({"S": ""}),
+        json!({"N": "-1.25E+120"}),
+        json!({"B": "/w=="}),
+        json!({"BOOL": true}),
+        json!({"NULL": true}),
+        json!({"SS": ["", "\u{1f600}"]}),
+        json!({"NS": ["1", "2.5"]}),
+        json!({"BS": ["AA==", "/w=="]}),
+        json!({"L": [{"L": []}, {"N": "1"}, {"NULL": true}]}),
+        json!({"M": {"": {"M": {}}}}),
+    ];
+    for (number, attribute) in attributes.iter().enumerate() {
+        let item = json!({
+            "userId": {"S": mark}, "purchaseId": {"S": number.to_string()},
+            "status": {"S": "PAID"}, "amount": attribute,
+        });
+        stage.put_purchase(&item).await;
+    }
     let storage = own_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
     paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    put_aside(&stage, "purchase-paid", &mark, 1).await;
+    put_aside(&stage, "purchase-paid", &mark, attributes.len()).await;
 }
