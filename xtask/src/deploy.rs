@@ -337,6 +337,7 @@ impl Stacks {
             purchases_table: self.export("PurchasesTableName")?,
             idempotency_table: self.export("IdempotencyTableName")?,
             stripe_url: stage.stripe_url(),
+            web_url: stage.web_url(),
         })
     }
 }

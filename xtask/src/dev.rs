@@ -25,11 +25,12 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    deploy, process,
+    deploy, mail, process,
     stage::{LocalStage, STAGE, write_whole},
     stripe::{self, Double},
     tools,
     ui::{self, Step},
+    web::{Serving, Web},
     workspace::Workspace,
 };
 
@@ -79,7 +80,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return leave_running(&workspace, &stage).await;
     }
-    let stripe = start_outside(&stage).await?;
+    let (stripe, _web) = start_outside(&workspace, &stage).await?;
     announce(&stage)?;
     ui::say(format!(
         "{} the sources are watched; {} ends it all",
@@ -152,7 +153,7 @@ pub(crate) async fn watch_in_background() -> Result<()> {
         .try_lock(LOCK)?
         .context("another process keeps the stage")?;
     keep(&stage, true)?;
-    let stripe = start_outside(&stage).await?;
+    let (stripe, _web) = start_outside(&workspace, &stage).await?;
     tokio::select! {
         result = watch(&workspace, &mut stage, &lock, &stripe) => result,
         () = told_to_stop() => Ok(()),
@@ -173,7 +174,7 @@ pub(crate) async fn take_over(stage: &mut LocalStage) -> Result<File> {
     }
     let lock = end_keeper(stage).await?;
     keep(stage, false)?;
-    stage.settle_stripe_port().await?;
+    stage.settle_outside_ports().await?;
     Ok(lock)
 }
 
@@ -220,7 +221,8 @@ async fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> 
         .process_group(0)
         .spawn()
         .context("the watch cannot be started")?;
-    while TcpStream::connect(("127.0.0.1", stage.stripe_port()))
+    // The app's server is the last to listen.
+    while TcpStream::connect(("127.0.0.1", stage.web_port()))
         .await
         .is_err()
     {
@@ -247,7 +249,8 @@ fn announce(stage: &LocalStage) -> Result<()> {
         .context("the stage was just described")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
     for (what, at) in [
-        ("API", description.api_url.as_str()),
+        ("app", description.web_url.as_str()),
+        ("API", &description.api_url),
         ("local cloud", &description.cloud_url),
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
@@ -278,14 +281,17 @@ pub(crate) async fn told_to_stop() {
 /// What the stage is made from.
 const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Starts what stands in for the outside of the cloud: the X-Ray daemon, which records traces, and
-/// Stripe.
-async fn start_outside(stage: &LocalStage) -> Result<Double> {
+/// Starts what is outside of the cloud: the X-Ray daemon, which records traces, the mailbox, Stripe,
+/// and the server of the browser app.
+async fn start_outside(workspace: &Workspace, stage: &LocalStage) -> Result<(Double, Web)> {
     let traces =
         xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
     let recorded = stage.path("traces.jsonl");
     tokio::spawn(async move { traces.record(&recorded, 10_000_000).await });
-    Double::start(stage).await
+    tokio::spawn(mail::show_codes(stage.clone()));
+    let stripe = Double::start(stage).await?;
+    let web = Web::start(workspace, stage, Serving::Sources).await?;
+    Ok((stripe, web))
 }
 
 /// Brings the stage up to the sources whenever these change.

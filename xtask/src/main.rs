@@ -7,12 +7,14 @@ mod dev;
 mod graph;
 mod invoke;
 mod logs;
+mod mail;
 mod process;
 mod stage;
 mod stripe;
 mod test;
 mod tools;
 mod ui;
+mod web;
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -36,6 +36,7 @@ struct Ports {
     cloud: u16,
     xray: u16,
     stripe: u16,
+    web: u16,
 }
 
 /// What other programs need to know of a stage.
@@ -53,6 +54,7 @@ pub(crate) struct Description {
     pub(crate) purchases_table: String,
     pub(crate) idempotency_table: String,
     pub(crate) stripe_url: String,
+    pub(crate) web_url: String,
 }
 
 impl LocalStage {
@@ -85,19 +87,25 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Takes another port for Stripe's double if somebody else has its own. One that has just ended
-    /// may have it for a moment yet.
+    /// Takes other ports for Stripe's double and the browser app if somebody else has theirs. One
+    /// that has just ended may have them for a moment yet.
     ///
     /// # Errors
-    /// When there is none.
-    pub(crate) async fn settle_stripe_port(&mut self) -> Result<()> {
+    /// When there are none.
+    pub(crate) async fn settle_outside_ports(&mut self) -> Result<()> {
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
         for _ in 0..10 {
-            if TcpListener::bind(("127.0.0.1", self.ports.stripe)).is_ok() {
+            if free(self.ports.stripe) && free(self.ports.web) {
                 return Ok(());
             }
             sleep(Duration::from_millis(30)).await;
         }
-        self.ports.stripe = Ports::free()?.stripe;
+        let Ports { stripe, web, .. } = Ports::free()?;
+        for (port, other) in [(&mut self.ports.stripe, stripe), (&mut self.ports.web, web)] {
+            if !free(*port) {
+                *port = other;
+            }
+        }
         self.write("ports.json", &self.ports)
     }
 
@@ -137,6 +145,16 @@ impl LocalStage {
     /// The address of Stripe's double.
     pub(crate) fn stripe_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.stripe)
+    }
+
+    /// Where the browser app is served.
+    pub(crate) fn web_port(&self) -> u16 {
+        self.ports.web
+    }
+
+    /// The address of the browser app.
+    pub(crate) fn web_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.web)
     }
 
     /// The local cloud's address.
@@ -224,10 +242,12 @@ impl Ports {
         let cloud = TcpListener::bind(("127.0.0.1", 0))?;
         let xray = UdpSocket::bind(("127.0.0.1", 0))?;
         let stripe = TcpListener::bind(("127.0.0.1", 0))?;
+        let web = TcpListener::bind(("127.0.0.1", 0))?;
         Ok(Self {
             cloud: cloud.local_addr()?.port(),
             xray: xray.local_addr()?.port(),
             stripe: stripe.local_addr()?.port(),
+            web: web.local_addr()?.port(),
         })
     }
 }
@@ -263,12 +283,13 @@ mod tests {
     async fn stripe_stays_where_it_is_unless_somebody_else_is_there() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
-        stage.settle_stripe_port().await.unwrap();
+        stage.settle_outside_ports().await.unwrap();
         assert_eq!(stage.stripe_port(), before.stripe);
         let _taken = TcpListener::bind(("127.0.0.1", before.stripe)).unwrap();
-        stage.settle_stripe_port().await.unwrap();
+        stage.settle_outside_ports().await.unwrap();
         assert_ne!(stage.stripe_port(), before.stripe);
         assert_eq!(stage.ports.cloud, before.cloud);
+        assert_eq!(stage.web_port(), before.web);
         assert_eq!(kept(&stage).stripe, stage.stripe_port());
     }
 

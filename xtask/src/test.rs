@@ -23,6 +23,7 @@ use crate::{
     stripe::Double,
     tools,
     ui::{self, Step, run},
+    web::{Serving, Web},
     workspace::Workspace,
 };
 
@@ -117,12 +118,15 @@ fn heading(tier: &str) {
 async fn unit(workspace: &Workspace) -> Result<Counts> {
     let mut counts = shown(cargo_test(workspace).args(["--lib", "--bins"])).await?;
     counts.add(shown(cargo_test(workspace).arg("--doc")).await?);
-    let folder = workspace.root().join("infrastructure");
-    let mut types = ui::command(workspace.node_bin("tsc"));
-    let step = Step::begin("check the types of infrastructure");
-    run(&step, types.args(["-p", "."]).current_dir(&folder)).await?;
-    step.done("");
-    counts.add(node_tests(&folder).await?);
+    for project in ["infrastructure", "web", "web/test"] {
+        let step = Step::begin(format!("check the types of {project}"));
+        let mut types = ui::command(workspace.node_bin("tsc"));
+        run(&step, types.arg("-p").arg(workspace.root().join(project))).await?;
+        step.done("");
+    }
+    if let Some(mut tests) = node_tests(&workspace.root().join("infrastructure")) {
+        counts.add(shown(&mut tests).await?);
+    }
     Ok(counts)
 }
 
@@ -145,7 +149,9 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     }
     let mut counts = shown(&mut tests).await?;
     for double in fs::read_dir(workspace.root().join("local"))? {
-        counts.add(node_tests(&double?.path()).await?);
+        if let Some(mut tests) = node_tests(&double?.path()) {
+            counts.add(shown(&mut tests).await?);
+        }
     }
     counts.add(templates(workspace).await?);
     Ok(counts)
@@ -170,14 +176,20 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
             cloud.stop(&stage).await?;
         }
         stage.empty("data")?;
-        stage.settle_stripe_port().await?;
+        stage.settle_outside_ports().await?;
         up(workspace, &mut stage, &lock).await?;
         let _stripe = Double::start(&stage).await?;
+        let _web = Web::start(workspace, &stage, Serving::Build).await?;
+        let described = stage.path("stage.json");
         let mut tests = cargo_test(workspace);
         tests
             .args(["--test", E2E])
-            .env("SCRATCHPAD_STAGE", stage.path("stage.json"));
-        shown(&mut tests).await
+            .env("SCRATCHPAD_STAGE", &described);
+        let mut counts = shown(&mut tests).await?;
+        if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
+            counts.add(shown(tests.env("SCRATCHPAD_STAGE", &described)).await?);
+        }
+        Ok(counts)
     };
     let result = tokio::select! {
         result = tests => result,
@@ -257,8 +269,8 @@ fn cargo_test(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// Runs the tests for Node in a folder's `test`, if it has some.
-async fn node_tests(folder: &Path) -> Result<Counts> {
+/// The tests for Node in a folder's `test`, if it has some.
+fn node_tests(folder: &Path) -> Option<Command> {
     let files = walkdir::WalkDir::new(folder.join("test")).sort_by_file_name();
     let files = files
         .into_iter()
@@ -269,11 +281,13 @@ async fn node_tests(folder: &Path) -> Result<Counts> {
     };
     let files: Vec<_> = files.filter(is_test).collect();
     if files.is_empty() {
-        return Ok(Counts::default());
+        return None;
     }
     let mut node = ui::command("node");
-    node.args(["--import", "tsx", "--test", "--test-reporter=tap"]);
-    shown(node.args(files).current_dir(folder)).await
+    node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
+        .args(files)
+        .current_dir(folder);
+    Some(node)
 }
 
 /// Runs tests, shows what they print, and counts them.
