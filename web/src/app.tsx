@@ -1,0 +1,32 @@
+import { lazy, Suspense } from "react";
+import { Route, Switch } from "wouter";
+import { Landing } from "./pages/landing.tsx";
+import { NotFound } from "./pages/not-found.tsx";
+import { AnnouncerProvider } from "./parts/announcer.tsx";
+import { ErrorBoundary } from "./parts/error-boundary.tsx";
+import { Loading } from "./parts/loading.tsx";
+
+// What needs Amplify, or much else, is fetched when it is asked for: the first page is small.
+const SignUp = lazy(() => import("./pages/sign-up.tsx"));
+const LogIn = lazy(() => import("./pages/log-in.tsx"));
+const ForgottenPassword = lazy(() => import("./pages/forgotten-password.tsx"));
+const SignedIn = lazy(() => import("./signed-in.tsx"));
+
+export function App() {
+  return (
+    <ErrorBoundary>
+      <AnnouncerProvider>
+        <Suspense fallback={<Loading />}>
+          <Switch>
+            <Route path="/" component={Landing} />
+            <Route path="/sign-up" component={SignUp} />
+            <Route path="/log-in" component={LogIn} />
+            <Route path="/forgotten-password" component={ForgottenPassword} />
+            <Route path={/^\/(notes|billing|settings)(\/|$)/} component={SignedIn} />
+            <Route component={NotFound} />
+          </Switch>
+        </Suspense>
+      </AnnouncerProvider>
+    </ErrorBoundary>
+  );
+}

@@ -1,0 +1,82 @@
+import { useState } from "react";
+import { FIRST_PURCHASES, type Order, purchase, purchases } from "../api/billing.ts";
+import { Problem } from "../api/problem.ts";
+import { forget, keep, kept } from "../kept.ts";
+import { useAnnounce } from "../parts/announcer.tsx";
+import { OpenOrder } from "../parts/open-order.tsx";
+import { OrderForm } from "../parts/order-form.tsx";
+import { Page } from "../parts/page.tsx";
+import { PriceTable } from "../parts/price-table.tsx";
+import { PurchaseHistory } from "../parts/purchase-history.tsx";
+import { loadStripe } from "../stripe.ts";
+import { usePages } from "../use-pages.ts";
+import { useSubmit } from "../use-submit.ts";
+import { useUser } from "../user.ts";
+
+export default function Billing() {
+  const name = `order of ${useUser().id}`;
+  // An order that was sent, and of which nobody knows what became of it, also not after a reload.
+  const [unanswered, setUnanswered] = useState(() => kept<Order>(name));
+  const history = usePages(purchases, FIRST_PURCHASES);
+  const announce = useAnnounce();
+
+  const { busy, failure, submit } = useSubmit(async (ordered: () => Promise<Order>) => {
+    const order = await ordered();
+    keep(name, order);
+    try {
+      await pay(order);
+      drop();
+      announce("Paid. Thank you.");
+    } catch (error) {
+      if (isFinal(error)) drop();
+      else setUnanswered(order);
+      throw error;
+    } finally {
+      void history.reload();
+    }
+  });
+
+  function drop() {
+    forget(name);
+    setUnanswered(undefined);
+  }
+
+  return (
+    <Page title="Billing">
+      <section className="card">
+        <h2>Buy storage</h2>
+        {unanswered ? (
+          <OpenOrder
+            order={unanswered}
+            busy={busy}
+            failure={failure}
+            onAsk={() => submit(async () => unanswered)}
+            onDrop={drop}
+          />
+        ) : (
+          <OrderForm busy={busy} failure={failure} onOrder={submit} />
+        )}
+        <PriceTable />
+      </section>
+      <PurchaseHistory {...history} />
+    </Page>
+  );
+}
+
+/** Charges the order's card, with its owner's confirmation where the bank wants one. */
+async function pay(order: Order): Promise<void> {
+  try {
+    await purchase(order);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.clientSecret === undefined) throw error;
+    const stripe = await loadStripe();
+    await stripe.handleNextAction({ clientSecret: error.clientSecret });
+    // Whatever they did there, the same order asked for again says what came of it.
+    await purchase(order);
+  }
+}
+
+/** Whether nothing more can become of the order: its card is not charged, and will not be. */
+function isFinal(error: unknown): boolean {
+  return error instanceof Problem && !error.undecided && error.clientSecret === undefined;
+}

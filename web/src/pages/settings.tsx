@@ -1,0 +1,76 @@
+import { useState } from "react";
+import { useLocation } from "wouter";
+import { changePassword, signOut } from "../auth.ts";
+import { AppError } from "../failure.ts";
+import { NewPasswordField, PasswordField } from "../parts/account-fields.tsx";
+import { useAnnounce } from "../parts/announcer.tsx";
+import { FailureNote } from "../parts/failure-note.tsx";
+import { Form } from "../parts/form.tsx";
+import { Page } from "../parts/page.tsx";
+import { Submit } from "../parts/submit.tsx";
+import { useUser } from "../user.ts";
+import { useSubmit } from "../use-submit.ts";
+
+export default function Settings() {
+  const { email } = useUser();
+  return (
+    <Page title="Settings">
+      <p>
+        You are signed in as <strong>{email}</strong>.
+      </p>
+      <section className="card">
+        <h2>Change your password</h2>
+        <ChangePassword />
+      </section>
+      <section className="card">
+        <h2>Sign out</h2>
+        <SignOut />
+      </section>
+    </Page>
+  );
+}
+
+function ChangePassword() {
+  const [oldPassword, setOldPassword] = useState("");
+  const [newPassword, setNewPassword] = useState("");
+  const announce = useAnnounce();
+  const { busy, failure, submit } = useSubmit(async () => {
+    await changePassword(oldPassword, newPassword).catch((error: Error) => {
+      // Of an e-mail address, of which Cognito's general words speak, there is none here.
+      throw error.name === "NotAuthorizedException" ? new AppError("Your present password is another one.") : error;
+    });
+    setOldPassword("");
+    setNewPassword("");
+    announce("Your password is changed.");
+  });
+  return (
+    <Form onSubmit={submit}>
+      <PasswordField label="Present password" value={oldPassword} onChange={setOldPassword} />
+      <NewPasswordField label="New password" value={newPassword} onChange={setNewPassword} />
+      <FailureNote failure={failure} />
+      <Submit busy={busy}>Change password</Submit>
+    </Form>
+  );
+}
+
+function SignOut() {
+  const [, navigate] = useLocation();
+  const { busy, failure, submit } = useSubmit(async (everywhere: boolean) => {
+    await signOut({ everywhere });
+    navigate("/");
+  });
+  return (
+    <>
+      <p className="hint">Everywhere ends the sessions of all your devices; within the hour they ask for your password again.</p>
+      <FailureNote failure={failure} />
+      <div className="actions">
+        <button className="button" disabled={busy} onClick={() => submit(false)}>
+          Sign out
+        </button>
+        <button className="button" disabled={busy} onClick={() => submit(true)}>
+          Sign out everywhere
+        </button>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,61 @@
+import { Field } from "./field.tsx";
+
+interface Props {
+  value: string;
+  onChange: (value: string) => void;
+  label?: string;
+}
+
+export function EmailField({ value, onChange, readOnly = false }: Props & { readOnly?: boolean }) {
+  return (
+    <Field
+      label="E-mail"
+      type="email"
+      autoComplete="username"
+      value={value}
+      onChange={(value) => onChange(value.trim())}
+      readOnly={readOnly}
+    />
+  );
+}
+
+/** The password that an account has. */
+export function PasswordField({ value, onChange, label = "Password" }: Props) {
+  return (
+    <Field label={label} type="password" autoComplete="current-password" value={value} onChange={onChange} />
+  );
+}
+
+/** The rules of the user pool: infrastructure/lib/cognito-stack.ts. */
+const PASSWORD_RULE = "At least 8 characters, with upper and lower case and a digit.";
+
+/** A password that an account is to have. */
+export function NewPasswordField({ value, onChange, label = "Password" }: Props) {
+  return (
+    <Field
+      label={label}
+      type="password"
+      autoComplete="new-password"
+      pattern="(?=.*[a-z])(?=.*[A-Z])(?=.*\d).{8,}"
+      title={PASSWORD_RULE}
+      hint={PASSWORD_RULE}
+      value={value}
+      onChange={onChange}
+    />
+  );
+}
+
+/** The code of an e-mail. */
+export function CodeField({ value, onChange }: Props) {
+  return (
+    <Field
+      label="Code"
+      inputMode="numeric"
+      autoComplete="one-time-code"
+      pattern="\d{6}"
+      title="The six digits of the e-mail"
+      value={value}
+      onChange={(value) => onChange(value.trim())}
+    />
+  );
+}

@@ -1,0 +1,56 @@
+import type { Purchase } from "../api/billing.ts";
+import type { Failure } from "../failure.ts";
+import { minuteOf, money } from "../format.ts";
+import { FailureNote } from "./failure-note.tsx";
+import { Loading } from "./loading.tsx";
+
+interface Props {
+  items: Purchase[] | undefined;
+  busy: boolean;
+  failure: Failure | undefined;
+  more: (() => void) | undefined;
+  reload: () => void;
+}
+
+const STATUS = { PENDING: "Not settled yet", PAID: "Paid", FAILED: "Not charged" } as const;
+
+export function PurchaseHistory({ items, busy, failure, more, reload }: Props) {
+  return (
+    <section className="card">
+      <div className="card-title">
+        <h2>Your purchases</h2>
+        <button className="button quiet" disabled={busy} onClick={reload}>
+          Refresh
+        </button>
+      </div>
+      {items?.length === 0 && <p className="hint">None yet.</p>}
+      {items && items.length > 0 && (
+        <ul className="purchases">
+          {items.map((purchase) => (
+            <PurchaseItem key={purchase.purchaseId} purchase={purchase} />
+          ))}
+        </ul>
+      )}
+      <FailureNote failure={failure} />
+      {busy && !items && <Loading />}
+      {more && (
+        <button className="button" disabled={busy} onClick={more}>
+          Load more
+        </button>
+      )}
+    </section>
+  );
+}
+
+function PurchaseItem({ purchase }: { purchase: Purchase }) {
+  const { description, createdAt, amount, status, decline } = purchase;
+  return (
+    <li>
+      <span className="purchase-name">{description.charAt(0).toUpperCase() + description.slice(1)}</span>
+      <span className="purchase-amount">{money(amount)}</span>
+      <time dateTime={new Date(createdAt).toISOString()}>{minuteOf(createdAt)}</time>
+      <span className={`status ${status.toLowerCase()}`}>{STATUS[status]}</span>
+      {decline && <span className="hint">{decline.message}</span>}
+    </li>
+  );
+}

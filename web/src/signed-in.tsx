@@ -1,0 +1,51 @@
+import { lazy, useEffect, useState } from "react";
+import { Redirect, Route, Switch, useLocation } from "wouter";
+import { currentUser, type User } from "./auth.ts";
+import { NotFound } from "./pages/not-found.tsx";
+import { FailureNote } from "./parts/failure-note.tsx";
+import { Loading } from "./parts/loading.tsx";
+import { Page } from "./parts/page.tsx";
+import { SignInAgain } from "./parts/sign-in-again.tsx";
+import { UserContext } from "./user.ts";
+import { useSubmit } from "./use-submit.ts";
+
+const Notes = lazy(() => import("./pages/notes.tsx"));
+const Note = lazy(() => import("./pages/note.tsx"));
+const Billing = lazy(() => import("./pages/billing.tsx"));
+const Settings = lazy(() => import("./pages/settings.tsx"));
+
+/** The pages of people who are signed in. Anybody else signs in first, and comes back. */
+export default function SignedIn() {
+  const [location] = useLocation();
+  const [user, setUser] = useState<User | "nobody">();
+  const { failure, submit: look } = useSubmit(async () => setUser((await currentUser()) ?? "nobody"));
+  useEffect(() => void look(), []);
+
+  if (user === "nobody") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
+  if (failure) {
+    return (
+      <Page title="Scratchpad">
+        <FailureNote failure={failure} />
+        <button className="button" onClick={look}>
+          Try again
+        </button>
+      </Page>
+    );
+  }
+  if (user === undefined) return <Loading />;
+  return (
+    <UserContext value={user}>
+      <Switch>
+        <Route path="/notes" component={Notes} />
+        <Route path="/notes/new">
+          <Note key="new" />
+        </Route>
+        <Route path="/notes/:noteId">{({ noteId }) => <Note key={noteId} noteId={noteId} />}</Route>
+        <Route path="/billing" component={Billing} />
+        <Route path="/settings" component={Settings} />
+        <Route component={NotFound} />
+      </Switch>
+      <SignInAgain email={user.email} />
+    </UserContext>
+  );
+}
