@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    io,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     time::Duration,
@@ -11,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::workspace::Workspace;
 
@@ -239,17 +241,22 @@ impl LocalStage {
 
 impl Ports {
     fn free() -> Result<Self> {
-        let cloud = TcpListener::bind(("127.0.0.1", 0))?;
-        let xray = UdpSocket::bind(("127.0.0.1", 0))?;
-        let stripe = TcpListener::bind(("127.0.0.1", 0))?;
-        let web = TcpListener::bind(("127.0.0.1", 0))?;
         Ok(Self {
-            cloud: cloud.local_addr()?.port(),
-            xray: xray.local_addr()?.port(),
-            stripe: stripe.local_addr()?.port(),
-            web: web.local_addr()?.port(),
+            cloud: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
+            xray: free_port(|port| UdpSocket::bind(("127.0.0.1", port)))?,
+            stripe: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
+            web: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
         })
     }
+}
+
+/// A port that `bind` can have. It is below those that systems give to whoever asks for any: nobody
+/// takes it by chance while the stage does not listen there.
+fn free_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> Result<u16> {
+    let any = || 10_000 + (Uuid::now_v7().as_u128() % 22_000) as u16;
+    let mut tries = std::iter::repeat_with(any).take(1000);
+    let free = tries.find(|port| bind(*port).is_ok());
+    free.context("there is no free port from 10000 to 32000")
 }
 
 /// Writes a file that nobody ever sees half of.

@@ -349,6 +349,24 @@ async fn a_table_that_is_not_there_is_a_failure() {
 }
 
 #[tokio::test]
+async fn what_nobody_can_read_does_not_hold_up_what_is_due() {
+    let database = database().await;
+    let purchases = purchases_at(&database.url());
+    let waiting = ordered("ada", 60);
+    purchases.open(&waiting).await.unwrap();
+    for shard in Shard::all() {
+        let due = NOON.as_millis().to_string();
+        let item = json!({
+            "userId": {"S": "x"}, "purchaseId": {"S": shard.number().to_string()},
+            "unsettledShard": {"N": shard.number().to_string()}, "dueAt": {"N": due},
+        });
+        database.put("Purchases", &item).unwrap();
+    }
+    let later = NOON.after(Duration::from_secs(60));
+    assert_eq!(due(&purchases, later, 10).await, [waiting]);
+}
+
+#[tokio::test]
 async fn an_item_that_is_no_purchase_is_a_failure_and_no_panic() {
     let database = database().await;
     let purchases = purchases_at(&database.url());

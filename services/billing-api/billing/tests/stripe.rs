@@ -155,7 +155,11 @@ async fn a_card_whose_owner_has_to_act_is_as_it_is_by_now_when_it_is_charged_aga
         let now = stripe.charge(&purchase, &source).await.unwrap();
         match authentication {
             Authentication::Succeeds => assert_eq!(now, Payment::Succeeded { intent }),
-            Authentication::Fails => assert_eq!(declined(now).0, Some(intent)),
+            Authentication::Fails => {
+                let (still, decline) = declined(now);
+                assert_eq!(still, Some(intent));
+                assert!(decline.message.starts_with("Your bank"), "{decline:?}");
+            }
         }
     }
 }

@@ -15,7 +15,8 @@ use miniserde::Deserialize;
 use secrets::{Secret, Secrets};
 use serde::Serialize;
 use stripe::{
-    ApiErrors, Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError, StripeRequest,
+    ApiErrors, ApiErrorsCode, ApiErrorsType, Client, ClientBuilder, IdempotencyKey,
+    RequestStrategy, StripeError, StripeRequest,
 };
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use stripe_core::payment_intent::{
@@ -321,28 +322,31 @@ fn refused(mut error: ApiErrors) -> Result<Payment, Failed> {
     }
     let param = error.param.as_deref().unwrap_or_default();
     if param == "payment_method" || param.starts_with("payment_method_data") {
-        // Its text is for programmers.
-        let decline = Decline {
-            message: "This card cannot be used. Enter its details again.".into(),
-            ..decline(error)
-        };
         return Ok(Payment::Declined {
             intent: None,
-            decline,
+            decline: decline(error),
         });
     }
     Err(Failed(StripeError::Stripe(Box::new(error), 400)))
 }
 
-/// Stripe's words for a card that was not charged. Those of a card's decline are for its owner:
+/// Why a card was not charged. What Stripe says of a card is for its owner, all else for programmers:
 /// <https://docs.stripe.com/api/errors#errors-message>.
 fn decline(error: ApiErrors) -> Decline {
     let code = error.code.as_ref().map(|code| code.as_str());
-    let sentence = "Your card was declined.";
+    let words = error
+        .message
+        .filter(|_| error.type_ == ApiErrorsType::CardError);
+    let own = match error.code {
+        Some(ApiErrorsCode::PaymentIntentAuthenticationFailure) => {
+            "Your bank could not confirm that this card is yours. Your card was not charged."
+        }
+        _ => "This card cannot be used. Enter its details again.",
+    };
     Decline {
         code: code.unwrap_or("card_declined").into(),
         decline_code: error.decline_code,
-        message: error.message.unwrap_or_else(|| sentence.into()),
+        message: words.unwrap_or_else(|| own.into()),
     }
 }
 
