@@ -9,7 +9,5 @@ export default defineConfig({
     assetsInlineLimit: 0,
     // What it preloads by is an inline script, which the policy refuses; browsers of today need none.
     modulePreload: { polyfill: false },
-    // What is loaded later says so by itself; nothing here is to be small at the price of being late.
-    chunkSizeWarningLimit: 600,
   },
 });

@@ -30,8 +30,8 @@ export let config: Config;
 /** Why the app cannot start, for whoever deployed it. */
 export class ConfigError extends Error {}
 
-export async function loadConfig(): Promise<void> {
-  config = read(await fetchJson("/config.json"));
+export async function loadConfig(address = "/config.json"): Promise<void> {
+  config = read(await fetchJson(address));
 }
 
 async function fetchJson(address: string): Promise<unknown> {

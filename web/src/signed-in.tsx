@@ -24,7 +24,7 @@ export default function SignedIn() {
   if (user === "nobody") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
   if (failure) {
     return (
-      <Page title="Scratchpad">
+      <Page title="Not now" layout="form">
         <FailureNote failure={failure} />
         <button className="button" onClick={look}>
           Try again

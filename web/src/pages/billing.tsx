@@ -45,18 +45,20 @@ export default function Billing() {
     <Page title="Billing">
       <section className="card">
         <h2>Buy storage</h2>
-        {unanswered ? (
-          <OpenOrder
-            order={unanswered}
-            busy={busy}
-            failure={failure}
-            onAsk={() => submit(async () => unanswered)}
-            onDrop={drop}
-          />
-        ) : (
-          <OrderForm busy={busy} failure={failure} onOrder={submit} />
-        )}
-        <PriceTable />
+        <div className="order">
+          {unanswered ? (
+            <OpenOrder
+              order={unanswered}
+              busy={busy}
+              failure={failure}
+              onAsk={() => submit(async () => unanswered)}
+              onDrop={drop}
+            />
+          ) : (
+            <OrderForm busy={busy} failure={failure} onOrder={submit} />
+          )}
+          <PriceTable />
+        </div>
       </section>
       <PurchaseHistory {...history} />
     </Page>

@@ -60,10 +60,9 @@ function NewPassword({ email }: { email: string }) {
   return (
     <Page title="Set a new password" layout="form">
       {/* Whether there is such an account is nobody else's business. */}
-      <p>
-        If <strong>{email}</strong> has an account, a code is on its way there.
-      </p>
+      <p>If there is an account with this address, a code is on its way there.</p>
       <Form onSubmit={change.submit}>
+        <EmailField value={email} />
         <CodeField value={code} onChange={setCode} />
         <NewPasswordField label="New password" value={password} onChange={setPassword} />
         <FailureNote failure={change.failure ?? resend.failure} />

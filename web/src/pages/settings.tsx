@@ -2,7 +2,7 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { changePassword, signOut } from "../auth.ts";
 import { AppError } from "../failure.ts";
-import { NewPasswordField, PasswordField } from "../parts/account-fields.tsx";
+import { EmailField, NewPasswordField, PasswordField } from "../parts/account-fields.tsx";
 import { useAnnounce } from "../parts/announcer.tsx";
 import { FailureNote } from "../parts/failure-note.tsx";
 import { Form } from "../parts/form.tsx";
@@ -12,14 +12,10 @@ import { useUser } from "../user.ts";
 import { useSubmit } from "../use-submit.ts";
 
 export default function Settings() {
-  const { email } = useUser();
   return (
     <Page title="Settings">
-      <p>
-        You are signed in as <strong>{email}</strong>.
-      </p>
       <section className="card">
-        <h2>Change your password</h2>
+        <h2>Your account</h2>
         <ChangePassword />
       </section>
       <section className="card">
@@ -31,6 +27,7 @@ export default function Settings() {
 }
 
 function ChangePassword() {
+  const { email } = useUser();
   const [oldPassword, setOldPassword] = useState("");
   const [newPassword, setNewPassword] = useState("");
   const announce = useAnnounce();
@@ -45,6 +42,7 @@ function ChangePassword() {
   });
   return (
     <Form onSubmit={submit}>
+      <EmailField value={email} />
       <PasswordField label="Present password" value={oldPassword} onChange={setOldPassword} />
       <NewPasswordField label="New password" value={newPassword} onChange={setNewPassword} />
       <FailureNote failure={failure} />

@@ -6,15 +6,16 @@ interface Props {
   label?: string;
 }
 
-export function EmailField({ value, onChange, readOnly = false }: Props & { readOnly?: boolean }) {
+/** Without `onChange` it says whose password is asked for, to people and to what keeps passwords for them. */
+export function EmailField({ value, onChange }: { value: string; onChange?: (value: string) => void }) {
   return (
     <Field
       label="E-mail"
       type="email"
       autoComplete="username"
       value={value}
-      onChange={(value) => onChange(value.trim())}
-      readOnly={readOnly}
+      onChange={(value) => onChange?.(value.trim())}
+      readOnly={onChange === undefined}
     />
   );
 }

@@ -6,7 +6,7 @@ const Announce = createContext<(message: string) => void>(() => {});
 export const useAnnounce = () => useContext(Announce);
 
 /** How long a sentence stays, in milliseconds. */
-const SHOWN_FOR = 6_000;
+const SHOWN_FOR = 4_000;
 
 export function AnnouncerProvider({ children }: { children: ReactNode }) {
   const [said, setSaid] = useState({ message: "" });

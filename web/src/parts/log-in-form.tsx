@@ -24,7 +24,7 @@ export function LogInForm({ email: only, onLoggedIn, onUnconfirmed }: Props) {
 
   return (
     <Form onSubmit={submit}>
-      <EmailField value={email} onChange={setEmail} readOnly={only !== undefined} />
+      <EmailField value={email} {...(only === undefined && { onChange: setEmail })} />
       <PasswordField value={password} onChange={setPassword} />
       <FailureNote failure={failure} />
       <Submit busy={busy}>Log in</Submit>

@@ -7,8 +7,8 @@ interface Props {
   title: string;
   /** What stands beside the title. */
   action?: ReactNode;
-  /** `form` for a page that is one short form. */
-  layout?: "form" | "wide";
+  /** `form` is a page that is one short form, `landing` the first one, whose title is what the app is for. */
+  layout?: "form" | "landing" | "wide";
   children: ReactNode;
 }
 
@@ -26,7 +26,7 @@ export function Page({ title, action, layout = "wide", children }: Props) {
 
   return (
     <>
-      <title>{title === "Scratchpad" ? title : `${title} · Scratchpad`}</title>
+      <title>{layout === "landing" ? "Scratchpad" : `${title} · Scratchpad`}</title>
       <a className="skip" href="#content">
         Skip to the content
       </a>
