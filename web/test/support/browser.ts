@@ -3,7 +3,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page, type Req
 import { stage } from "./stage.ts";
 
 /** Debian's, never one that is downloaded. */
-const CHROMIUM = {
+export const CHROMIUM = {
   executablePath: "/usr/bin/chromium",
   args: [
     "--no-sandbox",
