@@ -27,6 +27,7 @@ test(
     await saved(page);
     await text(page).fill("Groceries\nBread, olives, two lemons.");
     await save(page).click();
+    await page.getByText("Saved", { exact: true }).waitFor();
     await page.getByRole("link", { name: "All notes" }).click();
     await page.getByRole("link", { name: /two lemons/ }).click();
     await page.getByRole("button", { name: "Delete", exact: true }).click();

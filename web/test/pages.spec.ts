@@ -11,11 +11,13 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 const SCREENSHOTS = resolve(import.meta.dirname, "../screenshots");
 
+const PHONE = { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true };
+
 const LOOKS: Record<string, BrowserContextOptions> = {
   light: { colorScheme: "light" },
   dark: { colorScheme: "dark" },
-  "phone-light": { colorScheme: "light", viewport: { width: 390, height: 780 } },
-  "phone-dark": { colorScheme: "dark", viewport: { width: 390, height: 780 } },
+  "phone-light": { colorScheme: "light", ...PHONE },
+  "phone-dark": { colorScheme: "dark", ...PHONE },
 };
 
 let looked = 0;
@@ -47,7 +49,7 @@ async function inspect(page: Page, { name, open }: Sight, look: string): Promise
   wrong += found.length;
   assert.deepEqual(found, [], `${name}, ${look}`);
   const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(excess, 0, `${name} is wider than the window: ${look}`);
+  assert.ok(excess <= 0, `${name} is wider than the window: ${look}`);
   await takePicture(page, name, look);
 }
 

@@ -9,11 +9,12 @@ export interface Person {
 }
 
 /** Somebody whom the stage does not know yet. */
-export const stranger = (): Person => ({ email: `${randomUUID()}@example.com`, password: "Correct-horse-9" });
+export const stranger = (): Person => ({ email: `ada.${randomUUID().slice(0, 8)}@example.com`, password: "Correct-horse-9" });
 
 // What a test begins with is made by the app's own modules, which want their configuration first.
 await loadConfig(`${stage.webUrl}/config.json`);
 export const auth = await import("../../src/auth.ts");
+export const billing = await import("../../src/api/billing.ts");
 export const notes = await import("../../src/api/notes.ts");
 
 /** Somebody with an account, signed in here, outside the browser. */
