@@ -7,7 +7,7 @@ pub(crate) struct Card {
     /// What stands after `tok_` or `pm_card_`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
-    pub(crate) last4: &'static str,
+    number: &'static str,
     /// Whether its bank wants to see the holder first.
     pub(crate) challenge: bool,
     /// Why it is not charged, if it is not.
@@ -51,20 +51,22 @@ mod declines {
     pub(super) static VELOCITY: Decline = decline("card_declined", "card_velocity_exceeded", "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.", None);
     pub(super) static EXPIRED: Decline = decline("expired_card", "expired_card", "Your card has expired.", Some("exp_month"));
     pub(super) static CVC: Decline = decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.", Some("cvc"));
+    pub(super) static NUMBER: Decline = decline("incorrect_number", "incorrect_number", "Your card number is incorrect.", Some("number"));
+    pub(super) static LIVE: Decline = decline("card_declined", "test_mode_live_card", "Your card was declined. Your request was in test mode, but used a non test (live) card. For a list of valid test cards, visit: https://stripe.com/docs/testing.", None);
     pub(super) static PROCESSING: Decline = decline("processing_error", "processing_error", "An error occurred while processing your card. Try again in a little bit.", None);
 }
 
 const fn card(
     names: &'static [&'static str],
     brand: &'static str,
-    last4: &'static str,
+    number: &'static str,
     challenge: bool,
     decline: Option<&'static Decline>,
 ) -> Card {
     Card {
         names,
         brand,
-        last4,
+        number,
         challenge,
         decline,
     }
@@ -74,31 +76,37 @@ const fn card(
 static CARDS: &[Card] = {
     use declines::{CVC, EXPIRED, FRAUD, FUNDS, GENERIC, LOST, PROCESSING, STOLEN, VELOCITY};
     &[
-        card(&["visa"], "visa", "4242", false, None),
-        card(&["visa_debit"], "visa", "5556", false, None),
-        card(&["mastercard"], "mastercard", "4444", false, None),
-        card(&["mastercard_debit"], "mastercard", "8210", false, None),
-        card(&["mastercard_prepaid"], "mastercard", "5100", false, None),
-        card(&["amex"], "amex", "0005", false, None),
-        card(&["discover"], "discover", "1117", false, None),
-        card(&["diners"], "diners", "0004", false, None),
-        card(&["jcb"], "jcb", "0505", false, None),
-        card(&["unionpay"], "unionpay", "0005", false, None),
-        card(&["chargeDeclined", "visa_chargeDeclined"], "visa", "0002", false, Some(&GENERIC)),
-        card(&["chargeDeclinedInsufficientFunds", "visa_chargeDeclinedInsufficientFunds"], "visa", "9995", false, Some(&FUNDS)),
-        card(&["chargeDeclinedLostCard", "visa_chargeDeclinedLostCard"], "visa", "9987", false, Some(&LOST)),
-        card(&["chargeDeclinedStolenCard", "visa_chargeDeclinedStolenCard"], "visa", "9979", false, Some(&STOLEN)),
-        card(&["visa_chargeDeclinedVelocityLimitExceeded"], "visa", "6975", false, Some(&VELOCITY)),
-        card(&["chargeDeclinedExpiredCard"], "visa", "0069", false, Some(&EXPIRED)),
-        card(&["chargeDeclinedIncorrectCvc"], "visa", "0127", false, Some(&CVC)),
-        card(&["chargeDeclinedProcessingError"], "visa", "0119", false, Some(&PROCESSING)),
-        card(&["radarBlock", "chargeDeclinedFraudulent"], "visa", "0019", false, Some(&FRAUD)),
-        card(&["threeDSecure2Required"], "visa", "3220", true, None),
-        card(&["threeDSecureRequired"], "visa", "3063", true, None),
-        card(&["threeDSecureRequiredChargeDeclined"], "visa", "1629", true, Some(&GENERIC)),
-        card(&["authenticationRequired"], "visa", "3184", true, None),
-        card(&["authenticationRequiredOnSetup"], "visa", "3155", true, None),
-        card(&["authenticationRequiredChargeDeclinedInsufficientFunds"], "visa", "8260", true, Some(&FUNDS)),
+        card(&["visa"], "visa", "4242424242424242", false, None),
+        card(&["visa_debit"], "visa", "4000056655665556", false, None),
+        card(&["mastercard"], "mastercard", "5555555555554444", false, None),
+        card(&["mastercard_debit"], "mastercard", "5200828282828210", false, None),
+        card(&["mastercard_prepaid"], "mastercard", "5105105105105100", false, None),
+        card(&["amex"], "amex", "378282246310005", false, None),
+        card(&["discover"], "discover", "6011111111111117", false, None),
+        card(&["diners"], "diners", "3056930009020004", false, None),
+        card(&["jcb"], "jcb", "3566002020360505", false, None),
+        card(&["unionpay"], "unionpay", "6200000000000005", false, None),
+        card(&[], "mastercard", "2223003122003222", false, None),
+        card(&[], "amex", "371449635398431", false, None),
+        card(&[], "discover", "6011000990139424", false, None),
+        card(&[], "diners", "36227206271667", false, None),
+        card(&[], "visa", "4000000000003055", false, None),
+        card(&["chargeCustomerFail"], "visa", "4000000000000341", false, Some(&GENERIC)),
+        card(&["chargeDeclined", "visa_chargeDeclined"], "visa", "4000000000000002", false, Some(&GENERIC)),
+        card(&["chargeDeclinedInsufficientFunds", "visa_chargeDeclinedInsufficientFunds"], "visa", "4000000000009995", false, Some(&FUNDS)),
+        card(&["chargeDeclinedLostCard", "visa_chargeDeclinedLostCard"], "visa", "4000000000009987", false, Some(&LOST)),
+        card(&["chargeDeclinedStolenCard", "visa_chargeDeclinedStolenCard"], "visa", "4000000000009979", false, Some(&STOLEN)),
+        card(&["visa_chargeDeclinedVelocityLimitExceeded"], "visa", "4000000000006975", false, Some(&VELOCITY)),
+        card(&["chargeDeclinedExpiredCard"], "visa", "4000000000000069", false, Some(&EXPIRED)),
+        card(&["chargeDeclinedIncorrectCvc"], "visa", "4000000000000127", false, Some(&CVC)),
+        card(&["chargeDeclinedProcessingError"], "visa", "4000000000000119", false, Some(&PROCESSING)),
+        card(&["radarBlock", "chargeDeclinedFraudulent"], "visa", "4100000000000019", false, Some(&FRAUD)),
+        card(&["threeDSecure2Required"], "visa", "4000000000003220", true, None),
+        card(&["threeDSecureRequired"], "visa", "4000000000003063", true, None),
+        card(&["threeDSecureRequiredChargeDeclined"], "visa", "4000008400001629", true, Some(&GENERIC)),
+        card(&["authenticationRequired"], "visa", "4000002760003184", true, None),
+        card(&["authenticationRequiredOnSetup"], "visa", "4000002500003155", true, None),
+        card(&["authenticationRequiredChargeDeclinedInsufficientFunds"], "visa", "4000008260003178", true, Some(&FUNDS)),
     ]
 };
 
@@ -110,6 +118,40 @@ pub(crate) fn of_token(token: &str) -> Option<&'static Card> {
 /// The card of a payment method, such as `pm_card_visa`.
 pub(crate) fn of_payment_method(id: &str) -> Option<&'static Card> {
     named(id.strip_prefix("pm_card_")?)
+}
+
+/// The card with a number, or why Stripe makes nothing of it: it never was one, or is none for tests.
+pub(crate) fn of_number(number: &str) -> Result<&'static Card, &'static Decline> {
+    let known = CARDS.iter().find(|card| card.number == number);
+    known.ok_or(if is_number(number) {
+        &declines::LIVE
+    } else {
+        &declines::NUMBER
+    })
+}
+
+/// Whether the last digit is the one that the others call for (ISO/IEC 7812-1, annex B).
+fn is_number(number: &str) -> bool {
+    let digits: Option<Vec<_>> = number.chars().map(|digit| digit.to_digit(10)).collect();
+    let sum = |digits: Vec<u32>| -> u32 {
+        let doubled = digits.iter().rev().enumerate();
+        doubled
+            .map(|(at, digit)| match (at % 2, digit) {
+                (0, digit) => *digit,
+                (_, 5..) => digit * 2 - 9,
+                (_, digit) => digit * 2,
+            })
+            .sum()
+    };
+    (12..=19).contains(&number.len()) && digits.is_some_and(|digits| sum(digits) % 10 == 0)
+}
+
+impl Card {
+    /// The end of its number, by which its holder knows it.
+    pub(crate) fn last4(&self) -> &'static str {
+        let start = self.number.len().saturating_sub(4);
+        self.number.get(start..).unwrap_or_default()
+    }
 }
 
 fn named(name: &str) -> Option<&'static Card> {
@@ -125,6 +167,26 @@ mod tests {
         let names: Vec<_> = CARDS.iter().flat_map(|card| card.names).collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn a_number_is_of_one_card_and_its_last_digit_is_right() {
+        let numbers: std::collections::BTreeSet<_> = CARDS.iter().map(|card| card.number).collect();
+        assert_eq!(numbers.len(), CARDS.len());
+        assert!(numbers.into_iter().all(is_number));
+    }
+
+    #[test]
+    fn a_number_that_is_not_of_a_test_card_is_of_no_card() {
+        for (number, decline_code) in [
+            ("4242424242424241", "incorrect_number"),
+            ("4242", "incorrect_number"),
+            ("", "incorrect_number"),
+            ("4242 4242 4242 4242", "incorrect_number"),
+            ("4111111111111111", "test_mode_live_card"),
+        ] {
+            assert_eq!(of_number(number).unwrap_err().decline_code, decline_code);
+        }
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::card::{self, Card};
+use crate::Authentication;
+use crate::card;
 use crate::error::ApiError;
 use crate::params::{Params, integer};
 use crate::search::Query;
+use crate::server::Caller;
+use crate::wallet::{Billing, Offer, Source};
 
 /// What can be asked for.
 #[derive(Debug)]
@@ -18,6 +21,18 @@ pub(crate) enum Command {
     Search(Query, Page),
     RetrieveEvent(String),
     ListEvents(Page),
+    MakeMethod(Source, Billing),
+    MakeToken(Offer),
+    /// What a browser does with an intent, whose id and client secret it knows.
+    Browser(String, String, Act),
+}
+
+/// What a browser can do with an intent.
+#[derive(Debug)]
+pub(crate) enum Act {
+    Retrieve,
+    Confirm(Confirm),
+    Authenticate(Authentication),
 }
 
 /// A PaymentIntent to be made.
@@ -31,7 +46,7 @@ pub(crate) struct Create {
     pub(crate) statement_descriptor_suffix: Option<String>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) method_types: MethodTypes,
-    pub(crate) card: Option<&'static Card>,
+    pub(crate) source: Option<Source>,
     /// There when it is to be confirmed at once.
     pub(crate) confirm: Option<Confirm>,
 }
@@ -50,7 +65,7 @@ pub(crate) enum MethodTypes {
 /// How an intent is confirmed.
 #[derive(Debug)]
 pub(crate) struct Confirm {
-    pub(crate) card: Option<&'static Card>,
+    pub(crate) source: Option<Source>,
     pub(crate) return_url: Option<String>,
 }
 
@@ -64,9 +79,20 @@ pub(crate) struct Page {
 
 impl Command {
     /// Reads a request's route and parameters.
-    pub(crate) fn parse(method: &str, path: &str, mut params: Params) -> Result<Self, ApiError> {
+    pub(crate) fn parse(
+        caller: Caller,
+        method: &str,
+        path: &str,
+        mut params: Params,
+    ) -> Result<Self, ApiError> {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let command = match (method, segments.as_slice()) {
+            ("POST", ["v1", "payment_methods"]) => {
+                let source = Source::offered(caller, &mut params)?;
+                Self::MakeMethod(source, Billing::take(&mut params))
+            }
+            ("POST", ["v1", "tokens"]) => Self::MakeToken(Offer::take(caller, &mut params)?),
+            _ if caller == Caller::Browser => browser(method, &segments, &mut params)?,
             ("POST", ["v1", "payment_intents"]) => Self::Create(create(&mut params)?),
             ("GET", ["v1", "payment_intents"]) => Self::List(page(&mut params, "starting_after")?),
             ("GET", ["v1", "payment_intents", "search"]) => {
@@ -102,7 +128,7 @@ fn create(params: &mut Params) -> Result<Create, ApiError> {
     let method_types = method_types(params)?;
     let confirmation = confirm(params)?;
     let confirmed = params.take_bool("confirm")?;
-    if confirmed && confirmation.card.is_none() {
+    if confirmed && confirmation.source.is_none() {
         return Err(ApiError::invalid(
             "You cannot confirm this PaymentIntent because it's missing a payment method.",
         )
@@ -126,7 +152,7 @@ fn create(params: &mut Params) -> Result<Create, ApiError> {
         statement_descriptor_suffix: params.take("statement_descriptor_suffix"),
         metadata: params.take_map("metadata"),
         method_types,
-        card: confirmation.card,
+        source: confirmation.source.clone(),
         confirm: confirmed.then_some(confirmation),
     })
 }
@@ -198,28 +224,25 @@ impl MethodTypes {
 
 fn confirm(params: &mut Params) -> Result<Confirm, ApiError> {
     Ok(Confirm {
-        card: card(params)?,
+        source: source(params)?,
         return_url: params.take("return_url"),
     })
 }
 
-fn card(params: &mut Params) -> Result<Option<&'static Card>, ApiError> {
+fn source(params: &mut Params) -> Result<Option<Source>, ApiError> {
     let method = params.take("payment_method");
     let kind = params.take("payment_method_data[type]");
     let token = params.take("payment_method_data[card][token]");
-    let missing = |what: &str, value: &str, param: &str| {
-        ApiError::invalid(format!("No such {what}: '{value}'"))
-            .code("resource_missing")
-            .param(param)
-    };
     match (method, kind.as_deref(), token) {
         (None, None, None) => Ok(None),
-        (Some(id), None, None) => card::of_payment_method(&id)
-            .map(Some)
-            .ok_or_else(|| missing("PaymentMethod", &id, "payment_method")),
-        (None, Some("card"), Some(token)) => card::of_token(&token)
-            .map(Some)
-            .ok_or_else(|| missing("token", &token, "payment_method_data[card][token]")),
+        (Some(id), None, None) => Ok(Some(match card::of_payment_method(&id) {
+            Some(card) => Source::Test(card),
+            None => Source::Method(id),
+        })),
+        (None, Some("card"), Some(token)) => {
+            let param = "payment_method_data[card][token]";
+            Ok(Some(Source::token(token, param)))
+        }
         (Some(_), _, _) => Err(ApiError::invalid(
             "You may only specify one of these parameters: payment_method, payment_method_data.",
         )),
@@ -231,6 +254,37 @@ fn card(params: &mut Params) -> Result<Option<&'static Card>, ApiError> {
         (None, Some(_), _) => Err(ApiError::invalid("The double takes tokens of cards alone.")
             .param("payment_method_data")),
     }
+}
+
+/// What a publishable key is good for, besides making payment methods and tokens
+/// (<https://docs.stripe.com/keys>).
+fn browser(method: &str, segments: &[&str], params: &mut Params) -> Result<Command, ApiError> {
+    let (id, act) = match (method, segments) {
+        ("GET", ["v1", "payment_intents", id]) if *id != "search" => (*id, Act::Retrieve),
+        ("POST", ["v1", "payment_intents", id, "confirm"]) => (*id, Act::Confirm(confirm(params)?)),
+        // The double's own: Stripe's challenge is a page of the card's bank
+        ("POST", ["v1", "payment_intents", id, "authenticate"]) => {
+            let authentication = match params.required("authentication")?.as_str() {
+                "succeeds" => Authentication::Succeeds,
+                "fails" => Authentication::Fails,
+                other => {
+                    let message = format!("Invalid authentication: {other}");
+                    return Err(ApiError::invalid(message).param("authentication"));
+                }
+            };
+            (*id, Act::Authenticate(authentication))
+        }
+        _ => {
+            return Err(ApiError::unauthorized(
+                "This API call cannot be made with a publishable API key. Please use a secret API \
+                 key. You can find a list of your API keys at \
+                 https://dashboard.stripe.com/account/apikeys.",
+            )
+            .code("secret_key_required"));
+        }
+    };
+    let secret = params.required("client_secret")?;
+    Ok(Command::Browser(id.to_owned(), secret, act))
 }
 
 fn cancellation_reason(params: &mut Params) -> Result<Option<String>, ApiError> {

@@ -43,6 +43,24 @@ impl ApiError {
         .param("id")
     }
 
+    /// What a parameter names is not there: 400.
+    pub(crate) fn no_such(kind: &str, id: &str, param: &str) -> Self {
+        Self::invalid(format!("No such {kind}: '{id}'"))
+            .code("resource_missing")
+            .param(param)
+    }
+
+    /// A server sent a card's number, which it is not to know: 402.
+    pub(crate) fn refused_number() -> Self {
+        Self::new(
+            402,
+            "invalid_request_error",
+            "Sending credit card numbers directly to the Stripe API is generally unsafe. We \
+             suggest you use test tokens that map to the test card you are using, see \
+             https://stripe.com/docs/testing.",
+        )
+    }
+
     /// The caller is not known: 401.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(401, "invalid_request_error", message)
@@ -65,6 +83,13 @@ impl ApiError {
             ),
         )
         .code("idempotency_key_in_use")
+    }
+
+    /// Something is wrong with what was typed of a card: 402.
+    pub(crate) fn card(code: &str, param: &str, message: &str) -> Self {
+        Self::new(402, "card_error", message)
+            .code(code)
+            .param(param)
     }
 
     /// The card is refused: 402.
@@ -129,6 +154,14 @@ impl ApiError {
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         if let Value::Object(error) = &mut self.error {
             error.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Shows the intent that the error is about as `show` does.
+    pub(crate) fn show_intent(mut self, show: impl FnOnce(&Value) -> Value) -> Self {
+        if let Some(intent) = self.error.get_mut("payment_intent") {
+            *intent = show(intent);
         }
         self
     }

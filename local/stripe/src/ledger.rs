@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::API_VERSION;
-use crate::card::Card;
-use crate::command::{Command, Confirm, Create, MethodTypes, Page};
+use crate::command::{Act, Command, Confirm, Create, MethodTypes, Page};
 use crate::error::ApiError;
+use crate::wallet::{Method, Source, Wallet, offered};
 
 /// An attempt to charge a card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,8 +71,8 @@ struct Intent {
     metadata: Map<String, Value>,
     method_types: MethodTypes,
     status: Status,
-    /// The card in hand, and the id of the payment method that stands for it.
-    method: Option<(String, &'static Card)>,
+    /// What stands for the card in hand.
+    method: Option<Method>,
     return_url: Option<String>,
     latest_charge: Option<String>,
     last_payment_error: Option<Value>,
@@ -87,6 +87,7 @@ pub(crate) struct Ledger {
     /// How old what is told of an intent has to be for search to know it.
     pub(crate) search_lag: Duration,
     intents: Vec<Intent>,
+    wallet: Wallet,
     pub(crate) charges: Vec<Charge>,
     pub(crate) events: Vec<Value>,
 }
@@ -109,6 +110,7 @@ impl Ledger {
             made: 0,
             search_lag,
             intents: Vec::new(),
+            wallet: Wallet::default(),
             charges: Vec::new(),
             events: Vec::new(),
         }
@@ -154,6 +156,21 @@ impl Ledger {
                 .cloned()
                 .ok_or_else(|| ApiError::missing("event", &id)),
             Command::ListEvents(page) => list("/v1/events", self.events.clone(), &page),
+            Command::MakeMethod(source, billing) => {
+                let method = self.method(source, cause)?.billed(billing);
+                Ok(self.wallet.keep(method).object())
+            }
+            Command::MakeToken(offer) => {
+                offer.check(cause.now)?;
+                let id = self.id("tok");
+                Ok(self.wallet.keep_token(id, offer, cause.now))
+            }
+            Command::Browser(id, secret, act) => {
+                let at = self.find(&id)?;
+                self.browse(at, &secret, act, cause)
+                    .map(|intent| shown(&intent))
+                    .map_err(|error| error.show_intent(shown))
+            }
         }
     }
 
@@ -195,6 +212,15 @@ impl Ledger {
         cause: &Cause,
     ) -> Result<Value, ApiError> {
         let at = self.find(id)?;
+        self.answer_challenge(at, authentication, cause)
+    }
+
+    fn answer_challenge(
+        &mut self,
+        at: usize,
+        authentication: Authentication,
+        cause: &Cause,
+    ) -> Result<Value, ApiError> {
         match (
             self.intents.get(at).map(|found| found.status),
             authentication,
@@ -211,6 +237,42 @@ impl Ledger {
         Ok(self.object(at))
     }
 
+    /// Does with an intent what somebody does in a browser who knows its secret.
+    fn browse(
+        &mut self,
+        at: usize,
+        secret: &str,
+        act: Act,
+        cause: &Cause,
+    ) -> Result<Value, ApiError> {
+        let known = self.intents.get(at);
+        if known.is_none_or(|intent| intent.client_secret != secret) {
+            return Err(ApiError::invalid(
+                "The client_secret provided does not match any associated PaymentIntent on this \
+                 account. Ensure the provided client_secret matches a PaymentIntent that exists \
+                 on this account.",
+            )
+            .param("client_secret"));
+        }
+        match act {
+            Act::Retrieve => Ok(self.object(at)),
+            Act::Confirm(confirm) => self.confirm(at, confirm, cause),
+            Act::Authenticate(authentication) => self.answer_challenge(at, authentication, cause),
+        }
+    }
+
+    /// What stands for the card of a request.
+    fn method(&mut self, source: Source, cause: &Cause) -> Result<Method, ApiError> {
+        let offer = match source {
+            Source::Method(id) => return self.wallet.method(&id),
+            Source::Token(id, param) => self.wallet.spend_token(&id, param)?,
+            Source::Offered(offer) => offer,
+            Source::Test(card) => offered(card),
+        };
+        offer.check(cause.now)?;
+        Ok(Method::new(self.id("pm"), offer, cause.now))
+    }
+
     fn find(&self, id: &str) -> Result<usize, ApiError> {
         self.intents
             .iter()
@@ -223,8 +285,12 @@ impl Ledger {
     }
 
     fn create(&mut self, create: Create, cause: &Cause) -> Result<Value, ApiError> {
+        let method = create.source.map(|source| self.method(source, cause));
+        let method = method.transpose()?;
+        if let Some(method) = method.as_ref().filter(|_| create.confirm.is_some()) {
+            self.wallet.is_unspent(&method.id)?;
+        }
         let id = self.id("pi");
-        let method = create.card.map(|card| (self.id("pm"), card));
         self.intents.push(Intent {
             client_secret: format!("{id}_secret_{:025}", self.made),
             id,
@@ -253,7 +319,7 @@ impl Ledger {
             Some(confirm) => self.confirm(
                 at,
                 Confirm {
-                    card: None,
+                    source: None,
                     ..confirm
                 },
                 cause,
@@ -262,9 +328,13 @@ impl Ledger {
         }
     }
 
-    fn confirm(&mut self, at: usize, confirm: Confirm, cause: &Cause) -> Result<Value, ApiError> {
-        let method = confirm.card.map(|card| (self.id("pm"), card));
-        let Some(intent) = self.intents.get_mut(at) else {
+    fn confirm(
+        &mut self,
+        at: usize,
+        mut confirm: Confirm,
+        cause: &Cause,
+    ) -> Result<Value, ApiError> {
+        let Some(intent) = self.intents.get(at) else {
             return Ok(Value::Null);
         };
         intent.method_types.check(&confirm)?;
@@ -272,8 +342,14 @@ impl Ledger {
             let allowed = "requires_payment_method, requires_confirmation, requires_action";
             return Err(self.unexpected(at, "confirm", allowed));
         }
-        intent.method = method.or_else(|| intent.method.take());
-        let Some((_, card)) = intent.method else {
+        // Who waits for the challenge may ask for it again
+        let waits = intent.status == Status::RequiresAction;
+        let held = intent.method.clone();
+        let method = match confirm.source.take() {
+            Some(source) => Some(self.method(source, cause)?),
+            None => held.clone(),
+        };
+        let Some(method) = method else {
             return Err(ApiError::invalid(
                 "You cannot confirm this PaymentIntent because it's missing a payment method. \
                  You can either update the PaymentIntent with a payment method and then confirm \
@@ -283,9 +359,17 @@ impl Ledger {
             .code("payment_intent_unexpected_state")
             .with("payment_intent", self.object(at)));
         };
+        if !waits || held.is_none_or(|held| held.id != method.id) {
+            self.wallet.spend(&method.id)?;
+        }
+        let challenge = method.card().challenge;
+        let Some(intent) = self.intents.get_mut(at) else {
+            return Ok(Value::Null);
+        };
+        intent.method = Some(method);
         intent.return_url = confirm.return_url;
         intent.last_payment_error = None;
-        if card.challenge {
+        if challenge {
             intent.status = Status::RequiresAction;
             self.emit("payment_intent.requires_action", at, cause);
         } else {
@@ -299,7 +383,8 @@ impl Ledger {
         let Some(intent) = self.intents.get_mut(at) else {
             return Ok(());
         };
-        let decline = intent.method.as_ref().and_then(|(_, card)| card.decline);
+        let decline = intent.method.as_ref();
+        let decline = decline.and_then(|method| method.card().decline);
         intent.latest_charge = Some(id.clone());
         self.charges.push(Charge {
             id: id.clone(),
@@ -328,7 +413,7 @@ impl Ledger {
         };
         let method = intent.method.take();
         let error = match method {
-            Some((id, card)) => error.with("payment_method", method_object(&id, card, cause.now)),
+            Some(method) => error.with("payment_method", method.object()),
             None => error,
         };
         intent.status = Status::RequiresPaymentMethod;
@@ -425,7 +510,7 @@ impl Intent {
             "metadata": self.metadata,
             "next_action": self.next_action(),
             "on_behalf_of": null,
-            "payment_method": self.method.as_ref().map(|(id, _)| id),
+            "payment_method": self.method.as_ref().map(|method| &method.id),
             "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
             "payment_method_types": ["card"],
             "processing": null,
@@ -457,27 +542,39 @@ impl Intent {
     }
 }
 
-/// As <https://docs.stripe.com/api/payment_methods/object> has it.
-fn method_object(id: &str, card: &Card, created: u64) -> Value {
-    json!({
-        "id": id,
-        "object": "payment_method",
-        "billing_details": {"address": {}, "email": null, "name": null, "phone": null},
-        "card": {
-            "brand": card.brand,
-            "checks": {},
-            "country": "US",
-            "exp_month": 12,
-            "exp_year": 2040,
-            "funding": "credit",
-            "last4": card.last4,
-        },
-        "created": created,
-        "customer": null,
-        "livemode": false,
-        "metadata": {},
-        "type": "card",
-    })
+/// What a browser is shown of an intent: what Stripe's documentation of the object marks as
+/// retrievable with a publishable key.
+fn shown(intent: &Value) -> Value {
+    const SHOWN: [&str; 23] = [
+        "id",
+        "object",
+        "allowed_payment_method_types",
+        "amount",
+        "amount_details",
+        "automatic_payment_methods",
+        "canceled_at",
+        "cancellation_reason",
+        "capture_method",
+        "client_secret",
+        "confirmation_method",
+        "created",
+        "currency",
+        "description",
+        "last_payment_error",
+        "livemode",
+        "next_action",
+        "payment_method",
+        "payment_method_types",
+        "receipt_email",
+        "setup_future_usage",
+        "shipping",
+        "status",
+    ];
+    let shown = intent.as_object().into_iter().flatten();
+    let shown = shown.filter(|(name, _)| SHOWN.contains(&name.as_str()));
+    shown
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// What an object says under `name`.

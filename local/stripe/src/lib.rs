@@ -1,5 +1,5 @@
 //! What stands in for Stripe on a laptop and in tests: PaymentIntents by card, idempotency keys,
-//! signed webhooks, and failures on request. Money is what it is about, so what it can't do it
+//! signed webhooks, a script for browsers, and failures on request. Money is what it is about, so what it can't do it
 //! refuses: it never takes a parameter that it ignores.
 //!
 //! ```
@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod browser;
 mod card;
 mod command;
 mod control;
@@ -25,6 +26,7 @@ mod ledger;
 mod params;
 mod search;
 mod server;
+mod wallet;
 mod webhook;
 
 use std::io;
@@ -52,6 +54,9 @@ pub const API_VERSION: &str = "2026-09-30.endive";
 pub struct Settings {
     /// The API key that callers have to have: `sk_test_double`.
     pub secret_key: String,
+    /// The API key by which browsers may make payment methods and tokens, and finish the payments
+    /// whose client secrets they know: `pk_test_double`.
+    pub publishable_key: String,
     /// Where events go: nowhere.
     pub webhook: Option<Webhook>,
     /// How long it waits before each further attempt to deliver an event: 5 s, a minute, an hour.
@@ -71,6 +76,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             secret_key: "sk_test_double".to_owned(),
+            publishable_key: "pk_test_double".to_owned(),
             webhook: None,
             retries: [5, 60, 3600].map(Duration::from_secs).to_vec(),
             run: 0,

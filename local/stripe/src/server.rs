@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, CONTENT_TYPE,
+    HeaderMap,
+};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +28,7 @@ use crate::idempotency::{Fingerprint, Keys, Next};
 use crate::ledger::{Cause, Ledger, text};
 use crate::params::Params;
 use crate::webhook::{Delivery, Webhook, seconds};
-use crate::{API_VERSION, Authentication, Settings, control};
+use crate::{API_VERSION, Authentication, Settings, browser, control};
 
 /// The longest body that is read, in bytes.
 const BODY: usize = 1024 * 1024;
@@ -65,6 +68,7 @@ pub(crate) struct State {
 /// What the tasks of a double share.
 pub(crate) struct Shared {
     secret_key: String,
+    publishable_key: String,
     retries: Vec<Duration>,
     state: Mutex<State>,
     /// How far the double's clock is ahead.
@@ -76,6 +80,15 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
+}
+
+/// Who calls, by the key that they have (<https://docs.stripe.com/keys>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A server, with the secret key.
+    Server,
+    /// Anybody, with the publishable key.
+    Browser,
 }
 
 /// A call that gets no answer.
@@ -91,6 +104,7 @@ impl Shared {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             secret_key: settings.secret_key,
+            publishable_key: settings.publishable_key,
             retries: settings.retries,
             state: Mutex::new(State {
                 ledger: Ledger::new(settings.run, settings.search_lag),
@@ -293,18 +307,24 @@ impl Shared {
         key: Option<&str>,
         body: &[u8],
     ) -> Result<(Command, Next), ApiError> {
-        self.identify(&parts.headers)?;
         version(&parts.headers)?;
         let encoded = match parts.method {
             Method::GET => parts.uri.query().unwrap_or_default().as_bytes(),
             _ => body,
         };
-        let params = Params::parse(encoded);
+        let mut params = Params::parse(encoded);
+        let caller = self.identify(&parts.headers, &mut params)?;
+        if caller == Caller::Browser && key.is_some() {
+            // It would have the double remember what it was sent with: a card's number
+            return Err(ApiError::invalid(
+                "The double takes no idempotency keys with a publishable key.",
+            ));
+        }
         let fingerprint = Fingerprint {
             path: parts.uri.path().to_owned(),
             params: params.fingerprint(),
         };
-        let command = Command::parse(parts.method.as_str(), parts.uri.path(), params)?;
+        let command = Command::parse(caller, parts.method.as_str(), parts.uri.path(), params)?;
         let next = match key {
             None => Next::Execute,
             Some(key) if (1..=255).contains(&key.chars().count()) => {
@@ -319,18 +339,24 @@ impl Shared {
         Ok((command, next))
     }
 
-    fn identify(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let given = header(headers, AUTHORIZATION.as_str())
-            .and_then(|given| given.strip_prefix("Bearer "))
-            .ok_or_else(|| {
-                ApiError::unauthorized(
-                    "You did not provide an API key. You need to provide your API key in the \
-                     Authorization header, using Bearer auth (e.g. 'Authorization: Bearer \
-                     YOUR_SECRET_KEY').",
-                )
-            })?;
+    /// Knows a caller by the key in the header, or else, as Stripe.js sends it, by the parameter.
+    fn identify(&self, headers: &HeaderMap, params: &mut Params) -> Result<Caller, ApiError> {
+        let given = match header(headers, AUTHORIZATION.as_str()) {
+            Some(given) => given.strip_prefix("Bearer ").map(str::to_owned),
+            None => params.take("key"),
+        };
+        let given = given.ok_or_else(|| {
+            ApiError::unauthorized(
+                "You did not provide an API key. You need to provide your API key in the \
+                 Authorization header, using Bearer auth (e.g. 'Authorization: Bearer \
+                 YOUR_SECRET_KEY').",
+            )
+        })?;
         if given == self.secret_key {
-            return Ok(());
+            return Ok(Caller::Server);
+        }
+        if given == self.publishable_key {
+            return Ok(Caller::Browser);
         }
         let shown: String = given
             .chars()
@@ -365,6 +391,8 @@ impl Answer {
             .status(self.status)
             .header(CONTENT_TYPE, "application/json")
             .header("Request-Id", request_id)
+            .header(ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+            .header(ACCESS_CONTROL_EXPOSE_HEADERS, "Request-Id")
             .header("Stripe-Version", version);
         // To send again what was answered for good changes nothing
         // (https://docs.stripe.com/error-low-level#retries)
@@ -438,6 +466,9 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Closed> {
     if request.uri().path().starts_with(control::PREFIX) {
         return Ok(control::answer(&shared, request).await);
+    }
+    if let Some(answer) = browser::answer(request.method(), request.uri().path()) {
+        return Ok(answer);
     }
     let (parts, body) = request.into_parts();
     let (answered, answer) = oneshot::channel();
