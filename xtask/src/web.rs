@@ -55,7 +55,13 @@ impl Web {
             let step = Step::begin("build the browser app");
             let mut build = self::vite(workspace, stage);
             let built = stage.path("web");
-            run(&step, build.args(["build", "--outDir"]).arg(&built)).await?;
+            run(
+                &step,
+                build
+                    .args(["build", "--emptyOutDir", "--outDir"])
+                    .arg(&built),
+            )
+            .await?;
             step.done("");
             vite.args(["preview", "--outDir"]).arg(&built);
         }
