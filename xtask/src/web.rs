@@ -19,9 +19,6 @@ use crate::{
 /// What the app reads when it starts: the one file by which a stage's app differs from another's.
 const CONFIG: &str = "config.json";
 
-/// The key by which a browser may ask Stripe's double for payment methods, and for nothing else.
-const PUBLISHABLE_KEY: &str = "pk_test_double";
-
 /// How the app is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serving {
@@ -108,7 +105,7 @@ fn configure(stage: &LocalStage, description: &Description) -> Result<()> {
         "cognitoEndpoint": description.cloud_url,
         "filesUrl": description.cloud_url,
         "stripeScript": format!("{}/v3/", description.stripe_url),
-        "stripePublishableKey": PUBLISHABLE_KEY,
+        "stripePublishableKey": local_stripe::Settings::default().publishable_key,
     });
     write_whole(&stage.path(CONFIG), &serde_json::to_vec_pretty(&config)?)
 }
