@@ -20,6 +20,15 @@ export default function SignedIn() {
   const [user, setUser] = useState<User | "nobody">();
   const { failure, submit: look } = useSubmit(async () => setUser((await currentUser()) ?? "nobody"));
   useEffect(() => void look(), []);
+  useEffect(() => {
+    // Another tab may have logged somebody else in: what is here is not for them.
+    const check = async () => {
+      const now = await currentUser().catch(() => undefined);
+      if (now) setUser((before) => (before !== "nobody" && before?.id === now.id ? before : now));
+    };
+    document.addEventListener("visibilitychange", check);
+    return () => document.removeEventListener("visibilitychange", check);
+  }, []);
 
   if (user === "nobody") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
   if (failure) {
@@ -34,7 +43,7 @@ export default function SignedIn() {
   }
   if (user === undefined) return <Loading />;
   return (
-    <UserContext value={user}>
+    <UserContext key={user.id} value={user}>
       <Switch>
         <Route path="/notes" component={Notes} />
         <Route path="/notes/new">

@@ -19,7 +19,12 @@ export interface Order {
   /** The payment method that Stripe gave for the card: `pm_…`. */
   source: string;
   key: string;
+  /** Until when it may be asked for, in milliseconds since the epoch: later it would be another purchase. */
+  askUntil: number;
 }
+
+/** The API knows a key for 24 hours. One is left for clocks that differ. */
+export const ASKABLE_FOR = 23 * 3_600_000;
 
 export const FIRST_PURCHASES = "/billing?limit=20";
 

@@ -27,11 +27,6 @@ export class Problem extends AppError {
     super(message, requestId);
   }
 
-  /** Whether it may have been done all the same. */
-  get undecided(): boolean {
-    return this.status === undefined || this.status === 409 || this.status >= 500;
-  }
-
   static of(error: unknown): Problem {
     const response = error instanceof ApiError ? error.response : undefined;
     if (response === undefined) return new Problem(unreachable(), undefined);

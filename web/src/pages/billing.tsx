@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { FIRST_PURCHASES, type Order, purchase, purchases } from "../api/billing.ts";
 import { Problem } from "../api/problem.ts";
+import { AppError } from "../failure.ts";
 import { forget, keep, kept } from "../kept.ts";
 import { useAnnounce } from "../parts/announcer.tsx";
 import { OpenOrder } from "../parts/open-order.tsx";
@@ -22,6 +23,10 @@ export default function Billing() {
 
   const { busy, failure, submit } = useSubmit(async (ordered: () => Promise<Order>) => {
     const order = await ordered();
+    if (Date.now() > order.askUntil) {
+      drop();
+      throw new AppError("This order is too old to ask about. Your purchases say what became of it.");
+    }
     keep(name, order);
     try {
       await pay(order);
@@ -78,7 +83,11 @@ async function pay(order: Order): Promise<void> {
   }
 }
 
-/** Whether nothing more can become of the order: its card is not charged, and will not be. */
+/**
+ * Whether nothing more can become of the order: it is refused for what it is, so its card is not charged, and will
+ * not be. Anything else, too many requests for one, says nothing of what became of it before.
+ */
 function isFinal(error: unknown): boolean {
-  return error instanceof Problem && !error.undecided && error.clientSecret === undefined;
+  if (!(error instanceof Problem) || error.status === undefined) return false;
+  return [400, 402, 422].includes(error.status) && error.clientSecret === undefined;
 }

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import type { Order } from "../api/billing.ts";
+import { ASKABLE_FOR, type Order } from "../api/billing.ts";
 import { AppError, type Failure } from "../failure.ts";
 import { counted, money } from "../format.ts";
 import { price, STORAGE_LIMIT } from "../prices.ts";
@@ -27,7 +27,7 @@ export function OrderForm({ busy, failure, onOrder }: Props) {
     if (payment === undefined) throw new AppError("The card cannot be entered yet.");
     const { paymentMethod, error } = await payment.stripe.createPaymentMethod({ type: "card", card: payment.card });
     if (!paymentMethod) throw new AppError(error?.message ?? "The card cannot be used.");
-    return { storage, source: paymentMethod.id, key: crypto.randomUUID() };
+    return { storage, source: paymentMethod.id, key: crypto.randomUUID(), askUntil: Date.now() + ASKABLE_FOR };
   }
 
   return (
