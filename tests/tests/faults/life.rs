@@ -127,6 +127,13 @@ pub(crate) const LIVES: &[Life] = &[
         sweeps: &[(PURCHASE, 2)],
         ..ORDINARY
     },
+    Life {
+        name: "good card, client gone",
+        client_repeats: false,
+        is_told_at_once: false,
+        sweeps: &[(PURCHASE, 1)],
+        ..ORDINARY
+    },
     left("left uncharged", CHARGE, Failure::KilledBefore),
     left("left charged", CHARGE, Failure::KilledAfter),
     Life {
