@@ -1,5 +1,5 @@
 /** What a stage tells the app, in config.json beside index.html: one build serves every stage. */
-export interface Config {
+interface Config {
   stage: string;
   apiUrl: string;
   region: string;
@@ -28,7 +28,7 @@ const REQUIRED = [
 export let config: Config;
 
 /** Why the app cannot start, for whoever deployed it. */
-export class ConfigError extends Error {}
+class ConfigError extends Error {}
 
 export async function loadConfig(address = "/config.json"): Promise<void> {
   config = read(await fetchJson(address));

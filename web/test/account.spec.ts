@@ -81,10 +81,10 @@ test(
     await page.goto("/log-in");
     await page.getByRole("link", { name: "Forgotten your password?" }).click();
     await page.getByLabel("E-mail").fill(email);
-    await page.getByRole("button", { name: "Send the code" }).click();
+    await page.getByRole("button", { name: "Send the code" }).dblclick();
     await page.getByLabel("Code").fill(await codeSeen(email, () => page.getByLabel("Code").waitFor()));
     await page.getByLabel("New password").fill("Another-horse-10");
-    await page.getByRole("button", { name: "Set it" }).click();
+    await page.getByRole("button", { name: "Set it" }).dblclick();
     await page.getByRole("heading", { name: "Notes", exact: true }).waitFor();
   }),
 );
@@ -99,7 +99,7 @@ test(
     await page.getByRole("button", { name: "Change password" }).click();
     await page.getByText("Your present password is another one.").waitFor();
     await page.getByLabel("Present password").fill(person.password);
-    await page.getByRole("button", { name: "Change password" }).click();
+    await page.getByRole("button", { name: "Change password" }).dblclick();
     await page.getByText("Your password is changed.").waitFor();
     await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await page.getByRole("link", { name: "Begin" }).waitFor();

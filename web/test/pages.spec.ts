@@ -71,5 +71,5 @@ async function takePicture(page: Page, name: string, look: string): Promise<void
   const file = resolve(SCREENSHOTS, `${name}${look === "light" ? "" : `-${look}`}.png`);
   if (!shown || (existsSync(file) && !process.env["UPDATE_SCREENSHOTS"])) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
-  writeFileSync(file, await page.screenshot({ animations: "disabled", caret: "hide" }));
+  writeFileSync(file, await page.screenshot({ fullPage: true, animations: "disabled", caret: "hide" }));
 }

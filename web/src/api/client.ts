@@ -11,7 +11,7 @@ interface Options {
 }
 
 /** What the API answered. */
-export interface Answer<T> {
+interface Answer<T> {
   body: T;
   /** By their names in lower case. */
   headers: Record<string, string>;

@@ -14,6 +14,8 @@ export function Dialog({ title, onClose, children }: Props) {
   // By layout effect, for the focus goes back to where it was only while the dialog is still in the document.
   useLayoutEffect(() => {
     dialog.current?.showModal();
+    // Where there is something to type, that is what it was opened for.
+    dialog.current?.querySelector<HTMLInputElement>("input:not([readonly])")?.focus();
     return () => dialog.current?.close();
   }, []);
 

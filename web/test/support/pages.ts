@@ -1,5 +1,6 @@
+import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
-import { auth, logIn, member, notes } from "./people.ts";
+import { auth, billing, logIn, member, notes, stranger } from "./people.ts";
 import { picture } from "./picture.ts";
 
 /** A page of the app, in a state that is worth looking at. */
@@ -14,6 +15,17 @@ const heading = (page: Page, name: string) => page.getByRole("heading", { name, 
 export const PUBLIC: Sight[] = [
   { name: "landing", open: (page) => go(page, "/", "A quiet place for what you want to remember") },
   { name: "sign-up", open: (page) => go(page, "/sign-up", "Sign up") },
+  {
+    name: "confirm-email",
+    async open(page) {
+      const { email, password } = stranger();
+      await go(page, "/sign-up", "Sign up");
+      await page.getByLabel("E-mail").fill(email);
+      await page.getByLabel("Password").fill(password);
+      await page.getByRole("button", { name: "Sign up" }).click();
+      await heading(page, "Confirm your e-mail");
+    },
+  },
   { name: "log-in", open: (page) => go(page, "/log-in", "Log in") },
   { name: "forgotten-password", open: (page) => go(page, "/forgotten-password", "Forgotten password") },
   { name: "not-found", open: (page) => go(page, "/nowhere", "Nothing here") },
@@ -47,7 +59,24 @@ export const ADAS: Sight[] = [
       await notes.updateNote(noteId, { ...DINNER, content: note.content }, "*");
     },
   },
-  { name: "billing", open: (page) => go(page, "/billing", "Billing") },
+  {
+    name: "delete-note",
+    async open(page) {
+      await go(page, "/notes", "Notes");
+      await page.getByRole("link", { name: /Reading list/ }).click();
+      await page.getByRole("button", { name: "Delete", exact: true }).click();
+      await heading(page, "Delete this note?");
+    },
+  },
+  {
+    name: "billing",
+    async open(page) {
+      await go(page, "/billing", "Billing");
+      await page.getByText("Not settled yet").waitFor();
+      const card = page.frameLocator('iframe[title="Secure card payment input frame"]');
+      await card.getByPlaceholder("Card number").waitFor();
+    },
+  },
   { name: "settings", open: (page) => go(page, "/settings", "Settings") },
 ];
 
@@ -59,9 +88,16 @@ const WRITTEN = [
   "Bread, olives, a lemon, rye flour, stamps",
 ];
 
-/** A person whose notes these are, logged in in the tab. */
+/** What was ordered with, and how it ended: paid, not charged, not settled. */
+const SOURCES = ["tok_visa", "tok_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required"];
+
+/** A person whose notes and purchases these are, logged in in the tab. */
 export async function beAda(page: Page): Promise<void> {
   const person = await member();
+  for (const source of SOURCES) {
+    const order = { storage: 10, source, key: crypto.randomUUID(), askUntil: Infinity };
+    await billing.purchase(order).catch(({ status }: { status?: number }) => assert.equal(status, 402));
+  }
   for (const content of WRITTEN) await notes.createNote({ content, attachment: null }, crypto.randomUUID());
   await logIn(page, person);
   await page.goto("/notes/new");

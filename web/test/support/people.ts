@@ -31,7 +31,7 @@ export async function logIn(page: Page, { email, password }: Person): Promise<vo
   await page.goto("/log-in");
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("button", { name: "Log in" }).dblclick();
   await page.getByRole("heading", { name: "Notes", exact: true }).waitFor();
 }
 
