@@ -19,6 +19,11 @@ export function useDraft(form: string, version: Version | undefined) {
   const changed = !same(work.draft, work.over);
 
   useEffect(() => {
+    if (changed) keep(form, work);
+    else forget(form);
+  }, [work]);
+
+  useEffect(() => {
     if (!changed) return;
     // The tab's memory ends with the tab.
     const warn = (event: BeforeUnloadEvent) => event.preventDefault();
@@ -26,30 +31,25 @@ export function useDraft(form: string, version: Version | undefined) {
     return () => window.removeEventListener("beforeunload", warn);
   }, [changed]);
 
-  function put(next: Work): void {
-    setWork(next);
-    if (same(next.draft, next.over)) forget(form);
-    else keep(form, next);
-  }
-
   return {
     ...work,
     changed,
     /** Whether it is from before a reload. */
     restored,
-    change: (part: Partial<Draft>) => put({ ...work, draft: { ...work.draft, ...part } }),
-    /** Goes on from a state of the note, as it was just saved or read. */
-    settle(over: Draft, etag: string) {
+    change: (part: Partial<Draft>) => setWork((now) => ({ ...now, draft: { ...now.draft, ...part } })),
+    /** The note is now as it was sent. What was typed since then stays, and is not saved yet. */
+    saved(over: Draft, etag: string) {
       setRestored(false);
-      put({ draft: over, over, etag });
+      setWork((now) => ({ ...now, over, etag }));
     },
-    discard() {
+    /** Goes on from a state of the note, and drops what was typed. */
+    restart(from: Version | undefined) {
       setRestored(false);
-      put(begun(version));
+      setWork(begun(from));
     },
-    /** Keeps nothing: the note is made, or deleted. */
+    /** The note is made, or deleted: the form goes now, and nothing is kept of it. */
     end() {
-      setWork({ ...work, over: work.draft });
+      setWork((now) => ({ ...now, over: now.draft }));
       forget(form);
     },
   };

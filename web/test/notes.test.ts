@@ -105,6 +105,32 @@ test(
 );
 
 test(
+  "what is typed while a change is being saved stays, and is saved next",
+  inTab(async (page) => {
+    await newMember(page);
+    const { noteId } = await given("One");
+    await page.goto(`/notes/${noteId}`);
+    await text(page).fill("One, two");
+    await page.route(
+      (url) => url.pathname.endsWith(noteId),
+      async (route) => {
+        await text(page).pressSequentially(", three");
+        await route.continue();
+      },
+      { times: 1 },
+    );
+    await save(page).click();
+    await saved(page);
+    assert.equal((await notes.note(noteId)).note.content, "One, two");
+    assert.equal(await text(page).inputValue(), "One, two, three");
+    await page.getByText("Not saved yet").waitFor();
+    await save(page).click();
+    await page.getByText("Saved", { exact: true }).waitFor();
+    assert.equal((await notes.note(noteId)).note.content, "One, two, three");
+  }),
+);
+
+test(
   "a note that was changed in another tab shows both versions, and either can stay",
   inTab(async (page) => {
     await newMember(page);

@@ -55,8 +55,8 @@ export function CardField({ onReady }: Props) {
   );
 }
 
-/** The look of the page, which Stripe's frame cannot see. */
+/** The look of the page, which Stripe's frame cannot see. A phone zooms in on text that is smaller than this. */
 function textStyle(place: HTMLElement) {
-  const { color, fontSize } = getComputedStyle(place);
-  return { color, fontSize, "::placeholder": { color: getComputedStyle(place).getPropertyValue("--soft").trim() } };
+  const look = getComputedStyle(place);
+  return { color: look.color, fontSize: "16px", "::placeholder": { color: look.getPropertyValue("--soft").trim() } };
 }

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { filename } from "../api/attachments.ts";
 import type { Draft, Note } from "../api/notes.ts";
 import type { Failure } from "../failure.ts";
@@ -45,7 +45,7 @@ interface VersionProps {
   name: string;
   when: string;
   version: Draft;
-  children: React.ReactNode;
+  children: ReactNode;
 }
 
 function VersionCard({ name, when, version, children }: VersionProps) {

@@ -41,7 +41,7 @@ export function Editor({ version }: { version?: Version }) {
     if (saved === "gone") setGone(true);
     else if (!same(saved.draft, draft)) setTheirs(saved.version);
     else {
-      work.settle(draft, saved.etag);
+      work.saved(draft, saved.etag);
       setTheirs(undefined);
       announce("Saved.");
     }
@@ -64,7 +64,7 @@ export function Editor({ version }: { version?: Version }) {
         failure={update.failure}
         onKeepMine={() => update.submit(theirs.etag)}
         onTakeTheirs={() => {
-          work.settle(draftOf(theirs.note), theirs.etag);
+          work.restart(theirs);
           setTheirs(undefined);
         }}
       />
@@ -75,7 +75,7 @@ export function Editor({ version }: { version?: Version }) {
       {work.restored && (
         <div className="notice" role="status">
           <p>This is what you had typed and not saved.</p>
-          <button type="button" className="button quiet" onClick={work.discard}>
+          <button type="button" className="button quiet" onClick={() => work.restart(version)}>
             Discard it
           </button>
         </div>
@@ -87,6 +87,7 @@ export function Editor({ version }: { version?: Version }) {
         id={id}
         required
         placeholder="Write…"
+        readOnly={create.busy} // then the form goes, and what was typed meanwhile would go with it
         value={draft.content}
         onChange={(event) => work.change({ content: event.target.value })}
         onKeyDown={saveByKey}
