@@ -284,7 +284,9 @@ fn node_tests(folder: &Path) -> Option<Command> {
         return None;
     }
     let mut node = ui::command("node");
+    // One file after another: they share a stage, and some of them measure.
     node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
+        .arg("--test-concurrency=1")
         .args(files)
         .current_dir(folder);
     Some(node)

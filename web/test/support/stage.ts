@@ -5,6 +5,9 @@ import { resolve } from "node:path";
 interface Stage {
   apiUrl: string;
   cloudUrl: string;
+  userPoolId: string;
+  userPoolClientId: string;
+  identityPoolId: string;
   stripeUrl: string;
   webUrl: string;
 }
