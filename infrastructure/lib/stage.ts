@@ -9,15 +9,32 @@ export interface Stage {
   allowedOrigin: string;
   /** Where people find the app, if not at CloudFront's own name. */
   domain?: string;
+  /** The name servers of that domain's zone, once it is deployed. */
+  nameServers?: string[];
+  /** The domains of other stages that are below this one's, and their name servers. */
+  delegations: Delegation[];
   /** Other stages link to this one's infrastructure, so its users may call their APIs as well. */
   shared: boolean;
 }
 
-const stages: Record<string, Omit<Stage, "name" | "shared">> = parse(
+export interface Delegation {
+  domain: string;
+  nameServers: string[];
+}
+
+const stages: Record<string, Omit<Stage, "name" | "delegations" | "shared">> = parse(
   readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"),
 ).stages;
 
 export function stageNamed(name: string): Stage {
+  const row = stages[name] ?? stages["ephemeral"]!;
   const shared = Object.values(stages).some((row) => row.infrastructure === name);
-  return { ...(stages[name] ?? stages["ephemeral"]!), name, shared };
+  return { ...row, name, shared, delegations: delegations(row.domain, Object.values(stages)) };
+}
+
+/** Which of these are below `domain`, and known well enough to be delegated. */
+export function delegations(domain: string | undefined, rows: Pick<Stage, "domain" | "nameServers">[]): Delegation[] {
+  return rows.flatMap(({ domain: below, nameServers }) =>
+    below?.endsWith(`.${domain}`) && nameServers ? [{ domain: below, nameServers }] : [],
+  );
 }

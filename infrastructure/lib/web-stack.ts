@@ -1,4 +1,4 @@
-import { type App, Duration } from "aws-cdk-lib";
+import { type App, Duration, Fn } from "aws-cdk-lib";
 import { Certificate, CertificateValidation } from "aws-cdk-lib/aws-certificatemanager";
 import {
   CachePolicy,
@@ -15,7 +15,7 @@ import {
   ViewerProtocolPolicy,
 } from "aws-cdk-lib/aws-cloudfront";
 import { S3BucketOrigin } from "aws-cdk-lib/aws-cloudfront-origins";
-import { ARecord, AaaaRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
+import { ARecord, AaaaRecord, NsRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
 import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
 import { securityHeaders } from "../../web/security-headers.ts";
@@ -118,9 +118,12 @@ export class WebStack extends StageStack {
     });
   }
 
-  /** The stage's own domain. Its zone is delegated from the parent zone's account, by the name servers that it exports. */
+  /** The stage's own domain, and the delegation of those below it, which may be in other accounts. */
   private site(domain: string) {
     const zone = new PublicHostedZone(this, "Zone", { zoneName: domain });
+    for (const { domain: recordName, nameServers } of this.stage.delegations)
+      new NsRecord(this, `Delegation ${recordName}`, { zone, recordName: `${recordName}.`, values: nameServers });
+    this.share("NameServers", Fn.join(",", zone.hostedZoneNameServers!)); // for the parent domain's stage
     const certificate = new Certificate(this, "Certificate", {
       domainName: domain,
       validation: CertificateValidation.fromDns(zone),

@@ -3,7 +3,7 @@ import { Template } from "aws-cdk-lib/assertions";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { infrastructure } from "../lib/infrastructure.ts";
-import { stageNamed } from "../lib/stage.ts";
+import { delegations, stageNamed } from "../lib/stage.ts";
 import { securityHeaders } from "../../web/security-headers.ts";
 
 const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
@@ -268,6 +268,19 @@ test("a stage with a domain has a zone and a certificate for it, and lets the ap
   }
 });
 
+test("a domain below that of another stage is delegated by it once its name servers are known", () => {
+  const nameServers = ["ns-1.awsdns-1.org", "ns-2.awsdns-2.com"];
+  const dev = { domain: "dev.scratchpad.example.com", nameServers };
+  const below = delegations("scratchpad.example.com", [dev, { domain: "other.example.com", nameServers }, { domain: "new.scratchpad.example.com" }]);
+  assert.deepEqual(below, [dev]);
+  const prod = infrastructure(new App({ builtinCloudFormationValidation: false }), { ...stageNamed("prod"), delegations: below });
+  const records = prod.flatMap((stack) => Object.values(Template.fromStack(stack).findResources("AWS::Route53::RecordSet", { Properties: { Type: "NS" } })));
+  assert.deepEqual(
+    records.map(({ Properties }) => [Properties.Name, Properties.ResourceRecords]),
+    [[`${dev.domain}.`, nameServers]],
+  );
+});
+
 test("every export carries the stage's name, and every stage in the cloud has the same", () => {
   const exports = (stage: string) =>
     stages.get(stage)!.flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
@@ -289,8 +302,10 @@ test("every export carries the stage's name, and every stage in the cloud has th
         "PurchasesTableStreamArn",
         "UserPoolClientId",
         "UserPoolId",
-        ...(stage === "local" ? [] : ["WebBucketName", "WebDistributionId", "WebUrl"]),
-      ].map((name) => `scratchpad-${stage}-${name}`),
+        ...(stage === "local" ? [] : ["NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
+      ]
+        .sort()
+        .map((name) => `scratchpad-${stage}-${name}`),
     );
 });
 
