@@ -1,6 +1,7 @@
 use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
 use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use domain::ServiceError;
 
 /// Whether a call failed in a way that passes: the service throttles it, is down, or cannot be
 /// reached. The SDK has tried again already.
@@ -13,6 +14,18 @@ pub fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> bool {
                 || code.is_some_and(|code| THROTTLING_ERRORS.contains(&code))
         }
         _ => false,
+    }
+}
+
+/// What the rules are told of a call that failed.
+pub fn failed<E>(error: SdkError<E, Response>) -> ServiceError
+where
+    E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
+{
+    if is_busy(&error) {
+        ServiceError::Busy(error.into())
+    } else {
+        ServiceError::Failed(error.into())
     }
 }
 

@@ -9,6 +9,6 @@ mod busy;
 mod presign;
 mod stack;
 
-pub use busy::is_busy;
+pub use busy::{failed, is_busy};
 pub use presign::{Method, PresignError, Presigner};
 pub use stack::{Error, Stack};

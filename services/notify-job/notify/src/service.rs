@@ -56,19 +56,14 @@ fn is_e164(number: &Secret) -> Option<()> {
 impl Sms for Phone {
     async fn send(&self, text: &str) -> Result<(), Error> {
         let [number] = self.secrets.current();
-        let failed = |error: domain::Cause| Error::Failed(error);
         // Delivered at once, rather than when it is cheap.
         let kind = MessageAttributeValue::builder();
         let kind = kind.data_type("String").string_value("Transactional");
-        let kind = kind.build().map_err(|error| failed(error.into()))?;
+        let kind = kind.build().map_err(|error| Error::Failed(error.into()))?;
         let publish = self.client.publish().phone_number(number.expose());
         let publish = publish.message_attributes("AWS.SNS.SMS.SMSType", kind);
         let sent = publish.message(text).send().await;
-        sent.map(|_| ())
-            .map_err(|error| match aws::is_busy(&error) {
-                true => Error::Busy(error.into()),
-                false => failed(error.into()),
-            })
+        sent.map(|_| ()).map_err(aws::failed)
     }
 }
 

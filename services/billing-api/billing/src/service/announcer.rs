@@ -73,12 +73,7 @@ impl Announcer for Topic {
         let message = serde_json::to_string(news).map_err(|error| Error::Failed(error.into()))?;
         let publish = self.client.publish().topic_arn(&self.arn);
         let published = publish.message(message).send().await;
-        published
-            .map(|_| ())
-            .map_err(|error| match aws::is_busy(&error) {
-                true => Error::Busy(error.into()),
-                false => Error::Failed(error.into()),
-            })
+        published.map(|_| ()).map_err(aws::failed)
     }
 }
 

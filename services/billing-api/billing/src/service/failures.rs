@@ -38,11 +38,7 @@ impl FailuresQueue {
         tracing::error!(error, "a message is put aside");
         let send = self.client.send_message().queue_url(&self.url);
         let sent = send.message_body(message).send().await;
-        sent.map(|_| ())
-            .map_err(|error| match aws::is_busy(&error) {
-                true => Error::Busy(error.into()),
-                false => Error::Failed(error.into()),
-            })
+        sent.map(|_| ()).map_err(aws::failed)
     }
 }
 

@@ -11,10 +11,7 @@ use std::{
 };
 
 use aws::{Method, PresignError, Presigner};
-use aws_sdk_s3::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-};
+use aws_sdk_s3::Client;
 use function::StartError;
 
 use super::Error;
@@ -177,7 +174,7 @@ impl FileStore for AttachmentsBucket {
             {
                 Ok(None)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(aws::failed(error)),
         }
     }
 
@@ -187,20 +184,7 @@ impl FileStore for AttachmentsBucket {
             .delete_object()
             .bucket(&self.bucket.0)
             .key(key.as_str());
-        delete.send().await.map_err(failed)?;
+        delete.send().await.map_err(aws::failed)?;
         Ok(())
-    }
-}
-
-fn failed<E>(error: SdkError<E>) -> Error
-where
-    E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
-{
-    let busy = aws::is_busy(&error);
-    let cause = error.into();
-    if busy {
-        Error::Busy(cause)
-    } else {
-        Error::Failed(cause)
     }
 }
