@@ -68,6 +68,10 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let all = !(tiers.unit || tiers.integration || tiers.faults || tiers.e2e);
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
+    let browser = match all || tiers.integration || tiers.e2e {
+        true => tools::browser()?,
+        false => PathBuf::new(),
+    };
     let mut counted = Vec::new();
     if all || tiers.unit {
         heading("unit");
@@ -75,7 +79,7 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
     if all || tiers.integration {
         heading("integration");
-        counted.push(("integration", integration(&workspace).await?));
+        counted.push(("integration", integration(&workspace, &browser).await?));
     }
     if all || tiers.faults {
         heading("faults");
@@ -83,7 +87,7 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
     if all || tiers.e2e {
         heading("e2e");
-        counted.push(("e2e", e2e(&workspace).await?));
+        counted.push(("e2e", e2e(&workspace, &browser).await?));
     }
     let mut total = Counts::default();
     ui::say("");
@@ -130,7 +134,7 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-async fn integration(workspace: &Workspace) -> Result<Counts> {
+async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     build::build(workspace).await?;
     build::pack(workspace, STAGE)?;
     // Some of the tests run an example of their crate.
@@ -150,7 +154,7 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     let mut counts = shown(&mut tests).await?;
     for double in fs::read_dir(workspace.root().join("local"))? {
         if let Some(mut tests) = node_tests(&double?.path()) {
-            counts.add(shown(&mut tests).await?);
+            counts.add(shown(tests.env("CHROMIUM", browser)).await?);
         }
     }
     counts.add(templates(workspace).await?);
@@ -166,7 +170,7 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
     shown(&mut tests).await
 }
 
-async fn e2e(workspace: &Workspace) -> Result<Counts> {
+async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
     let lock = stage
         .try_lock("test.lock")?
@@ -187,7 +191,8 @@ async fn e2e(workspace: &Workspace) -> Result<Counts> {
             .env("SCRATCHPAD_STAGE", &described);
         let mut counts = shown(&mut tests).await?;
         if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
-            counts.add(shown(tests.env("SCRATCHPAD_STAGE", &described)).await?);
+            tests.env("SCRATCHPAD_STAGE", &described);
+            counts.add(shown(tests.env("CHROMIUM", browser)).await?);
         }
         Ok(counts)
     };

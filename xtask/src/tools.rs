@@ -1,6 +1,10 @@
 //! What the machine has to have, and what is installed into the checkout.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -67,6 +71,36 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     }
     install_node(workspace).await?;
     install_python(workspace).await
+}
+
+/// Browsers that the tests can drive, by the names that systems give them.
+const BROWSERS: [&str; 5] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
+/// The browser that the tests drive: what `CHROMIUM` names, or the first that the machine has.
+///
+/// # Errors
+/// Says where to get one when there is none.
+pub(crate) fn browser() -> Result<PathBuf> {
+    let named = env::var("CHROMIUM").ok();
+    let known = BROWSERS.map(String::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    for browser in named.into_iter().chain(known) {
+        // An absolute path stays as it is.
+        let mut places = env::split_paths(&path).map(|folder| folder.join(&browser));
+        if let Some(found) = places.find(|place| place.is_file()) {
+            return Ok(found);
+        }
+    }
+    bail!(
+        "Chromium or Chrome is needed to test the browser app (not found). Get it by your system's \
+         package manager (chromium), or name one by the environment variable CHROMIUM."
+    )
 }
 
 /// The version that a program says it has.
@@ -137,7 +171,7 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
 
 /// Says what something was last made from.
 struct Stamp {
-    path: std::path::PathBuf,
+    path: PathBuf,
     digest: String,
 }
 

@@ -49,7 +49,7 @@ before(async () => {
   stripe = new Stripe('sk_test_double', { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
   site = server().listen(0, '127.0.0.1');
   await once(site, 'listening');
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGS });
 });
 
 after(async () => {
