@@ -71,9 +71,12 @@ test(
   "an upload can be cancelled, and a file taken away again",
   inTab(async (page) => {
     await newNote(page, "On second thoughts");
-    await page.route("**/private/**", () => {}, { times: 1 }); // never answered
+    await page.route("**/private/**", () => {}); // never answered
+    const sent = page.waitForRequest("**/private/**");
     await choose(page, "doubtful.png", "image/png", picture());
+    await sent;
     await page.getByRole("button", { name: "Cancel" }).click();
+    await page.unroute("**/private/**");
     await page.getByRole("button", { name: "Attach a file" }).waitFor();
     await choose(page, "better.png", "image/png", picture());
     await page.getByRole("button", { name: "Replace the file" }).waitFor();
