@@ -38,7 +38,7 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
   return { Resources, extensions };
 };
 
-// An AWS::CloudWatch::Alarm per row of `alarms` and function it fits, where the stage's row turns alarms on.
+// An AWS::CloudWatch::Alarm per row of `alarms` and function it fits, where the stage's row names whom to tell.
 exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const [rows, { alarms }, stage, functions] = await Promise.all([
     resolveVariable(`${shared}:alarms`),
@@ -55,6 +55,7 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     "AWS/Lambda": (name) => ({ Name: "FunctionName", Value: `scratchpad-${stage}-${name}` }),
     "AWS/SQS": (name) => ({ Name: "QueueName", Value: `scratchpad-${stage}-${name}-failures` }),
   };
+  const told = [{ "Fn::ImportValue": `scratchpad-${stage}-AlarmsTopicArn` }];
   const alarm = (name, kind, row) => [
     `${pascalCase(name)}${kind}Alarm`,
     {
@@ -66,6 +67,8 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
         Period: 60,
         TreatMissingData: "notBreaching",
+        AlarmActions: told,
+        OKActions: told,
       },
     },
   ];

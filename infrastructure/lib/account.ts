@@ -6,6 +6,10 @@ export interface Account {
   name: string;
   /** Its number, of 12 digits. */
   id: string;
+  /** What it may cost in a month, in USD; without one nobody watches. */
+  budget?: number;
+  /** The e-mail address of whoever is told of what it costs. */
+  owner?: string;
 }
 
 const accounts: Record<string, Omit<Account, "name">> = parse(

@@ -16,7 +16,8 @@ export class S3Stack extends StageStack {
       cors: [
         {
           allowedMethods: [HttpMethods.GET, HttpMethods.HEAD, HttpMethods.PUT],
-          allowedOrigins: [stage.allowedOrigin],
+          // What links to it is served at names that CloudFront chooses. A URL is signed in any case.
+          allowedOrigins: [stage.allowedOrigin, ...(stage.shared ? ["https://*.cloudfront.net"] : [])],
           allowedHeaders: ["*"],
           exposedHeaders: ["ETag"],
           maxAge: 600,

@@ -5,8 +5,12 @@ import { parse } from "yaml";
 export interface Stage {
   name: string;
   infrastructure: "own" | "dev";
+  /** The stage whose data and people it works with: its own name, or the one that it links to. */
+  linked: string;
   protected: boolean;
   allowedOrigin: string;
+  /** The e-mail address of whoever is told of its functions' alarms, if it has some. */
+  alarms?: string;
   /** Where people find the app, if not at CloudFront's own name. */
   domain?: string;
   /** The name servers of that domain's zone, once it is deployed. */
@@ -22,14 +26,15 @@ export interface Delegation {
   nameServers: string[];
 }
 
-const stages: Record<string, Omit<Stage, "name" | "delegations" | "shared">> = parse(
+const stages: Record<string, Omit<Stage, "name" | "linked" | "delegations" | "shared">> = parse(
   readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"),
 ).stages;
 
 export function stageNamed(name: string): Stage {
   const row = stages[name] ?? stages["ephemeral"]!;
   const shared = Object.values(stages).some((row) => row.infrastructure === name);
-  return { ...row, name, shared, delegations: delegations(row.domain, Object.values(stages)) };
+  const linked = row.infrastructure === "own" ? name : row.infrastructure;
+  return { ...row, name, linked, shared, delegations: delegations(row.domain, Object.values(stages)) };
 }
 
 /** Which of these are below `domain`, and known well enough to be delegated. */

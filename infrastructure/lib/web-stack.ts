@@ -113,7 +113,7 @@ export class WebStack extends StageStack {
     return securityHeaders({
       // The API comes after its infrastructure: its own name is not known yet.
       api: ["*.execute-api", "cognito-idp", "cognito-identity"].map((service) => `https://${service}.${region}.${urlSuffix}`),
-      files: `https://${this.nameOf("attachments")}-${this.account}.s3.${region}.${urlSuffix}`,
+      files: `https://scratchpad-${this.stage.linked}-attachments-${this.account}.s3.${region}.${urlSuffix}`,
       stripe: ["https://js.stripe.com", "https://*.js.stripe.com", "https://api.stripe.com", "https://hooks.stripe.com"],
     });
   }

@@ -52,3 +52,37 @@ test("a release goes to the cloud by TLS alone", () => {
 test("an account that is not in the table is not guessed", () => {
   assert.throws(() => accountNamed("pord"), /no account pord.*local, dev, prod/);
 });
+
+test("the owner hears of half of the month's budget, of most, of all, and when it looks like all", () => {
+  for (const name of ["dev", "prod"]) {
+    const { budget, owner } = accountNamed(name);
+    const [month, ...others] = resources(name, "scratchpad-budget", "AWS::Budgets::Budget");
+    assert.equal(others.length, 0);
+    const { Budget, NotificationsWithSubscribers } = month!.Properties;
+    assert.deepEqual([Budget.BudgetType, Budget.TimeUnit], ["COST", "MONTHLY"]);
+    assert.deepEqual(Budget.BudgetLimit, { Amount: budget, Unit: "USD" });
+    assert.deepEqual(
+      NotificationsWithSubscribers.map(({ Notification: told, Subscribers }: any) => [
+        told.NotificationType,
+        told.ThresholdType,
+        told.Threshold,
+        Subscribers,
+      ]),
+      [["ACTUAL", 50], ["ACTUAL", 80], ["ACTUAL", 100], ["FORECASTED", 100]].map(([type, percent]) => [
+        type,
+        "PERCENTAGE",
+        percent,
+        [{ SubscriptionType: "EMAIL", Address: owner }],
+      ]),
+    );
+  }
+});
+
+test("a budget that nobody would hear of is not made", () => {
+  const { owner, ...unowned } = accountNamed("dev");
+  assert.throws(() => accountInfrastructure(new App(), unowned), /no owner to tell/);
+});
+
+test("the local cloud, which bills nobody, has nothing but its releases", () => {
+  assert.deepEqual([...accounts.get("local")!.keys()], ["scratchpad-releases"]);
+});

@@ -9,6 +9,7 @@ import { securityHeaders } from "../../web/security-headers.ts";
 const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
 const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
 const stages = new Map(["local", "dev", "prod"].map((stage) => [stage, templates(stage)]));
+const linked = templates("pr-1");
 
 /** What the stacks of a stage hold of one type; at least one, or the test would be about nothing. */
 function resources(stage: string, type: string) {
@@ -203,11 +204,12 @@ test("an upload is announced on the event bus, without a custom resource", () =>
     );
 });
 
-test("only the stage's own web app may upload from a browser", () => {
-  assert.deepEqual(
-    attachments("prod").Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]),
-    [[[stageNamed("prod").allowedOrigin], ["GET", "HEAD", "PUT"]]],
-  );
+test("only the stage's own web app, and those of stages that link to it, may upload from a browser", () => {
+  const rules = (stage: string) =>
+    attachments(stage).Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]);
+  const methods = ["GET", "HEAD", "PUT"];
+  assert.deepEqual(rules("prod"), [[[stageNamed("prod").allowedOrigin], methods]]);
+  assert.deepEqual(rules("dev"), [[[stageNamed("dev").allowedOrigin, "https://*.cloudfront.net"], methods]]);
 });
 
 test("the app's bucket is read by its own distribution alone, which speaks nothing but TLS", () => {
@@ -302,7 +304,7 @@ test("every export carries the stage's name, and every stage in the cloud has th
         "PurchasesTableStreamArn",
         "UserPoolClientId",
         "UserPoolId",
-        ...(stage === "local" ? [] : ["NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
+        ...(stage === "local" ? [] : ["AlarmsTopicArn", "NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
       ]
         .sort()
         .map((name) => `scratchpad-${stage}-${name}`),
@@ -312,11 +314,39 @@ test("every export carries the stage's name, and every stage in the cloud has th
 test("stacks are called by unit and stage, and import nothing from each other", () => {
   assert.deepEqual(
     stacks("dev").map((stack) => stack.stackName),
-    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev", "scratchpad-web-dev"],
+    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev", "scratchpad-web-dev", "scratchpad-alarms-dev"],
   );
   for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
 });
 
-test("a stage that links to dev's infrastructure has none of its own", () => {
-  assert.deepEqual(templates("pr-1"), []);
+test("a stage that links to dev's infrastructure has an app of its own, at CloudFront's own name, and nothing else", () => {
+  assert.deepEqual(stacks("pr-1").map((stack) => stack.stackName), ["scratchpad-web-pr-1"]);
+  const [web] = linked;
+  const { WebUrl } = web!.findOutputs("WebUrl");
+  assert.match(JSON.stringify(WebUrl!["Value"]), /"https:\/\/",.*"DomainName"/);
+  web!.resourceCountIs("AWS::Route53::HostedZone", 0);
+  for (const { Properties } of Object.values(web!.findResources("AWS::CloudFront::Distribution")))
+    assert.equal(Properties.DistributionConfig.Aliases, undefined);
+});
+
+test("an app that links to dev's infrastructure may show dev's files", () => {
+  for (const { Properties } of Object.values(linked[0]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
+    const csp = Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
+    assert.match(JSON.stringify(csp), /https:\/\/scratchpad-dev-attachments-/);
+  }
+});
+
+test("a stage's alarms are told by e-mail to whom its row names, and by CloudWatch alone", () => {
+  for (const stage of ["dev", "prod"]) {
+    const [subscription] = resources(stage, "AWS::SNS::Subscription");
+    const { Protocol, Endpoint } = subscription!.Properties;
+    assert.deepEqual([Protocol, Endpoint], ["email", stageNamed(stage).alarms]);
+    const [policy] = resources(stage, "AWS::SNS::TopicPolicy");
+    const [{ Principal, Action, Condition }, ...others] = statements(policy);
+    assert.equal(others.length, 0);
+    assert.deepEqual([Principal, Action], [{ Service: "cloudwatch.amazonaws.com" }, "sns:Publish"]);
+    assert.deepEqual(Condition.StringEquals, { "aws:SourceAccount": { Ref: "AWS::AccountId" } });
+    assert.match(JSON.stringify(Condition.ArnLike), new RegExp(`:alarm:scratchpad-${stage}-\\*"`));
+  }
+  for (const template of [...stages.get("local")!, ...linked]) template.resourceCountIs("AWS::SNS::Topic", 0);
 });
