@@ -1,7 +1,10 @@
 // Turns tables of serverless.yml into CloudFormation resources, for services to list under `resources`.
 
 const shared = "file(../../serverless.yml)";
-const pascalCase = (name) => name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest);
+const pascalCase = (exports.pascalCase = (name) => name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
+
+// Whether calls come to new code bit by bit, by the stage's row.
+const shifts = (exports.shifts = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
 
 // An AWS::ApiGateway::GatewayResponse per row of `gatewayResponses`: a problem (RFC 9457) that a browser may read.
 exports.gatewayResponses = async ({ resolveVariable }) => {
@@ -40,7 +43,7 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
 
 // An AWS::CloudWatch::Alarm per row of `alarms` and function it fits, where the stage's row names whom to tell.
 exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
-  const [rows, { alarms }, stage, functions] = await Promise.all([
+  const [rows, { alarms, traffic }, stage, functions] = await Promise.all([
     resolveVariable(`${shared}:alarms`),
     resolveVariable("self:custom.stage"),
     resolveVariable("sls:stage"),
@@ -49,11 +52,19 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
   const fits = {
     Lag: (name) => streams(name).length > 0,
+    Regression: () => shifts(traffic),
     Failures: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
-  const dimension = {
-    "AWS/Lambda": (name) => ({ Name: "FunctionName", Value: `scratchpad-${stage}-${name}` }),
-    "AWS/SQS": (name) => ({ Name: "QueueName", Value: `scratchpad-${stage}-${name}-failures` }),
+  const dimensions = {
+    "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
+    "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-failures` }),
+  };
+  // Lambda counts by version while an alias shares the calls out: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
+  const ofNewCode = {
+    Regression: (name) => ({
+      Resource: `scratchpad-${stage}-${name}:live`,
+      ExecutedVersion: { "Fn::GetAtt": [`${pascalCase(name)}Version`, "Version"] },
+    }),
   };
   const told = [{ "Fn::ImportValue": `scratchpad-${stage}-AlarmsTopicArn` }];
   const alarm = (name, kind, row) => [
@@ -63,7 +74,9 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       Properties: {
         ...row,
         AlarmName: `scratchpad-${stage}-${name}-${kind.toLowerCase()}`,
-        Dimensions: [dimension[row.Namespace](name)],
+        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(
+          ([Name, Value]) => ({ Name, Value }),
+        ),
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
         Period: 60,
         TreatMissingData: "notBreaching",
