@@ -1,9 +1,10 @@
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
+import { tables } from "./stage.ts";
 
 /** A row of the account table in the root serverless.yml. */
 export interface Account {
   name: string;
+  /** What plays it. */
+  cloud: "aws" | "local";
   /** Its number, of 12 digits. */
   id: string;
   /** What it may cost in a month, in USD; without one nobody watches. */
@@ -12,9 +13,7 @@ export interface Account {
   owner?: string;
 }
 
-const accounts: Record<string, Omit<Account, "name">> = parse(
-  readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"),
-).accounts;
+const accounts: Record<string, Omit<Account, "name">> = tables().accounts;
 
 export function accountNamed(name: string): Account {
   const row = accounts[name];

@@ -11,13 +11,12 @@ export abstract class StageStack extends Stack {
     unit: string,
     protected readonly stage: Stage,
   ) {
-    const local = stage.name === "local";
     super(app, unit, {
       stackName: `scratchpad-${unit}-${stage.name}`,
       terminationProtection: stage.protected,
-      ...(local && { synthesizer: new LegacyStackSynthesizer() }), // the local cloud has none of the roles of `cdk bootstrap`
+      synthesizer: new LegacyStackSynthesizer(), // templates alone: they need nothing of `cdk bootstrap`
     });
-    this.local = local;
+    this.local = stage.cloud === "local";
     this.removalPolicy = stage.protected ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
   }
 

@@ -4,6 +4,8 @@ import { parse } from "yaml";
 /** A row of the stage table in the root serverless.yml, with the columns that infrastructure goes by. */
 export interface Stage {
   name: string;
+  /** What plays its account: a local cloud speaks plain HTTP, and has neither CloudFront nor CodeDeploy. */
+  cloud: "aws" | "local";
   infrastructure: "own" | "dev";
   /** The stage whose data and people it works with: its own name, or the one that it links to. */
   linked: string;
@@ -26,9 +28,14 @@ export interface Delegation {
   nameServers: string[];
 }
 
-const stages: Record<string, Omit<Stage, "name" | "linked" | "delegations" | "shared">> = parse(
-  readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"),
-).stages;
+const stages: Record<string, Omit<Stage, "name" | "linked" | "delegations" | "shared">> = tables().stages;
+
+/** The tables of the root serverless.yml, with what they take from the environment. */
+export function tables() {
+  const text = readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8");
+  const set = (_: string, name: string, otherwise: string) => process.env[name] ?? otherwise;
+  return parse(text.replace(/\$\{env:(\w+), '([^']*)'\}/g, set));
+}
 
 export function stageNamed(name: string): Stage {
   const row = stages[name] ?? stages["ephemeral"]!;

@@ -1,15 +1,17 @@
 //! Builds the functions for this machine, and packs them as Lambda takes them.
 
 use std::{
-    fs::{self, File},
-    io::Write,
-    path::Path,
+    fs,
+    io::{Cursor, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, Result, bail};
-use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use sha2::{Digest, Sha256};
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use crate::{ui, workspace::Workspace};
+use crate::{release::Architecture, stage::write_whole, ui, workspace::Workspace};
 
 /// Builds all functions. Cargo shows its own progress, and rebuilds what has changed alone.
 ///
@@ -34,44 +36,61 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Packs every function whose binary is not what its zip holds.
+/// A binary packed as Lambda takes it. The same binary gives the same zip, to the byte.
 ///
 /// # Errors
-/// When a file cannot be read or written.
-pub(crate) fn pack(workspace: &Workspace, stage: &str) -> Result<()> {
-    for function in workspace.functions() {
-        let binary = fs::read(workspace.binaries().join(&function.name))?;
-        let zip = workspace.zip(function, stage);
-        // A link gives a binary a new date, and often the old content.
-        if held(&zip) != Some((binary.len() as u64, crc32fast::hash(&binary))) {
-            pack_one(&binary, &zip)
-                .with_context(|| format!("{} cannot be packed", function.name))?;
-        }
-    }
-    Ok(())
-}
-
-/// The length and the checksum of the binary in a zip.
-fn held(zip: &Path) -> Option<(u64, u32)> {
-    let mut archive = ZipArchive::new(File::open(zip).ok()?).ok()?;
-    let binary = archive.by_index(0).ok()?;
-    Some((binary.size(), binary.crc32()))
-}
-
-/// The same binary gives the same zip, to the byte: its hash says whether a function has changed.
-fn pack_one(binary: &[u8], zip: &Path) -> Result<()> {
-    fs::create_dir_all(zip.parent().context("a zip stands in a folder")?)?;
-    // Written beside and moved: nobody ever sees half a zip.
-    let unfinished = zip.with_extension(std::process::id().to_string());
-    let mut writer = ZipWriter::new(File::create(&unfinished)?);
+/// When the binary cannot be read.
+pub(crate) fn zip(binary: &Path, small: bool) -> Result<Vec<u8>> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(1))
+        .compression_level(Some(if small { 9 } else { 1 }))
         .last_modified_time(DateTime::default())
         .unix_permissions(0o755);
     writer.start_file("bootstrap", options)?;
-    writer.write_all(binary)?;
-    writer.finish()?;
-    fs::rename(&unfinished, zip)?;
-    Ok(())
+    writer.write_all(&fs::read(binary)?)?;
+    Ok(writer.finish()?.into_inner())
+}
+
+/// Packs a binary, unless that was done. Returns the hash of the zip, which is also its name.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(crate) fn pack(workspace: &Workspace, binary: &Path, small: bool) -> Result<String> {
+    let metadata =
+        fs::metadata(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
+    let written = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
+    let packed = workspace.root().join("target/lambda/packed");
+    let name = binary
+        .file_name()
+        .context("a binary has a name")?
+        .to_string_lossy();
+    // What was packed last from a file of that name, length and time.
+    let note = packed.join(format!("{name}-{small}"));
+    let of = format!("{} {} {written}", binary.display(), metadata.len());
+    if let Ok(noted) = fs::read_to_string(&note)
+        && let Some((noted, artefact)) = noted.rsplit_once('\n')
+        && noted == of
+        && workspace.zip_of(artefact).exists()
+    {
+        return Ok(artefact.into());
+    }
+    let zip =
+        zip(binary, small).with_context(|| format!("{} cannot be packed", binary.display()))?;
+    let artefact: String = Sha256::digest(&zip)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    fs::create_dir_all(&packed)?;
+    write_whole(&workspace.zip_of(&artefact), &zip)?;
+    write_whole(&note, format!("{of}\n{artefact}").as_bytes())?;
+    Ok(artefact)
+}
+
+/// Builds functions for Lambda.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) async fn release(_: &Workspace, _: &[&str], _: Architecture) -> Result<PathBuf> {
+    bail!("not yet")
 }

@@ -26,7 +26,7 @@ use crate::{
     build,
     cloud::Cloud,
     deploy, mail, process,
-    stage::{LocalStage, STAGE, write_whole},
+    stage::{LocalStage, write_whole},
     stripe::{self, Double},
     tools,
     ui::{self, Step},
@@ -63,7 +63,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
             }
             stage.empty("data")?;
         }
-        up(&workspace, &mut stage, &lock).await
+        up(&workspace, &mut stage).await
     };
     let started = tokio::select! {
         started = work => started,
@@ -88,7 +88,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         style("Ctrl-C").bold()
     ));
     tokio::select! {
-        result = watch(&workspace, &mut stage, &lock, &stripe) => result?,
+        result = watch(&workspace, &mut stage, &stripe) => result?,
         () = told_to_stop() => {}
     }
     ui::say("");
@@ -101,21 +101,14 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
 ///
 /// # Errors
 /// Says which step failed, and why.
-pub(crate) async fn up(
-    workspace: &Workspace,
-    stage: &mut LocalStage,
-    lock: &File,
-) -> Result<Cloud> {
+pub(crate) async fn up(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
     tools::prepare(workspace).await?;
     build::build(workspace).await?;
-    let step = Step::begin("pack the functions");
-    build::pack(workspace, STAGE)?;
-    step.done("");
     let step = Step::begin("start the local cloud");
     let cloud = Cloud::ensure(workspace, stage).await?;
     step.done("");
     stripe::make_secrets(stage).await?;
-    deploy::converge(workspace, stage, lock).await?;
+    deploy::converge(workspace, stage).await?;
     Ok(cloud)
 }
 
@@ -149,13 +142,13 @@ pub(crate) async fn stop() -> Result<()> {
 pub(crate) async fn watch_in_background() -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    let lock = stage
+    let _lock = stage
         .try_lock(LOCK)?
         .context("another process keeps the stage")?;
     keep(&stage, true)?;
     let (stripe, _web) = start_outside(&workspace, &stage).await?;
     tokio::select! {
-        result = watch(&workspace, &mut stage, &lock, &stripe) => result,
+        result = watch(&workspace, &mut stage, &stripe) => result,
         () = told_to_stop() => Ok(()),
     }
 }
@@ -186,7 +179,6 @@ async fn end_keeper(stage: &LocalStage) -> Result<File> {
             return Ok(lock);
         }
         if waiting.is_none() {
-            // Its tools may outlive a run that was killed, and hold its lock until they are done.
             waiting = Some(Step::begin("wait for an earlier run to end"));
             let keeper = keeper(stage).and_then(|keeper| process::running(keeper.pid, MARK));
             keeper.map(|keeper| kill_process(keeper, Signal::TERM));
@@ -295,12 +287,7 @@ async fn start_outside(workspace: &Workspace, stage: &LocalStage) -> Result<(Dou
 }
 
 /// Brings the stage up to the sources whenever these change.
-async fn watch(
-    workspace: &Workspace,
-    stage: &mut LocalStage,
-    lock: &File,
-    stripe: &Double,
-) -> Result<()> {
+async fn watch(workspace: &Workspace, stage: &mut LocalStage, stripe: &Double) -> Result<()> {
     let (changed, mut changes) = mpsc::unbounded_channel();
     let mut watcher = new_debouncer(
         Duration::from_millis(200),
@@ -332,7 +319,7 @@ async fn watch(
         while changes.try_recv().is_ok() {}
         // New functions are found, and the old ones serve on until the new ones are in place.
         let update = async {
-            up(&Workspace::read()?, stage, lock).await?;
+            up(&Workspace::read()?, stage).await?;
             stripe.register(stage)
         };
         match update.await {

@@ -29,8 +29,8 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     if Cloud::running(&stage).is_some() {
         return run(&workspace, &stage, name, event).await;
     }
-    let lock = take_over(&mut stage).await?;
-    let cloud = up(&workspace, &mut stage, &lock).await?;
+    let _lock = take_over(&mut stage).await?;
+    let cloud = up(&workspace, &mut stage).await?;
     let call = async {
         let _stripe = Double::start(&stage).await?;
         run(&workspace, &stage, name, event).await

@@ -4,11 +4,11 @@ mod build;
 mod cloud;
 mod deploy;
 mod dev;
-mod graph;
 mod invoke;
 mod logs;
 mod mail;
 mod process;
+mod release;
 mod stage;
 mod stripe;
 mod test;
@@ -20,6 +20,7 @@ mod workspace;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use release::{Infrastructure, StageName};
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Runs, tests and deploys Scratchpad")]
@@ -62,9 +63,87 @@ enum Command {
         #[command(flatten)]
         tiers: test::Tiers,
     },
+    /// Show what a deploy would do to a stage, and why
+    Plan {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Make a stage what the sources say
+    Deploy {
+        #[command(flatten)]
+        of: Of,
+        /// A table, bucket or user pool that may be replaced or removed, with all that is in it
+        #[arg(long, value_name = "RESOURCE")]
+        allow_replacement: Vec<String>,
+    },
+    /// Show what was deployed to a stage
+    Releases {
+        /// Its name
+        #[arg(long)]
+        stage: StageName,
+    },
+    /// Put the release that a stage runs on the next, as it is
+    Promote {
+        /// The stage that runs it
+        #[arg(long)]
+        from: StageName,
+        /// The stage that gets it
+        #[arg(long)]
+        to: StageName,
+        #[command(flatten)]
+        consent: release::Consent,
+    },
+    /// Put an earlier release back
+    Rollback {
+        /// The stage
+        #[arg(long)]
+        stage: StageName,
+        /// The release; the one before otherwise
+        #[arg(long, value_name = "RELEASE")]
+        to: Option<u32>,
+        #[command(flatten)]
+        consent: release::Consent,
+    },
+    /// Remove a stage, with all that it has
+    Remove {
+        /// Its name
+        #[arg(long)]
+        stage: StageName,
+    },
+    /// Show all stages of all accounts
+    Stages {
+        /// Those alone that nothing was deployed to for so long: 7d
+        #[arg(long, value_name = "AGE")]
+        older_than: Option<release::Age>,
+        /// Remove them, but for those with a row in serverless.yml
+        #[arg(long, requires = "older_than")]
+        remove: bool,
+    },
+    /// Give a stage its secrets
+    Secrets {
+        #[command(subcommand)]
+        what: release::Secret,
+    },
+    /// Make what the account of a stage has once: the bucket for releases, the budget, the roles of workflows
+    Account {
+        /// The stage
+        #[arg(long)]
+        stage: StageName,
+    },
     /// Keep the stage `local` as the sources are, for as long as it runs: what `dev --detach` leaves
     #[command(hide = true)]
     Watch,
+}
+
+/// A stage to deploy.
+#[derive(clap::Args)]
+struct Of {
+    /// Its name
+    #[arg(long)]
+    stage: StageName,
+    /// Whether it has tables, bucket and users of its own, or links to dev's
+    #[arg(long)]
+    infrastructure: Option<Infrastructure>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -75,6 +154,18 @@ async fn main() -> ExitCode {
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
         Command::Logs { function, follow } => logs::logs(function.as_deref(), follow).await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::Plan { of } => release::plan(&of.stage, of.infrastructure).await,
+        Command::Deploy {
+            of,
+            allow_replacement,
+        } => release::deploy(&of.stage, of.infrastructure, &allow_replacement).await,
+        Command::Releases { stage } => release::releases(&stage).await,
+        Command::Promote { from, to, consent } => release::promote(&from, &to, &consent).await,
+        Command::Rollback { stage, to, consent } => release::rollback(&stage, to, &consent).await,
+        Command::Remove { stage } => release::remove(&stage).await,
+        Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
+        Command::Secrets { what } => release::secrets(what).await,
+        Command::Account { stage } => release::account(&stage).await,
         Command::Watch => dev::watch_in_background().await,
     };
     match result {

@@ -17,8 +17,8 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    deploy,
     dev::{told_to_stop, up},
+    release,
     stage::{LocalStage, STAGE},
     stripe::Double,
     tools,
@@ -136,7 +136,6 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
 
 async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     build::build(workspace).await?;
-    build::pack(workspace, STAGE)?;
     // Some of the tests run an example of their crate.
     let mut examples = workspace.cargo();
     examples.args(["build", "--workspace", "--examples"]);
@@ -172,7 +171,7 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
 
 async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
-    let lock = stage
+    let _lock = stage
         .try_lock("test.lock")?
         .context("another run of these tests is at work")?;
     let tests = async {
@@ -181,7 +180,7 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
         }
         stage.empty("data")?;
         stage.settle_outside_ports().await?;
-        up(workspace, &mut stage, &lock).await?;
+        up(workspace, &mut stage).await?;
         let _stripe = Double::start(&stage).await?;
         let _web = Web::start(workspace, &stage, Serving::Build).await?;
         let described = stage.path("stage.json");
@@ -224,7 +223,7 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
         synth
             .args(["--import", "tsx", "bin/scratchpad.ts"])
             .current_dir(root.join("infrastructure"))
-            .envs(deploy::offline_environment())
+            .env("NODE_NO_WARNINGS", "1")
             .env("CDK_OUTDIR", out.join(stage).join("infrastructure"))
             .env(
                 "CDK_CONTEXT_JSON",
@@ -239,13 +238,13 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
                 fs::write(zip, "")?;
             }
         }
-        for service in deploy::services(root)? {
+        for service in release::services(root)? {
             let mut package = ui::command(workspace.node_bin("osls"));
             package
                 .args(["package", "--stage", stage, "--package"])
                 .arg(out.join(stage).join(&service))
                 .current_dir(root.join("services").join(&service))
-                .envs(deploy::offline_environment());
+                .env("NODE_NO_WARNINGS", "1");
             run(&step, &mut package).await?;
         }
     }

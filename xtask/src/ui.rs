@@ -5,17 +5,21 @@ use std::{
     ffi::OsStr,
     future::Future,
     process::Stdio,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use console::style;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::Command,
     sync::mpsc,
 };
+
+/// The lines of all steps at work: some work side by side.
+static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// One step at work.
 pub(crate) struct Step {
@@ -28,7 +32,7 @@ impl Step {
     /// Begins a step.
     pub(crate) fn begin(name: impl Into<String>) -> Self {
         let name = name.into();
-        let bar = ProgressBar::new_spinner();
+        let bar = LINES.add(ProgressBar::new_spinner());
         if bar.is_hidden() {
             eprintln!("… {name}");
         }
@@ -60,12 +64,12 @@ impl Step {
         } else {
             format!(" {outcome}")
         };
-        eprintln!(
+        say(format!(
             "{} {}{outcome} {}",
             style("✓").green(),
             self.name,
             style(format!("{seconds:.1} s")).dim()
-        );
+        ));
     }
 }
 
@@ -159,10 +163,10 @@ fn boxed(pipe: impl AsyncRead + Send + Unpin + 'static) -> Box<dyn AsyncRead + S
 
 /// Says that the developer can go on.
 pub(crate) fn say(line: impl AsRef<str>) {
-    eprintln!("{}", line.as_ref());
+    LINES.suspend(|| eprintln!("{}", line.as_ref()));
 }
 
 /// Says why nothing more is done.
 pub(crate) fn failure(error: &anyhow::Error) {
-    eprintln!("{} {error:#}", style("✗").red());
+    say(format!("{} {error:#}", style("✗").red()));
 }

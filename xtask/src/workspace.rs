@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -117,6 +117,33 @@ impl Workspace {
     pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
+    }
+
+    /// A zip by its hash.
+    pub(crate) fn zip_of(&self, artefact: &str) -> PathBuf {
+        self.root
+            .join(format!("target/lambda/packed/{artefact}.zip"))
+    }
+
+    /// Deletes all zips but these.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub(crate) fn keep_zips(&self, artefacts: &BTreeSet<&str>) -> Result<()> {
+        for zip in fs::read_dir(self.root.join("target/lambda/packed"))? {
+            let zip = zip?.path();
+            let name = zip
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if zip.extension().is_some_and(|extension| extension == "zip")
+                && !artefacts.contains(name.as_str())
+            {
+                fs::remove_file(zip)?;
+            }
+        }
+        Ok(())
     }
 
     /// The tests that are binaries of their own, by name.

@@ -10,6 +10,6 @@ export abstract class AccountStack extends Stack {
       stackName: `scratchpad-${unit}`,
       synthesizer: new LegacyStackSynthesizer(), // templates alone: they need nothing of `cdk bootstrap`
     });
-    this.local = account.name === "local";
+    this.local = account.cloud === "local";
   }
 }

@@ -5,6 +5,6 @@ import { ReleasesStack } from "./releases-stack.ts";
 
 /** The stacks that an account has once. The local cloud bills nobody, and nobody deploys to it from elsewhere. */
 export function accountInfrastructure(app: App, account: Account) {
-  const stacks = [ReleasesStack, ...(account.name === "local" ? [] : [BudgetStack])];
+  const stacks = [ReleasesStack, ...(account.cloud === "local" ? [] : [BudgetStack])];
   return stacks.map((Stack) => new Stack(app, account));
 }

@@ -1,0 +1,565 @@
+//! What an account knows of its releases: a bucket with the code of functions, templates and records.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::UNIX_EPOCH,
+};
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::{
+    error::{ProvideErrorMetadata as _, SdkError},
+    operation::put_object::PutObjectError,
+    primitives::ByteStream,
+    types::{Delete, ObjectIdentifier},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    account::Account,
+    sources::Sources,
+    table::{Architecture, StageName},
+    template::{Template, Templates, artefact_key},
+};
+
+/// The account's bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    s3: aws_sdk_s3::Client,
+    account: Account,
+    bucket: String,
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// It has not, or what did it was killed.
+    UnderWay,
+    /// The stage runs it.
+    Done,
+    /// The stage runs what it ran before.
+    Failed,
+}
+
+/// What was deployed to a stage, by whom, and from what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Release {
+    /// The stage that it is of.
+    pub(crate) stage: StageName,
+    /// Counted from 1, for each stage.
+    pub(crate) number: u32,
+    /// When it began, in milliseconds since the epoch.
+    pub(crate) at: u64,
+    /// Who did it.
+    pub(crate) who: String,
+    /// The commit that it is made from.
+    pub(crate) commit: Option<String>,
+    /// The branch.
+    pub(crate) branch: Option<String>,
+    /// Whether there were changes that no commit has.
+    pub(crate) dirty: bool,
+    /// The release that this one is a copy of.
+    pub(crate) from: Option<(StageName, u32)>,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// What was changed, or why nothing was.
+    pub(crate) changes: Vec<String>,
+    /// Of the functions.
+    pub(crate) architecture: Architecture,
+    /// The functions, by name.
+    pub(crate) functions: BTreeMap<String, Function>,
+    /// The hashes of the templates, by the stacks' names.
+    pub(crate) stacks: BTreeMap<String, String>,
+    /// The same release for the stage that it may go to.
+    pub(crate) promotes: Option<(StageName, BTreeMap<String, String>)>,
+}
+
+/// A function of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Function {
+    /// The hash of its zip.
+    pub(crate) artefact: String,
+    /// What it was made from.
+    pub(crate) sources: Sources,
+}
+
+impl Release {
+    /// The names of all that the release needs to be deployed again.
+    fn needs(&self) -> impl Iterator<Item = String> {
+        let promoted = self.promotes.iter().flat_map(|(_, stacks)| stacks.values());
+        let templates = self
+            .stacks
+            .values()
+            .chain(promoted)
+            .map(|hash| template_key(hash));
+        let builds = self
+            .functions
+            .values()
+            .map(|function| build_key(&function.sources.fingerprint()));
+        let code = self
+            .functions
+            .values()
+            .map(|function| artefact_key(&function.artefact));
+        templates
+            .chain(code)
+            .chain(builds)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn now() -> u64 {
+    UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+fn template_key(hash: &str) -> String {
+    format!("templates/{hash}.json")
+}
+
+fn build_key(fingerprint: &str) -> String {
+    format!("builds/{fingerprint}")
+}
+
+fn release_key(stage: &StageName, number: u32) -> String {
+    format!("stages/{stage}/{number:06}.json")
+}
+
+/// An object as it was read.
+pub(crate) struct Read<T> {
+    /// What it holds.
+    pub(crate) value: T,
+    /// Its version, for whoever writes it next.
+    pub(crate) tag: String,
+}
+
+impl Store {
+    /// The account's bucket, which has to be there before anything is kept in it.
+    pub(crate) fn new(account: &Account) -> Self {
+        let bucket = format!("scratchpad-releases-{}", account.id);
+        Self {
+            s3: account.s3(),
+            account: account.clone(),
+            bucket,
+        }
+    }
+
+    /// The bucket's name.
+    pub(crate) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Whether the account has one.
+    ///
+    /// # Errors
+    /// When S3 does not say.
+    pub(crate) async fn exists(&self) -> Result<bool> {
+        match self.s3.head_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_not_found()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(aws_sdk_s3::Error::from(error))
+                .with_context(|| format!("the bucket {} cannot be read", self.bucket)),
+        }
+    }
+
+    /// The releases of a stage, the newest first.
+    ///
+    /// # Errors
+    /// When S3 does not give them.
+    pub(crate) async fn releases(&self, stage: &StageName) -> Result<Vec<Release>> {
+        let mut releases = Vec::new();
+        for key in self
+            .list(&format!("stages/{stage}/"))
+            .await?
+            .into_iter()
+            .rev()
+        {
+            releases.extend(self.read::<Release>(&key).await?.map(|read| read.value));
+        }
+        Ok(releases)
+    }
+
+    /// The stages that have releases.
+    ///
+    /// # Errors
+    /// When S3 does not give them.
+    pub(crate) async fn stages(&self) -> Result<Vec<StageName>> {
+        let keys = self.list("stages/").await?;
+        let mut stages: Vec<StageName> = keys
+            .iter()
+            .filter_map(|key| key.split('/').nth(1)?.parse().ok())
+            .collect();
+        stages.dedup();
+        Ok(stages)
+    }
+
+    /// Writes a release down.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn record(&self, release: &Release) -> Result<()> {
+        self.write(&release_key(&release.stage, release.number), release, None)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets a release. What it needs stays, for others may need it.
+    ///
+    /// # Errors
+    /// When S3 does not delete it.
+    pub(crate) async fn forget(&self, release: &Release) -> Result<()> {
+        self.delete(&release_key(&release.stage, release.number))
+            .await
+    }
+
+    /// Deletes what no release needs any more. Nobody may be about to release anything.
+    ///
+    /// # Errors
+    /// When S3 does not delete it.
+    pub(crate) async fn tidy(&self) -> Result<()> {
+        let mut needed = BTreeSet::new();
+        for stage in self.stages().await? {
+            needed.extend(self.releases(&stage).await?.iter().flat_map(Release::needs));
+        }
+        for prefix in ["builds/", "functions/", "templates/"] {
+            for key in self.list(prefix).await? {
+                if !needed.contains(&key) {
+                    self.delete(&key).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes all code of functions but this.
+    ///
+    /// # Errors
+    /// When S3 does not delete it.
+    pub(crate) async fn keep_only(&self, artefacts: &BTreeSet<&str>) -> Result<()> {
+        let wanted: BTreeSet<String> = artefacts
+            .iter()
+            .map(|artefact| artefact_key(artefact))
+            .collect();
+        for key in self.list("functions/").await? {
+            if !wanted.contains(&key) {
+                self.delete(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash of the zip that was built from sources with this fingerprint, if it was kept.
+    ///
+    /// # Errors
+    /// When S3 does not say.
+    pub(crate) async fn built(&self, fingerprint: &str) -> Result<Option<String>> {
+        let known: Option<Read<String>> = self.read(&build_key(fingerprint)).await?;
+        match known {
+            Some(Read { value, .. }) if self.holds(&artefact_key(&value)).await? => Ok(Some(value)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Keeps the code of a function.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn keep_code(&self, artefact: &str, zip: &Path) -> Result<()> {
+        let key = artefact_key(artefact);
+        if self.holds(&key).await? {
+            return Ok(());
+        }
+        let content = fs::read(zip).with_context(|| format!("{} cannot be read", zip.display()))?;
+        self.put(&key, content, None).await?;
+        Ok(())
+    }
+
+    /// Remembers what was built from sources with this fingerprint.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn keep_build(&self, fingerprint: &str, artefact: &str) -> Result<()> {
+        self.write(&build_key(fingerprint), &artefact, None).await?;
+        Ok(())
+    }
+
+    /// Takes over the code of a function from another account.
+    ///
+    /// # Errors
+    /// When one of the two does not give or take it.
+    pub(crate) async fn copy_code(&self, from: &Self, artefact: &str) -> Result<()> {
+        let key = artefact_key(artefact);
+        if self.bucket != from.bucket && !self.holds(&key).await? {
+            let content = from
+                .get(&key)
+                .await?
+                .with_context(|| format!("{} has no {key}", from.bucket))?;
+            self.put(&key, content.value, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps templates. Returns their hashes.
+    ///
+    /// # Errors
+    /// When S3 does not take them.
+    pub(crate) async fn keep_templates(
+        &self,
+        templates: &Templates,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut hashes = BTreeMap::new();
+        for (stack, template) in templates {
+            let hash = template.hash();
+            let key = template_key(&hash);
+            if !self.holds(&key).await? {
+                self.put(&key, template.body().into_bytes(), None).await?;
+            }
+            hashes.insert(stack.clone(), hash);
+        }
+        Ok(hashes)
+    }
+
+    /// Templates that were kept.
+    ///
+    /// # Errors
+    /// When S3 does not give them.
+    pub(crate) async fn templates(&self, hashes: &BTreeMap<String, String>) -> Result<Templates> {
+        let mut templates = Templates::new();
+        for (stack, hash) in hashes {
+            let template = self.read::<Template>(&template_key(hash)).await?;
+            let template = template
+                .with_context(|| format!("the template of {stack} is not kept any more"))?;
+            templates.insert(stack.clone(), template.value);
+        }
+        Ok(templates)
+    }
+
+    /// Where CloudFormation finds a template, which it takes up to 1 MB of from S3 and 51,200 bytes of otherwise.
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn template_url(&self, template: &Template) -> Result<String> {
+        let key = template_key(&template.hash());
+        if !self.holds(&key).await? {
+            self.put(&key, template.body().into_bytes(), None).await?;
+        }
+        Ok(self.account.object_url(&self.bucket, &key))
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// When S3 does not give it, or it is not what it should be.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Read<T>>> {
+        let Some(Read { value, tag }) = self.get(key).await? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_slice(&value)
+            .with_context(|| format!("{key} in {} is damaged", self.bucket))?;
+        Ok(Some(Read { value, tag }))
+    }
+
+    /// Writes an object.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn write(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+        tag: Option<&str>,
+    ) -> Result<Option<String>> {
+        self.put(key, serde_json::to_vec_pretty(value)?, tag).await
+    }
+
+    /// Writes an object that nobody has written since it was read: its tag is the same, or it was not there ("").
+    /// Returns the new tag; none when somebody has.
+    async fn put(&self, key: &str, content: Vec<u8>, tag: Option<&str>) -> Result<Option<String>> {
+        let put = self
+            .s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .body(ByteStream::from(content));
+        let put = match tag {
+            None => put,
+            Some("") => put.if_none_match("*"),
+            Some(tag) => put.if_match(tag),
+        };
+        match put.send().await {
+            Ok(put) => Ok(Some(put.e_tag.unwrap_or_default())),
+            Err(error) if tag.is_some() && is_conflict(&error) => Ok(None),
+            Err(error) => Err(aws_sdk_s3::Error::from(error))
+                .with_context(|| format!("{key} cannot be kept in {}", self.bucket)),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Read<Vec<u8>>>> {
+        match self
+            .s3
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(object) => {
+                let tag = object.e_tag.unwrap_or_default();
+                let value = object
+                    .body
+                    .collect()
+                    .await
+                    .with_context(|| format!("{key} cannot be read to its end"))?;
+                Ok(Some(Read {
+                    value: value.to_vec(),
+                    tag,
+                }))
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_no_such_key()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(aws_sdk_s3::Error::from(error))
+                .with_context(|| format!("{key} cannot be read from {}", self.bucket)),
+        }
+    }
+
+    async fn holds(&self, key: &str) -> Result<bool> {
+        match self
+            .s3
+            .head_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_not_found()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(aws_sdk_s3::Error::from(error))
+                .with_context(|| format!("{key} cannot be looked for in {}", self.bucket)),
+        }
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// When S3 does not.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        let delete = self
+            .s3
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await;
+        delete
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{key} cannot be deleted from {}", self.bucket))?;
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        let mut pages = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
+            let page = page
+                .map_err(aws_sdk_s3::Error::from)
+                .with_context(|| format!("{} cannot be listed", self.bucket))?;
+            keys.extend(
+                page.contents
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|object| object.key),
+            );
+        }
+        Ok(keys)
+    }
+}
+
+/// Whether somebody else has written the object.
+fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
+    error
+        .raw_response()
+        .is_some_and(|response| [404, 409, 412].contains(&response.status().as_u16()))
+}
+
+/// Deletes all that is in a bucket, in all its versions.
+///
+/// # Errors
+/// When S3 does not.
+pub(crate) async fn empty(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
+    loop {
+        let page = s3
+            .list_object_versions()
+            .bucket(bucket)
+            .send()
+            .await
+            .map_err(aws_sdk_s3::Error::from);
+        let page = match page {
+            Err(error) if error.code() == Some("NoSuchBucket") => return Ok(()),
+            page => page.with_context(|| format!("{bucket} cannot be listed"))?,
+        };
+        let versions = page
+            .versions()
+            .iter()
+            .map(|object| (object.key(), object.version_id()));
+        let markers = page
+            .delete_markers()
+            .iter()
+            .map(|object| (object.key(), object.version_id()));
+        let mut objects = Vec::new();
+        for (key, version) in versions.chain(markers) {
+            let object = ObjectIdentifier::builder().set_key(key.map(Into::into));
+            objects.push(object.set_version_id(version.map(Into::into)).build()?);
+        }
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let objects = Delete::builder()
+            .set_objects(Some(objects))
+            .quiet(true)
+            .build()?;
+        let deleted = s3
+            .delete_objects()
+            .bucket(bucket)
+            .delete(objects)
+            .send()
+            .await;
+        let deleted = deleted
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{bucket} cannot be emptied"))?;
+        if let Some(error) = deleted.errors().first() {
+            anyhow::bail!(
+                "{bucket} cannot be emptied: {}",
+                error.message().unwrap_or("S3 does not say why")
+            );
+        }
+    }
+}
