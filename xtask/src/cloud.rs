@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     process,
-    stage::{ACCOUNT, LocalStage, REGION},
+    stage::{LocalStage, REGION},
     workspace::Workspace,
 };
 
@@ -126,7 +126,7 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
             ("GATEWAY_PORT", stage.port().to_string()),
             ("MINISTACK_HOST", "127.0.0.1".into()),
             ("MINISTACK_REGION", REGION.into()),
-            ("MINISTACK_ACCOUNT_ID", ACCOUNT.into()),
+            ("MINISTACK_ACCOUNT_ID", stage.account().into()),
             // Signatures and policies are checked, as AWS does.
             ("AUTH", "true".into()),
             ("PERSIST_STATE", "1".into()),

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the one developer tool.
 
+mod accounts;
 mod build;
 mod cloud;
 mod deploy;
@@ -130,6 +131,12 @@ enum Command {
         #[arg(long)]
         stage: StageName,
     },
+    /// Play the accounts of the stage table on this machine, to try there what is done to stages in the cloud
+    Accounts {
+        /// Begin with nothing in them
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Keep the stage `local` as the sources are, for as long as it runs: what `dev --detach` leaves
     #[command(hide = true)]
     Watch,
@@ -166,6 +173,7 @@ async fn main() -> ExitCode {
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
         Command::Account { stage } => release::account(&stage).await,
+        Command::Accounts { fresh } => accounts::accounts(fresh).await,
         Command::Watch => dev::watch_in_background().await,
     };
     match result {

@@ -28,6 +28,7 @@ pub(crate) const REGION: &str = "us-east-1";
 /// A stage on this machine. `dev` and the tests have one each, with its own data and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalStage {
+    account: String,
     folder: PathBuf,
     ports: Ports,
 }
@@ -65,6 +66,14 @@ impl LocalStage {
     /// # Errors
     /// When the folder cannot be made.
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
+        Self::in_account(workspace, name, ACCOUNT)
+    }
+
+    /// As [`LocalStage::open`], in a cloud that plays another account.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub(crate) fn in_account(workspace: &Workspace, name: &str, account: &str) -> Result<Self> {
         let folder = workspace.root().join("target").join(name);
         fs::create_dir_all(&folder)?;
         let ports = fs::read(folder.join("ports.json")).ok();
@@ -72,7 +81,12 @@ impl LocalStage {
             Some(ports) => ports,
             None => Ports::free()?,
         };
-        let stage = Self { folder, ports };
+        let account = account.to_owned();
+        let stage = Self {
+            account,
+            folder,
+            ports,
+        };
         stage.write("ports.json", &stage.ports)?;
         Ok(stage)
     }
@@ -129,6 +143,11 @@ impl LocalStage {
         self.folder.join(name)
     }
 
+    /// The number of the account that its cloud plays.
+    pub(crate) fn account(&self) -> &str {
+        &self.account
+    }
+
     /// The local cloud's port.
     pub(crate) fn port(&self) -> u16 {
         self.ports.cloud
@@ -171,7 +190,7 @@ impl LocalStage {
             ("AWS_REGION", REGION.into()),
             ("AWS_DEFAULT_REGION", REGION.into()),
             // The account's root user, to the local cloud; nobody, to AWS.
-            ("AWS_ACCESS_KEY_ID", ACCOUNT.into()),
+            ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
             // The developer's own configuration must not get in between.
             ("AWS_CONFIG_FILE", "/dev/null".into()),
@@ -276,6 +295,7 @@ mod tests {
     fn stage() -> (tempfile::TempDir, LocalStage) {
         let folder = tempfile::tempdir().unwrap();
         let stage = LocalStage {
+            account: ACCOUNT.into(),
             folder: folder.path().into(),
             ports: Ports::free().unwrap(),
         };

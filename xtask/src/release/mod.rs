@@ -33,7 +33,7 @@ pub(crate) use secret::{Secret, secrets};
 pub(crate) use sources::Sources;
 pub(crate) use store::Function;
 pub(crate) use synth::services;
-pub(crate) use table::{Architecture, Infrastructure, StageName};
+pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
 
 use apply::{Work, short};
 use lease::Lease;
