@@ -17,7 +17,8 @@ function shift({ functions, custom, provider }, aws) {
   const { traffic } = custom.stage;
   if (!shifts(traffic)) return;
   const { Resources } = provider.compiledCloudFormationTemplate;
-  Object.assign(Resources, codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`));
+  const { iamGlobalPermissionsBoundary: boundary } = custom["serverless-iam-roles-per-function"];
+  Object.assign(Resources, codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary));
   for (const [name, settings] of Object.entries(functions)) {
     // Where osls keeps the alias that a function is called by; its triggers and its leave to be called then name it.
     settings.targetAlias = { name: "live", logicalId: `${pascalCase(name)}Alias` };
@@ -26,12 +27,13 @@ function shift({ functions, custom, provider }, aws) {
   }
 }
 
-const codeDeploy = (stack, role) => ({
+const codeDeploy = (stack, role, boundary) => ({
   Traffic: { Type: "AWS::CodeDeploy::Application", Properties: { ApplicationName: stack, ComputePlatform: "Lambda" } },
   TrafficRole: {
     Type: "AWS::IAM::Role",
     Properties: {
       RoleName: role,
+      PermissionsBoundary: boundary,
       AssumeRolePolicyDocument: {
         Version: "2012-10-17",
         Statement: [{ Effect: "Allow", Principal: { Service: "codedeploy.amazonaws.com" }, Action: "sts:AssumeRole" }],

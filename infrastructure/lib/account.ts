@@ -10,11 +10,25 @@ export interface Account {
   budget?: number;
   /** The e-mail address of whoever is told of what it costs. */
   owner?: string;
+  /** What workflows on GitHub may do in it, by the name of the role that they take. */
+  github?: Record<string, Access>;
 }
 
-const accounts: Record<string, Omit<Account, "name">> = parse(
-  readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"),
-).accounts;
+export interface Access {
+  /** What a workflow runs for, as GitHub calls it: https://docs.github.com/actions/reference/openid-connect-reference */
+  from: string[];
+  /** Read releases; show besides what a deploy would change; deploy. */
+  may: "read" | "show" | "deploy";
+  /** Of which stages: a name, or one that ends in an asterisk. */
+  stages?: string;
+}
+
+const manifest = parse(readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8"));
+
+/** The repository on GitHub, as owner/name. */
+export const repository: string = manifest.repository;
+
+const accounts: Record<string, Omit<Account, "name">> = manifest.accounts;
 
 export function accountNamed(name: string): Account {
   const row = accounts[name];

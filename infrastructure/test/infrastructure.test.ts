@@ -150,6 +150,12 @@ test("a user who has signed in may call the API of their own stage, and do nothi
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/prod\/\*"/);
 });
 
+test("what a user may do is within the account's boundary, as every role is that a deploy makes", () => {
+  for (const stage of stages.keys())
+    for (const { Properties } of resources(stage, "AWS::IAM::Role"))
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), /:policy\/scratchpad-boundary"/);
+});
+
 test("dev's users may call every stage of dev's account, since ephemeral stages link to dev", () => {
   const [policy] = resources("dev", "AWS::IAM::Policy");
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/\*\/\*"/);

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import { accountNamed } from "../lib/account.ts";
+import { BoundaryStack } from "../lib/account/boundary-stack.ts";
 import { functionsOf, packaged, services } from "./services.ts";
 
 /** The resources of services of a stage, each service's by themselves. */
@@ -95,4 +99,18 @@ test("no other stage shifts traffic, nor prod where there is no CodeDeploy", () 
   for (const stage of [dev, prodOnALocalCloud])
     for (const [type, called] of Object.entries(calls))
       for (const { Properties } of all(stage, type)) assert.doesNotMatch(JSON.stringify(called(Properties) ?? ""), /live/);
+});
+
+test("no function's role has more than the account's boundary allows, and none has less for it", () => {
+  const boundary = Template.fromStack(new BoundaryStack(new App({ builtinCloudFormationValidation: false }), accountNamed("prod")));
+  const [policy, ...others] = Object.values(boundary.findResources("AWS::IAM::ManagedPolicy"));
+  assert.equal(others.length, 0);
+  const { ManagedPolicyName, PolicyDocument } = policy!.Properties;
+  const most = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
+  for (const stage of [dev, prod, linked])
+    for (const { Properties } of all(stage, "AWS::IAM::Role").filter(({ Condition }) => Condition !== "Never")) {
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${ManagedPolicyName}"`));
+      for (const { PolicyDocument } of Properties.Policies ?? [])
+        for (const { Action } of PolicyDocument.Statement) for (const action of [Action].flat()) assert.ok(most.has(action), action);
+    }
 });
