@@ -11,6 +11,8 @@ export interface Stage {
   allowedOrigin: string;
   /** The e-mail address of whoever is told of its functions' alarms, if it has some. */
   alarms?: string;
+  /** How calls come to new code, if not all at once. */
+  traffic?: string;
   /** Where people find the app, if not at CloudFront's own name. */
   domain?: string;
   /** The name servers of that domain's zone, once it is deployed. */

@@ -150,7 +150,7 @@ const deployers = allWorkflowRoles.filter(({ name }) => name in stagesOf);
 
 test("a workflow changes nothing of another stage where AWS lets us say so", () => {
   // Of these only AWS's own names are known, or they are asked for all at once.
-  const unnamed = /^(acm|apigateway|cloudfront|codedeploy|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
+  const unnamed = /^(acm|apigateway|cloudfront|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
   const asks = /:(Describe|Get|List|Validate)[A-Za-z]*\*?$/;
   assert.equal(deployers.length, 3);
   for (const { name, grants } of deployers)
@@ -160,6 +160,11 @@ test("a workflow changes nothing of another stage where AWS lets us say so", () 
       for (const part of on.match(/scratchpad[-/][^"]*/g) ?? assert.fail(`${name}: ${changes} on ${on}`))
         if (part !== "scratchpad-releases-") assert.ok(part.includes(`-${stagesOf[name]}`) || part.includes(`/${stagesOf[name]}/`), `${name}: ${changes} on ${part}`);
     }
+});
+
+test("only where traffic is shifted a workflow may shift it", () => {
+  const may = deployers.map(({ name, grants }) => [name, grants.some(({ actions }) => actions.some((action) => action.startsWith("codedeploy:")))]);
+  assert.deepEqual(Object.fromEntries(may), { preview: false, dev: false, prod: true });
 });
 
 test("a pull request puts nothing where a release of dev is recorded", () => {

@@ -1,4 +1,4 @@
-import { type App, ArnFormat, CfnOutput, Duration } from "aws-cdk-lib";
+import { type App, CfnOutput, Duration } from "aws-cdk-lib";
 import { OidcProviderNative, OpenIdConnectPrincipal, Policy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
 import { type Access, type Account, repository } from "../account.ts";
 import { stageNamed } from "../stage.ts";
@@ -47,12 +47,17 @@ export class GithubStack extends AccountStack {
     const show: Grant[] = [
       ...read,
       ["s3", "PutObject", [`${releases}/artefacts/*`]], // which CloudFormation reads templates from
-      ["cloudformation", "DescribeStacks ListExports ListImports ListStacks ValidateTemplate", ["*"]],
+      ["cloudformation", "DescribeStacks GetTemplateSummary ListExports ListImports ListStacks ValidateTemplate", ["*"]],
       ["cloudformation", "CreateChangeSet DeleteChangeSet Describe* Get* List*", [this.stacks(stages)]],
     ];
     if (may === "show") return show;
-    const own = stageNamed(stages).infrastructure === "own";
-    return [...show, ...this.deploy(stages, releases), ...(own ? this.deployInfrastructure(stages) : [])];
+    const { infrastructure, traffic } = stageNamed(stages);
+    return [
+      ...show,
+      ...this.deploy(stages, releases),
+      ...(infrastructure === "own" ? this.deployInfrastructure(stages) : []),
+      ...(traffic ? this.shiftTraffic(stages) : []),
+    ];
   }
 
   private stacks(stages: string) {
@@ -111,7 +116,7 @@ export class GithubStack extends AccountStack {
         [role],
         { StringEquals: { "iam:PassedToService": ["lambda", "codedeploy", "cognito-identity"].map((each) => `${each}.amazonaws.com`) } },
       ],
-      ["logs", "CreateLogGroup DeleteLogGroup *RetentionPolicy FilterLogEvents ListTags* TagResource UntagResource", [this.here("logs", `log-group:/aws/lambda/scratchpad-${stages}-*`)]],
+      ["logs", "CreateLogGroup DeleteLogGroup Describe* FilterLogEvents Get* ListTags* *RetentionPolicy TagResource UntagResource", [this.here("logs", `log-group:/aws/lambda/scratchpad-${stages}-*`)]],
       ["logs", "DescribeLogGroups", ["*"]],
       ["ssm", "AddTagsToResource DeleteParameter* GetParameter* PutParameter", [this.here("ssm", "parameter", `scratchpad/${stages}/*`)]],
       ["ssm", "DescribeParameters", ["*"]],
@@ -128,13 +133,10 @@ export class GithubStack extends AccountStack {
 
   /** What a stage has besides when its data and people are its own. */
   private deployInfrastructure(stages: string): Grant[] {
-    const codedeploy = ["application", "deploymentgroup", "deploymentconfig"].map((kind) =>
-      this.formatArn({ service: "codedeploy", resource: kind, resourceName: "*", arnFormat: ArnFormat.COLON_RESOURCE_NAME }),
-    );
     return [
       [
         "dynamodb",
-        "CreateTable DeleteTable Describe* ListTagsOfResource TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive",
+        "CreateTable DeleteTable Describe* GetResourcePolicy ListTagsOfResource TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive",
         [this.here("dynamodb", "table", `scratchpad-${stages}-*`)],
       ],
       // Users and identities, zones and certificates have names that AWS makes.
@@ -142,7 +144,18 @@ export class GithubStack extends AccountStack {
       ["cognito-identity", "CreateIdentityPool DeleteIdentityPool Describe* GetIdentityPoolRoles List* SetIdentityPoolRoles TagResource UntagResource UpdateIdentityPool", ["*"]],
       ["route53", "ChangeResourceRecordSets ChangeTagsForResource CreateHostedZone DeleteHostedZone Get* List* UpdateHostedZoneComment", ["*"]],
       ["acm", "AddTagsToCertificate DeleteCertificate DescribeCertificate ListTagsForCertificate RemoveTagsFromCertificate RequestCertificate", ["*"]],
-      ["codedeploy", "Create* Delete* Get* List* StopDeployment TagResource UntagResource Update*", codedeploy],
+    ];
+  }
+
+  /** By CodeDeploy, whose application is called as the stack that it is in. */
+  private shiftTraffic(stages: string): Grant[] {
+    const [application, group, config] = [`application:scratchpad-*-${stages}`, `deploymentgroup:scratchpad-*-${stages}/*`, "deploymentconfig:*"].map(
+      (resource) => this.here("codedeploy", resource),
+    );
+    return [
+      ["codedeploy", "CreateApplication DeleteApplication GetApplication* ListTagsForResource RegisterApplicationRevision TagResource UntagResource UpdateApplication", [application!]],
+      ["codedeploy", "CreateDeployment* DeleteDeploymentGroup GetDeployment* ListDeployments StopDeployment TagResource UntagResource UpdateDeploymentGroup", [group!]],
+      ["codedeploy", "GetDeploymentConfig", [config!]],
     ];
   }
 }
