@@ -91,6 +91,7 @@ interface WorkflowRole {
   name: string;
   trust: any;
   grants: { actions: string[]; on: string; Condition?: any }[];
+  denied: { actions: string[]; on: string }[];
 }
 
 /** The roles that workflows take in an account: who may take them, and what they may then do. */
@@ -101,14 +102,16 @@ function workflowRoles(account: string): WorkflowRole[] {
     const [trust, ...others] = Properties.AssumeRolePolicyDocument.Statement;
     assert.equal(others.length, 0);
     const own = policies.filter(({ Roles }) => Roles.some(({ Ref }: any) => Ref === id));
+    const statements = own.flatMap(({ PolicyDocument }) => PolicyDocument.Statement).map((statement: any) => ({
+      ...statement,
+      actions: [statement.Action].flat(),
+      on: JSON.stringify(statement.Resource),
+    }));
     return {
       name: Properties.RoleName.replace("scratchpad-github-", ""),
       trust,
-      grants: own.flatMap(({ PolicyDocument }) => PolicyDocument.Statement).map((grant: any) => ({
-        ...grant,
-        actions: [grant.Action].flat(),
-        on: JSON.stringify(grant.Resource),
-      })),
+      grants: statements.filter(({ Effect }) => Effect === "Allow"),
+      denied: statements.filter(({ Effect }) => Effect === "Deny"),
     };
   });
 }
@@ -205,10 +208,20 @@ test("what shows or reads changes nothing", () => {
   }
 });
 
-test("no workflow reads people's files or what is in their tables", () => {
+test("a workflow may take a protected stage's functions away, but not what it knows of people", () => {
+  const kept = new Map(deployers.map(({ name, denied }) => [name, denied]));
+  assert.deepEqual([kept.get("preview"), kept.get("dev")], [[], []]);
+  const [{ actions, on }, ...others] = kept.get("prod")! as [WorkflowRole["denied"][0]];
+  assert.equal(others.length, 0);
+  assert.deepEqual(actions, ["cognito-idp:DeleteUserPool", "dynamodb:DeleteTable", "s3:DeleteBucket", "s3:DeleteObject*", "ssm:DeleteParameter*"]);
+  for (const what of [":userpool/*", ":table/scratchpad-prod-*", ":::scratchpad-prod-attachments-*", ":::scratchpad-prod-attachments-*/*", ":parameter/scratchpad/prod/*"])
+    assert.ok(on.includes(`${what}"`), what);
+});
+
+test("no workflow reads people's files, what is in their tables, or a secret", () => {
   for (const { grants } of allWorkflowRoles)
     for (const { actions, on } of grants) {
-      for (const action of actions) assert.doesNotMatch(action, /^\*|^(s3|dynamodb):\*|dynamodb:.*(Item|Query|Scan|Records)/);
+      for (const action of actions) assert.doesNotMatch(action, /^\*|ssm:(\*|Get|Put)|^(s3|dynamodb):\*|dynamodb:.*(Item|Query|Scan|Records)/);
       if (actions.some((action) => /^s3:Get(Object.*|\*)$/.test(action))) assert.match(on, /scratchpad-releases-|-web-\*\/\*/);
     }
 });

@@ -1,5 +1,5 @@
 import { type App, CfnOutput, Duration } from "aws-cdk-lib";
-import { OidcProviderNative, OpenIdConnectPrincipal, Policy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
+import { Effect, OidcProviderNative, OpenIdConnectPrincipal, Policy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
 import { type Access, type Account, repository } from "../account.ts";
 import { stageNamed } from "../stage.ts";
 import { AccountStack } from "./account-stack.ts";
@@ -28,14 +28,12 @@ export class GithubStack extends AccountStack {
           },
         }),
       });
-      new Policy(this, `${name} may`, {
-        policyName: `scratchpad-github-${name}`,
-        roles: [role],
-        statements: this.grants(access).map(
-          ([service, actions, resources, conditions]) =>
-            new PolicyStatement({ actions: actions.split(" ").map((action) => `${service}:${action}`), resources, conditions: conditions ?? {} }),
-        ),
-      });
+      const statements = this.grants(access).map(
+        ([service, actions, resources, conditions]) =>
+          new PolicyStatement({ actions: actions.split(" ").map((action) => `${service}:${action}`), resources, conditions: conditions ?? {} }),
+      );
+      if (access.stages && stageNamed(access.stages).protected) statements.push(this.keepsData(access.stages));
+      new Policy(this, `${name} may`, { policyName: `scratchpad-github-${name}`, roles: [role], statements });
       new CfnOutput(this, `${name} role`, { key: `${name[0]!.toUpperCase()}${name.slice(1)}Role`, value: role.roleArn });
     }
   }
@@ -58,6 +56,22 @@ export class GithubStack extends AccountStack {
       ...(infrastructure === "own" ? this.deployInfrastructure(stages) : []),
       ...(traffic ? this.shiftTraffic(stages) : []),
     ];
+  }
+
+  /** What a protected stage knows of people stays, whatever a template says. */
+  private keepsData(stages: string) {
+    const bucket = `arn:${this.partition}:s3:::scratchpad-${stages}-attachments-*`;
+    return new PolicyStatement({
+      effect: Effect.DENY,
+      actions: ["cognito-idp:DeleteUserPool", "dynamodb:DeleteTable", "s3:DeleteBucket", "s3:DeleteObject*", "ssm:DeleteParameter*"],
+      resources: [
+        this.here("cognito-idp", "userpool", "*"),
+        this.here("dynamodb", "table", `scratchpad-${stages}-*`),
+        bucket,
+        `${bucket}/*`,
+        this.here("ssm", "parameter", `scratchpad/${stages}/*`),
+      ],
+    });
   }
 
   private stacks(stages: string) {
@@ -118,7 +132,7 @@ export class GithubStack extends AccountStack {
       ],
       ["logs", "CreateLogGroup DeleteLogGroup Describe* FilterLogEvents Get* ListTags* *RetentionPolicy TagResource UntagResource", [this.here("logs", `log-group:/aws/lambda/scratchpad-${stages}-*`)]],
       ["logs", "DescribeLogGroups", ["*"]],
-      ["ssm", "AddTagsToResource DeleteParameter* GetParameter* PutParameter", [this.here("ssm", "parameter", `scratchpad/${stages}/*`)]],
+      ["ssm", "DeleteParameter*", [this.here("ssm", "parameter", `scratchpad/${stages}/*`)]], // to read secrets or to put them is for people
       ["ssm", "DescribeParameters", ["*"]],
       ["sns", "CreateTopic DeleteTopic Get* List* SetSubscriptionAttributes SetTopicAttributes Subscribe TagResource Unsubscribe UntagResource", [this.named("sns", stages)]],
       ["sqs", "CreateQueue DeleteQueue Get* ListQueueTags SetQueueAttributes TagQueue UntagQueue", [this.named("sqs", stages)]],
