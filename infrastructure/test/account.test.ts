@@ -85,6 +85,10 @@ test("a budget that nobody would hear of is not made", () => {
 
 test("the local cloud, which bills nobody, has nothing but its releases", () => {
   assert.deepEqual([...accounts.get("local")!.keys()], ["scratchpad-releases"]);
+  const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
+  const [releases, ...others] = accountInfrastructure(app, accountNamed("prod"));
+  assert.deepEqual([releases!.stackName, others], ["scratchpad-releases", []]);
+  Template.fromStack(releases!).resourceCountIs("AWS::S3::BucketPolicy", 0);
 });
 
 interface WorkflowRole {

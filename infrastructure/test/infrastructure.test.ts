@@ -200,6 +200,13 @@ test("buckets are never public, are encrypted at rest and, in the cloud, on thei
     );
 });
 
+test("a local cloud that plays an account asks nobody for TLS, which it does not speak, and has the rest", () => {
+  const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
+  const played = infrastructure(app, stageNamed("prod"));
+  assert.deepEqual(played.map((stack) => stack.stackName), stacks("prod").map((stack) => stack.stackName));
+  for (const stack of played) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
+});
+
 test("an upload is announced on the event bus, without a custom resource", () => {
   for (const stage of stages.keys())
     assert.equal(attachments(stage).Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled, true);
