@@ -1,5 +1,6 @@
 // An osls plugin. Where the stage's row shifts traffic, calls go to an alias of each function, which CodeDeploy moves to
-// new code bit by bit, and back if that fails: https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-steps-lambda.html
+// new code bit by bit, and back if that fails:
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
 
 const { pascalCase, shifts } = require("./serverless.resources.cjs");
 
@@ -18,7 +19,10 @@ function shift({ functions, custom, provider }, aws) {
   if (!shifts(traffic)) return;
   const { Resources } = provider.compiledCloudFormationTemplate;
   const { iamGlobalPermissionsBoundary: boundary } = custom["serverless-iam-roles-per-function"];
-  Object.assign(Resources, codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary));
+  Object.assign(
+    Resources,
+    codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary),
+  );
   for (const [name, settings] of Object.entries(functions)) {
     // Where osls keeps the alias that a function is called by; its triggers and its leave to be called then name it.
     settings.targetAlias = { name: "live", logicalId: `${pascalCase(name)}Alias` };

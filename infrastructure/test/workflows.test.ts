@@ -14,9 +14,14 @@ import { GithubStack } from "../lib/account/github-stack.ts";
 const root = resolve(import.meta.dirname, "../..");
 const github = join(root, ".github");
 const workflows = new Map(
-  readdirSync(join(github, "workflows")).map((file) => [file.replace(".yml", ""), readFileSync(join(github, "workflows", file), "utf8")]),
+  readdirSync(join(github, "workflows")).map((file) => [
+    file.replace(".yml", ""),
+    readFileSync(join(github, "workflows", file), "utf8"),
+  ]),
 );
-const actions = readdirSync(join(github, "actions")).map((name) => readFileSync(join(github, "actions", name, "action.yml"), "utf8"));
+const actions = readdirSync(join(github, "actions")).map((name) =>
+  readFileSync(join(github, "actions", name, "action.yml"), "utf8"),
+);
 const jobs = [...workflows].flatMap(([workflow, text]) =>
   Object.entries<any>(parse(text).jobs).map(([name, job]) => ({ name: `${workflow}/${name}`, workflow, ...job })),
 );
@@ -29,7 +34,9 @@ test("actionlint finds nothing wrong with the workflows, and would", async () =>
   const folder = mkdtempSync(join(tmpdir(), "scratchpad-"));
   try {
     writeFileSync(join(folder, "wrong.yml"), workflows.get("ci")!.replace("github.ref", "github.reff"));
-    await assert.rejects(actionlint(join(folder, "*.yml")), ({ stdout, stderr }) => /"reff" is not defined/.test(stdout + stderr));
+    await assert.rejects(actionlint(join(folder, "*.yml")), ({ stdout, stderr }) =>
+      /"reff" is not defined/.test(stdout + stderr),
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -42,7 +49,8 @@ test("an action of somebody else's is the very commit that was chosen", () => {
 });
 
 test("no workflow knows a secret, nor runs a fork's code with what main may do", () => {
-  for (const text of [...workflows.values(), ...actions]) assert.doesNotMatch(text, /secrets[.:[]|pull_request_target|workflow_run/);
+  for (const text of [...workflows.values(), ...actions])
+    assert.doesNotMatch(text, /secrets[.:[]|pull_request_target|workflow_run/);
 });
 
 test("a job has the leave that it uses, and one that runs a branch's code cannot write to the repository", () => {

@@ -19,7 +19,14 @@ export class BoundaryStack extends AccountStack {
     const anywhere = (service: string, resource: string) => this.formatArn({ service, region: "", account: "", resource });
     const most: [actions: string[], resources: string[]][] = [
       [
-        ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+        [
+          "dynamodb:BatchGetItem",
+          "dynamodb:DeleteItem",
+          "dynamodb:GetItem",
+          "dynamodb:PutItem",
+          "dynamodb:Query",
+          "dynamodb:UpdateItem",
+        ],
         [here("dynamodb", "table", "scratchpad-*")],
       ],
       [
@@ -30,11 +37,17 @@ export class BoundaryStack extends AccountStack {
       [["ssm:GetParameters"], [here("ssm", "parameter", "scratchpad/*")]],
       [["sns:Publish"], ["*"]], // a phone has no ARN
       [["sqs:SendMessage"], [here("sqs", "scratchpad-*")]],
-      [["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [here("logs", "log-group:/aws/lambda/scratchpad-*")]],
+      [
+        ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+        [here("logs", "log-group:/aws/lambda/scratchpad-*")],
+      ],
       [["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"]],
       [["execute-api:Invoke"], [here("execute-api", "*")]],
       // CodeDeploy's, which moves a function's alias to new code.
-      [["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"], [here("lambda", "function:scratchpad-*")]],
+      [
+        ["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"],
+        [here("lambda", "function:scratchpad-*")],
+      ],
       [["cloudwatch:DescribeAlarms"], ["*"]],
     ];
     new ManagedPolicy(this, "Boundary", {
