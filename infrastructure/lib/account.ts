@@ -6,7 +6,7 @@ export interface Account {
   name: string;
   /** Its number, of 12 digits. */
   id: string;
-  /** What it may cost in a month, in USD; without one nobody watches. */
+  /** What it may cost in a month, in USD. */
   budget?: number;
   /** The e-mail address of whoever is told of what it costs. */
   owner?: string;
