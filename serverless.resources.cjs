@@ -1,7 +1,8 @@
 // Turns tables of serverless.yml into CloudFormation resources, for services to list under `resources`.
 
 const shared = "file(../../serverless.yml)";
-const pascalCase = (exports.pascalCase = (name) => name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
+const pascalCase = (exports.pascalCase = (name) =>
+  name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
 
 // Whether calls come to new code bit by bit, by the stage's row.
 const shifts = (exports.shifts = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
@@ -59,7 +60,8 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
     "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-failures` }),
   };
-  // Lambda counts by version while an alias shares the calls out: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
+  // While an alias shares its calls out, Lambda counts by version as well:
+  // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
   const ofNewCode = {
     Regression: (name) => ({
       Resource: `scratchpad-${stage}-${name}:live`,
@@ -74,9 +76,10 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       Properties: {
         ...row,
         AlarmName: `scratchpad-${stage}-${name}-${kind.toLowerCase()}`,
-        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(
-          ([Name, Value]) => ({ Name, Value }),
-        ),
+        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(([Name, Value]) => ({
+          Name,
+          Value,
+        })),
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
         Period: 60,
         TreatMissingData: "notBreaching",

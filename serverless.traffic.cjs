@@ -1,5 +1,6 @@
 // An osls plugin. Where the stage's row shifts traffic, calls go to an alias of each function, which CodeDeploy moves to
-// new code bit by bit, and back if that fails: https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-steps-lambda.html
+// new code bit by bit, and back if that fails:
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
 
 const { pascalCase, shifts } = require("./serverless.resources.cjs");
 
@@ -17,7 +18,11 @@ function shift({ functions, custom, provider }, aws) {
   const { traffic } = custom.stage;
   if (!shifts(traffic)) return;
   const { Resources } = provider.compiledCloudFormationTemplate;
-  Object.assign(Resources, codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`));
+  const { iamGlobalPermissionsBoundary: boundary } = custom["serverless-iam-roles-per-function"];
+  Object.assign(
+    Resources,
+    codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary),
+  );
   for (const [name, settings] of Object.entries(functions)) {
     // Where osls keeps the alias that a function is called by; its triggers and its leave to be called then name it.
     settings.targetAlias = { name: "live", logicalId: `${pascalCase(name)}Alias` };
@@ -26,12 +31,13 @@ function shift({ functions, custom, provider }, aws) {
   }
 }
 
-const codeDeploy = (stack, role) => ({
+const codeDeploy = (stack, role, boundary) => ({
   Traffic: { Type: "AWS::CodeDeploy::Application", Properties: { ApplicationName: stack, ComputePlatform: "Lambda" } },
   TrafficRole: {
     Type: "AWS::IAM::Role",
     Properties: {
       RoleName: role,
+      PermissionsBoundary: boundary,
       AssumeRolePolicyDocument: {
         Version: "2012-10-17",
         Statement: [{ Effect: "Allow", Principal: { Service: "codedeploy.amazonaws.com" }, Action: "sts:AssumeRole" }],

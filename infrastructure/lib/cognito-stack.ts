@@ -1,6 +1,7 @@
 import { type App } from "aws-cdk-lib";
 import { AccountRecovery, CfnIdentityPool, CfnIdentityPoolRoleAttachment, UserPool } from "aws-cdk-lib/aws-cognito";
-import { FederatedPrincipal, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
+import { FederatedPrincipal, ManagedPolicy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
+import { boundary } from "./account/boundary-stack.ts";
 import { type Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
@@ -47,7 +48,9 @@ export class CognitoStack extends StageStack {
     });
 
     const signedIn = new Role(this, "SignedIn", {
+      roleName: this.nameOf("signed-in"),
       description: "What a user who has signed in may do",
+      permissionsBoundary: ManagedPolicy.fromManagedPolicyName(this, "Boundary", boundary),
       assumedBy: new FederatedPrincipal(
         "cognito-identity.amazonaws.com",
         {

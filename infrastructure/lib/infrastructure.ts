@@ -10,7 +10,7 @@ import { WebStack } from "./web-stack.ts";
 export function infrastructure(app: App, stage: Stage) {
   const stacks = [
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
-    ...(stage.cloud === "local" ? [] : [WebStack]), // on a laptop `cargo xtask` serves the app
+    ...(stage.name === "local" ? [] : [WebStack]), // on a laptop `cargo xtask` serves the app
     ...(stage.alarms ? [AlarmsStack] : []),
   ];
   return stacks.map((Stack) => new Stack(app, stage));

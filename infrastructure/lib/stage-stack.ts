@@ -1,4 +1,5 @@
 import { type App, CfnOutput, LegacyStackSynthesizer, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { isLocal } from "./local.ts";
 import { type Stage } from "./stage.ts";
 
 /** A stack that is one stage's: its name, its exports and what becomes of its data all follow from the stage. */
@@ -16,7 +17,7 @@ export abstract class StageStack extends Stack {
       terminationProtection: stage.protected,
       synthesizer: new LegacyStackSynthesizer(), // templates alone: they need nothing of `cdk bootstrap`
     });
-    this.local = stage.cloud === "local";
+    this.local = isLocal(app, stage.name);
     this.removalPolicy = stage.protected ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
   }
 

@@ -4,8 +4,6 @@ import { parse } from "yaml";
 /** A row of the stage table in the root serverless.yml, with the columns that infrastructure goes by. */
 export interface Stage {
   name: string;
-  /** What plays its account: a local cloud speaks plain HTTP, and has neither CloudFront nor CodeDeploy. */
-  cloud: "aws" | "local";
   infrastructure: "own" | "dev";
   /** The stage whose data and people it works with: its own name, or the one that it links to. */
   linked: string;
@@ -13,6 +11,8 @@ export interface Stage {
   allowedOrigin: string;
   /** The e-mail address of whoever is told of its functions' alarms, if it has some. */
   alarms?: string;
+  /** How calls come to new code, if not all at once. */
+  traffic?: string;
   /** Where people find the app, if not at CloudFront's own name. */
   domain?: string;
   /** The name servers of that domain's zone, once it is deployed. */

@@ -37,7 +37,7 @@ export class WebStack extends StageStack {
       bucketName: `${this.nameOf("web")}-${this.account}`,
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       encryption: BucketEncryption.S3_MANAGED,
-      enforceSSL: true,
+      enforceSSL: !this.local,
       versioned: stage.protected,
       removalPolicy: this.removalPolicy,
     });

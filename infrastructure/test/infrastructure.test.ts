@@ -150,6 +150,12 @@ test("a user who has signed in may call the API of their own stage, and do nothi
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/prod\/\*"/);
 });
 
+test("what a user may do is within the account's boundary, as every role is that a deploy makes", () => {
+  for (const stage of stages.keys())
+    for (const { Properties } of resources(stage, "AWS::IAM::Role"))
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), /:policy\/scratchpad-boundary"/);
+});
+
 test("dev's users may call every stage of dev's account, since ephemeral stages link to dev", () => {
   const [policy] = resources("dev", "AWS::IAM::Policy");
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/\*\/\*"/);
@@ -192,6 +198,13 @@ test("buckets are never public, are encrypted at rest and, in the cloud, on thei
         ),
       ),
     );
+});
+
+test("a local cloud that plays an account asks nobody for TLS, which it does not speak, and has the rest", () => {
+  const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
+  const played = infrastructure(app, stageNamed("prod"));
+  assert.deepEqual(played.map((stack) => stack.stackName), stacks("prod").map((stack) => stack.stackName));
+  for (const stack of played) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
 });
 
 test("an upload is announced on the event bus, without a custom resource", () => {

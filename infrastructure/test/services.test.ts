@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import { accountNamed } from "../lib/account.ts";
+import { BoundaryStack } from "../lib/account/boundary-stack.ts";
 import { functionsOf, packaged, services } from "./services.ts";
 
 /** The resources of services of a stage, each service's by themselves. */
@@ -8,7 +12,7 @@ const resources = async (stage: string, environment = {}, some = services) =>
 const prod = await resources("prod");
 const dev = await resources("dev");
 const linked = await resources("pr-1", {}, ["notify-job"]);
-const prodOnALocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" });
+const prodOnALocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
 /** What the services of a stage hold of a type; at least one, or the test would be about nothing. */
 function all(stage: any[], type: string): any[] {
@@ -38,7 +42,10 @@ test("a stage of nobody's has no alarms", () => {
 
 test("on prod new code has a tenth of the calls for five minutes, and no more if it fails", () => {
   const groups = all(prod, "AWS::CodeDeploy::DeploymentGroup").map(({ Properties }) => Properties);
-  assert.deepEqual(groups.map((group) => group.DeploymentGroupName).sort(), functions.map((name) => `scratchpad-prod-${name}`).sort());
+  assert.deepEqual(
+    groups.map((group) => group.DeploymentGroupName).sort(),
+    functions.map((name) => `scratchpad-prod-${name}`).sort(),
+  );
   for (const group of groups) {
     assert.equal(group.DeploymentConfigName, "CodeDeployDefault.LambdaCanary10Percent5Minutes");
     assert.deepEqual(group.DeploymentStyle, { DeploymentType: "BLUE_GREEN", DeploymentOption: "WITH_TRAFFIC_CONTROL" });
@@ -89,10 +96,32 @@ test("whatever calls a function of prod calls its alias, and may", () => {
 });
 
 test("no other stage shifts traffic, nor prod where there is no CodeDeploy", () => {
-  for (const stage of [dev, linked, prodOnALocalCloud])
-    for (const type of ["AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Lambda::Alias", "AWS::Lambda::Version"])
+  for (const stage of [dev, linked, prodOnALocalCloud]) {
+    for (const type of [
+      "AWS::CodeDeploy::Application",
+      "AWS::CodeDeploy::DeploymentGroup",
+      "AWS::Lambda::Alias",
+      "AWS::Lambda::Version",
+    ])
       assert.deepEqual(some(stage, type), []);
-  for (const stage of [dev, prodOnALocalCloud])
-    for (const [type, called] of Object.entries(calls))
-      for (const { Properties } of all(stage, type)) assert.doesNotMatch(JSON.stringify(called(Properties) ?? ""), /live/);
+    assert.doesNotMatch(JSON.stringify(stage), /"live"|:live/);
+    assert.ok(all(stage, "AWS::Lambda::Permission").every(({ DependsOn }) => DependsOn === undefined));
+  }
+});
+
+test("no function's role has more than the account's boundary allows, and none has less for it", () => {
+  const boundary = Template.fromStack(
+    new BoundaryStack(new App({ builtinCloudFormationValidation: false }), accountNamed("prod")),
+  );
+  const [policy, ...others] = Object.values(boundary.findResources("AWS::IAM::ManagedPolicy"));
+  assert.equal(others.length, 0);
+  const { ManagedPolicyName, PolicyDocument } = policy!.Properties;
+  const most = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
+  for (const stage of [dev, prod, linked])
+    for (const { Properties } of all(stage, "AWS::IAM::Role").filter(({ Condition }) => Condition !== "Never")) {
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${ManagedPolicyName}"`));
+      for (const { PolicyDocument } of Properties.Policies ?? [])
+        for (const { Action } of PolicyDocument.Statement)
+          for (const action of [Action].flat()) assert.ok(most.has(action), action);
+    }
 });

@@ -6,7 +6,9 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 
 const root = resolve(import.meta.dirname, "../..");
-export const services = readdirSync(join(root, "services")).filter((name) => existsSync(join(root, "services", name, "serverless.yml")));
+export const services = readdirSync(join(root, "services")).filter((name) =>
+  existsSync(join(root, "services", name, "serverless.yml")),
+);
 
 /** A service's functions, by the names in its manifest. */
 export const functionsOf = (service: string): string[] => Object.keys(manifest(service).functions);

@@ -91,6 +91,9 @@ enum Command {
         /// The stage that gets it
         #[arg(long)]
         to: StageName,
+        /// The release, if not the one that it runs now
+        #[arg(long)]
+        release: Option<u32>,
         #[command(flatten)]
         consent: release::Consent,
     },
@@ -110,6 +113,9 @@ enum Command {
         /// Its name
         #[arg(long)]
         stage: StageName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Show all stages of all accounts
     Stages {
@@ -167,9 +173,9 @@ async fn main() -> ExitCode {
             allow_replacement,
         } => release::deploy(&of.stage, of.infrastructure, &allow_replacement).await,
         Command::Releases { stage } => release::releases(&stage).await,
-        Command::Promote { from, to, consent } => release::promote(&from, &to, &consent).await,
+        Command::Promote { from, to, release, consent } => release::promote(&from, &to, release, &consent).await,
         Command::Rollback { stage, to, consent } => release::rollback(&stage, to, &consent).await,
-        Command::Remove { stage } => release::remove(&stage).await,
+        Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
         Command::Account { stage } => release::account(&stage).await,

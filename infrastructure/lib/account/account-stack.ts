@@ -1,5 +1,6 @@
 import { type App, LegacyStackSynthesizer, Stack } from "aws-cdk-lib";
 import { type Account } from "../account.ts";
+import { isLocal } from "../local.ts";
 
 /** A stack that an account has once, whatever stages are in it. It is deployed before them, and removed after. */
 export abstract class AccountStack extends Stack {
@@ -10,6 +11,6 @@ export abstract class AccountStack extends Stack {
       stackName: `scratchpad-${unit}`,
       synthesizer: new LegacyStackSynthesizer(), // templates alone: they need nothing of `cdk bootstrap`
     });
-    this.local = account.cloud === "local";
+    this.local = isLocal(app, account.name);
   }
 }

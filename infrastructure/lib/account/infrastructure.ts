@@ -1,10 +1,13 @@
 import { type App } from "aws-cdk-lib";
 import { type Account } from "../account.ts";
+import { isLocal } from "../local.ts";
+import { BoundaryStack } from "./boundary-stack.ts";
 import { BudgetStack } from "./budget-stack.ts";
+import { GithubStack } from "./github-stack.ts";
 import { ReleasesStack } from "./releases-stack.ts";
 
-/** The stacks that an account has once. The local cloud bills nobody, and nobody deploys to it from elsewhere. */
+/** The stacks that an account has once. A local cloud bills nobody, and nobody deploys to it from elsewhere. */
 export function accountInfrastructure(app: App, account: Account) {
-  const stacks = [ReleasesStack, ...(account.cloud === "local" ? [] : [BudgetStack])];
+  const stacks = [ReleasesStack, ...(isLocal(app, account.name) ? [] : [BoundaryStack, BudgetStack, GithubStack])];
   return stacks.map((Stack) => new Stack(app, account));
 }

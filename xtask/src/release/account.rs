@@ -22,10 +22,9 @@ use crate::{
 };
 
 /// What the stage table takes from the environment.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 5] = [
     "SCRATCHPAD_ARCHITECTURE",
     "SCRATCHPAD_BUILD",
-    "SCRATCHPAD_CLOUD",
     "SCRATCHPAD_INFRASTRUCTURE",
     "SCRATCHPAD_STRIPE_URL",
     "SCRATCHPAD_TRAFFIC",
@@ -48,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) stage: StageName,
     /// Its row in the stage table.
     pub(crate) row: Row,
+    /// Whether the row is for it alone.
+    pub(crate) listed: bool,
     /// Where it is.
     pub(crate) account: Account,
     settings: Settings,
@@ -124,6 +125,7 @@ impl Target {
         let tables = Tables::read(workspace.root(), |name| settings.get(name))?;
         let row = tables.row(&stage)?.clone();
         Ok(Self {
+            listed: tables.lists(&stage),
             stage,
             row,
             account,
@@ -163,7 +165,6 @@ impl Settings {
                 "SCRATCHPAD_BUILD",
                 env::var("SCRATCHPAD_BUILD").unwrap_or_else(|_| "dev".into()),
             ),
-            ("SCRATCHPAD_CLOUD", "local".into()),
             ("SCRATCHPAD_TRAFFIC", "AllAtOnce".into()),
         ])
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use uuid::Uuid;
 
-use super::store::{Read, Store, now};
+use super::store::{LOCK, Read, Store, now};
 use crate::process;
 
 /// How long a lock holds without being renewed. Whoever was killed on another machine blocks others for no longer.
@@ -65,7 +65,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes a lock.
+    /// Takes the lock that is kept at a path in the account's bucket.
     ///
     /// # Errors
     /// Says who has it, since when and for what.
@@ -82,8 +82,9 @@ impl Lease {
             }) => {
                 let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
                 bail!(
-                    "{name} is locked: {who} on {host} began {what} {} s ago. Try again when it is over; if it was \
+                    "{} is locked: {who} on {host} began {what} {} s ago. Try again when it is over; if it was \
                      killed, the lock ends in {} s",
+                    name.trim_start_matches("releases/"),
                     seconds(since, now()),
                     seconds(now(), until)
                 )
@@ -105,7 +106,7 @@ impl Lease {
     }
 
     async fn try_take(store: &Store, name: &str, what: &str) -> Result<Result<Self, Holder>> {
-        let key = format!("locks/{name}.json");
+        let key = format!("{name}/{LOCK}");
         loop {
             let mut holder = Holder::new(what)?;
             let found: Option<Read<Holder>> = store.read(&key).await?;

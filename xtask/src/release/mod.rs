@@ -207,7 +207,7 @@ pub(crate) async fn deploy(
         return announce_stage(&stacks, &target).await;
     }
     prepare(&workspace, &target, &stacks, &store).await?;
-    let lease = Lease::take(&store, stage.as_ref(), "a deploy").await?;
+    let lease = Lease::take(&store, &lock_of(stage), "a deploy").await?;
     lease
         .during(async {
             let functions = functions(&workspace, &target, &store, &sketch.sources).await?;
@@ -270,10 +270,7 @@ pub(crate) async fn deploy(
                         if zip.exists() {
                             store.keep_code(&function.artefact, &zip).await?;
                         }
-                        store
-                            .keep_build(&function.sources.fingerprint(), &function.artefact)
-                            .await?;
-                    }
+                        }
                     step.done("");
                     Ok(())
                 },
@@ -343,12 +340,22 @@ async fn keep(
 }
 
 /// The lock of whoever adds to what is kept, or takes from it.
-const TIDY: &str = "the-releases";
+const TIDY: &str = "artefacts";
+
+/// The lock of a stage.
+fn lock_of(stage: &StageName) -> String {
+    format!("releases/{stage}")
+}
 
 /// Deletes what no release of any stage needs.
 async fn tidy(store: &Store) -> Result<()> {
     let lease = Lease::wait(store, TIDY, "tidying").await?;
-    lease.during(store.tidy()).await
+    let tidied = lease.during(store.tidy()).await;
+    if let Err(error) = tidied {
+        // The roles of workflows may not delete what other stages may need.
+        ui::say(format!("{} what no release needs stays: {error:#}", style("!").yellow()));
+    }
+    Ok(())
 }
 
 /// The functions of a release: those that somebody has built from the same sources before, and the others, built.
@@ -358,10 +365,16 @@ async fn functions(
     store: &Store,
     sources: &BTreeMap<String, Sources>,
 ) -> Result<BTreeMap<String, Function>> {
+    let known = known(target, store).await?;
     let mut functions = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, sources) in sources {
-        match store.built(&sources.fingerprint()).await? {
+        let artefact = known.get(&sources.fingerprint());
+        let kept = match artefact {
+            Some(artefact) if store.has_code(artefact).await? => Some(artefact.clone()),
+            _ => None,
+        };
+        match kept {
             Some(artefact) => {
                 functions.insert(
                     name.clone(),
@@ -401,6 +414,23 @@ async fn functions(
     }
     step.done("");
     Ok(functions)
+}
+
+/// What was built before, by the fingerprint of what it was built from. A stage with a row of its own believes itself
+/// alone: what a branch says that its sources gave is for branches.
+async fn known(target: &Target, store: &Store) -> Result<BTreeMap<String, String>> {
+    let mut stages = vec![target.stage.clone()];
+    if !target.listed {
+        stages.extend(store.stages().await?);
+    }
+    let mut known = BTreeMap::new();
+    for stage in stages {
+        for release in store.releases(&stage).await? {
+            let functions = release.functions.into_values();
+            known.extend(functions.map(|function| (function.sources.fingerprint(), function.artefact)));
+        }
+    }
+    Ok(known)
 }
 
 fn artefact(functions: &BTreeMap<String, Function>, name: &str) -> Option<String> {
@@ -618,7 +648,12 @@ pub(crate) struct Consent {
 ///
 /// # Errors
 /// Says what failed, and what the stage is now.
-pub(crate) async fn promote(from: &StageName, to: &StageName, consent: &Consent) -> Result<()> {
+pub(crate) async fn promote(
+    from: &StageName,
+    to: &StageName,
+    number: Option<u32>,
+    consent: &Consent,
+) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let source = Target::open(&workspace, from, None).await?;
@@ -626,9 +661,15 @@ pub(crate) async fn promote(from: &StageName, to: &StageName, consent: &Consent)
     account::announce(&target);
     let theirs = Store::new(&source.account);
     let store = Store::new(&target.account);
-    let release = current(&theirs, from)
-        .await?
-        .with_context(|| format!("{from} runs no release"))?;
+    let release = match number {
+        None => current(&theirs, from).await?.with_context(|| format!("{from} runs no release"))?,
+        Some(number) => theirs
+            .releases(from)
+            .await?
+            .into_iter()
+            .find(|release| release.number == number && release.outcome == Outcome::Done)
+            .with_context(|| format!("{from} never ran a release {number}"))?,
+    };
     let Some((_, stacks)) = release.promotes.as_ref().filter(|(stage, _)| stage == to) else {
         bail!(
             "{from}'s release {} is not made for {to}: the row of {from} in serverless.yml says where its releases go (promotesTo)",
@@ -702,42 +743,21 @@ async fn put_in_place(
     consent: &Consent,
 ) -> Result<()> {
     let stacks = Stacks::of(target);
+    if consent.show {
+        let work = Work::plan(&stacks, target, templates).await?;
+        show(&work, &stacks, store, target, &release, consent).await?;
+        return Ok(());
+    }
     prepare(workspace, target, &stacks, store).await?;
-    let lease = Lease::take(store, target.stage.as_ref(), "a release").await?;
+    let lease = Lease::take(store, &lock_of(&target.stage), "a release").await?;
     lease
         .during(async {
             let work = Work::plan(&stacks, target, templates).await?;
-            work.guard(&stacks, store, target, &consent.allow_replacement).await?;
-            let (from_stage, from_number) = release.from.clone().context("it is a copy")?;
-            let title = format!("{from_stage}'s release {from_number} for {}", target.stage);
-            let mut lines = Vec::new();
-            let mut table = format!("### {title}\n\n| stack | change | resource | type | of it |\n|---|---|---|---|---|\n");
-            for (name, changes) in work.changes(&stacks, store, target).await? {
-                let stack = short(&name, target);
-                for change in &changes {
-                    lines.push(format!("{stack}: {change}"));
-                    let name = change.name.as_deref().unwrap_or(&change.id);
-                    table += &format!("| {stack} | {} | {name} | {} | {} |\n", change.action, change.kind, change.properties.join(", "));
-                }
-                if changes.is_empty() {
-                    lines.push(format!("{stack}: outputs alone"));
-                }
-            }
-            println!("{title}");
-            for line in &lines {
-                println!("  {line}");
-            }
+            let changes = show(&work, &stacks, store, target, &release, consent).await?;
             if work.is_nothing() {
-                table += "| | nothing | | | |\n";
-                println!("  nothing changes");
-            }
-            if let Some(summary) = &consent.summary {
-                fs::write(summary, table).with_context(|| format!("{} cannot be written", summary.display()))?;
-            }
-            if consent.show {
                 return Ok(());
             }
-            if !consent.yes && !work.is_nothing() {
+            if !consent.yes {
                 ask(&target.stage)?;
             }
             let mut release = Release {
@@ -745,7 +765,7 @@ async fn put_in_place(
                 at: now(),
                 who: who(),
                 outcome: Outcome::UnderWay,
-                changes: lines,
+                changes,
                 ..release.clone()
             };
             keep(store, &release, [Some(templates), None], async || {
@@ -762,11 +782,53 @@ async fn put_in_place(
             carry_out(&work, &stacks, store, target, &mut release).await
         })
         .await?;
-    if consent.show {
-        Ok(())
-    } else {
-        announce_stage(&stacks, target).await
+    announce_stage(&stacks, target).await
+}
+
+/// Says what a release would change, by change sets, and makes sure that no data is lost. Returns it as lines.
+async fn show(
+    work: &Work,
+    stacks: &Stacks,
+    store: &Store,
+    target: &Target,
+    release: &Release,
+    consent: &Consent,
+) -> Result<Vec<String>> {
+    let (stage, number) = release.from.as_ref().context("it is a copy of another")?;
+    let title = format!("{stage}'s release {number} for {}", target.stage);
+    let mut lines = Vec::new();
+    let mut table = String::new();
+    let changes = if work.is_nothing() { BTreeMap::new() } else { work.changes(stacks, store, target).await? };
+    for (name, changes) in &changes {
+        let stack = short(name, target);
+        for change in changes {
+            lines.push(format!("{stack}: {change}"));
+            let name = change.name.as_deref().unwrap_or(&change.id);
+            let of = change.properties.join(", ");
+            table += &format!("| {stack} | {} | {name} | {} | {of} |\n", change.action, change.kind);
+        }
+        if changes.is_empty() {
+            lines.push(format!("{stack}: outputs alone"));
+            table += &format!("| {stack} | modify | | outputs alone | |\n");
+        }
     }
+    if changes.is_empty() {
+        lines.push("nothing changes".into());
+        table += "| | nothing | | | |\n";
+    }
+    println!("{title}");
+    for line in &lines {
+        println!("  {line}");
+    }
+    if let Some(summary) = &consent.summary {
+        let head = "| stack | change | resource | type | of it |\n|---|---|---|---|---|";
+        let text = format!("### {title}\n\n{head}\n{table}");
+        fs::write(summary, text).with_context(|| format!("{} cannot be written", summary.display()))?;
+    }
+    if !changes.is_empty() {
+        work.guard(stacks, store, target, &consent.allow_replacement).await?;
+    }
+    Ok(lines)
 }
 
 /// Asks whether to go on.

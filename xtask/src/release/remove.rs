@@ -1,12 +1,16 @@
 //! Stages that are done with: nothing of them stays, and nothing of others goes.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    io::{IsTerminal as _, stdin},
+    str::FromStr,
+};
 
 use anyhow::{Context, Result, bail};
 use console::style;
 
 use super::{
-    TIDY,
+    ask, lock_of, tidy,
     account::{self, Account, Target},
     apply::{deployed, short},
     lease::Lease,
@@ -27,10 +31,13 @@ const RELEASES: &str = "scratchpad-releases";
 ///
 /// # Errors
 /// When the stage is protected, when others use what it has, or when something stays.
-pub(crate) async fn remove(stage: &StageName) -> Result<()> {
+pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let target = Target::open(&workspace, stage, None).await?;
     account::announce(&target);
+    if !yes && stdin().is_terminal() {
+        ask(stage)?;
+    }
     remove_target(&target).await
 }
 
@@ -46,7 +53,7 @@ async fn remove_target(target: &Target) -> Result<()> {
     if !store.exists().await? {
         bail!("account {} has no stage {stage}", target.account.id);
     }
-    let lease = Lease::take(&store, stage.as_ref(), "a removal").await?;
+    let lease = Lease::take(&store, &lock_of(stage), "a removal").await?;
     let last = lease
         .during(async {
             let deployed = deployed(&stacks, target).await?;
@@ -89,16 +96,11 @@ async fn remove_target(target: &Target) -> Result<()> {
             remove_logs(&target.account, logs).await?;
             remove_parameters(&target.account, stage).await?;
             step.done("");
-            let tidying = Lease::wait(&store, TIDY, "tidying").await?;
-            tidying
-                .during(async {
-                    for release in store.releases(stage).await? {
-                        store.forget(&release).await?;
-                    }
-                    store.tidy().await?;
-                    Ok(store.stages().await?.is_empty())
-                })
-                .await
+            for release in store.releases(stage).await? {
+                store.forget(&release).await?;
+            }
+            tidy(&store).await?;
+            Ok(store.stages().await?.is_empty())
         })
         .await?;
     if last {

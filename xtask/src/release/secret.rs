@@ -1,9 +1,15 @@
 //! The secrets of a stage: SecureStrings in SSM. Their values come by standard input, and are never shown.
 
-use std::io::{IsTerminal as _, Read as _, stdin};
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Read as _, stdin},
+};
 
 use anyhow::{Context, Result, bail};
-use aws_sdk_ssm::{Client, types::ParameterType};
+use aws_sdk_ssm::{
+    Client,
+    types::{ParameterStringFilter, ParameterType},
+};
 use clap::{Subcommand, ValueEnum};
 use console::style;
 
@@ -93,24 +99,27 @@ fn path(target: &Target, name: Name) -> String {
 /// # Errors
 /// When SSM does not say.
 pub(crate) async fn missing(target: &Target) -> Result<Vec<&'static str>> {
-    let names = Name::value_variants()
-        .iter()
-        .map(|name| path(target, *name))
-        .collect();
-    let known = Client::new(target.account.config())
-        .get_parameters()
-        .set_names(Some(names))
-        .send()
-        .await;
-    let known = known
-        .map_err(aws_sdk_ssm::Error::from)
-        .context("the secrets cannot be listed")?;
-    let missing = known.invalid_parameters();
-    Ok(Name::value_variants()
-        .iter()
-        .filter(|name| missing.contains(&path(target, **name)))
-        .map(|name| name.name())
-        .collect())
+    let known = known(target).await?;
+    let missing = Name::value_variants().iter().filter(|name| !known.contains_key(&path(target, **name)));
+    Ok(missing.map(|name| name.name()).collect())
+}
+
+/// The secrets that a stage has, by their paths: their versions, and since when. To know that asks for no leave to
+/// read them.
+async fn known(target: &Target) -> Result<BTreeMap<String, (i64, u64)>> {
+    let below = ParameterStringFilter::builder().key("Path").option("Recursive");
+    let below = below.values(format!("/scratchpad/{}", stage_of(target))).build()?;
+    let ssm = Client::new(target.account.config());
+    let mut pages = ssm.describe_parameters().parameter_filters(below).into_paginator().send();
+    let mut known = BTreeMap::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(aws_sdk_ssm::Error::from).context("the secrets cannot be listed")?;
+        for parameter in page.parameters.into_iter().flatten() {
+            let since = parameter.last_modified_date.map_or(0, |date| date.secs().unsigned_abs() * 1000);
+            known.extend(parameter.name.map(|name| (name, (parameter.version, since))));
+        }
+    }
+    Ok(known)
 }
 
 /// `cargo xtask secrets`.
@@ -148,27 +157,11 @@ pub(crate) async fn secrets(what: Secret) -> Result<()> {
         }
         Secret::List { stage } => {
             let target = Target::open(&workspace, &stage, None).await?;
+            let known = known(&target).await?;
             for name in Name::value_variants() {
                 let path = path(&target, *name);
-                let parameter = Client::new(target.account.config())
-                    .get_parameters()
-                    .names(&path)
-                    .with_decryption(false)
-                    .send()
-                    .await
-                    .map_err(aws_sdk_ssm::Error::from)
-                    .context("the secrets cannot be listed")?;
-                let state = match parameter.parameters().first() {
-                    Some(parameter) => {
-                        let since = parameter
-                            .last_modified_date
-                            .map_or(0, |date| date.secs().unsigned_abs() * 1000);
-                        format!(
-                            "version {}, set {}",
-                            parameter.version,
-                            super::age(since).trim()
-                        )
-                    }
+                let state = match known.get(&path) {
+                    Some((version, since)) => format!("version {version}, set {}", super::age(*since).trim()),
                     None => style("missing").red().to_string(),
                 };
                 println!("{path:<50}{state}");

@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 
 use super::{
     table::{Architecture, Build},
-    template::hash,
+    template::{hash, short_hash},
 };
 use crate::workspace::Workspace;
 
@@ -180,12 +180,12 @@ pub(crate) fn read(
                         .as_std_path()
                         .strip_prefix(root)
                         .unwrap_or(folder.as_std_path());
-                    parts.insert(folder.display().to_string(), hash(&(content, features)));
+                    parts.insert(folder.display().to_string(), short_hash(&(content, features)));
                 }
                 None => {
                     let name = format!("{} {}", package.name, package.version);
                     let checksum = locked.get(&name).cloned().unwrap_or_default();
-                    parts.insert(name, hash(&(checksum, features)));
+                    parts.insert(name, short_hash(&(checksum, features)));
                 }
             }
         }

@@ -12,8 +12,10 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata as _, SdkError},
     operation::put_object::PutObjectError,
     primitives::ByteStream,
-    types::{Delete, ObjectIdentifier},
+    types::{ChecksumMode, Delete, ObjectIdentifier},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -95,21 +97,19 @@ impl Release {
             .values()
             .chain(promoted)
             .map(|hash| template_key(hash));
-        let builds = self
-            .functions
-            .values()
-            .map(|function| build_key(&function.sources.fingerprint()));
         let code = self
             .functions
             .values()
             .map(|function| artefact_key(&function.artefact));
         templates
             .chain(code)
-            .chain(builds)
             .collect::<Vec<_>>()
             .into_iter()
     }
 }
+
+/// What a lock's object is called.
+pub(crate) const LOCK: &str = "lock.json";
 
 /// Milliseconds since the epoch.
 pub(crate) fn now() -> u64 {
@@ -119,15 +119,11 @@ pub(crate) fn now() -> u64 {
 }
 
 fn template_key(hash: &str) -> String {
-    format!("templates/{hash}.json")
-}
-
-fn build_key(fingerprint: &str) -> String {
-    format!("builds/{fingerprint}")
+    format!("artefacts/templates/{hash}.json")
 }
 
 fn release_key(stage: &StageName, number: u32) -> String {
-    format!("stages/{stage}/{number:06}.json")
+    format!("releases/{stage}/{number:06}.json")
 }
 
 /// An object as it was read.
@@ -178,16 +174,11 @@ impl Store {
     /// # Errors
     /// When S3 does not give them.
     pub(crate) async fn releases(&self, stage: &StageName) -> Result<Vec<Release>> {
-        let mut releases = Vec::new();
-        for key in self
-            .list(&format!("stages/{stage}/"))
-            .await?
-            .into_iter()
-            .rev()
-        {
-            releases.extend(self.read::<Release>(&key).await?.map(|read| read.value));
-        }
-        Ok(releases)
+        let mut keys = self.list(&format!("releases/{stage}/")).await?;
+        keys.retain(|key| !key.ends_with(LOCK));
+        let read = join_all(keys.iter().rev().map(|key| self.read::<Release>(key))).await;
+        let read: Vec<_> = read.into_iter().collect::<Result<_>>()?;
+        Ok(read.into_iter().flatten().map(|read| read.value).collect())
     }
 
     /// The stages that have releases.
@@ -195,9 +186,10 @@ impl Store {
     /// # Errors
     /// When S3 does not give them.
     pub(crate) async fn stages(&self) -> Result<Vec<StageName>> {
-        let keys = self.list("stages/").await?;
+        let keys = self.list("releases/").await?;
         let mut stages: Vec<StageName> = keys
             .iter()
+            .filter(|key| !key.ends_with(LOCK))
             .filter_map(|key| key.split('/').nth(1)?.parse().ok())
             .collect();
         stages.dedup();
@@ -232,7 +224,7 @@ impl Store {
         for stage in self.stages().await? {
             needed.extend(self.releases(&stage).await?.iter().flat_map(Release::needs));
         }
-        for prefix in ["builds/", "functions/", "templates/"] {
+        for prefix in ["artefacts/functions/", "artefacts/templates/"] {
             for key in self.list(prefix).await? {
                 if !needed.contains(&key) {
                     self.delete(&key).await?;
@@ -251,7 +243,7 @@ impl Store {
             .iter()
             .map(|artefact| artefact_key(artefact))
             .collect();
-        for key in self.list("functions/").await? {
+        for key in self.list("artefacts/functions/").await? {
             if !wanted.contains(&key) {
                 self.delete(&key).await?;
             }
@@ -259,38 +251,51 @@ impl Store {
         Ok(())
     }
 
-    /// The hash of the zip that was built from sources with this fingerprint, if it was kept.
-    ///
-    /// # Errors
-    /// When S3 does not say.
-    pub(crate) async fn built(&self, fingerprint: &str) -> Result<Option<String>> {
-        let known: Option<Read<String>> = self.read(&build_key(fingerprint)).await?;
-        match known {
-            Some(Read { value, .. }) if self.holds(&artefact_key(&value)).await? => Ok(Some(value)),
-            _ => Ok(None),
-        }
-    }
-
     /// Keeps the code of a function.
     ///
     /// # Errors
     /// When S3 does not take it.
     pub(crate) async fn keep_code(&self, artefact: &str, zip: &Path) -> Result<()> {
-        let key = artefact_key(artefact);
-        if self.holds(&key).await? {
+        if self.has_code(artefact).await? {
             return Ok(());
         }
         let content = fs::read(zip).with_context(|| format!("{} cannot be read", zip.display()))?;
-        self.put(&key, content, None).await?;
-        Ok(())
+        self.put_code(artefact, content).await
     }
 
-    /// Remembers what was built from sources with this fingerprint.
+    /// Whether it has the code of a function, and that is what its name says: S3 has counted it itself.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
     ///
     /// # Errors
-    /// When S3 does not take it.
-    pub(crate) async fn keep_build(&self, fingerprint: &str, artefact: &str) -> Result<()> {
-        self.write(&build_key(fingerprint), &artefact, None).await?;
+    /// When S3 does not say.
+    pub(crate) async fn has_code(&self, artefact: &str) -> Result<bool> {
+        let key = artefact_key(artefact);
+        let head = self.s3.head_object().bucket(&self.bucket).key(&key);
+        match head.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(head) => Ok(head.checksum_sha256() == Some(&checksum(artefact))),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_not_found()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(aws_sdk_s3::Error::from(error))
+                .with_context(|| format!("{key} cannot be looked for in {}", self.bucket)),
+        }
+    }
+
+    async fn put_code(&self, artefact: &str, content: Vec<u8>) -> Result<()> {
+        let key = artefact_key(artefact);
+        let put = self.s3.put_object().bucket(&self.bucket).key(&key);
+        // S3 takes no other bytes than those that the name is the hash of.
+        let put = put
+            .checksum_sha256(checksum(artefact))
+            .body(ByteStream::from(content));
+        put.send()
+            .await
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{key} cannot be kept in {}", self.bucket))?;
         Ok(())
     }
 
@@ -299,13 +304,11 @@ impl Store {
     /// # Errors
     /// When one of the two does not give or take it.
     pub(crate) async fn copy_code(&self, from: &Self, artefact: &str) -> Result<()> {
-        let key = artefact_key(artefact);
-        if self.bucket != from.bucket && !self.holds(&key).await? {
-            let content = from
-                .get(&key)
-                .await?
-                .with_context(|| format!("{} has no {key}", from.bucket))?;
-            self.put(&key, content.value, None).await?;
+        if self.bucket != from.bucket && !self.has_code(artefact).await? {
+            let key = artefact_key(artefact);
+            let content = from.get(&key).await?;
+            let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
+            self.put_code(artefact, content.value).await?;
         }
         Ok(())
     }
@@ -501,6 +504,13 @@ impl Store {
         }
         Ok(keys)
     }
+}
+
+/// A hash as S3 writes it.
+fn checksum(artefact: &str) -> String {
+    let digits = artefact.as_bytes().chunks(2);
+    let bytes = digits.filter_map(|byte| u8::from_str_radix(str::from_utf8(byte).ok()?, 16).ok());
+    STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
 /// Whether somebody else has written the object.

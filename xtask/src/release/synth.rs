@@ -128,15 +128,11 @@ async fn cdk(
         fs::remove_dir_all(folder)?;
     }
     let mut synth = tool(workspace, target, "cdk", "infrastructure");
-    synth
-        .args([
-            "synth",
-            "--quiet",
-            "-c",
-            &format!("{kind}={name}"),
-            "--output",
-        ])
-        .arg(folder);
+    synth.args(["synth", "--quiet", "-c", &format!("{kind}={name}")]);
+    if target.account.is_local() {
+        synth.args(["-c", "cloud=local"]);
+    }
+    synth.arg("--output").arg(folder);
     run(step, &mut synth).await?;
     let mut templates = Templates::new();
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
@@ -210,5 +206,10 @@ fn made_from(workspace: &Workspace, target: &Target) -> Result<String> {
             .to_string();
         content.push((name, Sha256::digest(fs::read(file)?).to_vec()));
     }
-    Ok(hash(&(content, target.set(), target.stage.as_ref())))
+    Ok(hash(&(
+        content,
+        target.set(),
+        target.account.is_local(),
+        target.stage.as_ref(),
+    )))
 }

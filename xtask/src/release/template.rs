@@ -171,7 +171,7 @@ impl Template {
             .filter(|(_, resource)| kind(resource) == FUNCTION);
         functions.filter_map(|(_, function)| {
             let key = function.pointer("/Properties/Code/S3Key")?.as_str()?;
-            key.strip_prefix("functions/")?.strip_suffix(".zip")
+            key.strip_prefix("artefacts/functions/")?.strip_suffix(".zip")
         })
     }
 
@@ -313,7 +313,7 @@ pub(crate) fn kind(resource: &Value) -> &str {
 
 /// Where a function's zip is in the account's bucket.
 pub(crate) fn artefact_key(hash: &str) -> String {
-    format!("functions/{hash}.zip")
+    format!("artefacts/functions/{hash}.zip")
 }
 
 /// The name of a function's crate, by the zip that its manifest names.
