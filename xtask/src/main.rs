@@ -173,7 +173,12 @@ async fn main() -> ExitCode {
             allow_replacement,
         } => release::deploy(&of.stage, of.infrastructure, &allow_replacement).await,
         Command::Releases { stage } => release::releases(&stage).await,
-        Command::Promote { from, to, release, consent } => release::promote(&from, &to, release, &consent).await,
+        Command::Promote {
+            from,
+            to,
+            release,
+            consent,
+        } => release::promote(&from, &to, release, &consent).await,
         Command::Rollback { stage, to, consent } => release::rollback(&stage, to, &consent).await,
         Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,

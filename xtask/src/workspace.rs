@@ -30,12 +30,15 @@ pub(crate) struct Function {
 }
 
 impl Workspace {
-    /// Reads the checkout that this tool was built from.
+    /// Reads the checkout that Cargo runs this tool for, or else the one that it was built from.
     ///
     /// # Errors
     /// When Cargo cannot.
     pub(crate) fn read() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let run_for = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let manifest = run_for
+            .filter(|manifest| manifest.ends_with("xtask"))
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = manifest
             .parent()
             .context("xtask stands in the checkout")?

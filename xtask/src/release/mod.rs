@@ -270,7 +270,7 @@ pub(crate) async fn deploy(
                         if zip.exists() {
                             store.keep_code(&function.artefact, &zip).await?;
                         }
-                        }
+                    }
                     step.done("");
                     Ok(())
                 },
@@ -353,7 +353,10 @@ async fn tidy(store: &Store) -> Result<()> {
     let tidied = lease.during(store.tidy()).await;
     if let Err(error) = tidied {
         // The roles of workflows may not delete what other stages may need.
-        ui::say(format!("{} what no release needs stays: {error:#}", style("!").yellow()));
+        ui::say(format!(
+            "{} what no release needs stays: {error:#}",
+            style("!").yellow()
+        ));
     }
     Ok(())
 }
@@ -427,7 +430,9 @@ async fn known(target: &Target, store: &Store) -> Result<BTreeMap<String, String
     for stage in stages {
         for release in store.releases(&stage).await? {
             let functions = release.functions.into_values();
-            known.extend(functions.map(|function| (function.sources.fingerprint(), function.artefact)));
+            known.extend(
+                functions.map(|function| (function.sources.fingerprint(), function.artefact)),
+            );
         }
     }
     Ok(known)
@@ -662,7 +667,9 @@ pub(crate) async fn promote(
     let theirs = Store::new(&source.account);
     let store = Store::new(&target.account);
     let release = match number {
-        None => current(&theirs, from).await?.with_context(|| format!("{from} runs no release"))?,
+        None => current(&theirs, from)
+            .await?
+            .with_context(|| format!("{from} runs no release"))?,
         Some(number) => theirs
             .releases(from)
             .await?
@@ -798,14 +805,21 @@ async fn show(
     let title = format!("{stage}'s release {number} for {}", target.stage);
     let mut lines = Vec::new();
     let mut table = String::new();
-    let changes = if work.is_nothing() { BTreeMap::new() } else { work.changes(stacks, store, target).await? };
+    let changes = if work.is_nothing() {
+        BTreeMap::new()
+    } else {
+        work.changes(stacks, store, target).await?
+    };
     for (name, changes) in &changes {
         let stack = short(name, target);
         for change in changes {
             lines.push(format!("{stack}: {change}"));
             let name = change.name.as_deref().unwrap_or(&change.id);
             let of = change.properties.join(", ");
-            table += &format!("| {stack} | {} | {name} | {} | {of} |\n", change.action, change.kind);
+            table += &format!(
+                "| {stack} | {} | {name} | {} | {of} |\n",
+                change.action, change.kind
+            );
         }
         if changes.is_empty() {
             lines.push(format!("{stack}: outputs alone"));
@@ -823,10 +837,12 @@ async fn show(
     if let Some(summary) = &consent.summary {
         let head = "| stack | change | resource | type | of it |\n|---|---|---|---|---|";
         let text = format!("### {title}\n\n{head}\n{table}");
-        fs::write(summary, text).with_context(|| format!("{} cannot be written", summary.display()))?;
+        fs::write(summary, text)
+            .with_context(|| format!("{} cannot be written", summary.display()))?;
     }
     if !changes.is_empty() {
-        work.guard(stacks, store, target, &consent.allow_replacement).await?;
+        work.guard(stacks, store, target, &consent.allow_replacement)
+            .await?;
     }
     Ok(lines)
 }

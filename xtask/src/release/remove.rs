@@ -10,14 +10,16 @@ use anyhow::{Context, Result, bail};
 use console::style;
 
 use super::{
-    ask, lock_of, tidy,
     account::{self, Account, Target},
     apply::{deployed, short},
+    ask,
     lease::Lease,
+    lock_of,
     stack::Stacks,
     store::{Outcome, Store, empty, now},
     table::{StageName, Tables},
     template::{Templates, phases},
+    tidy,
 };
 use crate::{
     ui::{self, Step},

@@ -100,23 +100,41 @@ fn path(target: &Target, name: Name) -> String {
 /// When SSM does not say.
 pub(crate) async fn missing(target: &Target) -> Result<Vec<&'static str>> {
     let known = known(target).await?;
-    let missing = Name::value_variants().iter().filter(|name| !known.contains_key(&path(target, **name)));
+    let missing = Name::value_variants()
+        .iter()
+        .filter(|name| !known.contains_key(&path(target, **name)));
     Ok(missing.map(|name| name.name()).collect())
 }
 
 /// The secrets that a stage has, by their paths: their versions, and since when. To know that asks for no leave to
 /// read them.
 async fn known(target: &Target) -> Result<BTreeMap<String, (i64, u64)>> {
-    let below = ParameterStringFilter::builder().key("Path").option("Recursive");
-    let below = below.values(format!("/scratchpad/{}", stage_of(target))).build()?;
+    let below = ParameterStringFilter::builder()
+        .key("Path")
+        .option("Recursive");
+    let below = below
+        .values(format!("/scratchpad/{}", stage_of(target)))
+        .build()?;
     let ssm = Client::new(target.account.config());
-    let mut pages = ssm.describe_parameters().parameter_filters(below).into_paginator().send();
+    let mut pages = ssm
+        .describe_parameters()
+        .parameter_filters(below)
+        .into_paginator()
+        .send();
     let mut known = BTreeMap::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(aws_sdk_ssm::Error::from).context("the secrets cannot be listed")?;
+        let page = page
+            .map_err(aws_sdk_ssm::Error::from)
+            .context("the secrets cannot be listed")?;
         for parameter in page.parameters.into_iter().flatten() {
-            let since = parameter.last_modified_date.map_or(0, |date| date.secs().unsigned_abs() * 1000);
-            known.extend(parameter.name.map(|name| (name, (parameter.version, since))));
+            let since = parameter
+                .last_modified_date
+                .map_or(0, |date| date.secs().unsigned_abs() * 1000);
+            known.extend(
+                parameter
+                    .name
+                    .map(|name| (name, (parameter.version, since))),
+            );
         }
     }
     Ok(known)
@@ -161,7 +179,9 @@ pub(crate) async fn secrets(what: Secret) -> Result<()> {
             for name in Name::value_variants() {
                 let path = path(&target, *name);
                 let state = match known.get(&path) {
-                    Some((version, since)) => format!("version {version}, set {}", super::age(*since).trim()),
+                    Some((version, since)) => {
+                        format!("version {version}, set {}", super::age(*since).trim())
+                    }
                     None => style("missing").red().to_string(),
                 };
                 println!("{path:<50}{state}");

@@ -180,7 +180,10 @@ pub(crate) fn read(
                         .as_std_path()
                         .strip_prefix(root)
                         .unwrap_or(folder.as_std_path());
-                    parts.insert(folder.display().to_string(), short_hash(&(content, features)));
+                    parts.insert(
+                        folder.display().to_string(),
+                        short_hash(&(content, features)),
+                    );
                 }
                 None => {
                     let name = format!("{} {}", package.name, package.version);

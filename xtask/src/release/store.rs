@@ -101,10 +101,7 @@ impl Release {
             .functions
             .values()
             .map(|function| artefact_key(&function.artefact));
-        templates
-            .chain(code)
-            .collect::<Vec<_>>()
-            .into_iter()
+        templates.chain(code).collect::<Vec<_>>().into_iter()
     }
 }
 

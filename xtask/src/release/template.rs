@@ -171,7 +171,8 @@ impl Template {
             .filter(|(_, resource)| kind(resource) == FUNCTION);
         functions.filter_map(|(_, function)| {
             let key = function.pointer("/Properties/Code/S3Key")?.as_str()?;
-            key.strip_prefix("artefacts/functions/")?.strip_suffix(".zip")
+            key.strip_prefix("artefacts/functions/")?
+                .strip_suffix(".zip")
         })
     }
 
