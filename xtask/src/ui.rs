@@ -4,6 +4,7 @@
 use std::{
     ffi::OsStr,
     future::Future,
+    io::{Write as _, stdout},
     process::Stdio,
     sync::LazyLock,
     time::{Duration, Instant},
@@ -164,6 +165,12 @@ fn boxed(pipe: impl AsyncRead + Send + Unpin + 'static) -> Box<dyn AsyncRead + S
 /// Says that the developer can go on.
 pub(crate) fn say(line: impl AsRef<str>) {
     LINES.suspend(|| eprintln!("{}", line.as_ref()));
+}
+
+/// A line of what was asked for, on standard output.
+pub(crate) fn print(line: impl AsRef<str>) {
+    // Whoever reads it may have read enough.
+    let _ = LINES.suspend(|| writeln!(stdout(), "{}", line.as_ref()));
 }
 
 /// Says why nothing more is done.

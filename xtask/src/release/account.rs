@@ -4,6 +4,7 @@ use std::env;
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::{
     Builder as HttpClient,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -262,8 +263,11 @@ impl Account {
 
     /// S3, with addresses that any endpoint understands.
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
-        let config =
-            aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.is_local());
+        // What has to be right is named by its hash.
+        let config = aws_sdk_s3::config::Builder::from(&self.config)
+            .force_path_style(self.is_local())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         aws_sdk_s3::Client::from_conf(config.build())
     }
 

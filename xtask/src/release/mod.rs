@@ -5,6 +5,7 @@
 //! templates say.
 
 mod account;
+mod app;
 mod apply;
 mod lease;
 mod remove;
@@ -35,6 +36,7 @@ pub(crate) use store::Function;
 pub(crate) use synth::services;
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
 
+use app::App;
 use apply::{Work, short};
 use lease::Lease;
 use stack::Stacks;
@@ -55,6 +57,8 @@ const KEPT: usize = 20;
 struct Sketch {
     templates: Templates,
     sources: BTreeMap<String, Sources>,
+    /// A hash of what the browser app is built from.
+    app: String,
 }
 
 impl Sketch {
@@ -66,6 +70,7 @@ impl Sketch {
         Ok(Self {
             templates,
             sources: sources.await??,
+            app: app::sources(workspace.root())?,
         })
     }
 
@@ -110,13 +115,19 @@ pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructur
     Ok(())
 }
 
+/// The releases of a stage, the newest first.
+async fn releases_of(store: &Store, stage: &StageName) -> Result<Vec<Release>> {
+    if store.exists().await? {
+        store.releases(stage).await
+    } else {
+        Ok(Vec::new())
+    }
+}
+
 /// The release that the stage runs.
 async fn current(store: &Store, stage: &StageName) -> Result<Option<Release>> {
-    if !store.exists().await? {
-        return Ok(None);
-    }
-    let releases = store.releases(stage).await?;
-    Ok(releases
+    Ok(releases_of(store, stage)
+        .await?
         .into_iter()
         .find(|release| release.outcome == Outcome::Done))
 }
@@ -172,6 +183,21 @@ fn explain(
             lines.push(format!("{short}: {reason}"));
         }
     }
+    if current.is_none_or(|release| !release.has_app(&sketch.app)) {
+        let new = current.is_none_or(|release| release.app.is_none());
+        let why = if new { "new" } else { "changed" };
+        ui::say(format!(
+            "{} app: {why}",
+            style(if new { "+" } else { "~" }).yellow()
+        ));
+        lines.push(format!("app: {why}"));
+    } else {
+        ui::say(format!(
+            "{} app: {}",
+            style("=").dim(),
+            style("nothing changes").dim()
+        ));
+    }
     for name in work.gone() {
         let short = short(name, target);
         ui::say(format!("{} {short}: removed", style("-").red()));
@@ -199,7 +225,10 @@ pub(crate) async fn deploy(
     let before = current(&store, stage).await?;
     let work = Work::plan(&stacks, &target, &sketch.released(|_| None)).await?;
     let changes = explain(&target, &sketch, &work, before.as_ref());
-    if let Some(release) = before.filter(|_| work.is_nothing()) {
+    let newest = releases_of(&store, stage).await?.into_iter().next();
+    let runs =
+        newest.filter(|release| release.outcome == Outcome::Done && release.has_app(&sketch.app));
+    if let Some(release) = runs.filter(|_| work.is_nothing()) {
         ui::say(format!(
             "{stage} runs release {} of these sources",
             release.number
@@ -211,6 +240,7 @@ pub(crate) async fn deploy(
     lease
         .during(async {
             let functions = functions(&workspace, &target, &store, &sketch.sources).await?;
+            let (app, built) = browser_app(&workspace, &target, &store, &sketch.app).await?;
             let commit = Commit::of(workspace.root());
             let number = next(&store, stage).await?;
             let promoted = match &target.row.promotes_to {
@@ -241,6 +271,7 @@ pub(crate) async fn deploy(
                 changes,
                 architecture: target.row.architecture,
                 functions,
+                app: Some(app),
                 stacks: templates
                     .iter()
                     .map(|(name, template)| (name.clone(), template.hash()))
@@ -263,13 +294,16 @@ pub(crate) async fn deploy(
                     promoted.as_ref().map(|(_, templates)| templates),
                 ],
                 async || {
-                    let step = Step::begin("upload the functions");
+                    let step = Step::begin("upload what was built");
                     for (name, function) in &release.functions {
                         step.at(name);
                         let zip = workspace.zip_of(&function.artefact);
                         if zip.exists() {
                             store.keep_code(&function.artefact, &zip).await?;
                         }
+                    }
+                    if let (Some(app), Some(built)) = (&release.app, &built) {
+                        store.keep_app(app, built).await?;
                     }
                     step.done("");
                     Ok(())
@@ -291,7 +325,14 @@ async fn carry_out(
     target: &Target,
     release: &mut Release,
 ) -> Result<()> {
-    let result = work.run(stacks, store, target).await;
+    let result = async {
+        work.run(stacks, store, target).await?;
+        match &release.app {
+            Some(app) => app::publish(app, store, target, &stacks.exports().await?).await,
+            None => Ok(()),
+        }
+    };
+    let result = result.await;
     release.outcome = if result.is_ok() {
         Outcome::Done
     } else {
@@ -419,15 +460,40 @@ async fn functions(
     Ok(functions)
 }
 
-/// What was built before, by the fingerprint of what it was built from. A stage with a row of its own believes itself
-/// alone: what a branch says that its sources gave is for branches.
-async fn known(target: &Target, store: &Store) -> Result<BTreeMap<String, String>> {
+/// The browser app of a release: as somebody has built it from the same sources before, or built, with its folder.
+async fn browser_app(
+    workspace: &Workspace,
+    target: &Target,
+    store: &Store,
+    sources: &str,
+) -> Result<(App, Option<PathBuf>)> {
+    for stage in trusted(target, store).await? {
+        for release in store.releases(&stage).await? {
+            if let Some(app) = release.app.filter(|app| app.sources == sources)
+                && store.has_app(&app).await?
+            {
+                return Ok((app, None));
+            }
+        }
+    }
+    let (app, folder) = app::build(workspace, sources.into()).await?;
+    Ok((app, Some(folder)))
+}
+
+/// Whose releases are believed in what was built from which sources. A stage with a row of its own believes itself
+/// alone: what a branch says is for branches.
+async fn trusted(target: &Target, store: &Store) -> Result<Vec<StageName>> {
     let mut stages = vec![target.stage.clone()];
     if !target.listed {
         stages.extend(store.stages().await?);
     }
+    Ok(stages)
+}
+
+/// What was built before, by the fingerprint of what it was built from.
+async fn known(target: &Target, store: &Store) -> Result<BTreeMap<String, String>> {
     let mut known = BTreeMap::new();
-    for stage in stages {
+    for stage in trusted(target, store).await? {
         for release in store.releases(&stage).await? {
             let functions = release.functions.into_values();
             known.extend(
@@ -583,11 +649,7 @@ pub(crate) async fn releases(stage: &StageName) -> Result<()> {
     let workspace = Workspace::read()?;
     let target = Target::open(&workspace, stage, None).await?;
     let store = Store::new(&target.account);
-    let releases = if store.exists().await? {
-        store.releases(stage).await?
-    } else {
-        Vec::new()
-    };
+    let releases = releases_of(&store, stage).await?;
     if releases.is_empty() {
         bail!("{stage} has no release");
     }
@@ -618,15 +680,18 @@ pub(crate) async fn releases(stage: &StageName) -> Result<()> {
             .as_ref()
             .map(|(stage, number)| format!(", {stage}'s release {number}"))
             .unwrap_or_default();
-        println!(
+        ui::print(format!(
             "{number:>4}  {state:<8}  {}  {who}  {commit}{dirty}{branch}{from}",
             age(release.at)
-        );
+        ));
         for change in &release.changes {
-            println!("      {change}");
+            ui::print(format!("      {change}"));
         }
         for (name, function) in &release.functions {
-            println!("      {name:<22}{}", style(&function.artefact).dim());
+            ui::print(format!(
+                "      {name:<22}{}",
+                style(&function.artefact).dim()
+            ));
         }
     }
     Ok(())
@@ -712,11 +777,7 @@ pub(crate) async fn rollback(stage: &StageName, to: Option<u32>, consent: &Conse
     let target = Target::open(&workspace, stage, None).await?;
     account::announce(&target);
     let store = Store::new(&target.account);
-    let releases = if store.exists().await? {
-        store.releases(stage).await?
-    } else {
-        Vec::new()
-    };
+    let releases = releases_of(&store, stage).await?;
     let mut done = releases
         .into_iter()
         .filter(|release| release.outcome == Outcome::Done);
@@ -761,7 +822,10 @@ async fn put_in_place(
         .during(async {
             let work = Work::plan(&stacks, target, templates).await?;
             let changes = show(&work, &stacks, store, target, &release, consent).await?;
-            if work.is_nothing() {
+            let newest = releases_of(store, &target.stage).await?.into_iter().next();
+            let runs = newest
+                .is_some_and(|newest| newest.outcome == Outcome::Done && newest.app == release.app);
+            if work.is_nothing() && runs {
                 return Ok(());
             }
             if !consent.yes {
@@ -777,10 +841,13 @@ async fn put_in_place(
             };
             keep(store, &release, [Some(templates), None], async || {
                 let Some(from) = from else { return Ok(()) };
-                let step = Step::begin("copy the functions");
+                let step = Step::begin("copy what was built");
                 for (name, function) in &release.functions {
                     step.at(name);
                     store.copy_code(from, &function.artefact).await?;
+                }
+                if let Some(app) = &release.app {
+                    store.copy_app(from, app).await?;
                 }
                 step.done("");
                 Ok(())
@@ -826,13 +893,18 @@ async fn show(
             table += &format!("| {stack} | modify | | outputs alone | |\n");
         }
     }
-    if changes.is_empty() {
+    let running = current(store, &target.stage).await?;
+    if running.is_none_or(|running| running.app != release.app) {
+        lines.push("app: another".into());
+        table += "| app | modify | | | |\n";
+    }
+    if lines.is_empty() {
         lines.push("nothing changes".into());
         table += "| | nothing | | | |\n";
     }
-    println!("{title}");
+    ui::print(format!("{title}"));
     for line in &lines {
-        println!("  {line}");
+        ui::print(format!("  {line}"));
     }
     if let Some(summary) = &consent.summary {
         let head = "| stack | change | resource | type | of it |\n|---|---|---|---|---|";
@@ -868,6 +940,11 @@ async fn next(store: &Store, stage: &StageName) -> Result<u32> {
         .await?
         .first()
         .map_or(1, |release| release.number + 1))
+}
+
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Who works here.

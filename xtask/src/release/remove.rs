@@ -212,10 +212,10 @@ pub(crate) async fn stages(older_than: Option<Age>, removes: bool) -> Result<()>
     let tables = Tables::read(workspace.root(), |name| std::env::var(name).ok())?;
     let mut forgotten = Vec::new();
     let mut reached = 0;
-    println!(
+    ui::print(format!(
         "{:<28} {:<14} {:>7}  {:<12} {:<20} by",
         "stage", "account", "release", "deployed", "branch"
-    );
+    ));
     for row in tables.accounts() {
         let account = Account::of(&tables, row).await?;
         if let Err(error) = account.check(row).await {
@@ -242,7 +242,7 @@ pub(crate) async fn stages(older_than: Option<Age>, removes: bool) -> Result<()>
             if !old {
                 continue;
             }
-            println!(
+            ui::print(format!(
                 "{:<28} {:<14} {:>7}  {:<12} {:<20} {}",
                 stage.as_ref(),
                 account.id,
@@ -250,7 +250,7 @@ pub(crate) async fn stages(older_than: Option<Age>, removes: bool) -> Result<()>
                 super::age(newest.at).trim(),
                 newest.branch.as_deref().unwrap_or("none"),
                 newest.who
-            );
+            ));
             // A stage with a row of its own is not forgotten, however long nothing was deployed to it.
             if !tables.lists(&stage) {
                 forgotten.push(stage);

@@ -184,7 +184,7 @@ pub(crate) async fn secrets(what: Secret) -> Result<()> {
                     }
                     None => style("missing").red().to_string(),
                 };
-                println!("{path:<50}{state}");
+                ui::print(format!("{path:<50}{state}"));
             }
         }
         Secret::Copy { from, stage } => {

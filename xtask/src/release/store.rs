@@ -12,7 +12,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata as _, SdkError},
     operation::put_object::PutObjectError,
     primitives::ByteStream,
-    types::{ChecksumMode, Delete, ObjectIdentifier},
+    types::{ChecksumAlgorithm, ChecksumMode, Delete, MetadataDirective, ObjectIdentifier},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     account::Account,
+    app::App,
     sources::Sources,
     table::{Architecture, StageName},
     template::{Template, Templates, artefact_key},
@@ -73,6 +74,8 @@ pub(crate) struct Release {
     pub(crate) architecture: Architecture,
     /// The functions, by name.
     pub(crate) functions: BTreeMap<String, Function>,
+    /// The browser app.
+    pub(crate) app: Option<App>,
     /// The hashes of the templates, by the stacks' names.
     pub(crate) stacks: BTreeMap<String, String>,
     /// The same release for the stage that it may go to.
@@ -89,6 +92,11 @@ pub(crate) struct Function {
 }
 
 impl Release {
+    /// Whether its browser app was built from sources with this hash.
+    pub(crate) fn has_app(&self, sources: &str) -> bool {
+        self.app.as_ref().is_some_and(|app| app.sources == sources)
+    }
+
     /// The names of all that the release needs to be deployed again.
     fn needs(&self) -> impl Iterator<Item = String> {
         let promoted = self.promotes.iter().flat_map(|(_, stacks)| stacks.values());
@@ -101,7 +109,13 @@ impl Release {
             .functions
             .values()
             .map(|function| artefact_key(&function.artefact));
-        templates.chain(code).collect::<Vec<_>>().into_iter()
+        let files = self.app.iter().flat_map(|app| app.files.values());
+        let files = files.map(|hash| file_key(hash));
+        templates
+            .chain(files)
+            .chain(code)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
@@ -113,6 +127,10 @@ pub(crate) fn now() -> u64 {
     UNIX_EPOCH
         .elapsed()
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+fn file_key(hash: &str) -> String {
+    format!("artefacts/app/{hash}")
 }
 
 fn template_key(hash: &str) -> String {
@@ -221,7 +239,11 @@ impl Store {
         for stage in self.stages().await? {
             needed.extend(self.releases(&stage).await?.iter().flat_map(Release::needs));
         }
-        for prefix in ["artefacts/functions/", "artefacts/templates/"] {
+        for prefix in [
+            "artefacts/app/",
+            "artefacts/functions/",
+            "artefacts/templates/",
+        ] {
             for key in self.list(prefix).await? {
                 if !needed.contains(&key) {
                     self.delete(&key).await?;
@@ -257,7 +279,8 @@ impl Store {
             return Ok(());
         }
         let content = fs::read(zip).with_context(|| format!("{} cannot be read", zip.display()))?;
-        self.put_code(artefact, content).await
+        self.put_hashed(&artefact_key(artefact), artefact, content)
+            .await
     }
 
     /// Whether it has the code of a function, and that is what its name says: S3 has counted it itself.
@@ -266,10 +289,14 @@ impl Store {
     /// # Errors
     /// When S3 does not say.
     pub(crate) async fn has_code(&self, artefact: &str) -> Result<bool> {
-        let key = artefact_key(artefact);
-        let head = self.s3.head_object().bucket(&self.bucket).key(&key);
+        self.has_hashed(&self.bucket, &artefact_key(artefact), artefact)
+            .await
+    }
+
+    async fn has_hashed(&self, bucket: &str, key: &str, hash: &str) -> Result<bool> {
+        let head = self.s3.head_object().bucket(bucket).key(key);
         match head.checksum_mode(ChecksumMode::Enabled).send().await {
-            Ok(head) => Ok(head.checksum_sha256() == Some(&checksum(artefact))),
+            Ok(head) => Ok(head.checksum_sha256() == Some(&checksum(hash))),
             Err(error)
                 if error
                     .as_service_error()
@@ -278,16 +305,92 @@ impl Store {
                 Ok(false)
             }
             Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be looked for in {}", self.bucket)),
+                .with_context(|| format!("{key} cannot be looked for in {bucket}")),
         }
     }
 
-    async fn put_code(&self, artefact: &str, content: Vec<u8>) -> Result<()> {
-        let key = artefact_key(artefact);
-        let put = self.s3.put_object().bucket(&self.bucket).key(&key);
+    /// Keeps the files of the browser app.
+    ///
+    /// # Errors
+    /// When S3 does not take them.
+    pub(crate) async fn keep_app(&self, app: &App, folder: &Path) -> Result<()> {
+        for (path, hash) in &app.files {
+            let key = file_key(hash);
+            let path = folder.join(path);
+            if !self.has_hashed(&self.bucket, &key, hash).await? {
+                let content = fs::read(&path)
+                    .with_context(|| format!("{} cannot be read", path.display()))?;
+                self.put_hashed(&key, hash, content).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has all files of the browser app.
+    ///
+    /// # Errors
+    /// When S3 does not say.
+    pub(crate) async fn has_app(&self, app: &App) -> Result<bool> {
+        for hash in app.files.values() {
+            if !self.has_hashed(&self.bucket, &file_key(hash), hash).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts a file of the browser app into the bucket that it is served from. Returns whether it was not there.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn publish(
+        &self,
+        hash: &str,
+        bucket: &str,
+        path: &str,
+        kind: &str,
+    ) -> Result<bool> {
+        if self.has_hashed(bucket, path, hash).await? {
+            return Ok(false);
+        }
+        let copy = self.s3.copy_object().bucket(bucket).key(path);
+        let copy = copy
+            .copy_source(format!("{}/{}", self.bucket, file_key(hash)))
+            .metadata_directive(MetadataDirective::Replace)
+            .content_type(kind)
+            .checksum_algorithm(ChecksumAlgorithm::Sha256);
+        copy.send()
+            .await
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{path} cannot be put into {bucket}"))?;
+        Ok(true)
+    }
+
+    /// Puts a file into another bucket.
+    ///
+    /// # Errors
+    /// When S3 does not take it.
+    pub(crate) async fn put_in(
+        &self,
+        bucket: &str,
+        path: &str,
+        content: Vec<u8>,
+        kind: &str,
+    ) -> Result<()> {
+        let put = self.s3.put_object().bucket(bucket).key(path);
+        let put = put.content_type(kind).body(ByteStream::from(content));
+        put.send()
+            .await
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{path} cannot be put into {bucket}"))?;
+        Ok(())
+    }
+
+    async fn put_hashed(&self, key: &str, hash: &str, content: Vec<u8>) -> Result<()> {
+        let put = self.s3.put_object().bucket(&self.bucket).key(key);
         // S3 takes no other bytes than those that the name is the hash of.
         let put = put
-            .checksum_sha256(checksum(artefact))
+            .checksum_sha256(checksum(hash))
             .body(ByteStream::from(content));
         put.send()
             .await
@@ -305,7 +408,23 @@ impl Store {
             let key = artefact_key(artefact);
             let content = from.get(&key).await?;
             let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
-            self.put_code(artefact, content.value).await?;
+            self.put_hashed(&key, artefact, content.value).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the browser app from another account.
+    ///
+    /// # Errors
+    /// When one of the two does not give or take it.
+    pub(crate) async fn copy_app(&self, from: &Self, app: &App) -> Result<()> {
+        for hash in app.files.values() {
+            let key = file_key(hash);
+            if self.bucket != from.bucket && !self.has_hashed(&self.bucket, &key, hash).await? {
+                let content = from.get(&key).await?;
+                let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
+                self.put_hashed(&key, hash, content.value).await?;
+            }
         }
         Ok(())
     }

@@ -138,6 +138,11 @@ pub(crate) struct Row {
     pub(crate) infrastructure: Infrastructure,
     /// Whether nothing of it may be removed.
     pub(crate) protected: bool,
+    /// Stripe's API, or what stands in for it.
+    pub(crate) stripe_url: String,
+    /// What the browser app calls Stripe with. It is no secret.
+    #[serde(default)]
+    pub(crate) stripe_publishable_key: String,
     /// The stage that its releases go to.
     pub(crate) promotes_to: Option<StageName>,
 }
