@@ -8,6 +8,7 @@ mod graph;
 mod invoke;
 mod logs;
 mod mail;
+mod package;
 mod process;
 mod stage;
 mod stripe;
@@ -57,6 +58,14 @@ enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Build the functions as they are shipped, each a zip in target/lambda
+    Package {
+        /// Functions, by the names of their crates; all of them otherwise
+        functions: Vec<String>,
+        /// The processors that they are for
+        #[arg(long, default_value = "arm64")]
+        architecture: package::Architecture,
+    },
     /// Run all tests, or some tiers of them
     Test {
         #[command(flatten)]
@@ -74,6 +83,10 @@ async fn main() -> ExitCode {
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
         Command::Logs { function, follow } => logs::logs(function.as_deref(), follow).await,
+        Command::Package {
+            functions,
+            architecture,
+        } => package::package(&functions, architecture).await,
         Command::Test { tiers } => test::test(tiers).await,
         Command::Watch => dev::watch_in_background().await,
     };
