@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Cursor, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::UNIX_EPOCH,
 };
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use crate::{release::Architecture, stage::write_whole, ui, workspace::Workspace};
+use crate::{stage::write_whole, ui, workspace::Workspace};
 
 /// Builds all functions. Cargo shows its own progress, and rebuilds what has changed alone.
 ///
@@ -36,15 +36,25 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// How well a zip is compressed, in the levels of zlib.
+#[derive(Clone, Copy, Debug)]
+#[repr(i64)]
+pub(crate) enum Level {
+    /// For what is packed at every save.
+    Quick = 1,
+    /// For what is shipped: Lambda loads it at a cold start.
+    Small = 9,
+}
+
 /// A binary packed as Lambda takes it. The same binary gives the same zip, to the byte.
 ///
 /// # Errors
 /// When the binary cannot be read.
-pub(crate) fn zip(binary: &Path, small: bool) -> Result<Vec<u8>> {
+pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(if small { 9 } else { 1 }))
+        .compression_level(Some(level as i64))
         .last_modified_time(DateTime::default())
         .unix_permissions(0o755);
     writer.start_file("bootstrap", options)?;
@@ -52,21 +62,22 @@ pub(crate) fn zip(binary: &Path, small: bool) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// Packs a binary, unless that was done. Returns the hash of the zip, which is also its name.
+/// Packs a function's binary, unless that was done. Returns the hash of the zip, which is also its name.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub(crate) fn pack(workspace: &Workspace, binary: &Path, small: bool) -> Result<String> {
+pub(crate) fn pack(
+    workspace: &Workspace,
+    function: &str,
+    binary: &Path,
+    level: Level,
+) -> Result<String> {
     let metadata =
         fs::metadata(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
     let written = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let packed = workspace.root().join("target/lambda/packed");
-    let name = binary
-        .file_name()
-        .context("a binary has a name")?
-        .to_string_lossy();
-    // What was packed last from a file of that name, length and time.
-    let note = packed.join(format!("{name}-{small}"));
+    // What was packed last from a file of that place, length and time.
+    let note = packed.join(format!("{function}-{level:?}"));
     let of = format!("{} {} {written}", binary.display(), metadata.len());
     if let Ok(noted) = fs::read_to_string(&note)
         && let Some((noted, artefact)) = noted.rsplit_once('\n')
@@ -76,7 +87,7 @@ pub(crate) fn pack(workspace: &Workspace, binary: &Path, small: bool) -> Result<
         return Ok(artefact.into());
     }
     let zip =
-        zip(binary, small).with_context(|| format!("{} cannot be packed", binary.display()))?;
+        zip(binary, level).with_context(|| format!("{} cannot be packed", binary.display()))?;
     let artefact: String = Sha256::digest(&zip)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -87,10 +98,19 @@ pub(crate) fn pack(workspace: &Workspace, binary: &Path, small: bool) -> Result<
     Ok(artefact)
 }
 
-/// Builds functions for Lambda.
-///
-/// # Errors
-/// When it does not compile.
-pub(crate) async fn release(_: &Workspace, _: &[&str], _: Architecture) -> Result<PathBuf> {
-    bail!("not yet")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_binary_gives_the_same_zip_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let zipped = |name: &str, content: &[u8]| {
+            let binary = folder.path().join(name);
+            fs::write(&binary, content).unwrap();
+            zip(&binary, Level::Small).unwrap()
+        };
+        assert_eq!(zipped("one", b"binary"), zipped("other", b"binary"));
+        assert_ne!(zipped("one", b"binary"), zipped("other", b"another"));
+    }
 }

@@ -8,6 +8,7 @@ mod dev;
 mod invoke;
 mod logs;
 mod mail;
+mod package;
 mod process;
 mod release;
 mod stage;
@@ -21,7 +22,7 @@ mod workspace;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use release::{Infrastructure, StageName};
+use release::{Architecture, Infrastructure, StageName};
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Runs, tests and deploys Scratchpad")]
@@ -58,6 +59,14 @@ enum Command {
         /// Go on showing what comes
         #[arg(long, short)]
         follow: bool,
+    },
+    /// Build the functions as they are shipped, each a zip in target/lambda
+    Package {
+        /// Functions, by the names of their crates; all of them otherwise
+        functions: Vec<String>,
+        /// The processors that they are for
+        #[arg(long, default_value = "arm64")]
+        architecture: Architecture,
     },
     /// Run all tests, or some tiers of them
     Test {
@@ -166,6 +175,10 @@ async fn main() -> ExitCode {
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
         Command::Logs { function, follow } => logs::logs(function.as_deref(), follow).await,
+        Command::Package {
+            functions,
+            architecture,
+        } => package::package(&functions, architecture).await,
         Command::Test { tiers } => test::test(tiers).await,
         Command::Plan { of } => release::plan(&of.stage, of.infrastructure).await,
         Command::Deploy {

@@ -258,7 +258,7 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
         }
     }
     let step = Step::begin("lint the templates");
-    let mut lint = ui::command(root.join(".venv/bin/cfn-lint"));
+    let mut lint = ui::command(workspace.python_bin("cfn-lint"));
     run(&step, lint.args(&templates).current_dir(root)).await?;
     step.done(&format!("({} templates)", templates.len()));
     Ok(Counts {

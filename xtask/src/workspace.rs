@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -15,7 +17,7 @@ use tokio::process::Command;
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     root: PathBuf,
-    binaries: PathBuf,
+    target: PathBuf,
     functions: BTreeMap<String, Function>,
     tests: BTreeSet<String>,
 }
@@ -74,14 +76,19 @@ impl Workspace {
         Ok(Self {
             functions: functions.collect(),
             tests: tests.map(|target| target.name.clone()).collect(),
-            binaries: metadata.target_directory.as_std_path().join("debug"),
+            target: metadata.target_directory.into(),
             root,
         })
     }
 
     /// Cargo, as if it were called from the shell.
     pub(crate) fn cargo(&self) -> Command {
-        let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        self.runs_cargo(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    }
+
+    /// A program that runs Cargo, as if it were called from the shell.
+    pub(crate) fn runs_cargo(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut cargo = Command::new(program);
         cargo
             .current_dir(&self.root)
             .stdin(Stdio::null())
@@ -111,9 +118,14 @@ impl Workspace {
         &self.root
     }
 
+    /// Where Cargo puts all that it builds.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Where Cargo puts what it builds for this machine.
-    pub(crate) fn binaries(&self) -> &Path {
-        &self.binaries
+    pub(crate) fn binaries(&self) -> PathBuf {
+        self.target.join("debug")
     }
 
     /// The zip of a function, where serverless.yml looks for it.
@@ -173,13 +185,18 @@ impl Workspace {
         })
     }
 
-    /// A program that package.json or requirements.txt brings.
+    /// A program that package.json brings.
     pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
         self.root.join("node_modules/.bin").join(name)
     }
 
+    /// A program that requirements.txt brings.
+    pub(crate) fn python_bin(&self, name: &str) -> PathBuf {
+        self.root.join(".venv/bin").join(name)
+    }
+
     /// The Python of `.venv`.
     pub(crate) fn python(&self) -> PathBuf {
-        self.root.join(".venv/bin/python")
+        self.python_bin("python")
     }
 }

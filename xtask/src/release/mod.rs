@@ -45,7 +45,8 @@ use table::Build;
 use template::{Template, Templates, hash};
 
 use crate::{
-    build, tools,
+    build::{self, Level},
+    package, tools,
     ui::{self, Step},
     workspace::Workspace,
 };
@@ -443,16 +444,16 @@ async fn functions(
             "only a release build can be for another machine: set `build: release` in the row of {}",
             target.stage
         ),
-        Build::Release => build::release(workspace, &missing, target.row.architecture).await?,
+        Build::Release => package::release(workspace, &missing, target.row.architecture).await?,
     };
     let step = Step::begin("pack the functions");
     for name in missing {
         step.at(name);
-        let artefact = build::pack(
-            workspace,
-            &binaries.join(name),
-            target.row.build == Build::Release,
-        )?;
+        let (binary, level) = match target.row.build {
+            Build::Dev => (binaries.join(name), Level::Quick),
+            Build::Release => (package::binary(&binaries, name), Level::Small),
+        };
+        let artefact = build::pack(workspace, name, &binary, level)?;
         let sources = sources.get(name).cloned().unwrap_or_default();
         functions.insert(name.into(), Function { artefact, sources });
     }
@@ -607,7 +608,12 @@ pub(crate) async fn converge(
     let mut sources = BTreeMap::new();
     let mut functions = BTreeMap::new();
     for function in workspace.functions() {
-        let artefact = build::pack(workspace, &workspace.binaries().join(&function.name), false)?;
+        let artefact = build::pack(
+            workspace,
+            &function.name,
+            &workspace.binaries().join(&function.name),
+            Level::Quick,
+        )?;
         sources.insert(function.name.clone(), Sources::of_binary(&artefact));
         functions.insert(function.name.clone(), artefact);
     }

@@ -65,13 +65,15 @@ impl AsRef<str> for StageName {
 }
 
 /// What functions are compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Architecture {
-    /// Graviton.
+    /// AWS Graviton, which costs a fifth less.
     #[serde(rename = "arm64")]
+    #[value(name = "arm64")]
     Arm64,
-    /// Intel and AMD.
+    /// Intel's and AMD's.
     #[serde(rename = "x86_64")]
+    #[value(name = "x86_64")]
     X86,
 }
 
