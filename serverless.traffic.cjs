@@ -9,7 +9,11 @@ module.exports = class Traffic {
     const { service } = serverless;
     this.hooks = {
       "before:package:compileFunctions": () => shift(service, serverless.getProvider("aws")),
-      "before:package:finalize": () => forgetSharedRole(service.provider.compiledCloudFormationTemplate.Resources),
+      "before:package:finalize": () => {
+        const { compiledCloudFormationTemplate, tracing } = service.provider;
+        forgetSharedRole(compiledCloudFormationTemplate.Resources);
+        if (tracing?.apiGateway) traceApi(compiledCloudFormationTemplate.Resources);
+      },
     };
   }
 };
@@ -82,4 +86,10 @@ const shifted = (id, functionId, group, alias) => ({
 function forgetSharedRole(resources) {
   for (const mapping of Object.values(resources).filter(({ Type }) => Type === "AWS::Lambda::EventSourceMapping"))
     mapping.DependsOn = [mapping.DependsOn].flat().filter((id) => id !== "IamRoleLambdaExecution");
+}
+
+// osls turns it on after its own deploy, which is not how a release comes to a stage.
+function traceApi(resources) {
+  for (const deployment of Object.values(resources).filter(({ Type }) => Type === "AWS::ApiGateway::Deployment"))
+    deployment.Properties.StageDescription = { TracingEnabled: true };
 }

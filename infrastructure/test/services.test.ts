@@ -125,3 +125,8 @@ test("no function's role has more than the account's boundary allows, and none h
           for (const action of [Action].flat()) assert.ok(most.has(action), action);
     }
 });
+
+test("the calls of the API are traced, by the service that has it", () => {
+  const traced = [...dev, ...prod].map((own) => some([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription));
+  assert.deepEqual(traced.flat().filter(Boolean), [{ TracingEnabled: true }, { TracingEnabled: true }]);
+});

@@ -1,7 +1,7 @@
 //! `test`: all tests, by tiers, with a count of each.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    accounts::Accounts,
     build,
     cloud::Cloud,
     dev::{told_to_stop, up},
@@ -39,6 +40,9 @@ pub(crate) struct Tiers {
     /// The money path with each of its calls failing in each way: one charge and one SMS all the same
     #[arg(long)]
     faults: bool,
+    /// Stages deployed, promoted, rolled back and removed, on accounts that this machine plays
+    #[arg(long)]
+    stages: bool,
     /// The deployed product, on a local stage of its own
     #[arg(long)]
     e2e: bool,
@@ -65,7 +69,8 @@ impl Counts {
 /// # Errors
 /// When a test fails, or cannot be run.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
-    let all = !(tiers.unit || tiers.integration || tiers.faults || tiers.e2e);
+    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || tiers.e2e;
+    let all = !some;
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let browser = match all || tiers.integration || tiers.e2e {
@@ -84,6 +89,10 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     if all || tiers.faults {
         heading("faults");
         counted.push(("faults", faults(&workspace).await?));
+    }
+    if all || tiers.stages {
+        heading("stages");
+        counted.push(("stages", stages(&workspace).await?));
     }
     if all || tiers.e2e {
         heading("e2e");
@@ -114,6 +123,9 @@ const E2E: &str = "e2e";
 
 /// The sweep over all failures, which takes its time and prints a table.
 const FAULTS: &str = "faults";
+
+/// The tests of deploying, which need accounts.
+const DEPLOYING: &str = "stages";
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
@@ -146,7 +158,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace
         .tests()
-        .filter(|test| ![E2E, FAULTS].contains(test))
+        .filter(|test| ![E2E, FAULTS, DEPLOYING].contains(test))
     {
         tests.args(["--test", test]);
     }
@@ -167,6 +179,31 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
         .args(["--test", FAULTS, "--", "--nocapture"])
         .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     shown(&mut tests).await
+}
+
+async fn stages(workspace: &Workspace) -> Result<Counts> {
+    const FOLDER: &str = "stages-test";
+    build::build(workspace).await?;
+    let lock = LocalStage::open(workspace, FOLDER)?;
+    let _lock = lock
+        .try_lock("test.lock")?
+        .context("another run of these tests is at work")?;
+    let accounts = Accounts::start(workspace, FOLDER, true).await?;
+    let tests = async {
+        let mut tests = cargo_test(workspace);
+        tests
+            .args(["--test", DEPLOYING, "--", "--test-threads=1"])
+            .env("SCRATCHPAD_XTASK", env::current_exe()?)
+            .env("AWS_CONFIG_FILE", &accounts.config)
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+        shown(&mut tests).await
+    };
+    let result = tokio::select! {
+        result = tests => result,
+        () = told_to_stop() => Err(anyhow::anyhow!("stopped")),
+    };
+    ui::step("stop", accounts.stop()).await?;
+    result
 }
 
 async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {

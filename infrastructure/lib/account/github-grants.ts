@@ -56,6 +56,7 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
     ["s3", "DeleteObject PutObject", [`${releases}/releases/${stages}/*`]],
+    ["s3", "DeleteObject", [`${releases}/artefacts/lock.json`]], // while it adds to what other stages may need
     ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
     [
       "cloudformation",

@@ -15,6 +15,7 @@ use aws_types::{
 };
 use tokio::process::Command;
 
+use super::store::Store;
 use super::table::{Architecture, Infrastructure, Row, StageName, Tables};
 use crate::{
     stage::{ACCOUNT, LocalStage, STAGE},
@@ -70,7 +71,22 @@ impl Target {
         }
         let target = Self::unchecked(workspace, stage, infrastructure).await?;
         target.account.check(&target.row).await?;
-        Ok(target)
+        if infrastructure.is_some() || target.listed {
+            return Ok(target);
+        }
+        // What was said when it was deployed first goes on to hold.
+        let store = Store::new(&target.account);
+        let releases = if store.exists().await? {
+            store.releases(stage).await?
+        } else {
+            Vec::new()
+        };
+        match releases.first().map(|release| release.infrastructure) {
+            Some(said) if said != target.row.infrastructure => {
+                Self::unchecked(workspace, stage, Some(said)).await
+            }
+            _ => Ok(target),
+        }
     }
 
     /// The stage of that name, for making its templates alone.

@@ -259,6 +259,7 @@ pub(crate) async fn deploy(
             };
             let templates = sketch.released(|name| artefact(&functions, name));
             let work = Work::plan(&stacks, &target, &templates).await?;
+            work.guard(&stacks, &store, &target, allowed).await?;
             let mut release = Release {
                 stage: stage.clone(),
                 number,
@@ -271,6 +272,7 @@ pub(crate) async fn deploy(
                 outcome: Outcome::UnderWay,
                 changes,
                 architecture: target.row.architecture,
+                infrastructure: target.row.infrastructure,
                 functions,
                 app: Some(app),
                 stacks: templates
@@ -311,7 +313,6 @@ pub(crate) async fn deploy(
                 },
             )
             .await?;
-            work.guard(&stacks, &store, &target, allowed).await?;
             carry_out(&work, &stacks, &store, &target, &mut release).await
         })
         .await?;
@@ -757,6 +758,7 @@ pub(crate) async fn promote(
     let templates = theirs.templates(stacks).await?;
     let copy = Release {
         stage: to.clone(),
+        infrastructure: target.row.infrastructure,
         from: Some((from.clone(), release.number)),
         stacks: stacks.clone(),
         promotes: None,

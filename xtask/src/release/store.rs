@@ -22,7 +22,7 @@ use super::{
     account::Account,
     app::App,
     sources::Sources,
-    table::{Architecture, StageName},
+    table::{Architecture, Infrastructure, StageName},
     template::{Template, Templates, artefact_key},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Release {
     pub(crate) changes: Vec<String>,
     /// Of the functions.
     pub(crate) architecture: Architecture,
+    /// Whose tables, bucket and users the stage works with.
+    pub(crate) infrastructure: Infrastructure,
     /// The functions, by name.
     pub(crate) functions: BTreeMap<String, Function>,
     /// The browser app.

@@ -105,7 +105,7 @@ pub(crate) enum Build {
 }
 
 /// Whose tables, bucket and users a stage works with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Infrastructure {
     /// Its own.
