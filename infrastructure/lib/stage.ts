@@ -28,18 +28,19 @@ export interface Delegation {
   nameServers: string[];
 }
 
-const stages: Record<string, Omit<Stage, "name" | "linked" | "delegations" | "shared">> = tables().stages;
+type Row = Omit<Stage, "name" | "linked" | "delegations" | "shared">;
 
 /** The tables of the root serverless.yml, with what they take from the environment. */
-export function tables() {
+export function tables(environment: Record<string, string | undefined> = process.env) {
   const text = readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8");
-  const set = (_: string, name: string, otherwise: string) => process.env[name] ?? otherwise;
+  const set = (_: string, name: string, otherwise: string) => environment[name] ?? otherwise;
   return parse(text.replace(/\$\{env:(\w+), '([^']*)'\}/g, set));
 }
 
-export function stageNamed(name: string): Stage {
+export function stageNamed(name: string, environment?: Record<string, string>): Stage {
+  const stages: Record<string, Row> = tables(environment).stages;
   const row = stages[name] ?? stages["ephemeral"]!;
-  const shared = Object.values(stages).some((row) => row.infrastructure === name);
+  const shared = name === "dev"; // any stage without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
   return { ...row, name, linked, shared, delegations: delegations(row.domain, Object.values(stages)) };
 }

@@ -9,7 +9,12 @@ import { securityHeaders } from "../../web/security-headers.ts";
 const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
 const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
 const stages = new Map(["local", "dev", "prod"].map((stage) => [stage, templates(stage)]));
-const linked = templates("pr-1");
+const linkedStacks = () =>
+  infrastructure(
+    new App({ builtinCloudFormationValidation: false }),
+    stageNamed("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }),
+  );
+const linked = linkedStacks().map((stack) => Template.fromStack(stack));
 
 /** What the stacks of a stage hold of one type; at least one, or the test would be about nothing. */
 function resources(stage: string, type: string) {
@@ -332,8 +337,13 @@ test("stacks are called by unit and stage, and import nothing from each other", 
   for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
 });
 
+test("a stage without a row has infrastructure of its own", () => {
+  const names = stacks("pr-1").map((stack) => stack.stackName);
+  assert.deepEqual(names, ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-pr-1`));
+});
+
 test("a stage that links to dev's infrastructure has an app of its own, at CloudFront's own name, and nothing else", () => {
-  assert.deepEqual(stacks("pr-1").map((stack) => stack.stackName), ["scratchpad-web-pr-1"]);
+  assert.deepEqual(linkedStacks().map((stack) => stack.stackName), ["scratchpad-web-pr-1"]);
   const [web] = linked;
   const { WebUrl } = web!.findOutputs("WebUrl");
   assert.match(JSON.stringify(WebUrl!["Value"]), /"https:\/\/",.*"DomainName"/);

@@ -11,7 +11,7 @@ const resources = async (stage: string, environment = {}, some = services) =>
   (await Promise.all(some.map((service) => packaged(service, stage, environment)))).map(({ Resources }) => Resources);
 const prod = await resources("prod");
 const dev = await resources("dev");
-const linked = await resources("pr-1", {}, ["notify-job"]);
+const linked = await resources("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
 const prodOnALocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
 /** What the services of a stage hold of a type; at least one, or the test would be about nothing. */
