@@ -1,7 +1,8 @@
 //! What the machine has to have, and what is installed into the checkout.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -69,6 +70,10 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     if !missing.is_empty() {
         bail!("{}", missing.join("\n  "));
     }
+    // One installs, and others that begin meanwhile wait for it.
+    fs::create_dir_all(workspace.target())?;
+    let lock = File::create(workspace.target().join("tools.lock"))?;
+    lock.lock()?;
     install_node(workspace).await?;
     install_python(workspace).await
 }

@@ -12,7 +12,10 @@ use super::{
     store::Store,
     template::{DATA, Template, Templates, kind, phases},
 };
-use crate::ui::{self, Step};
+use crate::{
+    stage::STAGE,
+    ui::{self, Step},
+};
 
 /// What has to be done to make a stage what a release says.
 pub(crate) struct Work {
@@ -200,8 +203,13 @@ impl Work {
             }
         }
         if !losses.is_empty() {
+            let how = if target.stage.as_ref() == STAGE {
+                "begin with no data, by cargo xtask dev --fresh"
+            } else {
+                "name each with --allow-replacement"
+            };
             bail!(
-                "{}. Nothing was changed. If that is what you want, name each with --allow-replacement",
+                "{}. Nothing was changed. If that is what you want, {how}",
                 losses.join("; ")
             );
         }

@@ -284,6 +284,8 @@ impl Stacks {
                     | StackStatus::ReviewInProgress
                     | StackStatus::DeleteFailed,
                 ) => self.delete(step, name).await?,
+                // It is what it should be, but takes no update until what it replaced is gone.
+                Some(StackStatus::UpdateCompleteCleanupInProgress) => sleep(self.pause).await,
                 Some(StackStatus::UpdateRollbackFailed) => {
                     let again = self
                         .client
