@@ -10,7 +10,7 @@ use super::{
     account::Target,
     stack::{Change, Stacks, fingerprint_of, stage_of},
     store::Store,
-    template::{DATA, Template, Templates, kind, phases},
+    template::{Template, Templates, holds_data, kind, phases},
 };
 use crate::{
     stage::STAGE,
@@ -361,8 +361,8 @@ fn by_template(before: &Template, after: &Template) -> Vec<Change> {
         match before.resource(id) {
             None => changes.push(change("add", id, resource)),
             // A template does not say which changes need another resource.
-            Some(before) if before != resource && DATA.contains(&kind(resource)) => {
-                changes.push(change("may replace", id, resource))
+            Some(before) if before != resource && holds_data(kind(resource)) => {
+                changes.push(change("perhaps replace", id, resource));
             }
             Some(before) if before != resource => changes.push(change("modify", id, resource)),
             Some(_) => {}

@@ -7,7 +7,7 @@ use aws_sdk_cloudformation::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Replacement, ResourceStatus,
+        Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Replacement, ResourceChange, ResourceStatus,
         Stack, StackEvent, StackStatus, Tag,
     },
 };
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     account::Target,
     store::Store,
-    template::{DATA, FINGERPRINT, Template},
+    template::{FINGERPRINT, MADE_ONCE, Template, holds_data},
 };
 use crate::ui::Step;
 
@@ -35,7 +35,7 @@ pub(crate) struct Stacks {
 /// What a change set says of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// `add`, `modify`, `replace`, `may replace` or `remove`.
+    /// `add`, `modify`, `replace`, `perhaps replace` or `remove`.
     pub(crate) action: &'static str,
     /// The resource's id in the template.
     pub(crate) id: String,
@@ -48,9 +48,35 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    fn of(change: &ResourceChange) -> Self {
+        let targets = change.details().iter().filter_map(|detail| detail.target());
+        let mut properties: Vec<String> = targets
+            .filter_map(|target| Some(target.name().or(target.attribute().map(|of| of.as_str()))?.to_owned()))
+            .collect();
+        properties.dedup();
+        let kind = change.resource_type().unwrap_or_default();
+        let made_once = MADE_ONCE.iter().find(|(known, _)| *known == kind);
+        let made_anew = made_once.is_some_and(|(_, once)| properties.iter().any(|property| once.contains(&property.as_str())));
+        Self {
+            action: match (change.action(), change.replacement()) {
+                (Some(ChangeAction::Add), _) => "add",
+                (Some(ChangeAction::Remove), _) => "remove",
+                (_, Some(Replacement::True)) => "replace",
+                _ if made_anew => "replace",
+                // Of what holds data is known which changes replace it.
+                (_, Some(Replacement::Conditional)) if made_once.is_none() => "perhaps replace",
+                _ => "modify",
+            },
+            id: change.logical_resource_id().unwrap_or_default().into(),
+            name: change.physical_resource_id().map(Into::into),
+            kind: kind.into(),
+            properties,
+        }
+    }
+
     /// Whether data goes with it.
     pub(crate) fn loses_data(&self) -> bool {
-        DATA.contains(&self.kind.as_str()) && !["add", "modify"].contains(&self.action)
+        holds_data(&self.kind) && !["add", "modify"].contains(&self.action)
     }
 }
 
@@ -418,33 +444,7 @@ impl Stacks {
                 .changes()
                 .iter()
                 .filter_map(|change| change.resource_change());
-            changes.extend(found.map(|change| Change {
-                action: match (change.action(), change.replacement()) {
-                    (Some(ChangeAction::Add), _) => "add",
-                    (Some(ChangeAction::Remove), _) => "remove",
-                    (_, Some(Replacement::True)) => "replace",
-                    (_, Some(Replacement::Conditional)) => "may replace",
-                    _ => "modify",
-                },
-                id: change.logical_resource_id().unwrap_or_default().into(),
-                name: change.physical_resource_id().map(Into::into),
-                kind: change.resource_type().unwrap_or_default().into(),
-                properties: {
-                    let targets = change.details().iter().filter_map(|detail| detail.target());
-                    let mut names: Vec<String> = targets
-                        .filter_map(|target| {
-                            Some(
-                                target
-                                    .name()
-                                    .or(target.attribute().map(|attribute| attribute.as_str()))?
-                                    .to_owned(),
-                            )
-                        })
-                        .collect();
-                    names.dedup();
-                    names
-                },
-            }));
+            changes.extend(found.map(Change::of));
             token = described.next_token().map(Into::into);
             if token.is_none() {
                 break Ok(());

@@ -18,11 +18,21 @@ pub(crate) struct Template(Value);
 /// The output that says what a stack was made from.
 pub(crate) const FINGERPRINT: &str = "Fingerprint";
 
-/// The resources that hold what cannot be made again.
-pub(crate) const DATA: [&str; 3] = [
-    "AWS::Cognito::UserPool",
-    "AWS::DynamoDB::Table",
-    "AWS::S3::Bucket",
+/// What a resource that holds data cannot be given another of: it is replaced. These are the properties that
+/// CloudFormation's reference says so of: <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
+pub(crate) const MADE_ONCE: [(&str, &[&str]); 3] = [
+    (
+        "AWS::Cognito::UserPool",
+        &["AliasAttributes", "UsernameAttributes", "UsernameConfiguration"],
+    ),
+    (
+        "AWS::DynamoDB::Table",
+        &["ImportSourceSpecification", "KeySchema", "TableName"],
+    ),
+    (
+        "AWS::S3::Bucket",
+        &["BucketName", "BucketNamePrefix", "BucketNamespace"],
+    ),
 ];
 
 impl Template {
@@ -179,7 +189,7 @@ impl Template {
     /// The resources that hold data, by their ids, as they are declared.
     pub(crate) fn data(&self) -> BTreeMap<&str, &Value> {
         self.resources()
-            .filter(|(_, resource)| DATA.contains(&kind(resource)))
+            .filter(|(_, resource)| holds_data(kind(resource)))
             .collect()
     }
 
@@ -320,6 +330,11 @@ pub(crate) fn kind(resource: &Value) -> &str {
         .get("Type")
         .and_then(Value::as_str)
         .unwrap_or_default()
+}
+
+/// Whether resources of a type hold what cannot be made again.
+pub(crate) fn holds_data(kind: &str) -> bool {
+    MADE_ONCE.iter().any(|(known, _)| *known == kind)
 }
 
 /// Where a function's zip is in the account's bucket.
