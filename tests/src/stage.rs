@@ -132,13 +132,14 @@ impl Stage {
 
     /// Calls a service of the cloud that speaks JSON, as anybody.
     async fn call(&self, client: &Client, target: &str, input: &Value) -> Value {
-        let request = Request::new(client, Method::POST, self.cloud("/"))
+        answered(self.to(client, target, input)).await
+    }
+
+    fn to(&self, client: &Client, target: &str, input: &Value) -> Request {
+        Request::new(client, Method::POST, self.cloud("/"))
             .header("x-amz-target", target)
             .json(input)
-            .header("content-type", "application/x-amz-json-1.1");
-        let answer = request.send().await;
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+            .header("content-type", "application/x-amz-json-1.1")
     }
 
     pub(crate) fn cloud(&self, path: &str) -> Url {
@@ -228,6 +229,15 @@ pub struct Person<'a> {
 impl<'a> Person<'a> {
     /// Signs up somebody new, by the code that the stage mails them, and signs them in.
     pub async fn sign_up(stage: &'a Stage) -> Self {
+        Self::sign_up_by(stage, None).await
+    }
+
+    /// As [`Person::sign_up`], where the app may not send passwords: the account's owner signs them in.
+    pub async fn sign_up_by_owner(stage: &'a Stage, owner: &Signer) -> Self {
+        Self::sign_up_by(stage, Some(owner)).await
+    }
+
+    async fn sign_up_by(stage: &'a Stage, owner: Option<&Signer>) -> Self {
         // One to a person: a client belongs to the runtime of the test that made it.
         let client = Client::new();
         let email = format!("{}@example.com", Uuid::now_v7().simple());
@@ -244,11 +254,19 @@ impl<'a> Person<'a> {
         stage
             .call(&client, &provider("ConfirmSignUp"), &input)
             .await;
-        let input = json!({
+        let mut input = json!({
             "ClientId": app, "AuthFlow": "USER_PASSWORD_AUTH",
             "AuthParameters": {"USERNAME": email, "PASSWORD": password},
         });
-        let signed_in = stage.call(&client, &provider("InitiateAuth"), &input).await;
+        let signed_in = match owner {
+            None => stage.call(&client, &provider("InitiateAuth"), &input).await,
+            Some(owner) => {
+                input["AuthFlow"] = "ADMIN_USER_PASSWORD_AUTH".into();
+                input["UserPoolId"] = stage.user_pool_id.clone().into();
+                let request = stage.to(&client, &provider("AdminInitiateAuth"), &input);
+                answered(request.signed_by(owner)).await
+            }
+        };
         let token = &signed_in["AuthenticationResult"]["IdToken"];
 
         let pool = format!(
@@ -347,6 +365,14 @@ impl<'a> Person<'a> {
     pub async fn has_no_notes(&self) -> bool {
         self.get("/notes").await.json(200) == json!([])
     }
+}
+
+/// What a service of the cloud answers, which must be that it did it.
+async fn answered(request: Request) -> Value {
+    let said = format!("{request:?}");
+    let answer = request.send().await;
+    assert_eq!(answer.status, 200, "{said}: {}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
 }
 
 fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials {

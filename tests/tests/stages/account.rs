@@ -101,18 +101,14 @@ impl Account {
             .collect()
     }
 
-    /// What the stacks export, by name.
+    /// What the stacks export, by name. The stacks themselves say it: what an update drops, the local cloud goes on
+    /// listing as an export.
     pub(crate) async fn exports(&self) -> BTreeMap<String, String> {
-        let mut pages = self
-            .cloudformation
-            .list_exports()
-            .into_paginator()
-            .items()
-            .send();
         let mut exports = BTreeMap::new();
-        while let Some(export) = pages.next().await {
-            let export = export.unwrap();
-            exports.insert(export.name.unwrap(), export.value.unwrap());
+        for stack in self.stacks().await.into_values() {
+            for output in stack.outputs.unwrap_or_default() {
+                exports.extend(output.export_name.zip(output.output_value));
+            }
         }
         exports
     }
@@ -254,16 +250,6 @@ impl Account {
         put.body(body.into()).send().await.unwrap();
     }
 
-    /// Deletes an object of the bucket with releases.
-    pub(crate) async fn delete_object(&self, key: &str) {
-        let delete = self
-            .s3
-            .delete_object()
-            .bucket(self.releases_bucket())
-            .key(key);
-        delete.send().await.unwrap();
-    }
-
     /// Everything in the account, resource by resource.
     pub(crate) async fn inventory(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
@@ -363,22 +349,17 @@ impl Account {
             ),
         ];
         for (service, target, input, list, name) in asked {
-            let answer = self.ask(service, target, &input).await;
-            assert_eq!(
-                answer.get("nextToken").or(answer.get("NextToken")),
-                None,
-                "{target}"
-            );
-            let entries = answer
-                .pointer(list)
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
-            all.extend(
-                entries
-                    .iter()
-                    .map(|entry| format!("{service} {}", entry.pointer(name).unwrap())),
-            );
+            let token = if service == "logs" { "nextToken" } else { "NextToken" };
+            let mut input = input;
+            loop {
+                let answer = self.ask(service, target, &input).await;
+                let entries = answer.pointer(list).and_then(Value::as_array).cloned().unwrap_or_default();
+                all.extend(entries.iter().map(|entry| format!("{service} {}", entry.pointer(name).unwrap())));
+                match answer.get(token) {
+                    Some(next) if !next.is_null() => input[token] = next.clone(),
+                    _ => break,
+                }
+            }
         }
         // Each that speaks forms and XML: the call, and the element with names.
         let asked = [
@@ -459,7 +440,8 @@ impl Account {
         Request::new(&Client::new(), method, url)
     }
 
-    fn signer(&self, service: &'static str) -> Signer {
+    /// Its owner, for calls of a service.
+    pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: aws_credential_types::Credentials::new(
                 &self.id, "local", None, None, "test",

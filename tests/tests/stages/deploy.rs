@@ -24,35 +24,24 @@ async fn moments(account: &Account, stage: &str) -> BTreeMap<String, (f64, f64)>
 #[tokio::test]
 async fn a_stage_is_deployed_with_every_import_resolved_and_no_stack_before_what_it_needs() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
+    checkout.run("remove --stage pr-1 --yes").await;
     checkout.run("deploy --stage pr-1").await.did();
-    let exports = account.exports().await;
+    let stacks = account.stacks_of("pr-1").await;
     let moments = moments(&account, "pr-1").await;
     assert!(moments.len() >= 7, "{moments:?}");
+    let exports = stacks.iter().flat_map(|(name, stack)| {
+        let exports = stack.outputs().iter().filter_map(|output| output.export_name());
+        exports.map(|export| (export.to_owned(), name.as_str()))
+    });
+    let exporters: BTreeMap<String, &str> = exports.collect();
     let mut imports = 0;
-    for (name, (begun, _)) in &moments {
-        let status = account.stacks().await[name].stack_status.clone().unwrap();
-        assert!(
-            status.as_str().ends_with("E_COMPLETE"),
-            "{name} is {status:?}"
-        );
+    for (name, stack) in &stacks {
+        assert_eq!(stack.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
         for import in account.imports(name).await {
-            assert!(exports.contains_key(&import), "{name} imports {import}");
-            let export = account.cloudformation.list_exports().send().await.unwrap();
-            let mut exporter = export
-                .exports()
-                .iter()
-                .filter(|export| export.name() == Some(&import));
-            let id = exporter
-                .next()
-                .unwrap()
-                .exporting_stack_id()
-                .unwrap()
-                .to_owned();
-            let exporter = id.split('/').nth(1).unwrap();
-            if let Some((_, whole)) = moments.get(exporter) {
-                assert!(whole <= begun, "{name} began before {exporter} was whole");
-                imports += 1;
-            }
+            let exporter = exporters.get(&import);
+            let exporter = *exporter.unwrap_or_else(|| panic!("{name} imports {import}, which nobody exports"));
+            assert!(moments[exporter].1 <= moments[name].0, "{name} began before {exporter} was whole");
+            imports += 1;
         }
     }
     assert!(imports > 5, "{imports}");

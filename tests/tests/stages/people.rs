@@ -1,6 +1,6 @@
 //! People of a stage, who call its API.
 
-use e2e::stage::Stage;
+use e2e::stage::{Person, Stage};
 
 use crate::account::Account;
 
@@ -29,4 +29,9 @@ pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
         purchases_table: of(to, "PurchasesTableName"),
         stripe_url: String::new(),
     }
+}
+
+/// Somebody who signed up on a stage of an account.
+pub(crate) async fn sign_up<'a>(account: &Account, stage: &'a Stage) -> Person<'a> {
+    Person::sign_up_by_owner(stage, &account.signer("cognito-idp")).await
 }
