@@ -1,7 +1,9 @@
 //! `cargo xtask`: the one developer tool.
 
+mod bench;
 mod build;
 mod cloud;
+mod cost;
 mod deploy;
 mod dev;
 mod graph;
@@ -71,6 +73,16 @@ enum Command {
         #[command(flatten)]
         tiers: test::Tiers,
     },
+    /// Measure the functions as they are deployed, beside others, and write bench/RESULTS.md
+    Bench {
+        #[command(flatten)]
+        options: bench::Options,
+    },
+    /// Say what a month costs on AWS, from what was measured
+    Cost {
+        #[command(flatten)]
+        options: cost::Options,
+    },
     /// Keep the stage `local` as the sources are, for as long as it runs: what `dev --detach` leaves
     #[command(hide = true)]
     Watch,
@@ -88,6 +100,8 @@ async fn main() -> ExitCode {
             architecture,
         } => package::package(&functions, architecture).await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::Bench { options } => bench::bench(options).await,
+        Command::Cost { options } => cost::cost(&options),
         Command::Watch => dev::watch_in_background().await,
     };
     match result {
