@@ -1,8 +1,10 @@
 //! `cargo xtask`: the one developer tool.
 
 mod accounts;
+mod bench;
 mod build;
 mod cloud;
+mod cost;
 mod deploy;
 mod dev;
 mod invoke;
@@ -152,6 +154,16 @@ enum Command {
         #[arg(long)]
         fresh: bool,
     },
+    /// Measure the functions as they are deployed, beside others, and write bench/RESULTS.md
+    Bench {
+        #[command(flatten)]
+        options: bench::Options,
+    },
+    /// Say what a month costs on AWS, from what was measured
+    Cost {
+        #[command(flatten)]
+        options: cost::Options,
+    },
     /// Keep the stage `local` as the sources are, for as long as it runs: what `dev --detach` leaves
     #[command(hide = true)]
     Watch,
@@ -198,6 +210,8 @@ async fn main() -> ExitCode {
         Command::Secrets { what } => release::secrets(what).await,
         Command::Account { stage } => release::account(&stage).await,
         Command::Accounts { fresh } => accounts::accounts(fresh).await,
+        Command::Bench { options } => bench::bench(options).await,
+        Command::Cost { options } => cost::cost(&options),
         Command::Watch => dev::watch_in_background().await,
     };
     match result {

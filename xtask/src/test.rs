@@ -134,7 +134,7 @@ fn heading(tier: &str) {
 async fn unit(workspace: &Workspace) -> Result<Counts> {
     let mut counts = shown(cargo_test(workspace).args(["--lib", "--bins"])).await?;
     counts.add(shown(cargo_test(workspace).arg("--doc")).await?);
-    for project in ["infrastructure", "web", "web/test"] {
+    for project in ["bench/node", "infrastructure", "web", "web/test"] {
         let step = Step::begin(format!("check the types of {project}"));
         let mut types = ui::command(workspace.node_bin("tsc"));
         run(&step, types.arg("-p").arg(workspace.root().join(project))).await?;

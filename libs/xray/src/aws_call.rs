@@ -13,12 +13,10 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_types::region::Region;
-use opentelemetry::trace::Status;
-use opentelemetry::{Array, KeyValue, StringValue, Value};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tracing::field::Empty;
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The target of the spans of calls to AWS.
 pub(crate) const AWS: &str = "xray::aws";
@@ -64,10 +62,16 @@ impl Intercept for AwsCall {
         let span = info_span!(
             target: AWS,
             "aws",
-            otel.kind = "client",
-            aws.service = metadata.service(),
-            aws.operation = metadata.name(),
-            aws.region = config.load::<Region>().map(Region::as_ref),
+            xray.name = metadata.service(),
+            xray.operation = metadata.name(),
+            xray.region = config.load::<Region>().map(Region::as_ref),
+            xray.tables = Empty,
+            xray.status = Empty,
+            xray.request_id = Empty,
+            xray.failed = Empty,
+            xray.throttled = Empty,
+            xray.code = Empty,
+            metadata.retries = Empty,
         );
         if !span.is_disabled() {
             config.interceptor_state().store_put(Call(span));
@@ -95,11 +99,9 @@ impl Intercept for AwsCall {
                 .map(tables)
                 .unwrap_or_default();
             if !tables.is_empty() {
-                let tables = tables.into_iter().map(StringValue::from).collect();
-                span.set_attribute(
-                    "aws.dynamodb.table_names",
-                    Value::Array(Array::String(tables)),
-                );
+                // No name of a table has a comma
+                let tables = Vec::from_iter(tables).join(",");
+                span.record("xray.tables", tables);
             }
         }
         Ok(())
@@ -115,12 +117,8 @@ impl Intercept for AwsCall {
             return Ok(());
         };
         if let Some(failed) = context.output_or_error().and_then(Result::err) {
-            span.set_status(Status::error(""));
-            if throttled(context.inner(), components) {
-                // Throttling has status 400 with most services: what is seen first decides the
-                // subsegment's flags, what is seen last is the status it shows
-                span.set_attribute("http.status_code", 429);
-            }
+            span.record("xray.failed", true);
+            span.record("xray.throttled", throttled(context.inner(), components));
             let code = context.response().and_then(error_code).unwrap_or_else(|| {
                 Cow::Borrowed(match failed {
                     error if error.is_timeout_error() => "TimeoutError",
@@ -130,28 +128,24 @@ impl Intercept for AwsCall {
                     _ => "ConstructionFailure",
                 })
             });
-            span.add_event(
-                "exception",
-                vec![KeyValue::new("exception.type", code.into_owned())],
-            );
+            span.record("xray.code", code.as_ref());
         }
         if let Some(response) = context.response() {
-            let status = i64::from(response.status().as_u16());
-            span.set_attribute("http.response.status_code", status);
+            span.record("xray.status", u64::from(response.status().as_u16()));
             // Two spellings are in use, that of S3 second
             let headers = response.headers();
             if let Some(id) = headers
                 .get("x-amzn-requestid")
                 .or(headers.get("x-amz-request-id"))
             {
-                span.set_attribute("aws.request_id", id.to_owned());
+                span.record("xray.request_id", id);
             }
         }
         let attempts = config
             .load::<RequestAttempts>()
             .map_or(1, RequestAttempts::attempts);
         if attempts > 1 {
-            span.set_attribute("metadata.retries", i64::from(attempts - 1));
+            span.record("metadata.retries", attempts - 1);
         }
         config.interceptor_state().unset::<Call>();
         Ok(())

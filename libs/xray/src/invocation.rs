@@ -1,9 +1,5 @@
-use opentelemetry::trace::{
-    SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
-};
-use opentelemetry::{Context, Value};
+use tracing::field::Empty;
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The target of a sampled invocation's span: what opens a trace.
 pub(crate) const SAMPLED: &str = "xray::invocation";
@@ -22,35 +18,38 @@ const UNSAMPLED: &str = "xray::invocation::unsampled";
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     match header.and_then(Segment::sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),
-        Some(segment) => {
-            // The kind stays internal: a server's span would become a second segment of the function
-            let span = info_span!(target: SAMPLED, "invocation", request_id, otel.name = name);
-            // Fails only where no layer is installed, which is to say that nothing is traced
-            let _ = span.set_parent(segment.context());
-            span
-        }
+        Some(segment) => info_span!(
+            target: SAMPLED,
+            "invocation",
+            request_id,
+            xray.name = name,
+            xray.trace = segment.trace,
+            xray.parent = segment.id,
+            xray.status = Empty,
+            xray.failed = Empty,
+        ),
     }
 }
 
 /// Says how an invocation that answers HTTP went: from 400 it is shown as an error, from 500 as a
 /// fault.
 pub fn record_status(invocation: &Span, status: u16) {
-    invocation.set_attribute("http.response.status_code", Value::I64(status.into()));
+    invocation.record("xray.status", u64::from(status));
     if status >= 400 {
-        invocation.set_status(Status::error(""));
+        record_failure(invocation);
     }
 }
 
 /// Says that an invocation failed, which is shown as a fault.
 pub fn record_failure(invocation: &Span) {
-    invocation.set_status(Status::error(""));
+    invocation.record("xray.failed", true);
 }
 
 /// The segment that Lambda sends for an invocation, to which all of ours are joined.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
-    trace: TraceId,
-    id: SpanId,
+    trace: u128,
+    id: u64,
 }
 
 impl Segment {
@@ -73,19 +72,9 @@ impl Segment {
         let trace = hexadecimal(time, 8)? << 96 | hexadecimal(unique, 24)?;
         let id = hexadecimal(part("Parent")?, 16)?;
         Some(Self {
-            trace: TraceId::from(trace),
-            id: SpanId::from(u64::try_from(id).ok()?),
+            trace,
+            id: u64::try_from(id).ok()?,
         })
-    }
-
-    fn context(self) -> Context {
-        Context::new().with_remote_span_context(SpanContext::new(
-            self.trace,
-            self.id,
-            TraceFlags::SAMPLED,
-            true,
-            TraceState::NONE,
-        ))
     }
 }
 
@@ -104,8 +93,8 @@ mod tests {
     #[test]
     fn a_sampled_header_names_the_segment_in_any_order_of_its_parts() {
         let expected = Segment {
-            trace: TraceId::from_hex("5759e988bd862e3fe1be46a994272793").unwrap(),
-            id: SpanId::from_hex("53995c3f42cd8ad8").unwrap(),
+            trace: 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793,
+            id: 0x5399_5c3f_42cd_8ad8,
         };
         for header in [
             "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",

@@ -1,12 +1,8 @@
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_aws::xray_exporter::daemon_client::XrayDaemonClient;
-use opentelemetry_aws::xray_exporter::{SegmentTranslator, XrayExporter};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -16,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::aws_call::AWS;
 use crate::invocation::SAMPLED;
+use crate::subsegment::{Said, Subsegment};
 
 /// Names the daemon's address, which Lambda sets where tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
@@ -74,41 +71,71 @@ fn with<S>(
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let tracer = address.map(tracer).transpose()?;
+    let daemon = address.map(Daemon::at).transpose()?;
     let filter = Traced {
-        steps: tracer.is_some().then_some(steps),
+        steps: daemon.is_some().then_some(steps),
     };
     // Filtered also where it is off: beside a layer without a filter, the registry opens every span
     // of every crate
-    let layer = tracer.map(|tracer| {
-        tracing_opentelemetry::layer()
-            .with_tracer(tracer)
-            .with_context_activation(false)
-            .with_error_fields_to_exceptions(false)
-            .with_error_records_to_exceptions(false)
-            .with_location(false)
-            .with_target(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-    });
-    Ok(layer.with_filter(filter))
+    Ok(daemon.with_filter(filter))
 }
 
-fn tracer(address: &str) -> Result<SdkTracer, Error> {
-    let daemon = XrayDaemonClient::new(daemon(address)?).map_err(Error::Unusable)?;
-    // How old a trace may be is for X-Ray to say
-    let translator = SegmentTranslator::new().skip_timestamp_validation();
-    let provider = SdkTracerProvider::builder()
-        .with_resource(Resource::builder_empty().build())
-        // A span that belongs to no sampled invocation is no subsegment of anything
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-        // Sends when a span closes, on its thread: Lambda may freeze the process soon after
-        .with_simple_exporter(XrayExporter::new(daemon).with_translator(translator))
-        .build();
-    Ok(provider.tracer("xray"))
+/// Sends each subsegment when its span closes, on its thread: Lambda may freeze the process soon
+/// after.
+struct Daemon {
+    socket: UdpSocket,
+    address: SocketAddr,
 }
 
-/// Where datagrams go. The library's socket is one of IPv4.
+impl Daemon {
+    fn at(address: &str) -> Result<Self, Error> {
+        let address = daemon(address)?;
+        let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+        let socket = bound.map_err(Error::Unusable)?;
+        socket.set_nonblocking(true).map_err(Error::Unusable)?;
+        Ok(Self { socket, address })
+    }
+}
+
+impl<S> Layer<S> for Daemon
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else {
+            return;
+        };
+        let mut said = Said::default();
+        attributes.record(&mut said);
+        // The next one up that the filter let through
+        let parent = span
+            .parent()
+            .and_then(|parent| parent.extensions().get().map(Subsegment::place));
+        if let Some(begun) = Subsegment::begin(span.name(), parent, said) {
+            span.extensions_mut().insert(begun);
+        }
+    }
+
+    fn on_record(&self, id: &Id, fields: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(subsegment) = span.extensions_mut().get_mut::<Subsegment>()
+        {
+            fields.record(subsegment.said());
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let closed = context
+            .span(&id)
+            .and_then(|span| span.extensions_mut().remove::<Subsegment>());
+        if let Some(datagram) = closed.and_then(Subsegment::datagram) {
+            // What nobody takes, or is too long for a datagram, is lost
+            let _ = self.socket.send_to(&datagram, self.address);
+        }
+    }
+}
+
+/// Where datagrams go. Lambda's daemon is at an address of IPv4.
 fn daemon(address: &str) -> Result<SocketAddr, Error> {
     let mut parts = address.split_whitespace();
     match (parts.next(), parts.next(), parts.next()) {

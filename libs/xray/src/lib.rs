@@ -8,8 +8,8 @@
 //! Nothing is sent for an invocation that X-Ray didn't sample, and its spans cost next to nothing:
 //! a span is only looked at inside a sampled invocation. Where no daemon listens, datagrams are
 //! lost and nobody waits. What is said of a step is its name, its place and its time. Events go to
-//! the log alone, and so do fields, but for those named by OpenTelemetry's conventions (`http.…`)
-//! or `metadata.…`: give no such name to what a user wrote.
+//! the log alone, and so do fields, but for those named `metadata.…`: give no such name to what a
+//! user wrote.
 //!
 //! ```no_run
 //! use tracing_subscriber::filter::Targets;
@@ -35,6 +35,7 @@
 mod aws_call;
 mod invocation;
 mod layer;
+mod subsegment;
 
 pub use aws_call::AwsCall;
 pub use invocation::{invocation, record_failure, record_status};

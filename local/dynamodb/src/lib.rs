@@ -110,6 +110,18 @@ impl Dynamodb {
         Ok(())
     }
 
+    /// Deletes the item with this key, in DynamoDB's JSON, past the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When the table is not there, or has another key.
+    pub fn delete(&self, table: &str, key: &Value) -> Result<(), Failure> {
+        let request = json!({"TableName": table, "Key": key});
+        self.database
+            .delete_item(serde_json::from_value(request)?)?;
+        Ok(())
+    }
+
     /// All items of a table, in DynamoDB's JSON, past the HTTP API.
     ///
     /// # Errors
@@ -143,6 +155,15 @@ mod tests {
         assert!(dynamodb.items("Notes").unwrap().is_empty());
         dynamodb.put("Notes", &item).unwrap();
         assert_eq!(dynamodb.items("Notes").unwrap(), [item]);
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_is_no_longer_among_the_items() {
+        let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
+        let item = json!({"userId": {"S": "ada"}, "noteId": {"S": "1"}});
+        dynamodb.put("Notes", &item).unwrap();
+        dynamodb.delete("Notes", &item).unwrap();
+        assert!(dynamodb.items("Notes").unwrap().is_empty());
     }
 
     #[tokio::test]

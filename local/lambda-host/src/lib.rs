@@ -23,6 +23,7 @@ mod api;
 mod process;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,10 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A function to run. The fields that Lambda gives a default have one.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// What to run, without arguments.
+    /// What to run.
     pub binary: PathBuf,
+    /// With what arguments: none. For programs that run a function, such as an interpreter.
+    pub arguments: Vec<OsString>,
     /// What it is called: by default the binary's name.
     pub name: String,
     /// What its environment has beside the variables that Lambda sets; those of this name come
@@ -67,6 +70,7 @@ impl Function {
             .into_owned();
         Self {
             binary,
+            arguments: Vec::new(),
             name,
             env: BTreeMap::new(),
             memory_mb: 128,
@@ -216,7 +220,8 @@ impl Host {
             .map_err(unrunnable)?;
         let environment = function.environment(api.address());
         let started = Instant::now();
-        let mut process = Process::spawn(&function.binary, environment).map_err(unrunnable)?;
+        let mut process = Process::spawn(&function.binary, &function.arguments, environment)
+            .map_err(unrunnable)?;
 
         let timeout = function.init_timeout;
         let deadline = tokio::time::sleep(timeout);
@@ -294,6 +299,21 @@ impl Host {
         }
     }
 
+    /// Waits until the function, having answered, asks for the next event. Until then it may still be
+    /// at work, and what it has used is not final. Returns whether it asked within `timeout`.
+    pub async fn idle(&mut self, timeout: Duration) -> bool {
+        let asked = async { while !matches!(self.api.report().await, Report::Next { .. }) {} };
+        let asked = tokio::time::timeout(timeout, asked).await.is_ok();
+        self.max_memory = self.max_memory.max(self.process.max_memory());
+        asked
+    }
+
+    /// The time for which the process has been on a CPU until now, all threads together; none where
+    /// the system can't say.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.process.cpu_time()
+    }
+
     /// How long it took from the start of the process until it asked for its first event.
     pub fn init_duration(&self) -> Duration {
         self.init_duration
@@ -314,5 +334,11 @@ impl Host {
     /// Ends the function and gives all lines that it wrote.
     pub async fn stop(self) -> Vec<String> {
         self.process.stop().await
+    }
+
+    /// Asks the function to end, as SIGTERM does, and waits until it has, at most for `timeout`: what
+    /// runs it may have something left to write. Gives all lines that it wrote.
+    pub async fn terminate(self, timeout: Duration) -> Vec<String> {
+        self.process.terminate(timeout).await
     }
 }

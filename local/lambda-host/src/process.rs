@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal;
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -22,8 +25,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn spawn(binary: &Path, environment: BTreeMap<String, String>) -> io::Result<Self> {
+    pub(crate) fn spawn(
+        binary: &Path,
+        arguments: &[OsString],
+        environment: BTreeMap<String, String>,
+    ) -> io::Result<Self> {
         let mut child = Command::new(binary)
+            .args(arguments)
             .env_clear()
             .envs(environment)
             .stdin(Stdio::null())
@@ -50,6 +58,33 @@ impl Process {
     pub(crate) fn kill(&mut self) {
         // Fails only for one that has ended
         let _ = self.child.start_kill();
+    }
+
+    /// Asks the process to end, and waits for it at most for `timeout`.
+    pub(crate) async fn terminate(mut self, timeout: Duration) -> Vec<String> {
+        if let Some(pid) = self.pid() {
+            // Fails only for one that has ended
+            let _ = signal::kill(pid, signal::SIGTERM);
+            let _ = tokio::time::timeout(timeout, self.child.wait()).await;
+        }
+        self.stop().await
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.child.id()?.try_into().ok().map(Pid::from_raw)
+    }
+
+    /// The time that the process has been on a CPU, all threads together.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let clock = nix::time::ClockId::pid_cpu_clock_id(self.pid()?).ok()?;
+        clock.now().ok().map(Duration::from)
+    }
+
+    /// Other systems have no clock for it.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        None
     }
 
     /// Ends the process and waits for its last lines.

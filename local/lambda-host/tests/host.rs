@@ -180,3 +180,37 @@ async fn what_a_function_writes_is_kept_line_by_line() {
     log.sort();
     assert_eq!(log, ["first", "first again", "second", "second again"]);
 }
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_cpu_time_of_an_idle_function_stands_still_and_grows_with_its_work() {
+    let mut host = started().await;
+    let before = host.cpu_time().unwrap();
+    invoke(&mut host, "first").await;
+    assert!(host.idle(LONG).await);
+    let after = host.cpu_time().unwrap();
+    assert!(before < after);
+}
+
+#[tokio::test]
+async fn a_program_that_runs_a_function_is_given_its_arguments() {
+    let arguments = vec!["-c".into(), "echo $0; exit 5".into(), "an argument".into()];
+    let function = Function {
+        arguments,
+        ..Function::new("/bin/sh")
+    };
+    match Host::start(function).await {
+        Err(StartError::Exited { status, log, .. }) => {
+            assert_eq!(status.code(), Some(5));
+            assert_eq!(log, ["an argument"]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_is_asked_to_end_does_so_and_its_lines_are_kept() {
+    let mut host = started().await;
+    invoke(&mut host, "first").await;
+    assert_eq!(host.terminate(LONG).await.len(), 2);
+}

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use e2e::functions;
 use lambda_host::Outcome;
+use local_aws::Cloud;
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, answer, cloud::Cloud, event, named, start};
+use crate::{DEADLINE, answer, event, named, start};
 
 /// Events that are not what API Gateway sends, or are of a request that lacks something.
 fn odd(event: &Value) -> Vec<(String, Value)> {
@@ -37,8 +38,8 @@ fn odd(event: &Value) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn no_event_is_odd_enough_to_stop_a_function() {
     for function in functions::all() {
-        let cloud = Cloud::start().await;
-        let mut host = start(&function, cloud.url(), &[]).await;
+        let cloud = Cloud::start().await.unwrap();
+        let mut host = start(&function, &cloud.url(), &[]).await;
         let event = event(&function);
         for (what, odd) in odd(&event) {
             let invocation = host.invoke(odd.to_string(), DEADLINE, None).await;
@@ -91,9 +92,9 @@ fn problem(answer: &Value, status: u16) -> Value {
 async fn nobody_is_let_in_without_an_identity() {
     let all = functions::all().into_iter();
     for route in all.filter(|function| function.is_signed) {
-        let cloud = Cloud::start().await;
-        let before = cloud.content();
-        let mut host = start(&route, cloud.url(), &[]).await;
+        let cloud = Cloud::start().await.unwrap();
+        let before = cloud.content().unwrap();
+        let mut host = start(&route, &cloud.url(), &[]).await;
         for identity in [
             json!({}),
             json!({"cognitoIdentityId": null}),
@@ -104,7 +105,7 @@ async fn nobody_is_let_in_without_an_identity() {
             let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
             problem(&answer(&route, invocation), 401);
         }
-        assert_eq!(cloud.content(), before);
+        assert_eq!(cloud.content().unwrap(), before);
     }
 }
 
@@ -142,8 +143,8 @@ async fn a_database_out_of_reach_is_told_to_the_log_and_not_to_the_client() {
 #[tokio::test]
 async fn a_request_is_one_line_of_log_that_says_how_it_went_and_nothing_of_the_note() {
     for function in functions::all() {
-        let cloud = Cloud::start().await;
-        let mut host = start(&function, cloud.url(), &[("LOG_LEVEL", "trace")]).await;
+        let cloud = Cloud::start().await.unwrap();
+        let mut host = start(&function, &cloud.url(), &[("LOG_LEVEL", "trace")]).await;
         let event = event(&function);
         let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
         let aws_request_id = invocation.request_id.clone();

@@ -10,16 +10,16 @@
 )]
 
 mod answers;
-mod cloud;
 mod golden;
 mod settings;
 mod traces;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use e2e::functions::{self, Function};
 use lambda_host::{Host, Invocation, Outcome};
+use local_aws::FROM_LAMBDA;
 use serde_json::Value;
 
 /// How long any invocation may take. Far more than it does: a test that waits this long fails.
@@ -27,34 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A good value for every setting of any function, given where the cloud is.
 fn good(setting: &str, cloud: &str) -> String {
-    match setting {
-        "ALLOWED_ORIGIN" => "https://app.example.com",
-        "ATTACHMENTS_BUCKET" => "attachments",
-        "ATTACHMENTS_TABLE" => "Attachments",
-        "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-        "AWS_ENDPOINT_URL" => cloud,
-        "AWS_REGION" => "us-east-1",
-        "AWS_SECRET_ACCESS_KEY" => "a-secret",
-        "FAILURES_QUEUE" => "http://127.0.0.1:1/111111111111/failures",
-        "IDEMPOTENCY_TABLE" => "Idempotency",
-        "LOG_LEVEL" => "info",
-        "NOTES_TABLE" => "Notes",
-        "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
-        "PURCHASES_TABLE" => "Purchases",
-        "SECRETS_PREFIX" => "/scratchpad/sample",
-        "STRIPE_URL" => cloud,
-        other => panic!("say here what a good {other} is"),
-    }
-    .to_owned()
+    let value = local_aws::setting(setting, cloud);
+    value.unwrap_or_else(|| panic!("say in local/aws what a good {setting} is"))
 }
-
-/// What Lambda gives to every function of ours, besides what its stack sets.
-const FROM_LAMBDA: [&str; 4] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-    "AWS_SECRET_ACCESS_KEY",
-];
 
 /// A whole environment of a function, but for what the runtime itself needs.
 fn environment(function: &Function, cloud: &str) -> BTreeMap<String, String> {
@@ -84,19 +59,7 @@ fn answer(function: &Function, invocation: Invocation) -> Value {
 
 /// The function's sample event. That of Stripe's is signed now, as if it had just been sent.
 fn event(function: &Function) -> Value {
-    let mut event = function.event();
-    let body = event["body"].as_str().unwrap_or_default();
-    let secrets = [cloud::WEBHOOK_SECRET];
-    let signed = local_stripe::signature(body.as_bytes(), SystemTime::now(), &secrets);
-    for header in [
-        "/headers/Stripe-Signature",
-        "/multiValueHeaders/Stripe-Signature/0",
-    ] {
-        if let Some(header) = event.pointer_mut(header) {
-            *header = signed.as_str().into();
-        }
-    }
-    event
+    local_aws::signed(function.event())
 }
 
 fn named(name: &str) -> Function {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use e2e::functions;
+use local_aws::Cloud;
 use serde_json::{Value, json};
 use xray_daemon::Daemon;
 
-use crate::{DEADLINE, answer, cloud::Cloud, event, named, start};
+use crate::{DEADLINE, answer, event, named, start};
 
 const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 const SEGMENT: &str = "53995c3f42cd8ad8";
@@ -27,9 +28,9 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
 async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_segment() {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
-    let cloud = Cloud::start().await;
+    let cloud = Cloud::start().await.unwrap();
     let get = named("get");
-    let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
+    let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     let (event, header) = (event(&get).to_string(), header(true));
     let invocation = host.invoke(event, DEADLINE, Some(&header)).await;
     assert_eq!(answer(&get, invocation)["statusCode"], 200);
@@ -79,9 +80,9 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
     for function in functions::all() {
         let daemon = Daemon::bind(0).unwrap();
         let address = daemon.address().unwrap().to_string();
-        let cloud = Cloud::start().await;
+        let cloud = Cloud::start().await.unwrap();
         let variables = [("AWS_XRAY_DAEMON_ADDRESS", address.as_str())];
-        let mut host = start(&function, cloud.url(), &variables).await;
+        let mut host = start(&function, &cloud.url(), &variables).await;
         let event = event(&function).to_string();
         for unsampled in [None, Some(header(false)), Some(format!("Root={ROOT}"))] {
             let unsampled = unsampled.as_deref();
@@ -117,9 +118,9 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
 #[tokio::test]
 async fn where_no_daemon_listens_everything_is_as_it_was() {
     let address = Daemon::bind(0).unwrap().address().unwrap().to_string();
-    let cloud = Cloud::start().await;
+    let cloud = Cloud::start().await.unwrap();
     let get = named("get");
-    let mut host = start(&get, cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
+    let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     // The system reports the refusal of one datagram at the next.
     let (event, header) = (event(&get).to_string(), header(true));
     for _ in 0..3 {

@@ -7,8 +7,8 @@ use aws_sdk_cloudformation::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Replacement, ResourceChange, ResourceStatus,
-        Stack, StackEvent, StackStatus, Tag,
+        Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Replacement, ResourceChange,
+        ResourceStatus, Stack, StackEvent, StackStatus, Tag,
     },
 };
 use tokio::time::sleep;
@@ -51,12 +51,23 @@ impl Change {
     fn of(change: &ResourceChange) -> Self {
         let targets = change.details().iter().filter_map(|detail| detail.target());
         let mut properties: Vec<String> = targets
-            .filter_map(|target| Some(target.name().or(target.attribute().map(|of| of.as_str()))?.to_owned()))
+            .filter_map(|target| {
+                Some(
+                    target
+                        .name()
+                        .or(target.attribute().map(|of| of.as_str()))?
+                        .to_owned(),
+                )
+            })
             .collect();
         properties.dedup();
         let kind = change.resource_type().unwrap_or_default();
         let made_once = MADE_ONCE.iter().find(|(known, _)| *known == kind);
-        let made_anew = made_once.is_some_and(|(_, once)| properties.iter().any(|property| once.contains(&property.as_str())));
+        let made_anew = made_once.is_some_and(|(_, once)| {
+            properties
+                .iter()
+                .any(|property| once.contains(&property.as_str()))
+        });
         Self {
             action: match (change.action(), change.replacement()) {
                 (Some(ChangeAction::Add), _) => "add",

@@ -23,7 +23,11 @@ pub(crate) const FINGERPRINT: &str = "Fingerprint";
 pub(crate) const MADE_ONCE: [(&str, &[&str]); 3] = [
     (
         "AWS::Cognito::UserPool",
-        &["AliasAttributes", "UsernameAttributes", "UsernameConfiguration"],
+        &[
+            "AliasAttributes",
+            "UsernameAttributes",
+            "UsernameConfiguration",
+        ],
     ),
     (
         "AWS::DynamoDB::Table",

@@ -1,0 +1,36 @@
+// Purchases, as the routes of billing share them.
+import { ConditionalCheckFailedException } from "@aws-sdk/client-dynamodb";
+import { GetParametersCommand, SSMClient } from "@aws-sdk/client-ssm";
+import { UpdateCommand } from "@aws-sdk/lib-dynamodb";
+import { dynamodb } from "./dynamodb.ts";
+
+export const Purchases = process.env.PURCHASES_TABLE!;
+
+/** A secret, read once at init. */
+export async function secret(name: string): Promise<string> {
+  const Name = `${process.env.SECRETS_PREFIX}/${name}`;
+  const { Parameters } = await new SSMClient({}).send(new GetParametersCommand({ Names: [Name], WithDecryption: true }));
+  const value = Parameters?.[0]?.Value;
+  if (!value) throw new Error(`there is no secret ${name}`);
+  return value;
+}
+
+/** PENDING becomes PAID; what is settled stays as it is. */
+export async function settle(userId: string, purchaseId: string, intentId: string) {
+  try {
+    await dynamodb.send(
+      new UpdateCommand({
+        TableName: Purchases,
+        Key: { userId, purchaseId },
+        UpdateExpression: "SET updatedAt = :updatedAt, #status = :paid, intentId = :intent REMOVE #source, unsettledShard, dueAt",
+        ConditionExpression: "#status = :pending",
+        ExpressionAttributeNames: { "#status": "status", "#source": "source" },
+        ExpressionAttributeValues: { ":updatedAt": Date.now(), ":paid": "PAID", ":pending": "PENDING", ":intent": intentId },
+        ReturnValues: "ALL_NEW",
+        ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException)) throw error;
+  }
+}

@@ -1,0 +1,88 @@
+// Notes and their files, as the routes of notes share them.
+import { DeleteObjectCommand, GetObjectCommand } from "@aws-sdk/client-s3";
+import { BatchGetCommand, DeleteCommand, UpdateCommand } from "@aws-sdk/lib-dynamodb";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+import { dynamodb } from "./dynamodb.ts";
+import { Problem } from "./http.ts";
+import { Bucket, s3 } from "./s3.ts";
+
+export const Notes = process.env.NOTES_TABLE!;
+export const Attachments = process.env.ATTACHMENTS_TABLE!;
+
+export interface Note {
+  userId: string;
+  noteId: string;
+  content: string;
+  attachment: string | null;
+  createdAt: number;
+  updatedAt: number;
+  version: string;
+}
+
+interface Draft {
+  content: string;
+  attachment: string | null;
+}
+
+/** What a person writes, if it can be a note. */
+export function draft(body: Partial<Draft>): Draft {
+  const { content, attachment = null } = body;
+  if (typeof content !== "string" || content === "" || content.length > 100_000) throw new Problem(422, "content");
+  if (attachment !== null && (typeof attachment !== "string" || attachment === "")) throw new Problem(422, "attachment");
+  return { content, attachment };
+}
+
+/** The key of the file that a person means by a name. */
+export function key(userId: string, attachment: string): string {
+  const own = `private/${userId}/`;
+  if (!attachment.startsWith("private/")) return own + attachment;
+  if (!attachment.startsWith(own)) throw new Problem(422, "attachment");
+  return attachment;
+}
+
+/** Notes as their owner sees them, with their files. */
+export async function show(notes: Note[]) {
+  const keys = new Set(notes.flatMap((note) => (note.attachment ? [key(note.userId, note.attachment)] : [])));
+  const files = new Map<string, Record<string, unknown>>();
+  if (keys.size > 0) {
+    const Keys = [...keys].map((attachment) => ({ userId: notes[0]!.userId, attachment }));
+    const found = await dynamodb.send(new BatchGetCommand({ RequestItems: { [Attachments]: { Keys } } }));
+    for (const file of found.Responses?.[Attachments] ?? []) files.set(file.attachment, file);
+  }
+  return Promise.all(
+    notes.map(async ({ version: _, ...note }) => {
+      const Key = note.attachment && key(note.userId, note.attachment);
+      const file = Key && files.get(Key);
+      if (!file || file.contentType === undefined) return note;
+      const attachmentUrl = await getSignedUrl(s3, new GetObjectCommand({ Bucket, Key }), { expiresIn: 900 });
+      return { ...note, attachmentType: file.contentType, attachmentSize: file.size, attachmentUrl };
+    }),
+  );
+}
+
+async function change(verb: "ADD" | "DELETE", userId: string, attachment: string, version: string) {
+  const { Attributes } = await dynamodb.send(
+    new UpdateCommand({
+      TableName: Attachments,
+      Key: { userId, attachment },
+      UpdateExpression: `${verb} claims :claim`,
+      ExpressionAttributeValues: { ":claim": new Set([version]) },
+      ReturnValues: "ALL_NEW",
+    }),
+  );
+  return Attributes;
+}
+
+/** Records that a write names a file. */
+export async function claim(userId: string, attachment: string, version: string) {
+  await change("ADD", userId, attachment, version);
+}
+
+/** Takes a claim back, and deletes the file when it was the last one. */
+export async function release(userId: string, attachment: string, version: string) {
+  const left = await change("DELETE", userId, attachment, version);
+  if (left?.claims !== undefined) return;
+  const ConditionExpression = "attribute_not_exists(claims)";
+  await dynamodb.send(new DeleteCommand({ TableName: Attachments, Key: { userId, attachment }, ConditionExpression }));
+  await s3.send(new DeleteObjectCommand({ Bucket, Key: attachment }));
+}

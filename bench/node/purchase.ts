@@ -1,0 +1,63 @@
+import { PutCommand } from "@aws-sdk/lib-dynamodb";
+import Stripe from "stripe";
+import { v7 } from "uuid";
+import { Purchases, secret, settle } from "./billing.ts";
+import { dynamodb } from "./dynamodb.ts";
+import { caller, json, Problem, route } from "./http.ts";
+
+const { hostname, port, protocol } = new URL(process.env.STRIPE_URL!);
+const stripe = new Stripe(await secret("stripe-secret-key"), {
+  host: hostname,
+  port: Number(port || 443),
+  protocol: protocol === "http:" ? "http" : "https",
+  telemetry: false,
+});
+
+const price = (storage: number) => (storage <= 10 ? 400 : storage <= 100 ? 200 : 100);
+
+export const handler = route(async (event) => {
+  const userId = caller(event);
+  const { storage, source } = json<{ storage?: number; source?: string }>(event);
+  if (!Number.isInteger(storage) || storage! < 1) throw new Problem(422, "storage");
+  if (typeof source !== "string" || !/^(tok|pm)_/.test(source)) throw new Problem(422, "source");
+  const [purchaseId, now] = [v7(), Date.now()];
+  const amount = storage! * price(storage!);
+  const description = `storage for ${storage} notes`;
+  await dynamodb.send(
+    new PutCommand({
+      TableName: Purchases,
+      Item: {
+        userId,
+        purchaseId,
+        storage,
+        amount,
+        description,
+        status: "PENDING",
+        source,
+        unsettledShard: now % 4,
+        dueAt: now + 120_000,
+        createdAt: now,
+        updatedAt: now,
+      },
+      ConditionExpression: "attribute_not_exists(purchaseId)",
+    }),
+  );
+  const by = source.startsWith("pm_")
+    ? { payment_method: source }
+    : { payment_method_data: { type: "card" as const, card: { token: source } } };
+  const intent = await stripe.paymentIntents.create(
+    {
+      amount,
+      currency: "usd",
+      confirm: true,
+      description,
+      metadata: { userId, purchaseId },
+      automatic_payment_methods: { enabled: true, allow_redirects: "never" },
+      ...(by as object),
+    },
+    { idempotencyKey: purchaseId },
+  );
+  if (intent.status !== "succeeded") throw new Problem(402, "The card was not charged.");
+  await settle(userId, purchaseId, intent.id);
+  return [200, { status: true, purchaseId, amount }];
+});

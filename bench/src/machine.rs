@@ -1,0 +1,49 @@
+//! What a run ran on, and when.
+
+use std::fs;
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
+use crate::report::Machine;
+
+/// The day, as YYYY-MM-DD in UTC.
+///
+/// # Errors
+/// When the clock says nothing that can be written so.
+pub(crate) fn today() -> Result<String> {
+    let now = DateTime::from(SystemTime::now()).fmt(Format::DateTime)?;
+    let (day, _) = now.split_once('T').context("a time has a day")?;
+    Ok(day.to_owned())
+}
+
+/// This machine. What it does not tell of itself is "unknown".
+pub(crate) fn machine() -> Machine {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map(|model| model.trim_start_matches([' ', '\t', ':']).to_owned());
+    let cores = std::thread::available_parallelism();
+    Machine {
+        cpu: model.unwrap_or_else(unknown),
+        cores: cores.map_or(0, std::num::NonZero::get),
+        system: said("uname", &["-sr"]),
+        rustc: said("rustc", &["--version"]),
+        node: said("node", &["--version"]),
+    }
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.ok().filter(|output| output.status.success());
+    let text = output.and_then(|output| String::from_utf8(output.stdout).ok());
+    text.map_or_else(unknown, |text| text.trim().to_owned())
+}
+
+fn unknown() -> String {
+    "unknown".into()
+}

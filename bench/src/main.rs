@@ -1,0 +1,353 @@
+//! Measures the functions as they are deployed, beside the bare runtime, their twins in Node, and what
+//! the SDK's defaults cost. Run by `cargo xtask bench`, which builds what is measured.
+
+mod callgrind;
+mod gate;
+mod machine;
+mod measure;
+mod pages;
+mod report;
+mod results;
+mod stats;
+mod tls;
+mod variants;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use e2e::functions::{self, Function};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::measure::{Sample, Subject};
+use crate::report::{Instructions, Report, Row};
+use crate::variants::{Over, Places, Scene, Variant};
+
+#[derive(Debug, Parser)]
+struct Cli {
+    /// The folder with the functions' binaries, as they are deployed, and `hello`
+    #[arg(long)]
+    binaries: PathBuf,
+    /// The folder with their twins for Node
+    #[arg(long)]
+    node: Option<PathBuf>,
+    /// `get` by the SDK's defaults
+    #[arg(long)]
+    defaults: Option<PathBuf>,
+    /// The folder for the report
+    #[arg(long)]
+    out: PathBuf,
+    /// The folder for RESULTS.md, and the report that is behind it
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// Some functions alone
+    #[arg(long)]
+    only: Vec<String>,
+    /// Count instructions, and compare them with this file
+    #[arg(long)]
+    gate: Option<PathBuf>,
+    /// Count instructions, and write them to this file
+    #[arg(long)]
+    accept: Option<PathBuf>,
+    /// How often each variant is started
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// How often it is asked after its first answer
+    #[arg(long, default_value_t = 100)]
+    warm: usize,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            for failure in failures {
+                eprintln!("✗ {failure}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("✗ {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is asked for, and returns what went wrong, a line each.
+async fn run(cli: Cli) -> Result<Vec<String>> {
+    let scratch = cli.out.join("scratch");
+    // Copies of earlier binaries, if there are any
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch)?;
+    let places = Places {
+        binaries: cli.binaries.clone(),
+        node: cli.node.clone(),
+        defaults: cli.defaults.clone(),
+        scratch,
+    };
+    let all = functions::all().into_iter();
+    let functions: Vec<_> = all
+        .filter(|function| cli.only.is_empty() || cli.only.contains(&function.name))
+        .collect();
+    let mut failures = Vec::new();
+    let mut report = Report {
+        date: machine::today()?,
+        machine: machine::machine(),
+        rounds: cli.rounds,
+        warm: cli.warm,
+        ..Report::default()
+    };
+    if let Some(file) = cli.gate.as_ref().or(cli.accept.as_ref()) {
+        count(&functions, &places, true, &mut report, &mut failures).await?;
+        judge(&cli, file, &report.counted(), &mut failures)?;
+        return Ok(failures);
+    }
+    report.rows = times(&functions, &places, &cli, &mut failures).await?;
+    count(&functions, &places, false, &mut report, &mut failures).await?;
+    if let Some(list) = functions.iter().find(|function| function.name == "list") {
+        report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
+    }
+    let file = cli.out.join("report.json");
+    fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    if let Some(folder) = &cli.results
+        && failures.is_empty()
+    {
+        fs::copy(&file, folder.join("report.json"))?;
+        let file = folder.join("RESULTS.md");
+        let before = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, results::write(&report, results::dev_loop(&before)))?;
+    }
+    Ok(failures)
+}
+
+/// Compares the counts with the gates in `file`, or writes them there. Where only some functions were
+/// asked for, the gates of the others stay as they are.
+fn judge(cli: &Cli, file: &Path, counted: &gate::Gates, failures: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut gates: gate::Gates =
+        toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))?;
+    let is_asked_for = |name: &str| {
+        let name = name.strip_suffix("-tls").unwrap_or(name);
+        cli.only.is_empty() || cli.only.iter().any(|function| function == name)
+    };
+    if cli.accept.is_some() {
+        if failures.is_empty() {
+            gates.retain(|name, _| !is_asked_for(name));
+            gates.extend(counted.clone());
+            fs::write(file, gate::write(&gates))?;
+        }
+        return Ok(());
+    }
+    gates.retain(|name, _| is_asked_for(name));
+    let exceeded = gate::exceeded(&gates, counted);
+    if !exceeded.is_empty() {
+        failures.extend(exceeded);
+        failures.push(
+            "where that is worth it, accept it by cargo xtask bench --accept, and say why in the commit"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Starts every variant of every function in turn, as often as there are rounds: what slows the machine
+/// down for a while slows all of them down.
+async fn times(
+    functions: &[Function],
+    places: &Places,
+    cli: &Cli,
+    failures: &mut Vec<String>,
+) -> Result<Vec<Row>> {
+    let mut runs = Vec::new();
+    for function in functions {
+        let scene = Arc::new(Scene::start().await?);
+        for variant in Variant::of(&function.name, places) {
+            for &over in variant.over() {
+                runs.push(Run {
+                    function,
+                    variant,
+                    over,
+                    scene: Arc::clone(&scene),
+                    subject: scene.subject(function, variant, over, places)?,
+                    samples: Vec::new(),
+                    has_failed: false,
+                });
+            }
+        }
+    }
+    let bar = progress("measure", cli.rounds * runs.len());
+    for _ in 0..cli.rounds {
+        for run in &mut runs {
+            bar.set_message(run.name());
+            if !run.has_failed {
+                match measure::life(&run.subject, &run.scene.cloud, cli.warm).await {
+                    Ok(sample) => run.samples.push(sample),
+                    Err(error) => {
+                        failures.push(format!("{} is not measured: {error:#}", run.name()));
+                        run.has_failed = true;
+                    }
+                }
+                run.scene.drain()?;
+            }
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let mut rows: Vec<Row> = Vec::new();
+    for run in runs.into_iter().filter(|run| !run.has_failed) {
+        let Run {
+            function,
+            variant,
+            over,
+            samples,
+            ..
+        } = run;
+        let is_same =
+            |row: &&mut Row| row.function == function.name && row.variant == variant.name();
+        let row = match rows.iter_mut().find(is_same) {
+            Some(row) => row,
+            None => {
+                let package = variant.package(&function.name, places);
+                rows.push(Row {
+                    zip: package.map(|file| zipped(&file)).transpose()?.unwrap_or(0),
+                    ..row(function, variant)
+                });
+                rows.last_mut().context("just pushed")?
+            }
+        };
+        let times = measure::summary(&samples);
+        match over {
+            Over::Http => row.http = times,
+            Over::Tls => row.tls = times,
+        }
+    }
+    Ok(rows)
+}
+
+/// One variant of one function, and what was measured of it.
+struct Run<'a> {
+    function: &'a Function,
+    variant: Variant,
+    over: Over,
+    scene: Arc<Scene>,
+    subject: Subject,
+    samples: Vec<Sample>,
+    has_failed: bool,
+}
+
+impl Run<'_> {
+    fn name(&self) -> String {
+        name(self.function, self.variant, self.over)
+    }
+}
+
+fn name(function: &Function, variant: Variant, over: Over) -> String {
+    format!("{}, {}, {over:?}", function.name, variant.name())
+}
+
+fn row(function: &Function, variant: Variant) -> Row {
+    Row {
+        function: function.name.clone(),
+        variant: variant.name().into(),
+        ..Row::default()
+    }
+}
+
+/// Counts the instructions of every function as it is deployed, as many at a time as there are cores:
+/// counts do not depend on how busy the machine is.
+async fn count(
+    functions: &[Function],
+    places: &Places,
+    only_deployed: bool,
+    report: &mut Report,
+    failures: &mut Vec<String>,
+) -> Result<()> {
+    let valgrind = variants::program("valgrind")?;
+    let cores = std::thread::available_parallelism()?;
+    let turns = Arc::new(Semaphore::new(cores.get()));
+    let mut counts = JoinSet::new();
+    for function in functions {
+        for variant in Variant::of(&function.name, places) {
+            // The gate is for what is deployed
+            if variant == Variant::Node || (only_deployed && variant != Variant::Rust) {
+                continue;
+            }
+            for &over in variant.over() {
+                let (turns, valgrind) = (Arc::clone(&turns), valgrind.clone());
+                let (function, places) = (function.clone(), places.clone());
+                counts.spawn(async move {
+                    let counted = async {
+                        let _turn = turns.acquire().await?;
+                        let scene = Scene::start().await?;
+                        let subject = scene.subject(&function, variant, over, &places)?;
+                        callgrind::count(&subject, &scene.cloud, &valgrind, &places.scratch).await
+                    };
+                    let counted: Result<Instructions> = counted.await;
+                    (function, variant, over, counted)
+                });
+            }
+        }
+    }
+    let bar = progress("count instructions", counts.len());
+    let mut found = BTreeMap::new();
+    while let Some(counted) = counts.join_next().await {
+        let (function, variant, over, counted) = counted?;
+        bar.set_message(name(&function, variant, over));
+        bar.inc(1);
+        match counted {
+            Ok(counts) => {
+                let key = (function.name.clone(), variant.name());
+                let row = found.entry(key).or_insert_with(|| row(&function, variant));
+                match over {
+                    Over::Http => row.instructions = Some(counts),
+                    Over::Tls => row.tls_instructions = Some(counts),
+                }
+            }
+            Err(error) => failures.push(format!(
+                "{} is not counted: {error:#}",
+                name(&function, variant, over)
+            )),
+        }
+    }
+    bar.finish_and_clear();
+    for counted in found.into_values() {
+        let is_same =
+            |row: &&mut Row| row.function == counted.function && row.variant == counted.variant;
+        match report.rows.iter_mut().find(is_same) {
+            Some(row) => {
+                row.instructions = counted.instructions;
+                row.tls_instructions = counted.tls_instructions;
+            }
+            None => report.rows.push(counted),
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes a file has in a zip, as Lambda takes it.
+fn zipped(file: &PathBuf) -> Result<u64> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    // As xtask packs what is shipped
+    let options = zip::write::SimpleFileOptions::default().compression_level(Some(9));
+    zip.start_file("bootstrap", options)?;
+    std::io::copy(&mut fs::File::open(file)?, &mut zip)?;
+    Ok(zip.finish()?.get_ref().len() as u64)
+}
+
+fn progress(what: &str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {pos}/{len} {msg:.dim} {elapsed:.dim}")
+    {
+        bar.set_style(style);
+    }
+    bar.with_prefix(what.to_owned())
+}

@@ -1,0 +1,279 @@
+//! `RESULTS.md`: what a run found, for people.
+
+use std::fmt::Write as _;
+
+use crate::report::{Instructions, Page, Report, Row, Times};
+
+/// What each variant is called in tables.
+const VARIANTS: [(&str, &str); 7] = [
+    ("rust", "Rust, as deployed"),
+    ("node", "Node"),
+    ("hello", "bare lambda_runtime, no database"),
+    ("sdk-defaults", "Rust, the SDK's defaults"),
+    ("not-sampled", "an event that X-Ray does not sample"),
+    ("untraced", "tracing off"),
+    ("debug-log", "`LOG_LEVEL` debug"),
+];
+
+/// The variants of `get` that differ from what is deployed by one setting.
+const SETTINGS: [&str; 3] = ["not-sampled", "untraced", "debug-log"];
+
+/// The whole file. `dev_loop` is kept from run to run: it is measured by hand.
+pub(crate) fn write(report: &Report, dev_loop: &str) -> String {
+    let mut out = String::new();
+    let machine = &report.machine;
+    let (rounds, warm) = (report.rounds, report.warm);
+    // Writing to a string does not fail
+    let _ = writeln!(
+        out,
+        "# Results
+
+Written by `cargo xtask bench` on {date}: {cpu}, {cores} cores, {system}; {rustc}; Node {node}.
+
+Every variant was started {rounds} times, all in turn, and each time asked once and then {warm} times. Times are medians of
+the {rounds} starts; of warm answers they are of all {all}. Read them as ratios: the machine is a shared one, and what stands in for
+DynamoDB (dynoxide, in the harness's process) answers sooner than AWS. CPU is the process's own, so nobody else's work is in it.
+Instructions are counted by callgrind, hardly differ between runs, and are what `cargo xtask bench --gate` holds to
+[gates.toml](gates.toml).
+
+- *init*: from the start of the process until it asks for its first event; *cold*: until its first answer.
+- *TLS*: the same over TLS, with a chain like AWS's own (RSA 2048: certificate, intermediate, cross-signed root). A function trusts
+  Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which the text of one root is written
+  over by that of the bench's, of the same length: the same code. All other rows run the shipped binary itself.
+- Lambda's environment: nothing but its variables, tracing on and every event sampled, a session token of 1000 bytes. The twins in
+  Node are not traced, check less and keep no Idempotency-Keys.
+- *memory*: the most that was resident. *zip*: what is uploaded.
+",
+        date = report.date,
+        cpu = machine.cpu,
+        cores = machine.cores,
+        system = machine.system,
+        rustc = machine.rustc,
+        node = machine.node,
+        all = rounds * warm,
+    );
+    functions(&mut out, report);
+    ratios(&mut out, report);
+    settings(&mut out, report);
+    pages(&mut out, &report.pages);
+    out.push_str("## The loop of development\n\n");
+    out.push_str(dev_loop.trim());
+    out.push('\n');
+    out
+}
+
+/// What of an earlier file is measured by hand.
+pub(crate) fn dev_loop(file: &str) -> &str {
+    let found = file.split_once("## The loop of development\n");
+    found.map_or("", |(_, text)| text.trim())
+}
+
+fn called(variant: &str) -> &str {
+    let found = VARIANTS.iter().find(|(name, _)| *name == variant);
+    found.map_or(variant, |(_, called)| called)
+}
+
+/// A row's address in the file.
+fn anchor(row: &Row) -> String {
+    format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
+}
+
+const HEAD: &str = "| zip MB | init ms | cold ms | cold CPU ms | cold TLS ms | cold TLS CPU ms | warm p50 ms | warm p99 ms | warm CPU ms | memory MB | M instructions init / cold / warm | the same over TLS |
+|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+fn cells(row: &Row) -> String {
+    let of = |times: Option<Times>, of: fn(Times) -> f64| {
+        times.map_or("–".into(), |times| number(of(times)))
+    };
+    let (http, tls) = (row.http, row.tls);
+    // What calls nobody has no TLS
+    let tls = tls.filter(|_| row.variant != "hello");
+    [
+        number(row.zip as f64 / 1e6),
+        of(http, |times| times.init_ms),
+        of(http, |times| times.cold_ms),
+        of(http, |times| times.cold_cpu_ms),
+        of(tls, |times| times.cold_ms),
+        of(tls, |times| times.cold_cpu_ms),
+        of(http, |times| times.warm_p50_ms),
+        of(http, |times| times.warm_p99_ms),
+        of(http, |times| times.warm_cpu_ms),
+        of(http, |times| times.memory as f64 / 1_048_576.0),
+        counts(row.instructions),
+        counts(row.tls_instructions.filter(|_| row.variant != "hello")),
+    ]
+    .join(" | ")
+}
+
+fn counts(counts: Option<Instructions>) -> String {
+    counts.map_or("–".into(), |Instructions { init, cold, warm }| {
+        [init, cold, warm]
+            .map(|count| format!("{:.2}", count as f64 / 1e6))
+            .join(" / ")
+    })
+}
+
+/// With as many digits as say something.
+fn number(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+fn table<'a>(
+    out: &mut String,
+    first: &str,
+    rows: impl Iterator<Item = &'a Row>,
+    name: fn(&Row) -> String,
+) {
+    let _ = writeln!(out, "| {first} {}", HEAD.replacen("\n|", "\n|---|", 1));
+    for row in rows {
+        let _ = writeln!(out, "| {} | {} |", name(row), cells(row));
+    }
+    out.push('\n');
+}
+
+fn functions(out: &mut String, report: &Report) {
+    out.push_str("## Functions and their peers\n\n");
+    let all = report.rows.iter();
+    let rows = all.filter(|row| !SETTINGS.contains(&row.variant.as_str()));
+    table(out, "", rows, |row| {
+        let anchor = anchor(row);
+        match row.variant.as_str() {
+            "hello" => format!("{anchor}{}", called("hello")),
+            variant => format!("{anchor}{}: {}", row.function, called(variant)),
+        }
+    });
+}
+
+/// How many times as much the peers of what is deployed take.
+fn ratios(out: &mut String, report: &Report) {
+    out.push_str("## How many times as much as Rust, as deployed\n\n");
+    out.push_str("| | zip | init | cold | cold CPU | cold TLS | cold TLS CPU | warm p50 | warm CPU | memory |\n|---|---|---|---|---|---|---|---|---|---|\n");
+    let peers = report.rows.iter();
+    let peers =
+        peers.filter(|row| ["node", "sdk-defaults", "hello"].contains(&row.variant.as_str()));
+    for peer in peers {
+        let Some(ours) = report.row(&peer.function, "rust") else {
+            continue;
+        };
+        let ratio = |peer: Option<Times>, ours: Option<Times>, of: fn(Times) -> f64| {
+            let both = peer.zip(ours);
+            both.map_or("–".into(), |(peer, ours)| number(of(peer) / of(ours)))
+        };
+        let http = |of| ratio(peer.http, ours.http, of);
+        let tls = |of| ratio(peer.tls.filter(|_| peer.variant != "hello"), ours.tls, of);
+        let cells = [
+            number(peer.zip as f64 / ours.zip as f64),
+            http(|times| times.init_ms),
+            http(|times| times.cold_ms),
+            http(|times| times.cold_cpu_ms),
+            tls(|times| times.cold_ms),
+            tls(|times| times.cold_cpu_ms),
+            http(|times| times.warm_p50_ms),
+            http(|times| times.warm_cpu_ms),
+            http(|times| times.memory as f64),
+        ];
+        let _ = writeln!(
+            out,
+            "| <a id=\"{0}-{1}-ratio\"></a>{0}: {2} | {3} |",
+            peer.function,
+            peer.variant,
+            called(&peer.variant),
+            cells.join(" | ")
+        );
+    }
+    out.push('\n');
+}
+
+fn settings(out: &mut String, report: &Report) {
+    out.push_str(
+        "## What a setting costs\n\n`get` as it is deployed, and with one setting otherwise.\n\n",
+    );
+    let all = report.rows.iter().filter(|row| row.function == "get");
+    let rows = all.filter(|row| row.variant == "rust" || SETTINGS.contains(&row.variant.as_str()));
+    table(out, "", rows, |row| match row.variant.as_str() {
+        "rust" => called("rust").into(),
+        variant => format!("{}{}", anchor(row), called(variant)),
+    });
+}
+
+fn pages(out: &mut String, pages: &[Page]) {
+    out.push_str("## A page of a list, by how many notes its user has\n\n");
+    out.push_str("`list`, warm. A page costs what is on it, not what there is.\n\n");
+    out.push_str("| notes | on the page | p50 ms | p99 ms | CPU ms | memory MB | M instructions |\n|---|---|---|---|---|---|---|\n");
+    for page in pages {
+        let _ = writeln!(
+            out,
+            "| <a id=\"list-{0}-{1}\"></a>{0} | {1} | {2} | {3} | {4} | {5} | {6} |",
+            page.notes,
+            page.length,
+            number(page.p50_ms),
+            number(page.p99_ms),
+            number(page.cpu_ms),
+            number(page.memory as f64 / 1_048_576.0),
+            page.instructions
+                .map_or("–".into(), |count| format!("{:.2}", count as f64 / 1e6)),
+        );
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let row = |variant: &str, init_ms: f64| Row {
+            function: "get".into(),
+            variant: variant.into(),
+            zip: 2_000_000,
+            http: Some(Times {
+                init_ms,
+                ..Times::default()
+            }),
+            ..Row::default()
+        };
+        Report {
+            rows: vec![row("rust", 2.0), row("node", 130.0)],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_peer_has_a_row_of_its_own_and_one_of_how_many_times_as_much_it_takes() {
+        let results = write(&report(), "");
+        assert!(
+            results.contains("<a id=\"get-node\"></a>get: Node | 2.00 | 130 |"),
+            "{results}"
+        );
+        assert!(
+            results.contains("<a id=\"get-node-ratio\"></a>get: Node | 1.00 | 65.0 |"),
+            "{results}"
+        );
+    }
+
+    #[test]
+    fn tables_have_as_many_cells_in_each_row_as_in_their_head() {
+        let results = write(&report(), "");
+        let lines: Vec<_> = results.lines().collect();
+        for pair in lines
+            .windows(2)
+            .filter(|pair| pair.iter().all(|line| line.starts_with('|')))
+        {
+            let cells = |line: &str| line.matches('|').count();
+            assert_eq!(cells(pair[0]), cells(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_by_hand_stays() {
+        let results = write(&report(), "| a save | 3 s |");
+        assert_eq!(
+            dev_loop(&write(&report(), dev_loop(&results))),
+            "| a save | 3 s |"
+        );
+    }
+}
