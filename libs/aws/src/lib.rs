@@ -11,4 +11,4 @@ mod stack;
 
 pub use busy::{failed, is_busy};
 pub use presign::{Method, PresignError, Presigner};
-pub use stack::{Error, Stack};
+pub use stack::{Error, Stack, https};

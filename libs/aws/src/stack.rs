@@ -4,16 +4,13 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use http::Uri;
+use https::Https;
 
 use crate::Presigner;
 
@@ -61,6 +58,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Stack {
     config: SdkConfig,
+    https: Https,
     credentials: Credentials,
     region: Region,
 }
@@ -101,16 +99,17 @@ impl Stack {
             .map(endpoint)
             .transpose()?;
 
+        let https = https(CONNECT_TIMEOUT);
+
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
-            .http_client(http_client())
+            .http_client(https.for_aws())
             .region(region.clone())
             .retry_config(RetryConfig::standard())
             .sleep_impl(TokioSleep::new())
             .timeout_config(
                 TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
                     .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                     .operation_timeout(OPERATION_TIMEOUT)
                     .build(),
@@ -118,6 +117,7 @@ impl Stack {
         config.set_endpoint_url(endpoint);
         Ok(Self {
             config: config.build(),
+            https,
             credentials,
             region,
         })
@@ -127,6 +127,22 @@ impl Stack {
     /// All clients made from it share their connections.
     pub fn config(&self) -> &SdkConfig {
         &self.config
+    }
+
+    /// Opens a connection to a service, such as `dynamodb`, for the first call to find: at init, when
+    /// nobody waits for an answer yet.
+    ///
+    /// By a request that is not signed, and so needs no grant; DynamoDB answers it with `healthy`
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). One that
+    /// fails is no failure: the first call will say what is wrong, if it still is.
+    pub async fn warm_up(&self, service: &str) {
+        let url = match self.config.endpoint_url() {
+            Some(endpoint) => endpoint.to_owned(),
+            None => format!("https://{service}.{}.amazonaws.com", self.region),
+        };
+        if let Ok(url) = url.parse() {
+            self.https.warm_up(url).await;
+        }
     }
 
     /// Signs URLs for the objects of `bucket` with this function's own credentials.
@@ -140,16 +156,12 @@ impl Stack {
     }
 }
 
-fn http_client() -> SharedHttpClient {
-    let trusted = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
-    let tls = match TlsContext::builder().with_trust_store(trusted).build() {
-        Ok(tls) => tls,
-        Err(never) => unreachable!("a context has no settings that could be refused: {never}"),
-    };
-    HttpClient::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls)
-        .build_https()
+/// An HTTPS client that talks to AWS and nobody else, which has to answer a connection in that time.
+pub fn https(connect: Duration) -> Https {
+    match ::https::roots(AMAZON_ROOTS) {
+        Ok(roots) => Https::trusting(roots, connect),
+        Err(never) => unreachable!("the roots are part of this crate: {never}"),
+    }
 }
 
 /// An empty variable counts as none: that is how a process manager unsets one.
@@ -203,7 +215,7 @@ fn endpoint(value: String) -> Result<String, Error> {
 mod tests {
     use std::collections::HashMap;
 
-    use aws_sdk_ssm::error::SdkError;
+    use local_tls::{Authority, Server};
     use x509_parser::pem::Pem;
     use x509_parser::time::ASN1Time;
 
@@ -272,21 +284,25 @@ mod tests {
         assert!(!stack.contains("wJalrXUtnFEMI"), "{stack}");
     }
 
-    /// The SDK would panic on a root that rustls refuses, at the first call over TLS.
     #[tokio::test]
-    async fn rustls_takes_the_roots() {
-        let stack = with("AWS_ENDPOINT_URL", "https://127.0.0.1:1").unwrap();
+    async fn a_server_that_amazon_does_not_vouch_for_is_not_talked_to() {
+        let stranger = Authority::new("a stranger").unwrap();
+        let server = Server::start(stranger.vouch_for("localhost", 2999).unwrap());
+        let server = server.await.unwrap();
+        let stack = with("AWS_ENDPOINT_URL", &server.url()).unwrap();
         let config = aws_sdk_ssm::config::Builder::from(stack.config())
             .retry_config(RetryConfig::disabled())
             .build();
-        let refused = aws_sdk_ssm::Client::from_conf(config)
-            .get_parameters()
-            .send()
-            .await;
-        assert!(
-            matches!(&refused, Err(SdkError::DispatchFailure(failure)) if failure.is_io()),
-            "{refused:?}"
-        );
+        let call = aws_sdk_ssm::Client::from_conf(config).get_parameters();
+        let refused = call.names("a").send().await;
+        let refused = format!("{refused:?}");
+        assert!(refused.contains("UnknownIssuer"), "{refused}");
+        assert_eq!(server.requests(), 0);
+    }
+
+    #[test]
+    fn rustls_takes_the_roots() {
+        assert_eq!(::https::roots(AMAZON_ROOTS).unwrap().len(), 5);
     }
 
     #[test]

@@ -1,14 +1,10 @@
 //! The account that a stage is in: its credentials, and the guard that they are the right ones.
 
-use std::env;
+use std::{env, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_smithy_http_client::{
-    Builder as HttpClient,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use aws_types::{
     os_shim_internal::{Env, Fs},
     region::Region,
@@ -22,6 +18,9 @@ use crate::{
     ui,
     workspace::Workspace,
 };
+
+/// How long a connection from a developer's machine may take to be there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the stage table takes from the environment.
 const SETTINGS: [&str; 5] = [
@@ -208,11 +207,7 @@ impl Account {
             aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
         let profiles = profiles.context("the AWS configuration cannot be read")?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(
-                HttpClient::new()
-                    .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                    .build_https(),
-            )
+            .http_client(aws::https(CONNECT_TIMEOUT).for_aws())
             .region(Region::new(tables.region.clone()));
         if let Some(profile) = &row.profile
             && profiles.profiles().any(|known| known == profile)

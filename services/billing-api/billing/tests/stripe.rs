@@ -16,6 +16,7 @@ use billing::{
     service::{Error, Payments, Stripe},
 };
 use local_stripe::{Authentication, Failure, Settings, Stripe as Double};
+use local_tls::{Authority, Server};
 
 async fn start() -> (Double, Stripe) {
     let settings = Settings {
@@ -29,7 +30,7 @@ async fn start() -> (Double, Stripe) {
 
 fn with_key(double: &Double, key: &str) -> Stripe {
     let key = key.to_owned();
-    Stripe::new(double.url(), move || key.clone().into()).unwrap()
+    Stripe::new(&double.url(), move || key.clone().into()).unwrap()
 }
 
 fn order(source: &str) -> (Purchase, PaymentSource) {
@@ -232,11 +233,27 @@ async fn a_key_that_was_changed_is_used_from_the_next_call_on() {
     let (double, _) = start().await;
     let key = std::sync::Arc::new(std::sync::Mutex::new("sk_test_old".to_owned()));
     let current = std::sync::Arc::clone(&key);
-    let stripe = Stripe::new(double.url(), move || current.lock().unwrap().clone().into());
+    let stripe = Stripe::new(&double.url(), move || {
+        current.lock().unwrap().clone().into()
+    });
     let stripe = stripe.unwrap();
     let (purchase, source) = order("tok_visa");
     assert!(stripe.charge(&purchase, &source).await.is_err());
     *key.lock().unwrap() = double.secret_key().to_owned();
     let payment = stripe.charge(&purchase, &source).await.unwrap();
     assert!(matches!(payment, Payment::Succeeded { .. }), "{payment:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_the_web_does_not_trust_never_sees_the_key() {
+    let stranger = Authority::new("a stranger").unwrap();
+    let server = Server::start(stranger.vouch_for("localhost", 2999).unwrap());
+    let server = server.await.unwrap();
+    let stripe = Stripe::new(&server.url(), || "sk_test_key".to_owned().into()).unwrap();
+    stripe.warm_up().await;
+    let (purchase, source) = order("tok_visa");
+    let error = stripe.charge(&purchase, &source).await.unwrap_err();
+    let said = function::chain(&error);
+    assert!(said.contains("UnknownIssuer"), "{said}");
+    assert_eq!(server.requests(), 0);
 }

@@ -19,10 +19,18 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
+    let purchases = PurchasesTable::from_env(&aws)?;
+    let idempotency = Idempotency::new(IdempotencyTable::from_env(&aws)?);
+    let stripe = async {
+        let stripe = Stripe::from_env(&aws).await?;
+        stripe.warm_up().await;
+        Ok::<_, StartError>(stripe)
+    };
+    let (stripe, ()) = tokio::join!(stripe, aws.warm_up("dynamodb"));
     Ok(Services {
-        purchases: PurchasesTable::from_env(&aws)?,
-        idempotency: Idempotency::new(IdempotencyTable::from_env(&aws)?),
-        stripe: Stripe::from_env(&aws).await?,
+        stripe: stripe?,
+        purchases,
+        idempotency,
     })
 }
 

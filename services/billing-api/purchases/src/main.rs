@@ -7,7 +7,10 @@ use billing::{controller, http, purchase::PurchaseId, service::PurchasesTable};
 use function::StartError;
 
 async fn init() -> Result<PurchasesTable, StartError> {
-    PurchasesTable::from_env(&aws::Stack::from_env()?)
+    let aws = aws::Stack::from_env()?;
+    let purchases = PurchasesTable::from_env(&aws)?;
+    aws.warm_up("dynamodb").await;
+    Ok(purchases)
 }
 
 async fn handle(purchases: &PurchasesTable, request: Request) -> api::Result {

@@ -20,9 +20,12 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
+    let purchases = PurchasesTable::from_env(&aws)?;
+    // Most runs have nothing to ask Stripe.
+    let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
-        purchases: PurchasesTable::from_env(&aws)?,
-        stripe: Stripe::from_env(&aws).await?,
+        stripe: stripe?,
+        purchases,
     })
 }
 

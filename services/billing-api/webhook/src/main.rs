@@ -15,9 +15,12 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let prefix = setting("SECRETS_PREFIX")?;
+    let purchases = PurchasesTable::from_env(&aws)?;
+    let secrets = Secrets::load(&aws, &prefix, ["stripe-webhook-secret"]);
+    let (secrets, ()) = tokio::join!(secrets, aws.warm_up("dynamodb"));
     Ok(Services {
-        purchases: PurchasesTable::from_env(&aws)?,
-        secrets: Secrets::load(&aws, &prefix, ["stripe-webhook-secret"]).await?,
+        purchases,
+        secrets: secrets?,
     })
 }
 

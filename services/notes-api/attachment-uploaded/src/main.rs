@@ -18,10 +18,12 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
-    Ok(Services {
+    let services = Services {
         files: AttachmentsBucket::from_env(&aws)?,
         attachments: AttachmentsTable::from_env(&aws)?,
-    })
+    };
+    aws.warm_up("dynamodb").await;
+    Ok(services)
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>

@@ -20,8 +20,8 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     Ok(Services {
-        viewing: Viewing::new(&aws)?,
         idempotency: Idempotency::new(IdempotencyTable::from_env(&aws)?),
+        viewing: Viewing::new(&aws).await?,
     })
 }
 

@@ -27,9 +27,10 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let idempotency = Idempotency::new(IdempotencyTable::from_env(&aws)?);
+    let (phone, ()) = tokio::join!(Phone::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
+        phone: phone?,
         idempotency: idempotency.with_time_to_live(REMEMBERED),
-        phone: Phone::from_env(&aws).await?,
     })
 }
 

@@ -1,29 +1,27 @@
-//! Payments by Stripe, as async-stripe speaks to it: in the version of the API that this library's
-//! types are of.
+//! Payments by Stripe, in async-stripe's words and over our own connections: in the version of the
+//! API that this library's types are of.
 
-use std::{
-    collections::BTreeMap,
-    error, fmt,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, error, fmt, str::FromStr, time::Duration};
 
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
 use function::StartError;
-use http::Uri;
-use miniserde::Deserialize;
+use http::{HeaderValue, Method, Request, Uri, header};
+use https::{Https, RootCertStore};
+use miniserde::{Deserialize, json};
 use secrets::{Secret, Secrets};
 use serde::Serialize;
-use stripe::{
-    ApiErrors, ApiErrorsCode, ApiErrorsType, Client, ClientBuilder, IdempotencyKey,
-    RequestStrategy, StripeError, StripeRequest,
+use stripe_client_core::{
+    CustomizedStripeRequest, IdempotencyKey, RequestBuilder, RequestStrategy, StripeClient,
+    StripeClientErr, StripeMethod, StripeRequest,
 };
-use stripe_client_core::{RequestBuilder, StripeMethod};
 use stripe_core::payment_intent::{
     CancelPaymentIntent, RetrievePaymentIntent, SearchPaymentIntent,
 };
-use stripe_shared::{PaymentIntent, PaymentIntentStatus};
-use tokio::time::{Instant, sleep};
+use stripe_shared::{
+    ApiErrors, ApiErrorsCode, ApiErrorsType, PaymentIntent, PaymentIntentStatus, version::VERSION,
+};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Cause, ChargeError, Error, Payments};
 use crate::{
@@ -44,9 +42,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Stripe, under the key that is valid at the moment.
 pub struct Stripe {
-    url: String,
+    url: Uri,
     key: Box<dyn Fn() -> Secret + Send + Sync>,
-    client: Mutex<(Secret, Client)>,
+    https: Https,
 }
 
 impl Stripe {
@@ -62,7 +60,7 @@ impl Stripe {
             let [key] = secrets.current();
             key
         };
-        Self::new(url, key)
+        Self::at(url, key)
     }
 
     /// At that address, such as `https://api.stripe.com`, with what `key` gives at every call.
@@ -70,45 +68,69 @@ impl Stripe {
     /// # Errors
     /// When the address or the key cannot be used.
     pub fn new(
-        url: String,
+        url: &str,
         key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let first = key();
-        let client = client(&first, &url).map_err(Failed)?;
+        let Address(url) = url.parse()?;
+        Self::at(url, key)
+    }
+
+    fn at(url: Uri, key: impl Fn() -> Secret + Send + Sync + 'static) -> Result<Self, StartError> {
+        authorization(&key())?;
+        // Stripe asks not to be pinned: its certificates are by whom the web trusts.
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         Ok(Self {
             url,
             key: Box::new(key),
-            client: Mutex::new((first, client)),
+            https: Https::trusting(roots, ATTEMPT),
         })
     }
 
-    /// A client with the key that is valid now: a new one once the key was changed.
-    fn client(&self) -> Result<Client, StripeError> {
-        let key = (self.key)();
-        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, known_client) = &mut *made;
-        if known.expose() != key.expose() {
-            *known_client = client(&key, &self.url)?;
-            *known = key;
+    /// Opens a connection for the first call to find.
+    pub async fn warm_up(&self) {
+        self.https.warm_up(self.url.clone()).await;
+    }
+
+    /// What is sent for a request.
+    fn request(&self, asked: CustomizedStripeRequest) -> Result<Request<SdkBody>, Failed> {
+        let (asked, settings) = asked.into_pieces();
+        let mut url = format!("{}v1{}", self.url, asked.path);
+        if let Some(query) = asked.query {
+            url.push('?');
+            url.push_str(&query);
         }
-        Ok(known_client.clone())
+        let method = match asked.method {
+            StripeMethod::Get => Method::GET,
+            StripeMethod::Post => Method::POST,
+            StripeMethod::Delete => Method::DELETE,
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::AUTHORIZATION, authorization(&(self.key)())?)
+            .header(header::USER_AGENT, "scratchpad")
+            .header("stripe-version", VERSION.as_str());
+        let strategy = settings.request_strategy;
+        if let Some(key) = strategy.and_then(|strategy| strategy.get_key()) {
+            request = request.header("idempotency-key", key.as_str());
+        }
+        if asked.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        let body = asked.body.map_or_else(SdkBody::empty, SdkBody::from);
+        request.body(body).map_err(|_| Failed::NoRequest)
     }
 
     /// Sends a request until it has an answer that says something.
-    async fn send<R>(
-        &self,
-        request: &R,
-        strategy: RequestStrategy,
-    ) -> Result<R::Output, StripeError>
+    async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, Failed>
     where
         R: StripeRequest<Output: Deserialize + Send> + Sync,
     {
         let (begun, mut pause) = (Instant::now(), PAUSE);
         loop {
-            let client = self.client()?;
             let once = request.customize().request_strategy(strategy.clone());
-            let error = match once.send(&client).await {
-                Err(error) if says_nothing(&error) => error,
+            let error = match once.send(self).await {
+                Err(error) if error.says_nothing() => error,
                 answer => return answer,
             };
             if begun.elapsed() + pause + ATTEMPT > PATIENCE {
@@ -120,7 +142,7 @@ impl Stripe {
     }
 
     /// How the intent is by now.
-    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, StripeError> {
+    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, Failed> {
         let retrieve = RetrievePaymentIntent::new(intent);
         self.send(&retrieve, RequestStrategy::Once).await
     }
@@ -132,26 +154,36 @@ impl fmt::Debug for Stripe {
     }
 }
 
-fn client(key: &Secret, url: &str) -> Result<Client, StripeError> {
-    let client = ClientBuilder::new(key.expose()).url(url).timeout(ATTEMPT);
-    client.build()
-}
+impl StripeClient for Stripe {
+    type Err = Failed;
 
-/// Whether the same request may get another answer in a moment: no answer came, Stripe is down or
-/// has too much to do, or it works on an earlier try.
-/// <https://docs.stripe.com/error-low-level>
-fn says_nothing(error: &StripeError) -> bool {
-    match error {
-        StripeError::ClientError(_) | StripeError::Timeout | StripeError::JSONDeserialize(_) => {
-            true
+    /// Tries once.
+    async fn execute(&self, asked: CustomizedStripeRequest) -> Result<Bytes, Failed> {
+        let request = self.request(asked)?;
+        let answer = timeout(ATTEMPT, self.https.exchange(request)).await;
+        let answer = answer
+            .map_err(|_| Failed::Late)?
+            .map_err(Failed::Unreachable)?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
         }
-        StripeError::Stripe(_, status) => matches!(status, 409 | 429 | 500..),
-        StripeError::ConfigError(_) => false,
+        let status = answer.status().as_u16();
+        let said = str::from_utf8(answer.body()).map_err(Failed::deserialize_err)?;
+        let said: stripe_shared::Error = json::from_str(said).map_err(Failed::deserialize_err)?;
+        Err(Failed::Refused(said.error, status))
     }
 }
 
+/// The header that says whose request it is. No debug output shows it.
+fn authorization(key: &Secret) -> Result<HeaderValue, Failed> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| Failed::NoRequest)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Where Stripe is.
-struct Address(String);
+struct Address(Uri);
 
 impl FromStr for Address {
     type Err = &'static str;
@@ -162,7 +194,7 @@ impl FromStr for Address {
             let known = matches!(url.scheme_str(), Some("http" | "https"));
             known && url.path() == "/" && url.query().is_none()
         });
-        good.map(|_| Self(url.into()))
+        good.map(Self)
             .ok_or("it must be an address like https://api.stripe.com")
     }
 }
@@ -249,10 +281,10 @@ impl Payments for Stripe {
         let key = key.map_err(|error| ChargeError(error.into()))?;
         let intent = match self.send(&charge, RequestStrategy::Idempotent(key)).await {
             Ok(intent) => intent,
-            Err(StripeError::Stripe(error, 400 | 402)) => {
-                return refused(*error).map_err(|error| ChargeError(error.into()));
+            Err(Failed::Refused(error, 400 | 402)) => {
+                return refused(error).map_err(|error| ChargeError(error.into()));
             }
-            Err(error) => return Err(ChargeError(Failed(error).into())),
+            Err(error) => return Err(ChargeError(error.into())),
         };
         let intent = match intent.status {
             // The answer may be the stored one of an earlier try, and its owner may have acted since.
@@ -280,7 +312,7 @@ impl Payments for Stripe {
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
         let now = match canceled {
             // It has ended, or cannot be cancelled at the moment.
-            Err(StripeError::Stripe(_, 400)) => self.retrieve(intent.as_str()).await,
+            Err(Failed::Refused(_, 400)) => self.retrieve(intent.as_str()).await,
             canceled => canceled,
         };
         payment(now.map_err(service_error)?).map_err(Error::Failed)
@@ -310,24 +342,24 @@ fn payment(intent: PaymentIntent) -> Result<Payment, Cause> {
 }
 
 /// What an error of Stripe's says of the payment, if it says something.
-fn refused(mut error: ApiErrors) -> Result<Payment, Failed> {
+fn refused(mut error: Box<ApiErrors>) -> Result<Payment, Failed> {
     if let Some(intent) = error.payment_intent.take() {
         let declined = |intent| Payment::Declined {
             intent: Some(intent),
-            decline: decline(error),
+            decline: decline(*error),
         };
         return IntentId::try_from(intent.id.to_string())
             .map(declined)
-            .map_err(|why| Failed(StripeError::JSONDeserialize(why.into())));
+            .map_err(Failed::deserialize_err);
     }
     let param = error.param.as_deref().unwrap_or_default();
     if param == "payment_method" || param.starts_with("payment_method_data") {
         return Ok(Payment::Declined {
             intent: None,
-            decline: decline(error),
+            decline: decline(*error),
         });
     }
-    Err(Failed(StripeError::Stripe(Box::new(error), 400)))
+    Err(Failed::Refused(error, 400))
 }
 
 /// Why a card was not charged. What Stripe says of a card is for its owner, all else for programmers:
@@ -350,24 +382,52 @@ fn decline(error: ApiErrors) -> Decline {
     }
 }
 
-fn service_error(error: StripeError) -> Error {
-    let busy = says_nothing(&error);
-    let cause = Failed(error).into();
-    if busy {
-        Error::Busy(cause)
+fn service_error(error: Failed) -> Error {
+    if error.says_nothing() {
+        Error::Busy(error.into())
     } else {
-        Error::Failed(cause)
+        Error::Failed(error.into())
     }
 }
 
-/// A call of Stripe that failed, as the log may show it. The error itself may hold what opens a
-/// payment.
-struct Failed(StripeError);
+/// A call of Stripe that failed. Its text is for the log: what Stripe said may hold what opens a
+/// payment, and is not in it.
+pub enum Failed {
+    /// Stripe answered with an error and that status.
+    Refused(Box<ApiErrors>, u16),
+    /// No answer came, or half of one.
+    Unreachable(https::Failure),
+    /// No answer came in time.
+    Late,
+    /// What came cannot be read.
+    Unreadable,
+    /// The key or the request is none that can be sent.
+    NoRequest,
+}
+
+impl Failed {
+    /// Whether the same request may get another answer in a moment: no answer came, Stripe is down or
+    /// has too much to do, or it works on an earlier try.
+    /// <https://docs.stripe.com/error-low-level>
+    fn says_nothing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Late | Self::Unreadable => true,
+            Self::Refused(_, status) => matches!(status, 409 | 429 | 500..),
+            Self::NoRequest => false,
+        }
+    }
+}
+
+impl StripeClientErr for Failed {
+    fn deserialize_err(_: impl fmt::Display) -> Self {
+        Self::Unreadable
+    }
+}
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            StripeError::Stripe(error, status) => {
+        match self {
+            Self::Refused(error, status) => {
                 let code = error.code.as_ref().map(|code| code.as_str());
                 let kind = error.type_.as_str();
                 write!(
@@ -376,10 +436,10 @@ impl fmt::Display for Failed {
                     code.unwrap_or_default()
                 )
             }
-            StripeError::ClientError(why) => write!(f, "Stripe cannot be reached: {why}"),
-            StripeError::Timeout => write!(f, "Stripe did not answer in {ATTEMPT:?}"),
-            StripeError::JSONDeserialize(_) => write!(f, "Stripe's answer cannot be read"),
-            StripeError::ConfigError(_) => write!(f, "Stripe cannot be called by its settings"),
+            Self::Unreachable(_) => write!(f, "Stripe cannot be reached"),
+            Self::Late => write!(f, "Stripe did not answer in {ATTEMPT:?}"),
+            Self::Unreadable => write!(f, "Stripe's answer cannot be read"),
+            Self::NoRequest => write!(f, "Stripe cannot be called by its settings"),
         }
     }
 }
@@ -390,4 +450,11 @@ impl fmt::Debug for Failed {
     }
 }
 
-impl error::Error for Failed {}
+impl error::Error for Failed {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unreachable(why) => Some(why),
+            _ => None,
+        }
+    }
+}

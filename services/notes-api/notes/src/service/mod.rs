@@ -29,19 +29,21 @@ impl Viewing {
     /// # Errors
     /// Names the setting that is missing or malformed.
     pub async fn from_env() -> Result<Self, StartError> {
-        Self::new(&aws::Stack::from_env()?)
+        Self::new(&aws::Stack::from_env()?).await
     }
 
     /// By the function's settings, beside what else uses the client stack.
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub fn new(aws: &aws::Stack) -> Result<Self, StartError> {
-        Ok(Self {
+    pub async fn new(aws: &aws::Stack) -> Result<Self, StartError> {
+        let services = Self {
             notes: NotesTable::from_env(aws)?,
             records: AttachmentsTable::from_env(aws)?,
             urls: UrlSigner::from_env(aws)?,
-        })
+        };
+        aws.warm_up("dynamodb").await;
+        Ok(services)
     }
 }
 
@@ -63,10 +65,12 @@ impl Editing {
     /// Names the setting that is missing or malformed.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
-        Ok(Self {
+        let services = Self {
             notes: NotesTable::from_env(&aws)?,
             records: AttachmentsTable::from_env(&aws)?,
             files: AttachmentsBucket::from_env(&aws)?,
-        })
+        };
+        aws.warm_up("dynamodb").await;
+        Ok(services)
     }
 }

@@ -1,0 +1,70 @@
+//! The client as AWS's clients take it.
+
+use std::io;
+
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
+use hyper_util::client::legacy::{self, connect::capture_connection};
+
+use crate::{Https, dial::TooSlow, find};
+
+impl Https {
+    /// What the configuration of an AWS client takes. All clients that have it share the connections.
+    pub fn for_aws(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+impl HttpConnector for Https {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let mut request = request
+                .try_into_http1x()
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let connection = capture_connection(&mut request);
+            if let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() {
+                // By this a connection that gave a 5xx is not taken for the next try.
+                asked.set_connection_retriever(move || {
+                    let connection = connection.clone();
+                    connection.connection_metadata().as_ref()?;
+                    let poison = move || {
+                        if let Some(connection) = connection.connection_metadata().as_ref() {
+                            connection.poison();
+                        }
+                    };
+                    let metadata = ConnectionMetadata::builder().proxied(false);
+                    Some(metadata.poison_fn(poison).build())
+                });
+            }
+            let response = client.request(request).await.map_err(failed)?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// What AWS's clients are told, who try again by it: of all but a request that is none.
+fn failed(error: legacy::Error) -> ConnectorError {
+    if find::<TooSlow>(&error).is_some() {
+        return ConnectorError::timeout(error.into());
+    }
+    if error.is_connect() || find::<io::Error>(&error).is_some() {
+        return ConnectorError::io(error.into());
+    }
+    match find::<hyper::Error>(&error) {
+        Some(hyper) if hyper.is_user() => ConnectorError::user(error.into()),
+        Some(hyper) if hyper.is_closed() || hyper.is_canceled() => ConnectorError::io(error.into()),
+        Some(hyper) if hyper.is_incomplete_message() => {
+            ConnectorError::other(error.into(), Some(ErrorKind::TransientError))
+        }
+        _ => ConnectorError::other(error.into(), None),
+    }
+}

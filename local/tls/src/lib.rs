@@ -1,0 +1,159 @@
+//! An authority that vouches for anybody, and a server with a certificate by it: who clients are
+//! tested on that must not talk to everybody.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, crypto::ring};
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate cannot be made, or a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The certificate is none.
+    #[error("no certificate can be made")]
+    Certificate(#[from] rcgen::Error),
+    /// TLS does not take it.
+    #[error("TLS does not take it")]
+    Tls(#[from] rustls::Error),
+    /// No port is to be had.
+    #[error("no port is to be had")]
+    Port(#[from] io::Error),
+}
+
+/// An authority that nobody knows but who is given its root.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A server's certificate, and its key.
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    /// A new one of that name.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        Ok(Self(issuer))
+    }
+
+    /// Its root, as PEM.
+    pub fn root(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for a name, until the end of a year.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn vouch_for(&self, name: &str, year: i32) -> Result<Identity, Error> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 12, 31);
+        Ok(Identity {
+            certificate: params.signed_by(&key, &self.0)?.der().clone(),
+            key: key.into(),
+        })
+    }
+}
+
+/// A server that answers everything with `healthy`, until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    seen: Arc<Seen>,
+    task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+impl Server {
+    /// Starts on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// When there is none, or TLS does not take the certificate.
+    pub async fn start(identity: Identity) -> Result<Self, Error> {
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.certificate], identity.key)?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let seen = Arc::new(Seen::default());
+        let task = tokio::spawn(listen(listener, acceptor, Arc::clone(&seen)));
+        Ok(Self {
+            port,
+            seen,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// Its address, by the name `localhost`.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// How many clients took its certificate.
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests came.
+    pub fn requests(&self) -> usize {
+        self.seen.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
+    let mut clients = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        clients.spawn(async move {
+            let Ok(client) = acceptor.accept(client).await else {
+                return;
+            };
+            seen.connections.fetch_add(1, Ordering::SeqCst);
+            let answer = service_fn(async |_: Request<Incoming>| {
+                seen.requests.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"healthy"))))
+            });
+            // How the client leaves is its own affair.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(client), answer)
+                .await;
+        });
+    }
+}
