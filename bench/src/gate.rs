@@ -43,7 +43,8 @@ pub(crate) fn write(gates: &Gates) -> String {
     let mut file = String::from(
         "# Instructions that each function may execute, 2 % more at most: at init, until its first answer, and for one\n\
          # event after that; name-tls is over TLS. What `cargo xtask bench --gate` compares with, and\n\
-         # `cargo xtask bench --accept` writes anew.\n\n",
+         # `cargo xtask bench --accept` writes anew. They depend on the compiler and on the machine's C library as well: after\n\
+         # an update of either, accept them anew.\n\n",
     );
     for (name, Instructions { init, cold, warm }) in gates {
         // Writing to a string does not fail.

@@ -124,6 +124,9 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         let file = folder.join("RESULTS.md");
         let before = fs::read_to_string(&file).unwrap_or_default();
         fs::write(file, results::write(&report, results::dev_loop(&before)))?;
+        let readme = e2e::root().join("README.md");
+        let text = fs::read_to_string(&readme)?;
+        fs::write(readme, results::in_readme(&text, &report))?;
     }
     Ok(failures)
 }
