@@ -135,7 +135,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         return Ok(failures);
     }
     report.rows = times(&functions, &places, &cli, &mut failures).await?;
-    count(&functions, &places, false, 2, &mut report, &mut failures).await?;
+    count(&functions, &places, false, 1, &mut report, &mut failures).await?;
     if let Some(list) = functions.iter().find(|function| function.name == "list") {
         report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
     }
