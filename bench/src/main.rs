@@ -93,7 +93,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         scratch,
     };
     let all = functions::all().into_iter();
-    let functions: Vec<_> = all
+    let mut functions: Vec<_> = all
         .filter(|function| cli.only.is_empty() || cli.only.contains(&function.name))
         .collect();
     let mut failures = Vec::new();
@@ -104,13 +104,38 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         warm: cli.warm,
         ..Report::default()
     };
-    if let Some(file) = cli.gate.as_ref().or(cli.accept.as_ref()) {
-        count(&functions, &places, true, &mut report, &mut failures).await?;
-        judge(&cli, file, &report.counted(), &mut failures)?;
+    if let Some(file) = &cli.accept {
+        count(&functions, &places, true, 2, &mut report, &mut failures).await?;
+        if failures.is_empty() {
+            accept(file, &cli.only, report.counted())?;
+        }
+        return Ok(failures);
+    }
+    if let Some(file) = &cli.gate {
+        let gates = gates(file)?.into_iter();
+        let gates = gates.filter(|(name, _)| is_of(name, &cli.only)).collect();
+        count(&functions, &places, true, 1, &mut report, &mut failures).await?;
+        let mut counted = report.counted();
+        // A second look at what exceeds its gate, before anybody else has to take one
+        let suspects = gate::exceeded(&gates, &counted);
+        let is_suspect = |function: &Function| {
+            let name = [function.name.clone()];
+            suspects.iter().any(|(suspect, _)| is_of(suspect, &name))
+        };
+        functions.retain(is_suspect);
+        if !functions.is_empty() {
+            count(&functions, &places, true, 2, &mut report, &mut failures).await?;
+            gate::least(&mut counted, report.counted());
+        }
+        let exceeded = gate::exceeded(&gates, &counted);
+        if !exceeded.is_empty() {
+            failures.extend(exceeded.into_iter().map(|(_, line)| line));
+            failures.push(ACCEPTING.into());
+        }
         return Ok(failures);
     }
     report.rows = times(&functions, &places, &cli, &mut failures).await?;
-    count(&functions, &places, false, &mut report, &mut failures).await?;
+    count(&functions, &places, false, 1, &mut report, &mut failures).await?;
     if let Some(list) = functions.iter().find(|function| function.name == "list") {
         report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
     }
@@ -124,38 +149,35 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         let file = folder.join("RESULTS.md");
         let before = fs::read_to_string(&file).unwrap_or_default();
         fs::write(file, results::write(&report, results::dev_loop(&before)))?;
+        let readme = e2e::root().join("README.md");
+        let text = fs::read_to_string(&readme)?;
+        fs::write(readme, results::in_readme(&text, &report))?;
     }
     Ok(failures)
 }
 
-/// Compares the counts with the gates in `file`, or writes them there. Where only some functions were
-/// asked for, the gates of the others stay as they are.
-fn judge(cli: &Cli, file: &Path, counted: &gate::Gates, failures: &mut Vec<String>) -> Result<()> {
+/// What to do about a gate that is exceeded on purpose.
+const ACCEPTING: &str =
+    "where that is worth it, accept it by cargo xtask bench --accept, and say why in the commit";
+
+fn gates(file: &Path) -> Result<gate::Gates> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let mut gates: gate::Gates =
-        toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))?;
-    let is_asked_for = |name: &str| {
-        let name = name.strip_suffix("-tls").unwrap_or(name);
-        cli.only.is_empty() || cli.only.iter().any(|function| function == name)
-    };
-    if cli.accept.is_some() {
-        if failures.is_empty() {
-            gates.retain(|name, _| !is_asked_for(name));
-            gates.extend(counted.clone());
-            fs::write(file, gate::write(&gates))?;
-        }
-        return Ok(());
-    }
-    gates.retain(|name, _| is_asked_for(name));
-    let exceeded = gate::exceeded(&gates, counted);
-    if !exceeded.is_empty() {
-        failures.extend(exceeded);
-        failures.push(
-            "where that is worth it, accept it by cargo xtask bench --accept, and say why in the commit"
-                .into(),
-        );
-    }
-    Ok(())
+    toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
+}
+
+/// Whether a gate is of one of these functions, or there are none and all are meant.
+fn is_of(gate: &str, functions: &[String]) -> bool {
+    let name = gate.strip_suffix("-tls").unwrap_or(gate);
+    functions.is_empty() || functions.iter().any(|function| function == name)
+}
+
+/// Writes the gates anew. Where only some functions were asked for, those of the others stay.
+fn accept(file: &Path, only: &[String], counted: gate::Gates) -> Result<()> {
+    let mut gates = gates(file)?;
+    gates.retain(|name, _| !is_of(name, only));
+    gates.extend(counted);
+    fs::write(file, gate::write(&gates))
+        .with_context(|| format!("{} cannot be written", file.display()))
 }
 
 /// Starts every variant of every function in turn, as often as there are rounds: what slows the machine
@@ -267,6 +289,7 @@ async fn count(
     functions: &[Function],
     places: &Places,
     only_deployed: bool,
+    tries: usize,
     report: &mut Report,
     failures: &mut Vec<String>,
 ) -> Result<()> {
@@ -288,7 +311,8 @@ async fn count(
                         let _turn = turns.acquire().await?;
                         let scene = Scene::start().await?;
                         let subject = scene.subject(&function, variant, over, &places)?;
-                        callgrind::count(&subject, &scene.cloud, &valgrind, &places.scratch).await
+                        callgrind::count(&subject, &scene.cloud, &valgrind, &places.scratch, tries)
+                            .await
                     };
                     let counted: Result<Instructions> = counted.await;
                     (function, variant, over, counted)

@@ -173,7 +173,11 @@ impl Scene {
         let hosted = match (variant, over) {
             (Variant::Node, Over::Tls) => {
                 tls::write_root(&root, "")?;
-                hosted.with_env([("NODE_EXTRA_CA_CERTS", root.display().to_string())])
+                // NODE_EXTRA_CA_CERTS would have it load all its own roots at start
+                hosted.with_env([
+                    ("NODE_OPTIONS", "--use-openssl-ca".to_owned()),
+                    ("SSL_CERT_FILE", root.display().to_string()),
+                ])
             }
             (Variant::Defaults, Over::Tls) => {
                 // What the platform has, as on Lambda, and ours
