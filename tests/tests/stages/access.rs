@@ -44,7 +44,8 @@ async fn set(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Told 
 async fn secret(account: &Account, name: &str) -> (String, String) {
     let input = json!({"Name": name, "WithDecryption": true});
     let found = account.ask("ssm", "AmazonSSM.GetParameter", &input).await;
-    let [value, kind] = ["Value", "Type"].map(|field| found["Parameter"][field].as_str().unwrap().to_owned());
+    let [value, kind] =
+        ["Value", "Type"].map(|field| found["Parameter"][field].as_str().unwrap().to_owned());
     (value, kind)
 }
 
@@ -52,25 +53,57 @@ async fn secret(account: &Account, name: &str) -> (String, String) {
 async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_never_shown() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     let [key, other, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
-    let mut said = set(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n")).await.did();
-    said += &set(checkout, "admin-phone-number", "pr-5", phone).await.did();
-    said += &set(checkout, "stripe-secret-key", "pr-6", other).await.did();
-    said += &set(checkout, "stripe-webhook-secret", "pr-5", other).await.refused();
+    let mut said = set(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))
+        .await
+        .did();
+    said += &set(checkout, "admin-phone-number", "pr-5", phone)
+        .await
+        .did();
+    said += &set(checkout, "stripe-secret-key", "pr-6", other)
+        .await
+        .did();
+    said += &set(checkout, "stripe-webhook-secret", "pr-5", other)
+        .await
+        .refused();
     let listed = checkout.run("secrets list --stage pr-5").await.did();
-    let line = |name: &str| listed.lines().find(|line| line.contains(&format!("/scratchpad/pr-5/{name}"))).unwrap();
+    let line = |name: &str| {
+        listed
+            .lines()
+            .find(|line| line.contains(&format!("/scratchpad/pr-5/{name}")))
+            .unwrap()
+    };
     assert!(line("stripe-secret-key").contains("version 1"), "{listed}");
-    assert!(line("stripe-webhook-secret").contains("missing"), "{listed}");
-    said += &checkout.run("secrets copy --from pr-5 --stage pr-6").await.did();
+    assert!(
+        line("stripe-webhook-secret").contains("missing"),
+        "{listed}"
+    );
+    said += &checkout
+        .run("secrets copy --from pr-5 --stage pr-6")
+        .await
+        .did();
     let secure = |value: &str| (value.to_owned(), "SecureString".to_owned());
-    assert_eq!(secret(&account, "/scratchpad/pr-6/admin-phone-number").await, secure(phone));
-    assert_eq!(secret(&account, "/scratchpad/pr-6/stripe-secret-key").await, secure(other));
+    assert_eq!(
+        secret(&account, "/scratchpad/pr-6/admin-phone-number").await,
+        secure(phone)
+    );
+    assert_eq!(
+        secret(&account, "/scratchpad/pr-6/stripe-secret-key").await,
+        secure(other)
+    );
     said += &listed;
     for value in [key, other, phone] {
         assert!(!said.contains(value), "{said}");
     }
-    for (stage, name) in [("pr-5", "stripe-secret-key"), ("pr-5", "admin-phone-number"), ("pr-6", "stripe-secret-key"), ("pr-6", "admin-phone-number")] {
+    for (stage, name) in [
+        ("pr-5", "stripe-secret-key"),
+        ("pr-5", "admin-phone-number"),
+        ("pr-6", "stripe-secret-key"),
+        ("pr-6", "admin-phone-number"),
+    ] {
         let delete = json!({"Name": format!("/scratchpad/{stage}/{name}")});
-        account.ask("ssm", "AmazonSSM.DeleteParameter", &delete).await;
+        account
+            .ask("ssm", "AmazonSSM.DeleteParameter", &delete)
+            .await;
     }
 }
 
@@ -78,26 +111,46 @@ async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_
 async fn stages_are_listed_and_those_without_a_row_alone_are_removed_when_they_are_old() {
     let (checkout, dev, prod) = (Checkout::clean().await, Account::dev(), Account::prod());
     checkout.run("deploy --stage dev").await.did();
-    checkout.run("promote --from dev --to prod --yes").await.did();
+    checkout
+        .run("promote --from dev --to prod --yes")
+        .await
+        .did();
     for stage in ["pr-1", "pr-2"] {
         checkout.run(&format!("deploy --stage {stage}")).await.did();
     }
     let listed = |said: &str| {
-        let first = said.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned));
+        let first = said
+            .lines()
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned));
         let stages = ["dev", "pr-1", "pr-2", "prod"];
-        first.filter(|first| stages.contains(&first.as_str())).collect::<Vec<_>>()
+        first
+            .filter(|first| stages.contains(&first.as_str()))
+            .collect::<Vec<_>>()
     };
     let said = checkout.run("stages").await.did();
     assert_eq!(listed(&said), ["dev", "pr-1", "pr-2", "prod"], "{said}");
     let of_pr = said.lines().find(|line| line.starts_with("pr-1 ")).unwrap();
-    assert!(of_pr.contains(&dev.id) && of_pr.contains("tester") && of_pr.contains("tests"), "{said}");
-    assert!(said.lines().any(|line| line.starts_with("prod ") && line.contains(&prod.id)), "{said}");
-    assert_eq!(listed(&checkout.run("stages --older-than 7d").await.did()), Vec::<String>::new());
+    assert!(
+        of_pr.contains(&dev.id) && of_pr.contains("tester") && of_pr.contains("tests"),
+        "{said}"
+    );
+    assert!(
+        said.lines()
+            .any(|line| line.starts_with("prod ") && line.contains(&prod.id)),
+        "{said}"
+    );
+    assert_eq!(
+        listed(&checkout.run("stages --older-than 7d").await.did()),
+        Vec::<String>::new()
+    );
 
     let with_row = (dev.fingerprints("dev").await, prod.history().await);
     checkout.run("stages --older-than 0s --remove").await.did();
     assert_eq!(listed(&checkout.run("stages").await.did()), ["dev", "prod"]);
-    assert_eq!((dev.fingerprints("dev").await, prod.history().await), with_row);
+    assert_eq!(
+        (dev.fingerprints("dev").await, prod.history().await),
+        with_row
+    );
     assert!(dev.stacks_of("pr-1").await.is_empty() && dev.stacks_of("pr-2").await.is_empty());
 }
 
@@ -105,7 +158,10 @@ async fn stages_are_listed_and_those_without_a_row_alone_are_removed_when_they_a
 async fn a_protected_stage_is_not_removed() {
     let (checkout, prod) = (Checkout::clean().await, Account::prod());
     checkout.run("deploy --stage dev").await.did();
-    checkout.run("promote --from dev --to prod --yes").await.did();
+    checkout
+        .run("promote --from dev --to prod --yes")
+        .await
+        .did();
     let before = prod.inventory().await;
     let said = checkout.run("remove --stage prod --yes").await.refused();
     assert!(said.contains("prod is protected"), "{said}");

@@ -349,12 +349,24 @@ impl Account {
             ),
         ];
         for (service, target, input, list, name) in asked {
-            let token = if service == "logs" { "nextToken" } else { "NextToken" };
+            let token = if service == "logs" {
+                "nextToken"
+            } else {
+                "NextToken"
+            };
             let mut input = input;
             loop {
                 let answer = self.ask(service, target, &input).await;
-                let entries = answer.pointer(list).and_then(Value::as_array).cloned().unwrap_or_default();
-                all.extend(entries.iter().map(|entry| format!("{service} {}", entry.pointer(name).unwrap())));
+                let entries = answer
+                    .pointer(list)
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default();
+                all.extend(
+                    entries
+                        .iter()
+                        .map(|entry| format!("{service} {}", entry.pointer(name).unwrap())),
+                );
                 match answer.get(token) {
                     Some(next) if !next.is_null() => input[token] = next.clone(),
                     _ => break,

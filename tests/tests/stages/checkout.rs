@@ -58,7 +58,14 @@ impl Checkout {
         Self::clean().await;
         let copy = Self::copy(name);
         change(&copy);
-        copy.git(&["commit", "--all", "--allow-empty", "--quiet", "--message", name]);
+        copy.git(&[
+            "commit",
+            "--all",
+            "--allow-empty",
+            "--quiet",
+            "--message",
+            name,
+        ]);
         copy
     }
 

@@ -13,7 +13,9 @@ async fn write(account: &Account, name: &str, notes: usize) {
     let place = stage(account, name).await;
     let person = sign_up(account, &place).await;
     for _ in 0..notes {
-        let answer = person.post("/notes", &json!({"content": "Stays", "attachment": null})).await;
+        let answer = person
+            .post("/notes", &json!({"content": "Stays", "attachment": null}))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 }
@@ -21,7 +23,11 @@ async fn write(account: &Account, name: &str, notes: usize) {
 /// How many items a table has.
 async fn items(account: &Account, table: &str) -> u64 {
     let scan = json!({"TableName": table, "Select": "COUNT"});
-    account.ask("dynamodb", "DynamoDB_20120810.Scan", &scan).await["Count"].as_u64().unwrap()
+    account
+        .ask("dynamodb", "DynamoDB_20120810.Scan", &scan)
+        .await["Count"]
+        .as_u64()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -40,11 +46,19 @@ async fn a_change_that_would_cost_a_table_is_refused_with_what_is_in_it_unless_i
         let file = "infrastructure/lib/dynamodb-stack.ts";
         let key = "...own,\n        ...(name === \"Notes\" && stage.name !== \"dev\" ? { sortKey: string(\"id\") } : {}),";
         checkout.edit(file, "...own,", key);
-        checkout.edit("serverless.yml", "alarms: alarms@example.com", "alarms: others@example.com");
+        checkout.edit(
+            "serverless.yml",
+            "alarms: alarms@example.com",
+            "alarms: others@example.com",
+        );
     });
     let rekeyed = rekeyed.await;
 
-    let lost = |stage: &str, items| format!("scratchpad-{stage}-Notes (AWS::DynamoDB::Table: KeySchema): its {items} items would be lost");
+    let lost = |stage: &str, items| {
+        format!(
+            "scratchpad-{stage}-Notes (AWS::DynamoDB::Table: KeySchema): its {items} items would be lost"
+        )
+    };
     let (history, releases) = (dev.history().await, dev.releases("pr-1").await.len());
     let said = rekeyed.run("deploy --stage pr-1").await.refused();
     assert!(said.contains("--allow-replacement"), "{said}");
@@ -56,9 +70,16 @@ async fn a_change_that_would_cost_a_table_is_refused_with_what_is_in_it_unless_i
     rekeyed.run("deploy --stage dev").await.did();
     let history = prod.history().await;
     let count = items(&prod, "scratchpad-prod-Notes").await;
-    for how in ["--yes", "--show", "--yes --allow-replacement scratchpad-prod-Purchases"] {
+    for how in [
+        "--yes",
+        "--show",
+        "--yes --allow-replacement scratchpad-prod-Purchases",
+    ] {
         let said = rekeyed.run(&format!("{PROMOTE} {how}")).await.refused();
-        assert!(said.contains(&lost("prod", count.try_into().unwrap())), "{said}");
+        assert!(
+            said.contains(&lost("prod", count.try_into().unwrap())),
+            "{said}"
+        );
         assert_eq!(prod.history().await, history);
     }
     assert_eq!(items(&prod, "scratchpad-prod-Notes").await, count);

@@ -30,17 +30,28 @@ async fn a_stage_is_deployed_with_every_import_resolved_and_no_stack_before_what
     let moments = moments(&account, "pr-1").await;
     assert!(moments.len() >= 7, "{moments:?}");
     let exports = stacks.iter().flat_map(|(name, stack)| {
-        let exports = stack.outputs().iter().filter_map(|output| output.export_name());
+        let exports = stack
+            .outputs()
+            .iter()
+            .filter_map(|output| output.export_name());
         exports.map(|export| (export.to_owned(), name.as_str()))
     });
     let exporters: BTreeMap<String, &str> = exports.collect();
     let mut imports = 0;
     for (name, stack) in &stacks {
-        assert_eq!(stack.stack_status().unwrap().as_str(), "CREATE_COMPLETE", "{name}");
+        assert_eq!(
+            stack.stack_status().unwrap().as_str(),
+            "CREATE_COMPLETE",
+            "{name}"
+        );
         for import in account.imports(name).await {
             let exporter = exporters.get(&import);
-            let exporter = *exporter.unwrap_or_else(|| panic!("{name} imports {import}, which nobody exports"));
-            assert!(moments[exporter].1 <= moments[name].0, "{name} began before {exporter} was whole");
+            let exporter = *exporter
+                .unwrap_or_else(|| panic!("{name} imports {import}, which nobody exports"));
+            assert!(
+                moments[exporter].1 <= moments[name].0,
+                "{name} began before {exporter} was whole"
+            );
             imports += 1;
         }
     }

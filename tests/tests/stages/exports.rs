@@ -11,17 +11,30 @@ use crate::checkout::{Checkout, Running};
 async fn renamed() -> &'static Checkout {
     static RENAMED: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
-        let [old, new] = ["`${name}TableName`", "name === \"Notes\" ? \"NotesTable\" : `${name}TableName`"];
+        let [old, new] = [
+            "`${name}TableName`",
+            "name === \"Notes\" ? \"NotesTable\" : `${name}TableName`",
+        ];
         checkout.edit("infrastructure/lib/dynamodb-stack.ts", old, new);
-        checkout.edit("services/notes-api/serverless.yml", "-NotesTableName\"", "-NotesTable\"");
+        checkout.edit(
+            "services/notes-api/serverless.yml",
+            "-NotesTableName\"",
+            "-NotesTable\"",
+        );
     };
-    RENAMED.get_or_init(|| Checkout::changed("renamed", change)).await
+    RENAMED
+        .get_or_init(|| Checkout::changed("renamed", change))
+        .await
 }
 
 #[tokio::test]
 async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all_the_time() {
     let account = Account::dev();
-    Checkout::clean().await.run("deploy --stage pr-1").await.did();
+    Checkout::clean()
+        .await
+        .run("deploy --stage pr-1")
+        .await
+        .did();
     // Its templates are made: what is looked at below is what is done to the stacks.
     renamed().await.run("plan --stage pr-1").await.did();
     let [exporter, importer] = ["scratchpad-dynamodb-pr-1", "scratchpad-notes-api-pr-1"];
@@ -39,7 +52,10 @@ async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all
         // What it imported before and after is what it imported in between.
         if account.imports(importer).await == before {
             for import in &before {
-                assert!(exports.contains_key(import), "{import} is imported, and not exported");
+                assert!(
+                    exports.contains_key(import),
+                    "{import} is imported, and not exported"
+                );
             }
             looks += 1;
         }
@@ -58,8 +74,11 @@ async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all
     for stack in [exporter, importer] {
         let events = account.events(stack).await;
         let new = &events[..events.len() - known[stack]];
-        let of_stack = new.iter().filter(|event| event.logical_resource_id() == Some(stack));
-        let begun = of_stack.filter(|event| event.resource_status().unwrap().as_str() == "UPDATE_IN_PROGRESS");
+        let of_stack = new
+            .iter()
+            .filter(|event| event.logical_resource_id() == Some(stack));
+        let begun = of_stack
+            .filter(|event| event.resource_status().unwrap().as_str() == "UPDATE_IN_PROGRESS");
         steps.extend(begun.map(|event| (event.timestamp().unwrap().as_nanos(), stack)));
     }
     steps.sort();
@@ -72,7 +91,10 @@ async fn an_export_that_another_stage_imports_is_not_dropped_and_who_imports_it_
     let account = Account::dev();
     let clean = Checkout::clean().await;
     clean.run("deploy --stage dev").await.did();
-    clean.run("deploy --stage pr-3 --infrastructure dev").await.did();
+    clean
+        .run("deploy --stage pr-3 --infrastructure dev")
+        .await
+        .did();
     let (history, releases) = (account.history().await, account.releases("dev").await);
     let said = renamed().await.run("deploy --stage dev").await.refused();
     for name in ["scratchpad-dev-NotesTableName", "scratchpad-notes-api-pr-3"] {
@@ -82,7 +104,10 @@ async fn an_export_that_another_stage_imports_is_not_dropped_and_who_imports_it_
     assert_eq!(account.releases("dev").await, releases);
     // Nor does what it links to go before it.
     let said = clean.run("remove --stage dev --yes").await.refused();
-    assert!(said.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"), "{said}");
+    assert!(
+        said.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"),
+        "{said}"
+    );
     assert_eq!(account.history().await, history);
     clean.run("remove --stage pr-3 --yes").await.did();
 }

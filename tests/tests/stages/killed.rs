@@ -41,10 +41,18 @@ async fn killed_at_any_moment_a_deploy_and_a_removal_do_the_rest_when_they_are_r
     for moment in 0..MOMENTS {
         let at = |whole: Duration| whole * moment / MOMENTS;
         killed(checkout, deploy, at(to_deploy)).await.did();
-        assert_eq!(account.fingerprints("pr-1").await, whole, "killed at {:?}", at(to_deploy));
+        assert_eq!(
+            account.fingerprints("pr-1").await,
+            whole,
+            "killed at {:?}",
+            at(to_deploy)
+        );
         for (name, stack) in account.stacks_of("pr-1").await {
             let status = stack.stack_status.unwrap();
-            assert!(["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&status.as_str()), "{name} is {status:?}");
+            assert!(
+                ["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&status.as_str()),
+                "{name} is {status:?}"
+            );
         }
         let again = killed(checkout, remove, at(to_remove)).await;
         if !again.succeeded {

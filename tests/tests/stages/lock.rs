@@ -50,7 +50,10 @@ async fn a_lock_of_another_machine_is_kept_until_its_time_is_over_and_then_taken
     let history = account.history().await;
     account.put_object(LOCK, &elsewhere(40_000)).await;
     let said = checkout.run("deploy --stage pr-4").await.refused();
-    assert!(said.contains("pr-4 is locked: carol on elsewhere began a deploy"), "{said}");
+    assert!(
+        said.contains("pr-4 is locked: carol on elsewhere began a deploy"),
+        "{said}"
+    );
     assert_eq!(account.history().await, history);
 
     account.put_object(LOCK, &elsewhere(-1)).await;

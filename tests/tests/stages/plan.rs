@@ -28,11 +28,24 @@ async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
 
 /// The functions whose binaries a crate is linked into, as Cargo's own tree says.
 fn made_from(checkout: &Checkout, name: &str) -> BTreeSet<String> {
-    let inverse = ["tree", "--workspace", "--locked", "--edges=normal,build", "--prefix=none"];
+    let inverse = [
+        "tree",
+        "--workspace",
+        "--locked",
+        "--edges=normal,build",
+        "--prefix=none",
+    ];
     let tree = checkout.cargo(&[&inverse[..], &["--invert", name]].concat());
-    let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-    let functions = e2e::functions::all().into_iter().map(|function| function.name);
-    functions.filter(|function| crates.contains(function.as_str())).collect()
+    let crates: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let functions = e2e::functions::all()
+        .into_iter()
+        .map(|function| function.name);
+    functions
+        .filter(|function| crates.contains(function.as_str()))
+        .collect()
 }
 
 #[tokio::test]
@@ -44,7 +57,10 @@ async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_thro
 
     let main = "services/notes-api/get/src/main.rs";
     checkout.append(main, "\n// Nothing.\n");
-    let get = ("get".to_owned(), "through services/notes-api/get".to_owned());
+    let get = (
+        "get".to_owned(),
+        "through services/notes-api/get".to_owned(),
+    );
     assert_eq!(planned(&checkout).await, BTreeMap::from([get]));
     checkout.restore(main);
 
@@ -75,7 +91,9 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
     let version = package["version"].as_str().unwrap();
     let (rest, last) = version.rsplit_once('.').unwrap();
     let next = format!("{rest}.{}", last.parse::<u32>().unwrap() + 1);
-    let from = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+    let from = Path::new(package["manifest_path"].as_str().unwrap())
+        .parent()
+        .unwrap();
     for entry in WalkDir::new(from) {
         let entry = entry.unwrap();
         let below = entry.path().strip_prefix(from).unwrap();
@@ -86,9 +104,16 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
         }
     }
     let manifest = format!("newer/{name}/Cargo.toml");
-    checkout.edit(&manifest, &format!("version = \"{version}\""), &format!("version = \"{next}\""));
+    checkout.edit(
+        &manifest,
+        &format!("version = \"{version}\""),
+        &format!("version = \"{next}\""),
+    );
     checkout.edit("Cargo.toml", "exclude = [", "exclude = [\"newer\", ");
-    checkout.append("Cargo.toml", &format!("\n[patch.crates-io]\n{name} = {{ path = \"newer/{name}\" }}\n"));
+    checkout.append(
+        "Cargo.toml",
+        &format!("\n[patch.crates-io]\n{name} = {{ path = \"newer/{name}\" }}\n"),
+    );
     checkout.cargo(&["update", "--package", name]);
     (version.into(), next)
 }
@@ -102,7 +127,10 @@ async fn a_newer_dependency_changes_the_functions_that_it_is_linked_into_alone()
     let (before, after) = bump(&checkout, DEPENDENCY);
     let planned = planned(&checkout).await;
     for why in planned.values() {
-        assert!(why.contains(&format!("{DEPENDENCY} {before}")), "{before} → {after}: {why}");
+        assert!(
+            why.contains(&format!("{DEPENDENCY} {before}")),
+            "{before} → {after}: {why}"
+        );
     }
     let functions: BTreeSet<String> = planned.into_keys().collect();
     assert_eq!(functions, expected);

@@ -23,7 +23,10 @@ async fn next() -> &'static Checkout {
     let change = |checkout: &Checkout| {
         for (from, to) in [
             (ORIGIN, NEXT_ORIGIN),
-            ("https://dev.scratchpad.example.com", "https://next.dev.scratchpad.example.com"),
+            (
+                "https://dev.scratchpad.example.com",
+                "https://next.dev.scratchpad.example.com",
+            ),
         ] {
             let row = |origin| format!("allowedOrigin: {origin}\n");
             checkout.edit("serverless.yml", &row(from), &row(to));
@@ -47,7 +50,10 @@ async fn release(checkout: &Checkout) {
 async fn origin(person: &Person<'_>) -> String {
     let answer = person.get("/notes").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.header("access-control-allow-origin").unwrap().to_owned()
+    answer
+        .header("access-control-allow-origin")
+        .unwrap()
+        .to_owned()
 }
 
 async fn write(person: &Person<'_>, content: &str) {
@@ -64,11 +70,14 @@ fn artefacts(release: &Value) -> BTreeMap<String, String> {
         let byte = |byte: &[u8]| u8::from_str_radix(str::from_utf8(byte).unwrap(), 16).unwrap();
         STANDARD.encode(digits.chunks(2).map(byte).collect::<Vec<_>>())
     };
-    functions.map(|(name, function)| (name.clone(), hash(function))).collect()
+    functions
+        .map(|(name, function)| (name.clone(), hash(function)))
+        .collect()
 }
 
 #[tokio::test]
-async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_succeeds_once_that_is_mended() {
+async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_succeeds_once_that_is_mended()
+ {
     let (dev, prod) = (Account::dev(), Account::prod());
     release(Checkout::clean().await).await;
     let place = stage(&prod, "prod").await;
@@ -85,11 +94,17 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
     assert!(said.contains("prod runs what it ran before"), "{said}");
     assert!(said.contains("Refunds (AWS::SQS::Queue)"), "{said}");
     for stack in ["s3", "notes-api", "billing-api"] {
-        assert!(said.contains(&format!("✓ {stack} goes back")), "{stack}: {said}");
+        assert!(
+            said.contains(&format!("✓ {stack} goes back")),
+            "{stack}: {said}"
+        );
     }
     assert_eq!(prod.fingerprints("prod").await, before);
     assert_eq!(origin(&person).await, ORIGIN);
-    assert_eq!(prod.releases("prod").await.last().unwrap()["outcome"], "failed");
+    assert_eq!(
+        prod.releases("prod").await.last().unwrap()["outcome"],
+        "failed"
+    );
     let recorded = dev.releases("dev").await.pop().unwrap();
     let promoted = recorded["promotes"][1].as_object().unwrap().keys();
     let unlike = promoted.filter(|name| !before.contains_key(*name)).count();
@@ -99,7 +114,9 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
     next().await.run(PROMOTE).await.did();
     assert_eq!(origin(&person).await, NEXT_ORIGIN);
     let after = prod.fingerprints("prod").await;
-    let changed = after.iter().filter(|(name, fingerprint)| before.get(*name) != Some(fingerprint));
+    let changed = after
+        .iter()
+        .filter(|(name, fingerprint)| before.get(*name) != Some(fingerprint));
     assert!(changed.count() >= 4, "{before:?} {after:?}");
     let code = prod.code("prod").await;
     assert_eq!(code, dev.code("dev").await);
@@ -116,7 +133,8 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
 }
 
 #[tokio::test]
-async fn a_rollback_compiles_nothing_brings_the_old_behaviour_back_and_keeps_what_was_written_since() {
+async fn a_rollback_compiles_nothing_brings_the_old_behaviour_back_and_keeps_what_was_written_since()
+ {
     let prod = Account::prod();
     release(Checkout::clean().await).await;
     let place = stage(&prod, "prod").await;
@@ -139,7 +157,10 @@ async fn a_rollback_compiles_nothing_brings_the_old_behaviour_back_and_keeps_wha
     assert_eq!(origin(&person).await, ORIGIN);
     assert!(person.get("/notes").await.text().contains("In between"));
 
-    elsewhere.run(&format!("rollback --stage prod --to {newer} --yes")).await.did();
+    elsewhere
+        .run(&format!("rollback --stage prod --to {newer} --yes"))
+        .await
+        .did();
     assert_eq!(prod.fingerprints("prod").await, during);
     assert_eq!(origin(&person).await, NEXT_ORIGIN);
     assert!(person.get("/notes").await.text().contains("In between"));
