@@ -910,7 +910,7 @@ async fn show(
         lines.push("nothing changes".into());
         table += "| | nothing | | | |\n";
     }
-    ui::print(format!("{title}"));
+    ui::print(&title);
     for line in &lines {
         ui::print(format!("  {line}"));
     }
