@@ -56,7 +56,7 @@ async fn a_change_that_would_cost_a_table_is_refused_with_what_is_in_it_unless_i
 
     let lost = |stage: &str, items| {
         format!(
-            "scratchpad-{stage}-Notes (AWS::DynamoDB::Table: KeySchema): its {items} items would be lost"
+            "scratchpad-{stage}-Notes (AWS::DynamoDB::Table: AttributeDefinitions, KeySchema): its {items} items would be lost"
         )
     };
     let (history, releases) = (dev.history().await, dev.releases("pr-1").await.len());

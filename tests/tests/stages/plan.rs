@@ -120,7 +120,7 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_newer_dependency_changes_the_functions_that_it_is_linked_into_alone() {
-    const DEPENDENCY: &str = "async-stripe";
+    const DEPENDENCY: &str = "miniserde";
     let checkout = Checkout::changed("bumped", |_| ()).await;
     checkout.run(&format!("deploy --stage {STAGE}")).await.did();
     let expected = made_from(&checkout, DEPENDENCY);

@@ -16,8 +16,8 @@ const PROMOTE: &str = "promote --from dev --to prod --yes";
 const ORIGIN: &str = "https://scratchpad.example.com";
 const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
 
-/// The sources with the app at another place, of which all its stacks but the first know, and one more queue in the
-/// third of those that know.
+/// The sources with the app at another place, of which all its stacks but the first know, and one more parameter
+/// in the third of those that know.
 async fn next() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -34,7 +34,7 @@ async fn next() -> &'static Checkout {
         checkout.edit(
             "services/billing-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::SQS::Queue, Properties: { QueueName: \"scratchpad-${sls:stage}-refunds\" } }\n",
+            "  - Resources:\n      Refunds: { Type: AWS::SSM::Parameter, Properties: { Name: \"/refunds/${sls:stage}\", Type: String, Value: none } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -86,13 +86,13 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
     assert_eq!(origin(&person).await, ORIGIN);
     let before = prod.fingerprints("prod").await;
 
-    // What one stack is to make is there already.
     next().await.run("deploy --stage dev").await.did();
-    let queue = json!({"QueueName": "scratchpad-prod-refunds"});
-    let queue = prod.ask("sqs", "AmazonSQS.CreateQueue", &queue).await;
+    // What one stack is to make is there already.
+    let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "somebody's"});
+    prod.ask("ssm", "AmazonSSM.PutParameter", &refunds).await;
     let said = next().await.run(PROMOTE).await.refused();
     assert!(said.contains("prod runs what it ran before"), "{said}");
-    assert!(said.contains("Refunds (AWS::SQS::Queue)"), "{said}");
+    assert!(said.contains("Refunds (AWS::SSM::Parameter)"), "{said}");
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
             said.contains(&format!("✓ {stack} goes back")),
@@ -110,7 +110,8 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
     let unlike = promoted.filter(|name| !before.contains_key(*name)).count();
     assert_eq!(unlike, 0);
 
-    prod.ask("sqs", "AmazonSQS.DeleteQueue", &queue).await;
+    let refunds = json!({"Name": "/refunds/prod"});
+    prod.ask("ssm", "AmazonSSM.DeleteParameter", &refunds).await;
     next().await.run(PROMOTE).await.did();
     assert_eq!(origin(&person).await, NEXT_ORIGIN);
     let after = prod.fingerprints("prod").await;

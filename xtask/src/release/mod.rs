@@ -358,7 +358,7 @@ async fn carry_out(
         for release in &old {
             store.forget(release).await?;
         }
-        tidy(store).await?;
+        tidy(store, None).await?;
     }
     Ok(())
 }
@@ -390,10 +390,10 @@ fn lock_of(stage: &StageName) -> String {
     format!("releases/{stage}")
 }
 
-/// Deletes what no release of any stage needs.
-async fn tidy(store: &Store) -> Result<()> {
+/// Deletes what no release of any stage needs, but for one that goes.
+async fn tidy(store: &Store, going: Option<&StageName>) -> Result<()> {
     let lease = Lease::wait(store, TIDY, "tidying").await?;
-    let tidied = lease.during(store.tidy()).await;
+    let tidied = lease.during(store.tidy(going)).await;
     if let Err(error) = tidied {
         // The roles of workflows may not delete what other stages may need.
         ui::say(format!(

@@ -56,7 +56,7 @@ async fn remove_target(target: &Target) -> Result<()> {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let lease = Lease::take(&store, &lock_of(stage), "a removal").await?;
-    let last = lease
+    let removed = lease
         .during(async {
             let deployed = deployed(&stacks, target).await?;
             if deployed.is_empty() && store.releases(stage).await?.is_empty() {
@@ -98,19 +98,22 @@ async fn remove_target(target: &Target) -> Result<()> {
             remove_logs(&target.account, logs).await?;
             remove_parameters(&target.account, stage).await?;
             step.done("");
+            tidy(&store, Some(stage)).await?;
+            // What says that there is something to remove goes last.
             for release in store.releases(stage).await? {
                 store.forget(&release).await?;
             }
-            tidy(&store).await?;
-            Ok(store.stages().await?.is_empty())
+            Ok(())
         })
-        .await?;
-    if last {
+        .await;
+    // Whoever was killed at this very point is done with the stage, and not with the bucket.
+    if store.is_unused().await? {
         let step = Step::begin(format!("remove the bucket {}", store.bucket()));
         empty(&target.account.s3(), store.bucket()).await?;
         stacks.delete(&step, RELEASES).await?;
         step.done("");
     }
+    removed?;
     ui::say(format!("{} {stage} is gone", style("✓").green()));
     Ok(())
 }

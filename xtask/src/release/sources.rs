@@ -393,13 +393,13 @@ mod tests {
         let of_stripe = sources["purchase"]
             .parts
             .keys()
-            .filter(|part| part.starts_with("async-stripe "));
+            .filter(|part| part.starts_with("async-stripe-core "));
         assert_eq!(of_stripe.count(), 1);
         assert!(
             !sources["get"]
                 .parts
                 .keys()
-                .any(|part| part.starts_with("async-stripe "))
+                .any(|part| part.starts_with("async-stripe-core "))
         );
         assert!(
             !with("libs/api").is_empty()

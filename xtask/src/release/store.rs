@@ -232,13 +232,24 @@ impl Store {
             .await
     }
 
-    /// Deletes what no release needs any more. Nobody may be about to release anything.
+    /// Whether there is neither a release nor a lock of any stage.
+    ///
+    /// # Errors
+    /// When S3 does not say.
+    pub(crate) async fn is_unused(&self) -> Result<bool> {
+        Ok(self.list("releases/").await?.is_empty())
+    }
+
+    /// Deletes what no release needs any more, but for those of a stage that goes. Nobody may be about to release
+    /// anything.
     ///
     /// # Errors
     /// When S3 does not delete it.
-    pub(crate) async fn tidy(&self) -> Result<()> {
+    pub(crate) async fn tidy(&self, going: Option<&StageName>) -> Result<()> {
         let mut needed = BTreeSet::new();
-        for stage in self.stages().await? {
+        let mut stages = self.stages().await?;
+        stages.retain(|stage| Some(stage) != going);
+        for stage in stages {
             needed.extend(self.releases(&stage).await?.iter().flat_map(Release::needs));
         }
         for prefix in [
