@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use local_aws::Cloud;
 
 use crate::measure::{Running, Subject};
@@ -18,33 +18,56 @@ const INIT: Duration = Duration::from_secs(120);
 /// How many warm events are counted.
 const WARM: usize = 20;
 
+/// By how many per mille two counts of the same may differ that agree: more than a hash map's seed makes.
+const ALIKE: u64 = 5;
+
+/// How often is counted at most until two counts agree.
+const TRIES: usize = 6;
+
 /// Counts by differences: a process that is asked nothing, one that is asked once, and one that is
-/// asked more often; each as often as there are `tries`, of which the least counts. On a busy machine
-/// a connection may take too long and be tried again: what disturbs adds, and takes nothing away.
+/// asked more often. On a busy machine a connection may take too long and be tried again, or be given up: `is_sure` has
+/// each counted until two counts agree.
 ///
 /// # Errors
-/// When valgrind is not there, or the subject fails.
+/// When valgrind is not there, the subject fails, or its counts do not agree.
 pub(crate) async fn count(
     subject: &Subject,
     cloud: &Cloud,
     valgrind: &Path,
     folder: &Path,
-    tries: usize,
+    is_sure: bool,
 ) -> Result<Instructions> {
-    let least = async |events| {
-        let mut least = u64::MAX;
-        for _ in 0..tries {
-            least = least.min(total(subject, cloud, valgrind, folder, events).await?);
+    let once = async |events| total(subject, cloud, valgrind, folder, events).await;
+    let count = async |events| {
+        if !is_sure {
+            return once(events).await;
         }
-        anyhow::Ok(least)
+        let mut counts = Vec::new();
+        while counts.len() < TRIES {
+            counts.push(once(events).await?);
+            if let Some(count) = agreed(&mut counts) {
+                return Ok(count);
+            }
+        }
+        bail!("the counts of {events} events do not agree: {counts:?}")
     };
-    let init = least(0).await?;
-    let cold = least(1).await?;
-    let all = least(1 + WARM).await?;
+    let init = count(0).await?;
+    let cold = count(1).await?;
+    let all = count(1 + WARM).await?;
     Ok(Instructions {
         init,
         cold,
         warm: all.saturating_sub(cold) / WARM as u64,
+    })
+}
+
+/// The lesser of two counts that agree, if there are two.
+fn agreed(counts: &mut [u64]) -> Option<u64> {
+    counts.sort_unstable();
+    let mut pairs = counts.windows(2);
+    pairs.find_map(|pair| match *pair {
+        [less, more] if more * 1000 <= less * (1000 + ALIKE) => Some(less),
+        _ => None,
     })
 }
 
@@ -109,5 +132,13 @@ mod tests {
         let file = "version: 1\nevents: Ir\nsummary: 7\n\nfn=(1) main\n1 20\ntotals: 20\n";
         assert_eq!(sum(file), Some(20));
         assert_eq!(sum("events: Ir\n"), None);
+    }
+
+    #[test]
+    fn one_count_that_is_off_does_not_count_whether_it_is_more_or_less() {
+        assert_eq!(agreed(&mut [1000]), None);
+        assert_eq!(agreed(&mut [1000, 500]), None);
+        assert_eq!(agreed(&mut [1000, 500, 1004]), Some(1000));
+        assert_eq!(agreed(&mut [1000, 2000, 1004]), Some(1000));
     }
 }

@@ -12,7 +12,7 @@ mod stats;
 mod tls;
 mod variants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -105,7 +105,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         ..Report::default()
     };
     if let Some(file) = &cli.accept {
-        count(&functions, &places, true, 2, &mut report, &mut failures).await?;
+        count(&functions, &places, true, true, &mut report, &mut failures).await?;
         if failures.is_empty() {
             accept(file, &cli.only, report.counted())?;
         }
@@ -114,7 +114,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     if let Some(file) = &cli.gate {
         let gates = gates(file)?.into_iter();
         let gates = gates.filter(|(name, _)| is_of(name, &cli.only)).collect();
-        count(&functions, &places, true, 1, &mut report, &mut failures).await?;
+        count(&functions, &places, true, false, &mut report, &mut failures).await?;
         let mut counted = report.counted();
         // A second look at what exceeds its gate, before anybody else has to take one
         let suspects = gate::exceeded(&gates, &counted);
@@ -124,7 +124,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         };
         functions.retain(is_suspect);
         if !functions.is_empty() {
-            count(&functions, &places, true, 2, &mut report, &mut failures).await?;
+            count(&functions, &places, true, true, &mut report, &mut failures).await?;
             gate::least(&mut counted, report.counted());
         }
         let exceeded = gate::exceeded(&gates, &counted);
@@ -135,7 +135,15 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         return Ok(failures);
     }
     report.rows = times(&functions, &places, &cli, &mut failures).await?;
-    count(&functions, &places, false, 1, &mut report, &mut failures).await?;
+    count(
+        &functions,
+        &places,
+        false,
+        false,
+        &mut report,
+        &mut failures,
+    )
+    .await?;
     if let Some(list) = functions.iter().find(|function| function.name == "list") {
         report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
     }
@@ -148,7 +156,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         fs::copy(&file, folder.join("report.json"))?;
         let file = folder.join("RESULTS.md");
         let before = fs::read_to_string(&file).unwrap_or_default();
-        fs::write(file, results::write(&report, results::dev_loop(&before)))?;
+        fs::write(file, results::write(&report, results::by_hand(&before)))?;
         let readme = e2e::root().join("README.md");
         let text = fs::read_to_string(&readme)?;
         fs::write(readme, results::in_readme(&text, &report))?;
@@ -237,11 +245,7 @@ async fn times(
         let row = match rows.iter_mut().find(is_same) {
             Some(row) => row,
             None => {
-                let package = variant.package(&function.name, places);
-                rows.push(Row {
-                    zip: package.map(|file| zipped(&file)).transpose()?.unwrap_or(0),
-                    ..row(function, variant)
-                });
+                rows.push(packed(function, variant, places)?);
                 rows.last_mut().context("just pushed")?
             }
         };
@@ -275,12 +279,15 @@ fn name(function: &Function, variant: Variant, over: Over) -> String {
     format!("{}, {}, {over:?}", function.name, variant.name())
 }
 
-fn row(function: &Function, variant: Variant) -> Row {
-    Row {
+/// A row in which nothing is but what is known without running anything.
+fn packed(function: &Function, variant: Variant, places: &Places) -> Result<Row> {
+    let package = variant.package(&function.name, places);
+    Ok(Row {
         function: function.name.clone(),
         variant: variant.name().into(),
+        zip: package.map(|file| zipped(&file)).transpose()?.unwrap_or(0),
         ..Row::default()
-    }
+    })
 }
 
 /// Counts the instructions of every function as it is deployed, as many at a time as there are cores:
@@ -289,7 +296,7 @@ async fn count(
     functions: &[Function],
     places: &Places,
     only_deployed: bool,
-    tries: usize,
+    is_sure: bool,
     report: &mut Report,
     failures: &mut Vec<String>,
 ) -> Result<()> {
@@ -311,8 +318,14 @@ async fn count(
                         let _turn = turns.acquire().await?;
                         let scene = Scene::start().await?;
                         let subject = scene.subject(&function, variant, over, &places)?;
-                        callgrind::count(&subject, &scene.cloud, &valgrind, &places.scratch, tries)
-                            .await
+                        callgrind::count(
+                            &subject,
+                            &scene.cloud,
+                            &valgrind,
+                            &places.scratch,
+                            is_sure,
+                        )
+                        .await
                     };
                     let counted: Result<Instructions> = counted.await;
                     (function, variant, over, counted)
@@ -328,8 +341,10 @@ async fn count(
         bar.inc(1);
         match counted {
             Ok(counts) => {
-                let key = (function.name.clone(), variant.name());
-                let row = found.entry(key).or_insert_with(|| row(&function, variant));
+                let row = match found.entry((function.name.clone(), variant.name())) {
+                    Entry::Occupied(row) => row.into_mut(),
+                    Entry::Vacant(none) => none.insert(packed(&function, variant, places)?),
+                };
                 match over {
                     Over::Http => row.instructions = Some(counts),
                     Over::Tls => row.tls_instructions = Some(counts),

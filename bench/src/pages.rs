@@ -68,7 +68,7 @@ pub(crate) async fn pages(list: &Function, places: &Places, warm: usize) -> Resu
 
 async fn counted(subject: &Subject, scene: &Scene, places: &Places) -> Result<u64> {
     let valgrind = program("valgrind")?;
-    let counts = callgrind::count(subject, &scene.cloud, &valgrind, &places.scratch, 1).await?;
+    let counts = callgrind::count(subject, &scene.cloud, &valgrind, &places.scratch, false).await?;
     Ok(counts.warm)
 }
 

@@ -1,7 +1,6 @@
 //! What a run found, as `target/bench/report.json` has it.
 
-use std::collections::BTreeMap;
-
+use crate::gate::Gates;
 use serde::{Deserialize, Serialize};
 
 /// A run.
@@ -107,18 +106,29 @@ impl Report {
         rows.find(|row| row.function == function && row.variant == variant)
     }
 
-    /// What the gate compares: instructions of what is deployed, by what they are of.
-    pub(crate) fn counted(&self) -> BTreeMap<String, Instructions> {
+    /// What the gate compares: figures of what is deployed, by what they are of.
+    pub(crate) fn counted(&self) -> Gates {
         let deployed = self.rows.iter().filter(|row| row.variant == "rust");
         let counted = deployed.flat_map(|row| {
             let tls = format!("{}-tls", row.function);
             [
-                (row.function.clone(), row.instructions),
-                (tls, row.tls_instructions),
+                (row.function.clone(), row.instructions, Some(row.zip)),
+                (tls, row.tls_instructions, None),
             ]
         });
-        counted
-            .filter_map(|(name, counts)| Some((name, counts?)))
-            .collect()
+        let figures = counted.filter_map(|(name, instructions, zip)| {
+            let Instructions { init, cold, warm } = instructions?;
+            // What moves from init, where nobody waits, to the first answer is to be seen.
+            let figures = [
+                ("init", Some(init)),
+                ("first", Some(cold.saturating_sub(init))),
+                ("warm", Some(warm)),
+                ("zip", zip),
+            ];
+            let figures = figures.into_iter();
+            let figures = figures.filter_map(|(figure, value)| Some((figure.to_owned(), value?)));
+            Some((name, figures.collect()))
+        });
+        figures.collect()
     }
 }

@@ -1,9 +1,14 @@
 //! An authority that vouches for anybody, and a server with a certificate by it: who clients are
 //! tested on that must not talk to everybody.
+//!
+//! A function trusts Amazon's roots and can be told of no others. [`trusting`] writes another root over
+//! the text of one of them in a copy of its binary: the same code, to the byte.
 
 use std::convert::Infallible;
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +16,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use memchr::memmem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
     date_time_ymd,
@@ -33,6 +39,65 @@ pub enum Error {
     /// No port is to be had.
     #[error("no port is to be had")]
     Port(#[from] io::Error),
+}
+
+/// What functions trust. The first is "Amazon Root CA 1", by which AWS's own chains end.
+const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
+
+/// There is no copy of a function that trusts another root.
+#[derive(Debug, thiserror::Error)]
+pub enum Unpatched {
+    /// What is to be trusted is longer than what is there, or none.
+    #[error("that is no root that fits")]
+    Unfit,
+    /// The binary was built with other roots, or is none.
+    #[error("{} has no root of Amazon's in it that could be replaced", .0.display())]
+    Rootless(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{} cannot be copied", .0.display())]
+    Uncopied(PathBuf, #[source] io::Error),
+}
+
+/// Writes a copy of a function's binary that trusts a root, given as PEM, in place of one of Amazon's.
+///
+/// # Errors
+/// When the binary does not have the roots of `libs/aws` in it, or a file cannot be read or written.
+pub fn trusting(root: &str, binary: &Path, copy: &Path) -> Result<(), Unpatched> {
+    let (amazon, root) = (first(AMAZON_ROOTS)?, first(root)?);
+    // Between two certificates anything may stand.
+    let room = amazon.len().checked_sub(root.len());
+    let root = format!("{root}{}", "\n".repeat(room.ok_or(Unpatched::Unfit)?));
+    let failed = |error| Unpatched::Uncopied(binary.to_owned(), error);
+    let mut bytes = fs::read(binary).map_err(failed)?;
+    let found: Vec<usize> = memmem::find_iter(&bytes, amazon).collect();
+    for place in &found {
+        if let Some(place) = bytes.get_mut(*place..place + root.len()) {
+            place.copy_from_slice(root.as_bytes());
+        }
+    }
+    if found.is_empty() {
+        return Err(Unpatched::Rootless(binary.to_owned()));
+    }
+    let write = || {
+        if let Some(folder) = copy.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        // Another file, not another content: an earlier copy may still be running.
+        let unfinished = copy.with_extension("new");
+        fs::write(&unfinished, &bytes)?;
+        fs::set_permissions(&unfinished, fs::metadata(binary)?.permissions())?;
+        fs::rename(unfinished, copy)
+    };
+    write().map_err(failed)
+}
+
+/// The first certificate of a file.
+fn first(pem: &str) -> Result<&str, Unpatched> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let from = pem.find("-----BEGIN CERTIFICATE-----");
+    let to = pem.find(END).map(|at| at + END.len());
+    let certificate = from.zip(to).and_then(|(from, to)| pem.get(from..to));
+    certificate.ok_or(Unpatched::Unfit)
 }
 
 /// An authority that nobody knows but who is given its root.
@@ -155,5 +220,44 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
                 .serve_connection(TokioIo::new(client), answer)
                 .await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_differs_from_the_binary_in_the_root_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (binary, copy) = (folder.path().join("get"), folder.path().join("tls/get"));
+        fs::write(&binary, format!("code{AMAZON_ROOTS}data")).unwrap();
+        let root = Authority::new("ours").unwrap().root();
+        trusting(&root, &binary, &copy).unwrap();
+        let copied = fs::read_to_string(copy).unwrap();
+        assert!(copied.contains(first(&root).unwrap()));
+        let (before, after) = AMAZON_ROOTS
+            .split_once(first(AMAZON_ROOTS).unwrap())
+            .unwrap();
+        assert!(copied.starts_with(&format!("code{before}")));
+        assert!(copied.ends_with(&format!("{after}data")));
+        assert_eq!(
+            copied.len(),
+            "code".len() + AMAZON_ROOTS.len() + "data".len()
+        );
+    }
+
+    #[test]
+    fn a_binary_without_the_root_and_a_root_that_is_too_long_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (binary, copy) = (folder.path().join("get"), folder.path().join("copy"));
+        fs::write(&binary, "code").unwrap();
+        let root = Authority::new("ours").unwrap().root();
+        let refused = trusting(&root, &binary, &copy).unwrap_err();
+        assert!(matches!(refused, Unpatched::Rootless(_)), "{refused}");
+        let long = root.replace('\n', &"\n".repeat(200));
+        let refused = trusting(&long, &binary, &copy).unwrap_err();
+        assert!(matches!(refused, Unpatched::Unfit), "{refused}");
+        assert!(!copy.exists());
     }
 }

@@ -12,6 +12,7 @@
 mod answers;
 mod golden;
 mod settings;
+mod tls;
 mod traces;
 
 use std::collections::BTreeMap;

@@ -16,10 +16,12 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
-    Ok(Services {
+    let services = Services {
         topic: Topic::from_env(&aws)?,
         failures: FailuresQueue::from_env(&aws)?,
-    })
+    };
+    aws.warm_up("sns").await;
+    Ok(services)
 }
 
 async fn handle(

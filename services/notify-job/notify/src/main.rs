@@ -27,7 +27,11 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let idempotency = Idempotency::new(IdempotencyTable::from_env(&aws)?);
-    let (phone, ()) = tokio::join!(Phone::from_env(&aws), aws.warm_up("dynamodb"));
+    let (phone, (), ()) = tokio::join!(
+        Phone::from_env(&aws),
+        aws.warm_up("dynamodb"),
+        aws.warm_up("sns")
+    );
     Ok(Services {
         phone: phone?,
         idempotency: idempotency.with_time_to_live(REMEMBERED),
