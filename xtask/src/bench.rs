@@ -76,13 +76,14 @@ async fn release(workspace: &Workspace) -> Result<PathBuf> {
 /// Builds the harness. What it counts does not depend on how fast it is itself.
 async fn harness(workspace: &Workspace, fast: bool) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--bin", "bench"]);
-    if fast {
-        cargo.arg("--release");
-    }
+    let (profile, folder) = if fast {
+        ("harness", "harness")
+    } else {
+        ("dev", "debug")
+    };
+    cargo.args(["build", "--bin", "bench", "--profile", profile]);
     built(cargo, "the harness").await?;
-    let profile = if fast { "release" } else { "debug" };
-    Ok(workspace.target().join(profile).join("bench"))
+    Ok(workspace.target().join(folder).join("bench"))
 }
 
 /// Builds `get` by the SDK's defaults, in a workspace of its own.
