@@ -41,8 +41,8 @@ Instructions are counted by callgrind, hardly differ between runs, and are what 
 
 - *init*: from the start of the process until it asks for its first event; *cold*: until its first answer.
 - *TLS*: the same over TLS, with a chain like AWS's own (RSA 2048: certificate, intermediate, cross-signed root). A function trusts
-  Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which the text of one root is written
-  over by that of the bench's, of the same length: the same code. All other rows run the shipped binary itself.
+  Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which one of these is written
+  over by the bench's, of the same length: the same code. All other rows run the shipped binary itself.
   Node is given that root alone, in place of the many it brings, which is a little in its favour. Stripe's double is asked by plain HTTP.
 - Lambda's environment: nothing but its variables, tracing on and every event sampled, a session token of 1000 bytes. The twins in
   Node are not traced, check less and keep no Idempotency-Keys.

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 /// The server's certificate and those that vouch for it.
 pub(crate) const CHAIN: &str = include_str!("../tls/chain.pem");
@@ -23,7 +24,11 @@ const ROOT: &str = include_str!("../tls/root.pem");
 /// # Errors
 /// When the binary does not have the root in it as it is in `libs/aws`.
 pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
-    Ok(local_tls::trusting(ROOT, binary, copy)?)
+    Ok(local_tls::trusting(
+        &CertificateDer::from_pem_slice(ROOT.as_bytes())?,
+        binary,
+        copy,
+    )?)
 }
 
 /// Writes the root to a file, for those that take one: alone, or after `others`.

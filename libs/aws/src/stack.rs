@@ -25,8 +25,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A call with its retries: what is left of API Gateway's 29 s is the function's.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The certificate authorities of Amazon Trust Services.
-pub(crate) const AMAZON_ROOTS: &str = include_str!("../amazon-roots.pem");
+/// The certificate authorities of Amazon Trust Services: those of `amazon-roots.pem`, as DER.
+static AMAZON_ROOTS: [&[u8]; 5] = include!(concat!(env!("OUT_DIR"), "/amazon-roots.rs"));
 
 /// What stops a function at init: a setting that is missing or makes no sense.
 ///
@@ -216,7 +216,7 @@ mod tests {
     use std::collections::HashMap;
 
     use local_tls::{Authority, Server};
-    use x509_parser::pem::Pem;
+    use x509_parser::prelude::{FromDer, X509Certificate};
     use x509_parser::time::ASN1Time;
 
     use super::*;
@@ -310,9 +310,8 @@ mod tests {
         const TWO_YEARS: i64 = 2 * 365 * 24 * 60 * 60;
         let then = ASN1Time::from_timestamp(ASN1Time::now().timestamp() + TWO_YEARS).unwrap();
         let mut names = Vec::new();
-        for pem in Pem::iter_from_buffer(AMAZON_ROOTS.as_bytes()) {
-            let pem = pem.unwrap();
-            let root = pem.parse_x509().unwrap();
+        for der in AMAZON_ROOTS {
+            let (_, root) = X509Certificate::from_der(der).unwrap();
             assert!(root.is_ca());
             assert!(root.validity().is_valid_at(then), "{}", root.subject());
             names.push(

@@ -20,6 +20,28 @@ use serde::{Serialize, de::DeserializeOwned};
 /// An item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// DynamoDB, asked through a function's one AWS client stack. All tables of a function share it: to make a client takes
+/// longer than to ask one.
+#[derive(Debug, Clone)]
+pub struct Dynamodb(Client);
+
+impl Dynamodb {
+    /// A client of that stack's.
+    pub fn new(aws: &aws::Stack) -> Self {
+        let config = aws_sdk_dynamodb::config::Builder::from(aws.config());
+        let config = config.interceptor(xray::AwsCall);
+        Self(Client::from_conf(config.build()))
+    }
+
+    /// The table of that name.
+    pub fn table(&self, name: TableName) -> Table {
+        Table {
+            client: self.0.clone(),
+            name,
+        }
+    }
+}
+
 /// One table.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -55,16 +77,6 @@ impl fmt::Display for TableName {
 const BATCH_ATTEMPTS: usize = 5;
 
 impl Table {
-    /// The table of that name, asked through the function's one AWS client stack.
-    pub fn new(aws: &aws::Stack, name: TableName) -> Self {
-        let config = aws_sdk_dynamodb::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall);
-        Self {
-            client: Client::from_conf(config.build()),
-            name,
-        }
-    }
-
     /// Reads one item.
     pub fn get(&self) -> GetItemFluentBuilder {
         self.client.get_item().table_name(&self.name.0)

@@ -20,7 +20,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, crypto::ring};
 
 /// How long a warm-up may take with all: past it, the first request does no worse by itself.
@@ -97,14 +97,14 @@ impl Https {
     }
 }
 
-/// The roots that a PEM file holds.
+/// These roots, each as DER.
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn roots(pem: &str) -> Result<RootCertStore, Box<dyn Error + Send + Sync>> {
+pub fn roots<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertStore, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(root?)?;
+    for root in ders {
+        roots.add(CertificateDer::from(root))?;
     }
     Ok(roots)
 }

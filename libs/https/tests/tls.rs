@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 const CONNECT: Duration = Duration::from_secs(5);
 
 fn trusting(authority: &Authority) -> Https {
-    Https::trusting(roots(&authority.root()).unwrap(), CONNECT)
+    Https::trusting(roots([authority.root()]).unwrap(), CONNECT)
 }
 
 fn get(url: &str) -> Request<SdkBody> {

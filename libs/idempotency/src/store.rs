@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use dynamodb::{Checked, Table, checked, item, read};
+use dynamodb::{Checked, Dynamodb, Table, checked, item, read};
 use function::StartError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -107,11 +107,10 @@ impl IdempotencyTable {
     ///
     /// # Errors
     /// Names the setting when it is missing or malformed.
-    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        Ok(Self(Table::new(
-            aws,
-            function::setting("IDEMPOTENCY_TABLE")?,
-        )))
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self(
+            dynamodb.table(function::setting("IDEMPOTENCY_TABLE")?),
+        ))
     }
 
     /// That table.

@@ -10,7 +10,6 @@
 
 use std::{collections::HashMap, ffi::OsString, sync::Arc, time::Duration};
 
-use dynamodb::Table;
 use idempotency::{
     Claim, Error, Held, Idempotency, IdempotencyKey, IdempotencyTable, Operation, Scope,
     memory::Clock,
@@ -43,7 +42,7 @@ fn table(database: &Dynamodb) -> IdempotencyTable {
         Some(OsString::from(value))
     };
     let aws = aws::Stack::from_vars(vars).unwrap();
-    IdempotencyTable::new(Table::new(&aws, "Idempotency".parse().unwrap()))
+    IdempotencyTable::new(dynamodb::Dynamodb::new(&aws).table("Idempotency".parse().unwrap()))
 }
 
 fn idempotency<S: Store>(store: S) -> (Idempotency<S>, Clock) {

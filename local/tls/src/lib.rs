@@ -2,7 +2,7 @@
 //! tested on that must not talk to everybody.
 //!
 //! A function trusts Amazon's roots and can be told of no others. [`trusting`] writes another root over
-//! the text of one of them in a copy of its binary: the same code, to the byte.
+//! one of them in a copy of its binary: the same code, to the byte.
 
 use std::convert::Infallible;
 use std::fs;
@@ -18,10 +18,10 @@ use hyper::{Request, Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
+    DnType, IsCa, KeyPair, PKCS_ED25519, date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ServerConfig, crypto::ring};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -47,7 +47,7 @@ const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 /// There is no copy of a function that trusts another root.
 #[derive(Debug, thiserror::Error)]
 pub enum Unpatched {
-    /// What is to be trusted is longer than what is there, or none.
+    /// What is to be trusted is longer than what is there, or shorter.
     #[error("that is no root that fits")]
     Unfit,
     /// The binary was built with other roots, or is none.
@@ -58,21 +58,21 @@ pub enum Unpatched {
     Uncopied(PathBuf, #[source] io::Error),
 }
 
-/// Writes a copy of a function's binary that trusts a root, given as PEM, in place of one of Amazon's.
+/// Writes a copy of a function's binary that trusts a root, given as DER, in place of Amazon's first.
 ///
 /// # Errors
 /// When the binary does not have the roots of `libs/aws` in it, or a file cannot be read or written.
-pub fn trusting(root: &str, binary: &Path, copy: &Path) -> Result<(), Unpatched> {
-    let (amazon, root) = (first(AMAZON_ROOTS)?, first(root)?);
-    // Between two certificates anything may stand.
-    let room = amazon.len().checked_sub(root.len());
-    let root = format!("{root}{}", "\n".repeat(room.ok_or(Unpatched::Unfit)?));
+pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), Unpatched> {
+    let amazon = amazon_root()?;
+    if root.len() != amazon.len() {
+        return Err(Unpatched::Unfit);
+    }
     let failed = |error| Unpatched::Uncopied(binary.to_owned(), error);
     let mut bytes = fs::read(binary).map_err(failed)?;
-    let found: Vec<usize> = memmem::find_iter(&bytes, amazon).collect();
+    let found: Vec<usize> = memmem::find_iter(&bytes, &*amazon).collect();
     for place in &found {
         if let Some(place) = bytes.get_mut(*place..place + root.len()) {
-            place.copy_from_slice(root.as_bytes());
+            place.copy_from_slice(root);
         }
     }
     if found.is_empty() {
@@ -91,14 +91,14 @@ pub fn trusting(root: &str, binary: &Path, copy: &Path) -> Result<(), Unpatched>
     write().map_err(failed)
 }
 
-/// The first certificate of a file.
-fn first(pem: &str) -> Result<&str, Unpatched> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let from = pem.find("-----BEGIN CERTIFICATE-----");
-    let to = pem.find(END).map(|at| at + END.len());
-    let certificate = from.zip(to).and_then(|(from, to)| pem.get(from..to));
-    certificate.ok_or(Unpatched::Unfit)
+/// The first of Amazon's roots, as DER.
+fn amazon_root() -> Result<CertificateDer<'static>, Unpatched> {
+    CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| Unpatched::Unfit)
 }
+
+/// An extension that means nothing, for numbers that mean nothing.
+/// <https://oid-base.com/get/2.25>
+const FILLING: [u64; 3] = [2, 25, 1];
 
 /// An authority that nobody knows but who is given its root.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -110,22 +110,36 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// A new one of that name.
+    /// A new one of that name. Its root is as long as Amazon's first, for [`trusting`].
     ///
     /// # Errors
     /// When no key can be made.
     pub fn new(name: &str) -> Result<Self, Error> {
+        // Its signatures are all of one length.
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        Ok(Self(issuer))
+        let length = amazon_root().map_or(0, |root| root.len());
+        let mut filling = 0;
+        loop {
+            params.custom_extensions = vec![CustomExtension::from_oid_content(
+                &FILLING,
+                vec![0; filling],
+            )];
+            let root = params.self_signed(&key)?;
+            match length.checked_sub(root.der().len()) {
+                // The next is longer by what its lengths take as well.
+                Some(more @ 1..) => filling += more.div_ceil(2),
+                _ => return Ok(Self(CertifiedIssuer::self_signed(params, key)?)),
+            }
+        }
     }
 
-    /// Its root, as PEM.
-    pub fn root(&self) -> String {
-        self.0.pem()
+    /// Its root, as DER.
+    pub fn root(&self) -> &[u8] {
+        self.0.der()
     }
 
     /// A certificate for a name, until the end of a year.
@@ -231,32 +245,22 @@ mod tests {
     fn a_copy_differs_from_the_binary_in_the_root_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (binary, copy) = (folder.path().join("get"), folder.path().join("tls/get"));
-        fs::write(&binary, format!("code{AMAZON_ROOTS}data")).unwrap();
-        let root = Authority::new("ours").unwrap().root();
-        trusting(&root, &binary, &copy).unwrap();
-        let copied = fs::read_to_string(copy).unwrap();
-        assert!(copied.contains(first(&root).unwrap()));
-        let (before, after) = AMAZON_ROOTS
-            .split_once(first(AMAZON_ROOTS).unwrap())
-            .unwrap();
-        assert!(copied.starts_with(&format!("code{before}")));
-        assert!(copied.ends_with(&format!("{after}data")));
-        assert_eq!(
-            copied.len(),
-            "code".len() + AMAZON_ROOTS.len() + "data".len()
-        );
+        let with = |root: &[u8]| [b"code", root, b"data"].concat();
+        fs::write(&binary, with(&amazon_root().unwrap())).unwrap();
+        let authority = Authority::new("ours").unwrap();
+        trusting(authority.root(), &binary, &copy).unwrap();
+        assert_eq!(fs::read(copy).unwrap(), with(authority.root()));
     }
 
     #[test]
-    fn a_binary_without_the_root_and_a_root_that_is_too_long_are_refused() {
+    fn a_binary_without_the_root_and_a_root_of_another_length_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (binary, copy) = (folder.path().join("get"), folder.path().join("copy"));
         fs::write(&binary, "code").unwrap();
-        let root = Authority::new("ours").unwrap().root();
-        let refused = trusting(&root, &binary, &copy).unwrap_err();
+        let authority = Authority::new("ours").unwrap();
+        let refused = trusting(authority.root(), &binary, &copy).unwrap_err();
         assert!(matches!(refused, Unpatched::Rootless(_)), "{refused}");
-        let long = root.replace('\n', &"\n".repeat(200));
-        let refused = trusting(&long, &binary, &copy).unwrap_err();
+        let refused = trusting(&authority.root()[1..], &binary, &copy).unwrap_err();
         assert!(matches!(refused, Unpatched::Unfit), "{refused}");
         assert!(!copy.exists());
     }

@@ -447,13 +447,7 @@ impl World {
             };
             (setting, value)
         });
-        let roots = e2e::root().join("libs/aws/amazon-roots.pem");
-        let roots = roots.into_os_string().into_string().unwrap();
-        lambda_host::Function::new(function.binary())
-            .with_env(settings)
-            // To read all that the system trusts would take most of a start, for nothing: no call
-            // here is encrypted.
-            .with_env([("SSL_CERT_FILE", roots)])
+        lambda_host::Function::new(function.binary()).with_env(settings)
     }
 }
 

@@ -22,7 +22,7 @@ impl Believer {
     fn new(function: &Function, authority: &Authority) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join(&function.name);
-        trusting(&authority.root(), &function.binary(), &copy).unwrap();
+        trusting(authority.root(), &function.binary(), &copy).unwrap();
         let function = function.clone();
         Self { function, folder }
     }

@@ -24,7 +24,6 @@ use billing::{
     },
     service::{ChargeError, Error, Payments, PurchaseStore, PurchasesTable},
 };
-use dynamodb::Table;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -76,7 +75,7 @@ fn purchases_at(endpoint: &str) -> PurchasesTable {
         Some(OsString::from(value))
     };
     let aws = aws::Stack::from_vars(vars).unwrap();
-    PurchasesTable::new(Table::new(&aws, "Purchases".parse().unwrap()))
+    PurchasesTable::new(dynamodb::Dynamodb::new(&aws).table("Purchases".parse().unwrap()))
 }
 
 fn user(name: &str) -> UserId {

@@ -8,6 +8,7 @@ use billing::{
     purchase::{Order, PurchaseId, Timestamp, UserId},
     service::{PurchasesTable, Stripe},
 };
+use dynamodb::Dynamodb;
 use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 
@@ -19,8 +20,9 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
-    let purchases = PurchasesTable::from_env(&aws)?;
-    let idempotency = Idempotency::new(IdempotencyTable::from_env(&aws)?);
+    let dynamodb = Dynamodb::new(&aws);
+    let purchases = PurchasesTable::from_env(&dynamodb)?;
+    let idempotency = Idempotency::new(IdempotencyTable::from_env(&dynamodb)?);
     let stripe = async {
         let stripe = Stripe::from_env(&aws).await?;
         stripe.warm_up().await;

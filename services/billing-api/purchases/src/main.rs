@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use api::Request;
 use billing::{controller, http, purchase::PurchaseId, service::PurchasesTable};
+use dynamodb::Dynamodb;
 use function::StartError;
 
 async fn init() -> Result<PurchasesTable, StartError> {
     let aws = aws::Stack::from_env()?;
-    let purchases = PurchasesTable::from_env(&aws)?;
+    let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
     aws.warm_up("dynamodb").await;
     Ok(purchases)
 }

@@ -7,6 +7,7 @@ use billing::{
     purchase::Timestamp,
     service::{PurchasesTable, Stripe},
 };
+use dynamodb::Dynamodb;
 use function::StartError;
 use serde::de::IgnoredAny;
 
@@ -20,7 +21,7 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
-    let purchases = PurchasesTable::from_env(&aws)?;
+    let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
     // Most runs have nothing to ask Stripe.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {

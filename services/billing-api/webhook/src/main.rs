@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use api::{Request, Response};
 use billing::{controller, event::Event, purchase::Timestamp, service::PurchasesTable};
+use dynamodb::Dynamodb;
 use function::{StartError, setting};
 use secrets::Secrets;
 
@@ -15,7 +16,7 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let prefix = setting("SECRETS_PREFIX")?;
-    let purchases = PurchasesTable::from_env(&aws)?;
+    let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
     let secrets = Secrets::load(&aws, &prefix, ["stripe-webhook-secret"]);
     let (secrets, ()) = tokio::join!(secrets, aws.warm_up("dynamodb"));
     Ok(Services {

@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::SystemTime};
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use dynamodb::Dynamodb;
 use function::StartError;
 use notes::{
     controller::{self, Error},
@@ -20,7 +21,7 @@ async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let services = Services {
         files: AttachmentsBucket::from_env(&aws)?,
-        attachments: AttachmentsTable::from_env(&aws)?,
+        attachments: AttachmentsTable::from_env(&Dynamodb::new(&aws))?,
     };
     aws.warm_up("dynamodb").await;
     Ok(services)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use api::{Request, StatusCode};
+use dynamodb::Dynamodb;
 use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 use notes::{
@@ -19,9 +20,10 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
+    let dynamodb = Dynamodb::new(&aws);
     Ok(Services {
-        idempotency: Idempotency::new(IdempotencyTable::from_env(&aws)?),
-        viewing: Viewing::new(&aws).await?,
+        idempotency: Idempotency::new(IdempotencyTable::from_env(&dynamodb)?),
+        viewing: Viewing::new(&aws, &dynamodb).await?,
     })
 }
 

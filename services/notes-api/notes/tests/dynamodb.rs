@@ -50,7 +50,7 @@ fn table(endpoint: &str, name: &str) -> Table {
         };
         Some(OsString::from(value))
     };
-    Table::new(&aws::Stack::from_vars(vars).unwrap(), name.parse().unwrap())
+    dynamodb::Dynamodb::new(&aws::Stack::from_vars(vars).unwrap()).table(name.parse().unwrap())
 }
 
 fn notes_at(endpoint: &str) -> NotesTable {

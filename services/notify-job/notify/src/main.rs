@@ -10,6 +10,7 @@ use std::{
 
 use aws_lambda_events::sns::SnsEvent;
 use controller::Error;
+use dynamodb::Dynamodb;
 use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable};
 use service::Phone;
@@ -26,7 +27,7 @@ struct Services {
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
-    let idempotency = Idempotency::new(IdempotencyTable::from_env(&aws)?);
+    let idempotency = Idempotency::new(IdempotencyTable::from_env(&Dynamodb::new(&aws))?);
     let (phone, (), ()) = tokio::join!(
         Phone::from_env(&aws),
         aws.warm_up("dynamodb"),

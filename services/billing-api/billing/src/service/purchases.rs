@@ -4,7 +4,7 @@
 use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use dynamodb::{Checked, Item, Table, checked, item, read};
+use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, read};
 use function::StartError;
 
 use super::Error;
@@ -75,8 +75,8 @@ impl PurchasesTable {
     ///
     /// # Errors
     /// Names the setting when it is missing or malformed.
-    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        Ok(Self(Table::new(aws, function::setting("PURCHASES_TABLE")?)))
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
     /// That table.

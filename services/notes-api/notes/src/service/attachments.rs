@@ -9,7 +9,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use dynamodb::{Checked, Item, Table, checked, read};
+use dynamodb::{Checked, Dynamodb, Item, Table, checked, read};
 use function::StartError;
 use serde::Deserialize;
 
@@ -57,11 +57,10 @@ impl AttachmentsTable {
     ///
     /// # Errors
     /// Names the setting when it is missing or malformed.
-    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        Ok(Self(Table::new(
-            aws,
-            function::setting("ATTACHMENTS_TABLE")?,
-        )))
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self(
+            dynamodb.table(function::setting("ATTACHMENTS_TABLE")?),
+        ))
     }
 
     /// That table.

@@ -9,6 +9,7 @@ pub mod notes;
 pub use attachments::{AttachmentRecords, AttachmentsTable};
 pub use bucket::{AttachmentsBucket, FileStore, FileUrls, UrlSigner};
 pub use domain::ServiceError as Error;
+use dynamodb::Dynamodb;
 use function::StartError;
 pub use notes::{NoteStore, NotesTable};
 
@@ -29,17 +30,18 @@ impl Viewing {
     /// # Errors
     /// Names the setting that is missing or malformed.
     pub async fn from_env() -> Result<Self, StartError> {
-        Self::new(&aws::Stack::from_env()?).await
+        let aws = aws::Stack::from_env()?;
+        Self::new(&aws, &Dynamodb::new(&aws)).await
     }
 
     /// By the function's settings, beside what else uses the client stack.
     ///
     /// # Errors
     /// Names the setting that is missing or malformed.
-    pub async fn new(aws: &aws::Stack) -> Result<Self, StartError> {
+    pub async fn new(aws: &aws::Stack, dynamodb: &Dynamodb) -> Result<Self, StartError> {
         let services = Self {
-            notes: NotesTable::from_env(aws)?,
-            records: AttachmentsTable::from_env(aws)?,
+            notes: NotesTable::from_env(dynamodb)?,
+            records: AttachmentsTable::from_env(dynamodb)?,
             urls: UrlSigner::from_env(aws)?,
         };
         aws.warm_up("dynamodb").await;
@@ -65,9 +67,10 @@ impl Editing {
     /// Names the setting that is missing or malformed.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
+        let dynamodb = Dynamodb::new(&aws);
         let services = Self {
-            notes: NotesTable::from_env(&aws)?,
-            records: AttachmentsTable::from_env(&aws)?,
+            notes: NotesTable::from_env(&dynamodb)?,
+            records: AttachmentsTable::from_env(&dynamodb)?,
             files: AttachmentsBucket::from_env(&aws)?,
         };
         aws.warm_up("dynamodb").await;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use dynamodb::{Checked, Table, checked, item, read};
+use dynamodb::{Checked, Dynamodb, Table, checked, item, read};
 use function::StartError;
 use serde::Deserialize;
 
@@ -96,8 +96,8 @@ impl NotesTable {
     ///
     /// # Errors
     /// Names the setting when it is missing or malformed.
-    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        Ok(Self(Table::new(aws, function::setting("NOTES_TABLE")?)))
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
     /// That table.
