@@ -9,7 +9,7 @@ export const handler = route(async (event) => {
   const { content, attachment } = draft(json(event));
   const now = Date.now();
   const note: Note = { userId, noteId: v7(), content, attachment, createdAt: now, updatedAt: now, version: v7() };
-  if (attachment) await claim(userId, key(userId, attachment), note.version);
+  if (attachment) note.uploaded = await claim(note, key(userId, attachment));
   await dynamodb.send(new PutCommand({ TableName: Notes, Item: note, ConditionExpression: "attribute_not_exists(noteId)" }));
   const [shown] = await show([note]);
   return [201, shown, { ETag: `"${note.version}"`, Location: `./notes/${note.noteId}` }];

@@ -1,14 +1,14 @@
 import { DeleteCommand, GetCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
 import { caller, route } from "./http.ts";
-import { key, Notes, release } from "./notes.ts";
+import { key, Notes, release, type Note } from "./notes.ts";
 
 export const handler = route(async (event) => {
   const userId = caller(event);
   const Key = { userId, noteId: event.pathParameters!.id };
   const { Item } = await dynamodb.send(new GetCommand({ TableName: Notes, Key, ConsistentRead: true }));
   if (Item) {
-    if (Item.attachment) await release(userId, key(userId, Item.attachment), Item.version);
+    if (Item.attachment) await release(Item as Note, key(userId, Item.attachment));
     await dynamodb.send(
       new DeleteCommand({
         TableName: Notes,

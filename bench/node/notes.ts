@@ -14,10 +14,13 @@ export interface Note {
   noteId: string;
   content: string;
   attachment: string | null;
+  uploaded?: { contentType: string; size: number } | null;
   createdAt: number;
   updatedAt: number;
   version: string;
 }
+
+type Write = Pick<Note, "userId" | "noteId" | "version">;
 
 interface Draft {
   content: string;
@@ -42,45 +45,48 @@ export function key(userId: string, attachment: string): string {
 
 /** Notes as their owner sees them, with their files. */
 export async function show(notes: Note[]) {
-  const keys = new Set(notes.flatMap((note) => (note.attachment ? [key(note.userId, note.attachment)] : [])));
-  const files = new Map<string, Record<string, unknown>>();
+  const untold = notes.flatMap(({ userId, attachment, uploaded }) => (attachment && !uploaded ? [key(userId, attachment)] : []));
+  const keys = new Set(untold);
+  const files = new Map<string, Note["uploaded"]>();
   if (keys.size > 0) {
     const Keys = [...keys].map((attachment) => ({ userId: notes[0]!.userId, attachment }));
     const found = await dynamodb.send(new BatchGetCommand({ RequestItems: { [Attachments]: { Keys } } }));
-    for (const file of found.Responses?.[Attachments] ?? []) files.set(file.attachment, file);
+    for (const file of found.Responses?.[Attachments] ?? []) files.set(file.attachment, file as Note["uploaded"]);
   }
   return Promise.all(
-    notes.map(async ({ version: _, ...note }) => {
+    notes.map(async ({ version: _, uploaded, ...note }) => {
       const Key = note.attachment && key(note.userId, note.attachment);
-      const file = Key && files.get(Key);
-      if (!file || file.contentType === undefined) return note;
+      const file = Key && (uploaded ?? files.get(Key));
+      if (!Key || !file || file.contentType === undefined) return note;
       const attachmentUrl = await getSignedUrl(s3, new GetObjectCommand({ Bucket, Key }), { expiresIn: 900 });
       return { ...note, attachmentType: file.contentType, attachmentSize: file.size, attachmentUrl };
     }),
   );
 }
 
-async function change(verb: "ADD" | "DELETE", userId: string, attachment: string, version: string) {
+async function change(verb: "ADD" | "DELETE", { userId, noteId, version }: Write, attachment: string) {
   const { Attributes } = await dynamodb.send(
     new UpdateCommand({
       TableName: Attachments,
       Key: { userId, attachment },
       UpdateExpression: `${verb} claims :claim`,
-      ExpressionAttributeValues: { ":claim": new Set([version]) },
+      ExpressionAttributeValues: { ":claim": new Set([`${noteId}/${version}`]) },
       ReturnValues: "ALL_NEW",
     }),
   );
   return Attributes;
 }
 
-/** Records that a write names a file. */
-export async function claim(userId: string, attachment: string, version: string) {
-  await change("ADD", userId, attachment, version);
+/** Records that a write names a file, and says what it is, once it is uploaded. */
+export async function claim(write: Write, attachment: string): Promise<Note["uploaded"]> {
+  const file = await change("ADD", write, attachment);
+  return file?.contentType === undefined ? null : { contentType: file.contentType, size: file.size };
 }
 
 /** Takes a claim back, and deletes the file when it was the last one. */
-export async function release(userId: string, attachment: string, version: string) {
-  const left = await change("DELETE", userId, attachment, version);
+export async function release(write: Write, attachment: string) {
+  const { userId } = write;
+  const left = await change("DELETE", write, attachment);
   if (left?.claims !== undefined) return;
   const ConditionExpression = "attribute_not_exists(claims)";
   await dynamodb.send(new DeleteCommand({ TableName: Attachments, Key: { userId, attachment }, ConditionExpression }));

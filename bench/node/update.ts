@@ -10,18 +10,20 @@ export const handler = route(async (event) => {
   const { content, attachment } = draft(json(event));
   const tag = event.headers["If-Match"]?.replaceAll('"', "");
   const version = v7();
+  const write = { userId, noteId: event.pathParameters!.id!, version };
   const file = attachment && key(userId, attachment);
-  if (file) await claim(userId, file, version);
+  const uploaded = file ? await claim(write, file) : null;
   try {
     const { Attributes: before } = await dynamodb.send(
       new UpdateCommand({
         TableName: Notes,
-        Key: { userId, noteId: event.pathParameters!.id },
-        UpdateExpression: "SET content = :content, attachment = :attachment, updatedAt = :updatedAt, version = :version",
+        Key: { userId, noteId: write.noteId },
+        UpdateExpression: "SET content = :content, attachment = :attachment, uploaded = :uploaded, updatedAt = :updatedAt, version = :version",
         ConditionExpression: "attribute_exists(noteId)" + (tag ? " AND version = :expected" : ""),
         ExpressionAttributeValues: {
           ":content": content,
           ":attachment": attachment,
+          ":uploaded": uploaded ?? null,
           ":updatedAt": Date.now(),
           ":version": version,
           ...(tag ? { ":expected": tag } : {}),
@@ -30,10 +32,10 @@ export const handler = route(async (event) => {
         ReturnValuesOnConditionCheckFailure: "ALL_OLD",
       }),
     );
-    if (before?.attachment) await release(userId, key(userId, before.attachment), before.version);
+    if (before?.attachment) await release({ ...write, version: before.version }, key(userId, before.attachment));
   } catch (error) {
     if (!(error instanceof ConditionalCheckFailedException)) throw error;
-    if (file) await release(userId, file, version);
+    if (file) await release(write, file);
     throw error.Item ? new Problem(412, "The note was changed since you read it.") : new Problem(404, "You have no note with this id.");
   }
   return [200, { status: true }, { ETag: `"${version}"` }];

@@ -30,6 +30,8 @@ struct Note {
     updated_at: u64,
     #[serde(skip_serializing)]
     version: String,
+    #[serde(skip_serializing)]
+    uploaded: Option<File>,
     #[serde(flatten)]
     file: Option<Shown>,
 }
@@ -75,13 +77,10 @@ async fn handle(services: &Services, request: Request) -> Result<Response<Body>,
             true => attachment.clone(),
             false => own + attachment,
         };
-        let wanted =
-            KeysAndAttributes::builder().keys(key(["userId", "attachment"], [&user, &name]));
-        let batch = services.dynamodb.batch_get_item();
-        let batch = batch.request_items(&services.attachments, wanted.build()?);
-        let found = batch.send().await?.responses.unwrap_or_default();
-        let found = found.into_values().flatten().next();
-        let file: Option<File> = found.map(from_item).transpose()?;
+        let file = match note.uploaded.take() {
+            Some(file) => Some(file),
+            None => recorded(services, &user, &name).await?,
+        };
         if let Some(File {
             content_type: Some(attachment_type),
             size: Some(attachment_size),
@@ -103,6 +102,15 @@ async fn handle(services: &Services, request: Request) -> Result<Response<Body>,
         .header("access-control-allow-origin", env::var("ALLOWED_ORIGIN")?)
         .header("etag", format!("\"{}\"", note.version));
     Ok(response.body(serde_json::to_string(&note)?.into())?)
+}
+
+async fn recorded(services: &Services, user: &str, name: &str) -> Result<Option<File>, Error> {
+    let wanted = KeysAndAttributes::builder().keys(key(["userId", "attachment"], [user, name]));
+    let batch = services.dynamodb.batch_get_item();
+    let batch = batch.request_items(&services.attachments, wanted.build()?);
+    let found = batch.send().await?.responses.unwrap_or_default();
+    let found = found.into_values().flatten().next();
+    Ok(found.map(from_item).transpose()?)
 }
 
 fn refused(status: u16) -> Response<Body> {

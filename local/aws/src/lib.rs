@@ -248,10 +248,11 @@ fn at_first() -> [(&'static str, Value); 3] {
     let note = json!({
         "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
         "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},
+        "uploaded": {"M": {"contentType": {"S": "image/jpeg"}, "size": {"N": "7"}}},
         "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
     });
     let record = json!({
-        "userId": {"S": USER}, "attachment": {"S": file()}, "claims": {"SS": [VERSION]},
+        "userId": {"S": USER}, "attachment": {"S": file()}, "claims": {"SS": [format!("{NOTE}/{VERSION}")]},
         "contentType": {"S": "image/jpeg"}, "size": {"N": "7"},
     });
     let purchase = json!({

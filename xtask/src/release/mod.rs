@@ -103,17 +103,44 @@ fn released(
 /// # Errors
 /// Says what stands in the way.
 pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<()> {
-    let workspace = Workspace::read()?;
-    tools::prepare(&workspace).await?;
-    let target = Target::open(&workspace, stage, infrastructure).await?;
-    account::announce(&target);
-    let sketch = Sketch::of(&workspace, &target).await?;
-    let store = Store::new(&target.account);
-    let current = current(&store, stage).await?;
-    let stacks = Stacks::of(&target);
-    let work = Work::plan(&stacks, &target, &sketch.released(|_| None)).await?;
-    explain(&target, &sketch, &work, current.as_ref());
-    Ok(())
+    Outlook::of(stage, infrastructure).await.map(drop)
+}
+
+/// A stage, and what the sources would make of it.
+struct Outlook {
+    workspace: Workspace,
+    target: Target,
+    stacks: Stacks,
+    store: Store,
+    sketch: Sketch,
+    work: Work,
+    /// The work, as lines for the record.
+    changes: Vec<String>,
+}
+
+impl Outlook {
+    /// Says what would be done, and why.
+    async fn of(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<Self> {
+        let workspace = Workspace::read()?;
+        tools::prepare(&workspace).await?;
+        let target = Target::open(&workspace, stage, infrastructure).await?;
+        account::announce(&target);
+        let sketch = Sketch::of(&workspace, &target).await?;
+        let store = Store::new(&target.account);
+        let current = current(&store, stage).await?;
+        let stacks = Stacks::of(&target);
+        let work = Work::plan(&stacks, &target, &sketch.released(|_| None)).await?;
+        let changes = explain(&target, &sketch, &work, current.as_ref());
+        Ok(Self {
+            workspace,
+            target,
+            stacks,
+            store,
+            sketch,
+            work,
+            changes,
+        })
+    }
 }
 
 /// The releases of a stage, the newest first.
@@ -216,16 +243,15 @@ pub(crate) async fn deploy(
     infrastructure: Option<Infrastructure>,
     allowed: &[String],
 ) -> Result<()> {
-    let workspace = Workspace::read()?;
-    tools::prepare(&workspace).await?;
-    let target = Target::open(&workspace, stage, infrastructure).await?;
-    account::announce(&target);
-    let sketch = Sketch::of(&workspace, &target).await?;
-    let store = Store::new(&target.account);
-    let stacks = Stacks::of(&target);
-    let before = current(&store, stage).await?;
-    let work = Work::plan(&stacks, &target, &sketch.released(|_| None)).await?;
-    let changes = explain(&target, &sketch, &work, before.as_ref());
+    let Outlook {
+        workspace,
+        target,
+        stacks,
+        store,
+        sketch,
+        work,
+        changes,
+    } = Outlook::of(stage, infrastructure).await?;
     let newest = releases_of(&store, stage).await?.into_iter().next();
     let runs =
         newest.filter(|release| release.outcome == Outcome::Done && release.has_app(&sketch.app));

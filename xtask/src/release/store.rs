@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::{
-    error::{ProvideErrorMetadata as _, SdkError},
-    operation::put_object::PutObjectError,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{head_object::HeadObjectOutput, put_object::PutObjectError},
     primitives::ByteStream,
     types::{ChecksumAlgorithm, ChecksumMode, Delete, MetadataDirective, ObjectIdentifier},
 };
@@ -172,18 +172,10 @@ impl Store {
     /// # Errors
     /// When S3 does not say.
     pub(crate) async fn exists(&self) -> Result<bool> {
-        match self.s3.head_bucket().bucket(&self.bucket).send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_not_found()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("the bucket {} cannot be read", self.bucket)),
-        }
+        let head = self.s3.head_bucket().bucket(&self.bucket).send().await;
+        let head =
+            found(head).with_context(|| format!("the bucket {} cannot be read", self.bucket))?;
+        Ok(head.is_some())
     }
 
     /// The releases of a stage, the newest first.
@@ -307,19 +299,8 @@ impl Store {
     }
 
     async fn has_hashed(&self, bucket: &str, key: &str, hash: &str) -> Result<bool> {
-        let head = self.s3.head_object().bucket(bucket).key(key);
-        match head.checksum_mode(ChecksumMode::Enabled).send().await {
-            Ok(head) => Ok(head.checksum_sha256() == Some(&checksum(hash))),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_not_found()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be looked for in {bucket}")),
-        }
+        let head = self.head(bucket, key).await?;
+        Ok(head.is_some_and(|head| head.checksum_sha256() == Some(&checksum(hash))))
     }
 
     /// Keeps the files of the browser app.
@@ -539,58 +520,28 @@ impl Store {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Read<Vec<u8>>>> {
-        match self
-            .s3
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-        {
-            Ok(object) => {
-                let tag = object.e_tag.unwrap_or_default();
-                let value = object
-                    .body
-                    .collect()
-                    .await
-                    .with_context(|| format!("{key} cannot be read to its end"))?;
-                Ok(Some(Read {
-                    value: value.to_vec(),
-                    tag,
-                }))
-            }
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_no_such_key()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be read from {}", self.bucket)),
-        }
+        let get = self.s3.get_object().bucket(&self.bucket).key(key);
+        let object = found(get.send().await)
+            .with_context(|| format!("{key} cannot be read from {}", self.bucket))?;
+        let Some(object) = object else {
+            return Ok(None);
+        };
+        let value = object.body.collect().await;
+        let value = value.with_context(|| format!("{key} cannot be read to its end"))?;
+        Ok(Some(Read {
+            value: value.to_vec(),
+            tag: object.e_tag.unwrap_or_default(),
+        }))
     }
 
     async fn holds(&self, key: &str) -> Result<bool> {
-        match self
-            .s3
-            .head_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_not_found()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be looked for in {}", self.bucket)),
-        }
+        Ok(self.head(&self.bucket, key).await?.is_some())
+    }
+
+    async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
+        let head = self.s3.head_object().bucket(bucket).key(key);
+        let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
+        found(head).with_context(|| format!("{key} cannot be looked for in {bucket}"))
     }
 
     /// Deletes an object.
@@ -640,6 +591,19 @@ fn checksum(artefact: &str) -> String {
     let digits = artefact.as_bytes().chunks(2);
     let bytes = digits.filter_map(|byte| u8::from_str_radix(str::from_utf8(byte).ok()?, 16).ok());
     STANDARD.encode(bytes.collect::<Vec<_>>())
+}
+
+/// What S3 has, or that there is no such thing.
+fn found<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, aws_sdk_s3::Error>
+where
+    E: ProvideErrorMetadata,
+    aws_sdk_s3::Error: From<SdkError<E>>,
+{
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether somebody else has written the object.

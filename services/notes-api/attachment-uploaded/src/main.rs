@@ -8,20 +8,23 @@ use function::StartError;
 use notes::{
     controller::{self, Error},
     file::FileKey,
-    service::{AttachmentsBucket, AttachmentsTable},
+    service::{AttachmentsBucket, AttachmentsTable, NotesTable},
 };
 use serde::{Deserialize, Serialize};
 
 struct Services {
     files: AttachmentsBucket,
     attachments: AttachmentsTable,
+    notes: NotesTable,
 }
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
+    let dynamodb = Dynamodb::new(&aws);
     let services = Services {
         files: AttachmentsBucket::from_env(&aws)?,
-        attachments: AttachmentsTable::from_env(&Dynamodb::new(&aws))?,
+        attachments: AttachmentsTable::from_env(&dynamodb)?,
+        notes: NotesTable::from_env(&dynamodb)?,
     };
     aws.warm_up("dynamodb").await;
     Ok(services)
@@ -43,9 +46,13 @@ async fn handle(
     event: EventBridgeEvent<ObjectCreated>,
     _deadline: SystemTime,
 ) -> Result<(), Error> {
-    let Services { files, attachments } = services;
+    let Services {
+        files,
+        attachments,
+        notes,
+    } = services;
     match FileKey::parse(&event.detail.object.key) {
-        Some(key) => controller::attachment_uploaded(files, attachments, &key).await,
+        Some(key) => controller::attachment_uploaded(files, attachments, notes, &key).await,
         // The rule lets keys of users through, no others.
         None => Ok(()),
     }

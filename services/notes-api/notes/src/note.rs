@@ -6,7 +6,7 @@ pub use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::file::AttachmentName;
+use crate::file::{AttachmentName, File};
 
 /// A note, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Note {
     pub content: Content,
     /// The file that goes with it.
     pub attachment: Option<AttachmentName>,
+    /// What that file is, where the note was told: when it was written, or when the file was uploaded.
+    pub uploaded: Option<File>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last written.
@@ -98,8 +100,7 @@ impl TryFrom<String> for Content {
 
 /// A name for one write of a note, unlike that of any other write.
 ///
-/// It backs the note's entity tag, tells a write that is sent twice from two writes, and is the
-/// claim by which the write holds the note's file.
+/// It backs the note's entity tag, and tells a write that is sent twice from two writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Version(Uuid);
 
@@ -121,6 +122,33 @@ impl FromStr for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What holds a note's file: a write of the note that named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The note.
+    pub note: NoteId,
+    /// The write.
+    pub write: Version,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.note, self.write)
+    }
+}
+
+impl FromStr for Claim {
+    type Err = &'static str;
+
+    fn from_str(claim: &str) -> Result<Self, Self::Err> {
+        let (note, write) = claim.split_once('/').ok_or("not NOTE/WRITE")?;
+        Ok(Self {
+            note: note.parse()?,
+            write: write.parse().map_err(|_| "not a UUID")?,
+        })
     }
 }
 

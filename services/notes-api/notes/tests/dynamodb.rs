@@ -22,7 +22,7 @@ use dynamodb::Table;
 use local_dynamodb::Dynamodb;
 use notes::{
     file::{AttachmentName, File, FileKey},
-    note::{Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
         AttachmentRecords, AttachmentsTable, Error, NoteStore, NotesTable,
         notes::{Change, Replaced},
@@ -80,6 +80,7 @@ fn note(user: &UserId, content: &str) -> Note {
         note_id: NoteId::generate(),
         content: Content::try_from(content.to_owned()).unwrap(),
         attachment: None,
+        uploaded: None,
         created_at: now,
         updated_at: now,
         version: Version::generate(),
@@ -90,6 +91,7 @@ fn change(content: &str) -> Change {
     Change {
         content: Content::try_from(content.to_owned()).unwrap(),
         attachment: None,
+        uploaded: None,
         updated_at: Timestamp::now(),
         version: Version::generate(),
     }
@@ -326,12 +328,14 @@ async fn a_note_written_over_says_what_it_was_before() {
     let Change {
         content,
         attachment,
+        uploaded,
         updated_at,
         version,
     } = new.clone();
     let expected = Note {
         content,
         attachment,
+        uploaded,
         updated_at,
         version,
         ..old.clone()
@@ -479,6 +483,13 @@ fn cat() -> FileKey {
     FileKey::parse("private/us-east-1:ada/cat.png").unwrap()
 }
 
+fn claim() -> Claim {
+    Claim {
+        note: NoteId::generate(),
+        write: Version::generate(),
+    }
+}
+
 fn file(size: u64) -> File {
     File {
         content_type: "image/png".into(),
@@ -498,7 +509,7 @@ async fn described(attachments: &AttachmentsTable, key: FileKey) -> Option<File>
 async fn a_file_is_unclaimed_once_its_last_claim_is_released() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let [one, two] = [Version::generate(), Version::generate()];
+    let [one, two] = [claim(), claim()];
     for write in [one, two, two] {
         attachments.claim(&cat(), write).await.unwrap();
     }
@@ -518,7 +529,7 @@ async fn a_file_is_unclaimed_once_its_last_claim_is_released() {
 async fn a_record_is_forgotten_only_while_nothing_claims_the_file() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let write = Version::generate();
+    let write = claim();
     attachments.record(&cat(), &file(7)).await.unwrap();
     attachments.claim(&cat(), write).await.unwrap();
     assert!(!attachments.forget(&cat()).await.unwrap());
@@ -536,10 +547,7 @@ async fn a_record_is_forgotten_only_while_nothing_claims_the_file() {
 async fn a_file_is_described_once_it_is_uploaded_and_as_it_was_last() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    attachments
-        .claim(&cat(), Version::generate())
-        .await
-        .unwrap();
+    attachments.claim(&cat(), claim()).await.unwrap();
     assert_eq!(described(&attachments, cat()).await, None);
     for size in [7, 8] {
         attachments.record(&cat(), &file(size)).await.unwrap();
@@ -548,22 +556,87 @@ async fn a_file_is_described_once_it_is_uploaded_and_as_it_was_last() {
 }
 
 #[tokio::test]
-async fn an_upload_recorded_after_the_claims_leaves_them_as_they_are() {
+async fn an_upload_recorded_after_the_claims_says_who_they_are_and_leaves_them_as_they_are() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    attachments
-        .claim(&cat(), Version::generate())
+    let claims = HashSet::from([claim(), claim()]);
+    for &claim in &claims {
+        assert_eq!(attachments.claim(&cat(), claim).await.unwrap(), None);
+    }
+    for _ in 0..2 {
+        let claimed = attachments.record(&cat(), &file(7)).await.unwrap();
+        assert_eq!(claimed, claims);
+    }
+    assert!(!attachments.forget(&cat()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_claim_after_the_upload_says_what_the_file_is() {
+    let database = database().await;
+    let attachments = attachments_at(&database.url());
+    assert!(
+        attachments
+            .record(&cat(), &file(7))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let claimed = attachments.claim(&cat(), claim()).await.unwrap();
+    assert_eq!(claimed, Some(file(7)));
+}
+
+#[tokio::test]
+async fn a_note_is_told_of_its_file_until_it_is_written_over() {
+    let database = database().await;
+    let notes = notes_at(&database.url());
+    let written = Note {
+        attachment: Some(name("cat.png")),
+        ..note(&ada(), "hello")
+    };
+    notes.insert(&written).await.unwrap();
+    let first = Claim {
+        note: written.note_id,
+        write: written.version,
+    };
+    for size in [7, 8] {
+        notes.tell(&ada(), first, &file(size)).await.unwrap();
+        let found = notes.find(&ada(), written.note_id).await.unwrap();
+        let uploaded = Some(file(size));
+        assert_eq!(
+            found,
+            Some(Note {
+                uploaded,
+                ..written.clone()
+            })
+        );
+    }
+    let change = Change {
+        uploaded: Some(file(9)),
+        ..change("with another file")
+    };
+    notes
+        .replace(&ada(), written.note_id, &change, &Precondition::Exists)
         .await
         .unwrap();
-    attachments.record(&cat(), &file(7)).await.unwrap();
-    assert!(!attachments.forget(&cat()).await.unwrap());
+    notes.tell(&ada(), first, &file(10)).await.unwrap();
+    let found = notes.find(&ada(), written.note_id).await.unwrap().unwrap();
+    assert_eq!(found.uploaded, Some(file(9)));
+
+    assert!(
+        notes
+            .remove(&ada(), found.note_id, found.version)
+            .await
+            .unwrap()
+    );
+    notes.tell(&ada(), first, &file(10)).await.unwrap();
+    assert_eq!(notes.find(&ada(), written.note_id).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn of_fifty_claims_at_once_none_is_lost() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
-    let writes: Vec<_> = (0..50).map(|_| Version::generate()).collect();
+    let writes: Vec<_> = (0..50).map(|_| claim()).collect();
     let mut claims = JoinSet::new();
     for write in writes.clone() {
         let attachments = Arc::clone(&attachments);
@@ -592,10 +665,7 @@ async fn a_hundred_files_are_described_at_once_each_as_it_is() {
             .unwrap();
         uploaded.insert(key(number), file(number));
     }
-    attachments
-        .claim(&key(1), Version::generate())
-        .await
-        .unwrap();
+    attachments.claim(&key(1), claim()).await.unwrap();
     assert_eq!(attachments.describe(&all).await.unwrap(), uploaded);
     assert!(
         attachments
@@ -613,7 +683,7 @@ async fn files_of_two_people_with_one_name_are_two_files() {
     let his = FileKey::parse("private/us-east-1:bob/cat.png").unwrap();
     attachments.record(&cat(), &file(7)).await.unwrap();
     assert_eq!(described(&attachments, his.clone()).await, None);
-    let write = Version::generate();
+    let write = claim();
     attachments.claim(&his, write).await.unwrap();
     assert!(attachments.release(&his, write).await.unwrap());
     assert!(attachments.forget(&his).await.unwrap());
@@ -751,10 +821,7 @@ async fn a_table_that_is_not_there_is_a_failure() {
             .remove(&ada(), id, Version::generate())
             .await
             .unwrap_err(),
-        attachments
-            .claim(&cat(), Version::generate())
-            .await
-            .unwrap_err(),
+        attachments.claim(&cat(), claim()).await.unwrap_err(),
         attachments.forget(&cat()).await.unwrap_err(),
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Error, own_file};
 use crate::{
-    note::{Note, NoteId, Timestamp, UserId, Version},
+    note::{Claim, Note, NoteId, Timestamp, UserId, Version},
     service::{AttachmentRecords, NoteStore},
 };
 
@@ -32,6 +32,7 @@ impl Plan {
             note_id: self.note_id,
             content: draft.content.clone(),
             attachment: draft.attachment.clone(),
+            uploaded: None,
             created_at: self.created_at,
             updated_at: self.created_at,
             version: self.version,
@@ -51,11 +52,16 @@ pub async fn create(
     draft: &Draft,
     plan: Plan,
 ) -> Result<Plan, Error> {
+    let mut note = plan.note(user, draft);
     if let Some(name) = &draft.attachment {
+        let claim = Claim {
+            note: plan.note_id,
+            write: plan.version,
+        };
         // Claimed before the note is there: no moment in which its file could be taken away.
-        records.claim(&own_file(user, name)?, plan.version).await?;
+        note.uploaded = records.claim(&own_file(user, name)?, claim).await?;
     }
-    notes.insert(&plan.note(user, draft)).await?;
+    notes.insert(&note).await?;
     Ok(plan)
 }
 

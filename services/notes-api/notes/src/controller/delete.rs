@@ -1,6 +1,6 @@
 use super::{Error, own_file, release};
 use crate::{
-    note::{NoteId, UserId},
+    note::{Claim, NoteId, UserId},
     service::{self, AttachmentRecords, FileStore, NoteStore},
 };
 
@@ -31,7 +31,11 @@ pub async fn delete(
             .as_ref()
             .and_then(|name| own_file(user, name).ok())
         {
-            release(records, files, &key, note.version).await?;
+            let claim = Claim {
+                note: id,
+                write: note.version,
+            };
+            release(records, files, &key, claim).await?;
         }
         if notes.remove(user, id, note.version).await? {
             return Ok(());

@@ -43,6 +43,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_note_that_knows_its_file_takes_one_call() {
+        let cloud = Memory::default();
+        cloud.upload("private/us-east-1:ada/cat.png");
+        let id = cloud.note(&ada(), "hello", Some("cat.png")).await;
+        cloud.fail_after(1);
+        let view = get(&cloud, &cloud, &cloud, &ada(), id).await.unwrap();
+        let file = view.file.unwrap().file;
+        assert_eq!(file, cloud.file("private/us-east-1:ada/cat.png"));
+    }
+
+    #[tokio::test]
     async fn a_file_is_shown_once_it_is_uploaded() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "hello", Some("cat.png")).await;

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Error, FileView, View};
 use crate::{
     file::FileKey,
-    note::{NoteId, UserId},
+    note::{Note, NoteId, UserId},
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
@@ -30,21 +30,19 @@ pub async fn list(
     limit: usize,
 ) -> Result<Listed, Error> {
     let page = notes.page(user, before, limit).await?;
-    let keys: HashMap<_, _> = page
-        .notes
-        .iter()
-        .filter_map(|note| Some((note.note_id, FileKey::of(user, note.attachment.as_ref()?)?)))
-        .collect();
-    let files = match keys.is_empty() {
+    let key = |note: &Note| FileKey::of(user, note.attachment.as_ref()?);
+    let untold = page.notes.iter().filter(|note| note.uploaded.is_none());
+    let untold: HashSet<_> = untold.filter_map(key).collect();
+    let files = match untold.is_empty() {
         true => HashMap::new(),
-        false => records.describe(&keys.values().cloned().collect()).await?,
+        false => records.describe(&untold).await?,
     };
-    let view = |note: crate::note::Note| {
-        let key = keys.get(&note.note_id);
-        let file = key.and_then(|key| Some((key, files.get(key)?)));
-        let file = file
-            .map(|(key, file)| FileView::of(urls, key, file.clone()))
-            .transpose()?;
+    let view = |note: Note| {
+        let file = key(&note).and_then(|key| {
+            let file = note.uploaded.as_ref().or_else(|| files.get(&key))?;
+            Some(FileView::of(urls, &key, file.clone()))
+        });
+        let file = file.transpose()?;
         Ok::<_, Error>(View { note, file })
     };
     let notes = page.notes.into_iter().map(view).collect::<Result<_, _>>()?;
@@ -99,5 +97,17 @@ mod tests {
             .unwrap();
         let shown: Vec<_> = page.notes.iter().map(|view| view.file.is_some()).collect();
         assert_eq!(shown, [true, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_notes_that_know_their_files_takes_one_call() {
+        let cloud = Memory::default();
+        for name in ["a.png", "b.png"] {
+            cloud.upload(&format!("private/us-east-1:ada/{name}"));
+            cloud.note(&ada(), name, Some(name)).await;
+        }
+        cloud.fail_after(1);
+        let page = list(&cloud, &cloud, &cloud, &ada(), None, 100).await;
+        assert!(page.unwrap().notes.iter().all(|view| view.file.is_some()));
     }
 }

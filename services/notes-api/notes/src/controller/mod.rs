@@ -21,7 +21,7 @@ use std::collections::HashSet;
 
 use crate::{
     file::{AttachmentName, File, FileKey},
-    note::{Content, Note, UserId, Version},
+    note::{Claim, Content, Note, UserId},
     service::{self, AttachmentRecords, FileStore, FileUrls},
 };
 
@@ -102,8 +102,13 @@ pub async fn show(
         return Ok(View { note, file: None });
     };
     let key = own_file(&note.user_id, name)?;
-    let mut files = records.describe(&HashSet::from([key.clone()])).await?;
-    let file = files.remove(&key);
+    let file = match &note.uploaded {
+        Some(file) => Some(file.clone()),
+        None => records
+            .describe(&HashSet::from([key.clone()]))
+            .await?
+            .remove(&key),
+    };
     let file = file
         .map(|file| FileView::of(urls, &key, file))
         .transpose()?;
@@ -123,9 +128,9 @@ async fn release(
     records: &impl AttachmentRecords,
     files: &impl FileStore,
     key: &FileKey,
-    write: Version,
+    claim: Claim,
 ) -> Result<(), service::Error> {
-    if records.release(key, write).await? && records.forget(key).await? {
+    if records.release(key, claim).await? && records.forget(key).await? {
         files.delete(key).await?;
     }
     Ok(())

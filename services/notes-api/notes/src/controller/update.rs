@@ -1,6 +1,6 @@
 use super::{Draft, Error, own_file, release};
 use crate::{
-    note::{NoteId, Precondition, Timestamp, UserId, Version},
+    note::{Claim, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
         AttachmentRecords, FileStore, NoteStore,
         notes::{Change, Replaced},
@@ -23,17 +23,20 @@ pub async fn update(
     expected: &Precondition,
 ) -> Result<Version, Error> {
     let version = Version::generate();
+    let claim = |write| Claim { note: id, write };
     let key = draft
         .attachment
         .as_ref()
         .map(|name| own_file(user, name))
         .transpose()?;
-    if let Some(key) = &key {
-        records.claim(key, version).await?;
-    }
+    let uploaded = match &key {
+        Some(key) => records.claim(key, claim(version)).await?,
+        None => None,
+    };
     let change = Change {
         content: draft.content,
         attachment: draft.attachment,
+        uploaded,
         updated_at: Timestamp::now(),
         version,
     };
@@ -49,7 +52,7 @@ pub async fn update(
     };
     if let Some((key, write)) = released {
         // The caller's write is decided. A claim that stays keeps a file too long, no more.
-        if let Err(error) = release(records, files, &key, write).await {
+        if let Err(error) = release(records, files, &key, claim(write)).await {
             tracing::warn!(error = function::chain(&error), "a claim was not released");
         }
     }

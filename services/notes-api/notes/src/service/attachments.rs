@@ -16,30 +16,34 @@ use serde::Deserialize;
 use super::Error;
 use crate::{
     file::{File, FileKey},
-    note::Version,
+    note::Claim,
 };
 
 /// Keeps what is known of files.
 pub trait AttachmentRecords: Sync {
-    /// Records that a write names the file.
+    /// Records that a note names the file. Returns what it is, once it is uploaded.
     fn claim(
         &self,
         key: &FileKey,
-        write: Version,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+        claim: Claim,
+    ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Takes a claim back. Returns whether nothing claims the file any longer.
     fn release(
         &self,
         key: &FileKey,
-        write: Version,
+        claim: Claim,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Removes the record, unless something claims the file. Returns whether it is gone.
     fn forget(&self, key: &FileKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Records what was uploaded.
-    fn record(&self, key: &FileKey, file: &File) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Records what was uploaded. Returns the claims on it.
+    fn record(
+        &self,
+        key: &FileKey,
+        file: &File,
+    ) -> impl Future<Output = Result<HashSet<Claim>, Error>> + Send;
 
     /// What those of the files are that are uploaded.
     fn describe(
@@ -104,14 +108,14 @@ impl AttachmentsTable {
         &self,
         key: &FileKey,
         verb: &str,
-        write: Version,
+        claim: Claim,
     ) -> Result<Record, Error> {
         let update = self
             .0
             .update()
             .set_key(Some(item_key(key)))
             .update_expression(format!("{verb} claims :claim"))
-            .expression_attribute_values(":claim", AttributeValue::Ss(vec![write.to_string()]))
+            .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]))
             .return_values(ReturnValue::AllNew);
         let done = update.send().await.map_err(dynamodb::Error::from)?;
         Ok(read(done.attributes.unwrap_or_default())?)
@@ -119,16 +123,13 @@ impl AttachmentsTable {
 }
 
 impl AttachmentRecords for AttachmentsTable {
-    async fn claim(&self, key: &FileKey, write: Version) -> Result<(), Error> {
-        self.change_claims(key, "ADD", write).await.map(drop)
+    async fn claim(&self, key: &FileKey, claim: Claim) -> Result<Option<File>, Error> {
+        Ok(self.change_claims(key, "ADD", claim).await?.file())
     }
 
-    async fn release(&self, key: &FileKey, write: Version) -> Result<bool, Error> {
-        Ok(self
-            .change_claims(key, "DELETE", write)
-            .await?
-            .claims
-            .is_none())
+    async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+        let left = self.change_claims(key, "DELETE", claim).await?;
+        Ok(left.claims.is_none())
     }
 
     async fn forget(&self, key: &FileKey) -> Result<bool, Error> {
@@ -137,7 +138,7 @@ impl AttachmentRecords for AttachmentsTable {
         Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<(), Error> {
+    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {
         let update = self
             .0
             .update()
@@ -149,9 +150,15 @@ impl AttachmentRecords for AttachmentsTable {
                 ":contentType",
                 AttributeValue::S(file.content_type.clone()),
             )
-            .expression_attribute_values(":size", AttributeValue::N(file.size.to_string()));
-        update.send().await.map_err(dynamodb::Error::from)?;
-        Ok(())
+            .expression_attribute_values(":size", AttributeValue::N(file.size.to_string()))
+            .return_values(ReturnValue::AllNew);
+        let done = update.send().await.map_err(dynamodb::Error::from)?;
+        let record: Record = read(done.attributes.unwrap_or_default())?;
+        let claims = record.claims.unwrap_or_default();
+        Ok(claims
+            .iter()
+            .filter_map(|claim| claim.parse().ok())
+            .collect())
     }
 
     async fn describe(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     controller::{Draft, Plan, create},
     file::{AttachmentName, ContentType, File, FileKey, FileSize, Upload},
-    note::{Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
 pub(crate) struct Memory {
@@ -35,7 +35,7 @@ struct State {
 #[derive(Default)]
 struct Record {
     file: Option<File>,
-    claims: HashSet<Version>,
+    claims: HashSet<Claim>,
 }
 
 impl Default for Memory {
@@ -193,17 +193,28 @@ impl NoteStore for Memory {
         let Change {
             content,
             attachment,
+            uploaded,
             updated_at,
             version,
         } = change.clone();
         *note = Note {
             content,
             attachment,
+            uploaded,
             updated_at,
             version,
             ..note.clone()
         };
         Ok(Replaced::Done { before })
+    }
+
+    async fn tell(&self, user: &UserId, claim: Claim, file: &File) -> Result<(), Error> {
+        let mut state = self.write()?;
+        let note = state.notes.get_mut(&key(user, claim.note));
+        if let Some(note) = note.filter(|note| note.version == claim.write) {
+            note.uploaded = Some(file.clone());
+        }
+        Ok(())
     }
 
     async fn remove(&self, user: &UserId, id: NoteId, version: Version) -> Result<bool, Error> {
@@ -220,17 +231,17 @@ impl NoteStore for Memory {
 }
 
 impl AttachmentRecords for Memory {
-    async fn claim(&self, key: &FileKey, write: Version) -> Result<(), Error> {
+    async fn claim(&self, key: &FileKey, claim: Claim) -> Result<Option<File>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
-        record.claims.insert(write);
-        Ok(())
+        record.claims.insert(claim);
+        Ok(record.file.clone())
     }
 
-    async fn release(&self, key: &FileKey, write: Version) -> Result<bool, Error> {
+    async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
-        record.claims.remove(&write);
+        record.claims.remove(&claim);
         Ok(record.claims.is_empty())
     }
 
@@ -246,9 +257,11 @@ impl AttachmentRecords for Memory {
         Ok(unclaimed)
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<(), Error> {
-        self.write()?.records.entry(key.clone()).or_default().file = Some(file.clone());
-        Ok(())
+    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {
+        let mut state = self.write()?;
+        let record = state.records.entry(key.clone()).or_default();
+        record.file = Some(file.clone());
+        Ok(record.claims.clone())
     }
 
     async fn describe(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::Error;
 use crate::{
-    file::AttachmentName,
-    note::{Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    file::{AttachmentName, File},
+    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
 /// Keeps notes.
@@ -42,6 +42,14 @@ pub trait NoteStore: Sync {
         expected: &Precondition,
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
+    /// Tells the note that named a file what that file is, unless it was written since.
+    fn tell(
+        &self,
+        user: &UserId,
+        claim: Claim,
+        file: &File,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Removes a note, if `version` is still its last write. Returns whether it is gone.
     fn remove(
         &self,
@@ -67,6 +75,8 @@ pub struct Change {
     pub content: Content,
     /// The file that goes with it from now on.
     pub attachment: Option<AttachmentName>,
+    /// What that file is, once it is uploaded.
+    pub uploaded: Option<File>,
     /// When.
     pub updated_at: Timestamp,
     /// The name of this write.
@@ -181,16 +191,21 @@ impl NoteStore for NotesTable {
     ) -> Result<Replaced, Error> {
         let attachment = change.attachment.as_ref();
         let attachment = attachment.map_or(AttributeValue::Null(true), |name| text(name.as_str()));
+        let uploaded = match &change.uploaded {
+            Some(file) => AttributeValue::M(item(file)?),
+            None => AttributeValue::Null(true),
+        };
         let mut update = self
             .0
             .update()
             .set_key(Some(key(user, id)))
             .update_expression(
-                "SET content = :content, attachment = :attachment, \
+                "SET content = :content, attachment = :attachment, uploaded = :uploaded, \
                  updatedAt = :updatedAt, version = :version",
             )
             .expression_attribute_values(":content", text(change.content.as_str()))
             .expression_attribute_values(":attachment", attachment)
+            .expression_attribute_values(":uploaded", uploaded)
             .expression_attribute_values(
                 ":updatedAt",
                 AttributeValue::N(change.updated_at.as_millis().to_string()),
@@ -229,6 +244,19 @@ impl NoteStore for NotesTable {
                 Ok(Replaced::Changed)
             }
         }
+    }
+
+    async fn tell(&self, user: &UserId, claim: Claim, file: &File) -> Result<(), Error> {
+        let update = self
+            .0
+            .update()
+            .set_key(Some(key(user, claim.note)))
+            .update_expression("SET uploaded = :uploaded")
+            .condition_expression("version = :version")
+            .expression_attribute_values(":uploaded", AttributeValue::M(item(file)?))
+            .expression_attribute_values(":version", text(claim.write));
+        checked(update.send().await)?;
+        Ok(())
     }
 
     async fn remove(&self, user: &UserId, id: NoteId, version: Version) -> Result<bool, Error> {
