@@ -56,7 +56,7 @@ struct Cli {
     #[arg(long)]
     accept: Option<PathBuf>,
     /// How often each variant is started
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     rounds: usize,
     /// How often it is asked after its first answer
     #[arg(long, default_value_t = 100)]

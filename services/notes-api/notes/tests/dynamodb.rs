@@ -506,41 +506,59 @@ async fn described(attachments: &AttachmentsTable, key: FileKey) -> Option<File>
 }
 
 #[tokio::test]
-async fn a_file_is_unclaimed_once_its_last_claim_is_released() {
+async fn a_record_is_forgotten_with_the_last_claim() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let [one, two] = [claim(), claim()];
-    for write in [one, two, two] {
-        attachments.claim(&cat(), write).await.unwrap();
+    attachments.record(&cat(), &file(7)).await.unwrap();
+    for claim in [one, two, two] {
+        attachments.claim(&cat(), claim).await.unwrap();
     }
-    assert!(!attachments.release(&cat(), one).await.unwrap());
-    assert!(
-        !attachments.release(&cat(), one).await.unwrap(),
-        "a release sent twice releases no other claim"
-    );
-    assert!(attachments.release(&cat(), two).await.unwrap());
-    assert!(
-        attachments.release(&cat(), two).await.unwrap(),
-        "a release sent twice says the same"
-    );
+    for _ in 0..2 {
+        // Sent twice, it takes no other claim away.
+        assert!(!attachments.release_last(&cat(), one).await.unwrap());
+    }
+    assert_eq!(described(&attachments, cat()).await, Some(file(7)));
+    for _ in 0..2 {
+        // Sent twice, it says the same.
+        assert!(attachments.release_last(&cat(), two).await.unwrap());
+    }
+    assert!(database.items("Attachments").unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_record_is_forgotten_only_while_nothing_claims_the_file() {
+async fn a_released_claim_leaves_the_others_and_the_record() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let write = claim();
+    let [one, two] = [claim(), claim()];
     attachments.record(&cat(), &file(7)).await.unwrap();
-    attachments.claim(&cat(), write).await.unwrap();
-    assert!(!attachments.forget(&cat()).await.unwrap());
-    assert_eq!(described(&attachments, cat()).await, Some(file(7)));
-    attachments.release(&cat(), write).await.unwrap();
-    assert!(attachments.forget(&cat()).await.unwrap());
+    for claim in [one, two] {
+        attachments.claim(&cat(), claim).await.unwrap();
+    }
+    assert!(!attachments.release(&cat(), one).await.unwrap());
+    let claims = attachments.record(&cat(), &file(7)).await.unwrap();
+    assert_eq!(claims, HashSet::from([two]));
+    assert!(attachments.release(&cat(), two).await.unwrap());
     assert!(database.items("Attachments").unwrap().is_empty());
-    assert!(
-        attachments.forget(&cat()).await.unwrap(),
-        "what is gone is forgotten"
-    );
+}
+
+#[tokio::test]
+async fn of_fifty_that_forget_a_file_at_once_one_is_the_last() {
+    let database = database().await;
+    let attachments = Arc::new(attachments_at(&database.url()));
+    let claims: Vec<_> = (0..50).map(|_| claim()).collect();
+    for &claim in &claims {
+        attachments.claim(&cat(), claim).await.unwrap();
+    }
+    let mut forgetting = JoinSet::new();
+    for claim in claims {
+        let attachments = Arc::clone(&attachments);
+        forgetting.spawn(async move { attachments.release_last(&cat(), claim).await.unwrap() });
+    }
+    let gone = forgetting.join_all().await;
+    // Two that see the record gone are no harm: the file is deleted twice.
+    assert!(gone.iter().any(|&gone| gone));
+    assert!(database.items("Attachments").unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -567,7 +585,11 @@ async fn an_upload_recorded_after_the_claims_says_who_they_are_and_leaves_them_a
         let claimed = attachments.record(&cat(), &file(7)).await.unwrap();
         assert_eq!(claimed, claims);
     }
-    assert!(!attachments.forget(&cat()).await.unwrap());
+    let [one, other] = claims.into_iter().collect::<Vec<_>>()[..] else {
+        panic!("there are two")
+    };
+    assert!(!attachments.release_last(&cat(), one).await.unwrap());
+    assert!(attachments.release_last(&cat(), other).await.unwrap());
 }
 
 #[tokio::test]
@@ -685,8 +707,7 @@ async fn files_of_two_people_with_one_name_are_two_files() {
     assert_eq!(described(&attachments, his.clone()).await, None);
     let write = claim();
     attachments.claim(&his, write).await.unwrap();
-    assert!(attachments.release(&his, write).await.unwrap());
-    assert!(attachments.forget(&his).await.unwrap());
+    assert!(attachments.release_last(&his, write).await.unwrap());
     assert_eq!(described(&attachments, cat()).await, Some(file(7)));
 }
 
@@ -822,7 +843,7 @@ async fn a_table_that_is_not_there_is_a_failure() {
             .await
             .unwrap_err(),
         attachments.claim(&cat(), claim()).await.unwrap_err(),
-        attachments.forget(&cat()).await.unwrap_err(),
+        attachments.release_last(&cat(), claim()).await.unwrap_err(),
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     }

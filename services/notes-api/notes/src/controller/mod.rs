@@ -21,8 +21,8 @@ use std::collections::HashSet;
 
 use crate::{
     file::{AttachmentName, File, FileKey},
-    note::{Claim, Content, Note, UserId},
-    service::{self, AttachmentRecords, FileStore, FileUrls},
+    note::{Content, Note, UserId},
+    service::{self, AttachmentRecords, FileUrls},
 };
 
 /// Why a rule does not let something happen.
@@ -118,20 +118,4 @@ pub async fn show(
 /// The file that `user` means by `name`.
 fn own_file(user: &UserId, name: &AttachmentName) -> Result<FileKey, Error> {
     FileKey::of(user, name).ok_or(Error::ForeignAttachment)
-}
-
-/// Takes back the claim of a write on a file, and deletes the file when it was the last one.
-///
-/// A file is deleted only after its record is gone, and a record only while nothing claims it: a
-/// crash in between leaves a file that nobody names, never a note without its file.
-async fn release(
-    records: &impl AttachmentRecords,
-    files: &impl FileStore,
-    key: &FileKey,
-    claim: Claim,
-) -> Result<(), service::Error> {
-    if records.release(key, claim).await? && records.forget(key).await? {
-        files.delete(key).await?;
-    }
-    Ok(())
 }

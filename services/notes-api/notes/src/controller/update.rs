@@ -1,4 +1,4 @@
-use super::{Draft, Error, own_file, release};
+use super::{Draft, Error, own_file};
 use crate::{
     note::{Claim, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
@@ -47,12 +47,24 @@ pub async fn update(
                 before.and_then(|(name, write)| Some((own_file(user, &name).ok()?, write)));
             (Ok(version), before)
         }
-        Replaced::Missing => (Err(Error::NotFound), key.map(|key| (key, version))),
-        Replaced::Changed => (Err(Error::Changed), key.map(|key| (key, version))),
+        Replaced::Missing => (Err(Error::NotFound), key.clone().map(|key| (key, version))),
+        Replaced::Changed => (Err(Error::Changed), key.clone().map(|key| (key, version))),
     };
-    if let Some((key, write)) = released {
+    if let Some((old, write)) = released {
+        // Where the note keeps its file, this write claims it as well.
+        let is_kept = result.is_ok() && Some(&old) == key.as_ref();
+        let released = async {
+            let is_gone = match is_kept {
+                true => records.release(&old, claim(write)).await?,
+                false => records.release_last(&old, claim(write)).await?,
+            };
+            match is_gone {
+                true => files.delete(&old).await,
+                false => Ok(()),
+            }
+        };
         // The caller's write is decided. A claim that stays keeps a file too long, no more.
-        if let Err(error) = release(records, files, &key, claim(write)).await {
+        if let Err(error) = released.await {
             tracing::warn!(error = function::chain(&error), "a claim was not released");
         }
     }

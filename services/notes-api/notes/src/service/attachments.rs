@@ -28,15 +28,20 @@ pub trait AttachmentRecords: Sync {
         claim: Claim,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Takes a claim back. Returns whether nothing claims the file any longer.
+    /// Takes a claim back, and forgets the record if it was the last one. Returns whether the record is gone: then the
+    /// file can be deleted. A crash in between leaves a file that nobody names, never a note without its file.
     fn release(
         &self,
         key: &FileKey,
         claim: Claim,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Removes the record, unless something claims the file. Returns whether it is gone.
-    fn forget(&self, key: &FileKey) -> impl Future<Output = Result<bool, Error>> + Send;
+    /// As [`AttachmentRecords::release`], and in one call where it is the last claim.
+    fn release_last(
+        &self,
+        key: &FileKey,
+        claim: Claim,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Records what was uploaded. Returns the claims on it.
     fn record(
@@ -104,6 +109,17 @@ fn item_key(key: &FileKey) -> Item {
 }
 
 impl AttachmentsTable {
+    /// Removes the record, unless something else claims the file. Returns whether it is gone.
+    async fn forget(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+        let delete = self
+            .0
+            .delete()
+            .set_key(Some(item_key(key)))
+            .condition_expression("attribute_not_exists(claims) OR claims = :claim")
+            .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]));
+        Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
+    }
+
     async fn change_claims(
         &self,
         key: &FileKey,
@@ -129,13 +145,11 @@ impl AttachmentRecords for AttachmentsTable {
 
     async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
         let left = self.change_claims(key, "DELETE", claim).await?;
-        Ok(left.claims.is_none())
+        Ok(left.claims.is_none() && self.forget(key, claim).await?)
     }
 
-    async fn forget(&self, key: &FileKey) -> Result<bool, Error> {
-        let delete = self.0.delete().set_key(Some(item_key(key)));
-        let delete = delete.condition_expression("attribute_not_exists(claims)");
-        Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
+    async fn release_last(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+        Ok(self.forget(key, claim).await? || self.release(key, claim).await?)
     }
 
     async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {

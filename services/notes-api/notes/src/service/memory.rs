@@ -238,23 +238,19 @@ impl AttachmentRecords for Memory {
         Ok(record.file.clone())
     }
 
+    async fn release_last(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+        self.release(key, claim).await
+    }
+
     async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.claims.remove(&claim);
-        Ok(record.claims.is_empty())
-    }
-
-    async fn forget(&self, key: &FileKey) -> Result<bool, Error> {
-        let mut state = self.write()?;
-        let unclaimed = state
-            .records
-            .get(key)
-            .is_none_or(|record| record.claims.is_empty());
-        if unclaimed {
+        let is_last = record.claims.is_empty();
+        if is_last {
             state.records.remove(key);
         }
-        Ok(unclaimed)
+        Ok(is_last)
     }
 
     async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {
