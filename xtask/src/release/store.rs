@@ -594,7 +594,7 @@ fn checksum(artefact: &str) -> String {
 }
 
 /// What S3 has, or that there is no such thing.
-fn found<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, aws_sdk_s3::Error>
+fn found<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata,
     aws_sdk_s3::Error: From<SdkError<E>>,
@@ -602,7 +602,7 @@ where
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(aws_sdk_s3::Error::from(error).into()),
     }
 }
 
