@@ -475,11 +475,11 @@ mod tests {
         close(bill.services["Cognito"], 1350.0);
         // One a second, and one in twenty of the others, without the first 100,000.
         close(bill.services["X-Ray"], (2.592 + 27.408 * 0.05 - 0.1) * 5.0);
-        // create 2.4 million × 3.1, update 3.3 × 1.2, delete 0.9 × 1.3, purchase 0.06 × 6, webhook
-        // 0.06, notify 0.06 × 2, attachment-uploaded 0.3.
+        // create 2.4 million × 3.1, update 3.3 × 1.2, delete 0.9 × 1.1, purchase 0.06 × 6, webhook
+        // 0.06, notify 0.06 × 2, attachment-uploaded 0.3 × 2.
         let writes = 7.44 + 3.96 + 0.99 + 0.36 + 0.06 + 0.12 + 0.6;
         close(bill.services["DynamoDB, writes"], writes * 0.625);
-        // get 12 million × 1.05, list 10.5 × 9.5, create 2.4 × 0.05, delete 0.9, purchases 0.54, and
+        // get 12 million, list 10.5 × 8, create 2.4 × 0.05, delete 0.9, purchases 0.54, and
         // two for each of 8,640 runs of reconcile.
         let reads = 12.0 + 84.0 + 0.12 + 0.9 + 0.54 + 0.01728;
         close(bill.services["DynamoDB, reads"], reads * 0.125);

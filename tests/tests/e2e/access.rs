@@ -9,6 +9,7 @@ use e2e::stage::{Person, Stage, until};
 use serde_json::{Value, json};
 
 use crate::address;
+use crate::attachments::{declare, put};
 
 /// Every route, as a request that would do if it were signed by `ada`, who has that note.
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
@@ -286,10 +287,9 @@ pub(crate) async fn without<T>(
 
 /// A note with an attachment, which is not uploaded, and a body that names another.
 async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
-    let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let mut names = [(); 2].map(|()| Value::Null);
     for name in &mut names {
-        let leave = person.post("/notes/attachments", &file).await.json(201);
+        let leave = declare(person, "cat.png", "image/png", 3).await;
         *name = leave["attachment"].clone();
     }
     let note = person.note("hello", names[0].as_str()).await;
@@ -368,13 +368,10 @@ async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of
 async fn a_note_that_was_told_of_its_file_is_read_without_the_files_record() {
     let stage = Stage::alone().await;
     let ada = Person::sign_up(&stage).await;
-    let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
-    let leave = ada.post("/notes/attachments", &file).await.json(201);
+    let leave = declare(&ada, "cat.png", "image/png", 3).await;
     let name = leave["attachment"].as_str();
     let earlier = ada.note("before the upload", name).await;
-    let put = ada.unsigned(Method::PUT, leave["uploadUrl"].as_str().unwrap());
-    let put = put.header("content-type", "image/png").body(*b"cat");
-    assert_eq!(put.send().await.status, 200);
+    assert_eq!(put(&ada, &leave, b"cat").await.status, 200);
     without(&stage, ("get", "dynamodb:BatchGetItem"), async || {
         let told = async |note: &Value| {
             let answer = ada.get(&address(note)).await;
@@ -393,13 +390,8 @@ async fn a_note_that_was_told_of_its_file_is_read_without_the_files_record() {
 async fn leave_to_read_or_write_a_file_is_worth_what_its_functions_role_may() {
     let stage = Stage::alone().await;
     let ada = Person::sign_up(&stage).await;
-    let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
-    let leave = ada.post("/notes/attachments", &file).await.json(201);
-    let put = async || {
-        let put = ada.unsigned(Method::PUT, leave["uploadUrl"].as_str().unwrap());
-        let put = put.header("content-type", "image/png").body(*b"cat");
-        put.send().await.status
-    };
+    let leave = declare(&ada, "cat.png", "image/png", 3).await;
+    let put = async || put(&ada, &leave, b"cat").await.status;
     let refused = without(&stage, ("upload", "s3:PutObject"), &put).await;
     assert_eq!((refused, put().await), (403, 200));
 

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::address;
 
 /// Leave to upload a file.
-async fn declare(person: &Person<'_>, name: &str, kind: &str, size: usize) -> Value {
+pub(crate) async fn declare(person: &Person<'_>, name: &str, kind: &str, size: usize) -> Value {
     let file = json!({"filename": name, "contentType": kind, "size": size});
     let answer = person.post("/notes/attachments", &file).await;
     answer.json(201)
 }
 
 /// Uploads, with just the headers that the leave says. The client adds the body's own length.
-async fn put(person: &Person<'_>, leave: &Value, body: &[u8]) -> Answer {
+pub(crate) async fn put(person: &Person<'_>, leave: &Value, body: &[u8]) -> Answer {
     let kind = leave["headers"]["Content-Type"].as_str().unwrap();
     let url = leave["uploadUrl"].as_str().unwrap();
     let put = person.unsigned(Method::PUT, url).body(body);

@@ -30,6 +30,16 @@ pub struct Note {
     pub version: Version,
 }
 
+impl Note {
+    /// What holds the note's file, as the note is now.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            note: self.note_id,
+            write: self.version,
+        }
+    }
+}
+
 /// A note's name: a version 7 UUID, which sorts by the time at which it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NoteId(Uuid);

@@ -616,10 +616,7 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
         ..note(&ada(), "hello")
     };
     notes.insert(&written).await.unwrap();
-    let first = Claim {
-        note: written.note_id,
-        write: written.version,
-    };
+    let first = written.claim();
     for size in [7, 8] {
         notes.tell(&ada(), first, &file(size)).await.unwrap();
         let found = notes.find(&ada(), written.note_id).await.unwrap();

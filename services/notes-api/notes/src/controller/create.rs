@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Error, own_file};
 use crate::{
-    note::{Claim, Note, NoteId, Timestamp, UserId, Version},
+    note::{Note, NoteId, Timestamp, UserId, Version},
     service::{AttachmentRecords, NoteStore},
 };
 
@@ -54,12 +54,8 @@ pub async fn create(
 ) -> Result<Plan, Error> {
     let mut note = plan.note(user, draft);
     if let Some(name) = &draft.attachment {
-        let claim = Claim {
-            note: plan.note_id,
-            write: plan.version,
-        };
         // Claimed before the note is there: no moment in which its file could be taken away.
-        note.uploaded = records.claim(&own_file(user, name)?, claim).await?;
+        note.uploaded = records.claim(&own_file(user, name)?, note.claim()).await?;
     }
     notes.insert(&note).await?;
     Ok(plan)

@@ -1,6 +1,6 @@
 use super::{Error, own_file};
 use crate::{
-    note::{Claim, NoteId, UserId},
+    note::{NoteId, UserId},
     service::{self, AttachmentRecords, FileStore, NoteStore},
 };
 
@@ -26,18 +26,11 @@ pub async fn delete(
         };
         // The file first: after a crash the note is still there to be deleted again, and with it
         // the name of its file.
-        if let Some(key) = note
-            .attachment
-            .as_ref()
-            .and_then(|name| own_file(user, name).ok())
+        let name = note.attachment.as_ref();
+        if let Some(key) = name.and_then(|name| own_file(user, name).ok())
+            && records.release_last(&key, note.claim()).await?
         {
-            let claim = Claim {
-                note: id,
-                write: note.version,
-            };
-            if records.release_last(&key, claim).await? {
-                files.delete(&key).await?;
-            }
+            files.delete(&key).await?;
         }
         if notes.remove(user, id, note.version).await? {
             return Ok(());

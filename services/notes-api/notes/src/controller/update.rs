@@ -2,7 +2,7 @@ use super::{Draft, Error, own_file};
 use crate::{
     note::{Claim, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
-        AttachmentRecords, FileStore, NoteStore,
+        self, AttachmentRecords, FileStore, NoteStore,
         notes::{Change, Replaced},
     },
 };
@@ -58,10 +58,10 @@ pub async fn update(
                 true => records.release(&old, claim(write)).await?,
                 false => records.release_last(&old, claim(write)).await?,
             };
-            match is_gone {
-                true => files.delete(&old).await,
-                false => Ok(()),
+            if is_gone {
+                files.delete(&old).await?;
             }
+            Ok::<_, service::Error>(())
         };
         // The caller's write is decided. A claim that stays keeps a file too long, no more.
         if let Err(error) = released.await {
