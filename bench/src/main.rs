@@ -31,7 +31,7 @@ use crate::variants::{Over, Places, Scene, Variant};
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the functions' binaries, as they are deployed, and `hello`
+    /// The folder with the functions' binaries, as they are deployed, and `hello`, linked as they are
     #[arg(long)]
     binaries: PathBuf,
     /// The folder with their twins for Node
@@ -40,6 +40,9 @@ struct Cli {
     /// `get` by the SDK's defaults
     #[arg(long)]
     defaults: Option<PathBuf>,
+    /// The bare runtime as cargo-lambda builds it
+    #[arg(long)]
+    hello: Option<PathBuf>,
     /// The folder for the report
     #[arg(long)]
     out: PathBuf,
@@ -90,6 +93,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         binaries: cli.binaries.clone(),
         node: cli.node.clone(),
         defaults: cli.defaults.clone(),
+        hello: cli.hello.clone(),
         scratch,
     };
     let all = functions::all().into_iter();

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use crate::report::{Instructions, Page, Report, Row, Times};
 
 /// What each variant is called in tables.
-const VARIANTS: [(&str, &str); 7] = [
+const VARIANTS: [(&str, &str); 8] = [
     ("rust", "Rust, as deployed"),
     ("node", "Node"),
-    ("hello", "bare lambda_runtime, no database"),
+    ("hello", "bare lambda_runtime, as cargo-lambda builds it"),
+    ("hello-static", "bare lambda_runtime, linked as ours are"),
     ("sdk-defaults", "Rust, the SDK's defaults"),
     ("not-sampled", "an event that X-Ray does not sample"),
     ("untraced", "tracing off"),
@@ -73,6 +74,11 @@ fn called(variant: &str) -> &str {
     found.map_or(variant, |(_, called)| called)
 }
 
+/// Whether it is a bare runtime, which calls nobody.
+fn is_bare(row: &Row) -> bool {
+    row.variant.starts_with("hello")
+}
+
 /// A row's address in the file.
 fn anchor(row: &Row) -> String {
     format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
@@ -86,8 +92,7 @@ fn cells(row: &Row) -> String {
         times.map_or("–".into(), |times| number(of(times)))
     };
     let (http, tls) = (row.http, row.tls);
-    // What calls nobody has no TLS
-    let tls = tls.filter(|_| row.variant != "hello");
+    let tls = tls.filter(|_| !is_bare(row));
     [
         number(row.zip as f64 / 1e6),
         of(http, |times| times.init_ms),
@@ -100,7 +105,7 @@ fn cells(row: &Row) -> String {
         of(http, |times| times.warm_cpu_ms),
         of(http, |times| times.memory as f64 / 1_048_576.0),
         counts(row.instructions),
-        counts(row.tls_instructions.filter(|_| row.variant != "hello")),
+        counts(row.tls_instructions.filter(|_| !is_bare(row))),
     ]
     .join(" | ")
 }
@@ -142,7 +147,7 @@ fn functions(out: &mut String, report: &Report) {
     table(out, "", rows, |row| {
         let anchor = anchor(row);
         match row.variant.as_str() {
-            "hello" => format!("{anchor}{}", called("hello")),
+            variant if is_bare(row) => format!("{anchor}{}", called(variant)),
             variant => format!("{anchor}{}: {}", row.function, called(variant)),
         }
     });
@@ -154,7 +159,7 @@ fn ratios(out: &mut String, report: &Report) {
     out.push_str("| | zip | init | cold | cold CPU | cold TLS | cold TLS CPU | warm p50 | warm CPU | memory |\n|---|---|---|---|---|---|---|---|---|---|\n");
     let peers = report.rows.iter();
     let peers =
-        peers.filter(|row| ["node", "sdk-defaults", "hello"].contains(&row.variant.as_str()));
+        peers.filter(|row| is_bare(row) || ["node", "sdk-defaults"].contains(&&*row.variant));
     for peer in peers {
         let Some(ours) = report.row(&peer.function, "rust") else {
             continue;
@@ -164,7 +169,7 @@ fn ratios(out: &mut String, report: &Report) {
             both.map_or("–".into(), |(peer, ours)| number(of(peer) / of(ours)))
         };
         let http = |of| ratio(peer.http, ours.http, of);
-        let tls = |of| ratio(peer.tls.filter(|_| peer.variant != "hello"), ours.tls, of);
+        let tls = |of| ratio(peer.tls.filter(|_| !is_bare(peer)), ours.tls, of);
         let cells = [
             number(peer.zip as f64 / ours.zip as f64),
             http(|times| times.init_ms),

@@ -15,12 +15,14 @@ use crate::tls;
 /// Where all is that is run.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// The binaries that are deployed, each `NAME/bootstrap`, and `hello`.
+    /// The binaries that are deployed, each `NAME/bootstrap`, and `hello`, linked as they are.
     pub(crate) binaries: PathBuf,
     /// The bundles for Node, each `NAME.mjs`, and `bootstrap.mjs` that runs them.
     pub(crate) node: Option<PathBuf>,
     /// `get` by the SDK's defaults.
     pub(crate) defaults: Option<PathBuf>,
+    /// The bare runtime as cargo-lambda builds it.
+    pub(crate) hello: Option<PathBuf>,
     /// What is written in between.
     pub(crate) scratch: PathBuf,
 }
@@ -37,8 +39,10 @@ pub(crate) enum Over {
 pub(crate) enum Variant {
     /// As it is deployed, with tracing on and every event sampled.
     Rust,
-    /// The bare runtime, for comparison with what can't be had for less.
+    /// The bare runtime as cargo-lambda builds it: what a function in Rust is before it does anything.
     Hello,
+    /// The bare runtime, linked as what is deployed: what can't be had for less.
+    HelloStatic,
     /// By the SDK's defaults.
     Defaults,
     /// In Node.
@@ -57,6 +61,7 @@ impl Variant {
         match self {
             Self::Rust => "rust",
             Self::Hello => "hello",
+            Self::HelloStatic => "hello-static",
             Self::Defaults => "sdk-defaults",
             Self::Node => "node",
             Self::NotSampled => "not-sampled",
@@ -73,7 +78,9 @@ impl Variant {
             all.push(Self::Node);
         }
         if function == "get" {
-            all.push(Self::Hello);
+            if places.hello.is_some() {
+                all.extend([Self::Hello, Self::HelloStatic]);
+            }
             all.extend(places.defaults.as_ref().map(|_| Self::Defaults));
             all.extend([Self::NotSampled, Self::Untraced, Self::DebugLog]);
         }
@@ -83,7 +90,7 @@ impl Variant {
     /// How it calls what it calls, if it calls anything.
     pub(crate) fn over(self) -> &'static [Over] {
         match self {
-            Self::Hello => &[Over::Http],
+            Self::Hello | Self::HelloStatic => &[Over::Http],
             _ => &[Over::Http, Over::Tls],
         }
     }
@@ -91,7 +98,8 @@ impl Variant {
     /// What its zip has in it.
     pub(crate) fn package(self, function: &str, places: &Places) -> Option<PathBuf> {
         match self {
-            Self::Hello => Some(places.binaries.join("hello/bootstrap")),
+            Self::Hello => places.hello.clone(),
+            Self::HelloStatic => Some(places.binaries.join("hello/bootstrap")),
             Self::Defaults => places.defaults.clone(),
             Self::Node => Some(places.node.as_ref()?.join(format!("{function}.mjs"))),
             _ => Some(places.binaries.join(function).join("bootstrap")),
@@ -159,7 +167,7 @@ impl Scene {
                 ])
             }
             // These are built to trust what they are told
-            (Variant::Hello | Variant::Defaults, _) | (_, Over::Http) => {
+            (Variant::Hello | Variant::HelloStatic | Variant::Defaults, _) | (_, Over::Http) => {
                 lambda_host::Function::new(binary)
             }
             (_, Over::Tls) => {
@@ -227,7 +235,7 @@ impl Scene {
                 _ => SAMPLED,
             },
             expected: match variant {
-                Variant::Hello => json!({"statusCode": 200, "body": null}),
+                Variant::Hello | Variant::HelloStatic => json!({"statusCode": 200, "body": null}),
                 _ => golden(name)?,
             },
             restores: true,

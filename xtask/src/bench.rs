@@ -7,6 +7,9 @@ use tokio::process::Command;
 
 use crate::{package, release::Architecture, tools, ui, workspace::Workspace};
 
+/// The bare runtime.
+const HELLO: &str = "hello";
+
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -30,8 +33,8 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     let out = workspace.target().join("bench");
     let gates = workspace.root().join("bench/gates.toml");
     tools::prepare(&workspace).await?;
-    let binaries = release(&workspace).await?;
     let counting = options.gate || options.accept;
+    let binaries = release(&workspace, !counting).await?;
 
     let mut harness = Command::new(harness(&workspace, !counting).await?);
     harness.arg("--binaries").arg(binaries);
@@ -47,6 +50,7 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     } else {
         harness.arg("--node").arg(twins(&workspace).await?);
         harness.arg("--defaults").arg(defaults(&workspace).await?);
+        harness.arg("--hello").arg(usual(&workspace).await?);
         if options.only.is_empty() {
             harness.arg("--results").arg(workspace.root().join("bench"));
         }
@@ -62,15 +66,20 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the functions as they are deployed, and the bare runtime. Returns the folder with them.
-async fn release(workspace: &Workspace) -> Result<PathBuf> {
-    let mut names: Vec<_> = workspace
-        .functions()
-        .map(|function| &*function.name)
-        .collect();
-    names.push("hello");
+/// Builds the functions as they are deployed, and the bare runtime if asked to. Returns the folder with them.
+async fn release(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
+    let functions = workspace.functions();
+    let names = functions.map(|function| &*function.name);
+    let names: Vec<_> = names.chain(hello.then_some(HELLO)).collect();
     // They are run here.
     package::release(workspace, &names, Architecture::HOST).await
+}
+
+/// Builds the bare runtime as cargo-lambda does by itself: what ours is compared with is what everybody has.
+async fn usual(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target().join("bench/usual");
+    package::as_usual(workspace, HELLO, Architecture::HOST, &folder).await?;
+    Ok(package::binary(&folder, HELLO))
 }
 
 /// Builds the harness. What it counts does not depend on how fast it is itself.

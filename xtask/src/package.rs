@@ -10,18 +10,18 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use crate::{
-    build::{self, Level},
+    build::{Level, pack},
     release::Architecture,
     tools, ui,
     workspace::Workspace,
 };
 
-/// What Rust calls it, and the glibc of `provided.al2023`.
-/// <https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>
-fn target(architecture: Architecture) -> &'static str {
+/// What Rust calls it. With musl for its C library, an executable has all that it needs in itself: nothing is loaded and
+/// bound at each start, and no version of a system's library matters.
+pub(crate) fn target(architecture: Architecture) -> &'static str {
     match architecture {
-        Architecture::X86 => "x86_64-unknown-linux-gnu.2.34",
-        Architecture::Arm64 => "aarch64-unknown-linux-gnu.2.34",
+        Architecture::X86 => "x86_64-unknown-linux-musl",
+        Architecture::Arm64 => "aarch64-unknown-linux-musl",
     }
 }
 
@@ -43,12 +43,7 @@ pub(crate) async fn package(names: &[String], architecture: Architecture) -> Res
     let built = release(&workspace, &names, architecture).await?;
     for function in functions {
         let binary = binary(&built, &function.name);
-        let zip = workspace.zip_of(&build::pack(
-            &workspace,
-            &function.name,
-            &binary,
-            Level::Small,
-        )?);
+        let zip = workspace.zip_of(&pack(&workspace, &function.name, &binary, Level::Small)?);
         let length = fs::metadata(&zip)?.len() as f64 / 1e6;
         ui::say(format!(
             "{:<22}{length:.2} MB  {}",
@@ -78,26 +73,57 @@ pub(crate) async fn release(
 ) -> Result<PathBuf> {
     ui::say("… build the functions for Lambda");
     let folder = workspace.target().join("lambda").join(architecture.name());
-    let flags = flags(&Machine::read(workspace).await?.prefixes());
+    build(workspace, functions, target(architecture), &STATIC, &folder).await?;
+    Ok(folder)
+}
+
+/// Builds what is compared with ours in the release profile, but linked as cargo-lambda has it by itself: with the
+/// glibc of `provided.al2023` (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>), at no fixed address.
+///
+/// # Errors
+/// When it does not compile; Cargo has said why.
+pub(crate) async fn as_usual(
+    workspace: &Workspace,
+    name: &str,
+    architecture: Architecture,
+    folder: &Path,
+) -> Result<()> {
+    ui::say(format!("… build {name}, as usual"));
+    let target = match architecture {
+        Architecture::X86 => "x86_64-unknown-linux-gnu.2.34",
+        Architecture::Arm64 => "aarch64-unknown-linux-gnu.2.34",
+    };
+    build(workspace, &[name], target, &[], folder).await
+}
+
+/// Builds binaries by cargo-lambda into a folder, each as `NAME/bootstrap`.
+async fn build(
+    workspace: &Workspace,
+    names: &[&str],
+    target: &str,
+    link: &[&str],
+    folder: &Path,
+) -> Result<()> {
+    let flags = flags(&Machine::read(workspace).await?.prefixes(), link);
     let mut cargo_lambda = workspace.runs_cargo(workspace.python_bin("cargo-lambda"));
     cargo_lambda
         .args(["lambda", "build", "--release", "--locked"])
         // Cargo.toml has the profile, and any processor of the architecture will do.
         .arg("--disable-optimizations")
-        .args(["--target", target(architecture), "--lambda-dir"])
-        .arg(&folder)
+        .args(["--target", target, "--lambda-dir"])
+        .arg(folder)
         // Where zig is.
         .env("CARGO_ZIGBUILD_PYTHON_PATH", workspace.python())
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
-    for function in functions {
+    for name in names {
         // Not --package: see .cargo/config.toml.
-        cargo_lambda.args(["--bin", function]);
+        cargo_lambda.args(["--bin", name]);
     }
     let built = cargo_lambda.status().await;
     if !built.context("cargo-lambda cannot be started")?.success() {
-        bail!("the functions cannot be built for Lambda");
+        bail!("{} cannot be built for Lambda", names.join(", "));
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Where this machine has what goes into a binary. Panics say where they are, by the path that a
@@ -153,18 +179,18 @@ async fn rustc(workspace: &Workspace, question: &str) -> Result<String> {
     Ok(String::from_utf8(answer.stdout)?)
 }
 
-/// An executable at a fixed address, as Go makes them: a loader that has 13,000 addresses to set in pages of their own takes
-/// an eighth of a cold start's CPU time. Stack, heap and libraries are where nobody knows, as always.
-/// <https://pkg.go.dev/cmd/go#hdr-Build_modes>
-const FIXED: &str = "-Clink-arg=-no-pie";
+/// An executable that is linked with its C library, at a fixed address, as Go makes them: to load libraries, and to set 13,000
+/// addresses in pages of their own, takes a third of a cold start's CPU time. Stack and heap are where nobody knows,
+/// as always. <https://pkg.go.dev/cmd/go#hdr-Build_modes>
+const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// What rustc is told, as Cargo takes it: paths may hold spaces.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>
-fn flags(prefixes: &[(&Path, &str)]) -> String {
+fn flags(prefixes: &[(&Path, &str)], link: &[&str]) -> String {
     prefixes
         .iter()
         .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()))
-        .chain([FIXED.to_owned()])
+        .chain(link.iter().map(|&flag| flag.to_owned()))
         .collect::<Vec<_>>()
         .join("\x1f")
 }
@@ -227,8 +253,8 @@ mod tests {
             (Path::new("/b"), "/target"),
         ];
         assert_eq!(
-            flags(&prefixes),
-            "--remap-path-prefix=/my notes=/checkout\x1f--remap-path-prefix=/b=/target\x1f-Clink-arg=-no-pie"
+            flags(&prefixes, &["-Cx=y"]),
+            "--remap-path-prefix=/my notes=/checkout\x1f--remap-path-prefix=/b=/target\x1f-Cx=y"
         );
     }
 }

@@ -1,11 +1,12 @@
 use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
-use aws_smithy_runtime_api::{client::result::SdkError, http::Response};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use domain::ServiceError;
 
+use crate::SdkError;
+
 /// Whether a call failed in a way that passes: the service throttles it, is down, or cannot be
 /// reached. The SDK has tried again already.
-pub fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> bool {
+pub fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
         SdkError::ServiceError(error) => {
@@ -18,7 +19,7 @@ pub fn is_busy<E: ProvideErrorMetadata>(error: &SdkError<E, Response>) -> bool {
 }
 
 /// What the rules are told of a call that failed.
-pub fn failed<E>(error: SdkError<E, Response>) -> ServiceError
+pub fn failed<E>(error: SdkError<E>) -> ServiceError
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
@@ -31,12 +32,12 @@ where
 
 #[cfg(test)]
 mod tests {
-    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_runtime_api::http::{Response, StatusCode};
     use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 
     use super::*;
 
-    fn answered(status: u16, code: &str) -> SdkError<ErrorMetadata, Response> {
+    fn answered(status: u16, code: &str) -> SdkError<ErrorMetadata> {
         let response = Response::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
         SdkError::service_error(ErrorMetadata::builder().code(code).build(), response)
     }

@@ -1,4 +1,4 @@
-//! The one AWS client stack: every service client of a function is made from the [`Stack`] that is
+//! The one AWS client stack: whatever a function calls of AWS, it calls by the [`Stack`] that is
 //! built once, at init.
 //!
 //! It does what cold starts pay for and no more: settings come from the environment that Lambda
@@ -6,9 +6,13 @@
 //! certificate authorities trusted are Amazon's own, so that no system bundle is loaded.
 
 mod busy;
+mod client;
+mod objects;
 mod presign;
 mod stack;
 
 pub use busy::{failed, is_busy};
+pub use client::{Client, SdkError};
+pub use objects::{Object, Objects};
 pub use presign::{Method, PresignError, Presigner};
 pub use stack::{Error, Stack, https};

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// S3 takes the path once encoded, with all but the unreserved characters and the slash as `%XX`
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
-const KEY: &AsciiSet = &VALUE.remove(b'/');
+pub(crate) const KEY: &AsciiSet = &VALUE.remove(b'/');
 
 /// All but the unreserved characters, as a signature's own parameters are written.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC

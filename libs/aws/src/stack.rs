@@ -12,7 +12,8 @@ use aws_types::region::Region;
 use http::Uri;
 use https::Https;
 
-use crate::Presigner;
+use crate::client::Service;
+use crate::{Client, Objects, Presigner};
 
 /// Covers DNS, TCP and the TLS handshake. Endpoints are in the same region: past a second, another
 /// try is the better bet.
@@ -51,7 +52,7 @@ pub enum Error {
 ///
 /// ```no_run
 /// let aws = aws::Stack::from_env()?;
-/// let ssm = aws_sdk_ssm::Client::new(aws.config());
+/// let dynamodb = aws.client("dynamodb");
 /// let attachments = aws.presigner("attachments");
 /// # Ok::<(), aws::Error>(())
 /// ```
@@ -106,14 +107,9 @@ impl Stack {
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .http_client(https.for_aws())
             .region(region.clone())
-            .retry_config(RetryConfig::standard())
+            .retry_config(retries())
             .sleep_impl(TokioSleep::new())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
-                    .build(),
-            );
+            .timeout_config(timeouts());
         config.set_endpoint_url(endpoint);
         Ok(Self {
             config: config.build(),
@@ -123,10 +119,49 @@ impl Stack {
         })
     }
 
-    /// What a service client is made from, as in `aws_sdk_dynamodb::Client::new(stack.config())`.
+    /// What the SDK's own clients are made from, as in `aws_sdk_ssm::Client::new(stack.config())`.
     /// All clients made from it share their connections.
     pub fn config(&self) -> &SdkConfig {
         &self.config
+    }
+
+    /// Calls operations of a service, such as `dynamodb`.
+    pub fn client(&self, service: &'static str) -> Client {
+        Client::new(self.service(service, self.address(service)).plugin())
+    }
+
+    /// The objects of `bucket`.
+    pub fn objects(&self, bucket: &str) -> Objects {
+        Objects::new(&self.service("s3", self.bucket(bucket)).plugin())
+    }
+
+    fn service(&self, name: &'static str, address: String) -> Service {
+        Service {
+            name,
+            address,
+            region: self.region.clone(),
+            credentials: self.credentials.clone(),
+            http: self.https.for_aws(),
+            retries: retries(),
+            timeouts: timeouts(),
+        }
+    }
+
+    /// Where a service is.
+    fn address(&self, service: &str) -> String {
+        match self.config.endpoint_url() {
+            Some(endpoint) => endpoint.to_owned(),
+            None => format!("https://{service}.{}.amazonaws.com", self.region),
+        }
+    }
+
+    /// Where a bucket is.
+    fn bucket(&self, bucket: &str) -> String {
+        match self.config.endpoint_url() {
+            // A stand-in for S3 has no name per bucket.
+            Some(endpoint) => format!("{endpoint}/{bucket}"),
+            None => self.address(&format!("{bucket}.s3")),
+        }
     }
 
     /// Opens a connection to a service, such as `dynamodb`, for the first call to find: at init, when
@@ -136,24 +171,30 @@ impl Stack {
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). One that
     /// fails is no failure: the first call will say what is wrong, if it still is.
     pub async fn warm_up(&self, service: &str) {
-        let url = match self.config.endpoint_url() {
-            Some(endpoint) => endpoint.to_owned(),
-            None => format!("https://{service}.{}.amazonaws.com", self.region),
-        };
-        if let Ok(url) = url.parse() {
+        if let Ok(url) = self.address(service).parse() {
             self.https.warm_up(url).await;
         }
     }
 
     /// Signs URLs for the objects of `bucket` with this function's own credentials.
     pub fn presigner(&self, bucket: &str) -> Presigner {
-        let base = match self.config.endpoint_url() {
-            // A stand-in for S3 has no name per bucket
-            Some(endpoint) => format!("{endpoint}/{bucket}"),
-            None => format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
-        };
-        Presigner::new(base, self.region.to_string(), self.credentials.clone())
+        Presigner::new(
+            self.bucket(bucket),
+            self.region.to_string(),
+            self.credentials.clone(),
+        )
     }
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build()
 }
 
 /// An HTTPS client that talks to AWS and nobody else, which has to answer a connection in that time.

@@ -1,17 +1,31 @@
 //! DynamoDB, as every service uses it: a table that knows its name, items as typed values, and
 //! errors that say whether to come back later.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
+use aws::{Client, SdkError};
 use aws_sdk_dynamodb::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
+    error::ProvideErrorMetadata,
     operation::{
-        delete_item::{DeleteItemError, builders::DeleteItemFluentBuilder},
-        get_item::builders::GetItemFluentBuilder,
-        put_item::{PutItemError, builders::PutItemFluentBuilder},
-        query::builders::QueryFluentBuilder,
-        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+        batch_get_item::{
+            BatchGetItem, BatchGetItemError, BatchGetItemInput, BatchGetItemOutput,
+            builders::BatchGetItemInputBuilder,
+        },
+        delete_item::{
+            DeleteItem, DeleteItemError, DeleteItemInput, DeleteItemOutput,
+            builders::DeleteItemInputBuilder,
+        },
+        get_item::{
+            GetItem, GetItemError, GetItemInput, GetItemOutput, builders::GetItemInputBuilder,
+        },
+        put_item::{
+            PutItem, PutItemError, PutItemInput, PutItemOutput, builders::PutItemInputBuilder,
+        },
+        query::{Query, QueryError, QueryInput, QueryOutput, builders::QueryInputBuilder},
+        update_item::{
+            UpdateItem, UpdateItemError, UpdateItemInput, UpdateItemOutput,
+            builders::UpdateItemInputBuilder,
+        },
     },
     types::{AttributeValue, KeysAndAttributes, error::ConditionalCheckFailedException},
 };
@@ -28,9 +42,7 @@ pub struct Dynamodb(Client);
 impl Dynamodb {
     /// A client of that stack's.
     pub fn new(aws: &aws::Stack) -> Self {
-        let config = aws_sdk_dynamodb::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall);
-        Self(Client::from_conf(config.build()))
+        Self(aws.client("dynamodb"))
     }
 
     /// The table of that name.
@@ -77,29 +89,37 @@ impl fmt::Display for TableName {
 const BATCH_ATTEMPTS: usize = 5;
 
 impl Table {
+    /// Sends a request, as [`Table::get`] and its like begin them.
+    ///
+    /// # Errors
+    /// When DynamoDB does not do what is asked, also when asked again.
+    pub async fn send<R: Request>(&self, request: R) -> Result<R::Output, SdkError<R::Error>> {
+        request.send(&self.client).await
+    }
+
     /// Reads one item.
-    pub fn get(&self) -> GetItemFluentBuilder {
-        self.client.get_item().table_name(&self.name.0)
+    pub fn get(&self) -> GetItemInputBuilder {
+        GetItemInput::builder().table_name(&self.name.0)
     }
 
     /// Writes one item.
-    pub fn put(&self) -> PutItemFluentBuilder {
-        self.client.put_item().table_name(&self.name.0)
+    pub fn put(&self) -> PutItemInputBuilder {
+        PutItemInput::builder().table_name(&self.name.0)
     }
 
     /// Changes one item.
-    pub fn update(&self) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.name.0)
+    pub fn update(&self) -> UpdateItemInputBuilder {
+        UpdateItemInput::builder().table_name(&self.name.0)
     }
 
     /// Deletes one item.
-    pub fn delete(&self) -> DeleteItemFluentBuilder {
-        self.client.delete_item().table_name(&self.name.0)
+    pub fn delete(&self) -> DeleteItemInputBuilder {
+        DeleteItemInput::builder().table_name(&self.name.0)
     }
 
     /// Reads one page of items with one partition key.
-    pub fn query(&self) -> QueryFluentBuilder {
-        self.client.query().table_name(&self.name.0)
+    pub fn query(&self) -> QueryInputBuilder {
+        QueryInput::builder().table_name(&self.name.0)
     }
 
     /// Reads the items with these keys, at most 100, in no order. One that is not there is left out.
@@ -117,11 +137,8 @@ impl Table {
                 .set_keys(Some(left))
                 .build()
                 .map_err(Error::refused)?;
-            let batch = self
-                .client
-                .batch_get_item()
-                .request_items(&self.name.0, wanted);
-            let batch = batch.send().await?;
+            let batch = BatchGetItemInput::builder().request_items(&self.name.0, wanted);
+            let batch = self.send(batch).await?;
             found.extend(
                 batch
                     .responses
@@ -141,6 +158,43 @@ impl Table {
             Err(Error::Busy("keys were left unprocessed".into()))
         }
     }
+}
+
+/// A request that has all it needs but for being sent.
+pub trait Request {
+    /// What it is answered with.
+    type Output;
+    /// What it fails with.
+    type Error;
+
+    /// Sends it.
+    fn send(
+        self,
+        client: &Client,
+    ) -> impl Future<Output = Result<Self::Output, SdkError<Self::Error>>> + Send;
+}
+
+macro_rules! requests {
+    ($($request:ident: $operation:ident, $input:ident => $output:ident, $error:ident;)*) => {$(
+        impl Request for $request {
+            type Output = $output;
+            type Error = $error;
+
+            async fn send(self, client: &Client) -> Result<$output, SdkError<$error>> {
+                let input: $input = self.build().map_err(SdkError::construction_failure)?;
+                client.call($operation::new(), input).await
+            }
+        }
+    )*};
+}
+
+requests! {
+    BatchGetItemInputBuilder: BatchGetItem, BatchGetItemInput => BatchGetItemOutput, BatchGetItemError;
+    DeleteItemInputBuilder: DeleteItem, DeleteItemInput => DeleteItemOutput, DeleteItemError;
+    GetItemInputBuilder: GetItem, GetItemInput => GetItemOutput, GetItemError;
+    PutItemInputBuilder: PutItem, PutItemInput => PutItemOutput, PutItemError;
+    QueryInputBuilder: Query, QueryInput => QueryOutput, QueryError;
+    UpdateItemInputBuilder: UpdateItem, UpdateItemInput => UpdateItemOutput, UpdateItemError;
 }
 
 /// What became of a conditional write.

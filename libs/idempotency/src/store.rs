@@ -132,7 +132,7 @@ impl Store for IdempotencyTable {
         };
         let put = put
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Ok(match checked(put.send().await)? {
+        Ok(match checked(self.0.send(put).await)? {
             Checked::Done(_) => Written::Done,
             Checked::Unmet(there) => Written::Refused(there.map(read).transpose()?),
         })

@@ -17,7 +17,7 @@ use super::{
     table::{Architecture, Build},
     template::{hash, short_hash},
 };
-use crate::workspace::Workspace;
+use crate::{package, workspace::Workspace};
 
 /// What a function is made from: its crates, theirs of others, the compiler and how it is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,19 +98,17 @@ pub(crate) fn read(
     architecture: Architecture,
 ) -> Result<BTreeMap<String, Sources>> {
     let root = workspace.root();
-    let target = format!(
-        "{}-unknown-linux-gnu",
-        match architecture {
-            Architecture::Arm64 => "aarch64",
-            Architecture::X86 => "x86_64",
-        }
-    );
+    let target = match (build, architecture) {
+        (Build::Release, _) => package::target(architecture),
+        (Build::Dev, Architecture::Arm64) => "aarch64-unknown-linux-gnu",
+        (Build::Dev, Architecture::X86) => "x86_64-unknown-linux-gnu",
+    };
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
         .other_options([
             "--locked".to_owned(),
             "--filter-platform".to_owned(),
-            target.clone(),
+            target.to_owned(),
         ])
         .exec()
         .context("Cargo cannot read the workspace")?;
@@ -150,7 +148,7 @@ pub(crate) fn read(
     {
         own.insert(&package.id, of_folder(package)?);
     }
-    let settings = settings(root, &metadata, build, &target)?;
+    let settings = settings(root, &metadata, build, target)?;
     let mut sources = BTreeMap::new();
     for function in workspace.functions() {
         let package = metadata.packages.iter().find(|package| {

@@ -2,7 +2,11 @@
 
 use std::{fmt, future::Future};
 
-use aws_sdk_sns::{Client, types::MessageAttributeValue};
+use aws::{Client, SdkError};
+use aws_sdk_sns::{
+    operation::publish::{Publish, PublishError, PublishInput, PublishOutput},
+    types::MessageAttributeValue,
+};
 pub(crate) use domain::ServiceError as Error;
 use function::{StartError, setting};
 use secrets::{Secret, Secrets};
@@ -32,10 +36,8 @@ impl Phone {
         let secrets = Secrets::load(aws, &prefix, [PHONE_NUMBER]).await?;
         let [number] = secrets.current();
         is_e164(&number).ok_or(Malformed)?;
-        let config = aws_sdk_sns::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall);
         Ok(Self {
-            client: Client::from_conf(config.build()),
+            client: aws.client("sns"),
             secrets,
         })
     }
@@ -60,9 +62,12 @@ impl Sms for Phone {
         let kind = MessageAttributeValue::builder();
         let kind = kind.data_type("String").string_value("Transactional");
         let kind = kind.build().map_err(|error| Error::Failed(error.into()))?;
-        let publish = self.client.publish().phone_number(number.expose());
+        let publish = PublishInput::builder().phone_number(number.expose());
         let publish = publish.message_attributes("AWS.SNS.SMS.SMSType", kind);
-        let sent = publish.message(text).send().await;
+        let publish = publish.message(text).build();
+        let publish = publish.map_err(|error| Error::Failed(error.into()))?;
+        let call = self.client.call(Publish::new(), publish);
+        let sent: Result<PublishOutput, SdkError<PublishError>> = call.await;
         sent.map(|_| ()).map_err(aws::failed)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{fmt, future::Future, str::FromStr};
 
-use aws_sdk_sns::Client;
+use aws::{Client, SdkError};
+use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
 use function::StartError;
 use serde::{Deserialize, Serialize};
 
@@ -53,10 +54,8 @@ impl Topic {
     /// Names the setting when it is missing or malformed.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let TopicArn(arn) = function::setting("NOTE_PURCHASED_TOPIC")?;
-        let config = aws_sdk_sns::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall);
         Ok(Self {
-            client: Client::from_conf(config.build()),
+            client: aws.client("sns"),
             arn,
         })
     }
@@ -71,8 +70,11 @@ impl fmt::Debug for Topic {
 impl Announcer for Topic {
     async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
         let message = serde_json::to_string(news).map_err(|error| Error::Failed(error.into()))?;
-        let publish = self.client.publish().topic_arn(&self.arn);
-        let published = publish.message(message).send().await;
+        let publish = PublishInput::builder().topic_arn(&self.arn);
+        let publish = publish.message(message).build();
+        let publish = publish.map_err(|error| Error::Failed(error.into()))?;
+        let call = self.client.call(Publish::new(), publish);
+        let published: Result<PublishOutput, SdkError<PublishError>> = call.await;
         published.map(|_| ()).map_err(aws::failed)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use aws_sdk_sqs::Client;
+use aws::{Client, SdkError};
+use aws_sdk_sqs::operation::send_message::{
+    SendMessage, SendMessageError, SendMessageInput, SendMessageOutput,
+};
 use function::StartError;
 use http::Uri;
 
@@ -21,10 +24,8 @@ impl FailuresQueue {
     /// Names the setting when it is missing or malformed.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let QueueUrl(url) = function::setting("FAILURES_QUEUE")?;
-        let config = aws_sdk_sqs::config::Builder::from(aws.config());
-        let config = config.interceptor(xray::AwsCall);
         Ok(Self {
-            client: Client::from_conf(config.build()),
+            client: aws.client("sqs"),
             url,
         })
     }
@@ -36,8 +37,11 @@ impl FailuresQueue {
     pub async fn keep(&self, message: String, why: &Unreadable) -> Result<(), Error> {
         let error = function::chain(why);
         tracing::error!(error, "a message is put aside");
-        let send = self.client.send_message().queue_url(&self.url);
-        let sent = send.message_body(message).send().await;
+        let send = SendMessageInput::builder().queue_url(&self.url);
+        let send = send.message_body(message).build();
+        let send = send.map_err(|error| Error::Failed(error.into()))?;
+        let call = self.client.call(SendMessage::new(), send);
+        let sent: Result<SendMessageOutput, SdkError<SendMessageError>> = call.await;
         sent.map(|_| ()).map_err(aws::failed)
     }
 }

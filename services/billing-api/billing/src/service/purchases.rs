@@ -120,7 +120,7 @@ impl PurchaseStore for PurchasesTable {
             .set_item(Some(item(purchase)?))
             .condition_expression("attribute_not_exists(purchaseId)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match checked(put.send().await)? {
+        match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(purchase.clone()),
             Checked::Unmet(Some(there)) => Ok(read(there)?),
             Checked::Unmet(None) => Err(Error::Failed("a purchase is and is not there".into())),
@@ -161,7 +161,7 @@ impl PurchaseStore for PurchasesTable {
                 .expression_attribute_values(format!(":{name}"), value)
                 .expression_attribute_names(format!("#{name}"), name);
         }
-        let there = match checked(update.send().await)? {
+        let there = match checked(self.0.send(update).await)? {
             Checked::Done(done) => done.attributes,
             Checked::Unmet(there) => there,
         };
@@ -186,7 +186,7 @@ impl PurchaseStore for PurchasesTable {
             .expression_attribute_values(":pending", text("PENDING"))
             .expression_attribute_values(":dueAt", number(due_at.as_millis()));
         // One that was settled in the meantime needs no looking after.
-        checked(update.send().await)?;
+        checked(self.0.send(update).await)?;
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl PurchaseStore for PurchasesTable {
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(one_more(limit));
-        let found = query.send().await.map_err(dynamodb::Error::from)?;
+        let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
         let more = found.last_evaluated_key.is_some();
         cut(found.items.unwrap_or_default(), limit, more)
     }
@@ -239,7 +239,7 @@ impl PurchaseStore for PurchasesTable {
             .expression_attribute_values(":now", number(now.as_millis()))
             .set_exclusive_start_key(start)
             .limit(one_more(limit));
-        let found = query.send().await.map_err(dynamodb::Error::from)?;
+        let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
         let more = found.last_evaluated_key.is_some();
         let mut items = found.items.unwrap_or_default();
         // One that nobody can read must not hold up the others.

@@ -117,7 +117,10 @@ impl AttachmentsTable {
             .set_key(Some(item_key(key)))
             .condition_expression("attribute_not_exists(claims) OR claims = :claim")
             .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]));
-        Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
+        Ok(matches!(
+            checked(self.0.send(delete).await)?,
+            Checked::Done(_)
+        ))
     }
 
     async fn change_claims(
@@ -133,7 +136,7 @@ impl AttachmentsTable {
             .update_expression(format!("{verb} claims :claim"))
             .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]))
             .return_values(ReturnValue::AllNew);
-        let done = update.send().await.map_err(dynamodb::Error::from)?;
+        let done = self.0.send(update).await.map_err(dynamodb::Error::from)?;
         Ok(read(done.attributes.unwrap_or_default())?)
     }
 }
@@ -166,7 +169,7 @@ impl AttachmentRecords for AttachmentsTable {
             )
             .expression_attribute_values(":size", AttributeValue::N(file.size.to_string()))
             .return_values(ReturnValue::AllNew);
-        let done = update.send().await.map_err(dynamodb::Error::from)?;
+        let done = self.0.send(update).await.map_err(dynamodb::Error::from)?;
         let record: Record = read(done.attributes.unwrap_or_default())?;
         let claims = record.claims.unwrap_or_default();
         Ok(claims

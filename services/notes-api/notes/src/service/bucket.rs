@@ -1,7 +1,7 @@
 //! The files themselves: the bucket of attachments.
 //!
 //! Browsers reach it by URLs that a function signs, which takes no call; only the functions that
-//! delete or inspect files have a client for it.
+//! delete or inspect files call it.
 
 use std::{
     fmt,
@@ -10,8 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws::{Method, PresignError, Presigner};
-use aws_sdk_s3::Client;
+use aws::{Method, Objects, PresignError, Presigner};
 use function::StartError;
 
 use super::Error;
@@ -128,10 +127,7 @@ impl FileUrls for UrlSigner {
 
 /// The bucket.
 #[derive(Debug)]
-pub struct AttachmentsBucket {
-    client: Client,
-    bucket: BucketName,
-}
+pub struct AttachmentsBucket(Objects);
 
 impl AttachmentsBucket {
     /// The bucket that the setting `ATTACHMENTS_BUCKET` names.
@@ -139,52 +135,23 @@ impl AttachmentsBucket {
     /// # Errors
     /// Names the setting when it is missing or malformed.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let config = aws_sdk_s3::config::Builder::from(aws.config())
-            // A stand-in for S3 has no name per bucket.
-            .force_path_style(aws.config().endpoint_url().is_some())
-            .interceptor(xray::AwsCall);
-        Ok(Self {
-            client: Client::from_conf(config.build()),
-            bucket: function::setting(SETTING)?,
-        })
+        let bucket: BucketName = function::setting(SETTING)?;
+        Ok(Self(aws.objects(&bucket.0)))
     }
 }
 
 impl FileStore for AttachmentsBucket {
     async fn inspect(&self, key: &FileKey) -> Result<Option<File>, Error> {
-        let head = self
-            .client
-            .head_object()
-            .bucket(&self.bucket.0)
-            .key(key.as_str());
-        match head.send().await {
-            Ok(head) => Ok(Some(File {
-                content_type: head
-                    .content_type
-                    .unwrap_or_else(|| "application/octet-stream".into()),
-                size: head
-                    .content_length
-                    .and_then(|size| size.try_into().ok())
-                    .unwrap_or(0),
-            })),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_not_found()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(aws::failed(error)),
-        }
+        let object = self.0.head(key.as_str()).await.map_err(aws::failed)?;
+        Ok(object.map(|object| File {
+            content_type: object
+                .content_type
+                .unwrap_or_else(|| "application/octet-stream".into()),
+            size: object.size.unwrap_or(0),
+        }))
     }
 
     async fn delete(&self, key: &FileKey) -> Result<(), Error> {
-        let delete = self
-            .client
-            .delete_object()
-            .bucket(&self.bucket.0)
-            .key(key.as_str());
-        delete.send().await.map_err(aws::failed)?;
-        Ok(())
+        self.0.delete(key.as_str()).await.map_err(aws::failed)
     }
 }

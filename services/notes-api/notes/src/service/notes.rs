@@ -138,7 +138,7 @@ impl NoteStore for NotesTable {
     async fn insert(&self, note: &Note) -> Result<(), Error> {
         let put = self.0.put().set_item(Some(item(note)?));
         let put = put.condition_expression("attribute_not_exists(noteId)");
-        match checked(put.send().await)? {
+        match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(()),
             // Nobody else has this id: the SDK sent the write twice, for the first answer was lost.
             Checked::Unmet(_) => Ok(()),
@@ -151,7 +151,7 @@ impl NoteStore for NotesTable {
             .get()
             .set_key(Some(key(user, id)))
             .consistent_read(true);
-        let found = get.send().await.map_err(dynamodb::Error::from)?;
+        let found = self.0.send(get).await.map_err(dynamodb::Error::from)?;
         Ok(found.item.map(read).transpose()?)
     }
 
@@ -171,7 +171,7 @@ impl NoteStore for NotesTable {
             .consistent_read(true)
             // One more than asked for, to know whether there is more.
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
-        let found = query.send().await.map_err(dynamodb::Error::from)?;
+        let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
         let cut = found.last_evaluated_key.is_some();
         let mut notes = found.items.unwrap_or_default();
         let more = cut || notes.len() > limit;
@@ -225,7 +225,7 @@ impl NoteStore for NotesTable {
             condition += &format!(" AND version IN ({})", names.join(", "));
         }
         let update = update.condition_expression(condition);
-        match checked(update.send().await)? {
+        match checked(self.0.send(update).await)? {
             Checked::Done(done) => {
                 let before: Before = read(done.attributes.unwrap_or_default())?;
                 // Our own version there: the SDK sent the write twice, and this is the second.
@@ -255,7 +255,7 @@ impl NoteStore for NotesTable {
             .condition_expression("version = :version")
             .expression_attribute_values(":uploaded", AttributeValue::M(item(file)?))
             .expression_attribute_values(":version", text(claim.write));
-        checked(update.send().await)?;
+        checked(self.0.send(update).await)?;
         Ok(())
     }
 
@@ -266,6 +266,9 @@ impl NoteStore for NotesTable {
             .set_key(Some(key(user, id)))
             .condition_expression("attribute_not_exists(noteId) OR version = :version")
             .expression_attribute_values(":version", text(version));
-        Ok(matches!(checked(delete.send().await)?, Checked::Done(_)))
+        Ok(matches!(
+            checked(self.0.send(delete).await)?,
+            Checked::Done(_)
+        ))
     }
 }

@@ -1,0 +1,144 @@
+use std::fmt::Debug;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime::client::defaults::{DefaultPluginParams, default_plugins};
+use aws_smithy_runtime::client::http::connection_poisoning::ConnectionPoisoningInterceptor;
+use aws_smithy_runtime::client::identity::IdentityCache;
+use aws_smithy_runtime::client::orchestrator::{self, endpoints::StaticUriEndpointResolver};
+use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::identity::SharedIdentityResolver;
+use aws_smithy_runtime_api::client::interceptors::context::Input;
+use aws_smithy_runtime_api::client::result;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_plugin::{
+    RuntimePlugin, RuntimePlugins, SharedRuntimePlugin, StaticRuntimePlugin,
+};
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SigningName;
+use aws_types::region::{Region, SigningRegion};
+
+/// Why a call failed, as the SDK has it.
+pub type SdkError<E> = result::SdkError<E, Response>;
+
+/// One service of AWS, called by the SDK's operations without the SDK's client of that service.
+///
+/// Requests, answers, errors, signatures and retries are the SDK's. Its clients are not used: each reads a table of all
+/// the world's regions and their regular expressions when it is made, where a function has one region, and describes itself
+/// anew in a header of every call.
+///
+/// ```no_run
+/// # use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
+/// # async fn publish(aws: &aws::Stack, input: PublishInput) -> Result<(), Box<dyn std::error::Error>> {
+/// let sns = aws.client("sns");
+/// let published = sns.call::<_, PublishOutput, PublishError>(Publish::new(), input).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client(RuntimePlugins);
+
+impl Client {
+    pub(crate) fn new(service: SharedRuntimePlugin) -> Self {
+        let params = DefaultPluginParams::new()
+            .with_retry_partition_name("aws")
+            .with_behavior_version(BehaviorVersion::latest());
+        Self(
+            RuntimePlugins::new()
+                .with_client_plugins(default_plugins(params))
+                .with_client_plugin(service),
+        )
+    }
+
+    /// Calls an operation, which takes `I`, answers with `O` and fails with `E`.
+    ///
+    /// # Errors
+    /// As the SDK's clients have them, once it has tried again what may be tried again.
+    pub async fn call<I, O, E>(
+        &self,
+        operation: impl RuntimePlugin + 'static,
+        input: I,
+    ) -> Result<O, SdkError<E>>
+    where
+        I: Debug + Send + Sync + 'static,
+        O: Debug + Send + Sync + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let plugins = self.0.clone().with_operation_plugin(operation);
+        // The names are of no use any more: the operation says its own.
+        let answer = orchestrator::invoke("", "", Input::erase(input), &plugins).await;
+        match answer.map(|output| output.downcast()) {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(other)) => unreachable!("the operation answers with another type: {other:?}"),
+            Err(error) => Err(error.map_service_error(|error| match error.downcast() {
+                Ok(error) => error,
+                Err(other) => unreachable!("the operation fails with another type: {other:?}"),
+            })),
+        }
+    }
+}
+
+/// What all operations of a service share.
+pub(crate) struct Service {
+    /// What it is called in signatures, and first in its address.
+    pub(crate) name: &'static str,
+    /// Where it is.
+    pub(crate) address: String,
+    pub(crate) region: Region,
+    pub(crate) credentials: Credentials,
+    pub(crate) http: SharedHttpClient,
+    pub(crate) retries: RetryConfig,
+    pub(crate) timeouts: TimeoutConfig,
+}
+
+impl Service {
+    pub(crate) fn plugin(self) -> SharedRuntimePlugin {
+        let mut config = Layer::new("service");
+        config.store_put(SigningName::from_static(self.name));
+        config.store_put(SigningRegion::from(self.region.clone()));
+        config.store_put(self.region);
+        config.store_put(self.retries);
+        config.store_put(self.timeouts);
+        // A try that stalls has its limit of time.
+        config.store_put(StalledStreamProtectionConfig::disabled());
+        let identity = SharedCredentialsProvider::new(self.credentials);
+        let components = RuntimeComponentsBuilder::new("service")
+            .with_http_client(Some(self.http))
+            .with_sleep_impl(Some(TokioSleep::new()))
+            .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(self.address)))
+            .with_auth_scheme(SigV4AuthScheme::new())
+            .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![
+                SCHEME_ID,
+            ])))
+            // They come from the environment, and never change.
+            .with_identity_cache(Some(IdentityCache::no_cache()))
+            .with_identity_resolver(SCHEME_ID, SharedIdentityResolver::new(identity))
+            .with_retry_classifier(HttpStatusCodeClassifier::default())
+            .with_interceptor(ConnectionPoisoningInterceptor::new())
+            .with_interceptor(InvocationIdInterceptor::new())
+            .with_interceptor(RequestInfoInterceptor::new())
+            .with_interceptor(ServiceClockSkewInterceptor::new())
+            // By it Lambda stops functions that call themselves without end:
+            // https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+            .with_interceptor(RecursionDetectionInterceptor::new())
+            .with_interceptor(xray::AwsCall);
+        SharedRuntimePlugin::new(
+            StaticRuntimePlugin::new()
+                .with_config(config.freeze())
+                .with_runtime_components(components),
+        )
+    }
+}
