@@ -42,7 +42,7 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
 }
 
 async fn deployed(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
-    let lambda = aws_sdk_lambda::Client::new(stage.aws()?.config());
+    let lambda = aws_sdk_lambda::Client::new(&stage.aws()?.config());
     let found = lambda
         .get_function()
         .function_name(format!("scratchpad-{STAGE}-{name}"))

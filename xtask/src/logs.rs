@@ -33,7 +33,7 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
             .map(|function| function.name.clone())
             .collect(),
     };
-    let client = Client::new(stage.aws()?.config());
+    let client = Client::new(&stage.aws()?.config());
     let width = functions.iter().map(String::len).max().unwrap_or(0);
     let recent = SystemTime::now().checked_sub(RECENT).unwrap_or(UNIX_EPOCH);
     let mut from = i64::try_from(recent.duration_since(UNIX_EPOCH)?.as_millis())?;

@@ -24,7 +24,7 @@ fn path() -> String {
 /// # Errors
 /// When they cannot be read or written.
 pub(crate) async fn make_secrets(stage: &LocalStage) -> Result<()> {
-    let ssm = Client::new(stage.aws()?.config());
+    let ssm = Client::new(&stage.aws()?.config());
     let random = |prefix: &str| format!("{prefix}{}", Uuid::now_v7().simple());
     let secrets = [
         (SECRET_KEY, random("sk_test_")),

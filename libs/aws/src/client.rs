@@ -25,6 +25,7 @@ use aws_smithy_runtime_api::client::runtime_plugin::{
 };
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_runtime_api::http::Response;
+use aws_smithy_schema::protocol::{ClientProtocol, SharedClientProtocol};
 use aws_smithy_types::config_bag::Layer;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -63,6 +64,15 @@ impl Client {
         )
     }
 
+    /// The same for a service whose operations leave to their client how requests and answers are written.
+    #[must_use]
+    pub fn speaking(self, protocol: impl ClientProtocol + 'static) -> Self {
+        let mut config = Layer::new("protocol");
+        config.store_put(SharedClientProtocol::new(protocol));
+        let protocol = StaticRuntimePlugin::new().with_config(config.freeze());
+        Self(self.0.with_client_plugin(protocol))
+    }
+
     /// Calls an operation, which takes `I`, answers with `O` and fails with `E`.
     ///
     /// # Errors
@@ -92,6 +102,7 @@ impl Client {
 }
 
 /// What all operations of a service share.
+#[derive(Debug)]
 pub(crate) struct Service {
     /// What it is called in signatures, and first in its address.
     pub(crate) name: &'static str,
@@ -100,7 +111,6 @@ pub(crate) struct Service {
     pub(crate) region: Region,
     pub(crate) credentials: Credentials,
     pub(crate) http: SharedHttpClient,
-    pub(crate) retries: RetryConfig,
     pub(crate) timeouts: TimeoutConfig,
 }
 
@@ -110,7 +120,7 @@ impl Service {
         config.store_put(SigningName::from_static(self.name));
         config.store_put(SigningRegion::from(self.region.clone()));
         config.store_put(self.region);
-        config.store_put(self.retries);
+        config.store_put(RetryConfig::standard());
         config.store_put(self.timeouts);
         // A try that stalls has its limit of time.
         config.store_put(StalledStreamProtectionConfig::disabled());

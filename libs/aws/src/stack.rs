@@ -58,7 +58,7 @@ pub enum Error {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Stack {
-    config: SdkConfig,
+    endpoint: Option<String>,
     https: Https,
     credentials: Credentials,
     region: Region,
@@ -100,29 +100,27 @@ impl Stack {
             .map(endpoint)
             .transpose()?;
 
-        let https = https(CONNECT_TIMEOUT);
-
-        let mut config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
-            .http_client(https.for_aws())
-            .region(region.clone())
-            .retry_config(retries())
-            .sleep_impl(TokioSleep::new())
-            .timeout_config(timeouts());
-        config.set_endpoint_url(endpoint);
         Ok(Self {
-            config: config.build(),
-            https,
+            endpoint,
+            https: https(CONNECT_TIMEOUT),
             credentials,
             region,
         })
     }
 
-    /// What the SDK's own clients are made from, as in `aws_sdk_ssm::Client::new(stack.config())`.
-    /// All clients made from it share their connections.
-    pub fn config(&self) -> &SdkConfig {
-        &self.config
+    /// What the SDK's own clients are made from, as in `aws_sdk_lambda::Client::new(&stack.config())`: for tools,
+    /// which may be slow to start. They share the stack's connections.
+    pub fn config(&self) -> SdkConfig {
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .http_client(self.https.for_aws())
+            .region(self.region.clone())
+            .retry_config(RetryConfig::standard())
+            .sleep_impl(TokioSleep::new())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        config.build()
     }
 
     /// Calls operations of a service, such as `dynamodb`.
@@ -142,22 +140,21 @@ impl Stack {
             region: self.region.clone(),
             credentials: self.credentials.clone(),
             http: self.https.for_aws(),
-            retries: retries(),
             timeouts: timeouts(),
         }
     }
 
     /// Where a service is.
     fn address(&self, service: &str) -> String {
-        match self.config.endpoint_url() {
-            Some(endpoint) => endpoint.to_owned(),
+        match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
             None => format!("https://{service}.{}.amazonaws.com", self.region),
         }
     }
 
     /// Where a bucket is.
     fn bucket(&self, bucket: &str) -> String {
-        match self.config.endpoint_url() {
+        match &self.endpoint {
             // A stand-in for S3 has no name per bucket.
             Some(endpoint) => format!("{endpoint}/{bucket}"),
             None => self.address(&format!("{bucket}.s3")),
@@ -184,10 +181,6 @@ impl Stack {
             self.credentials.clone(),
         )
     }
-}
-
-fn retries() -> RetryConfig {
-    RetryConfig::standard()
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -279,20 +272,33 @@ mod tests {
     #[test]
     fn a_complete_environment_makes_a_stack() {
         let stack = with("AWS_REGION", "us-east-1").unwrap();
-        assert_eq!(stack.config().region(), Some(&Region::new("us-east-1")));
-        assert_eq!(stack.config().endpoint_url(), Some("http://127.0.0.1:4566"));
+        assert_eq!(stack.region, Region::new("us-east-1"));
+        assert_eq!(stack.address("dynamodb"), "http://127.0.0.1:4566");
+        assert_eq!(stack.bucket("notes"), "http://127.0.0.1:4566/notes");
     }
 
     #[test]
     fn session_token_and_endpoint_are_optional() {
         assert!(with("AWS_SESSION_TOKEN", "").is_ok());
-        assert_eq!(
-            with("AWS_ENDPOINT_URL", "")
-                .unwrap()
-                .config()
-                .endpoint_url(),
-            None
-        );
+        assert!(with("AWS_ENDPOINT_URL", "").is_ok());
+    }
+
+    /// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+    #[test]
+    fn services_and_buckets_are_where_their_region_has_them() {
+        let stack = with("AWS_ENDPOINT_URL", "").unwrap();
+        for (address, expected) in [
+            (
+                stack.address("dynamodb"),
+                "https://dynamodb.eu-central-1.amazonaws.com",
+            ),
+            (
+                stack.bucket("notes"),
+                "https://notes.s3.eu-central-1.amazonaws.com",
+            ),
+        ] {
+            assert_eq!(address, expected);
+        }
     }
 
     #[test]
@@ -331,11 +337,7 @@ mod tests {
         let server = Server::start(stranger.vouch_for("localhost", 2999).unwrap());
         let server = server.await.unwrap();
         let stack = with("AWS_ENDPOINT_URL", &server.url()).unwrap();
-        let config = aws_sdk_ssm::config::Builder::from(stack.config())
-            .retry_config(RetryConfig::disabled())
-            .build();
-        let call = aws_sdk_ssm::Client::from_conf(config).get_parameters();
-        let refused = call.names("a").send().await;
+        let refused = stack.objects("notes").head("key").await;
         let refused = format!("{refused:?}");
         assert!(refused.contains("UnknownIssuer"), "{refused}");
         assert_eq!(server.requests(), 0);

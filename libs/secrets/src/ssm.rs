@@ -1,8 +1,11 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use aws_sdk_ssm::Client;
-use aws_sdk_ssm::config::Builder;
+use aws::{Client, SdkError};
+use aws_sdk_ssm::operation::get_parameters::{
+    GetParameters, GetParametersError, GetParametersInput, GetParametersOutput,
+};
+use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 
 use crate::{Error, Secret, Source};
 
@@ -36,11 +39,10 @@ impl<const N: usize> Ssm<N> {
     /// The parameters `names` under `prefix`, at most the ten that one call may ask for.
     pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
         const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
-        let config = Builder::from(aws.config())
-            .interceptor(xray::AwsCall)
-            .build();
+        // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+        let protocol = AwsJsonRpcProtocol::aws_json_1_1().with_target_prefix("AmazonSSM");
         Self {
-            client: Client::from_conf(config),
+            client: aws.client("ssm").speaking(protocol),
             names: names.map(|name| format!("{}/{name}", prefix.0)),
         }
     }
@@ -48,12 +50,12 @@ impl<const N: usize> Ssm<N> {
 
 impl<const N: usize> Source<N> for Ssm<N> {
     async fn fetch(&self) -> Result<[Secret; N], Error> {
-        let request = self.client.get_parameters().with_decryption(true);
-        let answer = request
-            .set_names(Some(self.names.to_vec()))
-            .send()
-            .await
-            .map_err(|error| Error::Unreadable(error.into()))?;
+        let request = GetParametersInput::builder().with_decryption(true);
+        let request = request.set_names(Some(self.names.to_vec())).build();
+        let request = request.map_err(|error| Error::Unreadable(error.into()))?;
+        let call = self.client.call(GetParameters::new(), request);
+        let answer: Result<GetParametersOutput, SdkError<GetParametersError>> = call.await;
+        let answer = answer.map_err(|error| Error::Unreadable(error.into()))?;
         let mut found: HashMap<String, String> = answer
             .parameters
             .unwrap_or_default()

@@ -126,7 +126,7 @@ impl Target {
         let account = Account {
             id: ACCOUNT.into(),
             name: STAGE.into(),
-            config: without_time_limits(stage.aws()?.config()),
+            config: without_time_limits(&stage.aws()?.config()),
         };
         let name = STAGE.parse().map_err(anyhow::Error::msg)?;
         Self::new(workspace, name, account, settings)
