@@ -15,6 +15,11 @@ use serde::de::DeserializeOwned;
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
 
+/// A static executable's own, in place of that of its C library: what zig brings is young, and musl's slow.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Why a function cannot start: its text names the setting or the call that failed.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
