@@ -54,8 +54,8 @@ pub(crate) fn write(gates: &Gates) -> String {
     let mut file = String::from(
         "# What each function may take, 2 % more at most. Instructions: until it asks for its first event (init), for its\n\
          # first answer, and for one event after that (warm); name-tls is over TLS. Bytes: its zip. What\n\
-         # `cargo xtask bench --gate` compares with, and `cargo xtask bench --accept` writes anew. They depend on the compiler\n\
-         # and on the machine's C library as well: after an update of either, accept them anew.\n\n",
+         # `cargo xtask bench --gate` compares with, and `cargo xtask bench --accept` writes anew. They depend on Rust and zig\n\
+         # as well: after an update of either, accept them anew.\n\n",
     );
     for (name, figures) in gates {
         let figures = figures.iter();

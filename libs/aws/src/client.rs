@@ -53,14 +53,15 @@ pub type SdkError<E> = result::SdkError<E, Response>;
 pub struct Client(RuntimePlugins);
 
 impl Client {
-    pub(crate) fn new(service: SharedRuntimePlugin) -> Self {
-        let params = DefaultPluginParams::new()
-            .with_retry_partition_name("aws")
+    pub(crate) fn new(service: Service) -> Self {
+        let defaults = DefaultPluginParams::new()
+            // What is left of its retries is no other service's concern.
+            .with_retry_partition_name(service.name)
             .with_behavior_version(BehaviorVersion::latest());
         Self(
             RuntimePlugins::new()
-                .with_client_plugins(default_plugins(params))
-                .with_client_plugin(service),
+                .with_client_plugins(default_plugins(defaults))
+                .with_client_plugin(service.plugin()),
         )
     }
 
@@ -92,10 +93,10 @@ impl Client {
         let answer = orchestrator::invoke("", "", Input::erase(input), &plugins).await;
         match answer.map(|output| output.downcast()) {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(other)) => unreachable!("the operation answers with another type: {other:?}"),
+            Ok(Err(_)) => unreachable!("the operation answers with another type"),
             Err(error) => Err(error.map_service_error(|error| match error.downcast() {
                 Ok(error) => error,
-                Err(other) => unreachable!("the operation fails with another type: {other:?}"),
+                Err(_) => unreachable!("the operation fails with another type"),
             })),
         }
     }

@@ -125,7 +125,7 @@ impl Stack {
 
     /// Calls operations of a service, such as `dynamodb`.
     pub fn client(&self, service: &'static str) -> Client {
-        Client::new(self.service(service, self.address(service)).plugin())
+        Client::new(self.service(service, self.address(service)))
     }
 
     /// The objects of `bucket`.
@@ -144,7 +144,8 @@ impl Stack {
         }
     }
 
-    /// Where a service is.
+    /// Where a service is, in the regions of the partition `aws`
+    /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
     fn address(&self, service: &str) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -283,7 +284,6 @@ mod tests {
         assert!(with("AWS_ENDPOINT_URL", "").is_ok());
     }
 
-    /// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
     #[test]
     fn services_and_buckets_are_where_their_region_has_them() {
         let stack = with("AWS_ENDPOINT_URL", "").unwrap();
