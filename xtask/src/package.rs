@@ -182,7 +182,7 @@ async fn rustc(workspace: &Workspace, question: &str) -> Result<String> {
 /// An executable that is linked with its C library, at a fixed address, as Go makes them: to load libraries, and to set 13,000
 /// addresses in pages of their own, takes a third of a cold start's CPU time. Stack and heap are where nobody knows,
 /// as always. <https://pkg.go.dev/cmd/go#hdr-Build_modes>
-const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+pub(crate) const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// What rustc is told, as Cargo takes it: paths may hold spaces.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>

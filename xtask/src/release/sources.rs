@@ -30,6 +30,7 @@ pub(crate) struct Sources {
 const COMPILER: &str = "the compiler";
 const PROFILE: &str = "the build profile";
 const TARGET: &str = "what it is built for";
+const LINKER: &str = "how it is linked";
 
 impl Sources {
     /// What is known of a binary that was built by whoever has the sources at hand: that it is this one.
@@ -195,6 +196,9 @@ pub(crate) fn read(
     Ok(sources)
 }
 
+/// The pins in requirements.txt of what links: zig's C library is in every function.
+const LINKERS: [&str; 2] = ["cargo-lambda==", "ziglang=="];
+
 /// What all functions share.
 fn settings(
     root: &Path,
@@ -233,14 +237,26 @@ fn settings(
             String::from_utf8_lossy(&rustc.stderr)
         );
     }
-    Ok(BTreeMap::from([
+    let mut settings = BTreeMap::from([
         (
             COMPILER.into(),
             hash(&String::from_utf8_lossy(&rustc.stdout)),
         ),
         (PROFILE.into(), hash(&(profile, sections, configuration))),
         (TARGET.into(), hash(&target)),
-    ]))
+    ]);
+    if build == Build::Release {
+        let pins = fs::read_to_string(root.join("requirements.txt"));
+        let pins = pins.context("requirements.txt cannot be read")?;
+        settings.insert(LINKER.into(), linked(&pins));
+    }
+    Ok(settings)
+}
+
+/// What links a release: the flags, and what of the pinned tools is part of a binary or makes it.
+fn linked(pins: &str) -> String {
+    let part = |line: &&str| LINKERS.iter().any(|tool| line.starts_with(tool));
+    hash(&(package::STATIC, Vec::from_iter(pins.lines().filter(part))))
 }
 
 /// The checksums of what is not ours, by `name version`.
@@ -364,6 +380,15 @@ mod tests {
             one.reasons(&two).last().unwrap(),
             "through b 2.0.0, which is gone"
         );
+    }
+
+    #[test]
+    fn another_linker_makes_other_functions_and_another_tool_does_not() {
+        let before = linked("botocore==1.0\nziglang==0.17.0 \\\n    --hash=1\n");
+        let other_tool = linked("botocore==1.1\nziglang==0.17.0 \\\n    --hash=1\n");
+        let other_linker = linked("botocore==1.0\nziglang==0.18.0 \\\n    --hash=2\n");
+        assert_eq!(before, other_tool);
+        assert_ne!(before, other_linker);
     }
 
     #[test]
