@@ -180,7 +180,7 @@ async fn rustc(workspace: &Workspace, question: &str) -> Result<String> {
 }
 
 /// An executable that is linked with its C library, at a fixed address, as Go makes them: to load libraries, and to set 13,000
-/// addresses in pages of their own, takes a third of a cold start's CPU time. Stack and heap are where nobody knows,
+/// addresses in pages of their own, takes a quarter of a cold start's CPU time. Stack and heap are where nobody knows,
 /// as always. <https://pkg.go.dev/cmd/go#hdr-Build_modes>
 pub(crate) const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 

@@ -67,7 +67,7 @@ impl Client {
 
     /// The same for a service whose operations leave to their client how requests and answers are written.
     #[must_use]
-    pub fn speaking(self, protocol: impl ClientProtocol + 'static) -> Self {
+    pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");
         config.store_put(SharedClientProtocol::new(protocol));
         let protocol = StaticRuntimePlugin::new().with_config(config.freeze());

@@ -16,7 +16,7 @@ use crate::{SdkError, presign::KEY};
 
 /// The objects of one bucket, as far as functions need them: to look at one and to delete it.
 ///
-/// The SDK's crate of S3 makes a function half a megabyte larger, for two requests without a body.
+/// The SDK's crate of S3 makes a zip a third of a megabyte larger, for two requests without a body.
 #[derive(Clone, Debug)]
 pub struct Objects {
     head: Operation<String, Option<Object>, ErrorMetadata>,

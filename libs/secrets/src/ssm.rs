@@ -42,7 +42,7 @@ impl<const N: usize> Ssm<N> {
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
         let protocol = AwsJsonRpcProtocol::aws_json_1_1().with_target_prefix("AmazonSSM");
         Self {
-            client: aws.client("ssm").speaking(protocol),
+            client: aws.client("ssm").with_protocol(protocol),
             names: names.map(|name| format!("{}/{name}", prefix.0)),
         }
     }
