@@ -40,7 +40,7 @@ DynamoDB (dynoxide, in the harness's process) answers sooner than AWS. CPU is th
 Instructions are counted by callgrind, hardly differ between runs, and are what `cargo xtask bench --gate` holds to
 [gates.toml](gates.toml).
 
-- *init*: from the start of the process until it asks for its first event; *cold*: until its first answer.
+- *init*: from the start of the process until it asks for its first event; *first*: from that event until its answer; *cold*: both.
 - *TLS*: the same over TLS, with a chain like AWS's own (RSA 2048: certificate, intermediate, cross-signed root). A function trusts
   Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which one of these is written
   over by the bench's, of the same length: the same code. All other rows run the shipped binary itself.
@@ -57,7 +57,9 @@ Instructions are counted by callgrind, hardly differ between runs, and are what 
         node = machine.node,
         all = rounds * warm,
     );
+    marks(&mut out, report);
     functions(&mut out, report);
+    beside_get(&mut out, report);
     ratios(&mut out, report);
     settings(&mut out, report);
     pages(&mut out, &report.pages);
@@ -84,8 +86,8 @@ fn anchor(row: &Row) -> String {
     format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
 }
 
-const HEAD: &str = "| zip MB | init ms | cold ms | cold CPU ms | cold TLS ms | cold TLS CPU ms | warm p50 ms | warm p99 ms | warm CPU ms | memory MB | M instructions init / cold / warm | the same over TLS |
-|---|---|---|---|---|---|---|---|---|---|---|---|";
+const HEAD: &str = "| zip MB | init ms | cold ms | cold CPU ms | first TLS ms | cold TLS ms | cold TLS CPU ms | warm p50 ms | warm p99 ms | warm CPU ms | memory MB | M instructions init / cold / warm | the same over TLS |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn cells(row: &Row) -> String {
     let of = |times: Option<Times>, of: fn(Times) -> f64| {
@@ -98,12 +100,13 @@ fn cells(row: &Row) -> String {
         of(http, |times| times.init_ms),
         of(http, |times| times.cold_ms),
         of(http, |times| times.cold_cpu_ms),
+        of(tls, |times| times.first_ms),
         of(tls, |times| times.cold_ms),
         of(tls, |times| times.cold_cpu_ms),
         of(http, |times| times.warm_p50_ms),
         of(http, |times| times.warm_p99_ms),
         of(http, |times| times.warm_cpu_ms),
-        of(http, |times| times.memory as f64 / 1_048_576.0),
+        of(http, megabytes),
         counts(row.instructions),
         counts(row.tls_instructions.filter(|_| !is_bare(row))),
     ]
@@ -151,6 +154,144 @@ fn functions(out: &mut String, report: &Report) {
             variant => format!("{anchor}{}: {}", row.function, called(variant)),
         }
     });
+}
+
+/// What `get` may take at most.
+struct Mark {
+    of: &'static str,
+    limit: f64,
+    unit: &'static str,
+    /// By the rows of `get`, of Node and of the bare runtime.
+    measured: fn(&Row, &Row, &Row) -> Option<f64>,
+}
+
+const MARKS: [Mark; 9] = [
+    Mark {
+        of: "CPU of a cold start, in those of the bare runtime",
+        limit: 2.0,
+        unit: "×",
+        measured: |get, _, bare| Some(get.http?.cold_cpu_ms / bare.http?.cold_cpu_ms),
+    },
+    Mark {
+        of: "cold, in Node's",
+        limit: 2.5,
+        unit: "%",
+        measured: |get, node, _| Some(100.0 * get.http?.cold_ms / node.http?.cold_ms),
+    },
+    Mark {
+        of: "cold over TLS, in the bare runtime's that calls nobody",
+        limit: 3.0,
+        unit: "×",
+        measured: |get, _, bare| Some(get.tls?.cold_ms / bare.http?.cold_ms),
+    },
+    Mark {
+        of: "cold over TLS, in Node's",
+        limit: 4.0,
+        unit: "%",
+        measured: |get, node, _| Some(100.0 * get.tls?.cold_ms / node.tls?.cold_ms),
+    },
+    Mark {
+        of: "first answer after init over TLS, its connection open",
+        limit: 1.0,
+        unit: "ms",
+        measured: |get, _, _| Some(get.tls?.first_ms),
+    },
+    Mark {
+        of: "CPU of a warm answer, in Node's",
+        limit: 12.0,
+        unit: "%",
+        measured: |get, node, _| Some(100.0 * get.http?.warm_cpu_ms / node.http?.warm_cpu_ms),
+    },
+    Mark {
+        of: "the same over TLS",
+        limit: 12.0,
+        unit: "%",
+        measured: |get, node, _| Some(100.0 * get.tls?.warm_cpu_ms / node.tls?.warm_cpu_ms),
+    },
+    Mark {
+        of: "memory, over TLS",
+        limit: 9.0,
+        unit: "MB",
+        measured: |get, _, _| Some(megabytes(get.tls?)),
+    },
+    Mark {
+        of: "zip",
+        limit: 3.5,
+        unit: "MB",
+        measured: |get, _, _| Some(get.zip as f64 / 1e6),
+    },
+];
+
+/// How `get` stands to what it may take.
+fn marks(out: &mut String, report: &Report) {
+    let row = |variant| report.row("get", variant);
+    let (Some(get), Some(node), Some(bare)) = (row("rust"), row("node"), row("hello")) else {
+        return;
+    };
+    out.push_str("## What `get` may take\n\n| | at most | measured | |\n|---|---|---|---|\n");
+    for mark in MARKS {
+        let (of, limit, unit) = (mark.of, mark.limit, mark.unit);
+        if let Some(measured) = (mark.measured)(get, node, bare) {
+            let verdict = if measured <= limit {
+                "held"
+            } else {
+                "**not held**"
+            };
+            let measured = number(measured);
+            let _ = writeln!(
+                out,
+                "| {of} | {limit} {unit} | {measured} {unit} | {verdict} |"
+            );
+        }
+    }
+    out.push('\n');
+}
+
+fn megabytes(times: Times) -> f64 {
+    times.memory as f64 / 1_048_576.0
+}
+
+/// What the others may take, in those of `get`.
+const BESIDE_GET: f64 = 1.5;
+
+/// How many times as much as `get` each other function takes.
+fn beside_get(out: &mut String, report: &Report) {
+    let Some(get) = report.row("get", "rust") else {
+        return;
+    };
+    let _ = write!(
+        out,
+        "## Every function beside `get`\n\nHow many times as much it takes; bold what is above {BESIDE_GET}.\n\n\
+         | | zip | init | cold | cold CPU | init TLS | first TLS | cold TLS | cold TLS CPU | warm p50 | warm CPU | memory |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+    );
+    let ours = report.rows.iter().filter(|row| row.variant == "rust");
+    for row in ours.filter(|row| row.function != "get") {
+        let ratio = |of: fn(&Row) -> Option<f64>| match of(row).zip(of(get)) {
+            Some((this, gets)) if this / gets > BESIDE_GET => {
+                format!("**{}**", number(this / gets))
+            }
+            Some((this, gets)) => number(this / gets),
+            None => "–".into(),
+        };
+        let cells = [
+            ratio(|row| Some(row.zip as f64)),
+            ratio(|row| Some(row.http?.init_ms)),
+            ratio(|row| Some(row.http?.cold_ms)),
+            ratio(|row| Some(row.http?.cold_cpu_ms)),
+            ratio(|row| Some(row.tls?.init_ms)),
+            ratio(|row| Some(row.tls?.first_ms)),
+            ratio(|row| Some(row.tls?.cold_ms)),
+            ratio(|row| Some(row.tls?.cold_cpu_ms)),
+            ratio(|row| Some(row.http?.warm_p50_ms)),
+            ratio(|row| Some(row.http?.warm_cpu_ms)),
+            ratio(|row| Some(row.http?.memory as f64)),
+        ];
+        let name = &row.function;
+        let cells = cells.join(" | ");
+        let _ = writeln!(out, "| <a id=\"{name}-beside-get\"></a>{name} | {cells} |");
+    }
+    out.push('\n');
 }
 
 /// How many times as much the peers of what is deployed take.
@@ -280,9 +421,39 @@ mod tests {
             ..Row::default()
         };
         Report {
-            rows: vec![row("rust", 2.0), row("node", 130.0)],
+            rows: vec![row("rust", 2.0), row("node", 130.0), row("hello", 1.0)],
             ..Report::default()
         }
+    }
+
+    #[test]
+    fn a_mark_is_held_up_to_its_limit_and_what_is_above_it_is_said() {
+        let mut report = report();
+        for (cold_cpu_ms, line) in [(2.0, "2.00 × | held"), (2.1, "2.10 × | **not held**")] {
+            for row in &mut report.rows {
+                let is_ours = row.variant == "rust";
+                row.http = row.http.map(|times| Times {
+                    cold_cpu_ms: if is_ours { cold_cpu_ms } else { 1.0 },
+                    ..times
+                });
+            }
+            let results = write(&report, "");
+            assert!(results.contains(&format!("| 2 × | {line} |")), "{results}");
+        }
+    }
+
+    #[test]
+    fn a_function_stands_beside_get_and_what_takes_too_much_is_bold() {
+        let mut report = report();
+        let mut list = report.rows[0].clone();
+        list.function = "list".into();
+        list.zip = 5_000_000;
+        report.rows.push(list);
+        let results = write(&report, "");
+        assert!(
+            results.contains("<a id=\"list-beside-get\"></a>list | **2.50** | 1.00 | "),
+            "{results}"
+        );
     }
 
     #[test]
