@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Error, own_file};
 use crate::{
+    file::File,
     note::{Note, NoteId, Timestamp, UserId, Version},
     service::{AttachmentRecords, NoteStore},
 };
@@ -26,7 +27,7 @@ impl Plan {
     }
 
     /// The note that comes of the plan.
-    pub fn note(self, user: &UserId, draft: &Draft) -> Note {
+    fn note(self, user: &UserId, draft: &Draft) -> Note {
         Note {
             user_id: user.clone(),
             note_id: self.note_id,
@@ -36,6 +37,25 @@ impl Plan {
             created_at: self.created_at,
             updated_at: self.created_at,
             version: self.version,
+        }
+    }
+}
+
+/// What a note was made with, its request apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    #[serde(flatten)]
+    plan: Plan,
+    /// What its file is, if that was uploaded by then.
+    uploaded: Option<File>,
+}
+
+impl Made {
+    /// The note, as it was made of `draft`.
+    pub fn note(self, user: &UserId, draft: &Draft) -> Note {
+        Note {
+            uploaded: self.uploaded,
+            ..self.plan.note(user, draft)
         }
     }
 }
@@ -51,14 +71,17 @@ pub async fn create(
     user: &UserId,
     draft: &Draft,
     plan: Plan,
-) -> Result<Plan, Error> {
+) -> Result<Made, Error> {
     let mut note = plan.note(user, draft);
     if let Some(name) = &draft.attachment {
         // Claimed before the note is there: no moment in which its file could be taken away.
         note.uploaded = records.claim(&own_file(user, name)?, note.claim()).await?;
     }
     notes.insert(&note).await?;
-    Ok(plan)
+    Ok(Made {
+        plan,
+        uploaded: note.uploaded,
+    })
 }
 
 #[cfg(test)]
@@ -70,8 +93,8 @@ mod tests {
     async fn a_new_note_can_be_read() {
         let cloud = Memory::default();
         let draft = draft("hello", None);
-        let plan = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
-        let made = plan.unwrap().note(&ada(), &draft);
+        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let made = made.unwrap().note(&ada(), &draft);
         let kept = cloud.find(&ada(), made.note_id).await.unwrap();
         assert_eq!(kept, Some(made));
     }
@@ -101,19 +124,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_made_after_its_file_was_uploaded_shows_it_at_once() {
+    async fn a_note_made_after_its_file_was_uploaded_shows_it_without_asking_again() {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let draft = draft("hello", Some("cat.png"));
-        let plan = create(&cloud, &cloud, &ada(), &draft, Plan::generate())
-            .await
-            .unwrap();
-        let view = show(&cloud, &cloud, plan.note(&ada(), &draft))
-            .await
-            .unwrap();
+        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        cloud.fail_after(0);
+        let view = show(&cloud, &cloud, made.unwrap().note(&ada(), &draft)).await;
         assert_eq!(
-            view.file.unwrap().file,
+            view.unwrap().file.unwrap().file,
             cloud.file("private/us-east-1:ada/cat.png")
         );
+    }
+
+    #[tokio::test]
+    async fn a_note_made_before_its_file_was_uploaded_shows_it_from_then_on() {
+        let cloud = Memory::default();
+        let draft = draft("hello", Some("cat.png"));
+        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let made = made.unwrap();
+        let shown = async || show(&cloud, &cloud, made.clone().note(&ada(), &draft)).await;
+        assert_eq!(shown().await.unwrap().file, None);
+        cloud.upload("private/us-east-1:ada/cat.png");
+        assert_eq!(
+            shown().await.unwrap().file.unwrap().file,
+            cloud.file("private/us-east-1:ada/cat.png")
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_made_note_is_read_as_it_was_with_and_without_a_file() {
+        let plan = Plan::generate();
+        let file = File {
+            content_type: "image/png".into(),
+            size: 7,
+        };
+        for uploaded in [None, Some(file)] {
+            let made = Made { plan, uploaded };
+            let kept = serde_json::to_string(&made).unwrap();
+            assert_eq!(serde_json::from_str::<Made>(&kept).unwrap(), made);
+        }
+        let kept = serde_json::to_string(&plan).unwrap();
+        let made = Made {
+            plan,
+            uploaded: None,
+        };
+        assert_eq!(serde_json::from_str::<Made>(&kept).unwrap(), made);
     }
 }

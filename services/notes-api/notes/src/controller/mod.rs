@@ -10,7 +10,7 @@ mod update;
 mod upload;
 
 pub use attachment_uploaded::attachment_uploaded;
-pub use create::{Plan, create};
+pub use create::{Made, Plan, create};
 pub use delete::delete;
 pub use get::get;
 pub use list::{Listed, list};

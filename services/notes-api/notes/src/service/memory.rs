@@ -70,9 +70,9 @@ impl Memory {
         content: &str,
         attachment: Option<&str>,
     ) -> NoteId {
-        let (draft, plan) = (draft(content, attachment), Plan::generate());
-        create(self, self, user, &draft, plan).await.unwrap();
-        plan.note(user, &draft).note_id
+        let draft = draft(content, attachment);
+        let made = create(self, self, user, &draft, Plan::generate()).await;
+        made.unwrap().note(user, &draft).note_id
     }
 
     /// A file in the bucket that nobody was told of.
