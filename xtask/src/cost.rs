@@ -479,9 +479,9 @@ mod tests {
         // 0.06, notify 0.06 × 2, attachment-uploaded 0.3 × 2.
         let writes = 7.44 + 3.96 + 0.99 + 0.36 + 0.06 + 0.12 + 0.6;
         close(bill.services["DynamoDB, writes"], writes * 0.625);
-        // get 12 million, list 10.5 × 8, create 2.4 × 0.05, delete 0.9, purchases 0.54, and
+        // get 12 million, list 10.5 × 8, delete 0.9, purchases 0.54, and
         // two for each of 8,640 runs of reconcile.
-        let reads = 12.0 + 84.0 + 0.12 + 0.9 + 0.54 + 0.01728;
+        let reads = 12.0 + 84.0 + 0.9 + 0.54 + 0.01728;
         close(bill.services["DynamoDB, reads"], reads * 0.125);
         let functions: f64 = bill.functions.values().map(|(_, dollars)| dollars).sum();
         assert!(functions < bill.total());
