@@ -255,7 +255,7 @@ const SESSION_TOKEN: usize = 1000;
 const MEMORY_MB: u32 = 512;
 
 /// Writes a binary anew, in one piece, as Lambda does when it unpacks a zip. As the linker wrote it, page by page, it is
-/// in memory too: to be started from there takes a function a sixth more time on the CPU.
+/// in memory too: to be started from there takes `get` a tenth more time on the CPU.
 fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     let written = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
