@@ -43,7 +43,7 @@ Instructions are counted by callgrind, hardly differ between runs, and are what 
 - *init*: from the start of the process until it asks for its first event; *first*: from that event until its answer; *cold*: both.
 - *TLS*: the same over TLS, with a chain like AWS's own (RSA 2048: certificate, intermediate, cross-signed root). A function trusts
   Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which one of these is written
-  over by the bench's, of the same length: the same code. All other rows run the shipped binary itself.
+  over by the bench's, of the same length: the same code. All other rows run the shipped binary as it is.
   Node is given that root alone, in place of the many it brings, which is a little in its favour. Stripe's double is asked by plain HTTP.
 - Lambda's environment: nothing but its variables, tracing on and every event sampled, a session token of 1000 bytes. The twins in
   Node are not traced, check less and keep no Idempotency-Keys.
@@ -251,6 +251,42 @@ fn megabytes(times: Times) -> f64 {
     times.memory as f64 / 1_048_576.0
 }
 
+/// What is compared of two rows.
+type Column = (&'static str, fn(&Row) -> Option<f64>);
+
+const COLUMNS: [Column; 11] = [
+    ("zip", |row| Some(row.zip as f64)),
+    ("init", |row| Some(row.http?.init_ms)),
+    ("cold", |row| Some(row.http?.cold_ms)),
+    ("cold CPU", |row| Some(row.http?.cold_cpu_ms)),
+    ("init TLS", |row| Some(row.tls?.init_ms)),
+    ("first TLS", |row| Some(row.tls?.first_ms)),
+    ("cold TLS", |row| Some(row.tls?.cold_ms)),
+    ("cold TLS CPU", |row| Some(row.tls?.cold_cpu_ms)),
+    ("warm p50", |row| Some(row.http?.warm_p50_ms)),
+    ("warm CPU", |row| Some(row.http?.warm_cpu_ms)),
+    ("memory", |row| Some(row.http?.memory as f64)),
+];
+
+/// A table of how many times as much the first of two rows takes as the second; bold what is above `limit`.
+fn compared<'a>(
+    out: &mut String,
+    limit: f64,
+    pairs: impl Iterator<Item = (String, &'a Row, &'a Row)>,
+) {
+    let head = COLUMNS.map(|(name, _)| name).join(" | ");
+    let _ = writeln!(out, "| | {head} |\n|{}", "---|".repeat(1 + COLUMNS.len()));
+    for (name, row, other) in pairs {
+        let cells = COLUMNS.map(|(_, of)| match of(row).zip(of(other)) {
+            Some((this, that)) if this / that > limit => format!("**{}**", number(this / that)),
+            Some((this, that)) => number(this / that),
+            None => "–".into(),
+        });
+        let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+    }
+    out.push('\n');
+}
+
 /// What the others may take, in those of `get`.
 const BESIDE_GET: f64 = 1.5;
 
@@ -261,77 +297,32 @@ fn beside_get(out: &mut String, report: &Report) {
     };
     let _ = write!(
         out,
-        "## Every function beside `get`\n\nHow many times as much it takes; bold what is above {BESIDE_GET}.\n\n\
-         | | zip | init | cold | cold CPU | init TLS | first TLS | cold TLS | cold TLS CPU | warm p50 | warm CPU | memory |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+        "## Every function beside `get`\n\nHow many times as much it takes; bold what is above {BESIDE_GET}.\n\n"
     );
-    let ours = report.rows.iter().filter(|row| row.variant == "rust");
-    for row in ours.filter(|row| row.function != "get") {
-        let ratio = |of: fn(&Row) -> Option<f64>| match of(row).zip(of(get)) {
-            Some((this, gets)) if this / gets > BESIDE_GET => {
-                format!("**{}**", number(this / gets))
-            }
-            Some((this, gets)) => number(this / gets),
-            None => "–".into(),
-        };
-        let cells = [
-            ratio(|row| Some(row.zip as f64)),
-            ratio(|row| Some(row.http?.init_ms)),
-            ratio(|row| Some(row.http?.cold_ms)),
-            ratio(|row| Some(row.http?.cold_cpu_ms)),
-            ratio(|row| Some(row.tls?.init_ms)),
-            ratio(|row| Some(row.tls?.first_ms)),
-            ratio(|row| Some(row.tls?.cold_ms)),
-            ratio(|row| Some(row.tls?.cold_cpu_ms)),
-            ratio(|row| Some(row.http?.warm_p50_ms)),
-            ratio(|row| Some(row.http?.warm_cpu_ms)),
-            ratio(|row| Some(row.http?.memory as f64)),
-        ];
+    let others = report.rows.iter();
+    let others = others.filter(|row| row.variant == "rust" && row.function != "get");
+    let pairs = others.map(|row| {
         let name = &row.function;
-        let cells = cells.join(" | ");
-        let _ = writeln!(out, "| <a id=\"{name}-beside-get\"></a>{name} | {cells} |");
-    }
-    out.push('\n');
+        (format!("<a id=\"{name}-beside-get\"></a>{name}"), row, get)
+    });
+    compared(out, BESIDE_GET, pairs);
 }
 
 /// How many times as much the peers of what is deployed take.
 fn ratios(out: &mut String, report: &Report) {
     out.push_str("## How many times as much as Rust, as deployed\n\n");
-    out.push_str("| | zip | init | cold | cold CPU | cold TLS | cold TLS CPU | warm p50 | warm CPU | memory |\n|---|---|---|---|---|---|---|---|---|---|\n");
     let peers = report.rows.iter();
     let peers =
         peers.filter(|row| is_bare(row) || ["node", "sdk-defaults"].contains(&&*row.variant));
-    for peer in peers {
-        let Some(ours) = report.row(&peer.function, "rust") else {
-            continue;
-        };
-        let ratio = |peer: Option<Times>, ours: Option<Times>, of: fn(Times) -> f64| {
-            let both = peer.zip(ours);
-            both.map_or("–".into(), |(peer, ours)| number(of(peer) / of(ours)))
-        };
-        let http = |of| ratio(peer.http, ours.http, of);
-        let tls = |of| ratio(peer.tls.filter(|_| !is_bare(peer)), ours.tls, of);
-        let cells = [
-            number(peer.zip as f64 / ours.zip as f64),
-            http(|times| times.init_ms),
-            http(|times| times.cold_ms),
-            http(|times| times.cold_cpu_ms),
-            tls(|times| times.cold_ms),
-            tls(|times| times.cold_cpu_ms),
-            http(|times| times.warm_p50_ms),
-            http(|times| times.warm_cpu_ms),
-            http(|times| times.memory as f64),
-        ];
-        let _ = writeln!(
-            out,
-            "| <a id=\"{0}-{1}-ratio\"></a>{0}: {2} | {3} |",
-            peer.function,
-            peer.variant,
-            called(&peer.variant),
-            cells.join(" | ")
+    let pairs = peers.filter_map(|peer| {
+        let (function, variant) = (&peer.function, &peer.variant);
+        let name = format!(
+            "<a id=\"{function}-{variant}-ratio\"></a>{function}: {}",
+            called(variant)
         );
-    }
-    out.push('\n');
+        Some((name, peer, report.row(function, "rust")?))
+    });
+    compared(out, f64::INFINITY, pairs);
 }
 
 fn settings(out: &mut String, report: &Report) {
