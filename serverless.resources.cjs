@@ -3,6 +3,7 @@
 const shared = "file(../../serverless.yml)";
 const pascalCase = (exports.pascalCase = (name) =>
   name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
+const kebabCase = (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
 
 // Whether calls come to new code bit by bit, by the stage's row.
 const shifts = (exports.shifts = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
@@ -54,11 +55,11 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const fits = {
     Lag: (name) => streams(name).length > 0,
     Regression: () => shifts(traffic),
-    Failures: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
+    DeadLetters: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimensions = {
     "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
-    "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-failures` }),
+    "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-dead-letters` }),
   };
   // While an alias shares its calls out, Lambda counts by version as well:
   // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
@@ -75,7 +76,7 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       Type: "AWS::CloudWatch::Alarm",
       Properties: {
         ...row,
-        AlarmName: `scratchpad-${stage}-${name}-${kind.toLowerCase()}`,
+        AlarmName: `scratchpad-${stage}-${name}-${kebabCase(kind)}`,
         Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(([Name, Value]) => ({
           Name,
           Value,

@@ -86,45 +86,51 @@ mod tests {
 
     #[test]
     fn two_percent_more_pass_and_a_little_more_than_that_is_named_with_both_figures() {
-        let allowed = gates(&[("get", &[("init", 1000), ("first", 2000)])]);
+        let allowed = gates(&[("notes-get", &[("init", 1000), ("first", 2000)])]);
         for passing in [[1020, 2040], [1, 1]] {
             let [init, first] = passing;
-            let counted = gates(&[("get", &[("init", init), ("first", first)])]);
+            let counted = gates(&[("notes-get", &[("init", init), ("first", first)])]);
             assert!(exceeded(&allowed, &counted).is_empty());
         }
         let lines = exceeded(
             &allowed,
-            &gates(&[("get", &[("init", 1000), ("first", 2041)])]),
+            &gates(&[("notes-get", &[("init", 1000), ("first", 2041)])]),
         );
         let [(name, line)] = &lines[..] else {
             panic!("{lines:?}")
         };
-        assert_eq!(name, "get");
-        for part in ["get", "first", "2041", "2000", "2.0 %"] {
+        assert_eq!(name, "notes-get");
+        for part in ["notes-get", "first", "2041", "2000", "2.0 %"] {
             assert!(line.contains(part), "{line}");
         }
     }
 
     #[test]
     fn what_has_no_gate_and_a_gate_of_nothing_do_not_pass() {
-        let old = gates(&[("get", &[("init", 1)]), ("list", &[("init", 1)])]);
-        let new = gates(&[("get", &[("init", 1), ("zip", 1)]), ("new", &[("init", 1)])]);
+        let old = gates(&[
+            ("notes-get", &[("init", 1)]),
+            ("notes-list", &[("init", 1)]),
+        ]);
+        let new = gates(&[
+            ("notes-get", &[("init", 1), ("zip", 1)]),
+            ("new", &[("init", 1)]),
+        ]);
         let lines = exceeded(&old, &new);
         let names: Vec<_> = lines.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["get", "new", "list"]);
+        assert_eq!(names, ["notes-get", "new", "notes-list"]);
     }
 
     #[test]
     fn of_two_counts_the_lesser_counts_in_each_figure() {
-        let mut counted = gates(&[("get", &[("init", 10), ("first", 20)])]);
+        let mut counted = gates(&[("notes-get", &[("init", 10), ("first", 20)])]);
         let again = gates(&[
-            ("get", &[("init", 11), ("first", 19)]),
-            ("list", &[("init", 1)]),
+            ("notes-get", &[("init", 11), ("first", 19)]),
+            ("notes-list", &[("init", 1)]),
         ]);
         least(&mut counted, again);
         let expected = gates(&[
-            ("get", &[("init", 10), ("first", 19)]),
-            ("list", &[("init", 1)]),
+            ("notes-get", &[("init", 10), ("first", 19)]),
+            ("notes-list", &[("init", 1)]),
         ]);
         assert_eq!(counted, expected);
     }
@@ -132,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let gates = gates(&[
-            ("get", &[("init", 1), ("zip", 2)]),
+            ("notes-get", &[("init", 1), ("zip", 2)]),
             ("get-tls", &[("init", 4)]),
         ]);
         assert_eq!(toml::from_str::<Gates>(&write(&gates)).unwrap(), gates);

@@ -148,7 +148,10 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         &mut failures,
     )
     .await?;
-    if let Some(list) = functions.iter().find(|function| function.name == "list") {
+    if let Some(list) = functions
+        .iter()
+        .find(|function| function.name == "notes-list")
+    {
         report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
     }
     let file = cli.out.join("report.json");

@@ -224,7 +224,7 @@ const MARKS: [Mark; 9] = [
 
 /// How `get` stands to what it may take.
 fn marks(out: &mut String, report: &Report) {
-    let row = |variant| report.row("get", variant);
+    let row = |variant| report.row("notes-get", variant);
     let (Some(get), Some(node), Some(bare)) = (row("rust"), row("node"), row("hello")) else {
         return;
     };
@@ -292,7 +292,7 @@ const BESIDE_GET: f64 = 1.5;
 
 /// How many times as much as `get` each other function takes.
 fn beside_get(out: &mut String, report: &Report) {
-    let Some(get) = report.row("get", "rust") else {
+    let Some(get) = report.row("notes-get", "rust") else {
         return;
     };
     let _ = write!(
@@ -300,7 +300,7 @@ fn beside_get(out: &mut String, report: &Report) {
         "## Every function beside `get`\n\nHow many times as much it takes; bold what is above {BESIDE_GET}.\n\n"
     );
     let others = report.rows.iter();
-    let others = others.filter(|row| row.variant == "rust" && row.function != "get");
+    let others = others.filter(|row| row.variant == "rust" && row.function != "notes-get");
     let pairs = others.map(|row| {
         let name = &row.function;
         (format!("<a id=\"{name}-beside-get\"></a>{name}"), row, get)
@@ -329,7 +329,7 @@ fn settings(out: &mut String, report: &Report) {
     out.push_str(
         "## What a setting costs\n\n`get` as it is deployed, and with one setting otherwise.\n\n",
     );
-    let all = report.rows.iter().filter(|row| row.function == "get");
+    let all = report.rows.iter().filter(|row| row.function == "notes-get");
     let rows = all.filter(|row| row.variant == "rust" || SETTINGS.contains(&row.variant.as_str()));
     table(out, "", rows, |row| match row.variant.as_str() {
         "rust" => called("rust").into(),
@@ -402,7 +402,7 @@ mod tests {
 
     fn report() -> Report {
         let row = |variant: &str, init_ms: f64| Row {
-            function: "get".into(),
+            function: "notes-get".into(),
             variant: variant.into(),
             zip: 2_000_000,
             http: Some(Times {
@@ -437,7 +437,7 @@ mod tests {
     fn a_function_stands_beside_get_and_what_takes_too_much_is_bold() {
         let mut report = report();
         let mut list = report.rows[0].clone();
-        list.function = "list".into();
+        list.function = "notes-list".into();
         list.zip = 5_000_000;
         report.rows.push(list);
         let results = write(&report, "");

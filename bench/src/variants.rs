@@ -78,7 +78,7 @@ impl Variant {
         if places.node.as_ref().is_some_and(bundled) {
             all.push(Self::Node);
         }
-        if function == "get" {
+        if function == "notes-get" {
             if places.hello.is_some() {
                 all.extend([Self::Hello, Self::HelloStatic]);
             }

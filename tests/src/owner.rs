@@ -69,7 +69,7 @@ impl Stage {
 
     /// Where a secret is.
     async fn secret_name(&self, name: &str) -> String {
-        let webhook = self.configuration("webhook").await;
+        let webhook = self.configuration("billing-webhook").await;
         let prefix = &webhook["Environment"]["Variables"]["SECRETS_PREFIX"];
         format!("{}/{name}", prefix.as_str().unwrap())
     }
@@ -103,7 +103,7 @@ impl Stage {
 
     /// Publishes to the topic of purchases.
     pub async fn publish(&self, message: &str) {
-        let publisher = self.configuration("purchase-paid").await;
+        let publisher = self.configuration("billing-purchase-paid").await;
         let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];
         let mut url = self.cloud("/");
         url.query_pairs_mut()
@@ -119,10 +119,10 @@ impl Stage {
     }
 
     /// The messages that wait in the queue of a function's failures.
-    pub async fn failures_of(&self, function: &str) -> Vec<String> {
+    pub async fn dead_letters_of(&self, function: &str) -> Vec<String> {
         let mut url = self.cloud("/_ministack/sqs/messages");
         let queue = format!(
-            "{}/{ACCOUNT}/scratchpad-{}-{function}-failures",
+            "{}/{ACCOUNT}/scratchpad-{}-{function}-dead-letters",
             self.cloud_url,
             self.name()
         );

@@ -525,18 +525,21 @@ mod tests {
     fn a_function_that_was_not_measured_is_named() {
         let known = known();
         let error = Bill::of(&known, &Measured::default(), 1.0, 1.0).unwrap_err();
-        assert!(error.to_string().contains("attachment-uploaded"), "{error}");
+        assert!(
+            error.to_string().contains("notes-attachment-uploaded"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_report_tells_of_what_is_deployed_and_of_nothing_else() {
         let report = r#"{"date": "2026-11-21", "rows": [
-            {"function": "get", "variant": "node", "tls": {"cold_cpu_ms": 100, "warm_cpu_ms": 1}},
-            {"function": "get", "variant": "rust", "tls": {"cold_cpu_ms": 4, "warm_cpu_ms": 0.5}},
-            {"function": "list", "variant": "rust", "instructions": {"init": 1}}
+            {"function": "notes-get", "variant": "node", "tls": {"cold_cpu_ms": 100, "warm_cpu_ms": 1}},
+            {"function": "notes-get", "variant": "rust", "tls": {"cold_cpu_ms": 4, "warm_cpu_ms": 0.5}},
+            {"function": "notes-list", "variant": "rust", "instructions": {"init": 1}}
         ]}"#;
         let Measured(found) = Measured::from(&serde_json::from_str::<Report>(report).unwrap());
         assert_eq!(found.len(), 1);
-        close(found["get"].cold, 4.0);
+        close(found["notes-get"].cold, 4.0);
     }
 }

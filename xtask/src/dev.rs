@@ -34,7 +34,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Held by the process that keeps the stage; its file says which that is.
+/// ClaimGuard by the process that keeps the stage; its file says which that is.
 const LOCK: &str = "dev.lock";
 const KEEPER: &str = "dev.json";
 

@@ -5,14 +5,14 @@
 //! fills, never from profile files or a provider chain; cryptography is ring's; the only
 //! certificate authorities trusted are Amazon's own, so that no system bundle is loaded.
 
-mod busy;
 mod client;
 mod objects;
 mod presign;
 mod stack;
+mod transient;
 
-pub use busy::{failed, is_busy};
 pub use client::{Client, SdkError};
 pub use objects::{Object, Objects};
 pub use presign::{Method, PresignError, Presigner};
 pub use stack::{Error, Stack, https};
+pub use transient::{failed, is_transient};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::SystemTime;
 
-use aws::{Object, SdkError, Stack, is_busy};
+use aws::{Object, SdkError, Stack, is_transient};
 use aws_credential_types::Credentials;
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
 use aws_sigv4::http_request::{
@@ -198,7 +198,7 @@ async fn a_service_that_has_too_much_to_do_or_hangs_up_is_asked_again() {
 async fn a_service_that_is_down_is_asked_three_times() {
     let (aws, served) = service([slow_down(), slow_down(), slow_down()]).await;
     let refused = aws.objects("files").delete("key").await.unwrap_err();
-    assert!(is_busy(&refused), "{refused:?}");
+    assert!(is_transient(&refused), "{refused:?}");
     assert_eq!(served.await.unwrap().len(), 3);
 }
 
@@ -207,7 +207,7 @@ async fn what_is_refused_is_told_by_its_code_and_not_asked_again() {
     let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
     let (aws, served) = service([answer("403 Forbidden", "", denied)]).await;
     let refused = aws.objects("files").delete("key").await.unwrap_err();
-    assert!(!is_busy(&refused), "{refused:?}");
+    assert!(!is_transient(&refused), "{refused:?}");
     assert_eq!(refused.code(), Some("AccessDenied"));
     assert_eq!(served.await.unwrap().len(), 1);
 }

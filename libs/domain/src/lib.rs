@@ -84,7 +84,7 @@ impl Timestamp {
 pub enum ServiceError {
     /// It refuses work at the moment; later it may not. The call may have been carried out.
     #[error("a service refuses work at the moment")]
-    Busy(#[source] Cause),
+    Unavailable(#[source] Cause),
     /// It failed.
     #[error("a service failed")]
     Failed(#[source] Cause),

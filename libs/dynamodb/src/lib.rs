@@ -125,7 +125,7 @@ impl Table {
     /// Reads the items with these keys, at most 100, in no order. One that is not there is left out.
     ///
     /// # Errors
-    /// Busy when DynamoDB leaves some out time and again.
+    /// Unavailable when DynamoDB leaves some out time and again.
     pub async fn get_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
         let mut left = keys;
@@ -155,7 +155,7 @@ impl Table {
         if left.is_empty() {
             Ok(found)
         } else {
-            Err(Error::Busy("keys were left unprocessed".into()))
+            Err(Error::Unavailable("keys were left unprocessed".into()))
         }
     }
 }
@@ -203,7 +203,7 @@ pub enum Checked<T> {
     /// It is done.
     Done(T),
     /// Its condition did not hold. The item as it is, if the call asked for it and there is one.
-    Unmet(Option<Item>),
+    ConditionFailed(Option<Item>),
 }
 
 /// Tells a condition that did not hold from a write that failed.
@@ -214,7 +214,7 @@ pub fn checked<T, E: Conditional>(result: Result<T, SdkError<E>>) -> Result<Chec
     match result {
         Ok(done) => Ok(Checked::Done(done)),
         Err(error) => match error.as_service_error().and_then(E::unmet) {
-            Some(unmet) => Ok(Checked::Unmet(unmet.item.clone())),
+            Some(unmet) => Ok(Checked::ConditionFailed(unmet.item.clone())),
             None => Err(error.into()),
         },
     }
@@ -262,7 +262,7 @@ pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
 pub enum Error {
     /// It refuses work at the moment, or cannot be reached.
     #[error("DynamoDB refuses work at the moment")]
-    Busy(#[source] Cause),
+    Unavailable(#[source] Cause),
     /// It refused the call.
     #[error("DynamoDB refused the call")]
     Refused(#[source] Cause),
@@ -275,8 +275,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// Whether the same call may do later.
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Busy(_))
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 
     fn refused(error: impl Into<Cause>) -> Self {
@@ -286,8 +286,8 @@ impl Error {
 
 impl From<Error> for domain::ServiceError {
     fn from(error: Error) -> Self {
-        if error.is_busy() {
-            Self::Busy(error.into())
+        if error.is_transient() {
+            Self::Unavailable(error.into())
         } else {
             Self::Failed(error.into())
         }
@@ -299,10 +299,10 @@ where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
     fn from(error: SdkError<E>) -> Self {
-        let busy = aws::is_busy(&error);
+        let busy = aws::is_transient(&error);
         let cause = error.into();
         if busy {
-            Self::Busy(cause)
+            Self::Unavailable(cause)
         } else {
             Self::Refused(cause)
         }

@@ -36,11 +36,11 @@ pub struct Idempotency<S> {
 /// What who claimed an operation is to do next.
 #[derive(Debug)]
 #[must_use]
-pub enum Claim<'a, S, P, A> {
+pub enum ClaimOutcome<'a, S, P, A> {
     /// Act on it.
     Start {
         /// The claim.
-        held: Held<'a, S, A>,
+        held: ClaimGuard<'a, S, A>,
         /// What the first attempt proposed: on a takeover, another than was proposed now.
         plan: P,
     },
@@ -58,7 +58,7 @@ pub enum Claim<'a, S, P, A> {
 /// The right to act on an operation until the lease ends. Who drops it leaves the operation locked
 /// until then.
 #[must_use]
-pub struct Held<'a, S, A> {
+pub struct ClaimGuard<'a, S, A> {
     idempotency: &'a Idempotency<S>,
     record: Record,
     answer: PhantomData<fn(&A)>,
@@ -69,7 +69,7 @@ pub struct Held<'a, S, A> {
 pub enum Error {
     /// The store refuses work at the moment. The call may have been carried out all the same.
     #[error("the store of claims refuses work at the moment")]
-    Busy(#[source] Cause),
+    Unavailable(#[source] Cause),
     /// The store failed.
     #[error("the store of claims failed")]
     Failed(#[source] Cause),
@@ -89,8 +89,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl From<dynamodb::Error> for Error {
     fn from(error: dynamodb::Error) -> Self {
-        if error.is_busy() {
-            Self::Busy(error.into())
+        if error.is_transient() {
+            Self::Unavailable(error.into())
         } else {
             Self::Failed(error.into())
         }
@@ -154,7 +154,7 @@ impl<S: Store> Idempotency<S> {
         operation: &Operation,
         deadline: SystemTime,
         proposed: P,
-    ) -> Result<Claim<'_, S, P, A>, Error>
+    ) -> Result<ClaimOutcome<'_, S, P, A>, Error>
     where
         P: Serialize + DeserializeOwned,
         A: Serialize + DeserializeOwned,
@@ -180,25 +180,27 @@ impl<S: Store> Idempotency<S> {
         loop {
             let there = match self.write(&record, expected).await? {
                 Written::Done => {
-                    let held = Held::new(self, record);
-                    return Ok(Claim::Start { held, plan });
+                    let held = ClaimGuard::new(self, record);
+                    return Ok(ClaimOutcome::Start { held, plan });
                 }
                 Written::Refused(Some(there)) => there,
                 Written::Refused(None) => {
-                    return Err(Error::Busy("the record went while it was claimed".into()));
+                    return Err(Error::Unavailable(
+                        "the record went while it was claimed".into(),
+                    ));
                 }
             };
             if there.fingerprint != operation.fingerprint {
-                return Ok(Claim::Mismatch);
+                return Ok(ClaimOutcome::Mismatch);
             }
             match there.state {
                 State::Completed { answer } => {
-                    return Ok(Claim::Replay(serde_json::from_str(&answer)?));
+                    return Ok(ClaimOutcome::Replay(serde_json::from_str(&answer)?));
                 }
                 State::InProgress { lease_until } => {
                     let left = Duration::from_millis(lease_until).saturating_sub(since_epoch(now));
                     if !left.is_zero() {
-                        return Ok(Claim::InProgress { retry_after: left });
+                        return Ok(ClaimOutcome::InProgress { retry_after: left });
                     }
                 }
                 State::Released => (),
@@ -232,7 +234,7 @@ impl<S: Store> Idempotency<S> {
     }
 }
 
-impl<'a, S, A> Held<'a, S, A> {
+impl<'a, S, A> ClaimGuard<'a, S, A> {
     fn new(idempotency: &'a Idempotency<S>, record: Record) -> Self {
         Self {
             idempotency,
@@ -253,7 +255,7 @@ impl<'a, S, A> Held<'a, S, A> {
     }
 }
 
-impl<S: Store, A: Serialize> Held<'_, S, A> {
+impl<S: Store, A: Serialize> ClaimGuard<'_, S, A> {
     /// Stores the answer that every repetition is to give.
     ///
     /// # Errors
@@ -269,7 +271,7 @@ impl<S: Store, A: Serialize> Held<'_, S, A> {
     /// the same plan: nobody can be sure that an attempt which failed had no effect.
     ///
     /// # Errors
-    /// As for [`Held::complete`].
+    /// As for [`ClaimGuard::complete`].
     pub async fn release(self) -> Result<(), Error> {
         self.write(State::Released).await
     }
@@ -303,9 +305,9 @@ impl<S: fmt::Debug> fmt::Debug for Idempotency<S> {
     }
 }
 
-impl<S, A> fmt::Debug for Held<'_, S, A> {
+impl<S, A> fmt::Debug for ClaimGuard<'_, S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
+        f.debug_struct("ClaimGuard")
             .field("record", &self.record)
             .finish_non_exhaustive()
     }
@@ -330,7 +332,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(12);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    type Outcome<'a> = Claim<'a, Memory, String, String>;
+    type Outcome<'a> = ClaimOutcome<'a, Memory, String, String>;
 
     fn operation(key: &str, body: &str) -> Operation {
         let key: IdempotencyKey = key.parse().unwrap();
@@ -348,15 +350,15 @@ mod tests {
         claim.await.unwrap()
     }
 
-    fn started<'a>(outcome: Outcome<'a>) -> (Held<'a, Memory, String>, String) {
+    fn started<'a>(outcome: Outcome<'a>) -> (ClaimGuard<'a, Memory, String>, String) {
         match outcome {
-            Claim::Start { held, plan } => (held, plan),
+            ClaimOutcome::Start { held, plan } => (held, plan),
             other => panic!("{other:?}"),
         }
     }
 
     fn is_in_progress(outcome: &Outcome) -> bool {
-        matches!(outcome, Claim::InProgress { .. })
+        matches!(outcome, ClaimOutcome::InProgress { .. })
     }
 
     #[tokio::test]
@@ -374,7 +376,8 @@ mod tests {
         let _held = started(claim(&idempotency, &clock, "first").await);
         for (later, left) in [(0, 12_000), (11_999, 1)] {
             clock.advance(Duration::from_millis(later));
-            let Claim::InProgress { retry_after } = claim(&idempotency, &clock, "second").await
+            let ClaimOutcome::InProgress { retry_after } =
+                claim(&idempotency, &clock, "second").await
             else {
                 panic!("it is being worked on")
             };
@@ -391,7 +394,7 @@ mod tests {
         for later in [Duration::ZERO, LEASE, DAY - LEASE - Duration::from_secs(1)] {
             clock.advance(later);
             let again = claim(&idempotency, &clock, "second").await;
-            assert!(matches!(again, Claim::Replay(answer) if answer == "done"));
+            assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "done"));
         }
         clock.advance(Duration::from_secs(1));
         let (held, plan) = started(claim(&idempotency, &clock, "next day").await);
@@ -407,7 +410,7 @@ mod tests {
         held.complete(&"done".into()).await.unwrap();
         clock.advance(3 * DAY);
         let again = claim(&idempotency, &clock, "second").await;
-        assert!(matches!(again, Claim::Replay(_)));
+        assert!(matches!(again, ClaimOutcome::Replay(_)));
     }
 
     #[tokio::test]
@@ -417,7 +420,7 @@ mod tests {
             let operation = operation("k", "other");
             let claim = idempotency.claim(&operation, clock.now(), "other".into());
             let outcome: Outcome = claim.await.unwrap();
-            assert!(matches!(outcome, Claim::Mismatch), "{outcome:?}");
+            assert!(matches!(outcome, ClaimOutcome::Mismatch), "{outcome:?}");
         };
         let (held, _) = started(claim(&idempotency, &clock, "first").await);
         other().await;
@@ -478,7 +481,7 @@ mod tests {
 
         third.complete(&"of the third".into()).await.unwrap();
         let again = claim(&idempotency, &clock, "x").await;
-        assert!(matches!(again, Claim::Replay(answer) if answer == "of the third"));
+        assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "of the third"));
     }
 
     #[tokio::test]
@@ -503,7 +506,7 @@ mod tests {
         clock.advance(2 * LEASE);
         held.complete(&"done".into()).await.unwrap();
         let again = claim(&idempotency, &clock, "second").await;
-        assert!(matches!(again, Claim::Replay(_)));
+        assert!(matches!(again, ClaimOutcome::Replay(_)));
     }
 
     #[tokio::test]
@@ -569,20 +572,20 @@ mod tests {
         let deadline = clock.now() + TIMEOUT;
         let claimed = idempotency.claim(&operation, deadline, proposed.to_owned());
         match claimed.await {
-            Ok(Claim::Start { held, plan }) => {
+            Ok(ClaimOutcome::Start { held, plan }) => {
                 // As with a charge whose idempotency key is the plan.
                 effects.insert(plan.clone());
                 let answer = format!("did {plan}");
                 let completed = held.complete(&answer).await;
                 completed.map_or("started and crashed", |()| "started and completed")
             }
-            Ok(Claim::Replay(answer)) => {
+            Ok(ClaimOutcome::Replay(answer)) => {
                 let done = effects.iter().next().unwrap();
                 assert_eq!(answer, format!("did {done}"));
                 "replayed"
             }
-            Ok(Claim::InProgress { .. }) => "waits",
-            Ok(Claim::Mismatch) => panic!("the body was the same"),
+            Ok(ClaimOutcome::InProgress { .. }) => "waits",
+            Ok(ClaimOutcome::Mismatch) => panic!("the body was the same"),
             Err(_) => "crashed",
         }
     }

@@ -6,7 +6,7 @@ use api::{Problem, Request};
 use function::chain;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Claim, Error, Idempotency, IdempotencyKey, Scope, store::Store};
+use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
 /// The longest that a client is told to wait. A lease says how long work can last at most: nearly
 /// all of it is over long before.
@@ -78,15 +78,15 @@ where
     let operation = scope.operation(&key, request.body());
     let claim = idempotency.claim(&operation, request.deadline(), proposed);
     let (held, plan) = match claim.await? {
-        Claim::Start { held, plan } => (held, plan),
-        Claim::Replay(answer) => return Ok(answer),
-        Claim::InProgress { retry_after } => {
+        ClaimOutcome::Start { held, plan } => (held, plan),
+        ClaimOutcome::Replay(answer) => return Ok(answer),
+        ClaimOutcome::InProgress { retry_after } => {
             return Err(Problem::conflict(
                 "A request with this Idempotency-Key is being worked on. Send it again in a moment.",
             )
             .retry_after(retry_after.min(LONGEST_WAIT)));
         }
-        Claim::Mismatch => {
+        ClaimOutcome::Mismatch => {
             return Err(Problem::invalid(
                 IdempotencyKey::HEADER,
                 "was used with another body; a new request needs a new key",
@@ -111,7 +111,7 @@ where
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Busy(_) => Self::unavailable(error),
+            Error::Unavailable(_) => Self::unavailable(error),
             Error::Failed(_) | Error::Lost | Error::TooLarge(_) | Error::Json(_) => {
                 Self::internal(error)
             }

@@ -4,7 +4,7 @@
 //! Who is to act on an [`Operation`] claims it first, by one conditional write, and is told what to
 //! do next by the [`Claim`]: start, give the answer that is stored, come back later, or refuse. Who
 //! starts holds the claim under a lease, as long as Lambda lets the function run, and ends it with
-//! [`Held::complete`] or [`Held::release`]. Who crashes loses it when the lease ends, and the next
+//! [`ClaimGuard::complete`] or [`ClaimGuard::release`]. Who crashes loses it when the lease ends, and the next
 //! one takes over, with the first one's **plan**: what it chose before it began, such as the id of
 //! what it makes. Work that is a function of its plan, and whose calls to others carry ids from the
 //! plan, has one effect however many attempts it takes.
@@ -57,6 +57,6 @@ pub mod memory;
 mod operation;
 pub mod store;
 
-pub use claim::{Cause, Claim, Error, Held, Idempotency};
+pub use claim::{Cause, ClaimGuard, ClaimOutcome, Error, Idempotency};
 pub use operation::{Fingerprint, IdempotencyKey, Operation, Scope};
 pub use store::IdempotencyTable;

@@ -68,7 +68,7 @@ impl Store for Memory {
         let failure = inside.failing.filter(|(calls, _)| inside.calls >= *calls);
         let failure = failure.map(|(_, failure)| failure);
         inside.calls += 1;
-        let failed = || Error::Busy("told to fail".into());
+        let failed = || Error::Unavailable("told to fail".into());
         if failure == Some(Failure::Unsent) {
             return Err(failed());
         }

@@ -134,7 +134,7 @@ impl Store for IdempotencyTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(match checked(self.0.send(put).await)? {
             Checked::Done(_) => Written::Done,
-            Checked::Unmet(there) => Written::Refused(there.map(read).transpose()?),
+            Checked::ConditionFailed(there) => Written::Refused(there.map(read).transpose()?),
         })
     }
 }

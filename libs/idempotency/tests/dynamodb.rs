@@ -11,7 +11,8 @@
 use std::{collections::HashMap, ffi::OsString, sync::Arc, time::Duration};
 
 use idempotency::{
-    Claim, Error, Held, Idempotency, IdempotencyKey, IdempotencyTable, Operation, Scope,
+    ClaimGuard, ClaimOutcome, Error, Idempotency, IdempotencyKey, IdempotencyTable, Operation,
+    Scope,
     memory::Clock,
     store::{Expected, Record, Store, Written},
 };
@@ -22,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(12);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-type Outcome<'a, S> = Claim<'a, S, String, String>;
+type Outcome<'a, S> = ClaimOutcome<'a, S, String, String>;
 
 async fn database() -> Dynamodb {
     let database = Dynamodb::start(&[]).await.unwrap();
@@ -67,9 +68,9 @@ async fn claim<'a, S: Store>(
     claim.await.unwrap()
 }
 
-fn started<'a, S: std::fmt::Debug>(outcome: Outcome<'a, S>) -> (Held<'a, S, String>, String) {
+fn started<'a, S: std::fmt::Debug>(outcome: Outcome<'a, S>) -> (ClaimGuard<'a, S, String>, String) {
     match outcome {
-        Claim::Start { held, plan } => (held, plan),
+        ClaimOutcome::Start { held, plan } => (held, plan),
         other => panic!("{other:?}"),
     }
 }
@@ -85,10 +86,10 @@ async fn at_once(
         let (idempotency, clock) = (Arc::clone(idempotency), clock.clone());
         claims.spawn(async move {
             match claim(&idempotency, &clock, &number.to_string()).await {
-                Claim::Start { plan, .. } => ("start", Some(plan)),
-                Claim::Replay(_) => ("replay", None),
-                Claim::InProgress { .. } => ("in progress", None),
-                Claim::Mismatch => ("mismatch", None),
+                ClaimOutcome::Start { plan, .. } => ("start", Some(plan)),
+                ClaimOutcome::Replay(_) => ("replay", None),
+                ClaimOutcome::InProgress { .. } => ("in progress", None),
+                ClaimOutcome::Mismatch => ("mismatch", None),
             }
         });
     }
@@ -141,7 +142,7 @@ async fn what_is_done_is_replayed_until_it_is_forgotten_though_the_record_is_sti
     held.complete(&"done \u{0} \"😀\"".into()).await.unwrap();
     clock.advance(DAY - Duration::from_secs(1));
     let again = claim(&idempotency, &clock, "second").await;
-    assert!(matches!(again, Claim::Replay(answer) if answer == "done \u{0} \"😀\""));
+    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "done \u{0} \"😀\""));
     clock.advance(Duration::from_secs(1));
     let (held, plan) = started(claim(&idempotency, &clock, "second").await);
     assert_eq!(plan, "second");
@@ -158,7 +159,7 @@ async fn another_body_is_refused() {
         .claim(&other, clock.now(), "other".into())
         .await
         .unwrap();
-    assert!(matches!(outcome, Claim::Mismatch), "{outcome:?}");
+    assert!(matches!(outcome, ClaimOutcome::Mismatch), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn a_write_sent_twice_is_one_write() {
     assert_eq!((held.attempts(), plan.as_str()), (3, "first"));
     held.complete(&"done".into()).await.unwrap();
     let again = claim(&idempotency, &clock, "fourth").await;
-    assert!(matches!(again, Claim::Replay(answer) if answer == "done"));
+    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "done"));
 }
 
 #[tokio::test]
@@ -239,7 +240,7 @@ async fn the_largest_answer_that_is_let_through_fits_into_an_item() {
     let (held, _) = started(claim(&idempotency, &clock, "second").await);
     held.complete(&largest).await.unwrap();
     let again = claim(&idempotency, &clock, "third").await;
-    assert!(matches!(again, Claim::Replay(answer) if answer == largest));
+    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == largest));
 }
 
 #[tokio::test]
@@ -255,5 +256,5 @@ async fn a_table_that_is_not_there_is_a_failure_and_a_database_that_is_gone_is_b
     assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     drop(empty);
     let busy = claim().await;
-    assert!(matches!(busy, Error::Busy(_)), "{busy:?}");
+    assert!(matches!(busy, Error::Unavailable(_)), "{busy:?}");
 }

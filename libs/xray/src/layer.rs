@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::aws_call::AWS;
 use crate::invocation::SAMPLED;
-use crate::subsegment::{Said, Subsegment};
+use crate::subsegment::{SpanFields, Subsegment};
 
 /// Names the daemon's address, which Lambda sets where tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
@@ -105,7 +105,7 @@ where
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut said = Said::default();
+        let mut said = SpanFields::default();
         attributes.record(&mut said);
         // The next one up that the filter let through
         let parent = span

@@ -17,23 +17,23 @@ const METADATA: &str = "metadata.";
 /// A step of a traced invocation, from the opening of its span to the close.
 pub(crate) struct Subsegment {
     name: &'static str,
-    place: Place,
+    place: TraceContext,
     /// The segment or subsegment that this one is below.
     parent: u64,
     started: SystemTime,
-    said: Said,
+    said: SpanFields,
 }
 
 /// Where in which trace a subsegment is: what those below it need to know.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct TraceContext {
     trace: u128,
     id: u64,
 }
 
 /// What its span's fields say of a subsegment, by the names that follow `xray.`.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct SpanFields {
     /// These two of an invocation alone: Lambda's own segment.
     trace: Option<u128>,
     parent: Option<u64>,
@@ -54,23 +54,27 @@ pub(crate) struct Said {
 impl Subsegment {
     /// A subsegment that begins now: below the segment that its own fields name, or below `parent`.
     /// None where there is neither.
-    pub(crate) fn begin(name: &'static str, parent: Option<Place>, said: Said) -> Option<Self> {
+    pub(crate) fn begin(
+        name: &'static str,
+        parent: Option<TraceContext>,
+        said: SpanFields,
+    ) -> Option<Self> {
         let own = said.trace.zip(said.parent);
         let (trace, parent) = own.or(parent.map(|parent| (parent.trace, parent.id)))?;
         Some(Self {
             name,
-            place: Place { trace, id: id() },
+            place: TraceContext { trace, id: id() },
             parent,
             started: SystemTime::now(),
             said,
         })
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> TraceContext {
         self.place
     }
 
-    pub(crate) fn said(&mut self) -> &mut Said {
+    pub(crate) fn said(&mut self) -> &mut SpanFields {
         &mut self.said
     }
 
@@ -131,7 +135,7 @@ impl Subsegment {
     }
 }
 
-impl Said {
+impl SpanFields {
     fn text(&mut self, name: &str) -> Option<&mut Option<String>> {
         match name {
             "xray.name" => Some(&mut self.name),
@@ -152,7 +156,7 @@ impl Said {
 }
 
 /// Takes what is meant for the trace, and leaves all other fields.
-impl Visit for Said {
+impl Visit for SpanFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match self.text(field.name()) {
             Some(text) => *text = Some(value.to_owned()),

@@ -57,7 +57,7 @@ pub fn setting(name: &str, url: &str) -> Option<String> {
         "AWS_ENDPOINT_URL" | "STRIPE_URL" => url,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
-        "FAILURES_QUEUE" => "http://127.0.0.1:1/111111111111/failures",
+        "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
         "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
         "NOTES_TABLE" => "Notes",

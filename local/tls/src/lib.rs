@@ -46,7 +46,7 @@ const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 
 /// There is no copy of a function that trusts another root.
 #[derive(Debug, thiserror::Error)]
-pub enum Unpatched {
+pub enum PatchError {
     /// What is to be trusted is longer than what is there, or shorter.
     #[error("that is no root that fits")]
     Unfit,
@@ -62,12 +62,12 @@ pub enum Unpatched {
 ///
 /// # Errors
 /// When the binary does not have the roots of `libs/aws` in it, or a file cannot be read or written.
-pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), Unpatched> {
+pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), PatchError> {
     let amazon = amazon_root()?;
     if root.len() != amazon.len() {
-        return Err(Unpatched::Unfit);
+        return Err(PatchError::Unfit);
     }
-    let failed = |error| Unpatched::Uncopied(binary.to_owned(), error);
+    let failed = |error| PatchError::Uncopied(binary.to_owned(), error);
     let mut bytes = fs::read(binary).map_err(failed)?;
     let found: Vec<usize> = memmem::find_iter(&bytes, &*amazon).collect();
     for place in &found {
@@ -76,7 +76,7 @@ pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), Unpatched
         }
     }
     if found.is_empty() {
-        return Err(Unpatched::Rootless(binary.to_owned()));
+        return Err(PatchError::Rootless(binary.to_owned()));
     }
     let write = || {
         if let Some(folder) = copy.parent() {
@@ -92,8 +92,8 @@ pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), Unpatched
 }
 
 /// The first of Amazon's roots, as DER.
-fn amazon_root() -> Result<CertificateDer<'static>, Unpatched> {
-    CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| Unpatched::Unfit)
+fn amazon_root() -> Result<CertificateDer<'static>, PatchError> {
+    CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::Unfit)
 }
 
 /// An extension that means nothing, for numbers that mean nothing.
@@ -259,9 +259,9 @@ mod tests {
         fs::write(&binary, "code").unwrap();
         let authority = Authority::new("ours").unwrap();
         let refused = trusting(authority.root(), &binary, &copy).unwrap_err();
-        assert!(matches!(refused, Unpatched::Rootless(_)), "{refused}");
+        assert!(matches!(refused, PatchError::Rootless(_)), "{refused}");
         let refused = trusting(&authority.root()[1..], &binary, &copy).unwrap_err();
-        assert!(matches!(refused, Unpatched::Unfit), "{refused}");
+        assert!(matches!(refused, PatchError::Unfit), "{refused}");
         assert!(!copy.exists());
     }
 }

@@ -302,7 +302,7 @@ async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of
     let ada = Person::sign_up(&stage).await;
     for (function, method, actions) in [
         (
-            "create",
+            "notes-create",
             Method::POST,
             &[
                 "dynamodb:BatchGetItem",
@@ -311,18 +311,18 @@ async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of
             ][..],
         ),
         (
-            "list",
+            "notes-list",
             Method::GET,
             &["dynamodb:Query", "dynamodb:BatchGetItem"],
         ),
         (
-            "get",
+            "notes-get",
             Method::GET,
             &["dynamodb:GetItem", "dynamodb:BatchGetItem"],
         ),
-        ("update", Method::PUT, &["dynamodb:UpdateItem"]),
+        ("notes-update", Method::PUT, &["dynamodb:UpdateItem"]),
         (
-            "delete",
+            "notes-delete",
             Method::DELETE,
             &[
                 "dynamodb:GetItem",
@@ -334,12 +334,12 @@ async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of
     ] {
         for action in actions {
             let (note, body) = note_with_file(&ada).await;
-            if (function, *action) == ("delete", "dynamodb:UpdateItem") {
+            if (function, *action) == ("notes-delete", "dynamodb:UpdateItem") {
                 // Of a file that another note names as well, the claim alone is taken back.
                 ada.note("hello too", note["attachment"].as_str()).await;
             }
             let path = match function {
-                "create" | "list" => "/notes".to_owned(),
+                "notes-create" | "notes-list" => "/notes".to_owned(),
                 _ => address(&note),
             };
             let request = || {
@@ -372,7 +372,7 @@ async fn a_note_that_was_told_of_its_file_is_read_without_the_files_record() {
     let name = leave["attachment"].as_str();
     let earlier = ada.note("before the upload", name).await;
     assert_eq!(put(&ada, &leave, b"cat").await.status, 200);
-    without(&stage, ("get", "dynamodb:BatchGetItem"), async || {
+    without(&stage, ("notes-get", "dynamodb:BatchGetItem"), async || {
         let told = async |note: &Value| {
             let answer = ada.get(&address(note)).await;
             (answer.status == 200).then(|| answer.json(200))
@@ -392,11 +392,14 @@ async fn leave_to_read_or_write_a_file_is_worth_what_its_functions_role_may() {
     let ada = Person::sign_up(&stage).await;
     let leave = declare(&ada, "cat.png", "image/png", 3).await;
     let put = async || put(&ada, &leave, b"cat").await.status;
-    let refused = without(&stage, ("upload", "s3:PutObject"), &put).await;
+    let refused = without(&stage, ("notes-upload", "s3:PutObject"), &put).await;
     assert_eq!((refused, put().await), (403, 200));
 
     let note = ada.note("my cat", leave["attachment"].as_str()).await;
-    for (function, path) in [("get", address(&note)), ("list", "/notes".to_owned())] {
+    for (function, path) in [
+        ("notes-get", address(&note)),
+        ("notes-list", "/notes".to_owned()),
+    ] {
         let shown = until("the upload", async || {
             let answer = ada.get(&path).await.json(200);
             let note = answer.get(0).unwrap_or(&answer);

@@ -12,8 +12,8 @@ use crate::sample;
 fn is_lambdas(function: &str, action: &str) -> bool {
     match action.split_once(':') {
         Some(("logs" | "xray", _)) => true,
-        Some(("dynamodb", _)) => function == "purchase-paid", // to read the stream
-        Some(("sqs", _)) => function == "notify",             // to put failures aside
+        Some(("dynamodb", _)) => function == "billing-purchase-paid", // to read the stream
+        Some(("sqs", _)) => function == "notify-send",                // to put failures aside
         _ => false,
     }
 }
@@ -45,12 +45,12 @@ fn without(policy: &Value, (number, action): &(usize, String)) -> Value {
 /// Has a function do all that it can, and returns whether it could.
 async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
     match function {
-        "purchase" => {
+        "billing-purchase" => {
             let key = Uuid::now_v7().to_string();
             ada.buy_under(&key, 10, "tok_visa").await.status == 200
         }
-        "purchases" => ada.get("/billing").await.status == 200,
-        "webhook" => {
+        "billing-list" => ada.get("/billing").await.status == 200,
+        "billing-webhook" => {
             let stripe = stage.stripe();
             let intents = stripe.intents_of("userId", &ada.id).await;
             let paid = intents
@@ -59,34 +59,34 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             let events = stripe.events_of(paid.unwrap()).await;
             stripe.redeliver(events.last().unwrap()).await == 200
         }
-        "purchase-paid" => {
-            let mut event = sample("purchase-paid");
+        "billing-purchase-paid" => {
+            let mut event = sample("billing-purchase-paid");
             let mut unreadable = event["Records"][0].clone();
             unreadable["dynamodb"]["NewImage"] = json!({"userId": {"S": "us-east-1:x"}});
             let image = &mut event["Records"][0]["dynamodb"]["NewImage"];
             image["purchaseId"] = json!({"S": Uuid::now_v7()});
             image["description"] = json!({"S": "storage that nobody counts"});
             event["Records"].as_array_mut().unwrap().push(unreadable);
-            stage.invoke("purchase-paid", &event).await.is_ok()
+            stage.invoke("billing-purchase-paid", &event).await.is_ok()
         }
-        "reconcile" => {
+        "billing-reconcile" => {
             let waiting = ada.purchases().await;
             let waiting = waiting
                 .iter()
                 .find(|purchase| purchase["status"] == "PENDING");
             let id = waiting.unwrap()["purchaseId"].as_str().unwrap().to_owned();
             stage.set_moment(&ada.id, &id, "dueAt", 1).await;
-            let event = sample("reconcile");
-            stage.invoke("reconcile", &event).await.is_ok()
+            let event = sample("billing-reconcile");
+            stage.invoke("billing-reconcile", &event).await.is_ok()
         }
-        "notify" => {
+        "notify-send" => {
             let news = json!({
                 "purchaseId": Uuid::now_v7(), "userId": ada.id, "amount": own_storage(),
                 "description": "storage that nobody counts",
             });
-            let mut event = sample("notify");
+            let mut event = sample("notify-send");
             event["Records"][0]["Sns"]["Message"] = json!(news.to_string());
-            stage.invoke("notify", &event).await.is_ok()
+            stage.invoke("notify-send", &event).await.is_ok()
         }
         other => panic!("{other} is not of the money path"),
     }
@@ -103,12 +103,12 @@ async fn a_function_of_the_money_path_needs_every_grant_that_it_has() {
         .problem(402);
     let mut needless = Vec::new();
     for function in [
-        "purchase",
-        "purchases",
-        "webhook",
-        "purchase-paid",
-        "reconcile",
-        "notify",
+        "billing-purchase",
+        "billing-list",
+        "billing-webhook",
+        "billing-purchase-paid",
+        "billing-reconcile",
+        "notify-send",
     ] {
         let role = stage.role_of(function).await;
         let role = role.rsplit('/').next().unwrap();
@@ -143,7 +143,7 @@ async fn an_order_that_a_function_has_no_leave_for_says_nothing_of_the_inside() 
     let storage = own_storage();
     for action in ["dynamodb:PutItem", "dynamodb:UpdateItem"] {
         let order = async || ada.buy_under(action, storage, "tok_visa").await;
-        let refused = crate::access::without(&stage, ("purchase", action), &order).await;
+        let refused = crate::access::without(&stage, ("billing-purchase", action), &order).await;
         let said = refused.problem(500).to_string();
         for inside in [
             "dynamodb",

@@ -19,7 +19,9 @@ async fn reconcile(stage: &Stage, person: &Person<'_>, purchase: &Value) {
 }
 
 async fn run(stage: &Stage) {
-    let done = stage.invoke("reconcile", &sample("reconcile")).await;
+    let done = stage
+        .invoke("billing-reconcile", &sample("billing-reconcile"))
+        .await;
     done.unwrap_or_else(|error| panic!("reconcile: {error}"));
 }
 

@@ -13,7 +13,7 @@ use crate::sample;
 
 /// The event that hands notify this message.
 fn event(message: &str) -> Value {
-    let mut event = sample("notify");
+    let mut event = sample("notify-send");
     event["Records"][0]["Sns"]["Message"] = json!(message);
     event
 }
@@ -32,7 +32,7 @@ const RETRIES: Duration = Duration::from_secs(40);
 /// Waits until so many failures of a function are put aside that tell of this.
 async fn put_aside(stage: &Stage, function: &str, what: &str, number: usize) {
     within(RETRIES, "what was put aside", async || {
-        let failures = stage.failures_of(function).await;
+        let failures = stage.dead_letters_of(function).await;
         let ours = failures.iter().filter(|failure| failure.contains(what));
         (ours.count() == number).then_some(())
     })
@@ -48,13 +48,13 @@ async fn a_message_that_comes_twenty_times_at_once_is_one_sms() {
     for _ in 0..20 {
         let event = event.clone();
         let stage = stage.for_task();
-        deliveries.spawn(async move { stage.invoke("notify", &event).await });
+        deliveries.spawn(async move { stage.invoke("notify-send", &event).await });
     }
     let done = deliveries.join_all().await;
     // Others may find it being worked on, and come again.
     assert!(done.iter().any(Result::is_ok), "{done:?}");
     assert_eq!(stage.told(&text_of(storage)).await, 1);
-    stage.invoke("notify", &event).await.unwrap();
+    stage.invoke("notify-send", &event).await.unwrap();
     assert_eq!(stage.told(&text_of(storage)).await, 1);
 }
 
@@ -72,7 +72,7 @@ async fn a_message_that_cannot_be_read_is_put_aside_and_holds_up_nothing() {
     let storage = own_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
     paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    put_aside(&stage, "notify", &mark, 2).await;
+    put_aside(&stage, "notify-send", &mark, 2).await;
 }
 
 #[tokio::test]
@@ -102,5 +102,5 @@ async fn items_that_are_no_purchases_are_put_aside_and_hold_up_nothing() {
     let storage = own_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
     paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    put_aside(&stage, "purchase-paid", &mark, attributes.len()).await;
+    put_aside(&stage, "billing-purchase-paid", &mark, attributes.len()).await;
 }

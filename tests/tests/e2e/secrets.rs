@@ -75,10 +75,10 @@ async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
     stripe.heal().await;
 
     stage.put_secret("stripe-secret-key", wrong).await;
-    stage.restart("purchase").await;
+    stage.restart("billing-purchase").await;
     let refused = ada.buy_under("refused", 10, "tok_visa").await;
     stage.put_secret("stripe-secret-key", &key).await;
-    stage.restart("purchase").await;
+    stage.restart("billing-purchase").await;
     ada.buy_under("refused", 10, "tok_visa").await.json(200);
     let last = refused.problem(503)["requestId"].clone();
     answers.push(refused);
@@ -93,7 +93,7 @@ async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
 
     // What the functions say comes into their logs a little later.
     until("the log of the last order", async || {
-        let log = stage.log_of("purchase").await;
+        let log = stage.log_of("billing-purchase").await;
         log.contains(last.as_str().unwrap()).then_some(())
     })
     .await;

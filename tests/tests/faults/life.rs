@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Fault};
 
-pub(crate) const PURCHASE: &str = "purchase";
-pub(crate) const WEBHOOK: &str = "webhook";
-pub(crate) const PURCHASE_PAID: &str = "purchase-paid";
-pub(crate) const NOTIFY: &str = "notify";
-pub(crate) const RECONCILE: &str = "reconcile";
+pub(crate) const PURCHASE: &str = "billing-purchase";
+pub(crate) const WEBHOOK: &str = "billing-webhook";
+pub(crate) const PURCHASE_PAID: &str = "billing-purchase-paid";
+pub(crate) const NOTIFY: &str = "notify-send";
+pub(crate) const RECONCILE: &str = "billing-reconcile";
 
 /// The functions through which money goes.
 pub(crate) const FUNCTIONS: [&str; 5] = [PURCHASE, WEBHOOK, PURCHASE_PAID, NOTIFY, RECONCILE];

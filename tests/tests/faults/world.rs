@@ -437,7 +437,9 @@ impl World {
                 "AWS_ENDPOINT_URL" | "STRIPE_URL" => &self.url,
                 "AWS_REGION" => "us-east-1",
                 "AWS_SECRET_ACCESS_KEY" => "a-secret",
-                "FAILURES_QUEUE" => "https://sqs.us-east-1.amazonaws.com/111111111111/failures",
+                "DEAD_LETTER_QUEUE" => {
+                    "https://sqs.us-east-1.amazonaws.com/111111111111/dead-letters"
+                }
                 "IDEMPOTENCY_TABLE" => IDEMPOTENCY,
                 "LOG_LEVEL" => "info",
                 "NOTE_PURCHASED_TOPIC" => TOPIC,

@@ -115,7 +115,7 @@ async fn a_database_out_of_reach_is_told_to_the_log_and_not_to_the_client() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let nowhere = listener.local_addr().unwrap();
     drop(listener);
-    let get = named("get");
+    let get = named("notes-get");
     let mut host = start(&get, &format!("http://{nowhere}"), &[]).await;
     let event = event(&get);
     let invocation = host.invoke(event.to_string(), DEADLINE, None).await;

@@ -41,7 +41,7 @@ fn malformed(setting: &str) -> &'static [&'static str] {
         "AWS_REGION" => &["US East", "us/east"],
         "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
         "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
-        "FAILURES_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
+        "DEAD_LETTER_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
         "LOG_LEVEL" => &["loud", "INFO "],
         "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
         "SECRETS_PREFIX" => &["nowhere", "/a b"],

@@ -35,8 +35,8 @@ impl Believer {
         if let Some(url) = environment.get_mut("STRIPE_URL") {
             *url = stripe.into();
         }
-        if let Some(url) = environment.get_mut("FAILURES_QUEUE") {
-            *url = format!("{aws}/111111111111/failures");
+        if let Some(url) = environment.get_mut("DEAD_LETTER_QUEUE") {
+            *url = format!("{aws}/111111111111/dead-letters");
         }
         let hosted = lambda_host::Function::new(folder.path().join(&function.name));
         match Host::start(hosted.with_env(environment)).await {
@@ -93,7 +93,7 @@ async fn a_function_talks_to_nobody_who_is_not_aws() {
     // One signs addresses, and calls nobody.
     let calling = functions::all()
         .into_iter()
-        .filter(|function| function.name != "upload");
+        .filter(|function| function.name != "notes-upload");
     let mut all: JoinSet<()> = calling.map(ask).collect();
     while let Some(done) = all.join_next().await {
         done.unwrap();

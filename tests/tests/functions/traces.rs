@@ -33,7 +33,7 @@ async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_se
     let mut note = cloud.dynamodb.items("Notes").unwrap().remove(0);
     note["uploaded"] = json!({"NULL": true});
     cloud.dynamodb.put("Notes", &note).unwrap();
-    let get = named("get");
+    let get = named("notes-get");
     let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     let (event, header) = (event(&get).to_string(), header(true));
     let invocation = host.invoke(event, DEADLINE, Some(&header)).await;
@@ -57,7 +57,7 @@ async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_se
     let [step] = of(handler["id"].as_str().unwrap())[..] else {
         panic!("one step is below the handler: {documents:#?}")
     };
-    assert_eq!(step["name"], "get");
+    assert_eq!(step["name"], "notes-get");
     assert_eq!(step.get("namespace"), None);
     let calls: Vec<_> = of(step["id"].as_str().unwrap())
         .into_iter()
@@ -123,7 +123,7 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
 async fn where_no_daemon_listens_everything_is_as_it_was() {
     let address = Daemon::bind(0).unwrap().address().unwrap().to_string();
     let cloud = Cloud::start().await.unwrap();
-    let get = named("get");
+    let get = named("notes-get");
     let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     // The system reports the refusal of one datagram at the next.
     let (event, header) = (event(&get).to_string(), header(true));

@@ -58,7 +58,7 @@ async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_thro
     let main = "services/notes-api/get/src/main.rs";
     checkout.append(main, "\n// Nothing.\n");
     let get = (
-        "get".to_owned(),
+        "notes-get".to_owned(),
         "through services/notes-api/get".to_owned(),
     );
     assert_eq!(planned(&checkout).await, BTreeMap::from([get]));

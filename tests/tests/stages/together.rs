@@ -105,7 +105,7 @@ async fn a_linked_stage_works_with_the_data_of_dev_and_shares_nothing_else() {
         settings(&account, "pr-3").await,
     ];
     assert_eq!(
-        of_pr["create"]["NOTES_TABLE"],
+        of_pr["notes-create"]["NOTES_TABLE"],
         exports["scratchpad-dev-NotesTableName"]
     );
     for (function, settings) in &of_pr {

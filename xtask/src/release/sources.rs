@@ -403,23 +403,26 @@ mod tests {
                 .map(|(name, _)| name.as_str())
                 .collect::<BTreeSet<_>>()
         };
-        assert_eq!(with("services/notes-api/get"), BTreeSet::from(["get"]));
+        assert_eq!(
+            with("services/notes-api/notes-get"),
+            BTreeSet::from(["notes-get"])
+        );
         assert_eq!(with("libs/xray").len(), sources.len());
         assert_eq!(
-            with("services/notify-job/notify"),
-            BTreeSet::from(["notify"])
+            with("services/notify-job/notify-send"),
+            BTreeSet::from(["notify-send"])
         );
         assert!(
-            with("libs/idempotency").contains("create")
-                && !with("libs/idempotency").contains("get")
+            with("libs/idempotency").contains("notes-create")
+                && !with("libs/idempotency").contains("notes-get")
         );
-        let of_stripe = sources["purchase"]
+        let of_stripe = sources["billing-purchase"]
             .parts
             .keys()
             .filter(|part| part.starts_with("async-stripe-core "));
         assert_eq!(of_stripe.count(), 1);
         assert!(
-            !sources["get"]
+            !sources["notes-get"]
                 .parts
                 .keys()
                 .any(|part| part.starts_with("async-stripe-core "))

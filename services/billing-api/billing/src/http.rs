@@ -140,7 +140,7 @@ impl From<Error> for Problem {
                      to ask now, repeat this request with the same Idempotency-Key.",
                 )
                 .retry_after(LATER),
-            Error::Service(error @ service::Error::Busy(_)) => Self::unavailable(error),
+            Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }
     }

@@ -147,7 +147,7 @@ impl From<Error> for Problem {
                 "The note was changed since you read it. Read it again, and repeat your change.",
             ),
             Error::ForeignAttachment => Self::invalid("attachment", "must be a file of your own"),
-            Error::Service(error @ service::Error::Busy(_)) => Self::unavailable(error),
+            Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }
     }

@@ -32,8 +32,8 @@ pub struct Note {
 
 impl Note {
     /// What holds the note's file, as the note is now.
-    pub fn claim(&self) -> Claim {
-        Claim {
+    pub fn claim(&self) -> AttachmentRef {
+        AttachmentRef {
             note: self.note_id,
             write: self.version,
         }
@@ -137,20 +137,20 @@ impl fmt::Display for Version {
 
 /// What holds a note's file: a write of the note that named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Claim {
+pub struct AttachmentRef {
     /// The note.
     pub note: NoteId,
     /// The write.
     pub write: Version,
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for AttachmentRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.note, self.write)
     }
 }
 
-impl FromStr for Claim {
+impl FromStr for AttachmentRef {
     type Err = &'static str;
 
     fn from_str(claim: &str) -> Result<Self, Self::Err> {

@@ -22,7 +22,7 @@ use dynamodb::Table;
 use local_dynamodb::Dynamodb;
 use notes::{
     file::{AttachmentName, File, FileKey},
-    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
         AttachmentRecords, AttachmentsTable, Error, NoteStore, NotesTable,
         notes::{Change, Replaced},
@@ -483,8 +483,8 @@ fn cat() -> FileKey {
     FileKey::parse("private/us-east-1:ada/cat.png").unwrap()
 }
 
-fn claim() -> Claim {
-    Claim {
+fn claim() -> AttachmentRef {
+    AttachmentRef {
         note: NoteId::generate(),
         write: Version::generate(),
     }
@@ -499,7 +499,7 @@ fn file(size: u64) -> File {
 
 async fn described(attachments: &AttachmentsTable, key: FileKey) -> Option<File> {
     attachments
-        .describe(&HashSet::from([key.clone()]))
+        .batch_get(&HashSet::from([key.clone()]))
         .await
         .unwrap()
         .remove(&key)
@@ -618,7 +618,7 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
     notes.insert(&written).await.unwrap();
     let first = written.claim();
     for size in [7, 8] {
-        notes.tell(&ada(), first, &file(size)).await.unwrap();
+        notes.set_upload(&ada(), first, &file(size)).await.unwrap();
         let found = notes.find(&ada(), written.note_id).await.unwrap();
         let uploaded = Some(file(size));
         assert_eq!(
@@ -637,7 +637,7 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
         .replace(&ada(), written.note_id, &change, &Precondition::Exists)
         .await
         .unwrap();
-    notes.tell(&ada(), first, &file(10)).await.unwrap();
+    notes.set_upload(&ada(), first, &file(10)).await.unwrap();
     let found = notes.find(&ada(), written.note_id).await.unwrap().unwrap();
     assert_eq!(found.uploaded, Some(file(9)));
 
@@ -647,7 +647,7 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
             .await
             .unwrap()
     );
-    notes.tell(&ada(), first, &file(10)).await.unwrap();
+    notes.set_upload(&ada(), first, &file(10)).await.unwrap();
     assert_eq!(notes.find(&ada(), written.note_id).await.unwrap(), None);
 }
 
@@ -685,10 +685,10 @@ async fn a_hundred_files_are_described_at_once_each_as_it_is() {
         uploaded.insert(key(number), file(number));
     }
     attachments.claim(&key(1), claim()).await.unwrap();
-    assert_eq!(attachments.describe(&all).await.unwrap(), uploaded);
+    assert_eq!(attachments.batch_get(&all).await.unwrap(), uploaded);
     assert!(
         attachments
-            .describe(&HashSet::new())
+            .batch_get(&HashSet::new())
             .await
             .unwrap()
             .is_empty()
@@ -802,7 +802,7 @@ async fn a_database_whose_every_answer_is_lost_is_busy() {
         .find(&ada(), NoteId::generate())
         .await
         .unwrap_err();
-    assert!(matches!(failed, Error::Busy(_)), "{failed:?}");
+    assert!(matches!(failed, Error::Unavailable(_)), "{failed:?}");
 }
 
 #[tokio::test]
@@ -814,11 +814,11 @@ async fn a_database_that_cannot_be_reached_is_busy() {
     let (notes, attachments) = (notes_at(&url), attachments_at(&url));
     let (user, keys) = (ada(), HashSet::from([cat()]));
     let found = notes.find(&user, NoteId::generate());
-    let described = attachments.describe(&keys);
+    let described = attachments.batch_get(&keys);
     let (found, described) = tokio::join!(found, described);
     let failures = [found.unwrap_err(), described.unwrap_err()];
     for failed in failures {
-        assert!(matches!(failed, Error::Busy(_)), "{failed:?}");
+        assert!(matches!(failed, Error::Unavailable(_)), "{failed:?}");
     }
 }
 

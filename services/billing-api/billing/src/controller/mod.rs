@@ -1,9 +1,9 @@
 //! The rules, one file per function. They take their services as traits, and know nothing of
 //! Lambda, HTTP or AWS.
 
+mod list;
 mod purchase;
 mod purchase_paid;
-mod purchases;
 mod reconcile;
 mod settle;
 #[cfg(test)]
@@ -12,9 +12,9 @@ mod webhook;
 
 use std::time::Duration;
 
+pub use list::list;
 pub use purchase::{Receipt, purchase};
 pub use purchase_paid::purchase_paid;
-pub use purchases::purchases;
 pub use reconcile::{Reconciled, reconcile};
 pub use settle::settle;
 pub use webhook::webhook;

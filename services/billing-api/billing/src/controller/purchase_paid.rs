@@ -1,7 +1,7 @@
 use super::Error;
 use crate::{
     purchase::{Purchase, Status},
-    service::{Announcer, NotePurchased, stream::Change},
+    service::{NotePurchased, Publisher, stream::Change},
 };
 
 /// Announces a purchase that became PAID. Any other change is no news.
@@ -9,7 +9,7 @@ use crate::{
 /// # Errors
 /// When a service fails; the stream delivers the change again.
 #[tracing::instrument(skip_all)]
-pub async fn purchase_paid(announcer: &impl Announcer, change: &Change) -> Result<(), Error> {
+pub async fn purchase_paid(announcer: &impl Publisher, change: &Change) -> Result<(), Error> {
     let is_paid = |purchase: &&Purchase| matches!(purchase.status, Status::Paid { .. });
     let before = change.before.as_ref().filter(is_paid);
     let after = change.after.as_ref().filter(is_paid);

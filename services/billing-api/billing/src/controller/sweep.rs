@@ -8,7 +8,7 @@ use std::{
 };
 
 use idempotency::{
-    Claim, Idempotency, IdempotencyKey, Scope,
+    ClaimOutcome, Idempotency, IdempotencyKey, Scope,
     memory::{self, Clock},
     store::{Expected, Record, Store, Written},
 };
@@ -68,7 +68,7 @@ impl Store for Claims {
         record: &Record,
         expected: Expected,
     ) -> Result<Written, idempotency::Error> {
-        let failed = |failure| idempotency::Error::Busy(format!("{failure:?}").into());
+        let failed = |failure| idempotency::Error::Unavailable(format!("{failure:?}").into());
         let lost = self.0.begin("claim").map_err(failed)?;
         let written = self.1.write(record, expected).await?;
         lost.map_or(Ok(written), |failure| Err(failed(failure)))
@@ -112,13 +112,13 @@ impl World {
             .claims
             .claim(&operation, deadline, PurchaseId::generate());
         let (held, id) = match claim.await {
-            Ok(Claim::Start { held, plan }) => (held, plan),
-            Ok(Claim::Replay(receipt)) => {
+            Ok(ClaimOutcome::Start { held, plan }) => (held, plan),
+            Ok(ClaimOutcome::Replay(receipt)) => {
                 self.receipts.push(receipt);
                 return true;
             }
-            Ok(Claim::InProgress { .. }) | Err(_) => return false,
-            Ok(Claim::Mismatch) => panic!("it is the same request"),
+            Ok(ClaimOutcome::InProgress { .. }) | Err(_) => return false,
+            Ok(ClaimOutcome::Mismatch) => panic!("it is the same request"),
         };
         let now = Timestamp::of(self.clock.now());
         let cloud = &*self.cloud;

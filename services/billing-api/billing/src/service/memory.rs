@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Announcer, ChargeError, Error, NotePurchased, Payments, PurchaseStore, purchases::Page,
+    ChargeError, Error, NotePurchased, Payments, Publisher, PurchaseStore, purchases::Page,
     stream::Change,
 };
 use crate::{
@@ -253,7 +253,7 @@ impl Memory {
 
     fn call<T>(&self, name: &'static str, work: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         let answer = self.try_call(name, work);
-        answer.map_err(|failure| Error::Busy(format!("{failure:?}").into()))
+        answer.map_err(|failure| Error::Unavailable(format!("{failure:?}").into()))
     }
 }
 
@@ -472,7 +472,7 @@ fn cut(mut purchases: Vec<Purchase>, limit: usize) -> Page {
     Page { purchases, more }
 }
 
-impl Announcer for Memory {
+impl Publisher for Memory {
     async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
         self.call("announce", |state| state.announced.push(news.clone()))
     }

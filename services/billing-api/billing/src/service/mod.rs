@@ -1,17 +1,17 @@
 //! What is outside: one trait per thing, and its AWS implementation beside it.
 
-pub mod announcer;
-pub mod failures;
+pub mod dead_letters;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod payments;
+pub mod publisher;
 pub mod purchases;
 pub mod stream;
 pub mod stripe;
 
-pub use announcer::{Announcer, NotePurchased, Topic};
+pub use dead_letters::DeadLetterQueue;
 pub use domain::{Cause, ServiceError as Error};
-pub use failures::FailuresQueue;
 pub use payments::{ChargeError, Payments};
+pub use publisher::{NotePurchased, Publisher, Topic};
 pub use purchases::{PurchaseStore, PurchasesTable};
 pub use stripe::Stripe;

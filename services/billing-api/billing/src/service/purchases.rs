@@ -122,8 +122,10 @@ impl PurchaseStore for PurchasesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(purchase.clone()),
-            Checked::Unmet(Some(there)) => Ok(read(there)?),
-            Checked::Unmet(None) => Err(Error::Failed("a purchase is and is not there".into())),
+            Checked::ConditionFailed(Some(there)) => Ok(read(there)?),
+            Checked::ConditionFailed(None) => {
+                Err(Error::Failed("a purchase is and is not there".into()))
+            }
         }
     }
 
@@ -163,7 +165,7 @@ impl PurchaseStore for PurchasesTable {
         }
         let there = match checked(self.0.send(update).await)? {
             Checked::Done(done) => done.attributes,
-            Checked::Unmet(there) => there,
+            Checked::ConditionFailed(there) => there,
         };
         Ok(there.map(read).transpose()?)
     }

@@ -384,7 +384,7 @@ fn decline(error: ApiErrors) -> Decline {
 
 fn service_error(error: Failed) -> Error {
     if error.says_nothing() {
-        Error::Busy(error.into())
+        Error::Unavailable(error.into())
     } else {
         Error::Failed(error.into())
     }

@@ -17,11 +17,11 @@ pub async fn attachment_uploaded(
     notes: &impl NoteStore,
     key: &FileKey,
 ) -> Result<(), Error> {
-    let Some(file) = files.inspect(key).await? else {
+    let Some(file) = files.head(key).await? else {
         return Ok(());
     };
     for claim in records.record(key, &file).await? {
-        notes.tell(key.owner(), claim, &file).await?;
+        notes.set_upload(key.owner(), claim, &file).await?;
     }
     Ok(())
 }
@@ -47,7 +47,10 @@ mod tests {
         for _ in 0..2 {
             handle(&cloud, &key).await.unwrap();
         }
-        let known = cloud.describe(&HashSet::from([key.clone()])).await.unwrap();
+        let known = cloud
+            .batch_get(&HashSet::from([key.clone()]))
+            .await
+            .unwrap();
         assert_eq!(known.get(&key), Some(&cloud.file(CAT)));
     }
 

@@ -36,7 +36,7 @@ pub async fn delete(
             return Ok(());
         }
     }
-    Err(service::Error::Busy("the note is being written time and again".into()).into())
+    Err(service::Error::Unavailable("the note is being written time and again".into()).into())
 }
 
 #[cfg(test)]

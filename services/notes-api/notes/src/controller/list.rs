@@ -35,7 +35,7 @@ pub async fn list(
     let untold: HashSet<_> = untold.filter_map(key).collect();
     let files = match untold.is_empty() {
         true => HashMap::new(),
-        false => records.describe(&untold).await?,
+        false => records.batch_get(&untold).await?,
     };
     let view = |note: Note| {
         let file = key(&note).and_then(|key| {

@@ -105,7 +105,7 @@ pub async fn show(
     let file = match &note.uploaded {
         Some(file) => Some(file.clone()),
         None => records
-            .describe(&HashSet::from([key.clone()]))
+            .batch_get(&HashSet::from([key.clone()]))
             .await?
             .remove(&key),
     };

@@ -1,6 +1,6 @@
 use super::{Draft, Error, own_file};
 use crate::{
-    note::{Claim, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
         self, AttachmentRecords, FileStore, NoteStore,
         notes::{Change, Replaced},
@@ -23,7 +23,7 @@ pub async fn update(
     expected: &Precondition,
 ) -> Result<Version, Error> {
     let version = Version::generate();
-    let claim = |write| Claim { note: id, write };
+    let claim = |write| AttachmentRef { note: id, write };
     let key = draft
         .attachment
         .as_ref()

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::Error;
 use crate::{
     file::{File, FileKey},
-    note::Claim,
+    note::AttachmentRef,
 };
 
 /// Keeps what is known of files.
@@ -25,7 +25,7 @@ pub trait AttachmentRecords: Sync {
     fn claim(
         &self,
         key: &FileKey,
-        claim: Claim,
+        claim: AttachmentRef,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Takes a claim back, and forgets the record if it was the last one. Returns whether the record is gone: then the
@@ -33,14 +33,14 @@ pub trait AttachmentRecords: Sync {
     fn release(
         &self,
         key: &FileKey,
-        claim: Claim,
+        claim: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// As [`AttachmentRecords::release`], and in one call where it is the last claim.
     fn release_last(
         &self,
         key: &FileKey,
-        claim: Claim,
+        claim: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Records what was uploaded. Returns the claims on it.
@@ -48,10 +48,10 @@ pub trait AttachmentRecords: Sync {
         &self,
         key: &FileKey,
         file: &File,
-    ) -> impl Future<Output = Result<HashSet<Claim>, Error>> + Send;
+    ) -> impl Future<Output = Result<HashSet<AttachmentRef>, Error>> + Send;
 
     /// What those of the files are that are uploaded.
-    fn describe(
+    fn batch_get(
         &self,
         keys: &HashSet<FileKey>,
     ) -> impl Future<Output = Result<HashMap<FileKey, File>, Error>> + Send;
@@ -110,7 +110,7 @@ fn item_key(key: &FileKey) -> Item {
 
 impl AttachmentsTable {
     /// Removes the record, unless something else claims the file. Returns whether it is gone.
-    async fn forget(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+    async fn forget(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
         let delete = self
             .0
             .delete()
@@ -127,7 +127,7 @@ impl AttachmentsTable {
         &self,
         key: &FileKey,
         verb: &str,
-        claim: Claim,
+        claim: AttachmentRef,
     ) -> Result<Record, Error> {
         let update = self
             .0
@@ -142,20 +142,20 @@ impl AttachmentsTable {
 }
 
 impl AttachmentRecords for AttachmentsTable {
-    async fn claim(&self, key: &FileKey, claim: Claim) -> Result<Option<File>, Error> {
+    async fn claim(&self, key: &FileKey, claim: AttachmentRef) -> Result<Option<File>, Error> {
         Ok(self.change_claims(key, "ADD", claim).await?.file())
     }
 
-    async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+    async fn release(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
         let left = self.change_claims(key, "DELETE", claim).await?;
         Ok(left.claims.is_none() && self.forget(key, claim).await?)
     }
 
-    async fn release_last(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+    async fn release_last(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
         Ok(self.forget(key, claim).await? || self.release(key, claim).await?)
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {
+    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<AttachmentRef>, Error> {
         let update = self
             .0
             .update()
@@ -178,7 +178,7 @@ impl AttachmentRecords for AttachmentsTable {
             .collect())
     }
 
-    async fn describe(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
+    async fn batch_get(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
         let found = self.0.get_all(keys.iter().map(item_key).collect()).await?;
         let mut files = HashMap::new();
         for item in found {

@@ -40,7 +40,7 @@ pub trait FileUrls: Sync {
 /// Keeps files.
 pub trait FileStore: Sync {
     /// What the file is, if it is there.
-    fn inspect(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
+    fn head(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Deletes the file. One that is not there is deleted already.
     fn delete(&self, key: &FileKey) -> impl Future<Output = Result<(), Error>> + Send;
@@ -141,7 +141,7 @@ impl AttachmentsBucket {
 }
 
 impl FileStore for AttachmentsBucket {
-    async fn inspect(&self, key: &FileKey) -> Result<Option<File>, Error> {
+    async fn head(&self, key: &FileKey) -> Result<Option<File>, Error> {
         let object = self.0.head(key.as_str()).await.map_err(aws::failed)?;
         Ok(object.map(|object| File {
             content_type: object

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     controller::{Draft, Plan, create},
     file::{AttachmentName, ContentType, File, FileKey, FileSize, Upload},
-    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
 pub(crate) struct Memory {
@@ -35,7 +35,7 @@ struct State {
 #[derive(Default)]
 struct Record {
     file: Option<File>,
-    claims: HashSet<Claim>,
+    claims: HashSet<AttachmentRef>,
 }
 
 impl Default for Memory {
@@ -208,7 +208,12 @@ impl NoteStore for Memory {
         Ok(Replaced::Done { before })
     }
 
-    async fn tell(&self, user: &UserId, claim: Claim, file: &File) -> Result<(), Error> {
+    async fn set_upload(
+        &self,
+        user: &UserId,
+        claim: AttachmentRef,
+        file: &File,
+    ) -> Result<(), Error> {
         let mut state = self.write()?;
         let note = state.notes.get_mut(&key(user, claim.note));
         if let Some(note) = note.filter(|note| note.version == claim.write) {
@@ -231,18 +236,18 @@ impl NoteStore for Memory {
 }
 
 impl AttachmentRecords for Memory {
-    async fn claim(&self, key: &FileKey, claim: Claim) -> Result<Option<File>, Error> {
+    async fn claim(&self, key: &FileKey, claim: AttachmentRef) -> Result<Option<File>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.claims.insert(claim);
         Ok(record.file.clone())
     }
 
-    async fn release_last(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+    async fn release_last(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
         self.release(key, claim).await
     }
 
-    async fn release(&self, key: &FileKey, claim: Claim) -> Result<bool, Error> {
+    async fn release(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.claims.remove(&claim);
@@ -253,14 +258,14 @@ impl AttachmentRecords for Memory {
         Ok(is_last)
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<Claim>, Error> {
+    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<AttachmentRef>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.file = Some(file.clone());
         Ok(record.claims.clone())
     }
 
-    async fn describe(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
+    async fn batch_get(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
         let state = self.call()?;
         let known = keys
             .iter()
@@ -286,7 +291,7 @@ impl FileUrls for Memory {
 }
 
 impl FileStore for Memory {
-    async fn inspect(&self, key: &FileKey) -> Result<Option<File>, Error> {
+    async fn head(&self, key: &FileKey) -> Result<Option<File>, Error> {
         Ok(self
             .call()?
             .files

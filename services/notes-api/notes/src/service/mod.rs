@@ -15,7 +15,7 @@ pub use notes::{NoteStore, NotesTable};
 
 /// What a route that shows notes works with: the notes, and leave to read their files.
 #[derive(Debug)]
-pub struct Viewing {
+pub struct ReadServices {
     /// The notes.
     pub notes: NotesTable,
     /// What is known of their files.
@@ -24,7 +24,7 @@ pub struct Viewing {
     pub urls: UrlSigner,
 }
 
-impl Viewing {
+impl ReadServices {
     /// By the function's settings.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Viewing {
 
 /// What a route that takes notes or their files away works with.
 #[derive(Debug)]
-pub struct Editing {
+pub struct WriteServices {
     /// The notes.
     pub notes: NotesTable,
     /// What is known of their files.
@@ -60,7 +60,7 @@ pub struct Editing {
     pub files: AttachmentsBucket,
 }
 
-impl Editing {
+impl WriteServices {
     /// By the function's settings.
     ///
     /// # Errors

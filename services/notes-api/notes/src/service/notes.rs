@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Error;
 use crate::{
     file::{AttachmentName, File},
-    note::{Claim, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
 /// Keeps notes.
@@ -43,10 +43,10 @@ pub trait NoteStore: Sync {
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Tells the note that named a file what that file is, unless it was written since.
-    fn tell(
+    fn set_upload(
         &self,
         user: &UserId,
-        claim: Claim,
+        claim: AttachmentRef,
         file: &File,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -141,7 +141,7 @@ impl NoteStore for NotesTable {
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(()),
             // Nobody else has this id: the SDK sent the write twice, for the first answer was lost.
-            Checked::Unmet(_) => Ok(()),
+            Checked::ConditionFailed(_) => Ok(()),
         }
     }
 
@@ -235,8 +235,8 @@ impl NoteStore for NotesTable {
                     before: attachment.map(|name| (name, before.version)),
                 })
             }
-            Checked::Unmet(None) => Ok(Replaced::Missing),
-            Checked::Unmet(Some(now)) => {
+            Checked::ConditionFailed(None) => Ok(Replaced::Missing),
+            Checked::ConditionFailed(Some(now)) => {
                 let now: Before = read(now)?;
                 if now.version == change.version {
                     return Ok(Replaced::Done { before: None });
@@ -246,7 +246,12 @@ impl NoteStore for NotesTable {
         }
     }
 
-    async fn tell(&self, user: &UserId, claim: Claim, file: &File) -> Result<(), Error> {
+    async fn set_upload(
+        &self,
+        user: &UserId,
+        claim: AttachmentRef,
+        file: &File,
+    ) -> Result<(), Error> {
         let update = self
             .0
             .update()

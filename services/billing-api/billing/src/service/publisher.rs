@@ -1,0 +1,94 @@
+//! The topic NotePurchased.
+
+use std::{fmt, future::Future, str::FromStr};
+
+use aws::{Client, SdkError};
+use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
+use function::StartError;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::purchase::{Cents, Purchase, PurchaseId, UserId};
+
+/// Tells whoever listens.
+pub trait Publisher: Sync {
+    /// Tells of a purchase. Told twice, it is heard twice: listeners know it by its id.
+    fn announce(&self, news: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A purchase that is paid, as the topic has it in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotePurchased {
+    /// Which purchase.
+    pub purchase_id: PurchaseId,
+    /// Whose.
+    pub user_id: UserId,
+    /// What was charged.
+    pub amount: Cents,
+    /// For what.
+    pub description: String,
+}
+
+impl From<&Purchase> for NotePurchased {
+    fn from(purchase: &Purchase) -> Self {
+        Self {
+            purchase_id: purchase.key.purchase_id,
+            user_id: purchase.key.user_id.clone(),
+            amount: purchase.amount,
+            description: purchase.description.clone(),
+        }
+    }
+}
+
+/// The topic in SNS.
+pub struct Topic {
+    client: Client,
+    arn: String,
+}
+
+impl Topic {
+    /// The topic that the setting `NOTE_PURCHASED_TOPIC` gives the ARN of.
+    ///
+    /// # Errors
+    /// Names the setting when it is missing or malformed.
+    pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+        let TopicArn(arn) = function::setting("NOTE_PURCHASED_TOPIC")?;
+        Ok(Self {
+            client: aws.client("sns"),
+            arn,
+        })
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.arn).finish()
+    }
+}
+
+impl Publisher for Topic {
+    async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
+        let message = serde_json::to_string(news).map_err(|error| Error::Failed(error.into()))?;
+        let publish = PublishInput::builder().topic_arn(&self.arn);
+        let publish = publish.message(message).build();
+        let publish = publish.map_err(|error| Error::Failed(error.into()))?;
+        let call = self.client.call(Publish::new(), publish);
+        let published: Result<PublishOutput, SdkError<PublishError>> = call.await;
+        published.map(|_| ()).map_err(aws::failed)
+    }
+}
+
+struct TopicArn(String);
+
+impl FromStr for TopicArn {
+    type Err = &'static str;
+
+    fn from_str(arn: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<_> = arn.split(':').collect();
+        match parts[..] {
+            ["arn", _, "sns", _, _, name] if !name.is_empty() => Ok(Self(arn.into())),
+            _ => Err("it must be the ARN of a topic"),
+        }
+    }
+}

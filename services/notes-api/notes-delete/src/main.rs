@@ -1,0 +1,23 @@
+//! DELETE /notes/{id}
+
+use std::process::ExitCode;
+
+use api::{Request, Response};
+use notes::{controller, service::WriteServices};
+
+async fn handle(services: &WriteServices, request: Request) -> api::Result {
+    let WriteServices {
+        notes,
+        records,
+        files,
+    } = services;
+    let user = request.caller()?;
+    let id = request.path("id")?;
+    controller::delete(notes, records, files, &user, id).await?;
+    Ok(Response::done())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::serve(WriteServices::from_env, handle).await
+}

@@ -1,0 +1,25 @@
+//! PUT /notes/{id}
+
+use std::process::ExitCode;
+
+use api::{Request, Response};
+use notes::{controller, http, service::WriteServices};
+
+async fn handle(services: &WriteServices, request: Request) -> api::Result {
+    let WriteServices {
+        notes,
+        records,
+        files,
+    } = services;
+    let user = request.caller()?;
+    let id = request.path("id")?;
+    let expected = http::precondition(&request)?;
+    let draft = request.json()?;
+    let version = controller::update(notes, records, files, &user, id, draft, &expected).await?;
+    Response::done().etag(version)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    api::serve(WriteServices::from_env, handle).await
+}
