@@ -1,0 +1,90 @@
+//! The documents name files and tests that exist.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{files, root};
+
+/// The Markdown documents of the repository.
+fn documents() -> Vec<PathBuf> {
+    let documents = files("", &["md"]);
+    assert!(documents.len() > 5, "{documents:?}");
+    documents
+}
+
+/// The targets of a document's links, without anchors and without addresses on the web.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .collect()
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let folder = document.parent().unwrap();
+        for link in links(&text) {
+            assert!(
+                folder.join(link).exists(),
+                "{}: {link} is missing",
+                document.display()
+            );
+        }
+    }
+}
+
+/// The invariants of ARCHITECTURE.md: the name of each, and the tests that hold it. An invariant is
+/// a list item `- **name**: what holds. *Test:* `test`, `test``, on one line or several.
+fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
+    let items = text.split("\n- **").skip(1);
+    items
+        .map(|item| {
+            let item = item.split("\n\n").next().unwrap_or_default();
+            let (name, rest) = item.split_once("**").unwrap();
+            let tests = rest.split_once("*Test:*").map_or("", |(_, tests)| tests);
+            let tests = tests.split('`').skip(1).step_by(2).map(str::to_owned);
+            (name.to_owned(), tests.collect())
+        })
+        .collect()
+}
+
+/// The names of all tests: Rust's functions, and the sentences that Node's tests have.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in files("", &["rs", "ts", "mjs"]) {
+        let text = fs::read_to_string(&file).unwrap();
+        let is_rust = Path::new(&file).extension().is_some_and(|it| it == "rs");
+        let names_in = |start: &'static str, end: char| {
+            let parts = text.split(start).skip(1);
+            parts.filter_map(move |rest| Some(rest.split_once(end)?.0.to_owned()))
+        };
+        match is_rust {
+            true => names.extend(names_in("fn ", '(')),
+            false => names.extend(names_in("test(\"", '"')),
+        }
+    }
+    names
+}
+
+#[test]
+fn every_invariant_of_the_architecture_names_tests_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let invariants = invariants(&text);
+    assert!(invariants.len() > 20, "{} invariants", invariants.len());
+    let known = tests();
+    for (invariant, named) in invariants {
+        assert!(!named.is_empty(), "{invariant:?} names no test");
+        for test in named {
+            assert!(
+                known.contains(&test),
+                "{invariant:?} names a test that does not exist: {test}"
+            );
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The import graph between the source files of a crate.
+//!
+//! File A imports file B if A names something that B defines, in a `use` declaration or in a path
+//! such as `super::b::parse`. A name that reaches A through a re-export counts as an import of the
+//! file that defines it. A `mod` declaration, and a re-export whose name the file does not use
+//! itself, are no imports: they only say what a module consists of. Code under `#[cfg(test)]` is left
+//! out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cargo_metadata::{MetadataCommand, TargetKind};
+use syn::visit::{self, Visit};
+
+use crate::root;
+
+/// The path of a module from its crate's root, or the segments of any other path.
+type Segments = Vec<String>;
+
+/// What one module defines and names.
+#[derive(Default)]
+struct Module {
+    file: PathBuf,
+    items: BTreeSet<String>,
+    modules: BTreeSet<String>,
+    uses: Vec<Use>,
+    /// Paths of at least two segments.
+    paths: BTreeSet<Segments>,
+    identifiers: BTreeSet<String>,
+}
+
+/// One name that a `use` declaration brings into a module. A glob's name is `*`.
+struct Use {
+    name: String,
+    path: Segments,
+    is_reexport: bool,
+}
+
+/// The modules of one crate, by their paths.
+#[derive(Default)]
+struct Crate(BTreeMap<Segments, Module>);
+
+impl Crate {
+    fn read(file: &Path) -> Self {
+        let mut modules = Self::default();
+        let folder = file.parent().unwrap();
+        modules.read_file(file, folder, vec![]);
+        modules
+    }
+
+    /// Reads a file as the module at `path`. The files of its child modules are in `folder`.
+    fn read_file(&mut self, file: &Path, folder: &Path, path: Segments) {
+        let text = fs::read_to_string(file).unwrap();
+        let parsed =
+            syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.read_items(&parsed.items, file, folder, path);
+    }
+
+    fn read_items(&mut self, items: &[syn::Item], file: &Path, folder: &Path, path: Segments) {
+        let mut module = Module {
+            file: file.to_owned(),
+            ..Module::default()
+        };
+        for item in items {
+            if let syn::Item::Mod(child) = item
+                && !is_test(&child.attrs)
+            {
+                let name = child.ident.to_string();
+                let child_path = [path.clone(), vec![name.clone()]].concat();
+                let child_folder = folder.join(&name);
+                if let Some((_, items)) = &child.content {
+                    self.read_items(items, file, &child_folder, child_path);
+                } else {
+                    let candidates = [
+                        folder.join(format!("{name}.rs")),
+                        child_folder.join("mod.rs"),
+                    ];
+                    let found = candidates.into_iter().find(|candidate| candidate.exists());
+                    self.read_file(&found.unwrap(), &child_folder, child_path);
+                }
+                module.modules.insert(name);
+            }
+        }
+        for item in items {
+            module.visit_item(item);
+        }
+        self.0.insert(path, module);
+    }
+
+    /// The file that defines what `path` names in `module`. None if that is a module or is outside
+    /// the crate.
+    fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<&Path> {
+        if depth > 16 {
+            return None; // two globs that name each other
+        }
+        let (mut at, mut rest) = (module.to_vec(), path);
+        while let [first, tail @ ..] = rest {
+            match first.as_str() {
+                "crate" => at.clear(),
+                "self" => {}
+                "super" => drop(at.pop()),
+                _ => break,
+            }
+            rest = tail;
+        }
+        while let [first, tail @ ..] = rest {
+            let here = self.0.get(&at)?;
+            if here.modules.contains(first) {
+                at.push(first.clone());
+                rest = tail;
+                continue;
+            }
+            if here.items.contains(first) {
+                return Some(&here.file);
+            }
+            let named = here.uses.iter().find(|import| import.name == *first);
+            if let Some(import) = named {
+                let path = [&import.path, tail].concat();
+                return self.resolve(&at, &path, depth + 1);
+            }
+            let globs = here.uses.iter().filter(|import| import.name == "*");
+            return globs
+                .filter_map(|glob| self.resolve(&at, &[&glob.path, rest].concat(), depth + 1))
+                .next();
+        }
+        None
+    }
+
+    /// For each file, the other files that it imports.
+    fn imports(&self) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+        let mut graph = BTreeMap::<PathBuf, BTreeSet<PathBuf>>::new();
+        for (path, module) in &self.0 {
+            let used = module
+                .uses
+                .iter()
+                .filter(|import| !import.is_reexport || module.identifiers.contains(&import.name))
+                .map(|import| &import.path);
+            let imported = used
+                .chain(&module.paths)
+                .filter_map(|named| self.resolve(path, named, 0))
+                .filter(|file| *file != module.file)
+                .map(Path::to_owned);
+            graph
+                .entry(module.file.clone())
+                .or_default()
+                .extend(imported);
+        }
+        graph
+    }
+}
+
+impl Module {
+    fn read_use(&mut self, tree: &syn::UseTree, before: &[String], is_reexport: bool) {
+        let with = |ident: &syn::Ident| [before, &[ident.to_string()]].concat();
+        let (name, path) = match tree {
+            syn::UseTree::Path(path) => {
+                return self.read_use(&path.tree, &with(&path.ident), is_reexport);
+            }
+            syn::UseTree::Group(group) => {
+                for tree in &group.items {
+                    self.read_use(tree, before, is_reexport);
+                }
+                return;
+            }
+            syn::UseTree::Name(name) if name.ident == "self" => {
+                (before.last().cloned().unwrap_or_default(), before.to_vec())
+            }
+            syn::UseTree::Name(name) => (name.ident.to_string(), with(&name.ident)),
+            syn::UseTree::Rename(rename) => (rename.rename.to_string(), with(&rename.ident)),
+            syn::UseTree::Glob(_) => ("*".into(), before.to_vec()),
+        };
+        self.uses.push(Use {
+            name,
+            path,
+            is_reexport,
+        });
+    }
+}
+
+impl<'ast> Visit<'ast> for Module {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let (attributes, name) = match item {
+            syn::Item::Const(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Enum(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Fn(item) => (&item.attrs, Some(&item.sig.ident)),
+            syn::Item::Impl(item) => (&item.attrs, None),
+            syn::Item::Macro(item) => (&item.attrs, item.ident.as_ref()),
+            syn::Item::Static(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Struct(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Trait(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Type(item) => (&item.attrs, Some(&item.ident)),
+            syn::Item::Use(item) => {
+                if !is_test(&item.attrs) {
+                    let is_reexport = !matches!(item.vis, syn::Visibility::Inherited);
+                    self.read_use(&item.tree, &[], is_reexport);
+                }
+                return;
+            }
+            // A module of its own
+            _ => return,
+        };
+        if !is_test(attributes) {
+            self.items.extend(name.map(ToString::to_string));
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Segments = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
+        self.identifiers.extend(segments.first().cloned());
+        if segments.len() > 1 {
+            self.paths.insert(segments);
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        // syn does not parse the arguments of macros.
+        let text = call.tokens.to_string().replace(" :: ", "::");
+        let is_in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        for word in text.split(|c| !is_in_path(c)) {
+            let segments: Segments = word.split("::").map(str::to_owned).collect();
+            self.identifiers.extend(segments.first().cloned());
+            if segments.len() > 1 {
+                self.paths.insert(segments);
+            }
+        }
+        visit::visit_macro(self, call);
+    }
+}
+
+fn is_test(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Ident>()
+                .is_ok_and(|argument| argument == "test")
+    })
+}
+
+/// The shortest cycle through each file that is on one, each cycle once.
+fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>> {
+    graph
+        .keys()
+        .filter_map(|file| shortest_cycle(graph, file))
+        .map(|mut cycle| {
+            let least = cycle.iter().min().cloned();
+            let start = cycle.iter().position(|file| Some(file) == least.as_ref());
+            cycle.rotate_left(start.unwrap_or_default());
+            cycle
+        })
+        .collect()
+}
+
+/// The shortest cycle through `start`, without its repetition at the end.
+fn shortest_cycle(
+    graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+    start: &Path,
+) -> Option<Vec<PathBuf>> {
+    let mut came_from = BTreeMap::<&Path, &Path>::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(file) = queue.pop_front() {
+        for next in graph.get(file).into_iter().flatten() {
+            if next == start {
+                let mut cycle = vec![file.to_owned()];
+                while let Some(before) = came_from.get(cycle.last()?.as_path()) {
+                    cycle.push((*before).to_owned());
+                }
+                cycle.reverse();
+                return Some(cycle);
+            }
+            if !came_from.contains_key(next.as_path()) {
+                came_from.insert(next, file);
+                queue.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn no_source_files_import_each_other_in_a_cycle() {
+    let mut metadata = MetadataCommand::new();
+    let metadata = metadata.manifest_path(root().join("Cargo.toml")).no_deps();
+    let packages = metadata.exec().unwrap().packages;
+    let kinds = [TargetKind::Lib, TargetKind::Bin];
+    let targets = packages.iter().flat_map(|package| &package.targets);
+    let roots: Vec<_> = targets
+        .filter(|target| target.kind.iter().any(|kind| kinds.contains(kind)))
+        .map(|target| target.src_path.as_std_path())
+        .collect();
+    assert!(roots.len() > 20, "only {roots:?} were read");
+    let found = roots
+        .iter()
+        .flat_map(|root| cycles(&Crate::read(root).imports()));
+    let found: Vec<_> = found.collect();
+    assert!(found.is_empty(), "import cycles: {found:#?}");
+}
+
+/// A crate of these files, and the cycles between them.
+fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let name = |file: PathBuf| {
+        let below = file.strip_prefix(folder.path()).unwrap();
+        below.to_string_lossy().into_owned()
+    };
+    let graph = Crate::read(&folder.path().join("lib.rs")).imports();
+    cycles(&graph)
+        .into_iter()
+        .map(|cycle| cycle.into_iter().map(name).collect())
+        .collect()
+}
+
+#[test]
+fn a_cycle_is_found_in_use_declarations_paths_and_macros() {
+    let ways = [
+        "use crate::b::two;",
+        "fn x() { super::b::two() }",
+        "fn x() { vec![crate::b::two()]; }",
+    ];
+    for way in ways {
+        let found = cycles_of(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", &format!("{way} pub fn one() {{}}")),
+            ("b.rs", "use crate::a; pub fn two() { a::one() }"),
+        ]);
+        assert_eq!(found, [["a.rs", "b.rs"]], "{way}");
+    }
+}
+
+#[test]
+fn a_name_that_is_re_exported_counts_as_the_file_that_defines_it() {
+    let root = "mod a; mod b; pub use a::one; pub use b::two;";
+    let a = "pub fn one() {}";
+    let b = "use crate::one; pub fn two() { one() }";
+    assert!(cycles_of(&[("lib.rs", root), ("a.rs", a), ("b.rs", b)]).is_empty());
+    let a = "use super::two; pub fn one() { two() }";
+    let found = cycles_of(&[("lib.rs", root), ("a.rs", a), ("b.rs", b)]);
+    assert_eq!(found, [["a.rs", "b.rs"]]);
+}
+
+#[test]
+fn a_module_that_uses_its_child_and_defines_what_the_child_uses_is_a_cycle() {
+    let root = "mod a; pub struct Shared; fn run() { a::one() }";
+    let a = "use super::Shared; pub fn one() { Shared; }";
+    let found = cycles_of(&[("lib.rs", root), ("a.rs", a)]);
+    assert_eq!(found, [["a.rs", "lib.rs"]]);
+}
+
+#[test]
+fn tests_may_import_anything() {
+    let root = "mod a; mod b;";
+    let a = "pub fn one() {} #[cfg(test)] mod tests { use crate::b::two; }";
+    let b = "use crate::a::one; pub fn two() { one() }";
+    assert!(cycles_of(&[("lib.rs", root), ("a.rs", a), ("b.rs", b)]).is_empty());
+}

@@ -1,0 +1,33 @@
+//! Rules that hold for the whole repository and that no compiler checks: no import cycles, one name
+//! per function, and documents whose links and test names exist.
+
+mod documents;
+mod imports;
+mod names;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(1)
+        .unwrap()
+        .to_owned()
+}
+
+/// The files below a folder of the repository with one of these extensions, in order of their paths.
+fn files(below: &str, extensions: &[&str]) -> Vec<PathBuf> {
+    let skipped = ["target", "node_modules", ".git", ".venv", "dist"];
+    let entries = walkdir::WalkDir::new(root().join(below))
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !skipped.contains(&entry.file_name().to_string_lossy().as_ref()));
+    entries
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extensions.contains(&extension.to_string_lossy().as_ref()))
+        })
+        .collect()
+}
