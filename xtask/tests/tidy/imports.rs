@@ -245,6 +245,17 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
+/// The paths that a file names outside its tests.
+pub(crate) fn named_paths(file: &Path) -> BTreeSet<Segments> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut module = Module::default();
+    for item in &syn::parse_file(&text).unwrap().items {
+        module.visit_item(item);
+    }
+    let uses = module.uses.into_iter().map(|import| import.path);
+    uses.chain(module.paths).collect()
+}
+
 /// The shortest cycle through each file that is on one, each cycle once.
 fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>> {
     graph

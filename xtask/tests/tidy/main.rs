@@ -1,8 +1,9 @@
-//! Rules that hold for the whole repository and that no compiler checks: no import cycles, one name
-//! per function, and documents whose links and test names exist.
+//! Rules that hold for the whole repository and that no compiler checks: no import cycles, layers
+//! that call downwards, one name per function, and documents whose links and test names exist.
 
 mod documents;
 mod imports;
+mod layers;
 mod names;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,61 @@
+//! The three layers: a controller knows neither Lambda, HTTP nor AWS, and a service knows no
+//! controller.
+
+use std::path::PathBuf;
+
+use crate::{files, imports::named_paths};
+
+/// Crates that a controller must not name, by the beginnings of their names.
+const OUTSIDE: [&str; 9] = [
+    "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
+];
+
+/// The source files of a layer in all services.
+fn layer(name: &str) -> Vec<PathBuf> {
+    let mut found = files("services", &["rs"]);
+    found.retain(|file| {
+        // The in-memory services are for tests.
+        if file.ends_with("memory.rs") {
+            return false;
+        }
+        let is_module = file.file_stem().is_some_and(|stem| stem == name);
+        is_module || file.iter().any(|folder| folder == name)
+    });
+    assert!(found.len() > 2, "{found:?}");
+    found
+}
+
+#[test]
+fn controllers_import_neither_lambda_nor_http_nor_aws() {
+    for file in layer("controller") {
+        for path in named_paths(&file) {
+            let [first, second, ..] = path.as_slice() else {
+                continue;
+            };
+            let is_outside = OUTSIDE
+                .iter()
+                .any(|name| first == name || first.starts_with(&format!("{name}_")));
+            let is_http = first == "crate" && second == "http";
+            assert!(
+                !is_outside && !is_http,
+                "{}: {}",
+                file.display(),
+                path.join("::")
+            );
+        }
+    }
+}
+
+#[test]
+fn services_do_not_import_controllers() {
+    for file in layer("service") {
+        for path in named_paths(&file) {
+            assert!(
+                !path.iter().any(|name| name == "controller"),
+                "{}: {}",
+                file.display(),
+                path.join("::")
+            );
+        }
+    }
+}
