@@ -31,7 +31,9 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
             // messageString comes with its quotes, and escaped; a server's error says nothing of the inside
             "application/json":
               `{"type":"about:blank","title":"${title}","status":${status},` +
-              (status < 500 ? `"detail":$context.error.messageString,` : `"detail":"The request could not be handled.",`) +
+              (status < 500
+                ? `"detail":$context.error.messageString,`
+                : `"detail":"The request could not be handled.",`) +
               `"requestId":"$context.requestId"}`,
           },
         },
@@ -77,10 +79,12 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       Properties: {
         ...row,
         AlarmName: `scratchpad-${stage}-${name}-${kebabCase(kind)}`,
-        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(([Name, Value]) => ({
-          Name,
-          Value,
-        })),
+        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(
+          ([Name, Value]) => ({
+            Name,
+            Value,
+          }),
+        ),
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
         Period: 60,
         TreatMissingData: "notBreaching",

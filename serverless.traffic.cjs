@@ -31,7 +31,10 @@ function shift({ functions, custom, provider }, aws) {
     // Where osls keeps the alias that a function is called by; its triggers and its leave to be called then name it.
     settings.targetAlias = { name: "live", logicalId: `${pascalCase(name)}Alias` };
     const group = { name: settings.name, config: `CodeDeployDefault.${traffic}` };
-    Object.assign(Resources, shifted(pascalCase(name), aws.naming.getLambdaLogicalId(name), group, settings.targetAlias));
+    Object.assign(
+      Resources,
+      shifted(pascalCase(name), aws.naming.getLambdaLogicalId(name), group, settings.targetAlias),
+    );
   }
 }
 
@@ -46,7 +49,9 @@ const codeDeploy = (stack, role, boundary) => ({
         Version: "2012-10-17",
         Statement: [{ Effect: "Allow", Principal: { Service: "codedeploy.amazonaws.com" }, Action: "sts:AssumeRole" }],
       },
-      ManagedPolicyArns: [{ "Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSCodeDeployRoleForLambdaLimited" }],
+      ManagedPolicyArns: [
+        { "Fn::Sub": "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSCodeDeployRoleForLambdaLimited" },
+      ],
     },
   },
 });
@@ -62,7 +67,10 @@ const shifted = (id, functionId, group, alias) => ({
       FunctionVersion: { "Fn::GetAtt": [`${id}Version`, "Version"] },
     },
     UpdatePolicy: {
-      CodeDeployLambdaAliasUpdate: { ApplicationName: { Ref: "Traffic" }, DeploymentGroupName: { Ref: `${id}Traffic` } },
+      CodeDeployLambdaAliasUpdate: {
+        ApplicationName: { Ref: "Traffic" },
+        DeploymentGroupName: { Ref: `${id}Traffic` },
+      },
     },
   },
   [`${id}Traffic`]: {

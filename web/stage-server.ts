@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { type Plugin, type PreviewServer, type ViteDevServer } from "vite";
+import type { Plugin, PreviewServer, ViteDevServer } from "vite";
 import { securityHeaders } from "./security-headers.ts";
 
 /**
@@ -7,7 +7,7 @@ import { securityHeaders } from "./security-headers.ts";
  * the built app the headers that CloudFront sends. From its sources the app runs without, for Vite's own scripts.
  */
 export function stageServer(): Plugin {
-  const file = process.env["SCRATCHPAD_CONFIG"];
+  const file = process.env.SCRATCHPAD_CONFIG;
   const serve = ({ middlewares }: ViteDevServer | PreviewServer, headers: boolean) => {
     if (file === undefined) return;
     process.stdin.on("end", () => process.exit()).resume(); // who started it is gone

@@ -9,7 +9,9 @@ export const Purchases = process.env.PURCHASES_TABLE!;
 /** A secret, read once at init. */
 export async function secret(name: string): Promise<string> {
   const Name = `${process.env.SECRETS_PREFIX}/${name}`;
-  const { Parameters } = await new SSMClient({}).send(new GetParametersCommand({ Names: [Name], WithDecryption: true }));
+  const { Parameters } = await new SSMClient({}).send(
+    new GetParametersCommand({ Names: [Name], WithDecryption: true }),
+  );
   const value = Parameters?.[0]?.Value;
   if (!value) throw new Error(`there is no secret ${name}`);
   return value;
@@ -22,10 +24,16 @@ export async function settle(userId: string, purchaseId: string, intentId: strin
       new UpdateCommand({
         TableName: Purchases,
         Key: { userId, purchaseId },
-        UpdateExpression: "SET updatedAt = :updatedAt, #status = :paid, intentId = :intent REMOVE #source, unsettledShard, dueAt",
+        UpdateExpression:
+          "SET updatedAt = :updatedAt, #status = :paid, intentId = :intent REMOVE #source, unsettledShard, dueAt",
         ConditionExpression: "#status = :pending",
         ExpressionAttributeNames: { "#status": "status", "#source": "source" },
-        ExpressionAttributeValues: { ":updatedAt": Date.now(), ":paid": "PAID", ":pending": "PENDING", ":intent": intentId },
+        ExpressionAttributeValues: {
+          ":updatedAt": Date.now(),
+          ":paid": "PAID",
+          ":pending": "PENDING",
+          ":intent": intentId,
+        },
         ReturnValues: "ALL_NEW",
         ReturnValuesOnConditionCheckFailure: "ALL_OLD",
       }),

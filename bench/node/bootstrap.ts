@@ -1,6 +1,6 @@
 // Runs a handler as Lambda's own runtime for Node does: asks the Runtime API for an event, over one connection that stays
 // open, calls the handler, and tells its answer. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-import { Agent, request, type IncomingHttpHeaders } from "node:http";
+import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -10,18 +10,23 @@ const [file, name] = process.env._HANDLER!.split(".");
 
 function call(method: string, path: string, body?: string): Promise<{ headers: IncomingHttpHeaders; body: string }> {
   return new Promise((resolve, reject) => {
-    const headers = body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
-    const sent = request({ agent, hostname, port, method, path: `/2018-06-01/runtime/${path}`, headers }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("end", () => resolve({ headers: response.headers, body: Buffer.concat(chunks).toString() }));
-    });
+    const headers =
+      body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
+    const sent = request(
+      { agent, hostname, port, method, path: `/2018-06-01/runtime/${path}`, headers },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () => resolve({ headers: response.headers, body: Buffer.concat(chunks).toString() }));
+      },
+    );
     sent.on("error", reject);
     sent.end(body);
   });
 }
 
-const failure = (error: Error) => JSON.stringify({ errorType: error.name, errorMessage: error.message, trace: error.stack?.split("\n") });
+const failure = (error: Error) =>
+  JSON.stringify({ errorType: error.name, errorMessage: error.message, trace: error.stack?.split("\n") });
 
 const module = await import(pathToFileURL(join(process.env.LAMBDA_TASK_ROOT!, `${file}.mjs`)).href);
 const handler = module[name!];

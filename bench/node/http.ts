@@ -58,7 +58,9 @@ function answer(statusCode: number, body: unknown, headers: Record<string, strin
 }
 
 /** Makes a handler of a route: one line of log a request, and a problem document for what goes wrong. */
-export function route(work: (event: Event) => Promise<[status: number, body: unknown, headers?: Record<string, string> | undefined]>) {
+export function route(
+  work: (event: Event) => Promise<[status: number, body: unknown, headers?: Record<string, string> | undefined]>,
+) {
   return async (event: Event): Promise<Answer> => {
     const started = Date.now();
     const requestId = event.requestContext.requestId;
@@ -70,9 +72,18 @@ export function route(work: (event: Event) => Promise<[status: number, body: unk
       const status = error instanceof Problem ? error.status : 500;
       if (status === 500) console.error(JSON.stringify({ level: "ERROR", message: String(error), requestId }));
       const title = error instanceof Problem ? error.message : "Internal Server Error";
-      made = answer(status, { type: "about:blank", title, status, requestId }, { "Content-Type": "application/problem+json" });
+      made = answer(
+        status,
+        { type: "about:blank", title, status, requestId },
+        { "Content-Type": "application/problem+json" },
+      );
     }
-    const line = { level: "INFO", message: "request", method: event.httpMethod, route: event.requestContext.resourcePath };
+    const line = {
+      level: "INFO",
+      message: "request",
+      method: event.httpMethod,
+      route: event.requestContext.resourcePath,
+    };
     console.log(JSON.stringify({ ...line, status: made.statusCode, durationMs: Date.now() - started, requestId }));
     return made;
   };

@@ -1,7 +1,7 @@
 import { DeleteCommand, GetCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
 import { caller, route } from "./http.ts";
-import { key, Notes, release, type Note } from "./notes.ts";
+import { key, type Note, Notes, release } from "./notes.ts";
 
 export const handler = route(async (event) => {
   const userId = caller(event);

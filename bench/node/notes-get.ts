@@ -1,7 +1,7 @@
 import { GetCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
 import { caller, Problem, route } from "./http.ts";
-import { Notes, show, type Note } from "./notes.ts";
+import { type Note, Notes, show } from "./notes.ts";
 
 export const handler = route(async (event) => {
   const Key = { userId: caller(event), noteId: event.pathParameters!.id };

@@ -1,5 +1,5 @@
 import { route } from "./http.ts";
-import { Notes, show, type Note } from "./notes.ts";
+import { type Note, Notes, show } from "./notes.ts";
 import { page } from "./page.ts";
 
 export const handler = route(async (event) => {

@@ -18,8 +18,9 @@ export const handler = route(async (event) => {
       new UpdateCommand({
         TableName: Notes,
         Key: { userId, noteId: write.noteId },
-        UpdateExpression: "SET content = :content, attachment = :attachment, uploaded = :uploaded, updatedAt = :updatedAt, version = :version",
-        ConditionExpression: "attribute_exists(noteId)" + (tag ? " AND version = :expected" : ""),
+        UpdateExpression:
+          "SET content = :content, attachment = :attachment, uploaded = :uploaded, updatedAt = :updatedAt, version = :version",
+        ConditionExpression: `attribute_exists(noteId)${tag ? " AND version = :expected" : ""}`,
         ExpressionAttributeValues: {
           ":content": content,
           ":attachment": attachment,
@@ -36,7 +37,9 @@ export const handler = route(async (event) => {
   } catch (error) {
     if (!(error instanceof ConditionalCheckFailedException)) throw error;
     if (file) await release(write, file);
-    throw error.Item ? new Problem(412, "The note was changed since you read it.") : new Problem(404, "You have no note with this id.");
+    throw error.Item
+      ? new Problem(412, "The note was changed since you read it.")
+      : new Problem(404, "You have no note with this id.");
   }
   return [200, { status: true }, { ETag: `"${version}"` }];
 });

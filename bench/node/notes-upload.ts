@@ -18,7 +18,10 @@ export const handler = route(async (event) => {
   const attachment = `private/${caller(event)}/${v7().replaceAll("-", "")}-${filename}`;
   const put = new PutObjectCommand({ Bucket, Key: attachment, ContentType: contentType, ContentLength: size });
   const expiresIn = 900;
-  const uploadUrl = await getSignedUrl(s3, put, { expiresIn, signableHeaders: new Set(["content-type", "content-length"]) });
+  const uploadUrl = await getSignedUrl(s3, put, {
+    expiresIn,
+    signableHeaders: new Set(["content-type", "content-length"]),
+  });
   const headers = { "Content-Length": String(size), "Content-Type": contentType };
   return [201, { attachment, uploadUrl, headers, expiresAt: Date.now() + expiresIn * 1000 }];
 });

@@ -31,7 +31,8 @@ interface Draft {
 export function draft(body: Partial<Draft>): Draft {
   const { content, attachment = null } = body;
   if (typeof content !== "string" || content === "" || content.length > 100_000) throw new Problem(422, "content");
-  if (attachment !== null && (typeof attachment !== "string" || attachment === "")) throw new Problem(422, "attachment");
+  if (attachment !== null && (typeof attachment !== "string" || attachment === ""))
+    throw new Problem(422, "attachment");
   return { content, attachment };
 }
 
@@ -45,7 +46,9 @@ export function key(userId: string, attachment: string): string {
 
 /** Notes as their owner sees them, with their files. */
 export async function show(notes: Note[]) {
-  const untold = notes.flatMap(({ userId, attachment, uploaded }) => (attachment && !uploaded ? [key(userId, attachment)] : []));
+  const untold = notes.flatMap(({ userId, attachment, uploaded }) =>
+    attachment && !uploaded ? [key(userId, attachment)] : [],
+  );
   const keys = new Set(untold);
   const files = new Map<string, Note["uploaded"]>();
   if (keys.size > 0) {

@@ -1,7 +1,7 @@
 // A page of what a person has, as the lists share it.
 import { QueryCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
-import { caller, Problem, type Event } from "./http.ts";
+import { caller, type Event, Problem } from "./http.ts";
 
 /** The newest items of a table, and the header that says where older ones are. `id` is the table's sort key. */
 export async function page(event: Event, TableName: string, id: string, path: string) {

@@ -1,6 +1,6 @@
 import { App } from "aws-cdk-lib";
-import { accountNamed } from "../lib/account.ts";
 import { accountInfrastructure } from "../lib/account/infrastructure.ts";
+import { accountNamed } from "../lib/account.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
 

@@ -1,8 +1,8 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 import { PolicyStatement, ServicePrincipal } from "aws-cdk-lib/aws-iam";
 import { Topic, TopicPolicy } from "aws-cdk-lib/aws-sns";
 import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 /** Where the alarms of the stage's functions go. Whoever is to be told first says yes to an e-mail of SNS. */

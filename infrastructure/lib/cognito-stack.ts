@@ -1,8 +1,8 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 import { AccountRecovery, CfnIdentityPool, CfnIdentityPoolRoleAttachment, UserPool } from "aws-cdk-lib/aws-cognito";
 import { FederatedPrincipal, ManagedPolicy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
 import { boundary } from "./account/boundary-stack.ts";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 /** Who may sign in, and what they may call once they have. */
@@ -61,7 +61,11 @@ export class CognitoStack extends StageStack {
       ),
     });
     // By stage, not by API: the API comes after its infrastructure.
-    const apis = this.formatArn({ service: "execute-api", resource: "*", resourceName: `${stage.shared ? "*" : stage.name}/*` });
+    const apis = this.formatArn({
+      service: "execute-api",
+      resource: "*",
+      resourceName: `${stage.shared ? "*" : stage.name}/*`,
+    });
     signedIn.addToPolicy(new PolicyStatement({ actions: ["execute-api:Invoke"], resources: [apis] }));
 
     new CfnIdentityPoolRoleAttachment(this, "IdentityRoles", {

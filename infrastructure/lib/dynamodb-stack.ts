@@ -1,4 +1,4 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 import {
   AttributeType,
   BillingMode,
@@ -8,7 +8,7 @@ import {
   Table,
   type TableOptions,
 } from "aws-cdk-lib/aws-dynamodb";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 const string = (name: string) => ({ name, type: AttributeType.STRING });

@@ -1,4 +1,4 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 
 /**
  * Whether what is made goes to a local cloud, which speaks plain HTTP and bills nobody: the stage or account `local`, or

@@ -1,6 +1,6 @@
 import { type App, Duration } from "aws-cdk-lib";
 import { BlockPublicAccess, Bucket, BucketEncryption, type CfnBucket, HttpMethods } from "aws-cdk-lib/aws-s3";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 export class S3Stack extends StageStack {

@@ -1,6 +1,6 @@
 import { type App, CfnOutput, LegacyStackSynthesizer, RemovalPolicy, Stack } from "aws-cdk-lib";
 import { isLocal } from "./local.ts";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 
 /** A stack that is one stage's: its name, its exports and what becomes of its data all follow from the stage. */
 export abstract class StageStack extends Stack {

@@ -39,7 +39,7 @@ export function tables(environment: Record<string, string | undefined> = process
 
 export function stageNamed(name: string, environment?: Record<string, string>): Stage {
   const stages: Record<string, Row> = tables(environment).stages;
-  const row = stages[name] ?? stages["ephemeral"]!;
+  const row = stages[name] ?? stages.ephemeral!;
   const shared = name === "dev"; // any stage without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
   return { ...row, name, linked, shared, delegations: delegations(row.domain, Object.values(stages)) };

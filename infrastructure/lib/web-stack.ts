@@ -15,11 +15,11 @@ import {
   ViewerProtocolPolicy,
 } from "aws-cdk-lib/aws-cloudfront";
 import { S3BucketOrigin } from "aws-cdk-lib/aws-cloudfront-origins";
-import { ARecord, AaaaRecord, NsRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
+import { AaaaRecord, ARecord, NsRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
 import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
 import { securityHeaders } from "../../web/security-headers.ts";
-import { type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 /** Addresses without a dot are the app's own pages, which index.html shows. */
@@ -112,9 +112,16 @@ export class WebStack extends StageStack {
     const { region, urlSuffix } = this;
     return securityHeaders({
       // The API comes after its infrastructure: its own name is not known yet.
-      api: ["*.execute-api", "cognito-idp", "cognito-identity"].map((service) => `https://${service}.${region}.${urlSuffix}`),
+      api: ["*.execute-api", "cognito-idp", "cognito-identity"].map(
+        (service) => `https://${service}.${region}.${urlSuffix}`,
+      ),
       files: `https://scratchpad-${this.stage.linked}-attachments-${this.account}.s3.${region}.${urlSuffix}`,
-      stripe: ["https://js.stripe.com", "https://*.js.stripe.com", "https://api.stripe.com", "https://hooks.stripe.com"],
+      stripe: [
+        "https://js.stripe.com",
+        "https://*.js.stripe.com",
+        "https://api.stripe.com",
+        "https://hooks.stripe.com",
+      ],
     });
   }
 

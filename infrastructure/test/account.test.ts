@@ -1,9 +1,9 @@
-import { App } from "aws-cdk-lib";
-import { Template } from "aws-cdk-lib/assertions";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accountNamed, repository } from "../lib/account.ts";
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
 import { accountInfrastructure } from "../lib/account/infrastructure.ts";
+import { accountNamed, repository } from "../lib/account.ts";
 
 const stacks = (account: string) =>
   accountInfrastructure(new App({ builtinCloudFormationValidation: false }), accountNamed(account));
@@ -185,7 +185,9 @@ test("only where traffic is shifted a workflow may shift it", () => {
 
 test("a pull request puts nothing where a release of dev is recorded", () => {
   const [preview] = deployers.filter(({ name }) => name === "preview");
-  const writes = preview!.grants.filter(({ actions, on }) => actions.includes("s3:PutObject") && on.includes("releases"));
+  const writes = preview!.grants.filter(
+    ({ actions, on }) => actions.includes("s3:PutObject") && on.includes("releases"),
+  );
   assert.deepEqual(writes.map(({ on }) => on.match(/\/[^"]*/)![0]).sort(), ["/artefacts/*", "/releases/pr-*/*"]);
 });
 
@@ -198,7 +200,10 @@ test("whoever deploys cannot make itself a role that may do more", () => {
       for (const action of actions) {
         assert.doesNotMatch(action, /DeleteRolePermissionsBoundary|\*Role|iam:\*|User|AccessKey/);
         if (/^iam:(Attach|Create|Put)/.test(action))
-          assert.match(JSON.stringify(Condition.StringEquals["iam:PermissionsBoundary"]), /:policy\/scratchpad-boundary"/);
+          assert.match(
+            JSON.stringify(Condition.StringEquals["iam:PermissionsBoundary"]),
+            /:policy\/scratchpad-boundary"/,
+          );
         if (action === "iam:PassRole")
           assert.deepEqual(Condition.StringEquals["iam:PassedToService"], [
             "lambda.amazonaws.com",
@@ -239,6 +244,7 @@ test("no workflow reads people's files, what is in their tables, or a secret", (
     for (const { actions, on } of grants) {
       for (const action of actions)
         assert.doesNotMatch(action, /^\*|ssm:(\*|Get|Put)|^(s3|dynamodb):\*|dynamodb:.*(Item|Query|Scan|Records)/);
-      if (actions.some((action) => /^s3:Get(Object.*|\*)$/.test(action))) assert.match(on, /scratchpad-releases-|-web-\*\/\*/);
+      if (actions.some((action) => /^s3:Get(Object.*|\*)$/.test(action)))
+        assert.match(on, /scratchpad-releases-|-web-\*\/\*/);
     }
 });

@@ -1,12 +1,13 @@
-import { App } from "aws-cdk-lib";
-import { Template } from "aws-cdk-lib/assertions";
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import { securityHeaders } from "../../web/security-headers.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { delegations, stageNamed } from "../lib/stage.ts";
-import { securityHeaders } from "../../web/security-headers.ts";
 
-const stacks = (stage: string) => infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
+const stacks = (stage: string) =>
+  infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
 const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
 const stages = new Map(["local", "dev", "prod"].map((stage) => [stage, templates(stage)]));
 const linkedStacks = () =>
@@ -24,7 +25,9 @@ function resources(stage: string, type: string) {
 }
 
 const attachments = (stage: string) =>
-  resources(stage, "AWS::S3::Bucket").find(({ Properties }) => JSON.stringify(Properties.BucketName).includes("attachments"))!;
+  resources(stage, "AWS::S3::Bucket").find(({ Properties }) =>
+    JSON.stringify(Properties.BucketName).includes("attachments"),
+  )!;
 
 const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
 
@@ -93,7 +96,7 @@ test("purchases alone have a stream, which tells what they were and what they be
 test("unsettled purchases are found whole and by the time they are due, whoever made them", () => {
   const indexes = tables("dev", "GlobalSecondaryIndexes");
   assert.deepEqual(Object.keys(indexes), ["Purchases"]);
-  assert.deepEqual(indexes["Purchases"], [
+  assert.deepEqual(indexes.Purchases, [
     {
       IndexName: "unsettled",
       KeySchema: [
@@ -104,7 +107,7 @@ test("unsettled purchases are found whole and by the time they are due, whoever 
     },
   ]);
   // Attributes of their own, which a settled purchase goes without: it is not in the index.
-  const types = tables("dev", "AttributeDefinitions")["Purchases"];
+  const types = tables("dev", "AttributeDefinitions").Purchases;
   assert.deepEqual(Object.fromEntries(types.map((type: any) => [type.AttributeName, type.AttributeType])), {
     userId: "S",
     purchaseId: "S",
@@ -208,13 +211,19 @@ test("buckets are never public, are encrypted at rest and, in the cloud, on thei
 test("a local cloud that plays an account asks nobody for TLS, which it does not speak, and has the rest", () => {
   const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
   const played = infrastructure(app, stageNamed("prod"));
-  assert.deepEqual(played.map((stack) => stack.stackName), stacks("prod").map((stack) => stack.stackName));
+  assert.deepEqual(
+    played.map((stack) => stack.stackName),
+    stacks("prod").map((stack) => stack.stackName),
+  );
   for (const stack of played) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
 });
 
 test("an upload is announced on the event bus, without a custom resource", () => {
   for (const stage of stages.keys())
-    assert.equal(attachments(stage).Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled, true);
+    assert.equal(
+      attachments(stage).Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled,
+      true,
+    );
   for (const template of [...stages.values()].flat())
     assert.deepEqual(
       Object.values<any>(template.toJSON().Resources).filter(({ Type }) => /^(Custom|AWS::Lambda)::/.test(Type)),
@@ -224,7 +233,10 @@ test("an upload is announced on the event bus, without a custom resource", () =>
 
 test("only the stage's own web app, and those of stages that link to it, may upload from a browser", () => {
   const rules = (stage: string) =>
-    attachments(stage).Properties.CorsConfiguration.CorsRules.map((rule: any) => [rule.AllowedOrigins, rule.AllowedMethods]);
+    attachments(stage).Properties.CorsConfiguration.CorsRules.map((rule: any) => [
+      rule.AllowedOrigins,
+      rule.AllowedMethods,
+    ]);
   const methods = ["GET", "HEAD", "PUT"];
   assert.deepEqual(rules("prod"), [[[stageNamed("prod").allowedOrigin], methods]]);
   assert.deepEqual(rules("dev"), [[[stageNamed("dev").allowedOrigin, "https://*.cloudfront.net"], methods]]);
@@ -242,7 +254,10 @@ test("the app's bucket is read by its own distribution alone, which speaks nothi
     for (const origin of Origins) assert.ok(origin.OriginAccessControlId);
     const policies = resources(stage, "AWS::S3::BucketPolicy").flatMap(statements);
     const reads = policies.filter(({ Effect, Action }) => Effect === "Allow" && Action === "s3:GetObject");
-    assert.deepEqual(reads.map(({ Principal }) => Principal), [{ Service: "cloudfront.amazonaws.com" }]);
+    assert.deepEqual(
+      reads.map(({ Principal }) => Principal),
+      [{ Service: "cloudfront.amazonaws.com" }],
+    );
     assert.match(JSON.stringify(reads[0].Condition), /AWS:SourceArn.*distribution/);
   }
 });
@@ -291,10 +306,19 @@ test("a stage with a domain has a zone and a certificate for it, and lets the ap
 test("a domain below that of another stage is delegated by it once its name servers are known", () => {
   const nameServers = ["ns-1.awsdns-1.org", "ns-2.awsdns-2.com"];
   const dev = { domain: "dev.scratchpad.example.com", nameServers };
-  const below = delegations("scratchpad.example.com", [dev, { domain: "other.example.com", nameServers }, { domain: "new.scratchpad.example.com" }]);
+  const below = delegations("scratchpad.example.com", [
+    dev,
+    { domain: "other.example.com", nameServers },
+    { domain: "new.scratchpad.example.com" },
+  ]);
   assert.deepEqual(below, [dev]);
-  const prod = infrastructure(new App({ builtinCloudFormationValidation: false }), { ...stageNamed("prod"), delegations: below });
-  const records = prod.flatMap((stack) => Object.values(Template.fromStack(stack).findResources("AWS::Route53::RecordSet", { Properties: { Type: "NS" } })));
+  const prod = infrastructure(new App({ builtinCloudFormationValidation: false }), {
+    ...stageNamed("prod"),
+    delegations: below,
+  });
+  const records = prod.flatMap((stack) =>
+    Object.values(Template.fromStack(stack).findResources("AWS::Route53::RecordSet", { Properties: { Type: "NS" } })),
+  );
   assert.deepEqual(
     records.map(({ Properties }) => [Properties.Name, Properties.ResourceRecords]),
     [[`${dev.domain}.`, nameServers]],
@@ -303,7 +327,9 @@ test("a domain below that of another stage is delegated by it once its name serv
 
 test("every export carries the stage's name, and every stage in the cloud has the same", () => {
   const exports = (stage: string) =>
-    stages.get(stage)!.flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
+    stages
+      .get(stage)!
+      .flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
   for (const stage of stages.keys())
     assert.deepEqual(
       exports(stage).sort(),
@@ -332,21 +358,33 @@ test("every export carries the stage's name, and every stage in the cloud has th
 test("stacks are called by unit and stage, and import nothing from each other", () => {
   assert.deepEqual(
     stacks("dev").map((stack) => stack.stackName),
-    ["scratchpad-cognito-dev", "scratchpad-dynamodb-dev", "scratchpad-s3-dev", "scratchpad-web-dev", "scratchpad-alarms-dev"],
+    [
+      "scratchpad-cognito-dev",
+      "scratchpad-dynamodb-dev",
+      "scratchpad-s3-dev",
+      "scratchpad-web-dev",
+      "scratchpad-alarms-dev",
+    ],
   );
   for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
 });
 
 test("a stage without a row has infrastructure of its own", () => {
   const names = stacks("pr-1").map((stack) => stack.stackName);
-  assert.deepEqual(names, ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-pr-1`));
+  assert.deepEqual(
+    names,
+    ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-pr-1`),
+  );
 });
 
 test("a stage that links to dev's infrastructure has an app of its own, at CloudFront's own name, and nothing else", () => {
-  assert.deepEqual(linkedStacks().map((stack) => stack.stackName), ["scratchpad-web-pr-1"]);
+  assert.deepEqual(
+    linkedStacks().map((stack) => stack.stackName),
+    ["scratchpad-web-pr-1"],
+  );
   const [web] = linked;
   const { WebUrl } = web!.findOutputs("WebUrl");
-  assert.match(JSON.stringify(WebUrl!["Value"]), /"https:\/\/",.*"DomainName"/);
+  assert.match(JSON.stringify(WebUrl!.Value), /"https:\/\/",.*"DomainName"/);
   web!.resourceCountIs("AWS::Route53::HostedZone", 0);
   for (const { Properties } of Object.values(web!.findResources("AWS::CloudFront::Distribution")))
     assert.equal(Properties.DistributionConfig.Aliases, undefined);
@@ -354,7 +392,8 @@ test("a stage that links to dev's infrastructure has an app of its own, at Cloud
 
 test("an app that links to dev's infrastructure may show dev's files", () => {
   for (const { Properties } of Object.values(linked[0]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
-    const csp = Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
+    const csp =
+      Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
     assert.match(JSON.stringify(csp), /https:\/\/scratchpad-dev-attachments-/);
   }
 });

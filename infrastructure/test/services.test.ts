@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
-import { accountNamed } from "../lib/account.ts";
 import { BoundaryStack } from "../lib/account/boundary-stack.ts";
+import { accountNamed } from "../lib/account.ts";
 import { functionsOf, packaged, services } from "./services.ts";
 
 /** The resources of services of a stage, each service's by themselves. */
@@ -67,7 +67,10 @@ test("new code is taken back for its own errors, not for those of the code that 
         ["Errors", { FunctionName: name, Resource: `${name}:live`, ExecutedVersion: Properties.FunctionVersion }],
       );
       const [version] = Properties.FunctionVersion["Fn::GetAtt"];
-      assert.deepEqual(own[version], { Type: "AWS::Lambda::Version", Properties: { FunctionName: Properties.FunctionName } });
+      assert.deepEqual(own[version], {
+        Type: "AWS::Lambda::Version",
+        Properties: { FunctionName: Properties.FunctionName },
+      });
     }
 });
 
@@ -127,6 +130,8 @@ test("no function's role has more than the account's boundary allows, and none h
 });
 
 test("the calls of the API are traced, by the service that has it", () => {
-  const traced = [...dev, ...prod].map((own) => some([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription));
+  const traced = [...dev, ...prod].map((own) =>
+    some([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
+  );
   assert.deepEqual(traced.flat().filter(Boolean), [{ TracingEnabled: true }, { TracingEnabled: true }]);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
@@ -8,8 +8,8 @@ import { promisify } from "node:util";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import { parse } from "yaml";
-import { accountNamed } from "../lib/account.ts";
 import { GithubStack } from "../lib/account/github-stack.ts";
+import { accountNamed } from "../lib/account.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const github = join(root, ".github");
@@ -72,7 +72,9 @@ test("a job takes only roles that AWS gives it, each as the profile of its accou
   const roles = new Map(
     ["dev", "prod"].flatMap((name) => {
       const account = accountNamed(name);
-      const template = Template.fromStack(new GithubStack(new App({ builtinCloudFormationValidation: false }), account));
+      const template = Template.fromStack(
+        new GithubStack(new App({ builtinCloudFormationValidation: false }), account),
+      );
       const outputs = Object.keys(template.findOutputs("*"));
       return Object.entries(account.github!).map(([role, { from }]) => {
         assert.ok(outputs.some((output) => output.toLowerCase() === `${role}role`));
@@ -93,7 +95,9 @@ test("a job takes only roles that AWS gives it, each as the profile of its accou
 });
 
 test("prod is changed by one job alone, which waits for leave, and after what it changes was shown", () => {
-  const changing = jobs.filter(({ steps = [] }) => steps.some(({ run }: any) => /--to prod/.test(run) && !/--show/.test(run)));
+  const changing = jobs.filter(({ steps = [] }) =>
+    steps.some(({ run }: any) => /--to prod/.test(run) && !/--show/.test(run)),
+  );
   assert.deepEqual(
     changing.map(({ name, environment, needs }) => ({ name, environment, needs })),
     [{ name: "promote/promote", environment: "prod", needs: "show" }],

@@ -1,10 +1,10 @@
 import { lazy, Suspense } from "react";
 import { Route, Switch } from "wouter";
+import { AnnouncerProvider } from "./components/announcer.tsx";
+import { ErrorBoundary } from "./components/error-boundary.tsx";
+import { Loading } from "./components/loading.tsx";
 import { Landing } from "./pages/landing.tsx";
 import { NotFound } from "./pages/not-found.tsx";
-import { AnnouncerProvider } from "./parts/announcer.tsx";
-import { ErrorBoundary } from "./parts/error-boundary.tsx";
-import { Loading } from "./parts/loading.tsx";
 
 // What needs Amplify, or much else, is fetched when it is asked for: the first page is small.
 const SignUp = lazy(() => import("./pages/sign-up.tsx"));

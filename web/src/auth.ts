@@ -2,12 +2,12 @@ import { Amplify } from "aws-amplify";
 import {
   confirmResetPassword,
   confirmSignUp,
+  signOut as endSession,
   fetchAuthSession,
+  signUp as register,
   resendSignUpCode,
   resetPassword,
   signIn,
-  signOut as endSession,
-  signUp as register,
   updatePassword,
 } from "aws-amplify/auth";
 import { config } from "./config.ts";
@@ -38,7 +38,7 @@ Amplify.configure({
 export async function currentUser(): Promise<User | undefined> {
   const { tokens } = await fetchAuthSession();
   const claims = tokens?.idToken?.payload;
-  return claims?.sub ? { id: claims.sub, email: String(claims["email"]) } : undefined;
+  return claims?.sub ? { id: claims.sub, email: String(claims.email) } : undefined;
 }
 
 /** Whether requests can be signed. `fresh` does not believe what is remembered. */

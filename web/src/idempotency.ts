@@ -1,4 +1,4 @@
-import { forget, keep, kept } from "./kept.ts";
+import { forget, keep, kept } from "./session-storage.ts";
 
 /**
  * The Idempotency-Key of a form: the same as long as the same is sent, so that one that was sent twice has

@@ -1,13 +1,13 @@
 import { lazy, useEffect, useState } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
 import { currentUser, type User } from "./auth.ts";
+import { FailureNote } from "./components/failure-note.tsx";
+import { Loading } from "./components/loading.tsx";
+import { Page } from "./components/page.tsx";
+import { SignInAgain } from "./components/sign-in-again.tsx";
+import { useSubmit } from "./hooks/use-submit.ts";
 import { NotFound } from "./pages/not-found.tsx";
-import { FailureNote } from "./parts/failure-note.tsx";
-import { Loading } from "./parts/loading.tsx";
-import { Page } from "./parts/page.tsx";
-import { SignInAgain } from "./parts/sign-in-again.tsx";
 import { UserContext } from "./user.ts";
-import { useSubmit } from "./use-submit.ts";
 
 const Notes = lazy(() => import("./pages/notes.tsx"));
 const Note = lazy(() => import("./pages/note.tsx"));

@@ -1,5 +1,5 @@
-import { AppError } from "./failure.ts";
 import { config } from "./config.ts";
+import { AppError } from "./failure.ts";
 
 /** The part of Stripe.js that this app uses: https://docs.stripe.com/js */
 export interface Stripe {

@@ -35,7 +35,10 @@ const listed = (page: Page, status: string) => page.getByRole("listitem").getByT
 /** What whoever is signed in has bought, and how often each was charged. */
 async function bought(): Promise<[status: string, amount: number, charged: number][]> {
   const { items } = await billing.purchases(billing.FIRST_PURCHASES);
-  const { data } = await stripe<{ data: { status: string; metadata: { purchaseId?: string } }[] }>("GET", "payment_intents");
+  const { data } = await stripe<{ data: { status: string; metadata: { purchaseId?: string } }[] }>(
+    "GET",
+    "payment_intents",
+  );
   return items.map(({ purchaseId, status, amount }) => {
     const paid = data.filter((intent) => intent.metadata.purchaseId === purchaseId && intent.status === "succeeded");
     return [status, amount, paid.length];

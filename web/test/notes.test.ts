@@ -51,7 +51,10 @@ test(
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("button", { name: "Delete it" }).dblclick();
     await page.getByText("Nothing written yet.").waitFor();
-    assert.deepEqual([made, changed, deleted].map((sent) => sent?.length), [1, 1, 1]);
+    assert.deepEqual(
+      [made, changed, deleted].map((sent) => sent?.length),
+      [1, 1, 1],
+    );
   }),
 );
 

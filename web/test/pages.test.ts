@@ -27,13 +27,16 @@ after(() => console.log(`axe: ${wrong} violations on ${looked} pages`));
 for (const [look, options] of Object.entries(LOOKS)) {
   test(
     `no page has anything that axe finds, runs what the policy refuses, or is wider than the window: ${look}`,
-    inTab(async (page) => {
-      const refused = await refusals(page);
-      for (const sight of PUBLIC) await inspect(page, sight, look);
-      await beAda(page);
-      for (const sight of ADAS) await inspect(page, sight, look);
-      assert.deepEqual(refused, []);
-    }, { reducedMotion: "reduce", ...options }),
+    inTab(
+      async (page) => {
+        const refused = await refusals(page);
+        for (const sight of PUBLIC) await inspect(page, sight, look);
+        await beAda(page);
+        for (const sight of ADAS) await inspect(page, sight, look);
+        assert.deepEqual(refused, []);
+      },
+      { reducedMotion: "reduce", ...options },
+    ),
   );
 }
 
@@ -69,7 +72,7 @@ async function refusals(page: Page): Promise<string[]> {
 async function takePicture(page: Page, name: string, look: string): Promise<void> {
   const shown = look === "light" || (["landing", "notes", "note"].includes(name) && look === "phone-dark");
   const file = resolve(SCREENSHOTS, `${name}${look === "light" ? "" : `-${look}`}.png`);
-  if (!shown || (existsSync(file) && !process.env["UPDATE_SCREENSHOTS"])) return;
+  if (!shown || (existsSync(file) && !process.env.UPDATE_SCREENSHOTS)) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   writeFileSync(file, await page.screenshot({ fullPage: true, animations: "disabled", caret: "hide" }));
 }

@@ -12,14 +12,22 @@ const save = (page: Page) => page.getByRole("button", { name: "Save", exact: tru
 async function endSession(page: Page): Promise<void> {
   const cors = { "access-control-allow-origin": "*" };
   await page.route(isApi, (route) =>
-    route.fulfill({ status: 403, headers: cors, json: { message: "The security token included in the request is expired" } }),
+    route.fulfill({
+      status: 403,
+      headers: cors,
+      json: { message: "The security token included in the request is expired" },
+    }),
   );
   await page.route(`${stage.cloudUrl}/`, (route) => {
     const body = route.request().postDataJSON() as { AuthFlow?: string; RefreshToken?: string };
     if (body.AuthFlow !== "REFRESH_TOKEN_AUTH" && body.RefreshToken === undefined) return route.fallback();
     return route.fulfill({
       status: 400,
-      headers: { ...cors, "access-control-expose-headers": "x-amzn-ErrorType", "x-amzn-ErrorType": "NotAuthorizedException" },
+      headers: {
+        ...cors,
+        "access-control-expose-headers": "x-amzn-ErrorType",
+        "x-amzn-ErrorType": "NotAuthorizedException",
+      },
       json: { __type: "NotAuthorizedException", message: "Refresh Token has expired" },
     });
   });

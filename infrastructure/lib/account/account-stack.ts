@@ -1,5 +1,5 @@
 import { type App, LegacyStackSynthesizer, Stack } from "aws-cdk-lib";
-import { type Account } from "../account.ts";
+import type { Account } from "../account.ts";
 import { isLocal } from "../local.ts";
 
 /** A stack that an account has once, whatever stages are in it. It is deployed before them, and removed after. */

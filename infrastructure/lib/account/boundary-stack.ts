@@ -1,6 +1,6 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 import { ManagedPolicy, PolicyStatement } from "aws-cdk-lib/aws-iam";
-import { type Account } from "../account.ts";
+import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
 /** The name of the policy below; the roles of functions name it too, in the root serverless.yml. */
@@ -16,7 +16,8 @@ export class BoundaryStack extends AccountStack {
 
     const here = (service: string, resource: string, resourceName?: string) =>
       this.formatArn({ service, resource, ...(resourceName && { resourceName }) });
-    const anywhere = (service: string, resource: string) => this.formatArn({ service, region: "", account: "", resource });
+    const anywhere = (service: string, resource: string) =>
+      this.formatArn({ service, region: "", account: "", resource });
     const most: [actions: string[], resources: string[]][] = [
       [
         [
@@ -33,7 +34,10 @@ export class BoundaryStack extends AccountStack {
         ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
         [here("dynamodb", "table", "scratchpad-*")],
       ],
-      [["s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"], [anywhere("s3", "scratchpad-*-attachments-*")]],
+      [
+        ["s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
+        [anywhere("s3", "scratchpad-*-attachments-*")],
+      ],
       [["ssm:GetParameters"], [here("ssm", "parameter", "scratchpad/*")]],
       [["sns:Publish"], ["*"]], // a phone has no ARN
       [["sqs:SendMessage"], [here("sqs", "scratchpad-*")]],

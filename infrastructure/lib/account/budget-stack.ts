@@ -1,6 +1,6 @@
-import { type App } from "aws-cdk-lib";
+import type { App } from "aws-cdk-lib";
 import { CfnBudget } from "aws-cdk-lib/aws-budgets";
-import { type Account } from "../account.ts";
+import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
 /** When the owner hears of a month's costs, in percent of the budget. */

@@ -1,11 +1,16 @@
-import { type Stack } from "aws-cdk-lib";
+import type { Stack } from "aws-cdk-lib";
 import { Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
-import { type Access } from "../account.ts";
+import type { Access } from "../account.ts";
 import { stageNamed } from "../stage.ts";
 import { boundary } from "./boundary-stack.ts";
 
 /** Actions of a service, on what, by the ends of its ARNs; on a condition. */
-type Grant = [service: string, actions: string, on: string[], conditions?: Record<string, Record<string, string | string[]>>];
+type Grant = [
+  service: string,
+  actions: string,
+  on: string[],
+  conditions?: Record<string, Record<string, string | string[]>>,
+];
 
 /** What a workflow needs for what it may do, with names that hold the stages' wherever AWS lets us choose names. */
 export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[] {
@@ -41,7 +46,9 @@ export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[]
 
 const stacks = (stages: string) => `stack/scratchpad-*-${stages}/*`;
 
-const reads = (releases: string): Grant[] => [["s3", "GetBucketLocation GetObject ListBucket", [releases, `${releases}/*`]]];
+const reads = (releases: string): Grant[] => [
+  ["s3", "GetBucketLocation GetObject ListBucket", [releases, `${releases}/*`]],
+];
 
 const shows = (stages: string, releases: string): Grant[] => [
   ["s3", "PutObject", [`${releases}/artefacts/*`]], // which CloudFormation reads templates from
@@ -64,14 +71,27 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
       [stacks(stages)],
     ],
 
-    ["iam", "AttachRolePolicy CreateRole DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy", [`role/${named}`], bounded],
+    [
+      "iam",
+      "AttachRolePolicy CreateRole DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy",
+      [`role/${named}`],
+      bounded,
+    ],
     ["iam", "DeleteRole DeleteRolePolicy GetRole GetRolePolicy List* TagRole UntagRole", [`role/${named}`]],
     ["iam", "UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription", [`role/${named}`]],
     ["iam", "PassRole", [`role/${named}`], { StringEquals: { "iam:PassedToService": passed } }],
 
-    ["lambda", "AddPermission CreateFunction DeleteFunction Get* List* PublishVersion RemovePermission", [`function:${named}`]],
+    [
+      "lambda",
+      "AddPermission CreateFunction DeleteFunction Get* List* PublishVersion RemovePermission",
+      [`function:${named}`],
+    ],
     ["lambda", "*Alias* *EventInvokeConfig* TagResource UntagResource UpdateFunction*", [`function:${named}`]],
-    ["logs", "CreateLogGroup DeleteLogGroup *RetentionPolicy TagResource UntagResource", [`log-group:/aws/lambda/${named}`]],
+    [
+      "logs",
+      "CreateLogGroup DeleteLogGroup *RetentionPolicy TagResource UntagResource",
+      [`log-group:/aws/lambda/${named}`],
+    ],
     ["logs", "Describe* FilterLogEvents Get* ListTags*", [`log-group:/aws/lambda/${named}`]],
     ["logs", "DescribeLogGroups", ["*"]],
     ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]], // to read secrets or to put them is for people
@@ -100,7 +120,11 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
       "Create* Delete* Get* List* TagResource UntagResource Update*",
       ["distribution/*", "response-headers-policy/*"],
     ],
-    ["cloudfront", "Create* Delete* Describe* Get* List* PublishFunction Update*", ["function/*", "origin-access-control/*"]],
+    [
+      "cloudfront",
+      "Create* Delete* Describe* Get* List* PublishFunction Update*",
+      ["function/*", "origin-access-control/*"],
+    ],
     [
       "lambda",
       "CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping",
@@ -113,8 +137,16 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
 
 /** What a stage has besides when its data and people are its own. */
 const deploysInfrastructure = (stages: string): Grant[] => [
-  ["dynamodb", "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive", [`table/scratchpad-${stages}-*`]],
-  ["dynamodb", "Describe* GetResourcePolicy ListTagsOfResource TagResource UntagResource", [`table/scratchpad-${stages}-*`]],
+  [
+    "dynamodb",
+    "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",
+    [`table/scratchpad-${stages}-*`],
+  ],
+  [
+    "dynamodb",
+    "Describe* GetResourcePolicy ListTagsOfResource TagResource UntagResource",
+    [`table/scratchpad-${stages}-*`],
+  ],
 
   // What has no name but the one that AWS gives it.
   ["cognito-idp", "CreateUserPool* DeleteUserPool* Describe* Get* List* SetUserPoolMfaConfig UpdateUserPool*", ["*"]],
@@ -129,10 +161,22 @@ const deploysInfrastructure = (stages: string): Grant[] => [
 
 /** CodeDeploy's, whose application is called as the stack that it is in. */
 const shiftsTraffic = (stages: string): Grant[] => [
-  ["codedeploy", "CreateApplication DeleteApplication GetApplication* UpdateApplication", [`application:scratchpad-*-${stages}`]],
+  [
+    "codedeploy",
+    "CreateApplication DeleteApplication GetApplication* UpdateApplication",
+    [`application:scratchpad-*-${stages}`],
+  ],
   ["codedeploy", "ListTagsForResource RegisterApplicationRevision TagResource", [`application:scratchpad-*-${stages}`]],
-  ["codedeploy", "CreateDeployment* GetDeployment* ListDeployments StopDeployment", [`deploymentgroup:scratchpad-*-${stages}/*`]],
-  ["codedeploy", "DeleteDeploymentGroup TagResource UpdateDeploymentGroup", [`deploymentgroup:scratchpad-*-${stages}/*`]],
+  [
+    "codedeploy",
+    "CreateDeployment* GetDeployment* ListDeployments StopDeployment",
+    [`deploymentgroup:scratchpad-*-${stages}/*`],
+  ],
+  [
+    "codedeploy",
+    "DeleteDeploymentGroup TagResource UpdateDeploymentGroup",
+    [`deploymentgroup:scratchpad-*-${stages}/*`],
+  ],
   ["codedeploy", "GetDeploymentConfig", ["deploymentconfig:*"]],
 ];
 

@@ -11,7 +11,10 @@ export class GithubStack extends AccountStack {
   constructor(app: App, account: Account) {
     super(app, "github", account);
 
-    const provider = new OidcProviderNative(this, "GitHub", { url: `https://${github}`, clientIds: ["sts.amazonaws.com"] });
+    const provider = new OidcProviderNative(this, "GitHub", {
+      url: `https://${github}`,
+      clientIds: ["sts.amazonaws.com"],
+    });
     for (const [name, access] of Object.entries(account.github ?? {})) {
       const role = new Role(this, name, {
         roleName: `scratchpad-github-${name}`,
@@ -29,7 +32,10 @@ export class GithubStack extends AccountStack {
         roles: [role],
         statements: grants(access, this),
       });
-      new CfnOutput(this, `${name} role`, { key: `${name[0]!.toUpperCase()}${name.slice(1)}Role`, value: role.roleArn });
+      new CfnOutput(this, `${name} role`, {
+        key: `${name[0]!.toUpperCase()}${name.slice(1)}Role`,
+        value: role.roleArn,
+      });
     }
   }
 }

@@ -1,5 +1,5 @@
-import { type App } from "aws-cdk-lib";
-import { type Account } from "../account.ts";
+import type { App } from "aws-cdk-lib";
+import type { Account } from "../account.ts";
 import { isLocal } from "../local.ts";
 import { BoundaryStack } from "./boundary-stack.ts";
 import { BudgetStack } from "./budget-stack.ts";

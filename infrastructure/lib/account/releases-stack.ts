@@ -1,6 +1,6 @@
 import { type App, Duration, RemovalPolicy } from "aws-cdk-lib";
 import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
-import { type Account } from "../account.ts";
+import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
 /** What was deployed to the account's stages, and from what. Files are named by their content: no version is another. */

@@ -63,4 +63,4 @@ export async function deleteNote(noteId: string): Promise<void> {
 const address = (noteId: string) => `/notes/${encodeURIComponent(noteId)}`;
 
 /** Without the header, which a proxy may have taken, the write goes ahead as it did before there were versions. */
-const etagOf = (headers: Record<string, string>) => headers["etag"] ?? "*";
+const etagOf = (headers: Record<string, string>) => headers.etag ?? "*";

@@ -11,6 +11,6 @@ export interface Page<T> {
 export async function page<T>(path: string): Promise<Page<T>> {
   const { body, headers } = await request<T[]>("GET", path);
   // Relative to the request: <?limit=100&cursor=…>; rel="next"
-  const query = headers["link"]?.match(/<(\?[^>]*)>; rel="next"/)?.[1];
+  const query = headers.link?.match(/<(\?[^>]*)>; rel="next"/)?.[1];
   return { items: body, next: query && path.split("?")[0] + query };
 }

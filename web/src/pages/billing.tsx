@@ -1,17 +1,17 @@
 import { useState } from "react";
 import { FIRST_PURCHASES, type Order, purchase, purchases } from "../api/billing.ts";
 import { Problem } from "../api/problem.ts";
+import { useAnnounce } from "../components/announcer.tsx";
+import { OpenOrder } from "../components/open-order.tsx";
+import { OrderForm } from "../components/order-form.tsx";
+import { Page } from "../components/page.tsx";
+import { PriceTable } from "../components/price-table.tsx";
+import { PurchaseHistory } from "../components/purchase-history.tsx";
 import { AppError } from "../failure.ts";
-import { forget, keep, kept } from "../kept.ts";
-import { useAnnounce } from "../parts/announcer.tsx";
-import { OpenOrder } from "../parts/open-order.tsx";
-import { OrderForm } from "../parts/order-form.tsx";
-import { Page } from "../parts/page.tsx";
-import { PriceTable } from "../parts/price-table.tsx";
-import { PurchaseHistory } from "../parts/purchase-history.tsx";
+import { usePages } from "../hooks/use-pages.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
+import { forget, keep, kept } from "../session-storage.ts";
 import { loadStripe } from "../stripe.ts";
-import { usePages } from "../use-pages.ts";
-import { useSubmit } from "../use-submit.ts";
 import { useUser } from "../user.ts";
 
 export default function Billing() {

@@ -1,4 +1,4 @@
-import { Page } from "../parts/page.tsx";
+import { Page } from "../components/page.tsx";
 
 /** In place of a page that cannot be shown: ours is at fault, or it could not be fetched. */
 export function Broken({ error }: { error: Error }) {

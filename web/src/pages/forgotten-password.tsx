@@ -1,18 +1,22 @@
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { logIn, sendPasswordCode, setNewPassword } from "../auth.ts";
-import { CodeField, EmailField, NewPasswordField } from "../parts/account-fields.tsx";
-import { useAnnounce } from "../parts/announcer.tsx";
-import { FailureNote } from "../parts/failure-note.tsx";
-import { Form } from "../parts/form.tsx";
-import { Page } from "../parts/page.tsx";
-import { Submit } from "../parts/submit.tsx";
-import { useSubmit } from "../use-submit.ts";
+import { CodeField, EmailField, NewPasswordField } from "../components/account-fields.tsx";
+import { useAnnounce } from "../components/announcer.tsx";
+import { FailureNote } from "../components/failure-note.tsx";
+import { Form } from "../components/form.tsx";
+import { Page } from "../components/page.tsx";
+import { Submit } from "../components/submit.tsx";
+import { useSubmit } from "../hooks/use-submit.ts";
 
 export default function ForgottenPassword() {
   const [email, setEmail] = useState("");
   const [codeSent, setCodeSent] = useState(false);
-  return codeSent ? <NewPassword email={email} /> : <Ask email={email} setEmail={setEmail} onSent={() => setCodeSent(true)} />;
+  return codeSent ? (
+    <NewPassword email={email} />
+  ) : (
+    <Ask email={email} setEmail={setEmail} onSent={() => setCodeSent(true)} />
+  );
 }
 
 interface AskProps {

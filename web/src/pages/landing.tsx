@@ -1,6 +1,6 @@
 import { Link } from "wouter";
-import { Page } from "../parts/page.tsx";
-import { PriceTable } from "../parts/price-table.tsx";
+import { Page } from "../components/page.tsx";
+import { PriceTable } from "../components/price-table.tsx";
 
 export function Landing() {
   return (

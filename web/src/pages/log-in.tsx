@@ -1,9 +1,9 @@
 import { useEffect, useState } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { currentUser } from "../auth.ts";
-import { ConfirmEmail } from "../parts/confirm-email.tsx";
-import { LogInForm } from "../parts/log-in-form.tsx";
-import { Page } from "../parts/page.tsx";
+import { ConfirmEmail } from "../components/confirm-email.tsx";
+import { LogInForm } from "../components/log-in-form.tsx";
+import { Page } from "../components/page.tsx";
 
 export default function LogIn() {
   const [, navigate] = useLocation();

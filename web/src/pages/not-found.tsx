@@ -1,5 +1,5 @@
 import { Link } from "wouter";
-import { Page } from "../parts/page.tsx";
+import { Page } from "../components/page.tsx";
 
 export function NotFound() {
   return (

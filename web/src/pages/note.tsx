@@ -2,11 +2,11 @@ import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { note, type Version } from "../api/notes.ts";
 import { Problem } from "../api/problem.ts";
-import { Editor } from "../parts/editor.tsx";
-import { FailureNote } from "../parts/failure-note.tsx";
-import { Loading } from "../parts/loading.tsx";
-import { Page } from "../parts/page.tsx";
-import { useSubmit } from "../use-submit.ts";
+import { Editor } from "../components/editor.tsx";
+import { FailureNote } from "../components/failure-note.tsx";
+import { Loading } from "../components/loading.tsx";
+import { Page } from "../components/page.tsx";
+import { useSubmit } from "../hooks/use-submit.ts";
 
 /** A note to write on, or with no id a new one. */
 export default function Note({ noteId }: { noteId?: string }) {

@@ -1,11 +1,11 @@
 import { Link, useSearchParams } from "wouter";
 import { FIRST_NOTES, type Note, notes } from "../api/notes.ts";
+import { FailureNote } from "../components/failure-note.tsx";
+import { Loading } from "../components/loading.tsx";
+import { NoteItem } from "../components/note-item.tsx";
+import { Page } from "../components/page.tsx";
 import { counted } from "../format.ts";
-import { FailureNote } from "../parts/failure-note.tsx";
-import { Loading } from "../parts/loading.tsx";
-import { NoteItem } from "../parts/note-item.tsx";
-import { Page } from "../parts/page.tsx";
-import { usePages } from "../use-pages.ts";
+import { usePages } from "../hooks/use-pages.ts";
 
 export default function Notes() {
   const { items, busy, failure, more, reload } = usePages(notes, FIRST_NOTES);

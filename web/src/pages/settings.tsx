@@ -1,15 +1,15 @@
 import { useState } from "react";
 import { useLocation } from "wouter";
 import { changePassword, signOut } from "../auth.ts";
+import { EmailField, NewPasswordField, PasswordField } from "../components/account-fields.tsx";
+import { useAnnounce } from "../components/announcer.tsx";
+import { FailureNote } from "../components/failure-note.tsx";
+import { Form } from "../components/form.tsx";
+import { Page } from "../components/page.tsx";
+import { Submit } from "../components/submit.tsx";
 import { AppError } from "../failure.ts";
-import { EmailField, NewPasswordField, PasswordField } from "../parts/account-fields.tsx";
-import { useAnnounce } from "../parts/announcer.tsx";
-import { FailureNote } from "../parts/failure-note.tsx";
-import { Form } from "../parts/form.tsx";
-import { Page } from "../parts/page.tsx";
-import { Submit } from "../parts/submit.tsx";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { useUser } from "../user.ts";
-import { useSubmit } from "../use-submit.ts";
 
 export default function Settings() {
   return (
@@ -59,7 +59,9 @@ function SignOut() {
   });
   return (
     <>
-      <p className="hint">Everywhere ends the sessions of all your devices; within the hour they ask for your password again.</p>
+      <p className="hint">
+        Everywhere ends the sessions of all your devices; within the hour they ask for your password again.
+      </p>
       <FailureNote failure={failure} />
       <div className="actions">
         <button className="button" disabled={busy} onClick={() => submit(false)}>

@@ -1,13 +1,13 @@
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { signUp } from "../auth.ts";
-import { EmailField, NewPasswordField } from "../parts/account-fields.tsx";
-import { ConfirmEmail } from "../parts/confirm-email.tsx";
-import { FailureNote } from "../parts/failure-note.tsx";
-import { Form } from "../parts/form.tsx";
-import { Page } from "../parts/page.tsx";
-import { Submit } from "../parts/submit.tsx";
-import { useSubmit } from "../use-submit.ts";
+import { EmailField, NewPasswordField } from "../components/account-fields.tsx";
+import { ConfirmEmail } from "../components/confirm-email.tsx";
+import { FailureNote } from "../components/failure-note.tsx";
+import { Form } from "../components/form.tsx";
+import { Page } from "../components/page.tsx";
+import { Submit } from "../components/submit.tsx";
+import { useSubmit } from "../hooks/use-submit.ts";
 
 export default function SignUp() {
   const [email, setEmail] = useState("");

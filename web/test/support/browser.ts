@@ -4,7 +4,7 @@ import { stage } from "./stage.ts";
 
 /** The machine's own, never one that is downloaded: `cargo xtask test` finds it. */
 export const CHROMIUM = {
-  executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: [
     "--no-sandbox",
     "--disable-gpu",

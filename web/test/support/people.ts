@@ -9,7 +9,10 @@ export interface Person {
 }
 
 /** Somebody whom the stage does not know yet. */
-export const stranger = (): Person => ({ email: `ada.${randomUUID().slice(0, 8)}@example.com`, password: "Correct-horse-9" });
+export const stranger = (): Person => ({
+  email: `ada.${randomUUID().slice(0, 8)}@example.com`,
+  password: "Correct-horse-9",
+});
 
 // What a test begins with is made by the app's own modules, which want their configuration first.
 await loadConfig(`${stage.webUrl}/config.json`);

@@ -12,7 +12,7 @@ interface Stage {
   webUrl: string;
 }
 
-const file = process.env["SCRATCHPAD_STAGE"];
+const file = process.env.SCRATCHPAD_STAGE;
 if (file === undefined) throw new Error("SCRATCHPAD_STAGE names no stage: run these by cargo xtask test --e2e");
 
 // A path is meant from the checkout, wherever the tests run.

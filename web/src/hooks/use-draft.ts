@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
-import type { Draft, Version } from "./api/notes.ts";
-import { forget, keep, kept } from "./kept.ts";
+import type { Draft, Version } from "../api/notes.ts";
+import { forget, keep, kept } from "../session-storage.ts";
 
 /** What was typed, and which state of the note it was typed over. */
 interface Work {

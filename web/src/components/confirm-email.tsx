@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { confirmEmail, logIn, resendCode } from "../auth.ts";
-import { useSubmit } from "../use-submit.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { CodeField } from "./account-fields.tsx";
 import { useAnnounce } from "./announcer.tsx";
 import { FailureNote } from "./failure-note.tsx";

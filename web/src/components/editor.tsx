@@ -1,12 +1,12 @@
 import { type KeyboardEvent, useId, useState } from "react";
 import { useLocation } from "wouter";
-import { createNote, type Draft, note, updateNote, type Version, CONTENT_LIMIT } from "../api/notes.ts";
+import { CONTENT_LIMIT, createNote, type Draft, note, updateNote, type Version } from "../api/notes.ts";
 import { Problem } from "../api/problem.ts";
 import { count } from "../format.ts";
+import { draftOf, same, useDraft } from "../hooks/use-draft.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { done, keyOf } from "../idempotency.ts";
-import { draftOf, same, useDraft } from "../use-draft.ts";
 import { useUser } from "../user.ts";
-import { useSubmit } from "../use-submit.ts";
 import { useAnnounce } from "./announcer.tsx";
 import { AttachmentField } from "./attachment-field.tsx";
 import { Conflict } from "./conflict.tsx";

@@ -1,5 +1,5 @@
 import { bytes } from "../format.ts";
-import type { StoredFile } from "../use-stored-file.ts";
+import type { StoredFile } from "../hooks/use-stored-file.ts";
 
 interface Props {
   name: string;
@@ -10,7 +10,8 @@ interface Props {
 /** Shows a picture, and a link to anything else. */
 export function FileCard({ name, file }: Props) {
   if (file === "awaited") return <FileLine name={name} about="Its preview will be here in a moment." />;
-  if (file === "missing") return <FileLine name={name} about="The file is not there: it was not uploaded to its end." />;
+  if (file === "missing")
+    return <FileLine name={name} about="The file is not there: it was not uploaded to its end." />;
   return (
     <figure className="file">
       {file.type.startsWith("image/") && file.url && <img src={file.url} alt={`Preview of ${name}`} />}

@@ -22,9 +22,7 @@ export function EmailField({ value, onChange }: { value: string; onChange?: (val
 
 /** The password that an account has. */
 export function PasswordField({ value, onChange, label = "Password" }: Props) {
-  return (
-    <Field label={label} type="password" autoComplete="current-password" value={value} onChange={onChange} />
-  );
+  return <Field label={label} type="password" autoComplete="current-password" value={value} onChange={onChange} />;
 }
 
 /** The rules of the user pool: infrastructure/lib/cognito-stack.ts. */

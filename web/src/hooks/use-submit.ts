@@ -1,5 +1,5 @@
 import { useRef, useState } from "react";
-import { type Failure, failureOf } from "./failure.ts";
+import { type Failure, failureOf } from "../failure.ts";
 
 /** An action that a person starts: runs once at a time, and keeps why it failed until it is started again. */
 export function useSubmit<A extends unknown[]>(action: (...args: A) => Promise<void>) {

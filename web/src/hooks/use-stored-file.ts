@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { type Note, note } from "./api/notes.ts";
+import { type Note, note } from "../api/notes.ts";
 
 export interface StoredFile {
   type: string;

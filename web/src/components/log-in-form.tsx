@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { logIn } from "../auth.ts";
-import { useSubmit } from "../use-submit.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { EmailField, PasswordField } from "./account-fields.tsx";
 import { FailureNote } from "./failure-note.tsx";
 import { Form } from "./form.tsx";

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { useLocation } from "wouter";
 import { deleteNote } from "../api/notes.ts";
-import { useSubmit } from "../use-submit.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { useAnnounce } from "./announcer.tsx";
 import { Dialog } from "./dialog.tsx";
 import { FailureNote } from "./failure-note.tsx";

@@ -3,9 +3,9 @@ import { FILE_LIMIT, filename, upload } from "../api/attachments.ts";
 import type { Note } from "../api/notes.ts";
 import { AppError } from "../failure.ts";
 import { bytes, count } from "../format.ts";
-import { useStoredFile } from "../use-stored-file.ts";
-import { useObjectUrl } from "../use-object-url.ts";
-import { useSubmit } from "../use-submit.ts";
+import { useObjectUrl } from "../hooks/use-object-url.ts";
+import { useStoredFile } from "../hooks/use-stored-file.ts";
+import { useSubmit } from "../hooks/use-submit.ts";
 import { FailureNote } from "./failure-note.tsx";
 import { FileCard } from "./file-card.tsx";
 
