@@ -1,17 +1,17 @@
-/** What the app talks to besides the server that it comes from. Each is an origin, or a pattern of origins. */
+/** The origins, or patterns of origins, that the app connects to, besides its own. */
 export interface Origins {
   /** The API and Cognito. */
   api: string[];
-  /** Where files are read and written. */
+  /** The bucket of the attachments. */
   files: string;
-  /** Where Stripe's script comes from, with the frames that it makes and the calls that these make. */
+  /** The origins of Stripe's scripts, iframes and API. */
   stripe: string[];
 }
 
 /**
- * What every answer of the app's server carries. CloudFront sends them in the cloud, the preview server on a laptop.
+ * Returns the security headers of every response of the app's server: CloudFront, or the local preview server.
  *
- * Stripe's part is https://docs.stripe.com/security/guide#content-security-policy.
+ * Stripe's sources follow https://docs.stripe.com/security/guide#content-security-policy.
  */
 export function securityHeaders({ api, files, stripe }: Origins) {
   const policy = {

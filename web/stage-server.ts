@@ -3,21 +3,23 @@ import type { Plugin, PreviewServer, ViteDevServer } from "vite";
 import { securityHeaders } from "./security-headers.ts";
 
 /**
- * Plays CloudFront's part on a laptop: serves config.json of the stage that SCRATCHPAD_CONFIG names a file of, and with
- * the built app the headers that CloudFront sends. From its sources the app runs without, for Vite's own scripts.
+ * Takes the role of CloudFront on a developer's machine.
+ *
+ * Serves the file that SCRATCHPAD_CONFIG names as /config.json. The preview server, which serves the build, also sends
+ * CloudFront's headers. The dev server does not, because they would block Vite's own inline scripts.
  */
 export function stageServer(): Plugin {
   const file = process.env.SCRATCHPAD_CONFIG;
   const serve = ({ middlewares }: ViteDevServer | PreviewServer, headers: boolean) => {
     if (file === undefined) return;
-    process.stdin.on("end", () => process.exit()).resume(); // who started it is gone
+    process.stdin.on("end", () => process.exit()).resume(); // the parent process has ended
     middlewares.use((request, response, next) => {
       const path = request.url?.split("?")[0] ?? "/";
       const config = readFileSync(file, "utf8");
       if (headers) {
-        for (const [name, value] of Object.entries(headersOf(config))) response.setHeader(name, value);
-        const lasting = path.startsWith("/assets/"); // their names carry a hash of their content
-        response.setHeader("Cache-Control", lasting ? "public, max-age=31536000, immutable" : "no-cache");
+        for (const [name, value] of Object.entries(headersFor(config))) response.setHeader(name, value);
+        const immutable = path.startsWith("/assets/"); // file names contain a hash of the content
+        response.setHeader("Cache-Control", immutable ? "public, max-age=31536000, immutable" : "no-cache");
       }
       if (path !== "/config.json") return next();
       response.setHeader("Content-Type", "application/json");
@@ -31,9 +33,9 @@ export function stageServer(): Plugin {
   };
 }
 
-function headersOf(config: string) {
+function headersFor(config: string) {
   const { apiUrl, cognitoEndpoint, filesUrl, stripeScript } = JSON.parse(config);
-  const origin = (address: string) => new URL(address).origin;
+  const origin = (url: string) => new URL(url).origin;
   return securityHeaders({
     api: [...new Set([apiUrl, cognitoEndpoint].map(origin))],
     files: origin(filesUrl),

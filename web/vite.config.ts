@@ -5,9 +5,9 @@ import { stageServer } from "./stage-server.ts";
 export default defineConfig({
   plugins: [react(), stageServer()],
   build: {
-    // The policy of security-headers.ts takes no data: addresses.
+    // The content security policy of security-headers.ts forbids data: URLs.
     assetsInlineLimit: 0,
-    // What it preloads by is an inline script, which the policy refuses; browsers of today need none.
+    // The polyfill is an inline script, which the content security policy forbids. Current browsers do not need it.
     modulePreload: { polyfill: false },
   },
 });

@@ -6,11 +6,11 @@ import { Loading } from "./components/loading.tsx";
 import { Landing } from "./pages/landing.tsx";
 import { NotFound } from "./pages/not-found.tsx";
 
-// What needs Amplify, or much else, is fetched when it is asked for: the first page is small.
+// Pages that need Amplify are loaded on demand, so that the first page stays small.
 const SignUp = lazy(() => import("./pages/sign-up.tsx"));
 const LogIn = lazy(() => import("./pages/log-in.tsx"));
 const ForgottenPassword = lazy(() => import("./pages/forgotten-password.tsx"));
-const SignedIn = lazy(() => import("./signed-in.tsx"));
+const LoggedIn = lazy(() => import("./logged-in.tsx"));
 
 export function App() {
   return (
@@ -22,7 +22,7 @@ export function App() {
             <Route path="/sign-up" component={SignUp} />
             <Route path="/log-in" component={LogIn} />
             <Route path="/forgotten-password" component={ForgottenPassword} />
-            <Route path={/^\/(notes|billing|settings)(\/|$)/} component={SignedIn} />
+            <Route path={/^\/(notes|billing|settings)(\/|$)/} component={LoggedIn} />
             <Route component={NotFound} />
           </Switch>
         </Suspense>

@@ -1,20 +1,10 @@
 import { Amplify } from "aws-amplify";
-import {
-  confirmResetPassword,
-  confirmSignUp,
-  signOut as endSession,
-  fetchAuthSession,
-  signUp as register,
-  resendSignUpCode,
-  resetPassword,
-  signIn,
-  updatePassword,
-} from "aws-amplify/auth";
+import * as amplify from "aws-amplify/auth";
 import { config } from "./config.ts";
 
-/** Who is signed in. */
+/** The user who is logged in. */
 export interface User {
-  /** Cognito's name for the person: an e-mail address can change, this cannot. */
+  /** Cognito's `sub` claim. Unlike the e-mail address it never changes. */
   id: string;
   email: string;
 }
@@ -34,57 +24,57 @@ Amplify.configure({
   API: { REST: { scratchpad: { endpoint: apiUrl, region, service: "execute-api" } } },
 });
 
-/** Who is signed in in this browser, if anybody is. */
+/** Returns the user who is logged in in this browser. Undefined if nobody is. */
 export async function currentUser(): Promise<User | undefined> {
-  const { tokens } = await fetchAuthSession();
+  const { tokens } = await amplify.fetchAuthSession();
   const claims = tokens?.idToken?.payload;
   return claims?.sub ? { id: claims.sub, email: String(claims.email) } : undefined;
 }
 
-/** Whether requests can be signed. `fresh` does not believe what is remembered. */
-export async function hasCredentials({ fresh }: { fresh: boolean }): Promise<boolean> {
-  const { credentials } = await fetchAuthSession({ forceRefresh: fresh });
+/** Whether requests can be signed. With `refresh`, fetches new credentials instead of using the cached ones. */
+export async function hasCredentials({ refresh }: { refresh: boolean }): Promise<boolean> {
+  const { credentials } = await amplify.fetchAuthSession({ forceRefresh: refresh });
   return credentials !== undefined;
 }
 
-/** Begins an account, whose e-mail address is then to be confirmed by a code. */
+/** Creates an account. The user then confirms the e-mail address with a code. */
 export async function signUp(email: string, password: string): Promise<void> {
-  await register({ username: email, password, options: { userAttributes: { email } } });
+  await amplify.signUp({ username: email, password, options: { userAttributes: { email } } });
 }
 
 export async function confirmEmail(email: string, code: string): Promise<void> {
-  await confirmSignUp({ username: email, confirmationCode: code });
+  await amplify.confirmSignUp({ username: email, confirmationCode: code });
 }
 
 export async function resendCode(email: string): Promise<void> {
-  await resendSignUpCode({ username: email });
+  await amplify.resendSignUpCode({ username: email });
 }
 
-/** Signs in by SRP: the password does not leave the browser. */
-export async function logIn(email: string, password: string): Promise<"signed in" | "unconfirmed"> {
-  // Amplify refuses to sign in over what is left of another session.
-  await endSession();
-  const { isSignedIn, nextStep } = await signIn({ username: email, password });
-  if (isSignedIn) return "signed in";
+/** Logs in with SRP: the password does not leave the browser. */
+export async function logIn(email: string, password: string): Promise<"logged in" | "unconfirmed"> {
+  // Amplify refuses to sign in while another session exists.
+  await amplify.signOut();
+  const { isSignedIn, nextStep } = await amplify.signIn({ username: email, password });
+  if (isSignedIn) return "logged in";
   if (nextStep.signInStep === "CONFIRM_SIGN_UP") return "unconfirmed";
-  throw new Error(`Signing in asks for ${nextStep.signInStep}, which this app does not know.`);
+  throw new Error(`This app does not support the log-in step ${nextStep.signInStep}.`);
 }
 
-/** Ends the session, here or wherever the person is signed in, and forgets what was typed and not saved. */
-export async function signOut({ everywhere }: { everywhere: boolean }): Promise<void> {
-  await endSession({ global: everywhere });
+/** Ends the session, in this browser or on all devices, and deletes unsaved text. */
+export async function logOut({ everywhere }: { everywhere: boolean }): Promise<void> {
+  await amplify.signOut({ global: everywhere });
   sessionStorage.clear();
 }
 
 export async function changePassword(oldPassword: string, newPassword: string): Promise<void> {
-  await updatePassword({ oldPassword, newPassword });
+  await amplify.updatePassword({ oldPassword, newPassword });
 }
 
-/** Sends a code by which a new password can be set. */
+/** Sends a code with which the user can set a new password. */
 export async function sendPasswordCode(email: string): Promise<void> {
-  await resetPassword({ username: email });
+  await amplify.resetPassword({ username: email });
 }
 
 export async function setNewPassword(email: string, code: string, newPassword: string): Promise<void> {
-  await confirmResetPassword({ username: email, confirmationCode: code, newPassword });
+  await amplify.confirmResetPassword({ username: email, confirmationCode: code, newPassword });
 }

@@ -1,4 +1,4 @@
-/** What a stage tells the app, in config.json beside index.html: one build serves every stage. */
+/** The stage's configuration, read from config.json next to index.html. One build serves every stage. */
 interface Config {
   stage: string;
   apiUrl: string;
@@ -6,9 +6,9 @@ interface Config {
   userPoolId: string;
   userPoolClientId: string;
   identityPoolId: string;
-  /** Where Cognito is, if not at AWS. */
+  /** The endpoint of Cognito, if it is not AWS's own. */
   cognitoEndpoint?: string;
-  /** The address of Stripe.js. */
+  /** The URL of Stripe.js. */
   stripeScript: string;
   stripePublishableKey: string;
 }
@@ -24,36 +24,36 @@ const REQUIRED = [
   "stripePublishableKey",
 ] as const satisfies (keyof Config)[];
 
-/** The stage's own, once `loadConfig` is done; nothing is shown before. */
+/** Set by `loadConfig` before anything is rendered. */
 export let config: Config;
 
-/** Why the app cannot start, for whoever deployed it. */
+/** Why the app cannot start. The message is for the developer who deployed it. */
 class ConfigError extends Error {}
 
-export async function loadConfig(address = "/config.json"): Promise<void> {
-  config = read(await fetchJson(address));
+export async function loadConfig(url = "/config.json"): Promise<void> {
+  config = parse(await fetchJson(url));
 }
 
-async function fetchJson(address: string): Promise<unknown> {
-  const response = await fetch(address).catch(() => {
-    throw new ConfigError(`${address} could not be fetched.`);
+async function fetchJson(url: string): Promise<unknown> {
+  const response = await fetch(url).catch(() => {
+    throw new ConfigError(`${url} could not be fetched.`);
   });
-  if (!response.ok) throw new ConfigError(`${address} is missing (status ${response.status}).`);
-  // A server that answers unknown addresses with index.html answers 200.
+  if (!response.ok) throw new ConfigError(`${url} is missing (status ${response.status}).`);
+  // A server that answers unknown paths with index.html responds with status 200.
   return response.json().catch(() => {
-    throw new ConfigError(`${address} is missing, or not JSON.`);
+    throw new ConfigError(`${url} is missing or is not JSON.`);
   });
 }
 
-function read(json: unknown): Config {
+function parse(json: unknown): Config {
   if (typeof json !== "object" || json === null) throw new ConfigError("config.json is not an object.");
-  const given = new Map<string, unknown>(Object.entries(json));
-  const missing = REQUIRED.filter((name) => typeof given.get(name) !== "string" || given.get(name) === "");
-  if (missing.length > 0) throw new ConfigError(`config.json lacks ${missing.join(", ")}.`);
+  const values = new Map<string, unknown>(Object.entries(json));
+  const missing = REQUIRED.filter((name) => typeof values.get(name) !== "string" || values.get(name) === "");
+  if (missing.length > 0) throw new ConfigError(`config.json has no value for ${missing.join(", ")}.`);
   for (const name of ["apiUrl", "stripeScript", "cognitoEndpoint"]) {
-    const address = given.get(name);
-    if (address !== undefined && !URL.canParse(String(address))) {
-      throw new ConfigError(`config.json: ${name} is not an address.`);
+    const url = values.get(name);
+    if (url !== undefined && !URL.canParse(String(url))) {
+      throw new ConfigError(`config.json: ${name} is not a URL.`);
     }
   }
   return json as Config;

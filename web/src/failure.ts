@@ -1,19 +1,19 @@
-/** What went wrong, in words for the person whom it happened to. */
+/** An error in words for the user. */
 export interface Failure {
   message: string;
-  /** What our log has it under. */
+  /** The ID under which the server's log has the request. */
   requestId?: string;
 }
 
-/** What every error that reaches a form becomes. */
-export function failureOf(error: unknown): Failure {
+/** Converts an error to the failure that a form shows. */
+export function toFailure(error: unknown): Failure {
   if (error instanceof AppError) return error;
   if (!(error instanceof Error)) return { message: String(error) };
-  if (error.name === "NetworkError" || error instanceof TypeError) return { message: unreachable() };
-  return { message: COGNITO[error.name] ?? error.message, ...cognitoRequest(error) };
+  if (error.name === "NetworkError" || error instanceof TypeError) return { message: unreachableMessage() };
+  return { message: COGNITO_MESSAGES[error.name] ?? error.message, ...cognitoRequestId(error) };
 }
 
-/** An error whose message is already in words for a person. */
+/** An error whose message is written for the user. */
 export class AppError extends Error implements Failure {
   constructor(
     message: string,
@@ -23,27 +23,28 @@ export class AppError extends Error implements Failure {
   }
 }
 
-export function unreachable(): string {
+export function unreachableMessage(): string {
   return navigator.onLine
-    ? "The server cannot be reached. Nothing is lost: try again in a moment."
-    : "You are offline. Nothing is lost: try again once you are connected.";
+    ? "The server cannot be reached. Nothing is lost. Try again in a moment."
+    : "You are offline. Nothing is lost. Try again when you are back online.";
 }
 
-/** Cognito's errors that a person can do something about. Its own sentences are kept for the rest. */
-const COGNITO: Record<string, string> = {
+/** Messages for the Cognito errors that the user can fix. The other errors keep Cognito's own message. */
+const COGNITO_MESSAGES: Record<string, string> = {
   CodeDeliveryFailureException: "The e-mail could not be sent. Check the address.",
-  CodeMismatchException: "That is not the code we sent. Check it, or have a new one sent.",
-  ExpiredCodeException: "This code has expired. Have a new one sent.",
-  InvalidPasswordException: "The password is too weak: 8 characters or more, with upper and lower case and a digit.",
-  LimitExceededException: "That was tried too often. Wait a quarter of an hour, and try again.",
+  CodeMismatchException: "This code is wrong. Check it or send a new one.",
+  ExpiredCodeException: "This code has expired. Send a new one.",
+  InvalidPasswordException:
+    "The password is too weak. Use 8 or more characters, with upper and lower case and a digit.",
+  LimitExceededException: "Too many attempts. Wait 15 minutes, then try again.",
   NotAuthorizedException: "The e-mail address or the password is wrong.",
-  TooManyFailedAttemptsException: "That was tried too often. Wait a quarter of an hour, and try again.",
-  TooManyRequestsException: "Too many requests at once. Try again in a moment.",
+  TooManyFailedAttemptsException: "Too many attempts. Wait 15 minutes, then try again.",
+  TooManyRequestsException: "Too many requests. Try again in a moment.",
   UserNotFoundException: "The e-mail address or the password is wrong.",
-  UsernameExistsException: "There is an account with this e-mail address. Log in, or set a new password.",
+  UsernameExistsException: "This e-mail address already has an account. Log in or reset your password.",
 };
 
-function cognitoRequest(error: Error): { requestId?: string } {
+function cognitoRequestId(error: Error): { requestId?: string } {
   const { metadata } = error as { metadata?: { requestId?: string } };
   return metadata?.requestId ? { requestId: metadata.requestId } : {};
 }

@@ -1,25 +1,25 @@
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
 const number = new Intl.NumberFormat("en-US");
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
-const minute = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const dateTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
-/** Cents of a US dollar, as people write them. */
-export const money = (cents: number) => dollars.format(cents / 100);
+/** Formats US cents as dollars. */
+export const formatMoney = (cents: number) => dollars.format(cents / 100);
 
-export const count = (things: number) => number.format(things);
+export const formatNumber = (value: number) => number.format(value);
 
-/** A number of things, and what they are. */
-export const counted = (things: number, one: string) => `${count(things)} ${one}${things === 1 ? "" : "s"}`;
+/** Formats a count with its noun: "1 note", "2 notes". */
+export const formatCount = (count: number, noun: string) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
 
-/** The day of a time in milliseconds since the epoch. */
-export const dayOf = (time: number) => day.format(time);
+/** Formats the date of a time in milliseconds since the epoch. */
+export const formatDate = (time: number) => date.format(time);
 
-/** The same, to the minute. */
-export const minuteOf = (time: number) => minute.format(time);
+/** Formats a time in milliseconds since the epoch, to the minute. */
+export const formatDateTime = (time: number) => dateTime.format(time);
 
-/** A file's length. */
-export function bytes(length: number): string {
-  if (length < 1_000) return counted(length, "byte");
-  if (length < 1_000_000) return `${count(Math.round(length / 1_000))} kB`;
-  return `${(length / 1_000_000).toFixed(1)} MB`;
+/** Formats a size in bytes. */
+export function formatBytes(size: number): string {
+  if (size < 1_000) return formatCount(size, "byte");
+  if (size < 1_000_000) return `${formatNumber(Math.round(size / 1_000))} kB`;
+  return `${(size / 1_000_000).toFixed(1)} MB`;
 }

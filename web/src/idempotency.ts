@@ -1,20 +1,23 @@
-import { forget, keep, kept } from "./session-storage.ts";
+import { loadItem, removeItem, storeItem } from "./session-storage.ts";
 
 /**
- * The Idempotency-Key of a form: the same as long as the same is sent, so that one that was sent twice has
- * one effect, also across a reload. It ends with the form's success.
+ * Returns the idempotency key for a form's request.
+ *
+ * The key stays the same, also after a reload, until the body changes or `clearIdempotencyKey` is called. A request that
+ * is sent twice therefore has one effect.
  */
-export function keyOf(form: string, body: object): string {
-  const last = kept<{ body: string; key: string }>(named(form));
-  const sent = JSON.stringify(body);
-  if (last?.body === sent) return last.key;
+export function idempotencyKey(form: string, body: object): string {
+  const last = loadItem<{ body: string; key: string }>(itemName(form));
+  const json = JSON.stringify(body);
+  if (last?.body === json) return last.key;
   const key = crypto.randomUUID();
-  keep(named(form), { body: sent, key });
+  storeItem(itemName(form), { body: json, key });
   return key;
 }
 
-export function done(form: string): void {
-  forget(named(form));
+/** Forgets the key of a form whose request has succeeded. */
+export function clearIdempotencyKey(form: string): void {
+  removeItem(itemName(form));
 }
 
-const named = (form: string) => `key of ${form}`;
+const itemName = (form: string) => `idempotency-key:${form}`;

@@ -2,7 +2,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { loadConfig } from "./config.ts";
-import { Unconfigured } from "./pages/unconfigured.tsx";
+import { ConfigErrorPage } from "./pages/config-error.tsx";
 import "@fontsource-variable/figtree";
 import "./styles/tokens.css";
 import "./styles/base.css";
@@ -18,5 +18,5 @@ loadConfig().then(
         <App />
       </StrictMode>,
     ),
-  (error: Error) => root.render(<Unconfigured reason={error.message} />),
+  (error: Error) => root.render(<ConfigErrorPage reason={error.message} />),
 );

@@ -1,21 +1,20 @@
-/**
- * What outlives a reload of the tab: drafts, and the keys of what was sent and not answered.
- *
- * A value that cannot be kept (the browser refuses, or has no room) is not: it is a second line of defence.
- */
-export function keep(name: string, value: object): void {
+// Typed access to the tab's sessionStorage, which survives a reload. It stores drafts, idempotency keys and orders
+// without a response.
+
+/** Stores a value as JSON. Does nothing if the browser refuses: the value is only a backup. */
+export function storeItem(name: string, value: object): void {
   try {
     sessionStorage.setItem(name, JSON.stringify(value));
   } catch {
-    // As said above.
+    // The storage is full or disabled.
   }
 }
 
-export function kept<T>(name: string): T | undefined {
-  const text = sessionStorage.getItem(name);
-  return text === null ? undefined : (JSON.parse(text) as T);
+export function loadItem<T>(name: string): T | undefined {
+  const json = sessionStorage.getItem(name);
+  return json === null ? undefined : (JSON.parse(json) as T);
 }
 
-export function forget(name: string): void {
+export function removeItem(name: string): void {
   sessionStorage.removeItem(name);
 }

@@ -8,11 +8,11 @@ export interface Stripe {
     paymentMethod?: { id: string };
     error?: { message?: string };
   }>;
-  /** Shows what the card's bank asks its owner, and resolves once they are through with it. */
+  /** Shows the bank's confirmation dialog (3-D Secure). Resolves when the cardholder has finished it. */
   handleNextAction(of: { clientSecret: string }): Promise<{ error?: { message?: string } }>;
 }
 
-/** Where a person types a card's number: a frame of Stripe's, for this app is never to see it. */
+/** The card form. It is Stripe's iframe: the card number never reaches this app. */
 export interface CardElement {
   mount(on: HTMLElement): void;
   destroy(): void;
@@ -26,7 +26,7 @@ declare global {
 
 let loading: Promise<Stripe> | undefined;
 
-/** Stripe.js, from Stripe itself: it may not be bundled. Fetched once it is needed, and again if that failed. */
+/** Loads Stripe.js on first use, and again if that failed. Stripe requires that it comes from Stripe's own server. */
 export function loadStripe(): Promise<Stripe> {
   loading ??= fetchScript().catch((error: unknown) => {
     loading = undefined;
@@ -36,16 +36,16 @@ export function loadStripe(): Promise<Stripe> {
 }
 
 function fetchScript(): Promise<Stripe> {
-  return new Promise((loaded, failed) => {
+  return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = config.stripeScript;
     script.onload = () => {
-      if (window.Stripe) loaded(window.Stripe(config.stripePublishableKey));
-      else failed(new AppError("Stripe, which takes the payment, cannot be used right now."));
+      if (window.Stripe) resolve(window.Stripe(config.stripePublishableKey));
+      else reject(new AppError("Our payment provider, Stripe, is not available right now."));
     };
     script.onerror = () => {
       script.remove();
-      failed(new AppError("Stripe, which takes the payment, cannot be reached. Try again in a moment."));
+      reject(new AppError("Our payment provider, Stripe, cannot be reached. Try again in a moment."));
     };
     document.head.append(script);
   });

@@ -1,12 +1,12 @@
 import { createContext, useContext } from "react";
 import type { User } from "./auth.ts";
 
-/** Who is signed in. Pages that anybody may see have nobody. */
+/** The user who is logged in. Undefined on public pages. */
 export const UserContext = createContext<User | undefined>(undefined);
 
-/** For pages below `SignedIn`. */
+/** Returns the user who is logged in. Only for components below `LoggedIn`. */
 export function useUser(): User {
   const user = useContext(UserContext);
-  if (user === undefined) throw new Error("This page is for people who are signed in.");
+  if (user === undefined) throw new Error("useUser was called outside LoggedIn.");
   return user;
 }

@@ -4,7 +4,7 @@ import { inTab } from "./support/browser.ts";
 import { stage } from "./support/stage.ts";
 
 test(
-  "the build knows no stage: all that it knows of one is in config.json",
+  "the build contains no stage configuration: all of it is in config.json",
   inTab(async (page) => {
     const scripts = new Set<string>();
     page.on("response", (response) => {
@@ -16,8 +16,8 @@ test(
     const { apiUrl, cloudUrl, userPoolId, userPoolClientId, identityPoolId, stripeUrl } = stage;
     for (const script of scripts) {
       const text = await (await fetch(script)).text();
-      for (const own of [apiUrl, cloudUrl, userPoolId, userPoolClientId, identityPoolId, stripeUrl]) {
-        assert.ok(!text.includes(own), `${script} has ${own}`);
+      for (const value of [apiUrl, cloudUrl, userPoolId, userPoolClientId, identityPoolId, stripeUrl]) {
+        assert.ok(!text.includes(value), `${script} contains ${value}`);
       }
     }
   }),

@@ -2,28 +2,28 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab } from "./support/browser.ts";
-import { newMember } from "./support/people.ts";
+import { createAndLogIn } from "./support/users.ts";
 
-/** What the focus is on, as a screen reader would name it. */
+/** The accessible name of the focused element. */
 const focused = (page: Page) =>
   page.evaluate(() => {
-    const at = document.activeElement;
-    return at?.getAttribute("aria-label") ?? at?.getAttribute("placeholder") ?? at?.textContent ?? "";
+    const element = document.activeElement;
+    return element?.getAttribute("aria-label") ?? element?.getAttribute("placeholder") ?? element?.textContent ?? "";
   });
 
-/** Presses Tab until the focus is where it should be, as somebody without a mouse does. */
+/** Presses Tab until the element with this name has the focus. */
 async function tabTo(page: Page, name: string): Promise<void> {
   for (let presses = 0; presses < 30; presses += 1) {
     await page.keyboard.press("Tab");
     if ((await focused(page)) === name) return;
   }
-  assert.fail(`Tab does not come to ${name}`);
+  assert.fail(`Tab does not reach ${name}`);
 }
 
 test(
-  "a note is written, saved and deleted by the keyboard alone",
+  "a note is written, saved and deleted with the keyboard only",
   inTab(async (page) => {
-    await newMember(page);
+    await createAndLogIn(page);
     await tabTo(page, "Write your first note");
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "New note" }).waitFor();
@@ -41,17 +41,17 @@ test(
     await page.keyboard.press("Enter");
     await page.getByRole("dialog").waitFor();
     await page.keyboard.press("Enter"); // the dialog's first button has the focus
-    await page.getByText("Nothing written yet.").waitFor();
+    await page.getByText("You have no notes yet.").waitFor();
     assert.equal(await focused(page), "Notes");
   }),
 );
 
 test(
-  "the first thing that Tab comes to skips what every page begins with",
+  "the first Tab stop is the skip link",
   inTab(async (page) => {
     await page.goto("/");
-    await page.getByRole("link", { name: "Begin" }).waitFor();
+    await page.getByRole("link", { name: "Get started" }).waitFor();
     await page.keyboard.press("Tab");
-    assert.equal(await focused(page), "Skip to the content");
+    assert.equal(await focused(page), "Skip to content");
   }),
 );

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { after, test } from "node:test";
 import type { BrowserContextOptions, Page } from "playwright-core";
 import { inTab } from "./support/browser.ts";
-import { ADAS, beAda, PUBLIC, type Sight } from "./support/pages.ts";
+import { logInAsAda, PUBLIC_VIEWS, USER_VIEWS, type View } from "./support/views.ts";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -20,59 +20,61 @@ const LOOKS: Record<string, BrowserContextOptions> = {
   "phone-dark": { colorScheme: "dark", ...PHONE },
 };
 
-let looked = 0;
-let wrong = 0;
-after(() => console.log(`axe: ${wrong} violations on ${looked} pages`));
+let inspectedPages = 0;
+let violationCount = 0;
+after(() => console.log(`axe: ${violationCount} violations on ${inspectedPages} pages`));
 
 for (const [look, options] of Object.entries(LOOKS)) {
   test(
-    `no page has anything that axe finds, runs what the policy refuses, or is wider than the window: ${look}`,
+    `every page passes axe, obeys the content security policy and fits the window: ${look}`,
     inTab(
       async (page) => {
-        const refused = await refusals(page);
-        for (const sight of PUBLIC) await inspect(page, sight, look);
-        await beAda(page);
-        for (const sight of ADAS) await inspect(page, sight, look);
-        assert.deepEqual(refused, []);
+        const blocked = await cspViolations(page);
+        for (const view of PUBLIC_VIEWS) await inspect(page, view, look);
+        await logInAsAda(page);
+        for (const view of USER_VIEWS) await inspect(page, view, look);
+        assert.deepEqual(blocked, []);
       },
       { reducedMotion: "reduce", ...options },
     ),
   );
 }
 
-async function inspect(page: Page, { name, open }: Sight, look: string): Promise<void> {
+async function inspect(page: Page, { name, open }: View, look: string): Promise<void> {
   await open(page);
-  // Not by a script element, which the policy refuses as it should.
+  // By `evaluate`, because the policy blocks an added script element.
   await page.evaluate(AXE);
-  const found = await page.evaluate(async () => {
-    const { violations } = await (window as unknown as { axe: typeof import("axe-core") }).axe.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  const violations = await page.evaluate(async () => {
+    const results = await (window as unknown as { axe: typeof import("axe-core") }).axe.run();
+    return results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
   });
-  looked += 1;
-  wrong += found.length;
-  assert.deepEqual(found, [], `${name}, ${look}`);
+  inspectedPages += 1;
+  violationCount += violations.length;
+  assert.deepEqual(violations, [], `${name}, ${look}`);
   const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok(excess <= 0, `${name} is wider than the window: ${look}`);
-  await takePicture(page, name, look);
+  await takeScreenshot(page, name, look);
 }
 
-/** What the content security policy refuses in this tab from now on. */
-async function refusals(page: Page): Promise<string[]> {
-  const refused: string[] = [];
-  await page.exposeFunction("refused", (what: string) => refused.push(what));
+/** Collects the violations of the content security policy in this tab. */
+async function cspViolations(page: Page): Promise<string[]> {
+  const violations: string[] = [];
+  await page.exposeFunction("reportViolation", (text: string) => violations.push(text));
   await page.addInitScript(() =>
     document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
-      (window as unknown as { refused(what: string): void }).refused(`${violatedDirective} ${blockedURI}`),
+      (window as unknown as { reportViolation(text: string): void }).reportViolation(
+        `${violatedDirective} ${blockedURI}`,
+      ),
     ),
   );
-  return refused;
+  return violations;
 }
 
-/** For README.md: one of each page on a desk, and of some on a phone. Taken again when UPDATE_SCREENSHOTS is set. */
-async function takePicture(page: Page, name: string, look: string): Promise<void> {
-  const shown = look === "light" || (["landing", "notes", "note"].includes(name) && look === "phone-dark");
+/** Takes the screenshots of README.md. Existing ones are replaced only if UPDATE_SCREENSHOTS is set. */
+async function takeScreenshot(page: Page, name: string, look: string): Promise<void> {
+  const wanted = look === "light" || (["landing", "notes", "note"].includes(name) && look === "phone-dark");
   const file = resolve(SCREENSHOTS, `${name}${look === "light" ? "" : `-${look}`}.png`);
-  if (!shown || (existsSync(file) && !process.env.UPDATE_SCREENSHOTS)) return;
+  if (!wanted || (existsSync(file) && !process.env.UPDATE_SCREENSHOTS)) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   writeFileSync(file, await page.screenshot({ fullPage: true, animations: "disabled", caret: "hide" }));
 }

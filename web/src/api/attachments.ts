@@ -1,51 +1,58 @@
-import { AppError, unreachable } from "../failure.ts";
+import { AppError, unreachableMessage } from "../failure.ts";
 import { request } from "./client.ts";
 
-/** The most bytes that a file can have. */
+/** The maximum size of a file, in bytes. */
 export const FILE_LIMIT = 5_000_000;
 
-interface Upload {
+interface PresignedUpload {
+  /** The key of the file in the bucket. */
   attachment: string;
   uploadUrl: string;
+  /** The headers that the presigned URL requires. */
   headers: Record<string, string>;
 }
 
 /**
- * Uploads a file, and gives the name that a note takes it by.
+ * Uploads a file and returns its key, which a note refers to it by.
  *
- * `onProgress` hears which part of it is sent, from 0 to 1.
+ * `onProgress` receives the fraction that has been sent, from 0 to 1.
  */
-export async function upload(file: File, onProgress: (part: number) => void, signal: AbortSignal): Promise<string> {
+export async function upload(file: File, onProgress: (fraction: number) => void, signal: AbortSignal): Promise<string> {
   const body = { filename: file.name, contentType: file.type || "application/octet-stream", size: file.size };
-  const { body: leave } = await request<Upload>("POST", "/notes/attachments", { body });
-  await put(leave, file, onProgress, signal);
-  return leave.attachment;
+  const { body: presigned } = await request<PresignedUpload>("POST", "/notes/attachments", { body });
+  await putFile(presigned, file, onProgress, signal);
+  return presigned.attachment;
 }
 
-/** The file's name as its owner had it, from the name that its upload was given. */
+/** The original name of a file, taken from its key. */
 export function filename(attachment: string): string {
   const last = attachment.slice(attachment.lastIndexOf("/") + 1);
   return last.replace(/^[0-9a-f]{32}-/, "");
 }
 
-/** By XMLHttpRequest, for `fetch` does not say how much is sent. */
-function put({ uploadUrl, headers }: Upload, file: File, onProgress: (part: number) => void, signal: AbortSignal) {
-  return new Promise<void>((done, failed) => {
-    const call = new XMLHttpRequest();
-    call.open("PUT", uploadUrl);
+/** Uses XMLHttpRequest because `fetch` does not report upload progress. */
+function putFile(
+  { uploadUrl, headers }: PresignedUpload,
+  file: File,
+  onProgress: (fraction: number) => void,
+  signal: AbortSignal,
+) {
+  return new Promise<void>((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", uploadUrl);
     for (const [name, value] of Object.entries(headers)) {
-      // A browser sends the length by itself, and lets nobody else say it.
-      if (name.toLowerCase() !== "content-length") call.setRequestHeader(name, value);
+      // Browsers set Content-Length themselves and forbid scripts to set it.
+      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value);
     }
-    call.upload.onprogress = ({ loaded, total }) => onProgress(loaded / total);
-    call.onload = () => {
-      if (call.status < 300) done();
-      else failed(new AppError(`The file was not taken (status ${call.status}). Choose it again to try again.`));
+    request.upload.onprogress = ({ loaded, total }) => onProgress(loaded / total);
+    request.onload = () => {
+      if (request.status < 300) resolve();
+      else reject(new AppError(`The upload failed (status ${request.status}). Choose the file again to retry.`));
     };
-    call.onerror = () => failed(new AppError(unreachable()));
-    call.onabort = () => failed(signal.reason);
-    signal.addEventListener("abort", () => call.abort());
-    if (signal.aborted) failed(signal.reason);
-    else call.send(file);
+    request.onerror = () => reject(new AppError(unreachableMessage()));
+    request.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => request.abort());
+    if (signal.aborted) reject(signal.reason);
+    else request.send(file);
   });
 }

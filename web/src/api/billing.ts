@@ -1,7 +1,7 @@
 import { request } from "./client.ts";
-import { page } from "./page.ts";
+import { getPage } from "./page.ts";
 
-/** A purchase, as the API shows it. Amounts are cents of a US dollar, times milliseconds since the epoch. */
+/** A purchase as the API returns it. Amounts are in US cents, times in milliseconds since the epoch. */
 export interface Purchase {
   purchaseId: string;
   storage: number;
@@ -12,25 +12,31 @@ export interface Purchase {
   decline?: { message: string };
 }
 
-/** What is asked for. With the same key it is one purchase, however often it is asked for. */
+/** A purchase request. Requests with the same idempotency key create one purchase. */
 export interface Order {
-  /** Room for how many notes. */
+  /** The number of notes to buy storage for. */
   storage: number;
-  /** The payment method that Stripe gave for the card: `pm_…`. */
+  /** The ID of the payment method that Stripe created for the card: `pm_…`. */
   source: string;
-  key: string;
-  /** Until when it may be asked for, in milliseconds since the epoch: later it would be another purchase. */
-  askUntil: number;
+  idempotencyKey: string;
+  /**
+   * When retrying stops being safe, in milliseconds since the epoch. After that the API no longer knows the key, and a
+   * retry would create a second purchase.
+   */
+  retryUntil: number;
 }
 
-/** The API knows a key for 24 hours. One is left for clocks that differ. */
-export const ASKABLE_FOR = 23 * 3_600_000;
+/** The API stores an idempotency key for 24 hours. One hour is a margin for clock skew. In milliseconds. */
+export const ORDER_RETRY_PERIOD = 23 * 3_600_000;
 
-export const FIRST_PURCHASES = "/billing?limit=20";
+export const FIRST_PURCHASES_PAGE = "/billing?limit=20";
 
-export const purchases = (path: string) => page<Purchase>(path);
+export const listPurchases = (path: string) => getPage<Purchase>(path);
 
-/** Charges the card. 402 says that it is not charged, or with a `clientSecret` that its owner is to confirm. */
-export async function purchase({ storage, source, key }: Order): Promise<void> {
-  await request("POST", "/billing", { body: { storage, source }, headers: { "Idempotency-Key": key } });
+/**
+ * Charges the card. Fails with 402 if the card was not charged, or, with a `clientSecret`, if the cardholder has to
+ * confirm the payment first.
+ */
+export async function createPurchase({ storage, source, idempotencyKey }: Order): Promise<void> {
+  await request("POST", "/billing", { body: { storage, source }, headers: { "Idempotency-Key": idempotencyKey } });
 }

@@ -1,48 +1,51 @@
 import { del, get, post, put } from "aws-amplify/api";
 import { hasCredentials } from "../auth.ts";
+import { logInAgain } from "./log-in-again.ts";
 import { Problem } from "./problem.ts";
-import { signInAgain } from "./sign-in-again.ts";
 
-const VERBS = { GET: get, POST: post, PUT: put, DELETE: del };
+const METHODS = { GET: get, POST: post, PUT: put, DELETE: del };
 
 interface Options {
   body?: object;
   headers?: Record<string, string>;
 }
 
-/** What the API answered. */
-interface Answer<T> {
+interface ApiResponse<T> {
   body: T;
-  /** By their names in lower case. */
+  /** Keyed by lower-case header name. */
   headers: Record<string, string>;
 }
 
-/** How often a request is sent again while an earlier one with its Idempotency-Key is being worked on. */
-const MOST_WAITS = 5;
+/** How many times a request is retried while an earlier request with its Idempotency-Key is still in progress. */
+const MAX_CONFLICT_RETRIES = 5;
 
 /**
  * Sends a signed request.
  *
- * When the session has ended the person signs in again, and the request is sent then: who waits for it
- * does not notice. Rejects with a `Problem`, or with what kept them from signing in.
+ * If the session has expired, asks the user to log in again and then sends the request. Rejects with a `Problem`, or
+ * with the reason why the user did not log in.
  */
-export async function request<T>(verb: keyof typeof VERBS, path: string, options: Options = {}): Promise<Answer<T>> {
+export async function request<T>(
+  method: keyof typeof METHODS,
+  path: string,
+  options: Options = {},
+): Promise<ApiResponse<T>> {
   let renewed = false;
-  if (!(await hasCredentials({ fresh: false }))) {
-    await signInAgain();
+  if (!(await hasCredentials({ refresh: false }))) {
+    await logInAgain();
     renewed = true;
   }
-  for (let waits = 0; ; ) {
+  for (let retries = 0; ; ) {
     try {
-      return await send<T>(verb, path, options);
+      return await send<T>(method, path, options);
     } catch (error) {
-      const problem = Problem.of(error);
+      const problem = Problem.from(error);
       if (!renewed && (problem.status === 401 || problem.status === 403)) {
-        if (!(await hasCredentials({ fresh: true }))) await signInAgain();
+        if (!(await hasCredentials({ refresh: true }))) await logInAgain();
         renewed = true;
-      } else if (problem.status === 409 && problem.retryAfter && waits < MOST_WAITS) {
-        await seconds(problem.retryAfter);
-        waits += 1;
+      } else if (problem.status === 409 && problem.retryAfter && retries < MAX_CONFLICT_RETRIES) {
+        await sleep(problem.retryAfter);
+        retries += 1;
       } else {
         throw problem;
       }
@@ -50,16 +53,20 @@ export async function request<T>(verb: keyof typeof VERBS, path: string, options
   }
 }
 
-async function send<T>(verb: keyof typeof VERBS, path: string, { body, headers }: Options): Promise<Answer<T>> {
+async function send<T>(
+  method: keyof typeof METHODS,
+  path: string,
+  { body, headers }: Options,
+): Promise<ApiResponse<T>> {
   const options = {
     ...(headers && { headers }),
     ...(body && { body: body as Record<string, never> }),
-    // Amplify sends anything again that failed. A write may have been done, so whoever made it decides.
-    ...(verb !== "GET" && { retryStrategy: { strategy: "no-retry" as const } }),
+    // Amplify retries every failed request. A failed write may have taken effect, so the caller decides about a retry.
+    ...(method !== "GET" && { retryStrategy: { strategy: "no-retry" as const } }),
   };
-  const response = await VERBS[verb]({ apiName: "scratchpad", path, options }).response;
-  const answered = "body" in response ? await response.body.json() : undefined;
-  return { body: answered as T, headers: response.headers };
+  const response = await METHODS[method]({ apiName: "scratchpad", path, options }).response;
+  const json = "body" in response ? await response.body.json() : undefined;
+  return { body: json as T, headers: response.headers };
 }
 
-const seconds = (count: number) => new Promise((done) => setTimeout(done, count * 1000));
+const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));

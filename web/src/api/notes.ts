@@ -1,66 +1,70 @@
 import { request } from "./client.ts";
-import { page } from "./page.ts";
+import { getPage } from "./page.ts";
 
-/** What a person writes: the part of a note that is theirs to change. */
+/** The part of a note that the user edits. */
 export interface Draft {
   content: string;
-  /** The name that its upload was given. */
+  /** The key of the attached file. */
   attachment: string | null;
 }
 
-/** A note, as the API shows it. Times are milliseconds since the epoch. */
+/** A note as the API returns it. Times are in milliseconds since the epoch. */
 export interface Note extends Draft {
   userId: string;
   noteId: string;
   createdAt: number;
   updatedAt: number;
-  /** These three are there once the file is uploaded and recorded. */
+  /** Set, like the next two, once the upload has been recorded. */
   attachmentType?: string;
+  /** In bytes. */
   attachmentSize?: number;
-  /** Can be read for 15 minutes. */
+  /** A presigned URL that expires after 15 minutes. */
   attachmentUrl?: string;
 }
 
-/** A note, and the name of the write that it is the state after. */
+/** A note with the ETag of its current version. */
 export interface Version {
   note: Note;
   etag: string;
 }
 
-/** The most characters that a note can have. */
+/** The maximum length of a note, in characters. */
 export const CONTENT_LIMIT = 100_000;
 
-export const FIRST_NOTES = "/notes?limit=100";
+export const FIRST_NOTES_PAGE = "/notes?limit=100";
 
-export const notes = (path: string) => page<Note>(path);
+export const listNotes = (path: string) => getPage<Note>(path);
 
-export async function note(noteId: string): Promise<Version> {
-  const { body, headers } = await request<Note>("GET", address(noteId));
+export async function getNote(noteId: string): Promise<Version> {
+  const { body, headers } = await request<Note>("GET", notePath(noteId));
   return { note: body, etag: etagOf(headers) };
 }
 
-/** Makes a note; once, however often it is asked for with the same key. */
-export async function createNote(draft: Draft, key: string): Promise<Note> {
-  const { body } = await request<Note>("POST", "/notes", { body: draft, headers: { "Idempotency-Key": key } });
+/** Creates a note. Requests with the same idempotency key create one note. */
+export async function createNote(draft: Draft, idempotencyKey: string): Promise<Note> {
+  const { body } = await request<Note>("POST", "/notes", {
+    body: draft,
+    headers: { "Idempotency-Key": idempotencyKey },
+  });
   return body;
 }
 
 /**
- * Writes a note if it still is what `etag` names, and gives the name of this write.
+ * Updates a note if `etag` is still its current version, and returns the ETag of the new version.
  *
- * 412 if it was changed elsewhere, 404 if it was deleted.
+ * Fails with 412 if the note was changed elsewhere, and with 404 if it was deleted.
  */
 export async function updateNote(noteId: string, draft: Draft, etag: string): Promise<string> {
-  const { headers } = await request("PUT", address(noteId), { body: draft, headers: { "If-Match": etag } });
+  const { headers } = await request("PUT", notePath(noteId), { body: draft, headers: { "If-Match": etag } });
   return etagOf(headers);
 }
 
-/** Deletes a note. It is no error when it is already gone. */
+/** Deletes a note. Succeeds if the note does not exist. */
 export async function deleteNote(noteId: string): Promise<void> {
-  await request("DELETE", address(noteId));
+  await request("DELETE", notePath(noteId));
 }
 
-const address = (noteId: string) => `/notes/${encodeURIComponent(noteId)}`;
+const notePath = (noteId: string) => `/notes/${encodeURIComponent(noteId)}`;
 
-/** Without the header, which a proxy may have taken, the write goes ahead as it did before there were versions. */
+/** If a proxy removed the header, falls back to `*`, with which a write is unconditional. */
 const etagOf = (headers: Record<string, string>) => headers.etag ?? "*";

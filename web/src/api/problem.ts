@@ -1,8 +1,8 @@
 import { ApiError } from "aws-amplify/api";
-import { AppError, unreachable } from "../failure.ts";
+import { AppError, unreachableMessage } from "../failure.ts";
 
-/** The API's problem document (RFC 9457), as README.md at the root describes it. */
-interface Document {
+/** The API's problem document (RFC 9457), described in the README.md at the repository's root. */
+interface ProblemDocument {
   detail?: string;
   requestId?: string;
   errors?: { field: string; detail: string }[];
@@ -10,36 +10,43 @@ interface Document {
   clientSecret?: string;
 }
 
-/** An answer of the API that is an error, or no answer at all. */
+/** An error response of the API, or no response at all. */
 export class Problem extends AppError {
   constructor(
     message: string,
     requestId: string | undefined,
-    /** The answer's status; none when no answer came, so that nobody knows whether it was done. */
+    /** The response's status. Undefined if there was no response; the request may have taken effect then. */
     readonly status?: number,
-    /** Seconds after which it is worth asking again. */
+    /** The number of seconds to wait before a retry. */
     readonly retryAfter?: number,
-    /** Stripe's code, when a card was not charged. */
+    /** Stripe's decline or error code, if the card was not charged. */
     readonly code?: string,
-    /** What Stripe.js lets the card's owner confirm the payment with. */
+    /** The client secret with which Stripe.js lets the cardholder confirm the payment. */
     readonly clientSecret?: string,
   ) {
     super(message, requestId);
   }
 
-  static of(error: unknown): Problem {
+  static from(error: unknown): Problem {
     const response = error instanceof ApiError ? error.response : undefined;
-    if (response === undefined) return new Problem(unreachable(), undefined);
+    if (response === undefined) return new Problem(unreachableMessage(), undefined);
     const { statusCode: status, headers, body } = response;
-    const document = documentOf(body);
+    const document = parseDocument(body);
     const requestId = document.requestId ?? headers["x-amzn-requestid"];
     const retryAfter = Number(headers["retry-after"]) || undefined;
-    return new Problem(words(status, document), requestId, status, retryAfter, document.code, document.clientSecret);
+    return new Problem(
+      messageFor(status, document),
+      requestId,
+      status,
+      retryAfter,
+      document.code,
+      document.clientSecret,
+    );
   }
 }
 
-/** The document, or nothing of it: what answers for a server that is down does not speak JSON. */
-function documentOf(body = ""): Document {
+/** Returns an empty document if the body is not JSON: a proxy in front of the API may answer with HTML. */
+function parseDocument(body = ""): ProblemDocument {
   try {
     return JSON.parse(body) ?? {};
   } catch {
@@ -47,14 +54,14 @@ function documentOf(body = ""): Document {
   }
 }
 
-function words(status: number, { detail, errors = [] }: Document): string {
-  if (errors.length > 0) return errors.map(({ field, detail }) => `${capital(field)} ${detail}.`).join(" ");
-  if (status === 401 || status === 403) return "The server does not accept who you are signed in as.";
-  if (status === 413) return "That is more than the server takes at once.";
-  if (status === 429) return "Too many requests at once. Try again in a moment.";
+function messageFor(status: number, { detail, errors = [] }: ProblemDocument): string {
+  if (errors.length > 0) return errors.map(({ field, detail }) => `${capitalize(field)} ${detail}.`).join(" ");
+  if (status === 401 || status === 403) return "The server did not accept your session. Log out and log in again.";
+  if (status === 413) return "This is larger than the server accepts.";
+  if (status === 429) return "Too many requests. Try again in a moment.";
   if (status === 503 && detail) return detail;
-  if (status >= 500) return "Something went wrong on our side. Nothing that you typed is lost: try again in a moment.";
-  return detail ?? `The server answered ${status}.`;
+  if (status >= 500) return "Something went wrong on our side. Your text is kept. Try again in a moment.";
+  return detail ?? `The server responded with status ${status}.`;
 }
 
-const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
+const capitalize = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);

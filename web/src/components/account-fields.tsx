@@ -6,7 +6,7 @@ interface Props {
   label?: string;
 }
 
-/** Without `onChange` it says whose password is asked for, to people and to what keeps passwords for them. */
+/** Read-only without `onChange`: it then tells the user and their password manager which account the form is for. */
 export function EmailField({ value, onChange }: { value: string; onChange?: (value: string) => void }) {
   return (
     <Field
@@ -20,15 +20,15 @@ export function EmailField({ value, onChange }: { value: string; onChange?: (val
   );
 }
 
-/** The password that an account has. */
+/** The current password of an account. */
 export function PasswordField({ value, onChange, label = "Password" }: Props) {
   return <Field label={label} type="password" autoComplete="current-password" value={value} onChange={onChange} />;
 }
 
-/** The rules of the user pool: infrastructure/lib/cognito-stack.ts. */
+/** The password policy of the user pool, set in infrastructure/lib/cognito-stack.ts. */
 const PASSWORD_RULE = "At least 8 characters, with upper and lower case and a digit.";
 
-/** A password that an account is to have. */
+/** A new password. */
 export function NewPasswordField({ value, onChange, label = "Password" }: Props) {
   return (
     <Field
@@ -44,7 +44,7 @@ export function NewPasswordField({ value, onChange, label = "Password" }: Props)
   );
 }
 
-/** The code of an e-mail. */
+/** The code from an e-mail. */
 export function CodeField({ value, onChange }: Props) {
   return (
     <Field
@@ -52,7 +52,7 @@ export function CodeField({ value, onChange }: Props) {
       inputMode="numeric"
       autoComplete="one-time-code"
       pattern="\d{6}"
-      title="The six digits of the e-mail"
+      title="The six digits from the e-mail"
       value={value}
       onChange={(value) => onChange(value.trim())}
     />

@@ -2,24 +2,25 @@ import { createContext, type ReactNode, useContext, useEffect, useState } from "
 
 const Announce = createContext<(message: string) => void>(() => {});
 
-/** Says in a sentence what has been done, to eyes and to screen readers. It outlives a change of the page. */
+/** Returns a function that shows a short message, also to screen readers. The message survives navigation. */
 export const useAnnounce = () => useContext(Announce);
 
-/** How long a sentence stays, in milliseconds. */
-const SHOWN_FOR = 4_000;
+/** How long a message is shown, in milliseconds. */
+const DISPLAY_TIME = 4_000;
 
 export function AnnouncerProvider({ children }: { children: ReactNode }) {
-  const [said, setSaid] = useState({ message: "" });
+  const [announcement, setAnnouncement] = useState({ message: "" });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: every announcement restarts the timer
   useEffect(() => {
-    const timer = setTimeout(() => setSaid({ message: "" }), SHOWN_FOR);
+    const timer = setTimeout(() => setAnnouncement({ message: "" }), DISPLAY_TIME);
     return () => clearTimeout(timer);
-  }, [said]);
+  }, [announcement]);
 
   return (
-    <Announce value={(message) => setSaid({ message })}>
+    <Announce value={(message) => setAnnouncement({ message })}>
       {children}
       <p className="announcement" role="status">
-        {said.message}
+        {announcement.message}
       </p>
     </Announce>
   );

@@ -1,62 +1,66 @@
 import { useEffect, useId, useRef, useState } from "react";
-import { type Failure, failureOf } from "../failure.ts";
+import { type Failure, toFailure } from "../failure.ts";
 import { type CardElement, loadStripe, type Stripe } from "../stripe.ts";
-import { FailureNote } from "./failure-note.tsx";
+import { FailureMessage } from "./failure-message.tsx";
 
 interface Props {
-  /** Says what the card can be paid with; nothing any more once the field is gone. */
+  /** Receives the card form once it is ready, and undefined when it is removed. */
   onReady: (payment: { stripe: Stripe; card: CardElement } | undefined) => void;
 }
 
-/** Where Stripe asks for the card. */
+/** Stripe's card form. */
 export function CardField({ onReady }: Props) {
   const id = useId();
-  const place = useRef<HTMLDivElement>(null);
+  const container = useRef<HTMLDivElement>(null);
   const [failure, setFailure] = useState<Failure>();
   const [attempt, setAttempt] = useState(1);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the form is mounted once per attempt
   useEffect(() => {
     let card: CardElement | undefined;
-    let left = false;
+    let unmounted = false;
     setFailure(undefined);
     loadStripe().then(
       (stripe) => {
-        if (left || place.current === null) return;
-        card = stripe.elements().create("card", { hidePostalCode: true, style: { base: textStyle(place.current) } });
-        card.mount(place.current);
+        if (unmounted || container.current === null) return;
+        card = stripe
+          .elements()
+          .create("card", { hidePostalCode: true, style: { base: textStyle(container.current) } });
+        card.mount(container.current);
         onReady({ stripe, card });
       },
-      (error: unknown) => setFailure(failureOf(error)),
+      (error: unknown) => setFailure(toFailure(error)),
     );
     return () => {
-      left = true;
+      unmounted = true;
       onReady(undefined);
       card?.destroy();
     };
   }, [attempt]);
 
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset would add a border and a legend that a grid cannot lay out
     <div className="field" role="group" aria-labelledby={id}>
       <span id={id} className="label">
         Card
       </span>
       {failure ? (
         <>
-          <FailureNote failure={failure} />
+          <FailureMessage failure={failure} />
           <button type="button" className="button" onClick={() => setAttempt(attempt + 1)}>
             Try again
           </button>
         </>
       ) : (
-        <div ref={place} className="card-element" />
+        <div ref={container} className="card-element" />
       )}
-      <p className="hint">It goes to Stripe, and not through our hands.</p>
+      <p className="hint">Stripe processes your card. The card number never reaches our servers.</p>
     </div>
   );
 }
 
-/** The look of the page, which Stripe's frame cannot see. A phone zooms in on text that is smaller than this. */
-function textStyle(place: HTMLElement) {
-  const look = getComputedStyle(place);
-  return { color: look.color, fontSize: "16px", "::placeholder": { color: look.getPropertyValue("--soft").trim() } };
+/** The page's text style, which Stripe's iframe cannot read. Phones zoom in on inputs with text below 16 px. */
+function textStyle(container: HTMLElement) {
+  const style = getComputedStyle(container);
+  return { color: style.color, fontSize: "16px", "::placeholder": { color: style.getPropertyValue("--muted").trim() } };
 }

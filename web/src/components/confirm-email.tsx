@@ -3,7 +3,7 @@ import { confirmEmail, logIn, resendCode } from "../auth.ts";
 import { useSubmit } from "../hooks/use-submit.ts";
 import { CodeField } from "./account-fields.tsx";
 import { useAnnounce } from "./announcer.tsx";
-import { FailureNote } from "./failure-note.tsx";
+import { FailureMessage } from "./failure-message.tsx";
 import { Form } from "./form.tsx";
 import { Submit } from "./submit.tsx";
 
@@ -13,7 +13,7 @@ interface Props {
   onLoggedIn: () => void;
 }
 
-/** The second half of signing up: the code that was sent, and then they are in. */
+/** Confirms the e-mail address with the code that was sent, and then logs in. */
 export function ConfirmEmail({ email, password, onLoggedIn }: Props) {
   const [code, setCode] = useState("");
   const announce = useAnnounce();
@@ -24,16 +24,16 @@ export function ConfirmEmail({ email, password, onLoggedIn }: Props) {
   });
   const resend = useSubmit(async () => {
     await resendCode(email);
-    announce(`A new code is on its way to ${email}.`);
+    announce(`We sent a new code to ${email}.`);
   });
 
   return (
     <Form onSubmit={confirm.submit}>
       <p>
-        We have sent a code to <strong>{email}</strong>.
+        We sent a code to <strong>{email}</strong>.
       </p>
       <CodeField value={code} onChange={setCode} />
-      <FailureNote failure={confirm.failure ?? resend.failure} />
+      <FailureMessage failure={confirm.failure ?? resend.failure} />
       <div className="actions">
         <Submit busy={confirm.busy}>Confirm</Submit>
         <button type="button" className="button quiet" onClick={resend.submit} disabled={resend.busy}>

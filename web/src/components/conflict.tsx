@@ -2,8 +2,8 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { filename } from "../api/attachments.ts";
 import type { Draft, Note } from "../api/notes.ts";
 import type { Failure } from "../failure.ts";
-import { minuteOf } from "../format.ts";
-import { FailureNote } from "./failure-note.tsx";
+import { formatDateTime } from "../format.ts";
+import { FailureMessage } from "./failure-message.tsx";
 
 interface Props {
   mine: Draft;
@@ -11,11 +11,11 @@ interface Props {
   busy: boolean;
   failure: Failure | undefined;
   onKeepMine: () => void;
-  onTakeTheirs: () => void;
+  onUseTheirs: () => void;
 }
 
-/** Both versions of a note that was changed here and elsewhere. Neither wins by itself. */
-export function Conflict({ mine, theirs, busy, failure, onKeepMine, onTakeTheirs }: Props) {
+/** Shows both versions of a note that was changed here and elsewhere. The user chooses one. */
+export function Conflict({ mine, theirs, busy, failure, onKeepMine, onUseTheirs }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   return (
@@ -23,20 +23,20 @@ export function Conflict({ mine, theirs, busy, failure, onKeepMine, onTakeTheirs
       <h2 ref={heading} tabIndex={-1}>
         This note was changed elsewhere
       </h2>
-      <p>It was saved in another tab or on another device while you were writing. Which version shall stay?</p>
+      <p>It was saved in another tab or on another device while you were writing. Which version do you want to keep?</p>
       <div className="versions">
-        <VersionCard name="Yours" when="not saved yet" version={mine}>
-          <button className="button primary" disabled={busy} onClick={onKeepMine}>
-            Keep mine
+        <VersionCard name="Your version" when="not saved yet" version={mine}>
+          <button type="button" className="button primary" disabled={busy} onClick={onKeepMine}>
+            Keep my version
           </button>
         </VersionCard>
-        <VersionCard name="The other" when={`saved ${minuteOf(theirs.updatedAt)}`} version={theirs}>
-          <button className="button" disabled={busy} onClick={onTakeTheirs}>
-            Take the other
+        <VersionCard name="Other version" when={`saved ${formatDateTime(theirs.updatedAt)}`} version={theirs}>
+          <button type="button" className="button" disabled={busy} onClick={onUseTheirs}>
+            Use other version
           </button>
         </VersionCard>
       </div>
-      <FailureNote failure={failure} />
+      <FailureMessage failure={failure} />
     </section>
   );
 }
@@ -54,7 +54,7 @@ function VersionCard({ name, when, version, children }: VersionProps) {
       <h3>
         {name} <span className="hint">{when}</span>
       </h3>
-      {/* It scrolls, so the keyboard has to come to it. */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the text scrolls, so the keyboard has to reach it */}
       <p className="version-text" tabIndex={0}>
         {version.content}
       </p>

@@ -4,36 +4,36 @@ import { deleteNote } from "../api/notes.ts";
 import { useSubmit } from "../hooks/use-submit.ts";
 import { useAnnounce } from "./announcer.tsx";
 import { Dialog } from "./dialog.tsx";
-import { FailureNote } from "./failure-note.tsx";
+import { FailureMessage } from "./failure-message.tsx";
 
-/** Asks first: there is no way back. */
+/** The button that deletes a note, after a confirmation. */
 export function DeleteNote({ noteId, onDeleted }: { noteId: string; onDeleted: () => void }) {
-  const [asked, setAsked] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const [, navigate] = useLocation();
   const announce = useAnnounce();
   const { busy, failure, submit } = useSubmit(async () => {
     await deleteNote(noteId);
     onDeleted();
-    announce("The note is deleted.");
-    // In place of the note: going back must not lead to what is no more.
+    announce("Note deleted.");
+    // Replaces the history entry, so that going back does not lead to the deleted note.
     navigate("/notes", { replace: true });
   });
 
   return (
     <>
-      <button type="button" className="button danger" onClick={() => setAsked(true)}>
+      <button type="button" className="button danger" onClick={() => setConfirming(true)}>
         Delete
       </button>
-      {asked && (
-        <Dialog title="Delete this note?" onClose={() => setAsked(false)}>
-          <p>The note and its file are gone for good then.</p>
-          <FailureNote failure={failure} />
+      {confirming && (
+        <Dialog title="Delete this note?" onClose={() => setConfirming(false)}>
+          <p>This deletes the note and its file permanently.</p>
+          <FailureMessage failure={failure} />
           <div className="actions">
             <button type="button" className="button danger" disabled={busy} onClick={submit}>
-              Delete it
+              Delete note
             </button>
-            <button type="button" className="button quiet" disabled={busy} onClick={() => setAsked(false)}>
-              Keep it
+            <button type="button" className="button quiet" disabled={busy} onClick={() => setConfirming(false)}>
+              Cancel
             </button>
           </div>
         </Dialog>

@@ -2,19 +2,19 @@ import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 
 interface Props {
   title: string;
-  /** Closed without a choice: by Escape. */
+  /** Called when the user closes the dialog with Escape. */
   onClose: () => void;
   children: ReactNode;
 }
 
-/** What has to be answered before anything else. It is open as long as it is there. */
+/** A modal dialog. It is open while it is mounted. */
 export function Dialog({ title, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  // By layout effect, for the focus goes back to where it was only while the dialog is still in the document.
+  // A layout effect, because closing restores the focus only while the dialog is still in the document.
   useLayoutEffect(() => {
     dialog.current?.showModal();
-    // Where there is something to type, that is what it was opened for.
+    // The first input gets the focus, if there is one.
     dialog.current?.querySelector<HTMLInputElement>("input:not([readonly])")?.focus();
     return () => dialog.current?.close();
   }, []);

@@ -1,47 +1,47 @@
 import { type KeyboardEvent, useId, useState } from "react";
 import { useLocation } from "wouter";
-import { CONTENT_LIMIT, createNote, type Draft, note, updateNote, type Version } from "../api/notes.ts";
+import { CONTENT_LIMIT, createNote, type Draft, getNote, updateNote, type Version } from "../api/notes.ts";
 import { Problem } from "../api/problem.ts";
-import { count } from "../format.ts";
-import { draftOf, same, useDraft } from "../hooks/use-draft.ts";
+import { formatNumber } from "../format.ts";
+import { isSameDraft, toDraft, useDraft } from "../hooks/use-draft.ts";
 import { useSubmit } from "../hooks/use-submit.ts";
-import { done, keyOf } from "../idempotency.ts";
+import { clearIdempotencyKey, idempotencyKey } from "../idempotency.ts";
 import { useUser } from "../user.ts";
 import { useAnnounce } from "./announcer.tsx";
 import { AttachmentField } from "./attachment-field.tsx";
 import { Conflict } from "./conflict.tsx";
 import { DeleteNote } from "./delete-note.tsx";
-import { FailureNote } from "./failure-note.tsx";
+import { FailureMessage } from "./failure-message.tsx";
 import { Form } from "./form.tsx";
 import { Submit } from "./submit.tsx";
 
-/** Where a note is written. With no version it is a new one. */
+/** The form that edits a note. Without `version` it creates one. */
 export function Editor({ version }: { version?: Version }) {
   const id = useId();
   const noteId = version?.note.noteId;
-  const form = `note ${noteId ?? "new"} of ${useUser().id}`;
-  const work = useDraft(form, version);
-  const { draft, etag } = work;
+  const form = `note:${noteId ?? "new"}:${useUser().id}`;
+  const state = useDraft(form, version);
+  const { draft, etag } = state;
   const [uploading, setUploading] = useState(false);
   const [theirs, setTheirs] = useState<Version>();
-  const [gone, setGone] = useState(false);
+  const [deleted, setDeleted] = useState(false);
   const [, navigate] = useLocation();
   const announce = useAnnounce();
 
   const create = useSubmit(async () => {
-    const made = await createNote(draft, keyOf(form, draft));
-    done(form);
-    work.end();
+    const created = await createNote(draft, idempotencyKey(form, draft));
+    clearIdempotencyKey(form);
+    state.clear();
     announce("Saved.");
-    navigate(`/notes/${made.noteId}`, { replace: true });
+    navigate(`/notes/${created.noteId}`, { replace: true });
   });
 
-  const update = useSubmit(async (over: string) => {
-    const saved = await updateOrFind(noteId!, draft, over);
-    if (saved === "gone") setGone(true);
-    else if (!same(saved.draft, draft)) setTheirs(saved.version);
+  const update = useSubmit(async (ifMatch: string) => {
+    const saved = await updateOrFetchConflict(noteId!, draft, ifMatch);
+    if (saved === "deleted") setDeleted(true);
+    else if (!isSameDraft(saved.draft, draft)) setTheirs(saved.version);
     else {
-      work.saved(draft, saved.etag);
+      state.saved(draft, saved.etag);
       setTheirs(undefined);
       announce("Saved.");
     }
@@ -49,7 +49,7 @@ export function Editor({ version }: { version?: Version }) {
   const save = () => (etag === undefined ? create.submit() : update.submit(etag));
   const busy = create.busy || update.busy;
 
-  function saveByKey(event: KeyboardEvent<HTMLElement>) {
+  function saveOnShortcut(event: KeyboardEvent<HTMLElement>) {
     if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     event.currentTarget.closest("form")?.requestSubmit();
@@ -63,8 +63,8 @@ export function Editor({ version }: { version?: Version }) {
         busy={busy}
         failure={update.failure}
         onKeepMine={() => update.submit(theirs.etag)}
-        onTakeTheirs={() => {
-          work.restart(theirs);
+        onUseTheirs={() => {
+          state.reset(theirs);
           setTheirs(undefined);
         }}
       />
@@ -72,80 +72,81 @@ export function Editor({ version }: { version?: Version }) {
   }
   return (
     <Form onSubmit={save} className="editor">
-      {work.restored && (
+      {state.restored && (
         <div className="notice" role="status">
-          <p>This is what you had typed and not saved.</p>
-          <button type="button" className="button quiet" onClick={() => work.restart(version)}>
-            Discard it
+          <p>This is your unsaved text.</p>
+          <button type="button" className="button quiet" onClick={() => state.reset(version)}>
+            Discard
           </button>
         </div>
       )}
-      <label htmlFor={id} className="unseen">
-        Text of the note
+      <label htmlFor={id} className="visually-hidden">
+        Note text
       </label>
       <textarea
         id={id}
         required
         placeholder="Write…"
-        readOnly={create.busy} // then the form goes, and what was typed meanwhile would go with it
+        readOnly={create.busy} // the form is replaced after the creation, and would lose what is typed meanwhile
         value={draft.content}
-        onChange={(event) => work.change({ content: event.target.value })}
-        onKeyDown={saveByKey}
+        onChange={(event) => state.change({ content: event.target.value })}
+        onKeyDown={saveOnShortcut}
       />
       <Length content={draft.content} />
       <AttachmentField
         attachment={draft.attachment}
         note={version?.note}
-        saved={work.over.attachment === draft.attachment}
-        onChange={(attachment) => work.change({ attachment })}
+        saved={state.base.attachment === draft.attachment}
+        onChange={(attachment) => state.change({ attachment })}
         onBusy={setUploading}
       />
-      <FailureNote failure={create.failure ?? update.failure} />
-      {gone && (
+      <FailureMessage failure={create.failure ?? update.failure} />
+      {deleted && (
         <div className="notice" role="alert">
-          <p>This note was deleted elsewhere. What you wrote is still here.</p>
+          <p>This note was deleted elsewhere. Your text is still here.</p>
           <button type="button" className="button" onClick={create.submit} disabled={create.busy}>
-            Save it as a new note
+            Save as new note
           </button>
         </div>
       )}
       <div className="actions">
-        {!gone && (
-          <Submit busy={busy} disabled={!work.changed || uploading}>
+        {!deleted && (
+          <Submit busy={busy} disabled={!state.changed || uploading}>
             Save
           </Submit>
         )}
-        <p className="hint">{work.changed ? "Not saved yet" : version && "Saved"}</p>
-        {noteId && <DeleteNote noteId={noteId} onDeleted={work.end} />}
+        <p className="hint">{state.changed ? "Not saved yet" : version && "Saved"}</p>
+        {noteId && <DeleteNote noteId={noteId} onDeleted={state.clear} />}
       </div>
     </Form>
   );
 }
 
 /**
- * Writes the note, or finds what stands in the way: the version that somebody wrote meanwhile, or nothing.
+ * Updates the note. If it was changed elsewhere, returns the current version instead.
  *
- * A write whose answer was lost is in the way of itself when it is sent again. Then it is done.
+ * A retry after a lost response conflicts with its own first attempt. The current version equals the draft then, and the
+ * caller treats the note as saved.
  */
-async function updateOrFind(noteId: string, draft: Draft, over: string) {
+async function updateOrFetchConflict(noteId: string, draft: Draft, ifMatch: string) {
   try {
-    return { draft, etag: await updateNote(noteId, draft, over) };
+    return { draft, etag: await updateNote(noteId, draft, ifMatch) };
   } catch (error) {
-    if (error instanceof Problem && error.status === 404) return "gone";
+    if (error instanceof Problem && error.status === 404) return "deleted";
     if (!(error instanceof Problem && error.status === 412)) throw error;
-    const version = await note(noteId);
-    return { draft: draftOf(version.note), etag: version.etag, version };
+    const version = await getNote(noteId);
+    return { draft: toDraft(version.note), etag: version.etag, version };
   }
 }
 
-/** How long the note is, once that begins to matter. */
+/** The length of the note, shown when it is near the limit. */
 function Length({ content }: { content: string }) {
   if (content.length < CONTENT_LIMIT * 0.9) return null;
-  // By characters as people count them, not by halves of them.
+  // Code points, as the server counts them, not UTF-16 code units.
   const length = [...content].length;
   return (
     <p className="hint" role="status">
-      {count(length)} of at most {count(CONTENT_LIMIT)} characters
+      {formatNumber(length)} of at most {formatNumber(CONTENT_LIMIT)} characters
     </p>
   );
 }

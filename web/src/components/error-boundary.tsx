@@ -1,7 +1,7 @@
 import { Component, type ReactNode } from "react";
-import { Broken } from "../pages/broken.tsx";
+import { ErrorPage } from "../pages/error-page.tsx";
 
-/** Shows a page instead of nothing when one cannot be shown. Only a class can be one. */
+/** Shows an error page if rendering fails. React supports error boundaries only as classes. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { error?: Error }> {
   override state: { error?: Error } = {};
 
@@ -10,6 +10,6 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error?: 
   }
 
   override render() {
-    return this.state.error ? <Broken error={this.state.error} /> : this.props.children;
+    return this.state.error ? <ErrorPage error={this.state.error} /> : this.props.children;
   }
 }

@@ -6,7 +6,7 @@ interface Props extends Omit<ComponentProps<"input">, "onChange"> {
   onChange?: (value: string) => void;
 }
 
-/** An input with its label, and a line of help. */
+/** An input with its label and an optional hint. */
 export function Field({ label, hint, onChange, ...input }: Props) {
   const id = useId();
   return (

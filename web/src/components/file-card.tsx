@@ -1,41 +1,40 @@
-import { bytes } from "../format.ts";
+import { formatBytes } from "../format.ts";
 import type { StoredFile } from "../hooks/use-stored-file.ts";
 
 interface Props {
   name: string;
-  /** What is known of it: nothing yet, or that it is not there. */
-  file: StoredFile | "awaited" | "missing";
+  /** `pending` while the upload is not recorded yet, `missing` if it never was. */
+  file: StoredFile | "pending" | "missing";
 }
 
-/** Shows a picture, and a link to anything else. */
+/** Shows an image as a preview, and any file as a link. */
 export function FileCard({ name, file }: Props) {
-  if (file === "awaited") return <FileLine name={name} about="Its preview will be here in a moment." />;
-  if (file === "missing")
-    return <FileLine name={name} about="The file is not there: it was not uploaded to its end." />;
+  if (file === "pending") return <FileLine name={name} text="The preview will appear in a moment." />;
+  if (file === "missing") return <FileLine name={name} text="This file is missing: its upload did not finish." />;
   return (
     <figure className="file">
       {file.type.startsWith("image/") && file.url && <img src={file.url} alt={`Preview of ${name}`} />}
       <figcaption>
         {file.url ? (
-          // Of another origin, which may refuse to be opened within this page.
+          // Opens in a new tab: the file is on another origin, which may forbid framing.
           <a href={file.url} target="_blank" rel="noreferrer">
             {name}
           </a>
         ) : (
           name
         )}
-        <span className="hint">{bytes(file.size)}</span>
+        <span className="hint">{formatBytes(file.size)}</span>
       </figcaption>
     </figure>
   );
 }
 
-function FileLine({ name, about }: { name: string; about: string }) {
+function FileLine({ name, text }: { name: string; text: string }) {
   return (
     <figure className="file">
       <figcaption>
         {name}
-        <span className="hint">{about}</span>
+        <span className="hint">{text}</span>
       </figcaption>
     </figure>
   );

@@ -6,7 +6,7 @@ interface Props {
   children: ReactNode;
 }
 
-/** A form that stays on its page. The browser checks the fields first, and says in its own words what is missing. */
+/** A form that does not reload the page. The browser validates the fields before `onSubmit` is called. */
 export function Form({ onSubmit, className = "form", children }: Props) {
   function submit(event: FormEvent) {
     event.preventDefault();

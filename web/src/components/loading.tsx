@@ -1,4 +1,4 @@
-/** Shows after a moment, so that what is quick does not flicker. */
+/** A loading indicator. Its style delays it, so that fast loads do not flicker. */
 export function Loading() {
   return (
     <p className="loading" role="status">

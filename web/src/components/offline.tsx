@@ -1,11 +1,11 @@
 import { useSyncExternalStore } from "react";
 
-/** Says it before anything fails for it. */
+/** Shows a message while the browser is offline. */
 export function Offline() {
   const online = useSyncExternalStore(listen, () => navigator.onLine);
   return (
     <p className="offline" role="status" hidden={online}>
-      {online ? "" : "You are offline. What you type is kept; it can be saved once you are connected."}
+      {online ? "" : "You are offline. Your text is kept. You can save it when you are back online."}
     </p>
   );
 }

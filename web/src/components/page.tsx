@@ -5,20 +5,21 @@ import { Offline } from "./offline.tsx";
 
 interface Props {
   title: string;
-  /** What stands beside the title. */
+  /** An element next to the title. */
   action?: ReactNode;
-  /** `form` is a page that is one short form, `landing` the first one, whose title is what the app is for. */
+  /** `form` is a narrow page with one form. `landing` is the start page; its document title is the app's name. */
   layout?: "form" | "landing" | "wide";
   children: ReactNode;
 }
 
 let shownBefore = false;
 
-/** A page: its frame, its title, and the keyboard's focus where it begins. */
+/** The layout of every page. Moves the keyboard focus to the title after navigation. */
 export function Page({ title, action, layout = "wide", children }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new title means a new page
   useEffect(() => {
-    // The browser looks after the first page. On the next ones a screen reader would stay where the link was.
+    // The browser sets the focus on the first page. After navigation a screen reader would stay at the old link.
     if (shownBefore) heading.current?.focus({ preventScroll: true });
     shownBefore = true;
     window.scrollTo(0, 0);
@@ -28,9 +29,9 @@ export function Page({ title, action, layout = "wide", children }: Props) {
     <>
       <title>{layout === "landing" ? "Scratchpad" : `${title} · Scratchpad`}</title>
       <a className="skip" href="#content">
-        Skip to the content
+        Skip to content
       </a>
-      <Header signedIn={useContext(UserContext) !== undefined} />
+      <Header loggedIn={useContext(UserContext) !== undefined} />
       <Offline />
       <main id="content" className={`page ${layout}`}>
         <div className="page-title">

@@ -1,23 +1,23 @@
-import { count, money } from "../format.ts";
+import { formatMoney, formatNumber } from "../format.ts";
 import { PRICES, STORAGE_LIMIT } from "../prices.ts";
 
-/** What a note costs, by how many are bought at once. */
+/** The price per note, by the number of notes in a purchase. */
 export function PriceTable() {
   return (
     <table className="price-table">
       <thead>
         <tr>
-          <th scope="col">Notes bought at once</th>
-          <th scope="col">Each</th>
+          <th scope="col">Notes per purchase</th>
+          <th scope="col">Price per note</th>
         </tr>
       </thead>
       <tbody>
         {PRICES.map(({ from, each }, row) => (
           <tr key={from}>
             <td>
-              {count(from)} to {count((PRICES[row + 1]?.from ?? STORAGE_LIMIT + 1) - 1)}
+              {formatNumber(from)} to {formatNumber((PRICES[row + 1]?.from ?? STORAGE_LIMIT + 1) - 1)}
             </td>
-            <td>{money(each)}</td>
+            <td>{formatMoney(each)}</td>
           </tr>
         ))}
       </tbody>

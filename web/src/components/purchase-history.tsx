@@ -1,29 +1,29 @@
 import type { Purchase } from "../api/billing.ts";
 import type { Failure } from "../failure.ts";
-import { minuteOf, money } from "../format.ts";
-import { FailureNote } from "./failure-note.tsx";
+import { formatDateTime, formatMoney } from "../format.ts";
+import { FailureMessage } from "./failure-message.tsx";
 import { Loading } from "./loading.tsx";
 
 interface Props {
   items: Purchase[] | undefined;
   busy: boolean;
   failure: Failure | undefined;
-  more: (() => void) | undefined;
+  loadMore: (() => void) | undefined;
   reload: () => void;
 }
 
-const STATUS = { PENDING: "Not settled yet", PAID: "Paid", FAILED: "Not charged" } as const;
+const STATUS = { PENDING: "Pending", PAID: "Paid", FAILED: "Not charged" } as const;
 
-export function PurchaseHistory({ items, busy, failure, more, reload }: Props) {
+export function PurchaseHistory({ items, busy, failure, loadMore, reload }: Props) {
   return (
     <section className="card">
       <div className="card-title">
         <h2>Your purchases</h2>
-        <button className="button quiet" disabled={busy} onClick={reload}>
+        <button type="button" className="button quiet" disabled={busy} onClick={reload}>
           Refresh
         </button>
       </div>
-      {items?.length === 0 && <p className="hint">None yet.</p>}
+      {items?.length === 0 && <p className="hint">No purchases yet.</p>}
       {items && items.length > 0 && (
         <ul className="purchases">
           {items.map((purchase) => (
@@ -31,10 +31,10 @@ export function PurchaseHistory({ items, busy, failure, more, reload }: Props) {
           ))}
         </ul>
       )}
-      <FailureNote failure={failure} />
+      <FailureMessage failure={failure} />
       {busy && !items && <Loading />}
-      {more && (
-        <button className="button" disabled={busy} onClick={more}>
+      {loadMore && (
+        <button type="button" className="button" disabled={busy} onClick={loadMore}>
           Load more
         </button>
       )}
@@ -47,8 +47,8 @@ function PurchaseItem({ purchase }: { purchase: Purchase }) {
   return (
     <li>
       <span className="purchase-name">{description.charAt(0).toUpperCase() + description.slice(1)}</span>
-      <span className="purchase-amount">{money(amount)}</span>
-      <time dateTime={new Date(createdAt).toISOString()}>{minuteOf(createdAt)}</time>
+      <span className="purchase-amount">{formatMoney(amount)}</span>
+      <time dateTime={new Date(createdAt).toISOString()}>{formatDateTime(createdAt)}</time>
       <span className={`status ${status.toLowerCase()}`}>{STATUS[status]}</span>
       {decline && <span className="hint">{decline.message}</span>}
     </li>

@@ -4,7 +4,7 @@ interface Props {
   children: string;
 }
 
-/** A form's own button, which can be pressed once at a time. */
+/** A form's submit button. It is disabled while the form is busy. */
 export function Submit({ busy, disabled = false, children }: Props) {
   return (
     <button type="submit" className="button primary" disabled={busy || disabled} aria-busy={busy}>

@@ -1,67 +1,68 @@
 import { useEffect, useState } from "react";
 import type { Draft, Version } from "../api/notes.ts";
-import { forget, keep, kept } from "../session-storage.ts";
+import { loadItem, removeItem, storeItem } from "../session-storage.ts";
 
-/** What was typed, and which state of the note it was typed over. */
-interface Work {
+interface DraftState {
   draft: Draft;
-  over: Draft;
-  /** None for a note that is not made yet. */
+  /** The saved state of the note that the draft is based on. */
+  base: Draft;
+  /** The ETag of `base`. Undefined for a note that does not exist yet. */
   etag: string | undefined;
 }
 
-const BLANK: Draft = { content: "", attachment: null };
+const EMPTY: Draft = { content: "", attachment: null };
 
-/** What is typed into a form, kept under its name until it is saved, so that a reload loses nothing of it. */
+/** The content of a form. It is in sessionStorage until it is saved, so that a reload loses nothing. */
 export function useDraft(form: string, version: Version | undefined) {
-  const [work, setWork] = useState<Work>(() => kept<Work>(form) ?? begun(version));
-  const [restored, setRestored] = useState(() => kept(form) !== undefined);
-  const changed = !same(work.draft, work.over);
+  const item = `draft:${form}`;
+  const [state, setState] = useState<DraftState>(() => loadItem<DraftState>(item) ?? initialState(version));
+  const [restored, setRestored] = useState(() => loadItem(item) !== undefined);
+  const changed = !isSameDraft(state.draft, state.base);
 
   useEffect(() => {
-    if (changed) keep(form, work);
-    else forget(form);
-  }, [work]);
+    if (changed) storeItem(item, state);
+    else removeItem(item);
+  }, [item, state, changed]);
 
   useEffect(() => {
     if (!changed) return;
-    // The tab's memory ends with the tab.
+    // sessionStorage does not survive the tab, so the browser warns before it closes.
     const warn = (event: BeforeUnloadEvent) => event.preventDefault();
     window.addEventListener("beforeunload", warn);
     return () => window.removeEventListener("beforeunload", warn);
   }, [changed]);
 
   return {
-    ...work,
+    ...state,
     changed,
-    /** Whether it is from before a reload. */
+    /** Whether the draft was restored after a reload. */
     restored,
-    change: (part: Partial<Draft>) => setWork((now) => ({ ...now, draft: { ...now.draft, ...part } })),
-    /** The note is now as it was sent. What was typed since then stays, and is not saved yet. */
-    saved(over: Draft, etag: string) {
+    change: (part: Partial<Draft>) => setState((now) => ({ ...now, draft: { ...now.draft, ...part } })),
+    /** Records that `base` was saved. Text that was typed since it was sent stays in the draft, unsaved. */
+    saved(base: Draft, etag: string) {
       setRestored(false);
-      setWork((now) => ({ ...now, over, etag }));
+      setState((now) => ({ ...now, base, etag }));
     },
-    /** Goes on from a state of the note, and drops what was typed. */
-    restart(from: Version | undefined) {
+    /** Replaces the draft with a version of the note. */
+    reset(to: Version | undefined) {
       setRestored(false);
-      setWork(begun(from));
+      setState(initialState(to));
     },
-    /** The note is made, or deleted: the form goes now, and nothing is kept of it. */
-    end() {
-      setWork((now) => ({ ...now, over: now.draft }));
-      forget(form);
+    /** Deletes the stored draft, once the note is created or deleted. */
+    clear() {
+      setState((now) => ({ ...now, base: now.draft }));
+      removeItem(item);
     },
   };
 }
 
-export function same(one: Draft, other: Draft): boolean {
-  return one.content === other.content && one.attachment === other.attachment;
+export function isSameDraft(a: Draft, b: Draft): boolean {
+  return a.content === b.content && a.attachment === b.attachment;
 }
 
-export const draftOf = ({ content, attachment }: Draft): Draft => ({ content, attachment });
+export const toDraft = ({ content, attachment }: Draft): Draft => ({ content, attachment });
 
-function begun(version: Version | undefined): Work {
-  const draft = version ? draftOf(version.note) : BLANK;
-  return { draft, over: draft, etag: version?.etag };
+function initialState(version: Version | undefined): DraftState {
+  const draft = version ? toDraft(version.note) : EMPTY;
+  return { draft, base: draft, etag: version?.etag };
 }

@@ -1,13 +1,13 @@
 import { useEffect, useState } from "react";
 
-/** An address of a file that is in this browser, for as long as it is shown. */
+/** Returns an object URL for a local file, and revokes it when the component unmounts or the file changes. */
 export function useObjectUrl(file: File | undefined): string | undefined {
   const [url, setUrl] = useState<string>();
   useEffect(() => {
     if (file === undefined) return;
-    const made = URL.createObjectURL(file);
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
+    const created = URL.createObjectURL(file);
+    setUrl(created);
+    return () => URL.revokeObjectURL(created);
   }, [file]);
   return file && url;
 }

@@ -1,38 +1,43 @@
 import { useEffect, useState } from "react";
-import { type Note, note } from "../api/notes.ts";
+import { getNote, type Note } from "../api/notes.ts";
 
 export interface StoredFile {
+  /** The media type. */
   type: string;
   /** In bytes. */
   size: number;
-  /** Where it can be read. None while it is only on its way. */
+  /** Undefined while a local file has no object URL yet. */
   url: string | undefined;
 }
 
-/** A little less than the 15 minutes for which the API lets a file be read. */
-const READABLE_FOR = 14 * 60_000;
+/** When the presigned URL is renewed, in milliseconds: a minute before it expires. */
+const URL_LIFETIME = 14 * 60_000;
 
-/** An upload is recorded shortly after it. After so many looks, each twice as late, nothing came. */
-const MOST_LOOKS = 6;
+/** An upload is recorded shortly after it ends. After this many reads, with a doubling delay, the file is missing. */
+const MAX_READS = 6;
 
-/** The file that is stored under a note's attachment; looked for until it is recorded, and again before its address ends. */
-export function useStoredFile(read: Note | undefined, attachment: string | null): StoredFile | "awaited" | "missing" {
-  const noteId = read?.noteId;
-  const [latest, setLatest] = useState({ note: read, looks: 0 });
+/** Returns the stored file of a note. Polls until the upload is recorded, then renews the URL before it expires. */
+export function useStoredFile(
+  initial: Note | undefined,
+  attachment: string | null,
+): StoredFile | "pending" | "missing" {
+  const noteId = initial?.noteId;
+  const [latest, setLatest] = useState({ note: initial, reads: 0 });
   const file = fileOf(latest.note, attachment);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `file` is new on each render, and follows from the others
   useEffect(() => {
-    if (noteId === undefined || attachment === null || latest.looks === MOST_LOOKS) return;
-    const wait = file ? READABLE_FOR : 250 * 2 ** latest.looks;
+    if (noteId === undefined || attachment === null || latest.reads === MAX_READS) return;
+    const delay = file ? URL_LIFETIME : 250 * 2 ** latest.reads;
     const timer = setTimeout(async () => {
-      // One that fails is made up for by the next.
-      const found = await note(noteId).catch(() => undefined);
-      setLatest(({ note, looks }) => ({ note: found?.note ?? note, looks: file ? 0 : looks + 1 }));
-    }, wait);
+      // If a read fails, the next one makes up for it.
+      const found = await getNote(noteId).catch(() => undefined);
+      setLatest(({ note, reads }) => ({ note: found?.note ?? note, reads: file ? 0 : reads + 1 }));
+    }, delay);
     return () => clearTimeout(timer);
   }, [noteId, attachment, latest]);
 
-  return file ?? (latest.looks === MOST_LOOKS ? "missing" : "awaited");
+  return file ?? (latest.reads === MAX_READS ? "missing" : "pending");
 }
 
 function fileOf(note: Note | undefined, attachment: string | null): StoredFile | undefined {

@@ -1,11 +1,11 @@
 import { useRef, useState } from "react";
-import { type Failure, failureOf } from "../failure.ts";
+import { type Failure, toFailure } from "../failure.ts";
 
-/** An action that a person starts: runs once at a time, and keeps why it failed until it is started again. */
+/** Wraps an action so that it runs once at a time. `failure` is the last run's error, until the next run starts. */
 export function useSubmit<A extends unknown[]>(action: (...args: A) => Promise<void>) {
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<Failure>();
-  // Two clicks can come before React has shown the first one's effect.
+  // A ref, because a second click can come before React has rendered `busy`.
   const running = useRef(false);
 
   async function submit(...args: A): Promise<void> {
@@ -16,7 +16,7 @@ export function useSubmit<A extends unknown[]>(action: (...args: A) => Promise<v
     try {
       await action(...args);
     } catch (error) {
-      setFailure(failureOf(error));
+      setFailure(toFailure(error));
     } finally {
       running.current = false;
       setBusy(false);

@@ -1,49 +1,49 @@
 import { useState } from "react";
-import { FIRST_PURCHASES, type Order, purchase, purchases } from "../api/billing.ts";
+import { createPurchase, FIRST_PURCHASES_PAGE, listPurchases, type Order } from "../api/billing.ts";
 import { Problem } from "../api/problem.ts";
 import { useAnnounce } from "../components/announcer.tsx";
-import { OpenOrder } from "../components/open-order.tsx";
 import { OrderForm } from "../components/order-form.tsx";
 import { Page } from "../components/page.tsx";
+import { PendingOrder } from "../components/pending-order.tsx";
 import { PriceTable } from "../components/price-table.tsx";
 import { PurchaseHistory } from "../components/purchase-history.tsx";
 import { AppError } from "../failure.ts";
 import { usePages } from "../hooks/use-pages.ts";
 import { useSubmit } from "../hooks/use-submit.ts";
-import { forget, keep, kept } from "../session-storage.ts";
+import { loadItem, removeItem, storeItem } from "../session-storage.ts";
 import { loadStripe } from "../stripe.ts";
 import { useUser } from "../user.ts";
 
 export default function Billing() {
-  const name = `order of ${useUser().id}`;
-  // An order that was sent, and of which nobody knows what became of it, also not after a reload.
-  const [unanswered, setUnanswered] = useState(() => kept<Order>(name));
-  const history = usePages(purchases, FIRST_PURCHASES);
+  const item = `pending-order:${useUser().id}`;
+  // An order whose outcome is unknown. It survives a reload.
+  const [pendingOrder, setPendingOrder] = useState(() => loadItem<Order>(item));
+  const history = usePages(listPurchases, FIRST_PURCHASES_PAGE);
   const announce = useAnnounce();
 
-  const { busy, failure, submit } = useSubmit(async (ordered: () => Promise<Order>) => {
-    const order = await ordered();
-    if (Date.now() > order.askUntil) {
-      drop();
-      throw new AppError("This order is too old to ask about. Your purchases say what became of it.");
+  const { busy, failure, submit } = useSubmit(async (getOrder: () => Promise<Order>) => {
+    const order = await getOrder();
+    if (Date.now() > order.retryUntil) {
+      dismiss();
+      throw new AppError("This order is too old to check. Its result is in your purchases.");
     }
-    keep(name, order);
+    storeItem(item, order);
     try {
       await pay(order);
-      drop();
+      dismiss();
       announce("Paid. Thank you.");
     } catch (error) {
-      if (isFinal(error)) drop();
-      else setUnanswered(order);
+      if (isFinal(error)) dismiss();
+      else setPendingOrder(order);
       throw error;
     } finally {
       void history.reload();
     }
   });
 
-  function drop() {
-    forget(name);
-    setUnanswered(undefined);
+  function dismiss() {
+    removeItem(item);
+    setPendingOrder(undefined);
   }
 
   return (
@@ -51,13 +51,13 @@ export default function Billing() {
       <section className="card">
         <h2>Buy storage</h2>
         <div className="order">
-          {unanswered ? (
-            <OpenOrder
-              order={unanswered}
+          {pendingOrder ? (
+            <PendingOrder
+              order={pendingOrder}
               busy={busy}
               failure={failure}
-              onAsk={() => submit(async () => unanswered)}
-              onDrop={drop}
+              onRetry={() => submit(async () => pendingOrder)}
+              onDismiss={dismiss}
             />
           ) : (
             <OrderForm busy={busy} failure={failure} onOrder={submit} />
@@ -70,22 +70,22 @@ export default function Billing() {
   );
 }
 
-/** Charges the order's card, with its owner's confirmation where the bank wants one. */
+/** Charges the card. If the bank asks for it, lets the cardholder confirm the payment. */
 async function pay(order: Order): Promise<void> {
   try {
-    await purchase(order);
+    await createPurchase(order);
   } catch (error) {
     if (!(error instanceof Problem) || error.clientSecret === undefined) throw error;
     const stripe = await loadStripe();
     await stripe.handleNextAction({ clientSecret: error.clientSecret });
-    // Whatever they did there, the same order asked for again says what came of it.
-    await purchase(order);
+    // Whether they confirmed or not, the same request now returns the outcome.
+    await createPurchase(order);
   }
 }
 
 /**
- * Whether nothing more can become of the order: it is refused for what it is, so its card is not charged, and will
- * not be. Anything else, too many requests for one, says nothing of what became of it before.
+ * Whether the error is the order's final outcome: the request was rejected, so the card is not charged and will not be.
+ * Other errors, such as 429 or 503, do not tell the outcome of an earlier attempt.
  */
 function isFinal(error: unknown): boolean {
   if (!(error instanceof Problem) || error.status === undefined) return false;

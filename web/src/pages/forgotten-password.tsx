@@ -3,7 +3,7 @@ import { Link, useLocation } from "wouter";
 import { logIn, sendPasswordCode, setNewPassword } from "../auth.ts";
 import { CodeField, EmailField, NewPasswordField } from "../components/account-fields.tsx";
 import { useAnnounce } from "../components/announcer.tsx";
-import { FailureNote } from "../components/failure-note.tsx";
+import { FailureMessage } from "../components/failure-message.tsx";
 import { Form } from "../components/form.tsx";
 import { Page } from "../components/page.tsx";
 import { Submit } from "../components/submit.tsx";
@@ -15,31 +15,31 @@ export default function ForgottenPassword() {
   return codeSent ? (
     <NewPassword email={email} />
   ) : (
-    <Ask email={email} setEmail={setEmail} onSent={() => setCodeSent(true)} />
+    <RequestCode email={email} setEmail={setEmail} onSent={() => setCodeSent(true)} />
   );
 }
 
-interface AskProps {
+interface RequestCodeProps {
   email: string;
   setEmail: (email: string) => void;
   onSent: () => void;
 }
 
-function Ask({ email, setEmail, onSent }: AskProps) {
+function RequestCode({ email, setEmail, onSent }: RequestCodeProps) {
   const { busy, failure, submit } = useSubmit(async () => {
     await sendPasswordCode(email);
     onSent();
   });
   return (
-    <Page title="Forgotten password" layout="form">
-      <p>We send you a code, by which you can set a new one.</p>
+    <Page title="Reset your password" layout="form">
+      <p>We will e-mail you a code with which you can set a new password.</p>
       <Form onSubmit={submit}>
         <EmailField value={email} onChange={setEmail} />
-        <FailureNote failure={failure} />
-        <Submit busy={busy}>Send the code</Submit>
+        <FailureMessage failure={failure} />
+        <Submit busy={busy}>Send code</Submit>
       </Form>
       <p className="aside">
-        It came back to you? <Link href="/log-in">Log in</Link>
+        Remember your password? <Link href="/log-in">Log in</Link>
       </p>
     </Page>
   );
@@ -53,25 +53,25 @@ function NewPassword({ email }: { email: string }) {
   const change = useSubmit(async () => {
     await setNewPassword(email, code, password);
     await logIn(email, password);
-    announce("Your new password is set.");
+    announce("New password set.");
     navigate("/notes");
   });
   const resend = useSubmit(async () => {
     await sendPasswordCode(email);
-    announce(`A new code is on its way to ${email}.`);
+    announce(`We sent a new code to ${email}.`);
   });
 
   return (
     <Page title="Set a new password" layout="form">
-      {/* Whether there is such an account is nobody else's business. */}
-      <p>If there is an account with this address, a code is on its way there.</p>
+      {/* Does not reveal whether the address has an account. */}
+      <p>If this address has an account, we have sent it a code.</p>
       <Form onSubmit={change.submit}>
         <EmailField value={email} />
         <CodeField value={code} onChange={setCode} />
         <NewPasswordField label="New password" value={password} onChange={setPassword} />
-        <FailureNote failure={change.failure ?? resend.failure} />
+        <FailureMessage failure={change.failure ?? resend.failure} />
         <div className="actions">
-          <Submit busy={change.busy}>Set it</Submit>
+          <Submit busy={change.busy}>Set password</Submit>
           <button type="button" className="button quiet" onClick={resend.submit} disabled={resend.busy}>
             Send a new code
           </button>

@@ -6,10 +6,10 @@ export function Landing() {
   return (
     <Page title="A quiet place for what you want to remember" layout="landing">
       <section className="pitch">
-        <p className="lead">Write it down, put a file with it, and find it again on any device.</p>
+        <p className="lead">Write a note, attach a file, and find it again on any device.</p>
         <div className="actions">
           <Link href="/sign-up" className="button primary">
-            Begin
+            Get started
           </Link>
           <Link href="/log-in" className="button">
             Log in
@@ -19,19 +19,19 @@ export function Landing() {
       <ul className="points">
         <li>
           <h2>Nothing is lost</h2>
-          <p>A note that was changed elsewhere shows you both versions. What you typed survives a reload.</p>
+          <p>If you changed a note on another device, you see both versions. Unsaved text survives a reload.</p>
         </li>
         <li>
           <h2>Files with your notes</h2>
-          <p>A picture or a document of up to 5 MB goes with each note, and only you can open it.</p>
+          <p>Attach a picture or a document of up to 5 MB to each note. Only you can open it.</p>
         </li>
         <li>
-          <h2>Paid once</h2>
-          <p>You see the price before you pay. A click too many never charges your card twice.</p>
+          <h2>Charged once</h2>
+          <p>You see the price before you pay. A double click never charges your card twice.</p>
         </li>
       </ul>
       <section className="prices">
-        <h2>What storage costs</h2>
+        <h2>Prices</h2>
         <PriceTable />
       </section>
     </Page>

@@ -9,11 +9,12 @@ export default function LogIn() {
   const [, navigate] = useLocation();
   const [query] = useSearchParams();
   const [unconfirmed, setUnconfirmed] = useState<{ email: string; password: string }>();
-  const goOn = () => navigate(ownPath(query.get("to")) ?? "/notes", { replace: true });
+  const goToTarget = () => navigate(localPath(query.get("to")) ?? "/notes", { replace: true });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the session is read once, when the page opens
   useEffect(() => {
-    // Who is signed in already has no business here. When that cannot be told, the form is no worse.
+    // A user who is already logged in skips the form. If the session cannot be read, the form is shown.
     currentUser().then(
-      (user) => user && goOn(),
+      (user) => user && goToTarget(),
       () => {},
     );
   }, []);
@@ -21,24 +22,24 @@ export default function LogIn() {
   if (unconfirmed) {
     return (
       <Page title="Confirm your e-mail" layout="form">
-        <ConfirmEmail {...unconfirmed} onLoggedIn={goOn} />
+        <ConfirmEmail {...unconfirmed} onLoggedIn={goToTarget} />
       </Page>
     );
   }
   return (
     <Page title="Log in" layout="form">
-      <LogInForm onLoggedIn={goOn} onUnconfirmed={(email, password) => setUnconfirmed({ email, password })} />
+      <LogInForm onLoggedIn={goToTarget} onUnconfirmed={(email, password) => setUnconfirmed({ email, password })} />
       <p className="aside">
-        <Link href="/forgotten-password">Forgotten your password?</Link>
+        <Link href="/forgotten-password">Forgot your password?</Link>
       </p>
       <p className="aside">
-        You have no account? <Link href="/sign-up">Sign up</Link>
+        No account yet? <Link href="/sign-up">Sign up</Link>
       </p>
     </Page>
   );
 }
 
-/** The address if it is one of this app: a link must not lead elsewhere by way of the log-in. */
-function ownPath(to: string | null): string | undefined {
+/** Returns `to` if it is a path of this app: the log-in page must not redirect to another site. */
+function localPath(to: string | null): string | undefined {
   return to !== null && /^\/(?![/\\])/.test(to) ? to : undefined;
 }

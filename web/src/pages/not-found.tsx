@@ -3,10 +3,10 @@ import { Page } from "../components/page.tsx";
 
 export function NotFound() {
   return (
-    <Page title="Nothing here" layout="form">
-      <p>There is no page at this address. A link may be old, or mistyped.</p>
+    <Page title="Page not found" layout="form">
+      <p>There is no page at this address. The link may be old or mistyped.</p>
       <Link href="/" className="button">
-        Go to the beginning
+        Go to the start page
       </Link>
     </Page>
   );

@@ -1,43 +1,44 @@
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
-import { note, type Version } from "../api/notes.ts";
+import { getNote, type Version } from "../api/notes.ts";
 import { Problem } from "../api/problem.ts";
 import { Editor } from "../components/editor.tsx";
-import { FailureNote } from "../components/failure-note.tsx";
+import { FailureMessage } from "../components/failure-message.tsx";
 import { Loading } from "../components/loading.tsx";
 import { Page } from "../components/page.tsx";
 import { useSubmit } from "../hooks/use-submit.ts";
 
-/** A note to write on, or with no id a new one. */
+/** The page that edits a note. Without `noteId` it creates one. */
 export default function Note({ noteId }: { noteId?: string }) {
   return (
     <Page title={noteId ? "Note" : "New note"}>
       <p className="back">
         <Link href="/notes">All notes</Link>
       </p>
-      {noteId ? <Existing noteId={noteId} /> : <Editor />}
+      {noteId ? <ExistingNote noteId={noteId} /> : <Editor />}
     </Page>
   );
 }
 
-function Existing({ noteId }: { noteId: string }) {
-  const [version, setVersion] = useState<Version | "none">();
-  const { failure, submit: read } = useSubmit(async () => {
-    const found = await note(noteId).catch((error: unknown) => {
-      if (error instanceof Problem && error.status === 404) return "none" as const;
+function ExistingNote({ noteId }: { noteId: string }) {
+  const [version, setVersion] = useState<Version | "not found">();
+  const { failure, submit: load } = useSubmit(async () => {
+    const result = await getNote(noteId).catch((error: unknown) => {
+      if (error instanceof Problem && error.status === 404) return "not found" as const;
       throw error;
     });
-    setVersion(found);
+    setVersion(result);
   });
-  useEffect(() => void read(), []);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each note has its own `key`, so it is loaded once
+  useEffect(() => void load(), []);
 
-  if (version === "none") return <p>You have no note at this address. It may have been deleted.</p>;
+  if (version === "not found") return <p>This note does not exist. It may have been deleted.</p>;
   if (version) return <Editor version={version} />;
   if (failure === undefined) return <Loading />;
   return (
     <>
-      <FailureNote failure={failure} />
-      <button className="button" onClick={read}>
+      <FailureMessage failure={failure} />
+      <button type="button" className="button" onClick={load}>
         Try again
       </button>
     </>

@@ -1,18 +1,18 @@
 import { Link, useSearchParams } from "wouter";
-import { FIRST_NOTES, type Note, notes } from "../api/notes.ts";
-import { FailureNote } from "../components/failure-note.tsx";
+import { FIRST_NOTES_PAGE, listNotes, type Note } from "../api/notes.ts";
+import { FailureMessage } from "../components/failure-message.tsx";
 import { Loading } from "../components/loading.tsx";
 import { NoteItem } from "../components/note-item.tsx";
 import { Page } from "../components/page.tsx";
-import { counted } from "../format.ts";
+import { formatCount } from "../format.ts";
 import { usePages } from "../hooks/use-pages.ts";
 
 export default function Notes() {
-  const { items, busy, failure, more, reload } = usePages(notes, FIRST_NOTES);
-  // In the address, so that it is still there when they come back from a note.
+  const { items, busy, failure, loadMore, reload } = usePages(listNotes, FIRST_NOTES_PAGE);
+  // The search is in the URL, so that it is kept when the user comes back from a note.
   const [query, setQuery] = useSearchParams();
-  const sought = query.get("q") ?? "";
-  const found = items?.filter((note) => contains(note, sought)) ?? [];
+  const search = query.get("q") ?? "";
+  const found = items?.filter((note) => matches(note, search)) ?? [];
 
   const newNote = (
     <Link href="/notes/new" className="button primary">
@@ -27,17 +27,17 @@ export default function Notes() {
             type="search"
             aria-label="Search"
             placeholder="Search"
-            value={sought}
+            value={search}
             onChange={({ target }) => setQuery(target.value ? { q: target.value } : {}, { replace: true })}
           />
           <p className="hint" role="status">
-            {summary(found.length, items.length, sought, more !== undefined)}
+            {summary(found.length, items.length, search, loadMore !== undefined)}
           </p>
         </div>
       )}
       {items?.length === 0 && (
         <div className="empty">
-          <p>Nothing written yet.</p>
+          <p>You have no notes yet.</p>
           <Link href="/notes/new" className="button primary">
             Write your first note
           </Link>
@@ -50,15 +50,15 @@ export default function Notes() {
           ))}
         </ul>
       )}
-      <FailureNote failure={failure} />
+      <FailureMessage failure={failure} />
       {busy && <Loading />}
       {failure && items === undefined && (
-        <button className="button" onClick={reload}>
+        <button type="button" className="button" onClick={reload}>
           Try again
         </button>
       )}
-      {more && (
-        <button className="button load-more" disabled={busy} onClick={more}>
+      {loadMore && (
+        <button type="button" className="button load-more" disabled={busy} onClick={loadMore}>
           Load more
         </button>
       )}
@@ -66,12 +66,12 @@ export default function Notes() {
   );
 }
 
-function contains({ content }: Note, sought: string): boolean {
-  return content.toLocaleLowerCase().includes(sought.toLocaleLowerCase());
+function matches({ content }: Note, search: string): boolean {
+  return content.toLocaleLowerCase().includes(search.toLocaleLowerCase());
 }
 
-function summary(found: number, loaded: number, sought: string, more: boolean): string {
-  const all = more ? `the ${counted(loaded, "note")} loaded so far` : counted(loaded, "note");
-  if (sought === "") return more ? `The latest ${counted(loaded, "note")}` : all;
-  return found === 0 ? `“${sought}” is in none of ${all}.` : `${found} of ${all}`;
+function summary(found: number, loaded: number, search: string, hasMore: boolean): string {
+  const all = hasMore ? `the ${formatCount(loaded, "note")} loaded so far` : formatCount(loaded, "note");
+  if (search === "") return hasMore ? `The latest ${formatCount(loaded, "note")}` : all;
+  return found === 0 ? `No match for “${search}” in ${all}.` : `${found} of ${all}`;
 }

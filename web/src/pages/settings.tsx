@@ -1,9 +1,9 @@
 import { useState } from "react";
 import { useLocation } from "wouter";
-import { changePassword, signOut } from "../auth.ts";
+import { changePassword, logOut } from "../auth.ts";
 import { EmailField, NewPasswordField, PasswordField } from "../components/account-fields.tsx";
 import { useAnnounce } from "../components/announcer.tsx";
-import { FailureNote } from "../components/failure-note.tsx";
+import { FailureMessage } from "../components/failure-message.tsx";
 import { Form } from "../components/form.tsx";
 import { Page } from "../components/page.tsx";
 import { Submit } from "../components/submit.tsx";
@@ -19,8 +19,8 @@ export default function Settings() {
         <ChangePassword />
       </section>
       <section className="card">
-        <h2>Sign out</h2>
-        <SignOut />
+        <h2>Log out</h2>
+        <LogOut />
       </section>
     </Page>
   );
@@ -33,42 +33,42 @@ function ChangePassword() {
   const announce = useAnnounce();
   const { busy, failure, submit } = useSubmit(async () => {
     await changePassword(oldPassword, newPassword).catch((error: Error) => {
-      // Of an e-mail address, of which Cognito's general words speak, there is none here.
-      throw error.name === "NotAuthorizedException" ? new AppError("Your present password is another one.") : error;
+      // The general message for this error also mentions the e-mail address, which is not asked for here.
+      throw error.name === "NotAuthorizedException" ? new AppError("Your current password is wrong.") : error;
     });
     setOldPassword("");
     setNewPassword("");
-    announce("Your password is changed.");
+    announce("Password changed.");
   });
   return (
     <Form onSubmit={submit}>
       <EmailField value={email} />
-      <PasswordField label="Present password" value={oldPassword} onChange={setOldPassword} />
+      <PasswordField label="Current password" value={oldPassword} onChange={setOldPassword} />
       <NewPasswordField label="New password" value={newPassword} onChange={setNewPassword} />
-      <FailureNote failure={failure} />
+      <FailureMessage failure={failure} />
       <Submit busy={busy}>Change password</Submit>
     </Form>
   );
 }
 
-function SignOut() {
+function LogOut() {
   const [, navigate] = useLocation();
   const { busy, failure, submit } = useSubmit(async (everywhere: boolean) => {
-    await signOut({ everywhere });
+    await logOut({ everywhere });
     navigate("/");
   });
   return (
     <>
       <p className="hint">
-        Everywhere ends the sessions of all your devices; within the hour they ask for your password again.
+        “Log out everywhere” ends your sessions on all devices. They ask for your password again within an hour.
       </p>
-      <FailureNote failure={failure} />
+      <FailureMessage failure={failure} />
       <div className="actions">
-        <button className="button" disabled={busy} onClick={() => submit(false)}>
-          Sign out
+        <button type="button" className="button" disabled={busy} onClick={() => submit(false)}>
+          Log out
         </button>
-        <button className="button" disabled={busy} onClick={() => submit(true)}>
-          Sign out everywhere
+        <button type="button" className="button" disabled={busy} onClick={() => submit(true)}>
+          Log out everywhere
         </button>
       </div>
     </>

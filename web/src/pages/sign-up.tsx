@@ -3,7 +3,7 @@ import { Link, useLocation } from "wouter";
 import { signUp } from "../auth.ts";
 import { EmailField, NewPasswordField } from "../components/account-fields.tsx";
 import { ConfirmEmail } from "../components/confirm-email.tsx";
-import { FailureNote } from "../components/failure-note.tsx";
+import { FailureMessage } from "../components/failure-message.tsx";
 import { Form } from "../components/form.tsx";
 import { Page } from "../components/page.tsx";
 import { Submit } from "../components/submit.tsx";
@@ -31,11 +31,11 @@ export default function SignUp() {
       <Form onSubmit={submit}>
         <EmailField value={email} onChange={setEmail} />
         <NewPasswordField value={password} onChange={setPassword} />
-        <FailureNote failure={failure} />
+        <FailureMessage failure={failure} />
         <Submit busy={busy}>Sign up</Submit>
       </Form>
       <p className="aside">
-        You have an account? <Link href="/log-in">Log in</Link>
+        Already have an account? <Link href="/log-in">Log in</Link>
       </p>
     </Page>
   );

@@ -2,7 +2,7 @@ import { after, before } from "node:test";
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from "playwright-core";
 import { stage } from "./stage.ts";
 
-/** The machine's own, never one that is downloaded: `cargo xtask test` finds it. */
+/** Uses the Chromium that is installed on the machine. `cargo xtask test` finds it. */
 export const CHROMIUM = {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: [
@@ -16,8 +16,8 @@ export const CHROMIUM = {
   ],
 };
 
-/** How long anything may take to be seen, in milliseconds. */
-const PATIENCE = 20_000;
+/** How long an element may take to appear, in milliseconds. */
+const TIMEOUT = 20_000;
 
 let browser: Browser;
 before(async () => {
@@ -25,7 +25,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-/** A tab of a browser that nobody has used yet. It is closed with the test's end. */
+/** Opens a tab in a new browser context, without cookies or storage. */
 export async function openTab(options: BrowserContextOptions = {}): Promise<Page> {
   const context = await browser.newContext({
     baseURL: stage.webUrl,
@@ -34,18 +34,18 @@ export async function openTab(options: BrowserContextOptions = {}): Promise<Page
     timezoneId: "UTC",
     ...options,
   });
-  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultTimeout(TIMEOUT);
   context.on("page", (page) => {
-    // A tab with unsaved text asks before it goes.
+    // Accepts the warning about unsaved text.
     page.on("dialog", (dialog) => void dialog.accept());
   });
   return context.newPage();
 }
 
-/** Closes a tab, with what its browser remembers. */
+/** Closes a tab and its browser context. */
 export const closeTab = (page: Page) => page.context().close();
 
-/** Runs a test in a tab of its own. */
+/** Runs a test in a new tab. */
 export function inTab(run: (page: Page) => Promise<void>, options: BrowserContextOptions = {}) {
   return async () => {
     const page = await openTab(options);
@@ -57,14 +57,14 @@ export function inTab(run: (page: Page) => Promise<void>, options: BrowserContex
   };
 }
 
-/** The requests of a verb that a tab sends to the API from now on. */
-export function requestsTo(page: Page, verb: string, path: string): Request[] {
+/** Collects the requests with this method and path that a tab sends to the API from now on. */
+export function requestsTo(page: Page, method: string, path: string): Request[] {
   const sent: Request[] = [];
   page.on("request", (request) => {
-    if (request.method() === verb && request.url().startsWith(stage.apiUrl + path)) sent.push(request);
+    if (request.method() === method && request.url().startsWith(stage.apiUrl + path)) sent.push(request);
   });
   return sent;
 }
 
-/** Whether an address is the API's. */
+/** Whether a URL belongs to the API. */
 export const isApi = (url: URL) => url.href.startsWith(stage.apiUrl);

@@ -3,11 +3,11 @@ import { crc32, deflateSync } from "node:zlib";
 const WIDTH = 480;
 const HEIGHT = 270;
 
-/** A PNG of a sky over a meadow: https://www.w3.org/TR/png/#5DataRep */
+/** A PNG image of a sky and a meadow: https://www.w3.org/TR/png/#5DataRep */
 export function picture(): Buffer {
   const rows = Array.from({ length: HEIGHT }, (_, y) => {
     const row = Buffer.alloc(1 + WIDTH * 3);
-    for (let x = 0; x < WIDTH; x += 1) row.set(colour(x, y), 1 + x * 3);
+    for (let x = 0; x < WIDTH; x += 1) row.set(color(x, y), 1 + x * 3);
     return row;
   });
   const header = Buffer.alloc(13);
@@ -19,7 +19,7 @@ export function picture(): Buffer {
   return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", Buffer.alloc(0))]);
 }
 
-function colour(x: number, y: number): [number, number, number] {
+function color(x: number, y: number): [number, number, number] {
   const horizon = HEIGHT * 0.62 + Math.sin(x / 70) * 16;
   if (y < horizon) return [150 + y * 0.4, 190 + y * 0.2, 225];
   return [96, 150 - (y - horizon) * 0.4, 92];

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 
-/** Where the stage is, as `cargo xtask` writes it down. */
+/** The addresses and IDs of the stage, from the file that `cargo xtask` writes. */
 interface Stage {
   apiUrl: string;
   cloudUrl: string;
@@ -13,16 +13,16 @@ interface Stage {
 }
 
 const file = process.env.SCRATCHPAD_STAGE;
-if (file === undefined) throw new Error("SCRATCHPAD_STAGE names no stage: run these by cargo xtask test --e2e");
+if (file === undefined) throw new Error("SCRATCHPAD_STAGE is not set. Run these tests with cargo xtask test --e2e");
 
-// A path is meant from the checkout, wherever the tests run.
-const checkout = resolve(import.meta.dirname, "../../..");
-export const stage: Stage = JSON.parse(readFileSync(resolve(checkout, file), "utf8"));
+// The path is relative to the root of the repository.
+const root = resolve(import.meta.dirname, "../../..");
+export const stage: Stage = JSON.parse(readFileSync(resolve(root, file), "utf8"));
 
-/** The newest code that was mailed to an address. */
+/** The latest code that was mailed to an address. */
 export async function codeFor(email: string): Promise<string> {
-  const answer = await fetch(`${stage.cloudUrl}/_ministack/ses/messages`);
-  const { messages } = (await answer.json()) as { messages: Record<string, { To: string[]; BodyText: string }[]> };
+  const response = await fetch(`${stage.cloudUrl}/_ministack/ses/messages`);
+  const { messages } = (await response.json()) as { messages: Record<string, { To: string[]; BodyText: string }[]> };
   const mail = Object.values(messages)
     .flat()
     .findLast(({ To }) => To.includes(email));
@@ -31,12 +31,12 @@ export async function codeFor(email: string): Promise<string> {
   return code;
 }
 
-/** What Stripe's double is told, or tells: local/stripe/src/control.rs. */
-export async function stripe<T>(verb: string, control: string, body?: object): Promise<T> {
-  const answer = await fetch(`${stage.stripeUrl}/_double/${control}`, {
-    method: verb,
+/** Calls the control API of the local Stripe: local/stripe/src/control.rs. */
+export async function stripe<T>(method: string, control: string, body?: object): Promise<T> {
+  const response = await fetch(`${stage.stripeUrl}/_double/${control}`, {
+    method,
     ...(body && { body: JSON.stringify(body) }),
   });
-  if (!answer.ok) throw new Error(`${verb} ${control}: ${await answer.text()}`);
-  return (await answer.json()) as T;
+  if (!response.ok) throw new Error(`${method} ${control}: ${await response.text()}`);
+  return (await response.json()) as T;
 }

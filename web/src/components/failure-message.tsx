@@ -1,14 +1,14 @@
 import type { Failure } from "../failure.ts";
 
-/** Why something did not work. */
-export function FailureNote({ failure }: { failure: Failure | undefined }) {
+/** Shows the reason of a failure, and the ID of the request. */
+export function FailureMessage({ failure }: { failure: Failure | undefined }) {
   return (
     failure && (
       <div className="failure" role="alert">
         <p>{failure.message}</p>
         {failure.requestId && (
           <p className="request-id">
-            Request <code>{failure.requestId}</code>
+            Request ID <code>{failure.requestId}</code>
           </p>
         )}
       </div>

@@ -1,10 +1,10 @@
 import { lazy, useEffect, useState } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
 import { currentUser, type User } from "./auth.ts";
-import { FailureNote } from "./components/failure-note.tsx";
+import { FailureMessage } from "./components/failure-message.tsx";
 import { Loading } from "./components/loading.tsx";
+import { LogInAgain } from "./components/log-in-again.tsx";
 import { Page } from "./components/page.tsx";
-import { SignInAgain } from "./components/sign-in-again.tsx";
 import { useSubmit } from "./hooks/use-submit.ts";
 import { NotFound } from "./pages/not-found.tsx";
 import { UserContext } from "./user.ts";
@@ -14,28 +14,29 @@ const Note = lazy(() => import("./pages/note.tsx"));
 const Billing = lazy(() => import("./pages/billing.tsx"));
 const Settings = lazy(() => import("./pages/settings.tsx"));
 
-/** The pages of people who are signed in. Anybody else signs in first, and comes back. */
-export default function SignedIn() {
+/** The pages for users who are logged in. Others are redirected to the log-in page and come back afterwards. */
+export default function LoggedIn() {
   const [location] = useLocation();
-  const [user, setUser] = useState<User | "nobody">();
-  const { failure, submit: look } = useSubmit(async () => setUser((await currentUser()) ?? "nobody"));
-  useEffect(() => void look(), []);
+  const [user, setUser] = useState<User | "none">();
+  const { failure, submit: loadUser } = useSubmit(async () => setUser((await currentUser()) ?? "none"));
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the session is read once, when the first page opens
+  useEffect(() => void loadUser(), []);
   useEffect(() => {
-    // Another tab may have logged somebody else in: what is here is not for them.
+    // If another user has logged in in another tab, this tab must not show the previous user's data.
     const check = async () => {
       const now = await currentUser().catch(() => undefined);
-      if (now) setUser((before) => (before !== "nobody" && before?.id === now.id ? before : now));
+      if (now) setUser((before) => (before !== "none" && before?.id === now.id ? before : now));
     };
     document.addEventListener("visibilitychange", check);
     return () => document.removeEventListener("visibilitychange", check);
   }, []);
 
-  if (user === "nobody") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
+  if (user === "none") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
   if (failure) {
     return (
-      <Page title="Not now" layout="form">
-        <FailureNote failure={failure} />
-        <button className="button" onClick={look}>
+      <Page title="Cannot load your account" layout="form">
+        <FailureMessage failure={failure} />
+        <button type="button" className="button" onClick={loadUser}>
           Try again
         </button>
       </Page>
@@ -54,7 +55,7 @@ export default function SignedIn() {
         <Route path="/settings" component={Settings} />
         <Route component={NotFound} />
       </Switch>
-      <SignInAgain email={user.email} />
+      <LogInAgain email={user.email} />
     </UserContext>
   );
 }

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab, isApi } from "./support/browser.ts";
-import { newMember, notes } from "./support/people.ts";
 import { stage } from "./support/stage.ts";
+import { createAndLogIn, notes } from "./support/users.ts";
 
-const text = (page: Page) => page.getByLabel("Text of the note");
+const text = (page: Page) => page.getByLabel("Note text");
 const save = (page: Page) => page.getByRole("button", { name: "Save", exact: true }).click();
 
-/** What Cognito and AWS answer once a session is over: https://docs.aws.amazon.com/cognito-user-identity-pools/ */
-async function endSession(page: Page): Promise<void> {
+/** Makes the API and Cognito respond as they do after a session has expired. */
+async function expireSession(page: Page): Promise<void> {
   const cors = { "access-control-allow-origin": "*" };
   await page.route(isApi, (route) =>
     route.fulfill({
@@ -33,67 +33,67 @@ async function endSession(page: Page): Promise<void> {
   });
 }
 
-const logInAgain = (page: Page) => page.getByRole("dialog", { name: "Your session has ended" });
+const logInDialog = (page: Page) => page.getByRole("dialog", { name: "Your session has ended" });
 
 test(
-  "a session that ends in the middle of an edit loses nothing: they log in where they are, and it is saved",
+  "after a session expires during an edit, the user logs in on the same page and the edit is saved",
   inTab(async (page) => {
-    const { email, password } = await newMember(page);
-    const { noteId } = await notes.createNote({ content: "Begun", attachment: null }, crypto.randomUUID());
+    const { email, password } = await createAndLogIn(page);
+    const { noteId } = await notes.createNote({ content: "First", attachment: null }, crypto.randomUUID());
     await page.goto(`/notes/${noteId}`);
-    await text(page).fill("Begun, and gone on with");
-    await endSession(page);
+    await text(page).fill("First, then second");
+    await expireSession(page);
     await save(page);
-    await logInAgain(page).getByLabel("Password").fill("Wrong-horse-9");
-    await logInAgain(page).getByRole("button", { name: "Log in" }).click();
-    await logInAgain(page).getByText("The e-mail address or the password is wrong.").waitFor();
-    assert.equal(await logInAgain(page).getByLabel("E-mail").inputValue(), email);
+    await logInDialog(page).getByLabel("Password").fill("Wrong-horse-9");
+    await logInDialog(page).getByRole("button", { name: "Log in" }).click();
+    await logInDialog(page).getByText("The e-mail address or the password is wrong.").waitFor();
+    assert.equal(await logInDialog(page).getByLabel("E-mail").inputValue(), email);
     await page.unrouteAll();
-    await logInAgain(page).getByLabel("Password").fill(password);
-    await logInAgain(page).getByRole("button", { name: "Log in" }).click();
+    await logInDialog(page).getByLabel("Password").fill(password);
+    await logInDialog(page).getByRole("button", { name: "Log in" }).click();
     await page.getByText("Saved.", { exact: true }).waitFor();
-    assert.equal((await notes.note(noteId)).note.content, "Begun, and gone on with");
+    assert.equal((await notes.getNote(noteId)).note.content, "First, then second");
   }),
 );
 
 test(
-  "who does not log in again keeps the text, also over a reload and another log-in",
+  "the text is kept if the user declines to log in again, also after a reload",
   inTab(async (page) => {
-    const { email, password } = await newMember(page);
+    const { email, password } = await createAndLogIn(page);
     await page.goto("/notes/new");
     await text(page).fill("Half a thought");
-    await endSession(page);
+    await expireSession(page);
     await save(page);
-    await logInAgain(page).getByRole("button", { name: "Not now" }).click();
-    await page.getByText("You are signed out.").waitFor();
+    await logInDialog(page).getByRole("button", { name: "Not now" }).click();
+    await page.getByText("You are logged out.").waitFor();
     assert.equal(await text(page).inputValue(), "Half a thought");
     await page.unrouteAll();
     await page.reload();
     await page.getByLabel("E-mail").fill(email);
     await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Log in" }).click();
-    await page.getByText("This is what you had typed and not saved.").waitFor();
+    await page.getByText("This is your unsaved text.").waitFor();
     assert.equal(await text(page).inputValue(), "Half a thought");
   }),
 );
 
 test(
-  "with the API down the app says so, and goes on once it is back",
+  "while the API is down the app shows an error, and a retry works",
   inTab(async (page) => {
-    await newMember(page);
+    await createAndLogIn(page);
     await page.route(isApi, (route) => route.abort("connectionrefused"));
     await page.goto("/notes");
     await page.getByRole("alert").getByText("The server cannot be reached.").waitFor();
     await page.unrouteAll();
     await page.getByRole("button", { name: "Try again" }).click();
-    await page.getByText("Nothing written yet.").waitFor();
+    await page.getByText("You have no notes yet.").waitFor();
   }),
 );
 
 test(
-  "a fault of the server is said in plain words, with the id that its log has it under",
+  "a server error shows a plain message and the request ID",
   inTab(async (page) => {
-    await newMember(page);
+    await createAndLogIn(page);
     await page.goto("/notes/new");
     await text(page).fill("Nevertheless");
     await page.route(
@@ -116,13 +116,13 @@ test(
 );
 
 test(
-  "who is offline is told before they try",
+  "the app shows that it is offline before the user saves",
   inTab(async (page) => {
-    await newMember(page);
+    await createAndLogIn(page);
     await page.goto("/notes/new");
     await text(page).fill("On the train");
     await page.context().setOffline(true);
-    await page.getByText("What you type is kept").waitFor();
+    await page.getByText("Your text is kept").waitFor();
     await save(page);
     await page.getByRole("alert").getByText("You are offline.").waitFor();
     await page.context().setOffline(false);
@@ -132,14 +132,14 @@ test(
 );
 
 test(
-  "a configuration that lacks something is said by name",
+  "missing configuration values are listed by name",
   inTab(async (page) => {
     await page.route("**/config.json", (route) => route.fulfill({ json: { stage: "local", apiUrl: stage.apiUrl } }));
     await page.goto("/");
-    await page.getByText("config.json lacks region, userPoolId").waitFor();
+    await page.getByText("config.json has no value for region, userPoolId").waitFor();
     await page.unrouteAll();
     await page.route("**/config.json", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
     await page.goto("/");
-    await page.getByText("/config.json is missing, or not JSON.").waitFor();
+    await page.getByText("/config.json is missing or is not JSON.").waitFor();
   }),
 );

@@ -1,15 +1,15 @@
 import { test } from "node:test";
 import { inTab } from "./support/browser.ts";
-import { stranger } from "./support/people.ts";
 import { picture } from "./support/picture.ts";
 import { codeFor } from "./support/stage.ts";
+import { newCredentials } from "./support/users.ts";
 
 test(
-  "from the first page to a paid purchase",
+  "a new user signs up, writes a note and pays for storage",
   inTab(async (page) => {
-    const { email, password } = stranger();
+    const { email, password } = newCredentials();
     await page.goto("/");
-    await page.getByRole("link", { name: "Begin" }).click();
+    await page.getByRole("link", { name: "Get started" }).click();
     await page.getByLabel("E-mail").fill(email);
     await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Sign up" }).click();
@@ -18,7 +18,7 @@ test(
     await page.getByRole("button", { name: "Confirm" }).click();
 
     await page.getByRole("link", { name: "Write your first note" }).click();
-    await page.getByLabel("Text of the note").fill("Garden\nThe meadow behind the house.");
+    await page.getByLabel("Note text").fill("Garden\nThe meadow behind the house.");
     const file = { name: "garden.png", mimeType: "image/png", buffer: picture() };
     await page.getByLabel("File", { exact: true }).setInputFiles(file);
     await page.getByAltText("Preview of garden.png").waitFor();
@@ -27,12 +27,12 @@ test(
 
     await page.getByRole("link", { name: "All notes" }).click();
     await page.getByRole("link", { name: /meadow/ }).click();
-    await page.getByLabel("Text of the note").fill("Garden\nThe meadow, mown.");
+    await page.getByLabel("Note text").fill("Garden\nThe meadow, mown.");
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await page.getByText("Saved", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Delete", exact: true }).click();
-    await page.getByRole("button", { name: "Delete it" }).click();
-    await page.getByText("Nothing written yet.").waitFor();
+    await page.getByRole("button", { name: "Delete note" }).click();
+    await page.getByText("You have no notes yet.").waitFor();
 
     await page.getByRole("link", { name: "Billing" }).click();
     const card = page.frameLocator('iframe[title="Secure card payment input frame"]');
