@@ -4,9 +4,9 @@ import { accountNamed } from "../lib/account.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
 
-// The templates are all that is needed: cfn-lint checks them, and the rest would double the time it takes.
+// Only the templates are used, and cfn-lint checks them. The other features would double the run time.
 const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false, treeMetadata: false });
 const [stage, account] = ["stage", "account"].map((kind) => app.node.tryGetContext(kind));
 if (typeof stage === "string") infrastructure(app, stageNamed(stage));
 else if (typeof account === "string") accountInfrastructure(app, accountNamed(account));
-else throw new Error("Name what to make: -c stage=NAME, or -c account=NAME for what an account has once");
+else throw new Error("Pass -c stage=NAME for the stacks of a stage, or -c account=NAME for the stacks of an account");

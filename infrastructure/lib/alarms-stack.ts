@@ -5,7 +5,7 @@ import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Where the alarms of the stage's functions go. Whoever is to be told first says yes to an e-mail of SNS. */
+/** The topic of the stage's alarms. The subscriber first confirms the subscription in an e-mail from SNS. */
 export class AlarmsStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "alarms", stage);
@@ -25,6 +25,6 @@ export class AlarmsStack extends StageStack {
       }),
     );
     if (stage.alarms) topic.addSubscription(new EmailSubscription(stage.alarms));
-    this.share("AlarmsTopicArn", topic.topicArn);
+    this.exportOutput("AlarmsTopicArn", topic.topicArn);
   }
 }

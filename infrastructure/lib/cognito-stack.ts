@@ -1,11 +1,11 @@
 import type { App } from "aws-cdk-lib";
 import { AccountRecovery, CfnIdentityPool, CfnIdentityPoolRoleAttachment, UserPool } from "aws-cdk-lib/aws-cognito";
 import { FederatedPrincipal, ManagedPolicy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
-import { boundary } from "./account/boundary-stack.ts";
+import { boundaryName } from "./account/boundary-stack.ts";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Who may sign in, and what they may call once they have. */
+/** The user pool, and the identity pool whose role lets users call the API. */
 export class CognitoStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "cognito", stage);
@@ -14,7 +14,7 @@ export class CognitoStack extends StageStack {
       userPoolName: this.nameOf("users"),
       selfSignUpEnabled: true,
       signInAliases: { email: true },
-      autoVerify: { email: true }, // by a code
+      autoVerify: { email: true }, // sends a code
       accountRecovery: AccountRecovery.EMAIL_ONLY,
       passwordPolicy: {
         minLength: 8,
@@ -31,11 +31,11 @@ export class CognitoStack extends StageStack {
       userPoolClientName: this.nameOf("browser-app"),
       authFlows: {
         userSrp: true,
-        adminUserPassword: true, // for the end-to-end scenarios: takes AWS credentials as well
-        userPassword: !stage.protected, // sends the password itself: convenient to try, not for real users
+        adminUserPassword: true, // for the end-to-end tests; needs AWS credentials
+        userPassword: !stage.protected, // sends the password itself, which is convenient for development only
       },
       disableOAuth: true,
-      generateSecret: false, // a browser cannot keep one
+      generateSecret: false, // a browser app cannot keep a secret
       preventUserExistenceErrors: true,
     });
 
@@ -49,8 +49,8 @@ export class CognitoStack extends StageStack {
 
     const signedIn = new Role(this, "SignedIn", {
       roleName: this.nameOf("signed-in"),
-      description: "What a user who has signed in may do",
-      permissionsBoundary: ManagedPolicy.fromManagedPolicyName(this, "Boundary", boundary),
+      description: "Permissions of users who are logged in",
+      permissionsBoundary: ManagedPolicy.fromManagedPolicyName(this, "Boundary", boundaryName),
       assumedBy: new FederatedPrincipal(
         "cognito-identity.amazonaws.com",
         {
@@ -60,7 +60,7 @@ export class CognitoStack extends StageStack {
         "sts:AssumeRoleWithWebIdentity",
       ),
     });
-    // By stage, not by API: the API comes after its infrastructure.
+    // By stage, not by API ID: the API is deployed after its infrastructure.
     const apis = this.formatArn({
       service: "execute-api",
       resource: "*",
@@ -73,8 +73,8 @@ export class CognitoStack extends StageStack {
       roles: { authenticated: signedIn.roleArn },
     });
 
-    this.share("UserPoolId", users.userPoolId);
-    this.share("UserPoolClientId", client.userPoolClientId);
-    this.share("IdentityPoolId", identities.ref);
+    this.exportOutput("UserPoolId", users.userPoolId);
+    this.exportOutput("UserPoolClientId", client.userPoolClientId);
+    this.exportOutput("IdentityPoolId", identities.ref);
   }
 }

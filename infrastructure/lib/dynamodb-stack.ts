@@ -17,18 +17,19 @@ const number = (name: string) => ({ name, type: AttributeType.NUMBER });
 const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps }> = {
   Notes: { partitionKey: string("userId"), sortKey: string("noteId") },
   Attachments: { partitionKey: string("userId"), sortKey: string("attachment") },
-  // Its stream is the outbox: what is told to others of a purchase follows from what was written of it.
+  // The stream is the outbox: events about a purchase are published from its changes.
   Purchases: {
     partitionKey: string("userId"),
     sortKey: string("purchaseId"),
     stream: StreamViewType.NEW_AND_OLD_IMAGES,
-    // Only purchases that are not settled have its key. Those of all people are in it: hence the shards.
+    // Sparse: only unsettled purchases have the key. They are spread over shards, because the index spans all users.
     index: { indexName: "unsettled", partitionKey: number("unsettledShard"), sortKey: number("dueAt") },
   },
-  // One effect for many deliveries of a request, an event or a message; forgotten after a time.
+  // Makes repeated requests, events and messages take effect once. Items expire by TTL.
   Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };
 
+/** The tables of a stage. */
 export class DynamodbStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "dynamodb", stage);
@@ -42,9 +43,9 @@ export class DynamodbStack extends StageStack {
         pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: stage.protected },
         removalPolicy: this.removalPolicy,
       });
-      this.share(`${name}TableName`, table.tableName);
-      this.share(`${name}TableArn`, table.tableArn);
-      if (table.tableStreamArn) this.share(`${name}TableStreamArn`, table.tableStreamArn);
+      this.exportOutput(`${name}TableName`, table.tableName);
+      this.exportOutput(`${name}TableArn`, table.tableArn);
+      if (table.tableStreamArn) this.exportOutput(`${name}TableStreamArn`, table.tableStreamArn);
       if (index) table.addGlobalSecondaryIndex({ ...index, projectionType: ProjectionType.ALL });
     }
   }

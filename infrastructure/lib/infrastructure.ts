@@ -6,11 +6,11 @@ import { S3Stack } from "./s3-stack.ts";
 import type { Stage } from "./stage.ts";
 import { WebStack } from "./web-stack.ts";
 
-/** The stacks of a stage. One that links to another stage's data and people has none of its own for these. */
+/** The stacks of a stage. A stage that links to another stage's infrastructure has no tables, bucket or users of its own. */
 export function infrastructure(app: App, stage: Stage) {
   const stacks = [
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
-    ...(stage.name === "local" ? [] : [WebStack]), // on a laptop `cargo xtask` serves the app
+    ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask` serves the app locally
     ...(stage.alarms ? [AlarmsStack] : []),
   ];
   return stacks.map((Stack) => new Stack(app, stage));

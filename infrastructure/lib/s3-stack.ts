@@ -3,20 +3,21 @@ import { BlockPublicAccess, Bucket, BucketEncryption, type CfnBucket, HttpMethod
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
+/** The bucket of the attachments. */
 export class S3Stack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "s3", stage);
 
     const attachments = new Bucket(this, "Attachments", {
-      bucketName: `${this.nameOf("attachments")}-${this.account}`, // bucket names are shared by all of AWS
+      bucketName: `${this.nameOf("attachments")}-${this.account}`, // bucket names are unique across all AWS accounts
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       encryption: BucketEncryption.S3_MANAGED,
-      enforceSSL: !this.local, // the local cloud speaks plain HTTP
+      enforceSSL: !this.local, // the local cloud supports only HTTP
       versioned: stage.protected,
       cors: [
         {
           allowedMethods: [HttpMethods.GET, HttpMethods.HEAD, HttpMethods.PUT],
-          // What links to it is served at names that CloudFront chooses. A URL is signed in any case.
+          // Stages that link to this bucket have CloudFront domains that are not known here. URLs are presigned anyway.
           allowedOrigins: [stage.allowedOrigin, ...(stage.shared ? ["https://*.cloudfront.net"] : [])],
           allowedHeaders: ["*"],
           exposedHeaders: ["ETag"],
@@ -31,12 +32,12 @@ export class S3Stack extends StageStack {
       ],
       removalPolicy: this.removalPolicy,
     });
-    // CDK's own `eventBridgeEnabled` would bring a custom resource and a function to run it.
+    // CDK's `eventBridgeEnabled` would add a custom resource and a Lambda function.
     (attachments.node.defaultChild as CfnBucket).notificationConfiguration = {
       eventBridgeConfiguration: { eventBridgeEnabled: true },
     };
 
-    this.share("AttachmentsBucketName", attachments.bucketName);
-    this.share("AttachmentsBucketArn", attachments.bucketArn);
+    this.exportOutput("AttachmentsBucketName", attachments.bucketName);
+    this.exportOutput("AttachmentsBucketArn", attachments.bucketArn);
   }
 }

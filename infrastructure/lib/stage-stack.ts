@@ -2,7 +2,7 @@ import { type App, CfnOutput, LegacyStackSynthesizer, RemovalPolicy, Stack } fro
 import { isLocal } from "./local.ts";
 import type { Stage } from "./stage.ts";
 
-/** A stack that is one stage's: its name, its exports and what becomes of its data all follow from the stage. */
+/** A stack of a stage. The stage determines its name, its exports and whether its data is retained. */
 export abstract class StageStack extends Stack {
   protected readonly local: boolean;
   protected readonly removalPolicy: RemovalPolicy;
@@ -15,18 +15,19 @@ export abstract class StageStack extends Stack {
     super(app, unit, {
       stackName: `scratchpad-${unit}-${stage.name}`,
       terminationProtection: stage.protected,
-      synthesizer: new LegacyStackSynthesizer(), // templates alone: they need nothing of `cdk bootstrap`
+      synthesizer: new LegacyStackSynthesizer(), // the templates need no bootstrap stack
     });
     this.local = isLocal(app, stage.name);
     this.removalPolicy = stage.protected ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
   }
 
+  /** The name of a resource of the stage. */
   protected nameOf(resource: string) {
     return `scratchpad-${this.stage.name}-${resource}`;
   }
 
-  /** Exports a value for services to import. */
-  protected share(name: string, value: string) {
+  /** Exports a value that services import. */
+  protected exportOutput(name: string, value: string) {
     new CfnOutput(this, name, { value, exportName: this.nameOf(name) });
   }
 }

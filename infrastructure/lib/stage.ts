@@ -1,28 +1,29 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 
-/** A row of the stage table in the root serverless.yml, with the columns that infrastructure goes by. */
+/** A row of the stage table in the root serverless.yml, with the columns that the stacks use. */
 export interface Stage {
   name: string;
   infrastructure: "own" | "dev";
-  /** The stage whose data and people it works with: its own name, or the one that it links to. */
+  /** The stage whose data and users it uses: its own name, or the stage that it links to. */
   linked: string;
   protected: boolean;
   allowedOrigin: string;
-  /** The e-mail address of whoever is told of its functions' alarms, if it has some. */
+  /** The e-mail address that receives its alarms. Without one the stage has no alarms. */
   alarms?: string;
-  /** How calls come to new code, if not all at once. */
+  /** The CodeDeploy configuration that shifts traffic to new code. Undefined if traffic is not shifted gradually. */
   traffic?: string;
-  /** Where people find the app, if not at CloudFront's own name. */
+  /** The domain of the app. Without one it has CloudFront's domain. */
   domain?: string;
-  /** The name servers of that domain's zone, once it is deployed. */
+  /** The name servers of the domain's hosted zone, known once it is deployed. */
   nameServers?: string[];
-  /** The domains of other stages that are below this one's, and their name servers. */
+  /** The subdomains of other stages that this stage's zone delegates. */
   delegations: Delegation[];
-  /** Other stages link to this one's infrastructure, so its users may call their APIs as well. */
+  /** Whether other stages link to its infrastructure. Its users may then call the APIs of those stages too. */
   shared: boolean;
 }
 
+/** A subdomain with the name servers of its hosted zone. */
 export interface Delegation {
   domain: string;
   nameServers: string[];
@@ -30,24 +31,24 @@ export interface Delegation {
 
 type Row = Omit<Stage, "name" | "linked" | "delegations" | "shared">;
 
-/** The tables of the root serverless.yml, with what they take from the environment. */
+/** Reads the tables of the root serverless.yml, with environment variables substituted. */
 export function tables(environment: Record<string, string | undefined> = process.env) {
   const text = readFileSync(new URL("../../serverless.yml", import.meta.url), "utf8");
-  const set = (_: string, name: string, otherwise: string) => environment[name] ?? otherwise;
-  return parse(text.replace(/\$\{env:(\w+), '([^']*)'\}/g, set));
+  const substitute = (_: string, name: string, fallback: string) => environment[name] ?? fallback;
+  return parse(text.replace(/\$\{env:(\w+), '([^']*)'\}/g, substitute));
 }
 
 export function stageNamed(name: string, environment?: Record<string, string>): Stage {
   const stages: Record<string, Row> = tables(environment).stages;
   const row = stages[name] ?? stages.ephemeral!;
-  const shared = name === "dev"; // any stage without a row may link to it
+  const shared = name === "dev"; // stages without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
   return { ...row, name, linked, shared, delegations: delegations(row.domain, Object.values(stages)) };
 }
 
-/** Which of these are below `domain`, and known well enough to be delegated. */
+/** Returns the rows whose domain is below `domain` and whose name servers are known. */
 export function delegations(domain: string | undefined, rows: Pick<Stage, "domain" | "nameServers">[]): Delegation[] {
-  return rows.flatMap(({ domain: below, nameServers }) =>
-    below?.endsWith(`.${domain}`) && nameServers ? [{ domain: below, nameServers }] : [],
+  return rows.flatMap(({ domain: subdomain, nameServers }) =>
+    subdomain?.endsWith(`.${domain}`) && nameServers ? [{ domain: subdomain, nameServers }] : [],
   );
 }

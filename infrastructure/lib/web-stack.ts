@@ -2,8 +2,8 @@ import { type App, Duration, Fn } from "aws-cdk-lib";
 import { Certificate, CertificateValidation } from "aws-cdk-lib/aws-certificatemanager";
 import {
   CachePolicy,
+  Function as CloudFrontFunction,
   Distribution,
-  Function,
   FunctionCode,
   FunctionEventType,
   FunctionRuntime,
@@ -22,13 +22,13 @@ import { securityHeaders } from "../../web/security-headers.ts";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Addresses without a dot are the app's own pages, which index.html shows. */
+/** Serves index.html for paths without a dot in the last segment: these are pages of the app. */
 const singlePage = `function handler({ request }) {
   if (!request.uri.split("/").pop().includes(".")) request.uri = "/index.html";
   return request;
 }`;
 
-/** Where the browser app is served from: a private bucket behind CloudFront. What is in the bucket is not the stack's. */
+/** Serves the browser app: a private bucket behind CloudFront. The files are uploaded separately, not by the stack. */
 export class WebStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "web", stage);
@@ -46,7 +46,7 @@ export class WebStack extends StageStack {
     const headers = (name: string, cacheControl: string) =>
       new ResponseHeadersPolicy(this, name, {
         responseHeadersPolicyName: this.nameOf(name),
-        // CloudFront takes these here and nowhere else.
+        // CloudFront does not accept these as custom headers.
         securityHeadersBehavior: {
           contentSecurityPolicy: { contentSecurityPolicy: security["Content-Security-Policy"], override: true },
           contentTypeOptions: { override: true },
@@ -80,7 +80,7 @@ export class WebStack extends StageStack {
         functionAssociations: [
           {
             eventType: FunctionEventType.VIEWER_REQUEST,
-            function: new Function(this, "SinglePage", {
+            function: new CloudFrontFunction(this, "SinglePage", {
               functionName: this.nameOf("single-page"),
               code: FunctionCode.fromInline(singlePage),
               runtime: FunctionRuntime.JS_2_0,
@@ -89,7 +89,7 @@ export class WebStack extends StageStack {
         ],
       },
       additionalBehaviors: {
-        // Their names carry a hash of their content.
+        // File names contain a hash of the content.
         "assets/*": {
           ...behavior,
           cachePolicy: CachePolicy.CACHING_OPTIMIZED,
@@ -103,15 +103,15 @@ export class WebStack extends StageStack {
       new AaaaRecord(this, "AddressV6", { zone: site.zone, target });
     }
 
-    this.share("WebBucketName", bucket.bucketName);
-    this.share("WebDistributionId", distribution.distributionId);
-    this.share("WebUrl", `https://${site?.domain ?? distribution.distributionDomainName}`);
+    this.exportOutput("WebBucketName", bucket.bucketName);
+    this.exportOutput("WebDistributionId", distribution.distributionId);
+    this.exportOutput("WebUrl", `https://${site?.domain ?? distribution.distributionDomainName}`);
   }
 
   private security() {
     const { region, urlSuffix } = this;
     return securityHeaders({
-      // The API comes after its infrastructure: its own name is not known yet.
+      // The API is deployed after its infrastructure, so its hostname is not known yet.
       api: ["*.execute-api", "cognito-idp", "cognito-identity"].map(
         (service) => `https://${service}.${region}.${urlSuffix}`,
       ),
@@ -125,12 +125,12 @@ export class WebStack extends StageStack {
     });
   }
 
-  /** The stage's own domain, and the delegation of those below it, which may be in other accounts. */
+  /** The hosted zone and certificate of the stage's domain, and the delegation of its subdomains to other stages. */
   private site(domain: string) {
     const zone = new PublicHostedZone(this, "Zone", { zoneName: domain });
     for (const { domain: recordName, nameServers } of this.stage.delegations)
       new NsRecord(this, `Delegation ${recordName}`, { zone, recordName: `${recordName}.`, values: nameServers });
-    this.share("NameServers", Fn.join(",", zone.hostedZoneNameServers!)); // for the parent domain's stage
+    this.exportOutput("NameServers", Fn.join(",", zone.hostedZoneNameServers!)); // for the stage of the parent domain
     const certificate = new Certificate(this, "Certificate", {
       domainName: domain,
       validation: CertificateValidation.fromDns(zone),

@@ -12,14 +12,14 @@ const accounts = new Map(
   names.map((name) => [name, new Map(stacks(name).map((stack) => [stack.stackName, Template.fromStack(stack)]))]),
 );
 
-/** What a stack of an account holds of one type; at least one, or the test would be about nothing. */
+/** The resources of one type in a stack of an account. Fails if there are none, because the test would check nothing. */
 function resources(account: string, stack: string, type: string) {
   const found = Object.values(accounts.get(account)!.get(stack)!.findResources(type));
   assert.notEqual(found.length, 0, `${stack} of ${account} has no ${type}`);
   return found;
 }
 
-test("an account's stacks need nothing that was deployed before them", () => {
+test("an account's stacks have no parameters and import nothing", () => {
   for (const templates of accounts.values())
     for (const template of templates.values()) {
       assert.deepEqual(template.findParameters("*"), {});
@@ -27,7 +27,7 @@ test("an account's stacks need nothing that was deployed before them", () => {
     }
 });
 
-test("every account keeps its releases in a private bucket of its own, which goes once it is empty", () => {
+test("every account has a private bucket for its releases, which is deleted only if it is empty", () => {
   for (const name of names) {
     const [bucket] = resources(name, "scratchpad-releases", "AWS::S3::Bucket");
     const { Properties, DeletionPolicy } = bucket!;
@@ -36,11 +36,11 @@ test("every account keeps its releases in a private bucket of its own, which goe
     assert.equal(Properties.BucketEncryption.ServerSideEncryptionConfiguration.length, 1);
     assert.equal(Properties.VersioningConfiguration, undefined);
     assert.equal(DeletionPolicy, "Delete");
-    accounts.get(name)!.get("scratchpad-releases")!.resourceCountIs("AWS::Lambda::Function", 0); // that would empty it
+    accounts.get(name)!.get("scratchpad-releases")!.resourceCountIs("AWS::Lambda::Function", 0); // a custom resource would empty it
   }
 });
 
-test("a release goes to the cloud by TLS alone", () => {
+test("the releases bucket requires TLS in the cloud", () => {
   for (const name of ["dev", "prod"]) {
     const [policy] = resources(name, "scratchpad-releases", "AWS::S3::BucketPolicy");
     const [{ Effect, Condition }] = policy!.Properties.PolicyDocument.Statement;
@@ -49,11 +49,11 @@ test("a release goes to the cloud by TLS alone", () => {
   accounts.get("local")!.get("scratchpad-releases")!.resourceCountIs("AWS::S3::BucketPolicy", 0);
 });
 
-test("an account that is not in the table is not guessed", () => {
+test("an unknown account is rejected", () => {
   assert.throws(() => accountNamed("pord"), /no account pord.*local, dev, prod/);
 });
 
-test("the owner hears of half of the month's budget, of most, of all, and when it looks like all", () => {
+test("the owner is notified at 50, 80 and 100 percent of the budget, and when 100 percent is forecast", () => {
   for (const name of ["dev", "prod"]) {
     const { budget, owner } = accountNamed(name);
     const [month, ...others] = resources(name, "scratchpad-budget", "AWS::Budgets::Budget");
@@ -62,10 +62,10 @@ test("the owner hears of half of the month's budget, of most, of all, and when i
     assert.deepEqual([Budget.BudgetType, Budget.TimeUnit], ["COST", "MONTHLY"]);
     assert.deepEqual(Budget.BudgetLimit, { Amount: budget, Unit: "USD" });
     assert.deepEqual(
-      NotificationsWithSubscribers.map(({ Notification: told, Subscribers }: any) => [
-        told.NotificationType,
-        told.ThresholdType,
-        told.Threshold,
+      NotificationsWithSubscribers.map(({ Notification, Subscribers }: any) => [
+        Notification.NotificationType,
+        Notification.ThresholdType,
+        Notification.Threshold,
         Subscribers,
       ]),
       [
@@ -78,12 +78,12 @@ test("the owner hears of half of the month's budget, of most, of all, and when i
   }
 });
 
-test("a budget that nobody would hear of is not made", () => {
+test("a budget without an owner is rejected", () => {
   const { owner, ...unowned } = accountNamed("dev");
-  assert.throws(() => accountInfrastructure(new App(), unowned), /no owner to tell/);
+  assert.throws(() => accountInfrastructure(new App(), unowned), /no owner to notify/);
 });
 
-test("the local cloud, which bills nobody, has nothing but its releases", () => {
+test("an account in the local cloud has only the releases stack", () => {
   assert.deepEqual([...accounts.get("local")!.keys()], ["scratchpad-releases"]);
   const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
   const [releases, ...others] = accountInfrastructure(app, accountNamed("prod"));
@@ -94,11 +94,11 @@ test("the local cloud, which bills nobody, has nothing but its releases", () => 
 interface WorkflowRole {
   name: string;
   trust: any;
-  grants: { actions: string[]; on: string; Condition?: any }[];
-  denied: { actions: string[]; on: string }[];
+  allowed: { actions: string[]; resources: string; Condition?: any }[];
+  denied: { actions: string[]; resources: string }[];
 }
 
-/** The roles that workflows take in an account: who may take them, and what they may then do. */
+/** The roles for GitHub workflows in an account, with their trust and permission statements. */
 function workflowRoles(account: string): WorkflowRole[] {
   const template = accounts.get(account)!.get("scratchpad-github")!;
   const policies = Object.values(template.findResources("AWS::IAM::Policy")).map(({ Properties }) => Properties);
@@ -111,19 +111,19 @@ function workflowRoles(account: string): WorkflowRole[] {
       .map((statement: any) => ({
         ...statement,
         actions: [statement.Action].flat(),
-        on: JSON.stringify(statement.Resource),
+        resources: JSON.stringify(statement.Resource),
       }));
     return {
       name: Properties.RoleName.replace("scratchpad-github-", ""),
       trust,
-      grants: statements.filter(({ Effect }) => Effect === "Allow"),
+      allowed: statements.filter(({ Effect }) => Effect === "Allow"),
       denied: statements.filter(({ Effect }) => Effect === "Deny"),
     };
   });
 }
 const allWorkflowRoles = ["dev", "prod"].flatMap(workflowRoles);
 
-test("a workflow takes a role by GitHub's word of what it runs for, said to AWS, of this repository alone", () => {
+test("a workflow assumes a role only with a GitHub token for AWS, this repository and an exact subject", () => {
   const github = "token.actions.githubusercontent.com";
   for (const account of ["dev", "prod"]) {
     const [provider, ...others] = resources(account, "scratchpad-github", "AWS::IAM::OIDCProvider");
@@ -132,41 +132,42 @@ test("a workflow takes a role by GitHub's word of what it runs for, said to AWS,
   }
   const subjects = allWorkflowRoles.map(({ name, trust }) => {
     assert.equal(trust.Action, "sts:AssumeRoleWithWebIdentity");
-    assert.deepEqual(Object.keys(trust.Condition), ["StringEquals"]); // exactly so: StringLike would take what begins alike
+    assert.deepEqual(Object.keys(trust.Condition), ["StringEquals"]); // StringLike would accept patterns
     const { [`${github}:sub`]: subject, [`${github}:aud`]: audience } = trust.Condition.StringEquals;
     assert.equal(audience, "sts.amazonaws.com");
     return [name, subject];
   });
-  const of = (...what: string[]) => what.map((each) => `repo:${repository}:${each}`);
+  const subjectsOf = (...names: string[]) => names.map((name) => `repo:${repository}:${name}`);
   assert.deepEqual(Object.fromEntries(subjects), {
-    preview: of("pull_request"),
-    dev: of("ref:refs/heads/main"),
-    releases: of("ref:refs/heads/main", "environment:prod"),
-    show: of("ref:refs/heads/main"),
-    prod: of("environment:prod"),
+    preview: subjectsOf("pull_request"),
+    dev: subjectsOf("ref:refs/heads/main"),
+    releases: subjectsOf("ref:refs/heads/main", "environment:prod"),
+    show: subjectsOf("ref:refs/heads/main"),
+    prod: subjectsOf("environment:prod"),
   });
 });
 
-test("no key lasts: there is nobody but roles", () => {
+test("there are no IAM users and no access keys", () => {
   for (const templates of accounts.values())
     for (const template of templates.values())
       for (const type of ["AWS::IAM::User", "AWS::IAM::AccessKey"]) template.resourceCountIs(type, 0);
 });
 
-/** The stages that each role may change. */
+/** The stages that each deploying role may change. */
 const stagesOf: Record<string, string> = { preview: "pr-*", dev: "dev", prod: "prod" };
 const deployers = allWorkflowRoles.filter(({ name }) => name in stagesOf);
 
-test("a workflow changes nothing of another stage where AWS lets us say so", () => {
-  // Of these only AWS's own names are known, or they are asked for all at once.
-  const unnamed = /^(acm|apigateway|cloudfront|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
-  const asks = /:(Describe|Get|List|Validate)[A-Za-z]*\*?$/;
+test("a workflow cannot change resources of another stage, if they have names that we choose", () => {
+  // AWS names these resources.
+  const namedByAws = /^(acm|apigateway|cloudfront|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
+  const readOnly = /:(Describe|Get|List|Validate)[A-Za-z]*\*?$/;
   assert.equal(deployers.length, 3);
-  for (const { name, grants } of deployers)
-    for (const { actions, on } of grants) {
-      const changes = actions.filter((action) => !unnamed.test(action) && !asks.test(action));
-      if (changes.length === 0 || on.includes("event-source-mapping") || on.includes("/artefacts/")) continue;
-      for (const part of on.match(/scratchpad[-/][^"]*/g) ?? assert.fail(`${name}: ${changes} on ${on}`))
+  for (const { name, allowed } of deployers)
+    for (const { actions, resources } of allowed) {
+      const changes = actions.filter((action) => !namedByAws.test(action) && !readOnly.test(action));
+      if (changes.length === 0 || resources.includes("event-source-mapping") || resources.includes("/artifacts/"))
+        continue;
+      for (const part of resources.match(/scratchpad[-/][^"]*/g) ?? assert.fail(`${name}: ${changes} on ${resources}`))
         if (part !== "scratchpad-releases-")
           assert.ok(
             part.includes(`-${stagesOf[name]}`) || part.includes(`/${stagesOf[name]}/`),
@@ -175,28 +176,31 @@ test("a workflow changes nothing of another stage where AWS lets us say so", () 
     }
 });
 
-test("only where traffic is shifted a workflow may shift it", () => {
-  const may = deployers.map(({ name, grants }) => [
+test("a workflow may use CodeDeploy only on a stage that shifts traffic", () => {
+  const usesCodeDeploy = deployers.map(({ name, allowed }) => [
     name,
-    grants.some(({ actions }) => actions.some((action) => action.startsWith("codedeploy:"))),
+    allowed.some(({ actions }) => actions.some((action) => action.startsWith("codedeploy:"))),
   ]);
-  assert.deepEqual(Object.fromEntries(may), { preview: false, dev: false, prod: true });
+  assert.deepEqual(Object.fromEntries(usesCodeDeploy), { preview: false, dev: false, prod: true });
 });
 
-test("a pull request puts nothing where a release of dev is recorded", () => {
+test("a preview workflow cannot write dev's release records", () => {
   const [preview] = deployers.filter(({ name }) => name === "preview");
-  const writes = preview!.grants.filter(
-    ({ actions, on }) => actions.includes("s3:PutObject") && on.includes("releases"),
+  const writes = preview!.allowed.filter(
+    ({ actions, resources }) => actions.includes("s3:PutObject") && resources.includes("releases"),
   );
-  assert.deepEqual(writes.map(({ on }) => on.match(/\/[^"]*/)![0]).sort(), ["/artefacts/*", "/releases/pr-*/*"]);
+  assert.deepEqual(writes.map(({ resources }) => resources.match(/\/[^"]*/)![0]).sort(), [
+    "/artifacts/*",
+    "/releases/pr-*/*",
+  ]);
 });
 
-test("whoever deploys cannot make itself a role that may do more", () => {
-  for (const { name, grants } of deployers) {
-    for (const { actions, Condition, on } of grants.filter(({ actions }) =>
+test("a deploying workflow cannot create a role without the permissions boundary", () => {
+  for (const { name, allowed } of deployers) {
+    for (const { actions, Condition, resources } of allowed.filter(({ actions }) =>
       actions.some((action) => action.startsWith("iam:")),
     )) {
-      assert.match(on, new RegExp(`role/scratchpad-${stagesOf[name]!.replace("*", "\\*")}-`));
+      assert.match(resources, new RegExp(`role/scratchpad-${stagesOf[name]!.replace("*", "\\*")}-`));
       for (const action of actions) {
         assert.doesNotMatch(action, /DeleteRolePermissionsBoundary|\*Role|iam:\*|User|AccessKey/);
         if (/^iam:(Attach|Create|Put)/.test(action))
@@ -212,39 +216,42 @@ test("whoever deploys cannot make itself a role that may do more", () => {
           ]);
       }
     }
-    const passes = grants.filter(({ actions }) => actions.includes("iam:PassRole"));
+    const passes = allowed.filter(({ actions }) => actions.includes("iam:PassRole"));
     assert.equal(passes.length, 1);
   }
 });
 
-test("what shows or reads changes nothing", () => {
-  for (const { name, grants } of allWorkflowRoles.filter(({ name }) => !(name in stagesOf))) {
-    const actions = grants
+test("the roles that read or show can only create and delete change sets and upload templates", () => {
+  for (const { name, allowed } of allWorkflowRoles.filter(({ name }) => !(name in stagesOf))) {
+    const actions = allowed
       .flatMap(({ actions }) => actions)
       .filter((action) => !/:(Describe|Get|List|Validate)[A-Za-z]*\*?$/.test(action));
-    const putting = ["cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet", "s3:PutObject"];
-    assert.deepEqual(actions.sort(), name === "show" ? putting : []);
+    const showWrites = ["cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet", "s3:PutObject"];
+    assert.deepEqual(actions.sort(), name === "show" ? showWrites : []);
   }
 });
 
-test("a workflow may take a protected stage's functions away, but not what it knows of people", () => {
-  const kept = new Map(deployers.map(({ name, denied }) => [name, denied]));
-  assert.deepEqual([kept.get("preview"), kept.get("dev")], [[], []]);
-  const ends = (on: string) => on.match(/(userpool|table\/|parameter\/|scratchpad-prod|\*)[^"]*"/)![0];
-  assert.deepEqual(Object.fromEntries(kept.get("prod")!.map(({ actions, on }) => [actions.join(" "), ends(on)])), {
-    "cognito-idp:DeleteUserPool": '*"',
-    "dynamodb:DeleteTable": 'table/scratchpad-prod-*"',
-    "s3:DeleteBucket s3:DeleteObject*": 'scratchpad-prod-attachments-*"',
-    "ssm:DeleteParameter*": 'parameter/scratchpad/prod/*"',
-  });
+test("a workflow cannot delete user data of a protected stage", () => {
+  const denied = new Map(deployers.map(({ name, denied }) => [name, denied]));
+  assert.deepEqual([denied.get("preview"), denied.get("dev")], [[], []]);
+  const suffix = (resources: string) => resources.match(/(userpool|table\/|parameter\/|scratchpad-prod|\*)[^"]*"/)![0];
+  assert.deepEqual(
+    Object.fromEntries(denied.get("prod")!.map(({ actions, resources }) => [actions.join(" "), suffix(resources)])),
+    {
+      "cognito-idp:DeleteUserPool": '*"',
+      "dynamodb:DeleteTable": 'table/scratchpad-prod-*"',
+      "s3:DeleteBucket s3:DeleteObject*": 'scratchpad-prod-attachments-*"',
+      "ssm:DeleteParameter*": 'parameter/scratchpad/prod/*"',
+    },
+  );
 });
 
-test("no workflow reads people's files, what is in their tables, or a secret", () => {
-  for (const { grants } of allWorkflowRoles)
-    for (const { actions, on } of grants) {
+test("no workflow can read attachments, table items or secrets", () => {
+  for (const { allowed } of allWorkflowRoles)
+    for (const { actions, resources } of allowed) {
       for (const action of actions)
         assert.doesNotMatch(action, /^\*|ssm:(\*|Get|Put)|^(s3|dynamodb):\*|dynamodb:.*(Item|Query|Scan|Records)/);
       if (actions.some((action) => /^s3:Get(Object.*|\*)$/.test(action)))
-        assert.match(on, /scratchpad-releases-|-web-\*\/\*/);
+        assert.match(resources, /scratchpad-releases-|-web-\*\/\*/);
     }
 });

@@ -17,7 +17,7 @@ const linkedStacks = () =>
   );
 const linked = linkedStacks().map((stack) => Template.fromStack(stack));
 
-/** What the stacks of a stage hold of one type; at least one, or the test would be about nothing. */
+/** The resources of one type in the stacks of a stage. Fails if there are none, because the test would check nothing. */
 function resources(stage: string, type: string) {
   const found = stages.get(stage)!.flatMap((template) => Object.values(template.findResources(type)));
   assert.notEqual(found.length, 0, `${stage} has no ${type}`);
@@ -39,33 +39,33 @@ test("a protected stage keeps its data when a stack is deleted", () => {
     }
 });
 
-test("an unprotected stage leaves nothing behind", () => {
+test("an unprotected stage retains no resources", () => {
   for (const stage of ["local", "dev"])
     for (const template of stages.get(stage)!)
       for (const resource of Object.values<any>(template.toJSON().Resources))
         assert.notEqual(resource.DeletionPolicy, "Retain");
 });
 
-test("a protected stage's tables cannot be deleted, and can be taken back to any second of the last month", () => {
+test("a protected stage's tables have deletion protection and point-in-time recovery", () => {
   for (const { Properties } of resources("prod", "AWS::DynamoDB::Table")) {
     assert.equal(Properties.DeletionProtectionEnabled, true);
     assert.equal(Properties.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled, true);
   }
 });
 
-test("a protected stage's users cannot be deleted with their pool, and its stacks not at all", () => {
+test("a protected stage's user pool and stacks have deletion protection", () => {
   for (const { Properties } of resources("prod", "AWS::Cognito::UserPool"))
     assert.equal(Properties.DeletionProtection, "ACTIVE");
   for (const stack of stacks("prod")) assert.equal(stack.terminationProtection, true);
 });
 
-test("a protected stage keeps an attachment that was overwritten or deleted for a while", () => {
+test("a protected stage keeps old versions of attachments for 30 days", () => {
   const { Properties } = attachments("prod");
   assert.equal(Properties.VersioningConfiguration.Status, "Enabled");
   assert.equal(Properties.LifecycleConfiguration.Rules[0].NoncurrentVersionExpiration.NoncurrentDays, 30);
 });
 
-test("every table of a person's things holds them together, in the order of its own key", () => {
+test("the partition key of every table with user data is the user ID", () => {
   const keys = Object.fromEntries(
     resources("dev", "AWS::DynamoDB::Table").map(({ Properties }) => [
       Properties.TableName,
@@ -88,12 +88,12 @@ const tables = (stage: string, property: string) =>
       .map(({ Properties }) => [Properties.TableName.split("-").at(-1), Properties[property]]),
   );
 
-test("purchases alone have a stream, which tells what they were and what they became", () => {
+test("only the purchases table has a stream, with old and new images", () => {
   for (const stage of stages.keys())
     assert.deepEqual(tables(stage, "StreamSpecification"), { Purchases: { StreamViewType: "NEW_AND_OLD_IMAGES" } });
 });
 
-test("unsettled purchases are found whole and by the time they are due, whoever made them", () => {
+test("an index lists the unsettled purchases of all users by due time", () => {
   const indexes = tables("dev", "GlobalSecondaryIndexes");
   assert.deepEqual(Object.keys(indexes), ["Purchases"]);
   assert.deepEqual(indexes.Purchases, [
@@ -106,7 +106,7 @@ test("unsettled purchases are found whole and by the time they are due, whoever 
       Projection: { ProjectionType: "ALL" },
     },
   ]);
-  // Attributes of their own, which a settled purchase goes without: it is not in the index.
+  // The index is sparse: a settled purchase does not have its key attributes.
   const types = tables("dev", "AttributeDefinitions").Purchases;
   assert.deepEqual(Object.fromEntries(types.map((type: any) => [type.AttributeName, type.AttributeType])), {
     userId: "S",
@@ -116,7 +116,7 @@ test("unsettled purchases are found whole and by the time they are due, whoever 
   });
 });
 
-test("what was done once is forgotten after a time, and nothing else is", () => {
+test("only the idempotency table has a TTL", () => {
   for (const { Properties } of resources("prod", "AWS::DynamoDB::Table"))
     assert.equal(
       Properties.TimeToLiveSpecification?.AttributeName,
@@ -124,12 +124,12 @@ test("what was done once is forgotten after a time, and nothing else is", () => 
     );
 });
 
-test("a table costs nothing while nobody uses it", () => {
+test("tables are billed per request", () => {
   for (const { Properties } of resources("dev", "AWS::DynamoDB::Table"))
     assert.equal(Properties.BillingMode, "PAY_PER_REQUEST");
 });
 
-test("nobody without an identity is let in", () => {
+test("the identity pool refuses unauthenticated users", () => {
   for (const stage of stages.keys()) {
     for (const { Properties } of resources(stage, "AWS::Cognito::IdentityPool"))
       assert.equal(Properties.AllowUnauthenticatedIdentities, false);
@@ -148,7 +148,7 @@ test("nobody without an identity is let in", () => {
   }
 });
 
-test("a user who has signed in may call the API of their own stage, and do nothing else", () => {
+test("a logged-in user may only call the API of the own stage", () => {
   const [policy, ...others] = resources("prod", "AWS::IAM::Policy");
   assert.equal(others.length, 0);
   assert.deepEqual(
@@ -158,18 +158,18 @@ test("a user who has signed in may call the API of their own stage, and do nothi
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/prod\/\*"/);
 });
 
-test("what a user may do is within the account's boundary, as every role is that a deploy makes", () => {
+test("the users' role has the account's permissions boundary", () => {
   for (const stage of stages.keys())
     for (const { Properties } of resources(stage, "AWS::IAM::Role"))
       assert.match(JSON.stringify(Properties.PermissionsBoundary), /:policy\/scratchpad-boundary"/);
 });
 
-test("dev's users may call every stage of dev's account, since ephemeral stages link to dev", () => {
+test("dev's users may call the APIs of all stages in dev's account, because ephemeral stages link to dev", () => {
   const [policy] = resources("dev", "AWS::IAM::Policy");
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/\*\/\*"/);
 });
 
-test("people sign up with an e-mail address and prove it by a code", () => {
+test("users sign up with an e-mail address and confirm it with a code", () => {
   for (const { Properties } of resources("prod", "AWS::Cognito::UserPool")) {
     assert.deepEqual(Properties.UsernameAttributes, ["email"]);
     assert.deepEqual(Properties.AutoVerifiedAttributes, ["email"]);
@@ -178,21 +178,21 @@ test("people sign up with an e-mail address and prove it by a code", () => {
   }
 });
 
-test("the browser app holds no secret, and tells nobody who has an account", () => {
+test("the browser app's client has no secret and does not reveal which accounts exist", () => {
   for (const { Properties } of resources("prod", "AWS::Cognito::UserPoolClient")) {
     assert.equal(Properties.GenerateSecret, false);
     assert.equal(Properties.PreventUserExistenceErrors, "ENABLED");
   }
 });
 
-test("a password is never sent as it is on a protected stage", () => {
+test("a protected stage does not allow the plain password flow", () => {
   const flows = (stage: string) => resources(stage, "AWS::Cognito::UserPoolClient")[0]!.Properties.ExplicitAuthFlows;
   assert.ok(flows("local").includes("ALLOW_USER_PASSWORD_AUTH"));
   assert.ok(!flows("prod").includes("ALLOW_USER_PASSWORD_AUTH"));
   for (const stage of stages.keys()) assert.ok(flows(stage).includes("ALLOW_USER_SRP_AUTH"));
 });
 
-test("buckets are never public, are encrypted at rest and, in the cloud, on their way", () => {
+test("buckets are private and encrypted, and require TLS in the cloud", () => {
   for (const stage of stages.keys())
     for (const { Properties } of resources(stage, "AWS::S3::Bucket")) {
       assert.deepEqual(new Set(Object.values(Properties.PublicAccessBlockConfiguration)), new Set([true]));
@@ -208,17 +208,17 @@ test("buckets are never public, are encrypted at rest and, in the cloud, on thei
     );
 });
 
-test("a local cloud that plays an account asks nobody for TLS, which it does not speak, and has the rest", () => {
+test("an account that is emulated locally has the same stacks without the TLS requirement", () => {
   const app = new App({ builtinCloudFormationValidation: false, context: { cloud: "local" } });
-  const played = infrastructure(app, stageNamed("prod"));
+  const emulated = infrastructure(app, stageNamed("prod"));
   assert.deepEqual(
-    played.map((stack) => stack.stackName),
+    emulated.map((stack) => stack.stackName),
     stacks("prod").map((stack) => stack.stackName),
   );
-  for (const stack of played) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
+  for (const stack of emulated) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
 });
 
-test("an upload is announced on the event bus, without a custom resource", () => {
+test("uploads are sent to EventBridge without a custom resource", () => {
   for (const stage of stages.keys())
     assert.equal(
       attachments(stage).Properties.NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled,
@@ -231,7 +231,7 @@ test("an upload is announced on the event bus, without a custom resource", () =>
     );
 });
 
-test("only the stage's own web app, and those of stages that link to it, may upload from a browser", () => {
+test("only the browser apps of the stage and of stages that link to it may upload", () => {
   const rules = (stage: string) =>
     attachments(stage).Properties.CorsConfiguration.CorsRules.map((rule: any) => [
       rule.AllowedOrigins,
@@ -242,7 +242,7 @@ test("only the stage's own web app, and those of stages that link to it, may upl
   assert.deepEqual(rules("dev"), [[[stageNamed("dev").allowedOrigin, "https://*.cloudfront.net"], methods]]);
 });
 
-test("the app's bucket is read by its own distribution alone, which speaks nothing but TLS", () => {
+test("only the distribution reads the app's bucket, and it requires TLS", () => {
   for (const stage of ["dev", "prod"]) {
     const { Properties } = resources(stage, "AWS::CloudFront::Distribution")[0]!;
     const { DefaultCacheBehavior, CacheBehaviors, Origins, ViewerCertificate } = Properties.DistributionConfig;
@@ -262,10 +262,10 @@ test("the app's bucket is read by its own distribution alone, which speaks nothi
   }
 });
 
-test("a browser is told not to run what is not the app's own, and keeps what never changes", () => {
+test("the content security policy allows only the app's own scripts, and hashed assets are cached", () => {
   for (const stage of ["dev", "prod"]) {
     const policies = resources(stage, "AWS::CloudFront::ResponseHeadersPolicy");
-    const keeps = policies.map(({ Properties: { ResponseHeadersPolicyConfig: policy } }) => {
+    const cacheControl = policies.map(({ Properties: { ResponseHeadersPolicyConfig: policy } }) => {
       const { SecurityHeadersConfig, CustomHeadersConfig } = policy;
       const csp = JSON.stringify(SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy);
       assert.match(csp, /default-src 'none'; script-src 'self'/);
@@ -273,11 +273,11 @@ test("a browser is told not to run what is not the app's own, and keeps what nev
       assert.equal(SecurityHeadersConfig.FrameOptions.FrameOption, "DENY");
       return CustomHeadersConfig.Items.find(({ Header }: any) => Header === "Cache-Control").Value;
     });
-    assert.deepEqual(keeps, ["no-cache", "public, max-age=31536000, immutable"]);
+    assert.deepEqual(cacheControl, ["no-cache", "public, max-age=31536000, immutable"]);
   }
 });
 
-test("CloudFront and the server on a laptop send the same headers", () => {
+test("CloudFront and the local preview server send the same headers", () => {
   const headers = securityHeaders({ api: [], files: "", stripe: [] });
   const { Properties } = resources("dev", "AWS::CloudFront::ResponseHeadersPolicy")[0]!;
   const { SecurityHeadersConfig: sent } = Properties.ResponseHeadersPolicyConfig;
@@ -290,7 +290,7 @@ test("CloudFront and the server on a laptop send the same headers", () => {
   assert.ok(sent.ContentTypeOptions && headers["X-Content-Type-Options"] === "nosniff");
 });
 
-test("a stage with a domain has a zone and a certificate for it, and lets the app from there alone call", () => {
+test("a stage with a domain has a hosted zone and a certificate, and only its app may call the API", () => {
   for (const stage of ["dev", "prod"]) {
     const { domain, allowedOrigin } = stageNamed(stage);
     assert.equal(allowedOrigin, `https://${domain}`);
@@ -303,18 +303,18 @@ test("a stage with a domain has a zone and a certificate for it, and lets the ap
   }
 });
 
-test("a domain below that of another stage is delegated by it once its name servers are known", () => {
+test("a stage delegates the subdomain of another stage once its name servers are known", () => {
   const nameServers = ["ns-1.awsdns-1.org", "ns-2.awsdns-2.com"];
   const dev = { domain: "dev.scratchpad.example.com", nameServers };
-  const below = delegations("scratchpad.example.com", [
+  const delegated = delegations("scratchpad.example.com", [
     dev,
     { domain: "other.example.com", nameServers },
     { domain: "new.scratchpad.example.com" },
   ]);
-  assert.deepEqual(below, [dev]);
+  assert.deepEqual(delegated, [dev]);
   const prod = infrastructure(new App({ builtinCloudFormationValidation: false }), {
     ...stageNamed("prod"),
-    delegations: below,
+    delegations: delegated,
   });
   const records = prod.flatMap((stack) =>
     Object.values(Template.fromStack(stack).findResources("AWS::Route53::RecordSet", { Properties: { Type: "NS" } })),
@@ -325,7 +325,7 @@ test("a domain below that of another stage is delegated by it once its name serv
   );
 });
 
-test("every export carries the stage's name, and every stage in the cloud has the same", () => {
+test("every export name contains the stage, and every stage in the cloud has the same exports", () => {
   const exports = (stage: string) =>
     stages
       .get(stage)!
@@ -355,7 +355,7 @@ test("every export carries the stage's name, and every stage in the cloud has th
     );
 });
 
-test("stacks are called by unit and stage, and import nothing from each other", () => {
+test("stacks are named by unit and stage, and do not import from each other", () => {
   assert.deepEqual(
     stacks("dev").map((stack) => stack.stackName),
     [
@@ -369,7 +369,7 @@ test("stacks are called by unit and stage, and import nothing from each other", 
   for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
 });
 
-test("a stage without a row has infrastructure of its own", () => {
+test("a stage without a row has its own infrastructure", () => {
   const names = stacks("pr-1").map((stack) => stack.stackName);
   assert.deepEqual(
     names,
@@ -377,7 +377,7 @@ test("a stage without a row has infrastructure of its own", () => {
   );
 });
 
-test("a stage that links to dev's infrastructure has an app of its own, at CloudFront's own name, and nothing else", () => {
+test("a stage that links to dev's infrastructure has only a browser app, on CloudFront's domain", () => {
   assert.deepEqual(
     linkedStacks().map((stack) => stack.stackName),
     ["scratchpad-web-pr-1"],
@@ -390,7 +390,7 @@ test("a stage that links to dev's infrastructure has an app of its own, at Cloud
     assert.equal(Properties.DistributionConfig.Aliases, undefined);
 });
 
-test("an app that links to dev's infrastructure may show dev's files", () => {
+test("the app of a stage that links to dev may show dev's attachments", () => {
   for (const { Properties } of Object.values(linked[0]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
     const csp =
       Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
@@ -398,7 +398,7 @@ test("an app that links to dev's infrastructure may show dev's files", () => {
   }
 });
 
-test("a stage's alarms are told by e-mail to whom its row names, and by CloudWatch alone", () => {
+test("a stage's alarms go to the e-mail address of its row, and only CloudWatch may publish them", () => {
   for (const stage of ["dev", "prod"]) {
     const [subscription] = resources(stage, "AWS::SNS::Subscription");
     const { Protocol, Endpoint } = subscription!.Properties;

@@ -4,43 +4,45 @@ import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import { BoundaryStack } from "../lib/account/boundary-stack.ts";
 import { accountNamed } from "../lib/account.ts";
-import { functionsOf, packaged, services } from "./services.ts";
+import { functionsOf, packageService, services } from "./services.ts";
 
-/** The resources of services of a stage, each service's by themselves. */
-const resources = async (stage: string, environment = {}, some = services) =>
-  (await Promise.all(some.map((service) => packaged(service, stage, environment)))).map(({ Resources }) => Resources);
+/** The resources of each service on a stage. */
+const resources = async (stage: string, environment = {}, names = services) =>
+  (await Promise.all(names.map((service) => packageService(service, stage, environment)))).map(
+    ({ Resources }) => Resources,
+  );
 const prod = await resources("prod");
 const dev = await resources("dev");
 const linked = await resources("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
-const prodOnALocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
+const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
-/** What the services of a stage hold of a type; at least one, or the test would be about nothing. */
+/** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
 function all(stage: any[], type: string): any[] {
-  const found = some(stage, type);
+  const found = ofType(stage, type);
   assert.notEqual(found.length, 0, `there is no ${type}`);
   return found;
 }
-const some = (stage: any[], type: string) =>
+const ofType = (stage: any[], type: string) =>
   stage.flatMap((service) => Object.values<any>(service)).filter(({ Type }) => Type === type);
 
 const functions = services.flatMap(functionsOf);
 
-test("every alarm of a stage is told to whoever its topic tells, and so is its end", () => {
+test("every alarm notifies the stage's topic when it fires and when it ends", () => {
   for (const [name, stage] of Object.entries({ dev, prod })) {
     const topic = [{ "Fn::ImportValue": `scratchpad-${name}-AlarmsTopicArn` }];
     const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
     for (const { AlarmActions, OKActions } of alarms) assert.deepEqual([AlarmActions, OKActions], [topic, topic]);
     const names = new Set(alarms.map(({ AlarmName }) => AlarmName));
-    for (const of of functions)
-      for (const kind of ["errors", "throttles"]) assert.ok(names.has(`scratchpad-${name}-${of}-${kind}`));
+    for (const functionName of functions)
+      for (const kind of ["errors", "throttles"]) assert.ok(names.has(`scratchpad-${name}-${functionName}-${kind}`));
   }
 });
 
-test("a stage of nobody's has no alarms", () => {
-  assert.deepEqual(some(linked, "AWS::CloudWatch::Alarm"), []);
+test("a stage without a row has no alarms", () => {
+  assert.deepEqual(ofType(linked, "AWS::CloudWatch::Alarm"), []);
 });
 
-test("on prod new code has a tenth of the calls for five minutes, and no more if it fails", () => {
+test("on prod new code receives 10 percent of the traffic for five minutes, and is rolled back on an alarm", () => {
   const groups = all(prod, "AWS::CodeDeploy::DeploymentGroup").map(({ Properties }) => Properties);
   assert.deepEqual(
     groups.map((group) => group.DeploymentGroupName).sort(),
@@ -54,7 +56,7 @@ test("on prod new code has a tenth of the calls for five minutes, and no more if
   }
 });
 
-test("new code is taken back for its own errors, not for those of the code that it is to mend", () => {
+test("the rollback alarm counts only the errors of the new version", () => {
   for (const own of prod)
     for (const { Properties, UpdatePolicy } of all([own], "AWS::Lambda::Alias")) {
       const shift = UpdatePolicy.CodeDeployLambdaAliasUpdate;
@@ -74,8 +76,8 @@ test("new code is taken back for its own errors, not for those of the code that 
     }
 });
 
-/** Where in a resource a function is named that is called: its own properties name it as a function. */
-const calls: Record<string, (properties: any) => unknown> = {
+/** The part of a resource's properties that refers to the function it invokes, by resource type. */
+const invocationTargets: Record<string, (properties: any) => unknown> = {
   "AWS::ApiGateway::Method": ({ Integration }) => (Integration.Type === "AWS_PROXY" ? Integration.Uri : undefined),
   "AWS::Events::Rule": ({ Targets }) => Targets,
   "AWS::Lambda::EventInvokeConfig": ({ Qualifier }) => `:${Qualifier}`,
@@ -84,54 +86,54 @@ const calls: Record<string, (properties: any) => unknown> = {
   "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint,
 };
 
-test("whatever calls a function of prod calls its alias, and may", () => {
-  for (const [type, called] of Object.entries(calls))
+test("on prod every trigger invokes the alias and has permission to", () => {
+  for (const [type, targetOf] of Object.entries(invocationTargets))
     for (const { Properties } of all(prod, type)) {
-      const by = called(Properties);
-      if (by !== undefined) assert.match(JSON.stringify(by), /live/, type);
+      const target = targetOf(Properties);
+      if (target !== undefined) assert.match(JSON.stringify(target), /live/, type);
     }
-  const triggered = all(prod, "AWS::Lambda::Permission").map(({ DependsOn }) => DependsOn);
+  const permissions = all(prod, "AWS::Lambda::Permission").map(({ DependsOn }) => DependsOn);
   const streams = all(prod, "AWS::Lambda::EventSourceMapping").flatMap(({ DependsOn }) => DependsOn);
   assert.deepEqual(
-    [...triggered, ...streams].sort(),
+    [...permissions, ...streams].sort(),
     prod.flatMap((own) => Object.keys(own).filter((id) => own[id].Type === "AWS::Lambda::Alias")).sort(),
   );
 });
 
-test("no other stage shifts traffic, nor prod where there is no CodeDeploy", () => {
-  for (const stage of [dev, linked, prodOnALocalCloud]) {
+test("other stages, and prod in a local cloud, do not shift traffic", () => {
+  for (const stage of [dev, linked, prodInLocalCloud]) {
     for (const type of [
       "AWS::CodeDeploy::Application",
       "AWS::CodeDeploy::DeploymentGroup",
       "AWS::Lambda::Alias",
       "AWS::Lambda::Version",
     ])
-      assert.deepEqual(some(stage, type), []);
+      assert.deepEqual(ofType(stage, type), []);
     assert.doesNotMatch(JSON.stringify(stage), /"live"|:live/);
     assert.ok(all(stage, "AWS::Lambda::Permission").every(({ DependsOn }) => DependsOn === undefined));
   }
 });
 
-test("no function's role has more than the account's boundary allows, and none has less for it", () => {
+test("every role has the permissions boundary, and the boundary allows all of its actions", () => {
   const boundary = Template.fromStack(
     new BoundaryStack(new App({ builtinCloudFormationValidation: false }), accountNamed("prod")),
   );
   const [policy, ...others] = Object.values(boundary.findResources("AWS::IAM::ManagedPolicy"));
   assert.equal(others.length, 0);
   const { ManagedPolicyName, PolicyDocument } = policy!.Properties;
-  const most = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
+  const allowedActions = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
   for (const stage of [dev, prod, linked])
     for (const { Properties } of all(stage, "AWS::IAM::Role").filter(({ Condition }) => Condition !== "Never")) {
       assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${ManagedPolicyName}"`));
       for (const { PolicyDocument } of Properties.Policies ?? [])
         for (const { Action } of PolicyDocument.Statement)
-          for (const action of [Action].flat()) assert.ok(most.has(action), action);
+          for (const action of [Action].flat()) assert.ok(allowedActions.has(action), action);
     }
 });
 
-test("the calls of the API are traced, by the service that has it", () => {
+test("API requests are traced, in the service that owns the API", () => {
   const traced = [...dev, ...prod].map((own) =>
-    some([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
+    ofType([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
   );
   assert.deepEqual(traced.flat().filter(Boolean), [{ TracingEnabled: true }, { TracingEnabled: true }]);
 });

@@ -6,27 +6,32 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 
 const root = resolve(import.meta.dirname, "../..");
+/** The names of all services. */
 export const services = readdirSync(join(root, "services")).filter((name) =>
   existsSync(join(root, "services", name, "serverless.yml")),
 );
 
-/** A service's functions, by the names in its manifest. */
+/** The names of a service's functions, from its manifest. */
 export const functionsOf = (service: string): string[] => Object.keys(manifest(service).functions);
 
 const manifest = (service: string) => parse(readFileSync(join(root, "services", service, "serverless.yml"), "utf8"));
 
-/** What osls makes of a service for a stage: a template. It makes it alike whatever is in the functions' zips. */
-export async function packaged(service: string, stage: string, environment: Record<string, string> = {}): Promise<any> {
-  const folder = join(root, "services", service);
-  for (const { package: own } of Object.values<any>(manifest(service).functions)) {
-    const zip = resolve(folder, own.artifact.replace("${sls:stage}", stage));
+/** Packages a service for a stage with osls, and returns the template. It does not depend on the content of the zips. */
+export async function packageService(
+  service: string,
+  stage: string,
+  environment: Record<string, string> = {},
+): Promise<any> {
+  const directory = join(root, "services", service);
+  for (const { package: functionPackage } of Object.values<any>(manifest(service).functions)) {
+    const zip = resolve(directory, functionPackage.artifact.replace("${sls:stage}", stage));
     mkdirSync(dirname(zip), { recursive: true });
     if (!existsSync(zip)) writeFileSync(zip, "");
   }
   const out = mkdtempSync(join(tmpdir(), "scratchpad-"));
   try {
     await promisify(execFile)(join(root, "node_modules/.bin/osls"), ["package", "--stage", stage, "--package", out], {
-      cwd: folder,
+      cwd: directory,
       env: { ...process.env, NODE_NO_WARNINGS: "1", ...environment },
     });
     return JSON.parse(readFileSync(join(out, "cloudformation-template-update-stack.json"), "utf8"));

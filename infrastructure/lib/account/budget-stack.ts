@@ -3,22 +3,22 @@ import { CfnBudget } from "aws-cdk-lib/aws-budgets";
 import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
-/** When the owner hears of a month's costs, in percent of the budget. */
-const alarms = [
+/** When the owner is notified, in percent of the monthly budget. */
+const notifications = [
   { notificationType: "ACTUAL", threshold: 50 },
   { notificationType: "ACTUAL", threshold: 80 },
   { notificationType: "ACTUAL", threshold: 100 },
   { notificationType: "FORECASTED", threshold: 100 },
 ];
 
-/** What the account may cost in a month, and who is told when it comes near. */
+/** The monthly budget of the account, with notifications to its owner. */
 export class BudgetStack extends AccountStack {
   constructor(app: App, account: Account) {
     super(app, "budget", account);
 
     const { budget, owner } = account;
     if (budget === undefined || owner === undefined)
-      throw new Error(`Account ${account.name} has no budget, or no owner to tell: give both in serverless.yml`);
+      throw new Error(`Account ${account.name} has no budget or no owner to notify. Set both in serverless.yml`);
     new CfnBudget(this, "Month", {
       budget: {
         budgetName: "scratchpad-month",
@@ -26,8 +26,8 @@ export class BudgetStack extends AccountStack {
         timeUnit: "MONTHLY",
         budgetLimit: { amount: budget, unit: "USD" },
       },
-      notificationsWithSubscribers: alarms.map((alarm) => ({
-        notification: { ...alarm, thresholdType: "PERCENTAGE", comparisonOperator: "GREATER_THAN" },
+      notificationsWithSubscribers: notifications.map((notification) => ({
+        notification: { ...notification, thresholdType: "PERCENTAGE", comparisonOperator: "GREATER_THAN" },
         subscribers: [{ subscriptionType: "EMAIL", address: owner }],
       })),
     });

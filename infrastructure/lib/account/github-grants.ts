@@ -2,17 +2,21 @@ import type { Stack } from "aws-cdk-lib";
 import { Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import type { Access } from "../account.ts";
 import { stageNamed } from "../stage.ts";
-import { boundary } from "./boundary-stack.ts";
+import { boundaryName } from "./boundary-stack.ts";
 
-/** Actions of a service, on what, by the ends of its ARNs; on a condition. */
+/** Actions of a service, separated by spaces, on resources, given as the last part of their ARNs, with conditions. */
 type Grant = [
   service: string,
   actions: string,
-  on: string[],
+  resources: string[],
   conditions?: Record<string, Record<string, string | string[]>>,
 ];
 
-/** What a workflow needs for what it may do, with names that hold the stages' wherever AWS lets us choose names. */
+/**
+ * The policy statements of a role for GitHub workflows.
+ *
+ * Where AWS lets us name a resource, its name contains the stage, and the statements are limited to the stages of the role.
+ */
 export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[] {
   const arn = (service: string, end: string) => {
     const region = ["cloudfront", "iam", "s3"].includes(service) ? "" : stack.region;
@@ -21,24 +25,24 @@ export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[]
   };
   const statement =
     (effect: Effect) =>
-    ([service, actions, on, conditions = {}]: Grant) =>
+    ([service, actions, resources, conditions = {}]: Grant) =>
       new PolicyStatement({
         effect,
         actions: actions.split(" ").map((action) => `${service}:${action}`),
-        resources: on.map((end) => arn(service, end)),
+        resources: resources.map((end) => arn(service, end)),
         conditions,
       });
   const releases = `scratchpad-releases-${stack.account}`;
-  const allowed = [...reads(releases)];
+  const allowed = [...readGrants(releases)];
   const denied: Grant[] = [];
   if (stages !== undefined) {
-    allowed.push(...shows(stages, releases));
+    allowed.push(...showGrants(stages, releases));
     const stage = stageNamed(stages);
-    if (stage.protected) denied.push(...keeps(stages));
+    if (stage.protected) denied.push(...dataDeletionGrants(stages));
     if (may === "deploy") {
-      allowed.push(...deploys(stages, releases, arn));
-      if (stage.infrastructure === "own") allowed.push(...deploysInfrastructure(stages));
-      if (stage.traffic) allowed.push(...shiftsTraffic(stages));
+      allowed.push(...deployGrants(stages, releases, arn));
+      if (stage.infrastructure === "own") allowed.push(...infrastructureGrants(stages));
+      if (stage.traffic) allowed.push(...trafficGrants(stages));
     }
   }
   return [...allowed.map(statement(Effect.ALLOW)), ...denied.map(statement(Effect.DENY))];
@@ -46,24 +50,24 @@ export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[]
 
 const stacks = (stages: string) => `stack/scratchpad-*-${stages}/*`;
 
-const reads = (releases: string): Grant[] => [
+const readGrants = (releases: string): Grant[] => [
   ["s3", "GetBucketLocation GetObject ListBucket", [releases, `${releases}/*`]],
 ];
 
-const shows = (stages: string, releases: string): Grant[] => [
-  ["s3", "PutObject", [`${releases}/artefacts/*`]], // which CloudFormation reads templates from
+const showGrants = (stages: string, releases: string): Grant[] => [
+  ["s3", "PutObject", [`${releases}/artifacts/*`]], // the templates, which CloudFormation reads from there
   ["cloudformation", "DescribeStacks GetTemplateSummary ListExports ListImports ListStacks ValidateTemplate", ["*"]],
   ["cloudformation", "CreateChangeSet DeleteChangeSet Describe* Get* List*", [stacks(stages)]],
 ];
 
-/** What every stage has: functions, an API, an app, alarms. */
-function deploys(stages: string, releases: string, arn: (service: string, end: string) => string): Grant[] {
+/** Deploys what every stage has: functions, an API, the browser app and alarms. */
+function deployGrants(stages: string, releases: string, arn: (service: string, end: string) => string): Grant[] {
   const named = `scratchpad-${stages}-*`;
-  const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundary}`) } };
+  const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryName}`) } };
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
     ["s3", "DeleteObject PutObject", [`${releases}/releases/${stages}/*`]],
-    ["s3", "DeleteObject", [`${releases}/artefacts/lock.json`]], // while it adds to what other stages may need
+    ["s3", "DeleteObject", [`${releases}/artifacts/lock.json`]], // held while artifacts are added or pruned
     ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
     [
       "cloudformation",
@@ -94,7 +98,7 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
     ],
     ["logs", "Describe* FilterLogEvents Get* ListTags*", [`log-group:/aws/lambda/${named}`]],
     ["logs", "DescribeLogGroups", ["*"]],
-    ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]], // to read secrets or to put them is for people
+    ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]], // only developers read or write secrets
     ["ssm", "DescribeParameters", ["*"]],
     ["sns", "CreateTopic DeleteTopic Get* List* SetTopicAttributes TagResource UntagResource", [named]],
     ["sns", "SetSubscriptionAttributes Subscribe Unsubscribe", [named]],
@@ -110,10 +114,10 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
 
     ["s3", "CreateBucket DeleteBucket DeleteBucketPolicy Get*Configuration GetBucket* List*", [named]],
     ["s3", "Put*Configuration PutBucket* TagResource UntagResource", [named]],
-    ["s3", "DeleteObject*", [`${named}/*`]], // a bucket that goes is emptied
-    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // people's files are read by nobody else
+    ["s3", "DeleteObject*", [`${named}/*`]], // a bucket has to be empty before it is deleted
+    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
 
-    // What has no name but the one that AWS gives it.
+    // Resources that AWS names.
     ["apigateway", "DELETE GET PATCH POST PUT", ["/restapis", "/restapis/*", "/tags/*"]],
     [
       "cloudfront",
@@ -135,8 +139,8 @@ function deploys(stages: string, releases: string, arn: (service: string, end: s
   ];
 }
 
-/** What a stage has besides when its data and people are its own. */
-const deploysInfrastructure = (stages: string): Grant[] => [
+/** Deploys the tables, users and domain of a stage with its own infrastructure. */
+const infrastructureGrants = (stages: string): Grant[] => [
   [
     "dynamodb",
     "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",
@@ -148,7 +152,7 @@ const deploysInfrastructure = (stages: string): Grant[] => [
     [`table/scratchpad-${stages}-*`],
   ],
 
-  // What has no name but the one that AWS gives it.
+  // Resources that AWS names.
   ["cognito-idp", "CreateUserPool* DeleteUserPool* Describe* Get* List* SetUserPoolMfaConfig UpdateUserPool*", ["*"]],
   ["cognito-idp", "TagResource UntagResource", ["*"]],
   ["cognito-identity", "CreateIdentityPool DeleteIdentityPool Describe* List* UpdateIdentityPool", ["*"]],
@@ -159,8 +163,8 @@ const deploysInfrastructure = (stages: string): Grant[] => [
   ["acm", "ListTagsForCertificate RemoveTagsFromCertificate", ["*"]],
 ];
 
-/** CodeDeploy's, whose application is called as the stack that it is in. */
-const shiftsTraffic = (stages: string): Grant[] => [
+/** Shifts traffic with CodeDeploy. The application is named after its stack. */
+const trafficGrants = (stages: string): Grant[] => [
   [
     "codedeploy",
     "CreateApplication DeleteApplication GetApplication* UpdateApplication",
@@ -180,10 +184,10 @@ const shiftsTraffic = (stages: string): Grant[] => [
   ["codedeploy", "GetDeploymentConfig", ["deploymentconfig:*"]],
 ];
 
-/** What a protected stage knows of people stays, whatever a template says. */
-const keeps = (stages: string): Grant[] => [
+/** Denied on a protected stage: these actions delete user data, even if a template asks for them. */
+const dataDeletionGrants = (stages: string): Grant[] => [
   ["cognito-idp", "DeleteUserPool", ["*"]],
   ["dynamodb", "DeleteTable", [`table/scratchpad-${stages}-*`]],
-  ["s3", "DeleteBucket DeleteObject*", [`scratchpad-${stages}-attachments-*`]], // the files in it as well
+  ["s3", "DeleteBucket DeleteObject*", [`scratchpad-${stages}-attachments-*`]], // also the files in it
   ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]],
 ];

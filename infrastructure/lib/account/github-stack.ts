@@ -4,26 +4,26 @@ import { type Account, repository } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 import { grants } from "./github-grants.ts";
 
-const github = "token.actions.githubusercontent.com";
+const issuer = "token.actions.githubusercontent.com";
 
-/** What a workflow of the repository may do here, without a key that lasts: it shows GitHub's word of what it runs for. */
+/** The roles of the repository's GitHub workflows. A workflow assumes one with a token from GitHub's OIDC provider. */
 export class GithubStack extends AccountStack {
   constructor(app: App, account: Account) {
     super(app, "github", account);
 
     const provider = new OidcProviderNative(this, "GitHub", {
-      url: `https://${github}`,
+      url: `https://${issuer}`,
       clientIds: ["sts.amazonaws.com"],
     });
     for (const [name, access] of Object.entries(account.github ?? {})) {
       const role = new Role(this, name, {
         roleName: `scratchpad-github-${name}`,
-        description: `To ${access.may} ${access.stages ?? "releases"}, from GitHub`,
+        description: `GitHub workflows: ${access.may} ${access.stages ?? "releases"}`,
         maxSessionDuration: Duration.hours(1),
         assumedBy: new OpenIdConnectPrincipal(provider, {
           StringEquals: {
-            [`${github}:aud`]: "sts.amazonaws.com",
-            [`${github}:sub`]: access.from.map((subject) => `repo:${repository}:${subject}`),
+            [`${issuer}:aud`]: "sts.amazonaws.com",
+            [`${issuer}:sub`]: access.from.map((subject) => `repo:${repository}:${subject}`),
           },
         }),
       });

@@ -3,7 +3,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3"
 import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
-/** What was deployed to the account's stages, and from what. Files are named by their content: no version is another. */
+/** The bucket of the releases and artifacts of the account's stages. Objects are named by content hash and never change. */
 export class ReleasesStack extends AccountStack {
   constructor(app: App, account: Account) {
     super(app, "releases", account);
@@ -12,9 +12,9 @@ export class ReleasesStack extends AccountStack {
       bucketName: `scratchpad-releases-${this.account}`,
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       encryption: BucketEncryption.S3_MANAGED,
-      enforceSSL: !this.local, // the local cloud speaks plain HTTP
+      enforceSSL: !this.local, // the local cloud supports only HTTP
       lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(1) }],
-      removalPolicy: RemovalPolicy.DESTROY, // which S3 refuses while there is a release in it
+      removalPolicy: RemovalPolicy.DESTROY, // S3 refuses to delete a bucket that is not empty
     });
   }
 }
