@@ -78,7 +78,7 @@ async fn release(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
 /// Builds the bare runtime as cargo-lambda does by itself: what ours is compared with is what everybody has.
 async fn usual(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("bench/usual");
-    package::as_usual(workspace, HELLO, Architecture::HOST, &folder).await?;
+    package::release_with_default_linking(workspace, HELLO, Architecture::HOST, &folder).await?;
     Ok(package::binary(&folder, HELLO))
 }
 

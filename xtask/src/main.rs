@@ -1,6 +1,5 @@
 //! `cargo xtask`: the one developer tool.
 
-mod accounts;
 mod bench;
 mod build;
 mod cloud;
@@ -8,6 +7,7 @@ mod cost;
 mod deploy;
 mod dev;
 mod invoke;
+mod local_accounts;
 mod logs;
 mod mail;
 mod package;
@@ -143,13 +143,13 @@ enum Command {
         what: release::Secret,
     },
     /// Make what the account of a stage has once: the bucket for releases, the budget, the roles of workflows
-    Account {
+    Bootstrap {
         /// The stage
         #[arg(long)]
         stage: StageName,
     },
     /// Play the accounts of the stage table on this machine, to try there what is done to stages in the cloud
-    Accounts {
+    LocalAccounts {
         /// Begin with nothing in them
         #[arg(long)]
         fresh: bool,
@@ -208,8 +208,8 @@ async fn main() -> ExitCode {
         Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
-        Command::Account { stage } => release::account(&stage).await,
-        Command::Accounts { fresh } => accounts::accounts(fresh).await,
+        Command::Bootstrap { stage } => release::bootstrap(&stage).await,
+        Command::LocalAccounts { fresh } => local_accounts::local_accounts(fresh).await,
         Command::Bench { options } => bench::bench(options).await,
         Command::Cost { options } => cost::cost(&options),
         Command::Watch => dev::watch_in_background().await,

@@ -1,5 +1,4 @@
-//! Builds the functions as they are shipped: for Lambda's Linux, and to the byte the same in every
-//! checkout of the same sources.
+//! Release builds of the functions for Lambda. The same sources give the same bytes in every checkout.
 
 use std::{
     env, fs,
@@ -7,17 +6,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use console::style;
 use tokio::process::Command;
 
 use crate::{
     build::{Level, pack},
-    release::Architecture,
+    release::table::Architecture,
     tools, ui,
     workspace::Workspace,
 };
 
-/// What Rust calls it. With musl for its C library, an executable has all that it needs in itself: nothing is loaded and
-/// bound at each start, and no version of a system's library matters.
+/// The Rust target of an architecture. With musl as its C library, an executable contains everything that it needs: no
+/// library is loaded and linked at a cold start, and no version of a system library matters.
 pub(crate) fn target(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::X86 => "x86_64-unknown-linux-musl",
@@ -25,10 +25,10 @@ pub(crate) fn target(architecture: Architecture) -> &'static str {
     }
 }
 
-/// Builds and packs these functions, or all of them, and says what came of it.
+/// `cargo xtask package`: builds and packs functions, or all of them if `names` is empty.
 ///
 /// # Errors
-/// When there is no function of a name, or one does not compile.
+/// Fails if a name is not a function's, or a function does not compile.
 pub(crate) async fn package(names: &[String], architecture: Architecture) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -51,21 +51,26 @@ pub(crate) async fn package(names: &[String], architecture: Architecture) -> Res
             zip.display()
         ));
     }
+    ui::say(format!(
+        "{} packed {} for {}",
+        style("✓").green(),
+        names.join(", "),
+        architecture.name()
+    ));
     Ok(())
 }
 
-/// A function's binary in the folder that [`release`] returns.
+/// The path of a function's binary in the folder that [`release`] returns.
 pub(crate) fn binary(built: &Path, function: &str) -> PathBuf {
     built.join(function).join("bootstrap")
 }
 
-/// Builds these functions in the release profile. Returns the folder that holds them, each as
-/// `NAME/bootstrap`.
+/// Builds functions in the release profile. Returns the folder with the binaries, each as `NAME/bootstrap`.
 ///
 /// The tools of requirements.txt must be installed.
 ///
 /// # Errors
-/// When they do not compile; Cargo has said why.
+/// Fails if a function does not compile. Cargo has printed the reason.
 pub(crate) async fn release(
     workspace: &Workspace,
     functions: &[&str],
@@ -77,18 +82,19 @@ pub(crate) async fn release(
     Ok(folder)
 }
 
-/// Builds what is compared with ours in the release profile, but linked as cargo-lambda has it by itself: with the
-/// glibc of `provided.al2023` (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>), at no fixed address.
+/// Builds a binary for the benchmark's comparison: in the release profile, but linked as cargo-lambda does by default.
+/// That is dynamically, with the glibc of `provided.al2023`
+/// (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>), and position-independent.
 ///
 /// # Errors
-/// When it does not compile; Cargo has said why.
-pub(crate) async fn as_usual(
+/// Fails if it does not compile. Cargo has printed the reason.
+pub(crate) async fn release_with_default_linking(
     workspace: &Workspace,
     name: &str,
     architecture: Architecture,
     folder: &Path,
 ) -> Result<()> {
-    ui::say(format!("… build {name}, as usual"));
+    ui::say(format!("… build {name} with default linking"));
     let target = match architecture {
         Architecture::X86 => "x86_64-unknown-linux-gnu.2.34",
         Architecture::Arm64 => "aarch64-unknown-linux-gnu.2.34",
@@ -96,23 +102,23 @@ pub(crate) async fn as_usual(
     build(workspace, &[name], target, &[], folder).await
 }
 
-/// Builds binaries by cargo-lambda into a folder, each as `NAME/bootstrap`.
+/// Builds binaries with cargo-lambda, each as `NAME/bootstrap` in a folder. `link_flags` are for rustc.
 async fn build(
     workspace: &Workspace,
     names: &[&str],
     target: &str,
-    link: &[&str],
+    link_flags: &[&str],
     folder: &Path,
 ) -> Result<()> {
-    let flags = flags(&Machine::read(workspace).await?.prefixes(), link);
+    let flags = rustc_flags(&Machine::read(workspace).await?.prefixes(), link_flags);
     let mut cargo_lambda = workspace.runs_cargo(workspace.python_bin("cargo-lambda"));
     cargo_lambda
         .args(["lambda", "build", "--release", "--locked"])
-        // Cargo.toml has the profile, and any processor of the architecture will do.
+        // The profile is in Cargo.toml. The binary must run on any processor of the architecture.
         .arg("--disable-optimizations")
         .args(["--target", target, "--lambda-dir"])
         .arg(folder)
-        // Where zig is.
+        // The Python that has zig installed.
         .env("CARGO_ZIGBUILD_PYTHON_PATH", workspace.python())
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
     for name in names {
@@ -126,16 +132,15 @@ async fn build(
     Ok(())
 }
 
-/// Where this machine has what goes into a binary. Panics say where they are, by the path that a
-/// source had when it was compiled.
+/// The paths on this machine that would end up in a binary: the messages of panics contain the paths of the sources.
 struct Machine {
     checkout: PathBuf,
     target: PathBuf,
     cargo_home: PathBuf,
-    /// The standard library's sources, where they are installed.
+    /// The folder of the standard library's sources, if they are installed.
     library: PathBuf,
-    /// What they are called where they are not.
-    library_elsewhere: String,
+    /// The path that rustc uses for them if they are not installed.
+    library_name: String,
 }
 
 impl Machine {
@@ -144,53 +149,53 @@ impl Machine {
         let commit = version
             .lines()
             .find_map(|line| line.strip_prefix("commit-hash: "))
-            .context("rustc does not say what it was made from")?;
+            .context("rustc -vV prints no commit-hash")?;
         let sysroot = rustc(workspace, "--print=sysroot").await?;
-        let home = env::home_dir().context("this user has no home")?;
+        let home = env::home_dir().context("the user has no home directory")?;
         let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), Into::into);
         Ok(Self {
             checkout: workspace.root().into(),
             target: workspace.target().into(),
             cargo_home,
             library: Path::new(sysroot.trim()).join("lib/rustlib/src/rust"),
-            library_elsewhere: format!("/rustc/{commit}"),
+            library_name: format!("/rustc/{commit}"),
         })
     }
 
-    /// Each path, and what it is called in a binary.
+    /// Each path, and its replacement in a binary.
     fn prefixes(&self) -> Vec<(&Path, &str)> {
         let mut prefixes = vec![
             (self.checkout.as_path(), "/checkout"),
             (self.target.as_path(), "/target"),
             (self.cargo_home.as_path(), "/cargo"),
-            (self.library.as_path(), self.library_elsewhere.as_str()),
+            (self.library.as_path(), self.library_name.as_str()),
         ];
-        // Of two that fit, rustc takes the last: be that the one inside the other.
+        // If two prefixes match, rustc takes the last: that must be the longer one.
         prefixes.sort_by_key(|(path, _)| path.components().count());
         prefixes
     }
 }
 
-async fn rustc(workspace: &Workspace, question: &str) -> Result<String> {
+async fn rustc(workspace: &Workspace, argument: &str) -> Result<String> {
     let program = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut rustc = Command::new(program);
-    let answer = rustc.arg(question).current_dir(workspace.root());
-    let answer = answer.output().await.context("rustc cannot be started")?;
-    Ok(String::from_utf8(answer.stdout)?)
+    let rustc = rustc.arg(argument).current_dir(workspace.root());
+    let output = rustc.output().await.context("rustc cannot be started")?;
+    Ok(String::from_utf8(output.stdout)?)
 }
 
-/// An executable that is linked with its C library, at a fixed address, as Go makes them: to load libraries, and to set 13,000
-/// addresses in pages of their own, takes a quarter of a cold start's CPU time. Stack and heap are where nobody knows,
-/// as always. <https://pkg.go.dev/cmd/go#hdr-Build_modes>
+/// The rustc flags for a static executable at a fixed address, as Go builds them
+/// (<https://pkg.go.dev/cmd/go#hdr-Build_modes>). Loading libraries and relocating 13,000 addresses, each page of which
+/// is copied, would take a quarter of a cold start's CPU time. The addresses of stack and heap are still randomized.
 pub(crate) const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
-/// What rustc is told, as Cargo takes it: paths may hold spaces.
+/// The value of `CARGO_ENCODED_RUSTFLAGS`, in which flags may contain spaces.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>
-fn flags(prefixes: &[(&Path, &str)], link: &[&str]) -> String {
+fn rustc_flags(prefixes: &[(&Path, &str)], link_flags: &[&str]) -> String {
     prefixes
         .iter()
         .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()))
-        .chain(link.iter().map(|&flag| flag.to_owned()))
+        .chain(link_flags.iter().map(|&flag| flag.to_owned()))
         .collect::<Vec<_>>()
         .join("\x1f")
 }
@@ -200,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_has_the_same_name_wherever_checkout_target_and_cargo_stand() {
+    fn a_source_has_the_same_path_in_a_binary_in_every_checkout() {
         for (checkout, target, cargo_home) in [
             (
                 "/home/ada/notes",
@@ -215,16 +220,16 @@ mod tests {
                 target: target.into(),
                 cargo_home: cargo_home.into(),
                 library: "/root/.rustup/lib/rustlib/src/rust".into(),
-                library_elsewhere: "/rustc/59807616".into(),
+                library_name: "/rustc/59807616".into(),
             };
             let prefixes = machine.prefixes();
-            // As rustc does
-            let named = |path: String| {
-                let fits = |(prefix, name): &(&Path, &str)| {
+            // The same rule as in rustc: the last match wins.
+            let remapped = |path: String| {
+                let remap = |(prefix, name): &(&Path, &str)| {
                     let rest = Path::new(&path).strip_prefix(prefix).ok()?;
                     Some(Path::new(name).join(rest))
                 };
-                prefixes.iter().rev().find_map(fits).unwrap()
+                prefixes.iter().rev().find_map(remap).unwrap()
             };
             for (path, name) in [
                 (
@@ -241,19 +246,19 @@ mod tests {
                     "/rustc/59807616/library/core/src/lib.rs",
                 ),
             ] {
-                assert_eq!(named(path), Path::new(name), "{checkout}");
+                assert_eq!(remapped(path), Path::new(name), "{checkout}");
             }
         }
     }
 
     #[test]
-    fn a_path_with_spaces_is_one_flag() {
+    fn a_path_with_spaces_stays_one_flag() {
         let prefixes = [
             (Path::new("/my notes"), "/checkout"),
             (Path::new("/b"), "/target"),
         ];
         assert_eq!(
-            flags(&prefixes, &["-Cx=y"]),
+            rustc_flags(&prefixes, &["-Cx=y"]),
             "--remap-path-prefix=/my notes=/checkout\x1f--remap-path-prefix=/b=/target\x1f-Cx=y"
         );
     }

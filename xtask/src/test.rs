@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use crate::{
-    accounts::Accounts,
     build,
     cloud::Cloud,
     dev::{told_to_stop, up},
+    local_accounts::Accounts,
     release,
     stage::{LocalStage, STAGE},
     stripe::Double,

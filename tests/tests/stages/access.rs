@@ -25,7 +25,7 @@ async fn with_the_credentials_of_another_account_nothing_is_touched_and_both_are
         command.env("AWS_CONFIG_FILE", &other);
         let said = Running::of(command, arguments).end().await.refused();
         assert!(said.contains(&dev.id) && said.contains(&prod.id), "{said}");
-        assert!(said.contains("nothing was touched"), "{said}");
+        assert!(said.contains("Nothing was changed"), "{said}");
     }
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }

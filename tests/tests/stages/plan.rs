@@ -55,11 +55,11 @@ async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_thro
     let history = Account::dev().history().await;
     assert_eq!(planned(&checkout).await, BTreeMap::new());
 
-    let main = "services/notes-api/get/src/main.rs";
+    let main = "services/notes-api/notes-get/src/main.rs";
     checkout.append(main, "\n// Nothing.\n");
     let get = (
         "notes-get".to_owned(),
-        "through services/notes-api/get".to_owned(),
+        "through services/notes-api/notes-get".to_owned(),
     );
     assert_eq!(planned(&checkout).await, BTreeMap::from([get]));
     checkout.restore(main);

@@ -66,7 +66,7 @@ async fn write(person: &Person<'_>, content: &str) {
 fn artefacts(release: &Value) -> BTreeMap<String, String> {
     let functions = release["functions"].as_object().unwrap().iter();
     let hash = |function: &Value| {
-        let digits = function["artefact"].as_str().unwrap().as_bytes();
+        let digits = function["artifact"].as_str().unwrap().as_bytes();
         let byte = |byte: &[u8]| u8::from_str_radix(str::from_utf8(byte).unwrap(), 16).unwrap();
         STANDARD.encode(digits.chunks(2).map(byte).collect::<Vec<_>>())
     };
@@ -91,11 +91,14 @@ async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_su
     let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "somebody's"});
     prod.ask("ssm", "AmazonSSM.PutParameter", &refunds).await;
     let said = next().await.run(PROMOTE).await.refused();
-    assert!(said.contains("prod runs what it ran before"), "{said}");
+    assert!(
+        said.contains("prod was rolled back to its previous release"),
+        "{said}"
+    );
     assert!(said.contains("Refunds (AWS::SSM::Parameter)"), "{said}");
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
-            said.contains(&format!("✓ {stack} goes back")),
+            said.contains(&format!("✓ roll back {stack}")),
             "{stack}: {said}"
         );
     }

@@ -1,4 +1,4 @@
-//! The browser app of a release: built once from the same sources, and put where CloudFront serves it from.
+//! The browser app of a release: built from the sources, and published to the bucket that CloudFront serves.
 
 use std::{
     collections::BTreeMap,
@@ -7,32 +7,31 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use walkdir::WalkDir;
 
-use super::{account::Target, hex, place, store::Store, template::hash};
+use super::{
+    hash::{json_hash, sha256},
+    record::App,
+    store::Store,
+    target::Target,
+};
 use crate::{
     ui::{self, Step, run},
     workspace::Workspace,
 };
 
-/// The files of the app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct App {
-    /// A hash of what they were built from.
-    pub(crate) sources: String,
-    /// The hash of each, by its path.
-    pub(crate) files: BTreeMap<String, String>,
-}
+/// Names under web/ that the built app does not depend on.
+const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
-/// A hash of what the app is built from.
+/// The page that loads all other files. It is published last, when they are there.
+const PAGE: &str = "index.html";
+
+/// The hash of the app's sources.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Fails if a file cannot be read.
 pub(crate) fn sources(root: &Path) -> Result<String> {
-    let skipped = ["node_modules", "test", "dist", "screenshots", "README.md"];
     let entries = WalkDir::new(root.join("web"))
         .sort_by_file_name()
         .into_iter();
@@ -40,29 +39,26 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
         !entry
             .file_name()
             .to_str()
-            .is_some_and(|name| skipped.contains(&name))
+            .is_some_and(|name| NOT_BUILT.contains(&name))
     });
-    let mut content = vec![(
+    let mut hashes = vec![(
         "package-lock.json".to_owned(),
-        hex(&Sha256::digest(fs::read(root.join("package-lock.json"))?)),
+        sha256(fs::read(root.join("package-lock.json"))?),
     )];
     for entry in entries {
         let entry = entry?;
         if entry.file_type().is_file() {
             let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            content.push((
-                name.display().to_string(),
-                hex(&Sha256::digest(fs::read(entry.path())?)),
-            ));
+            hashes.push((name.display().to_string(), sha256(fs::read(entry.path())?)));
         }
     }
-    Ok(hash(&content))
+    Ok(json_hash(&hashes))
 }
 
-/// Builds the app. Returns it, and the folder with its files.
+/// Builds the app. Returns its record, and the folder with its files.
 ///
 /// # Errors
-/// With what Vite says when it cannot be built.
+/// Fails if Vite fails. The message contains Vite's output.
 pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App, PathBuf)> {
     let folder = workspace.root().join("target/stages/app");
     let step = Step::begin("build the browser app");
@@ -79,31 +75,25 @@ pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App
         let entry = entry?;
         if entry.file_type().is_file() {
             let path = entry.path().strip_prefix(&folder).unwrap_or(entry.path());
-            files.insert(
-                path.display().to_string(),
-                hex(&Sha256::digest(fs::read(entry.path())?)),
-            );
+            files.insert(path.display().to_string(), sha256(fs::read(entry.path())?));
         }
     }
     step.done(&format!("({} files)", files.len()));
     Ok((App { sources, files }, folder))
 }
 
-/// The page that names all other files, and so comes after them.
-const PAGE: &str = "index.html";
-
-/// Puts the app where the stage serves it from. Files of earlier releases stay: whoever has a page open may yet ask
-/// for them.
+/// Publishes the app in the stage's bucket. Files of earlier releases stay, because open pages still load them.
+/// `exports` are the account's.
 ///
 /// # Errors
-/// When S3 does not take a file.
+/// Fails if S3 refuses a file, or an export is missing.
 pub(crate) async fn publish(
     app: &App,
     store: &Store,
     target: &Target,
     exports: &BTreeMap<String, String>,
 ) -> Result<()> {
-    // A stage on this machine is served by a server of its own.
+    // A stage on a local cloud has no such bucket: `cargo xtask dev` serves the app itself.
     let Some(bucket) = exports.get(&format!("scratchpad-{}-WebBucketName", target.stage)) else {
         return Ok(());
     };
@@ -112,41 +102,47 @@ pub(crate) async fn publish(
     let mut copied = 0;
     for (path, hash) in assets {
         step.at(path);
-        copied += u32::from(store.publish(hash, bucket, path, kind(path)).await?);
+        let is_new = store
+            .publish_app_file(hash, bucket, path, content_type(path))
+            .await?;
+        copied += u32::from(is_new);
     }
     let config = serde_json::to_vec_pretty(&config(target, exports)?)?;
     store
-        .put_in(bucket, "config.json", config, kind("config.json"))
+        .put_into(bucket, "config.json", config, content_type("config.json"))
         .await?;
     for (path, hash) in page {
-        copied += u32::from(store.publish(hash, bucket, path, kind(path)).await?);
+        let is_new = store
+            .publish_app_file(hash, bucket, path, content_type(path))
+            .await?;
+        copied += u32::from(is_new);
     }
     step.done(&format!("({copied} new files)"));
     Ok(())
 }
 
-/// What the app of this stage has to know. web/README.md says what each is.
-fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<serde_json::Value> {
+/// The app's config.json for a stage. web/README.md describes the fields.
+fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> {
     let stage = &target.stage;
-    let export = |of: &str, name: &str| {
-        let full = format!("scratchpad-{of}-{name}");
+    let export = |stage: &str, name: &str| {
+        let full = format!("scratchpad-{stage}-{name}");
         exports
             .get(&full)
             .cloned()
             .with_context(|| format!("no stack exports {full}"))
     };
-    let people = super::secret::stage_of(target);
+    let cognito_stage = target.infrastructure_stage();
     let script = match target.row.stripe_url.as_str() {
         "https://api.stripe.com" => "https://js.stripe.com/v3/".to_owned(),
-        double => format!("{double}/v3/"),
+        stub => format!("{stub}/v3/"),
     };
     let mut config = json!({
         "stage": stage,
-        "apiUrl": place(target, exports, &export(stage.as_ref(), "ApiUrl")?),
+        "apiUrl": target.reachable_url(exports, &export(stage.as_ref(), "ApiUrl")?),
         "region": target.account.region(),
-        "userPoolId": export(&people, "UserPoolId")?,
-        "userPoolClientId": export(&people, "UserPoolClientId")?,
-        "identityPoolId": export(&people, "IdentityPoolId")?,
+        "userPoolId": export(&cognito_stage, "UserPoolId")?,
+        "userPoolClientId": export(&cognito_stage, "UserPoolClientId")?,
+        "identityPoolId": export(&cognito_stage, "IdentityPoolId")?,
         "stripeScript": script,
         "stripePublishableKey": target.row.stripe_publishable_key,
     });
@@ -159,8 +155,8 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<serde_j
     Ok(config)
 }
 
-/// What a browser is told that a file is.
-fn kind(path: &str) -> &'static str {
+/// The `Content-Type` of a file, by its extension.
+fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
         "css" => "text/css; charset=utf-8",
         "html" => "text/html; charset=utf-8",

@@ -1,4 +1,4 @@
-//! A lock that does not outlive who holds it: an object in the account's bucket, which has to be renewed.
+//! Locks with a lease: an object in the account's bucket that expires unless its holder renews it.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -8,55 +8,63 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use uuid::Uuid;
 
-use super::store::{LOCK, Read, Store, now};
+use super::{
+    clock::now,
+    provenance::actor,
+    store::{LOCK, Store, Versioned, WriteIf},
+};
 use crate::process;
 
-/// How long a lock holds without being renewed. Whoever was killed on another machine blocks others for no longer.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long a lock lasts without renewal. A process that was killed on another machine blocks others for this long.
+const DURATION: Duration = Duration::from_secs(60);
 
-/// By what a process of this machine is known for one of ours.
-const MARK: &str = "xtask";
+/// A part of the command line of every process that may hold a lock.
+const PROCESS_NAME: &str = "xtask";
 
-/// Who has a lock, for what, and for how long.
+/// The content of a lock's object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Holder {
     id: Uuid,
-    who: String,
-    what: String,
+    #[serde(rename = "who")]
+    actor: String,
+    #[serde(rename = "what")]
+    purpose: String,
     host: String,
-    /// The host since it was started.
+    /// The host's name and boot id. Process ids are unique within it.
     machine: String,
     process: i32,
-    /// Milliseconds since the epoch.
+    /// When the lock was taken, in milliseconds since the Unix epoch.
     since: u64,
-    until: u64,
+    /// When the lock expires, in milliseconds since the Unix epoch.
+    #[serde(rename = "until")]
+    expires: u64,
 }
 
 impl Holder {
-    fn new(what: &str) -> Result<Self> {
+    fn new(purpose: &str) -> Result<Self> {
         let host = uname().nodename().to_string_lossy().into_owned();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             id: Uuid::now_v7(),
-            who: super::who(),
-            what: what.into(),
+            actor: actor(),
+            purpose: purpose.into(),
             machine: format!("{host} {}", boot.trim()),
             host,
             process: std::process::id().try_into()?,
             since: now(),
-            until: now() + LEASE.as_millis() as u64,
+            expires: now() + DURATION.as_millis() as u64,
         })
     }
 
-    /// Whether nobody holds it any more: its time is over, or it was a process of this machine that has ended.
+    /// Whether the lock has expired, or its holder was a process of this machine that has ended.
     fn is_gone(&self, machine: &str) -> bool {
-        now() > self.until
-            || (self.machine == machine && process::running(self.process, MARK).is_none())
+        now() > self.expires
+            || (self.machine == machine && process::running(self.process, PROCESS_NAME).is_none())
     }
 }
 
-/// A lock that is held until this is released. It is renewed meanwhile.
+/// A lock that this process holds. A background task renews it.
 pub(crate) struct Lease {
     store: Store,
     key: String,
@@ -65,77 +73,60 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes the lock that is kept at a path in the account's bucket.
+    /// Takes the lock at a path in the account's bucket.
     ///
     /// # Errors
-    /// Says who has it, since when and for what.
-    pub(crate) async fn take(store: &Store, name: &str, what: &str) -> Result<Self> {
-        match Self::try_take(store, name, what).await? {
+    /// Fails if another process holds it. The message says who, since when and for what.
+    pub(crate) async fn take(store: &Store, path: &str, purpose: &str) -> Result<Self> {
+        match Self::try_take(store, path, purpose).await? {
             Ok(lease) => Ok(lease),
-            Err(Holder {
-                who,
-                what,
-                host,
-                since,
-                until,
-                ..
-            }) => {
+            Err(holder) => {
                 let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
                 bail!(
-                    "{} is locked: {who} on {host} began {what} {} s ago. Try again when it is over; if it was \
-                     killed, the lock ends in {} s",
-                    name.trim_start_matches("releases/"),
-                    seconds(since, now()),
-                    seconds(now(), until)
+                    "{} is locked: {} on {} began {} {} s ago. Try again when it has finished; if it was killed, the \
+                     lock expires in {} s",
+                    path.trim_start_matches("releases/"),
+                    holder.actor,
+                    holder.host,
+                    holder.purpose,
+                    seconds(holder.since, now()),
+                    seconds(now(), holder.expires)
                 )
             }
         }
     }
 
-    /// Takes a lock that others hold for moments alone, and waits for them.
+    /// Takes a lock that is only held for seconds at a time. Waits until it is free.
     ///
     /// # Errors
-    /// When S3 cannot be reached.
-    pub(crate) async fn wait(store: &Store, name: &str, what: &str) -> Result<Self> {
+    /// Fails if S3 cannot be called.
+    pub(crate) async fn wait(store: &Store, path: &str, purpose: &str) -> Result<Self> {
         loop {
-            if let Ok(lease) = Self::try_take(store, name, what).await? {
+            if let Ok(lease) = Self::try_take(store, path, purpose).await? {
                 return Ok(lease);
             }
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    async fn try_take(store: &Store, name: &str, what: &str) -> Result<Result<Self, Holder>> {
-        let key = format!("{name}/{LOCK}");
+    async fn try_take(store: &Store, path: &str, purpose: &str) -> Result<Result<Self, Holder>> {
+        let key = format!("{path}/{LOCK}");
         loop {
-            let mut holder = Holder::new(what)?;
-            let found: Option<Read<Holder>> = store.read(&key).await?;
-            let before = match &found {
-                None => "",
-                Some(Read { value, tag }) if value.is_gone(&holder.machine) => tag,
-                Some(Read { value, .. }) => return Ok(Err(value.clone())),
+            let holder = Holder::new(purpose)?;
+            let found: Option<Versioned<Holder>> = store.read(&key).await?;
+            let condition = match &found {
+                None => WriteIf::Absent,
+                Some(Versioned { value, etag }) if value.is_gone(&holder.machine) => {
+                    WriteIf::Unchanged(etag)
+                }
+                Some(Versioned { value, .. }) => return Ok(Err(value.clone())),
             };
-            // Somebody else may have been quicker: then they have it.
-            let Some(mut tag) = store.write(&key, &holder, Some(before)).await? else {
+            // If another process wrote the lock first, look again.
+            let Some(etag) = store.write(&key, &holder, condition).await? else {
                 continue;
             };
             let lost = Arc::new(Notify::new());
-            let renewal = {
-                let (store, key, lost) = (store.clone(), key.clone(), lost.clone());
-                async move {
-                    loop {
-                        sleep(LEASE / 4).await;
-                        holder.until = now() + LEASE.as_millis() as u64;
-                        match store.write(&key, &holder, Some(&tag)).await {
-                            Ok(Some(renewed)) => tag = renewed,
-                            // Somebody has it now.
-                            Ok(None) => return lost.notify_one(),
-                            // The next try may do, in time.
-                            Err(_) => {}
-                        }
-                    }
-                }
-            };
+            let renewal = renew(store.clone(), key.clone(), holder, etag, lost.clone());
             return Ok(Ok(Self {
                 store: store.clone(),
                 key,
@@ -145,24 +136,40 @@ impl Lease {
         }
     }
 
-    /// Does work for as long as the lock is held.
+    /// Runs work while the lock is held, then releases it.
     ///
     /// # Errors
-    /// With the work's, or when the lock is lost, as when this machine slept.
+    /// Returns the work's error. Fails also if the lock is lost, for example because this machine was suspended.
     pub(crate) async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let result = tokio::select! {
             result = work => result,
-            // It is not ours to release.
-            () = self.lost.notified() => bail!("the lock was lost to somebody else: look at what they do, and try again"),
+            // Another process holds the lock, so it must not be deleted.
+            () = self.lost.notified() => bail!(
+                "another process took the lock because it was not renewed in time; check what it does, and try again"
+            ),
         };
         self.renewal.abort();
         let released = self
             .store
             .delete(&self.key)
             .await
-            .context("the lock cannot be released; it ends by itself");
+            .context("the lock cannot be released; it expires by itself");
         let result = result?;
         released?;
         Ok(result)
+    }
+}
+
+/// Renews a lock until another process takes it.
+async fn renew(store: Store, key: String, mut holder: Holder, mut etag: String, lost: Arc<Notify>) {
+    loop {
+        sleep(DURATION / 4).await;
+        holder.expires = now() + DURATION.as_millis() as u64;
+        match store.write(&key, &holder, WriteIf::Unchanged(&etag)).await {
+            Ok(Some(renewed)) => etag = renewed,
+            Ok(None) => return lost.notify_one(),
+            // There is time for three more attempts before the lock expires.
+            Err(_) => {}
+        }
     }
 }

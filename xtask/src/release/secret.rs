@@ -1,4 +1,5 @@
-//! The secrets of a stage: SecureStrings in SSM. Their values come by standard input, and are never shown.
+//! `cargo xtask secrets`: the secrets of a stage, stored as SecureString parameters in SSM. Values are read from
+//! standard input and never shown.
 
 use std::{
     collections::BTreeMap,
@@ -13,22 +14,22 @@ use aws_sdk_ssm::{
 use clap::{Subcommand, ValueEnum};
 use console::style;
 
-use super::{Infrastructure, StageName, Target};
+use super::{clock::age, context::StageContext, table::StageName, target::Target};
 use crate::{ui, workspace::Workspace};
 
-/// A secret that the functions read when they start.
+/// A secret that functions read at startup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// The key that Stripe's API is called with: sk_… or rk_…
+    /// The secret key for Stripe's API: sk_… or rk_…
     StripeSecretKey,
-    /// What Stripe signs its events with: whsec_…
+    /// The signing secret of the Stripe webhook: whsec_…
     StripeWebhookSecret,
-    /// Whom notify sends its SMS: + and digits
+    /// The phone number that notify-send sends SMS to: + and digits (E.164)
     AdminPhoneNumber,
 }
 
 impl Name {
-    /// Below the path of its stage.
+    /// The last part of the parameter's path.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::StripeSecretKey => "stripe-secret-key",
@@ -37,7 +38,7 @@ impl Name {
         }
     }
 
-    /// Whether it can be that. What is wrong is found out here, and not by a function that does not start.
+    /// Whether a value has the form of this secret. A function with a malformed secret would fail at startup.
     fn accepts(self, value: &str) -> bool {
         let one_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic());
         one_word
@@ -54,180 +55,205 @@ impl Name {
     }
 }
 
-/// What is done with secrets.
+/// The subcommands of `cargo xtask secrets`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Secret {
-    /// Set a secret to what standard input gives
+    /// Set a secret to the value on standard input
     Set {
-        /// Which
+        /// The secret
         name: Name,
-        /// Whose
+        /// The stage
         #[arg(long)]
         stage: StageName,
     },
-    /// Show which secrets a stage has, and since when; never what they are
+    /// List the secrets of a stage and when each was set, without the values
     List {
-        /// Whose
+        /// The stage
         #[arg(long)]
         stage: StageName,
     },
-    /// Give a stage the secrets of another that it does not have
+    /// Copy the secrets that a stage lacks from another stage
     Copy {
-        /// Where they are
+        /// The stage to copy from
         #[arg(long)]
         from: StageName,
-        /// Where they go
+        /// The stage to copy to
         #[arg(long)]
         stage: StageName,
     },
-}
-
-/// The stage whose secrets a stage reads: its own, or those of the stage that it links to.
-pub(crate) fn stage_of(target: &Target) -> String {
-    match target.row.infrastructure {
-        Infrastructure::Own => target.stage.to_string(),
-        Infrastructure::Dev => Infrastructure::Dev.name().into(),
-    }
-}
-
-fn path(target: &Target, name: Name) -> String {
-    format!("/scratchpad/{}/{}", stage_of(target), name.name())
-}
-
-/// The secrets that a stage does not have.
-///
-/// # Errors
-/// When SSM does not say.
-pub(crate) async fn missing(target: &Target) -> Result<Vec<&'static str>> {
-    let known = known(target).await?;
-    let missing = Name::value_variants()
-        .iter()
-        .filter(|name| !known.contains_key(&path(target, **name)));
-    Ok(missing.map(|name| name.name()).collect())
-}
-
-/// The secrets that a stage has, by their paths: their versions, and since when. To know that asks for no leave to
-/// read them.
-async fn known(target: &Target) -> Result<BTreeMap<String, (i64, u64)>> {
-    let below = ParameterStringFilter::builder()
-        .key("Path")
-        .option("Recursive");
-    let below = below
-        .values(format!("/scratchpad/{}", stage_of(target)))
-        .build()?;
-    let ssm = Client::new(target.account.config());
-    let mut pages = ssm
-        .describe_parameters()
-        .parameter_filters(below)
-        .into_paginator()
-        .send();
-    let mut known = BTreeMap::new();
-    while let Some(page) = pages.next().await {
-        let page = page
-            .map_err(aws_sdk_ssm::Error::from)
-            .context("the secrets cannot be listed")?;
-        for parameter in page.parameters.into_iter().flatten() {
-            let since = parameter
-                .last_modified_date
-                .map_or(0, |date| date.secs().unsigned_abs() * 1000);
-            known.extend(
-                parameter
-                    .name
-                    .map(|name| (name, (parameter.version, since))),
-            );
-        }
-    }
-    Ok(known)
 }
 
 /// `cargo xtask secrets`.
 ///
 /// # Errors
-/// Says what is wrong with a value, and never which it is.
-pub(crate) async fn secrets(what: Secret) -> Result<()> {
+/// Fails if a value has the wrong form, or SSM refuses a call. Messages never contain a value.
+pub(crate) async fn secrets(command: Secret) -> Result<()> {
     let workspace = Workspace::read()?;
-    match what {
-        Secret::Set { name, stage } => {
-            let target = Target::open(&workspace, &stage, None).await?;
-            if stdin().is_terminal() {
-                bail!(
-                    "give the value by standard input: cargo xtask secrets set {} --stage {stage} < FILE",
-                    name.name()
-                );
+    let open = async |stage| {
+        let context = StageContext::open(&workspace, stage, None).await?;
+        anyhow::Ok(context.target)
+    };
+    match command {
+        Secret::Set { name, stage } => set(&open(&stage).await?, name).await,
+        Secret::List { stage } => list(&open(&stage).await?).await,
+        Secret::Copy { from, stage } => copy(&open(&from).await?, &open(&stage).await?).await,
+    }
+}
+
+async fn set(target: &Target, name: Name) -> Result<()> {
+    let stage = &target.stage;
+    if stdin().is_terminal() {
+        bail!(
+            "pass the value on standard input: cargo xtask secrets set {} --stage {stage} < FILE",
+            name.name()
+        );
+    }
+    let mut value = String::new();
+    stdin()
+        .read_to_string(&mut value)
+        .context("the value is not UTF-8 text")?;
+    let value = value.trim();
+    if !name.accepts(value) {
+        let help = name
+            .to_possible_value()
+            .and_then(|value| value.get_help().map(ToString::to_string));
+        bail!(
+            "the value has not the form of {}. {}",
+            name.name(),
+            help.unwrap_or_default()
+        );
+    }
+    put(target, name, value).await?;
+    ui::say(format!(
+        "{} {} of {stage} is set; running functions read it within minutes",
+        style("✓").green(),
+        name.name()
+    ));
+    Ok(())
+}
+
+async fn list(target: &Target) -> Result<()> {
+    let stored = stored(target).await?;
+    let mut missing = 0;
+    for name in Name::value_variants() {
+        let path = path(target, *name);
+        let state = match stored.get(&path) {
+            Some(parameter) => format!(
+                "version {}, set {}",
+                parameter.version,
+                age(parameter.modified_at).trim()
+            ),
+            None => {
+                missing += 1;
+                style("missing").red().to_string()
             }
-            let mut value = String::new();
-            stdin()
-                .read_to_string(&mut value)
-                .context("the value is not text")?;
-            let value = value.trim();
-            if !name.accepts(value) {
-                let help = name
-                    .to_possible_value()
-                    .and_then(|value| value.get_help().map(ToString::to_string));
-                bail!("that is not {}. {}", name.name(), help.unwrap_or_default());
-            }
-            put(&target, name, value).await?;
-            ui::say(format!(
-                "{} {} of {stage} is set. Functions that run read it within minutes",
-                style("✓").green(),
-                name.name()
-            ));
-        }
-        Secret::List { stage } => {
-            let target = Target::open(&workspace, &stage, None).await?;
-            let known = known(&target).await?;
-            for name in Name::value_variants() {
-                let path = path(&target, *name);
-                let state = match known.get(&path) {
-                    Some((version, since)) => {
-                        format!("version {version}, set {}", super::age(*since).trim())
-                    }
-                    None => style("missing").red().to_string(),
-                };
-                ui::print(format!("{path:<50}{state}"));
-            }
-        }
-        Secret::Copy { from, stage } => {
-            let [source, target] = [
-                Target::open(&workspace, &from, None).await?,
-                Target::open(&workspace, &stage, None).await?,
-            ];
-            let missing = missing(&target).await?;
-            let mut copied = Vec::new();
-            for name in Name::value_variants()
-                .iter()
-                .filter(|name| missing.contains(&name.name()))
-            {
-                let found = Client::new(source.account.config())
-                    .get_parameters()
-                    .names(path(&source, *name))
-                    .with_decryption(true)
-                    .send()
-                    .await;
-                let found = found
-                    .map_err(aws_sdk_ssm::Error::from)
-                    .with_context(|| format!("{} of {from} cannot be read", name.name()))?;
-                if let Some(value) = found
-                    .parameters()
-                    .first()
-                    .and_then(|parameter| parameter.value())
-                {
-                    put(&target, *name, value).await?;
-                    copied.push(name.name());
-                }
-            }
-            let copied = if copied.is_empty() {
-                "nothing".into()
-            } else {
-                copied.join(", ")
-            };
-            ui::say(format!(
-                "{} {copied} copied from {from} to {stage}; what it had stays",
-                style("✓").green()
-            ));
+        };
+        ui::print(format!("{path:<50}{state}"));
+    }
+    let total = Name::value_variants().len();
+    ui::say(format!(
+        "{} has {} of {total} secrets",
+        target.stage,
+        total - missing
+    ));
+    Ok(())
+}
+
+/// Copies the secrets that `target` lacks and `source` has.
+async fn copy(source: &Target, target: &Target) -> Result<()> {
+    let (from, to) = (&source.stage, &target.stage);
+    let missing = missing(target).await?;
+    let mut copied = Vec::new();
+    for name in Name::value_variants()
+        .iter()
+        .filter(|name| missing.contains(&name.name()))
+    {
+        let parameters = Client::new(source.account.config())
+            .get_parameters()
+            .names(path(source, *name))
+            .with_decryption(true)
+            .send()
+            .await;
+        let parameters = parameters
+            .map_err(aws_sdk_ssm::Error::from)
+            .with_context(|| format!("{} of {from} cannot be read", name.name()))?;
+        let value = parameters.parameters().first();
+        if let Some(value) = value.and_then(|parameter| parameter.value()) {
+            put(target, *name, value).await?;
+            copied.push(name.name());
         }
     }
+    let mark = style("✓").green();
+    ui::say(match (missing.len(), copied.len()) {
+        (0, _) => format!("{mark} {to} has all secrets; nothing was copied"),
+        (lacking, 0) => format!(
+            "{} {from} has none of the {lacking} secrets that {to} lacks; nothing was copied",
+            style("!").yellow()
+        ),
+        (lacking, count) => format!(
+            "{mark} copied {count} of {lacking} missing secrets from {from} to {to}: {}",
+            copied.join(", ")
+        ),
+    });
     Ok(())
+}
+
+/// The names of the secrets that a stage lacks.
+///
+/// # Errors
+/// Fails if the parameters cannot be listed.
+pub(crate) async fn missing(target: &Target) -> Result<Vec<&'static str>> {
+    let stored = stored(target).await?;
+    let missing = Name::value_variants()
+        .iter()
+        .filter(|name| !stored.contains_key(&path(target, **name)));
+    Ok(missing.map(|name| name.name()).collect())
+}
+
+fn path(target: &Target, name: Name) -> String {
+    format!(
+        "/scratchpad/{}/{}",
+        target.infrastructure_stage(),
+        name.name()
+    )
+}
+
+/// A stored parameter, without its value.
+struct Parameter {
+    version: i64,
+    /// In milliseconds since the Unix epoch.
+    modified_at: u64,
+}
+
+/// The stored secrets of a stage, by path. This needs no permission to read their values.
+async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
+    let filter = ParameterStringFilter::builder()
+        .key("Path")
+        .option("Recursive")
+        .values(format!("/scratchpad/{}", target.infrastructure_stage()))
+        .build()?;
+    let ssm = Client::new(target.account.config());
+    let mut pages = ssm
+        .describe_parameters()
+        .parameter_filters(filter)
+        .into_paginator()
+        .send();
+    let mut stored = BTreeMap::new();
+    while let Some(page) = pages.next().await {
+        let page = page
+            .map_err(aws_sdk_ssm::Error::from)
+            .context("the secrets cannot be listed")?;
+        for found in page.parameters.into_iter().flatten() {
+            let parameter = Parameter {
+                version: found.version,
+                modified_at: found
+                    .last_modified_date
+                    .map_or(0, |date| date.secs().unsigned_abs() * 1000),
+            };
+            stored.extend(found.name.map(|name| (name, parameter)));
+        }
+    }
+    Ok(stored)
 }
 
 async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
@@ -249,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_the_secret_is_refused() {
+    fn a_malformed_secret_is_rejected() {
         for (name, good, bad) in [
             (Name::StripeSecretKey, "sk_test_1", "pk_test_1"),
             (Name::StripeSecretKey, "rk_live_1", "sk_ 1"),

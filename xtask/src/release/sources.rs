@@ -1,4 +1,4 @@
-//! What a function is made from, by Cargo's graph: it says whether there is anything to build, without building.
+//! The inputs of each function, from Cargo's dependency graph. They show which functions change, without a build.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,38 +14,40 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::{
+    hash::{hex, json_hash, short_json_hash},
     table::{Architecture, Build},
-    template::{hash, short_hash},
 };
 use crate::{package, workspace::Workspace};
 
-/// What a function is made from: its crates, theirs of others, the compiler and how it is called.
+/// The inputs of a function: the crates that it is built from, the compiler and the build settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sources {
-    /// A hash of each part, by what it is: a crate's folder, `name version` of what is not ours, or a setting.
+    /// The hash of each input. The key is the folder of a workspace crate, `name version` of another crate, or one of
+    /// the constants below.
     parts: BTreeMap<String, String>,
 }
 
-/// Parts that are no crates.
+/// The keys of inputs that are not crates.
 const COMPILER: &str = "the compiler";
 const PROFILE: &str = "the build profile";
-const TARGET: &str = "what it is built for";
-const LINKER: &str = "how it is linked";
+const TARGET: &str = "the target platform";
+const LINKER: &str = "the linker settings";
+const BINARY: &str = "the binary";
 
 impl Sources {
-    /// What is known of a binary that was built by whoever has the sources at hand: that it is this one.
-    pub(crate) fn of_binary(artefact: &str) -> Self {
+    /// The inputs of a binary that was built already, without a look at the sources. `artifact` is the hash of its zip.
+    pub(crate) fn of_binary(artifact: &str) -> Self {
         Self {
-            parts: BTreeMap::from([("its binary".into(), artefact.into())]),
+            parts: BTreeMap::from([(BINARY.into(), artifact.into())]),
         }
     }
 
-    /// One hash of all.
+    /// One hash of all inputs.
     pub(crate) fn fingerprint(&self) -> String {
-        hash(&self.parts)
+        json_hash(&self.parts)
     }
 
-    /// Why these are not the earlier ones, in words.
+    /// The inputs that differ from earlier ones, each as text: `through libs/api`.
     pub(crate) fn reasons(&self, earlier: &Self) -> Vec<String> {
         let mut reasons = Vec::new();
         let mut versions: BTreeMap<&str, [BTreeSet<&str>; 2]> = BTreeMap::new();
@@ -63,7 +65,7 @@ impl Sources {
                             versions.insert(version);
                         }
                     }
-                    // Once, with the side that has it.
+                    // A part that both sides have is listed once, with the second.
                     _ if side == 0 && others.contains_key(part) => {}
                     _ => reasons.push(format!("through {part}")),
                 }
@@ -74,13 +76,11 @@ impl Sources {
                 |versions: BTreeSet<&str>| versions.into_iter().collect::<Vec<_>>().join(", ");
             reasons.push(match (list(before), list(after)) {
                 (before, after) if before == after => {
-                    format!("through {name} {after}, which is built otherwise")
+                    format!("through {name} {after} (other features or checksum)")
                 }
-                (before, after) if before.is_empty() => {
-                    format!("through {name} {after}, which is new")
-                }
+                (before, after) if before.is_empty() => format!("through {name} {after} (new)"),
                 (before, after) if after.is_empty() => {
-                    format!("through {name} {before}, which is gone")
+                    format!("through {name} {before} (removed)")
                 }
                 (before, after) => format!("through {name} {before} → {after}"),
             });
@@ -89,10 +89,10 @@ impl Sources {
     }
 }
 
-/// Reads what each function of the checkout is made from, by the functions' names.
+/// Reads the inputs of each function of the checkout, by the functions' names.
 ///
 /// # Errors
-/// When Cargo cannot read the workspace, or a file cannot be read.
+/// Fails if Cargo cannot read the workspace, or a file cannot be read.
 pub(crate) fn read(
     workspace: &Workspace,
     build: Build,
@@ -113,94 +113,132 @@ pub(crate) fn read(
         ])
         .exec()
         .context("Cargo cannot read the workspace")?;
-    let resolve = metadata
-        .resolve
-        .as_ref()
-        .context("Cargo resolves dependencies")?;
-    let packages: BTreeMap<&PackageId, &Package> = metadata
-        .packages
-        .iter()
-        .map(|package| (&package.id, package))
-        .collect();
-    let edges: BTreeMap<&PackageId, Vec<&PackageId>> = resolve
-        .nodes
-        .iter()
-        .map(|node| {
-            let built = node.deps.iter().filter(|dependency| {
-                dependency
-                    .dep_kinds
-                    .iter()
-                    .any(|kind| kind.kind != DependencyKind::Development)
-            });
-            (&node.id, built.map(|dependency| &dependency.pkg).collect())
-        })
-        .collect();
-    let features: BTreeMap<&PackageId, String> = resolve
-        .nodes
-        .iter()
-        .map(|node| (&node.id, hash(&node.features)))
-        .collect();
-    let locked = locked(root)?;
-    let mut own = BTreeMap::new();
-    for package in metadata
-        .packages
-        .iter()
-        .filter(|package| package.source.is_none())
-    {
-        own.insert(&package.id, of_folder(package)?);
-    }
-    let settings = settings(root, &metadata, build, target)?;
+    let settings = build_settings(root, &metadata, build, target)?;
+    let graph = Graph::new(root, &metadata)?;
     let mut sources = BTreeMap::new();
     for function in workspace.functions() {
-        let package = metadata.packages.iter().find(|package| {
-            package.source.is_none()
-                && package
-                    .targets
-                    .iter()
-                    .any(|target| target.is_bin() && target.name == function.name)
-        });
-        let package = package.with_context(|| format!("Cargo does not know {}", function.name))?;
         let mut parts = settings.clone();
-        let (mut reached, mut next) = (BTreeSet::new(), vec![&package.id]);
-        while let Some(id) = next.pop() {
-            if !reached.insert(id) {
-                continue;
-            }
-            next.extend(edges.get(id).into_iter().flatten());
-            let package = packages.get(id).context("Cargo lists what it resolves")?;
-            let features = features.get(id).map_or("", String::as_str);
-            match own.get(id) {
-                Some(content) => {
-                    let folder = package
-                        .manifest_path
-                        .parent()
-                        .context("a manifest is in a folder")?;
-                    let folder = folder
-                        .as_std_path()
-                        .strip_prefix(root)
-                        .unwrap_or(folder.as_std_path());
-                    parts.insert(
-                        folder.display().to_string(),
-                        short_hash(&(content, features)),
-                    );
-                }
-                None => {
-                    let name = format!("{} {}", package.name, package.version);
-                    let checksum = locked.get(&name).cloned().unwrap_or_default();
-                    parts.insert(name, short_hash(&(checksum, features)));
-                }
-            }
+        for id in graph.reachable(graph.function_package(&function.name)?) {
+            let (part, hash) = graph.part(id)?;
+            parts.insert(part, hash);
         }
         sources.insert(function.name.clone(), Sources { parts });
     }
     Ok(sources)
 }
 
-/// The pins in requirements.txt of what links: zig's C library is in every function.
+/// Cargo's dependency graph, with the hashes of the crates.
+struct Graph<'a> {
+    root: &'a Path,
+    packages: BTreeMap<&'a PackageId, &'a Package>,
+    /// The normal and build dependencies of each package.
+    dependencies: BTreeMap<&'a PackageId, Vec<&'a PackageId>>,
+    /// The hash of the enabled features of each package.
+    features: BTreeMap<&'a PackageId, String>,
+    /// The hash of the files of each workspace crate.
+    own: BTreeMap<&'a PackageId, String>,
+    /// The checksums in Cargo.lock, by `name version`.
+    checksums: BTreeMap<String, String>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(root: &'a Path, metadata: &'a Metadata) -> Result<Self> {
+        let resolve = metadata
+            .resolve
+            .as_ref()
+            .context("Cargo resolved no dependencies")?;
+        let mut dependencies = BTreeMap::new();
+        let mut features = BTreeMap::new();
+        for node in &resolve.nodes {
+            let built = node.deps.iter().filter(|dependency| {
+                dependency
+                    .dep_kinds
+                    .iter()
+                    .any(|kind| kind.kind != DependencyKind::Development)
+            });
+            let built: Vec<_> = built.map(|dependency| &dependency.pkg).collect();
+            dependencies.insert(&node.id, built);
+            features.insert(&node.id, json_hash(&node.features));
+        }
+        let mut packages = BTreeMap::new();
+        let mut own = BTreeMap::new();
+        for package in &metadata.packages {
+            packages.insert(&package.id, package);
+            if package.source.is_none() {
+                own.insert(&package.id, folder_hash(crate_folder(package)?)?);
+            }
+        }
+        Ok(Self {
+            root,
+            packages,
+            dependencies,
+            features,
+            own,
+            checksums: locked_checksums(root)?,
+        })
+    }
+
+    /// The package of the workspace that builds a function.
+    fn function_package(&self, function: &str) -> Result<&'a PackageId> {
+        let package = self.packages.values().find(|package| {
+            package.source.is_none()
+                && package
+                    .targets
+                    .iter()
+                    .any(|target| target.is_bin() && target.name == function)
+        });
+        let package = package.with_context(|| format!("no crate has the binary {function}"))?;
+        Ok(&package.id)
+    }
+
+    /// A package with all its direct and indirect dependencies.
+    fn reachable(&self, package: &'a PackageId) -> BTreeSet<&'a PackageId> {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![package]);
+        while let Some(id) = next.pop() {
+            if reached.insert(id) {
+                next.extend(self.dependencies.get(id).into_iter().flatten());
+            }
+        }
+        reached
+    }
+
+    /// A package as an entry of [`Sources::parts`].
+    fn part(&self, id: &PackageId) -> Result<(String, String)> {
+        let package = self
+            .packages
+            .get(id)
+            .context("Cargo resolved a package that it does not list")?;
+        let features = self.features.get(id).map_or("", String::as_str);
+        match self.own.get(id) {
+            Some(content) => {
+                let folder = crate_folder(package)?;
+                let folder = folder.strip_prefix(self.root).unwrap_or(folder);
+                let hash = short_json_hash(&(content, features));
+                Ok((folder.display().to_string(), hash))
+            }
+            None => {
+                let name = format!("{} {}", package.name, package.version);
+                let checksum = self.checksums.get(&name).cloned().unwrap_or_default();
+                let hash = short_json_hash(&(checksum, features));
+                Ok((name, hash))
+            }
+        }
+    }
+}
+
+fn crate_folder(package: &Package) -> Result<&Path> {
+    let folder = package
+        .manifest_path
+        .parent()
+        .context("a manifest is in a folder")?;
+    Ok(folder.as_std_path())
+}
+
+/// The tools in requirements.txt that link a function: zig's C library becomes part of the binary.
 const LINKERS: [&str; 2] = ["cargo-lambda==", "ziglang=="];
 
-/// What all functions share.
-fn settings(
+/// The inputs that all functions share.
+fn build_settings(
     root: &Path,
     metadata: &Metadata,
     build: Build,
@@ -210,21 +248,9 @@ fn settings(
         Build::Dev => "dev",
         Build::Release => "release",
     };
-    // The profile alone: the rest of the workspace's manifest is known by what Cargo makes of it.
     let manifest =
         fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml cannot be read")?;
-    let mut sections = String::new();
-    let mut wanted = false;
-    for line in manifest.lines() {
-        if let Some(section) = line.trim().strip_prefix('[') {
-            let section = section.trim_end_matches(']');
-            let named = section.strip_prefix("profile.").unwrap_or_default();
-            wanted = named.split('.').next() == Some(profile);
-        }
-        if wanted && !line.trim_start().starts_with('#') && !line.trim().is_empty() {
-            sections = sections + line + "\n";
-        }
-    }
+    let profile_text = profile_sections(&manifest, profile);
     let configuration = fs::read_to_string(root.join(".cargo/config.toml")).unwrap_or_default();
     let rustc = Command::new("rustc")
         .arg("-vV")
@@ -233,34 +259,58 @@ fn settings(
     let rustc = rustc.context("rustc cannot be started")?;
     if !rustc.status.success() {
         bail!(
-            "rustc does not say its version: {}",
+            "rustc -vV failed: {}",
             String::from_utf8_lossy(&rustc.stderr)
         );
     }
     let mut settings = BTreeMap::from([
         (
             COMPILER.into(),
-            hash(&String::from_utf8_lossy(&rustc.stdout)),
+            json_hash(&String::from_utf8_lossy(&rustc.stdout)),
         ),
-        (PROFILE.into(), hash(&(profile, sections, configuration))),
-        (TARGET.into(), hash(&target)),
+        (
+            PROFILE.into(),
+            json_hash(&(profile, profile_text, configuration)),
+        ),
+        (TARGET.into(), json_hash(&target)),
     ]);
     if build == Build::Release {
         let pins = fs::read_to_string(root.join("requirements.txt"));
         let pins = pins.context("requirements.txt cannot be read")?;
-        settings.insert(LINKER.into(), linked(&pins));
+        settings.insert(LINKER.into(), linker_hash(&pins));
     }
     Ok(settings)
 }
 
-/// What links a release: the flags, and what of the pinned tools is part of a binary or makes it.
-fn linked(pins: &str) -> String {
-    let part = |line: &&str| LINKERS.iter().any(|tool| line.starts_with(tool));
-    hash(&(package::STATIC, Vec::from_iter(pins.lines().filter(part))))
+/// The sections of a build profile in the workspace's manifest, without comments. Cargo's metadata covers the rest of
+/// the manifest.
+fn profile_sections(manifest: &str, profile: &str) -> String {
+    let mut sections = String::new();
+    let mut in_profile = false;
+    for line in manifest.lines() {
+        if let Some(section) = line.trim().strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            let name = section.strip_prefix("profile.").unwrap_or_default();
+            in_profile = name.split('.').next() == Some(profile);
+        }
+        if in_profile && !line.trim_start().starts_with('#') && !line.trim().is_empty() {
+            sections = sections + line + "\n";
+        }
+    }
+    sections
 }
 
-/// The checksums of what is not ours, by `name version`.
-fn locked(root: &Path) -> Result<BTreeMap<String, String>> {
+/// The hash of the linker flags, and of the pinned tools that link a release.
+fn linker_hash(pins: &str) -> String {
+    let is_linker = |line: &&str| LINKERS.iter().any(|tool| line.starts_with(tool));
+    json_hash(&(
+        package::STATIC,
+        Vec::from_iter(pins.lines().filter(is_linker)),
+    ))
+}
+
+/// The checksums of crates from registries, by `name version`.
+fn locked_checksums(root: &Path) -> Result<BTreeMap<String, String>> {
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock cannot be read")?;
     let mut checksums = BTreeMap::new();
     for package in lock.split("[[package]]") {
@@ -279,50 +329,43 @@ fn locked(root: &Path) -> Result<BTreeMap<String, String>> {
     Ok(checksums)
 }
 
-/// A hash of the files of a crate that its binary can be made from.
-fn of_folder(package: &Package) -> Result<String> {
-    let folder = package
-        .manifest_path
-        .parent()
-        .context("a manifest is in a folder")?
-        .as_std_path();
-    let not_built = [
-        "benches",
-        "examples",
-        "node_modules",
-        "target",
-        "test",
-        "tests",
-    ];
-    let mut content = Sha256::new();
+/// Folders of a crate that its binary does not depend on.
+const NOT_BUILT: [&str; 6] = [
+    "benches",
+    "examples",
+    "node_modules",
+    "target",
+    "test",
+    "tests",
+];
+
+/// The hash of the files of a crate that its binary may depend on.
+fn folder_hash(folder: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
     let entries = WalkDir::new(folder)
         .sort_by_file_name()
         .into_iter()
         .filter_entry(|entry| {
-            let skipped = entry.depth() == 1
+            let is_skipped = entry.depth() == 1
                 && entry
                     .file_name()
                     .to_str()
-                    .is_some_and(|name| not_built.contains(&name));
-            // A crate below is a crate of its own.
-            let other = entry.depth() > 0 && entry.path().join("Cargo.toml").exists();
-            !(entry.file_type().is_dir() && (skipped || other))
+                    .is_some_and(|name| NOT_BUILT.contains(&name));
+            // A nested crate has a hash of its own.
+            let is_other_crate = entry.depth() > 0 && entry.path().join("Cargo.toml").exists();
+            !(entry.file_type().is_dir() && (is_skipped || is_other_crate))
         });
     for entry in entries {
         let entry = entry?;
         if entry.file_type().is_file() {
             let bytes = fs::read(entry.path())?;
             let name = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-            content.update(name.to_string_lossy().as_bytes());
-            content.update(bytes.len().to_le_bytes());
-            content.update(bytes);
+            hash.update(name.to_string_lossy().as_bytes());
+            hash.update(bytes.len().to_le_bytes());
+            hash.update(bytes);
         }
     }
-    Ok(content
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]
@@ -339,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_told_by_name() {
+    fn the_changed_inputs_are_named() {
         let before = sources(&[
             ("libs/api", "1"),
             ("libs/aws", "1"),
@@ -364,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_that_comes_or_goes_or_has_other_features_is_told() {
+    fn a_dependency_that_is_new_removed_or_has_other_features_is_named() {
         let [one, two] = [
             sources(&[("a 1.0.0", "1")]),
             sources(&[("a 1.0.0", "2"), ("b 2.0.0", "1")]),
@@ -372,27 +415,27 @@ mod tests {
         assert_eq!(
             two.reasons(&one),
             [
-                "through a 1.0.0, which is built otherwise",
-                "through b 2.0.0, which is new"
+                "through a 1.0.0 (other features or checksum)",
+                "through b 2.0.0 (new)"
             ]
         );
         assert_eq!(
             one.reasons(&two).last().unwrap(),
-            "through b 2.0.0, which is gone"
+            "through b 2.0.0 (removed)"
         );
     }
 
     #[test]
-    fn another_linker_makes_other_functions_and_another_tool_does_not() {
-        let before = linked("botocore==1.0\nziglang==0.17.0 \\\n    --hash=1\n");
-        let other_tool = linked("botocore==1.1\nziglang==0.17.0 \\\n    --hash=1\n");
-        let other_linker = linked("botocore==1.0\nziglang==0.18.0 \\\n    --hash=2\n");
+    fn a_changed_linker_pin_changes_the_hash_and_other_pins_do_not() {
+        let before = linker_hash("botocore==1.0\nziglang==0.17.0 \\\n    --hash=1\n");
+        let other_tool = linker_hash("botocore==1.1\nziglang==0.17.0 \\\n    --hash=1\n");
+        let other_linker = linker_hash("botocore==1.0\nziglang==0.18.0 \\\n    --hash=2\n");
         assert_eq!(before, other_tool);
         assert_ne!(before, other_linker);
     }
 
     #[test]
-    fn a_function_is_made_from_what_it_reaches_and_nothing_else() {
+    fn a_function_depends_on_the_crates_that_it_reaches_and_no_others() {
         let workspace = Workspace::read().unwrap();
         let sources = read(&workspace, Build::Release, Architecture::Arm64).unwrap();
         let with = |part: &str| {

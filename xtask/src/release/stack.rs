@@ -1,4 +1,4 @@
-//! One CloudFormation stack: made what a template says, shown what that would change, and removed.
+//! CloudFormation stacks: created, updated, compared with a template by a change set, and deleted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,104 +7,55 @@ use aws_sdk_cloudformation::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Replacement, ResourceChange,
-        ResourceStatus, Stack, StackEvent, StackStatus, Tag,
+        Capability, ChangeSetStatus, ChangeSetType, ResourceStatus, Stack, StackEvent, StackStatus,
+        Tag,
     },
 };
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    account::Target,
+    change::Change,
     store::Store,
-    template::{FINGERPRINT, MADE_ONCE, Template, holds_data},
+    table::StageName,
+    target::Target,
+    template::{FINGERPRINT, Template},
 };
 use crate::ui::Step;
 
-/// The tag by which a stack is known for one of a stage.
+/// The tag that names the stage of a stack.
 pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
 
-/// The stacks of an account, and how they are changed.
+const NO_REASON: &str = "CloudFormation gave no reason";
+
+/// The stacks of an account, as seen by one stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks {
     client: Client,
-    /// How often is looked whether something has been done.
-    pause: Duration,
-}
-
-/// What a change set says of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// `add`, `modify`, `replace`, `perhaps replace` or `remove`.
-    pub(crate) action: &'static str,
-    /// The resource's id in the template.
-    pub(crate) id: String,
-    /// Its name in the account, if it has one yet.
-    pub(crate) name: Option<String>,
-    /// What it is.
-    pub(crate) kind: String,
-    /// What is another about it.
-    pub(crate) properties: Vec<String>,
-}
-
-impl Change {
-    fn of(change: &ResourceChange) -> Self {
-        let targets = change.details().iter().filter_map(|detail| detail.target());
-        let mut properties: Vec<String> = targets
-            .filter_map(|target| {
-                Some(
-                    target
-                        .name()
-                        .or(target.attribute().map(|of| of.as_str()))?
-                        .to_owned(),
-                )
-            })
-            .collect();
-        properties.dedup();
-        let kind = change.resource_type().unwrap_or_default();
-        let made_once = MADE_ONCE.iter().find(|(known, _)| *known == kind);
-        let made_anew = made_once.is_some_and(|(_, once)| {
-            properties
-                .iter()
-                .any(|property| once.contains(&property.as_str()))
-        });
-        Self {
-            action: match (change.action(), change.replacement()) {
-                (Some(ChangeAction::Add), _) => "add",
-                (Some(ChangeAction::Remove), _) => "remove",
-                (_, Some(Replacement::True)) => "replace",
-                _ if made_anew => "replace",
-                // Of what holds data is known which changes replace it.
-                (_, Some(Replacement::Conditional)) if made_once.is_none() => "perhaps replace",
-                _ => "modify",
-            },
-            id: change.logical_resource_id().unwrap_or_default().into(),
-            name: change.physical_resource_id().map(Into::into),
-            kind: kind.into(),
-            properties,
-        }
-    }
-
-    /// Whether data goes with it.
-    pub(crate) fn loses_data(&self) -> bool {
-        holds_data(&self.kind) && !["add", "modify"].contains(&self.action)
-    }
+    poll_interval: Duration,
+    store: Store,
+    stage: StageName,
+    /// Whether new stacks get termination protection.
+    protected: bool,
 }
 
 impl Stacks {
-    /// The stacks of the target's account.
-    pub(crate) fn of(target: &Target) -> Self {
-        let pause = Duration::from_millis(if target.account.is_local() { 50 } else { 2000 });
+    /// The stacks of the target's account. `store` is the account's bucket, which holds the templates.
+    pub(crate) fn new(target: &Target, store: &Store) -> Self {
+        let poll_interval = if target.account.is_local() { 50 } else { 2000 };
         Self {
             client: Client::new(target.account.config()),
-            pause,
+            poll_interval: Duration::from_millis(poll_interval),
+            store: store.clone(),
+            stage: target.stage.clone(),
+            protected: target.row.protected,
         }
     }
 
-    /// All stacks, by name.
+    /// All stacks of the account, by name.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// Fails if they cannot be listed.
     pub(crate) async fn all(&self) -> Result<BTreeMap<String, Stack>> {
         let mut stacks = BTreeMap::new();
         let mut pages = self
@@ -122,23 +73,33 @@ impl Stacks {
         Ok(stacks)
     }
 
-    /// The template that a stack was last made from.
+    /// The deployed stacks of the stage, by name.
     ///
     /// # Errors
-    /// When CloudFormation does not give it.
+    /// Fails if they cannot be listed.
+    pub(crate) async fn of_stage(&self) -> Result<BTreeMap<String, Stack>> {
+        let mut stacks = self.all().await?;
+        stacks.retain(|_, stack| stage_tag(stack) == Some(self.stage.as_ref()));
+        Ok(stacks)
+    }
+
+    /// The current template of a stack.
+    ///
+    /// # Errors
+    /// Fails if CloudFormation does not return it.
     pub(crate) async fn template(&self, name: &str) -> Result<Template> {
         let template = self.client.get_template().stack_name(name).send().await;
         let template = template.map_err(aws_sdk_cloudformation::Error::from);
         let template =
             template.with_context(|| format!("the template of {name} cannot be read"))?;
         serde_json::from_str(template.template_body().unwrap_or_default())
-            .with_context(|| format!("the template of {name} is not one of ours"))
+            .with_context(|| format!("the template of {name} is not JSON"))
     }
 
-    /// The resources of a stack: type, name in the account.
+    /// The resources of a stack: the type, and the name in the account.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// Fails if they cannot be listed.
     pub(crate) async fn resources(&self, name: &str) -> Result<Vec<(String, String)>> {
         let mut resources = Vec::new();
         let mut pages = self
@@ -157,10 +118,10 @@ impl Stacks {
         Ok(resources)
     }
 
-    /// The stacks that import what is exported under a name.
+    /// The names of the stacks that import an export.
     ///
     /// # Errors
-    /// When CloudFormation does not say.
+    /// Fails if they cannot be listed.
     pub(crate) async fn importers(&self, export: &str) -> Result<Vec<String>> {
         let mut stacks = Vec::new();
         let mut pages = self
@@ -173,27 +134,28 @@ impl Stacks {
         while let Some(stack) = pages.next().await {
             match stack {
                 Ok(stack) => stacks.push(stack),
-                // So it says when there are none.
+                // CloudFormation answers with an error if no stack imports it.
                 Err(error)
-                    if error.message().is_some_and(|why| {
-                        why.contains("is not imported") || why.contains("does not exist")
+                    if error.message().is_some_and(|message| {
+                        message.contains("is not imported") || message.contains("does not exist")
                     }) =>
                 {
                     break;
                 }
                 Err(error) => {
-                    return Err(aws_sdk_cloudformation::Error::from(error))
-                        .with_context(|| format!("who imports {export} cannot be listed"));
+                    return Err(aws_sdk_cloudformation::Error::from(error)).with_context(|| {
+                        format!("the stacks that import {export} cannot be listed")
+                    });
                 }
             }
         }
         Ok(stacks)
     }
 
-    /// What the stacks export, by name.
+    /// The exports of all stacks of the account: values by name.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// Fails if they cannot be listed.
     pub(crate) async fn exports(&self) -> Result<BTreeMap<String, String>> {
         let mut exports = BTreeMap::new();
         let mut pages = self.client.list_exports().into_paginator().items().send();
@@ -206,90 +168,55 @@ impl Stacks {
         Ok(exports)
     }
 
-    /// Makes a stack what a template says. Returns whether there was anything to do.
+    /// Creates or updates a stack of the stage. Returns false if the stack already has the template.
     ///
     /// # Errors
-    /// Names the resources that failed, and why. The stack is then as it was before, if it was.
-    pub(crate) async fn apply(
-        &self,
-        step: &Step,
-        name: &str,
-        template: &Template,
-        store: &Store,
-        target: &Target,
-    ) -> Result<bool> {
-        let url = store.template_url(template).await?;
-        let tags = [(STAGE_TAG, target.stage.to_string())];
-        self.apply_from(step, name, From::Url(&url), &tags, target.row.protected)
+    /// Fails if CloudFormation refuses the update or rolls it back. The message names the failed resources.
+    pub(crate) async fn apply(&self, step: &Step, name: &str, template: &Template) -> Result<bool> {
+        let url = self.store.template_url(template).await?;
+        let source = TemplateSource::Url(url);
+        self.apply_from(step, name, &source, &[self.stage_tag()], self.protected)
             .await
     }
 
-    /// As [`Stacks::apply`], for a template that comes before the bucket for templates.
+    /// Creates or updates a stack of the account, with the template in the request: the bucket for templates may not
+    /// exist yet. Returns false if the stack already has the template.
     ///
     /// # Errors
-    /// The same.
-    pub(crate) async fn apply_body(
+    /// As [`Stacks::apply`].
+    pub(crate) async fn apply_account_stack(
         &self,
         step: &Step,
         name: &str,
         template: &Template,
     ) -> Result<bool> {
-        self.apply_from(step, name, From::Body(&template.body()), &[], false)
-            .await
+        let source = TemplateSource::Body(template.body());
+        self.apply_from(step, name, &source, &[], false).await
+    }
+
+    fn stage_tag(&self) -> Tag {
+        let tag = Tag::builder().key(STAGE_TAG);
+        tag.value(self.stage.to_string()).build()
     }
 
     async fn apply_from(
         &self,
         step: &Step,
         name: &str,
-        from: From<'_>,
-        tags: &[(&str, String)],
+        source: &TemplateSource,
+        tags: &[Tag],
         protected: bool,
     ) -> Result<bool> {
-        let before = self.settled(step, name).await?;
-        let known = self.last_event(name).await?;
-        let tags = tags
-            .iter()
-            .map(|(key, value)| Tag::builder().key(*key).value(value).build())
-            .collect();
-        let token = Uuid::now_v7().to_string();
-        let (url, body) = from.parts();
-        if before.is_some() {
-            let update = self
-                .client
-                .update_stack()
-                .stack_name(name)
-                .set_template_url(url)
-                .set_template_body(body)
-                .set_tags(Some(tags))
-                .capabilities(Capability::CapabilityNamedIam)
-                .client_request_token(token);
-            match update.send().await {
-                Err(error) if says(&error, "No updates are to be performed") => return Ok(false),
-                result => {
-                    result
-                        .map_err(aws_sdk_cloudformation::Error::from)
-                        .with_context(|| format!("{name} cannot be updated"))?;
-                }
+        let exists = self.settle(step, name).await?;
+        let last_event = self.last_event(name).await?;
+        if exists {
+            if !self.start_update(name, source, tags).await? {
+                return Ok(false);
             }
         } else {
-            let create = self
-                .client
-                .create_stack()
-                .stack_name(name)
-                .set_template_url(url)
-                .set_template_body(body)
-                .set_tags(Some(tags))
-                .enable_termination_protection(protected)
-                .capabilities(Capability::CapabilityNamedIam)
-                .client_request_token(token);
-            create
-                .send()
-                .await
-                .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("{name} cannot be created"))?;
+            self.start_creation(name, source, tags, protected).await?;
         }
-        let status = self.watch(step, name, known.as_deref()).await?;
+        let status = self.wait(step, name, last_event.as_deref()).await?;
         if matches!(
             status,
             Some(
@@ -302,18 +229,67 @@ impl Stacks {
         }
         bail!(
             "{name} failed: {}",
-            self.failures(name, known.as_deref()).await?
+            self.failures(name, last_event.as_deref()).await?
         )
     }
 
-    /// Waits until nobody changes the stack, and rids it of what an earlier failure left, so that it can be
-    /// updated, or created when there is none.
-    async fn settled(&self, step: &Step, name: &str) -> Result<Option<Stack>> {
+    /// Starts an update. Returns false if the stack already has the template.
+    async fn start_update(
+        &self,
+        name: &str,
+        source: &TemplateSource,
+        tags: &[Tag],
+    ) -> Result<bool> {
+        let update = self
+            .client
+            .update_stack()
+            .stack_name(name)
+            .set_template_url(source.url())
+            .set_template_body(source.body())
+            .set_tags(Some(tags.to_vec()))
+            .capabilities(Capability::CapabilityNamedIam)
+            .client_request_token(Uuid::now_v7().to_string());
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if has_message(&error, "No updates are to be performed") => Ok(false),
+            Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
+                .with_context(|| format!("{name} cannot be updated")),
+        }
+    }
+
+    async fn start_creation(
+        &self,
+        name: &str,
+        source: &TemplateSource,
+        tags: &[Tag],
+        protected: bool,
+    ) -> Result<()> {
+        let create = self
+            .client
+            .create_stack()
+            .stack_name(name)
+            .set_template_url(source.url())
+            .set_template_body(source.body())
+            .set_tags(Some(tags.to_vec()))
+            .enable_termination_protection(protected)
+            .capabilities(Capability::CapabilityNamedIam)
+            .client_request_token(Uuid::now_v7().to_string());
+        create
+            .send()
+            .await
+            .map_err(aws_sdk_cloudformation::Error::from)
+            .with_context(|| format!("{name} cannot be created"))?;
+        Ok(())
+    }
+
+    /// Waits until no operation runs on a stack, and cleans up after an earlier failure. Returns whether the stack
+    /// exists, and so takes an update instead of a creation.
+    async fn settle(&self, step: &Step, name: &str) -> Result<bool> {
         loop {
-            let known = self.last_event(name).await?;
-            match self.watch(step, name, known.as_deref()).await? {
-                None => return Ok(None),
-                // These never had what they should have had, and take no update.
+            let last_event = self.last_event(name).await?;
+            match self.wait(step, name, last_event.as_deref()).await? {
+                None => return Ok(false),
+                // The stack was never complete and cannot be updated.
                 Some(
                     StackStatus::CreateFailed
                     | StackStatus::RollbackComplete
@@ -321,35 +297,34 @@ impl Stacks {
                     | StackStatus::ReviewInProgress
                     | StackStatus::DeleteFailed,
                 ) => self.delete(step, name).await?,
-                // It is what it should be, but takes no update until what it replaced is gone.
-                Some(StackStatus::UpdateCompleteCleanupInProgress) => sleep(self.pause).await,
-                Some(StackStatus::UpdateRollbackFailed) => {
-                    let again = self
-                        .client
-                        .continue_update_rollback()
-                        .stack_name(name)
-                        .send()
-                        .await;
-                    again
-                        .map_err(aws_sdk_cloudformation::Error::from)
-                        .with_context(|| format!("{name} cannot go back to what it was"))?;
-                    sleep(self.pause).await;
+                // The stack is complete, but it takes no update until the replaced resources are deleted.
+                Some(StackStatus::UpdateCompleteCleanupInProgress) => {
+                    sleep(self.poll_interval).await;
                 }
-                Some(_) => return self.one(name).await,
+                Some(StackStatus::UpdateRollbackFailed) => {
+                    let rollback = self.client.continue_update_rollback().stack_name(name);
+                    rollback
+                        .send()
+                        .await
+                        .map_err(aws_sdk_cloudformation::Error::from)
+                        .with_context(|| format!("the rollback of {name} cannot be continued"))?;
+                    sleep(self.poll_interval).await;
+                }
+                Some(_) => return Ok(self.find(name).await?.is_some()),
             }
         }
     }
 
-    /// Removes a stack.
+    /// Deletes a stack. A missing stack is not an error.
     ///
     /// # Errors
-    /// Names the resources that stay, and why.
+    /// Fails if a resource cannot be deleted. The message names it.
     pub(crate) async fn delete(&self, step: &Step, name: &str) -> Result<()> {
-        let known = self.last_event(name).await?;
-        let Some(stack) = self.one(name).await? else {
+        let last_event = self.last_event(name).await?;
+        let Some(stack) = self.find(name).await? else {
             return Ok(());
         };
-        // By its id it is found when it is gone.
+        // A deleted stack is found by its id, but not by its name.
         let id = stack.stack_id().unwrap_or(name).to_owned();
         if stack.enable_termination_protection() == Some(true) {
             let unprotect = self
@@ -361,141 +336,135 @@ impl Stacks {
                 .send()
                 .await
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("{name} stays protected"))?;
+                .with_context(|| {
+                    format!("the termination protection of {name} cannot be disabled")
+                })?;
         }
         let delete = self.client.delete_stack().stack_name(&id).send().await;
         delete
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("{name} cannot be removed"))?;
-        match self.watch(step, &id, known.as_deref()).await? {
+            .with_context(|| format!("{name} cannot be deleted"))?;
+        match self.wait(step, &id, last_event.as_deref()).await? {
             None | Some(StackStatus::DeleteComplete) => Ok(()),
             Some(_) => bail!(
-                "{name} cannot be removed: {}",
-                self.failures(&id, known.as_deref()).await?
+                "{name} cannot be deleted: {}",
+                self.failures(&id, last_event.as_deref()).await?
             ),
         }
     }
 
-    /// What making a stack what a template says would change.
+    /// The changes that an update of a stack to a template would make, from a CloudFormation change set. For a stack
+    /// that does not exist, all resources are added.
     ///
     /// # Errors
-    /// When CloudFormation does not say.
-    pub(crate) async fn changes(
-        &self,
-        name: &str,
-        template: &Template,
-        store: &Store,
-        target: &Target,
-    ) -> Result<Vec<Change>> {
+    /// Fails if CloudFormation refuses the change set.
+    pub(crate) async fn changes(&self, name: &str, template: &Template) -> Result<Vec<Change>> {
         let exists = self
-            .one(name)
+            .find(name)
             .await?
             .is_some_and(|stack| stack.stack_status != Some(StackStatus::ReviewInProgress));
         if !exists {
-            let added = template.resources().map(|(id, resource)| Change {
-                action: "add",
-                id: id.into(),
-                name: None,
-                kind: super::template::kind(resource).into(),
-                properties: Vec::new(),
-            });
-            return Ok(added.collect());
+            return Ok(Change::between(&Template::default(), template));
         }
-        let set = format!("scratchpad-{}", Uuid::now_v7());
+        let change_set = format!("scratchpad-{}", Uuid::now_v7());
         let create = self
             .client
             .create_change_set()
             .stack_name(name)
-            .change_set_name(&set)
+            .change_set_name(&change_set)
             .change_set_type(ChangeSetType::Update)
-            .template_url(store.template_url(template).await?)
-            .tags(
-                Tag::builder()
-                    .key(STAGE_TAG)
-                    .value(target.stage.to_string())
-                    .build(),
-            )
+            .template_url(self.store.template_url(template).await?)
+            .tags(self.stage_tag())
             .capabilities(Capability::CapabilityNamedIam);
         create
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("what would change in {name} cannot be asked"))?;
-        let mut changes = Vec::new();
-        let mut token = None;
-        let outcome = loop {
-            let described = self
-                .client
-                .describe_change_set()
-                .stack_name(name)
-                .change_set_name(&set)
-                .set_next_token(token.clone())
-                .send()
-                .await;
-            let described = described
-                .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("what would change in {name} cannot be read"))?;
-            match described.status() {
-                Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress) => {
-                    sleep(self.pause).await;
-                    continue;
-                }
-                Some(ChangeSetStatus::Failed) => {
-                    let why = described
-                        .status_reason()
-                        .unwrap_or("CloudFormation does not say why")
-                        .to_owned();
-                    let nothing =
-                        why.contains("didn't contain changes") || why.contains("No updates");
-                    break if nothing { Ok(()) } else { Err(why) };
-                }
-                _ => {}
-            }
-            let found = described
-                .changes()
-                .iter()
-                .filter_map(|change| change.resource_change());
-            changes.extend(found.map(Change::of));
-            token = described.next_token().map(Into::into);
-            if token.is_none() {
-                break Ok(());
-            }
-        };
-        // It has said what it had to say.
+            .with_context(|| format!("a change set of {name} cannot be created"))?;
+        let changes = self.read_change_set(name, &change_set).await?;
+        // A change set that stays has no effect, so a failure is ignored.
         self.client
             .delete_change_set()
             .stack_name(name)
-            .change_set_name(&set)
+            .change_set_name(&change_set)
             .send()
             .await
             .ok();
-        match outcome {
-            Ok(()) => Ok(changes),
-            Err(why) => bail!("{name} cannot be changed so: {why}"),
+        changes.map_err(|reason| {
+            anyhow::anyhow!("CloudFormation refuses the change of {name}: {reason}")
+        })
+    }
+
+    /// Waits for a change set and reads it. The inner error is CloudFormation's reason for refusing it.
+    async fn read_change_set(
+        &self,
+        name: &str,
+        change_set: &str,
+    ) -> Result<Result<Vec<Change>, String>> {
+        let mut changes = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self
+                .client
+                .describe_change_set()
+                .stack_name(name)
+                .change_set_name(change_set)
+                .set_next_token(token.clone())
+                .send()
+                .await;
+            let page = page
+                .map_err(aws_sdk_cloudformation::Error::from)
+                .with_context(|| format!("the change set of {name} cannot be read"))?;
+            match page.status() {
+                Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress) => {
+                    sleep(self.poll_interval).await;
+                    continue;
+                }
+                Some(ChangeSetStatus::Failed) => {
+                    let reason = page.status_reason().unwrap_or(NO_REASON);
+                    let is_empty =
+                        reason.contains("didn't contain changes") || reason.contains("No updates");
+                    return Ok(if is_empty {
+                        Ok(changes)
+                    } else {
+                        Err(reason.to_owned())
+                    });
+                }
+                _ => {}
+            }
+            let found = page
+                .changes()
+                .iter()
+                .filter_map(|change| change.resource_change());
+            changes.extend(found.map(Change::from_change_set));
+            token = page.next_token().map(Into::into);
+            if token.is_none() {
+                return Ok(Ok(changes));
+            }
         }
     }
 
-    /// Waits until nothing is being done to a stack any more. None when it is gone.
-    async fn watch(
+    /// Waits until no operation runs on a stack, and shows its events since `last_event`. None if the stack is deleted.
+    async fn wait(
         &self,
         step: &Step,
         name: &str,
-        known: Option<&str>,
+        last_event: Option<&str>,
     ) -> Result<Option<StackStatus>> {
         loop {
-            let status = self.one(name).await?.and_then(|stack| stack.stack_status);
+            let status = self.find(name).await?.and_then(|stack| stack.stack_status);
             let Some(status) = status else {
                 return Ok(None);
             };
-            let busy = status.as_str().ends_with("_IN_PROGRESS")
+            let in_progress = status.as_str().ends_with("_IN_PROGRESS")
                 && !matches!(
                     status,
                     StackStatus::ReviewInProgress | StackStatus::UpdateCompleteCleanupInProgress
                 );
-            if !busy {
+            if !in_progress {
                 return Ok((status != StackStatus::DeleteComplete).then_some(status));
             }
-            if let Some(event) = self.events(name, known).await?.first() {
+            if let Some(event) = self.events(name, last_event).await?.first() {
                 step.at(format!(
                     "{} {}",
                     event.logical_resource_id().unwrap_or_default(),
@@ -506,15 +475,14 @@ impl Stacks {
                         .replace('_', " ")
                 ));
             }
-            sleep(self.pause).await;
+            sleep(self.poll_interval).await;
         }
     }
 
-    /// Which resources failed since an event, and why.
-    async fn failures(&self, name: &str, known: Option<&str>) -> Result<String> {
-        let events = self.events(name, known).await?;
-        let new = events.iter().rev();
-        let failed = new.filter(|event| {
+    /// The resources that failed since an event, and the reasons, as text.
+    async fn failures(&self, name: &str, last_event: Option<&str>) -> Result<String> {
+        let events = self.events(name, last_event).await?;
+        let failed = events.iter().rev().filter(|event| {
             event
                 .resource_status()
                 .is_some_and(|status| status.as_str().ends_with("_FAILED"))
@@ -525,12 +493,10 @@ impl Stacks {
                     "{} ({}): {}",
                     event.logical_resource_id().unwrap_or_default(),
                     event.resource_type().unwrap_or_default(),
-                    event
-                        .resource_status_reason()
-                        .unwrap_or("CloudFormation does not say why")
+                    event.resource_status_reason().unwrap_or(NO_REASON)
                 )
             })
-            // What was under way besides tells nothing.
+            // A cancelled resource is a consequence, not a cause.
             .filter(|reason| {
                 !reason.ends_with("Resource creation cancelled")
                     && !reason.ends_with("Resource update cancelled")
@@ -538,14 +504,14 @@ impl Stacks {
             .collect();
         reasons.dedup();
         if reasons.is_empty() {
-            let stack = self.one(name).await?;
+            let stack = self.find(name).await?;
             let reason = stack.and_then(|stack| stack.stack_status_reason);
-            reasons.push(reason.unwrap_or_else(|| "CloudFormation does not say why".into()));
+            reasons.push(reason.unwrap_or_else(|| NO_REASON.into()));
         }
         Ok(reasons.join("; "))
     }
 
-    /// The last that has happened to a stack.
+    /// The id of a stack's latest event. None if there is no such stack.
     async fn last_event(&self, name: &str) -> Result<Option<String>> {
         match self
             .client
@@ -558,13 +524,13 @@ impl Stacks {
                 .stack_events()
                 .first()
                 .and_then(|event| event.event_id.clone())),
-            Err(error) if says(&error, "does not exist") => Ok(None),
+            Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
                 .with_context(|| format!("the events of {name} cannot be read")),
         }
     }
 
-    /// What has happened to a stack since an event, the newest first.
+    /// The events of a stack after the event `since`, or all, the newest first.
     async fn events(&self, name: &str, since: Option<&str>) -> Result<Vec<StackEvent>> {
         let mut events = Vec::new();
         let mut pages = self
@@ -578,7 +544,7 @@ impl Stacks {
             match event {
                 Ok(event) if since.is_some() && event.event_id() == since => break,
                 Ok(event) => events.push(event),
-                Err(error) if says(&error, "does not exist") => break,
+                Err(error) if has_message(&error, "does not exist") => break,
                 Err(error) => {
                     return Err(aws_sdk_cloudformation::Error::from(error))
                         .with_context(|| format!("the events of {name} cannot be read"));
@@ -588,44 +554,49 @@ impl Stacks {
         Ok(events)
     }
 
-    /// One stack, if there is one.
-    ///
-    /// # Errors
-    /// When CloudFormation does not say.
-    pub(crate) async fn one(&self, name: &str) -> Result<Option<Stack>> {
+    /// Finds a stack by name or id.
+    async fn find(&self, name: &str) -> Result<Option<Stack>> {
         match self.client.describe_stacks().stack_name(name).send().await {
             Ok(stacks) => Ok(stacks.stacks.unwrap_or_default().into_iter().next()),
-            Err(error) if says(&error, "does not exist") => Ok(None),
+            Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("{name} cannot be looked at")),
+                .with_context(|| format!("{name} cannot be described")),
         }
     }
 }
 
-/// Where CloudFormation takes a template from.
-enum From<'a> {
-    Url(&'a str),
-    Body(&'a str),
+/// Where CloudFormation reads a template from.
+enum TemplateSource {
+    /// An object in S3.
+    Url(String),
+    /// The request itself.
+    Body(String),
 }
 
-impl From<'_> {
-    fn parts(&self) -> (Option<String>, Option<String>) {
+impl TemplateSource {
+    fn url(&self) -> Option<String> {
         match self {
-            Self::Url(url) => (Some((*url).into()), None),
-            Self::Body(body) => (None, Some((*body).into())),
+            Self::Url(url) => Some(url.clone()),
+            Self::Body(_) => None,
+        }
+    }
+
+    fn body(&self) -> Option<String> {
+        match self {
+            Self::Url(_) => None,
+            Self::Body(body) => Some(body.clone()),
         }
     }
 }
 
-fn says<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, what: &str) -> bool {
+fn has_message<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, text: &str) -> bool {
     error
         .as_service_error()
         .and_then(ProvideErrorMetadata::message)
-        .is_some_and(|message| message.contains(what))
+        .is_some_and(|message| message.contains(text))
 }
 
-/// The stage that a stack is of.
-pub(crate) fn stage_of(stack: &Stack) -> Option<&str> {
+fn stage_tag(stack: &Stack) -> Option<&str> {
     stack
         .tags()
         .iter()
@@ -633,9 +604,9 @@ pub(crate) fn stage_of(stack: &Stack) -> Option<&str> {
         .value()
 }
 
-/// What a stack was made from, if it was made to the end.
-pub(crate) fn fingerprint_of(stack: &Stack) -> Option<&str> {
-    let whole = matches!(
+/// The fingerprint of a stack's template. None if its last operation failed.
+pub(crate) fn fingerprint(stack: &Stack) -> Option<&str> {
+    let is_complete = matches!(
         stack.stack_status(),
         Some(
             StackStatus::CreateComplete
@@ -648,5 +619,5 @@ pub(crate) fn fingerprint_of(stack: &Stack) -> Option<&str> {
         .outputs()
         .iter()
         .find(|output| output.output_key() == Some(FINGERPRINT))?;
-    whole.then(|| output.output_value())?
+    is_complete.then(|| output.output_value())?
 }

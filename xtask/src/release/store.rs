@@ -1,13 +1,12 @@
-//! What an account knows of its releases: a bucket with the code of functions, templates and records.
+//! The account's bucket of releases: function zips, files of the browser app, templates, records and locks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    time::UNIX_EPOCH,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{head_object::HeadObjectOutput, put_object::PutObjectError},
@@ -16,17 +15,51 @@ use aws_sdk_s3::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     account::Account,
-    app::App,
-    sources::Sources,
-    table::{Architecture, Infrastructure, StageName},
-    template::{Template, Templates, artefact_key},
+    record::Release,
+    table::StageName,
+    template::{FUNCTIONS_PREFIX, Template, Templates, function_key},
 };
 
-/// The account's bucket.
+/// The name of a lock's object, below the path of what it locks.
+pub(crate) const LOCK: &str = "lock.json";
+
+const APP_PREFIX: &str = "artifacts/app/";
+const TEMPLATES_PREFIX: &str = "artifacts/templates/";
+const RELEASES_PREFIX: &str = "releases/";
+
+fn app_file_key(hash: &str) -> String {
+    format!("{APP_PREFIX}{hash}")
+}
+
+fn template_key(hash: &str) -> String {
+    format!("{TEMPLATES_PREFIX}{hash}.json")
+}
+
+fn release_key(stage: &StageName, number: u32) -> String {
+    format!("{RELEASES_PREFIX}{stage}/{number:06}.json")
+}
+
+/// The keys of all artifacts that a release needs to be deployed again.
+fn artifact_keys(release: &Release) -> Vec<String> {
+    let promotion = release
+        .promotion
+        .iter()
+        .flat_map(|(_, stacks)| stacks.values());
+    let templates = release.stacks.values().chain(promotion);
+    let code = release.functions.values();
+    let files = release.app.iter().flat_map(|app| app.files.values());
+    templates
+        .map(|hash| template_key(hash))
+        .chain(files.map(|hash| app_file_key(hash)))
+        .chain(code.map(|function| function_key(&function.artifact)))
+        .collect()
+}
+
+/// The account's bucket of releases.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     s3: aws_sdk_s3::Client,
@@ -34,125 +67,27 @@ pub(crate) struct Store {
     bucket: String,
 }
 
-/// How a release ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Outcome {
-    /// It has not, or what did it was killed.
-    UnderWay,
-    /// The stage runs it.
-    Done,
-    /// The stage runs what it ran before.
-    Failed,
-}
-
-/// What was deployed to a stage, by whom, and from what.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Release {
-    /// The stage that it is of.
-    pub(crate) stage: StageName,
-    /// Counted from 1, for each stage.
-    pub(crate) number: u32,
-    /// When it began, in milliseconds since the epoch.
-    pub(crate) at: u64,
-    /// Who did it.
-    pub(crate) who: String,
-    /// The commit that it is made from.
-    pub(crate) commit: Option<String>,
-    /// The branch.
-    pub(crate) branch: Option<String>,
-    /// Whether there were changes that no commit has.
-    pub(crate) dirty: bool,
-    /// The release that this one is a copy of.
-    pub(crate) from: Option<(StageName, u32)>,
-    /// How it ended.
-    pub(crate) outcome: Outcome,
-    /// What was changed, or why nothing was.
-    pub(crate) changes: Vec<String>,
-    /// Of the functions.
-    pub(crate) architecture: Architecture,
-    /// Whose tables, bucket and users the stage works with.
-    pub(crate) infrastructure: Infrastructure,
-    /// The functions, by name.
-    pub(crate) functions: BTreeMap<String, Function>,
-    /// The browser app.
-    pub(crate) app: Option<App>,
-    /// The hashes of the templates, by the stacks' names.
-    pub(crate) stacks: BTreeMap<String, String>,
-    /// The same release for the stage that it may go to.
-    pub(crate) promotes: Option<(StageName, BTreeMap<String, String>)>,
-}
-
-/// A function of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Function {
-    /// The hash of its zip.
-    pub(crate) artefact: String,
-    /// What it was made from.
-    pub(crate) sources: Sources,
-}
-
-impl Release {
-    /// Whether its browser app was built from sources with this hash.
-    pub(crate) fn has_app(&self, sources: &str) -> bool {
-        self.app.as_ref().is_some_and(|app| app.sources == sources)
-    }
-
-    /// The names of all that the release needs to be deployed again.
-    fn needs(&self) -> impl Iterator<Item = String> {
-        let promoted = self.promotes.iter().flat_map(|(_, stacks)| stacks.values());
-        let templates = self
-            .stacks
-            .values()
-            .chain(promoted)
-            .map(|hash| template_key(hash));
-        let code = self
-            .functions
-            .values()
-            .map(|function| artefact_key(&function.artefact));
-        let files = self.app.iter().flat_map(|app| app.files.values());
-        let files = files.map(|hash| file_key(hash));
-        templates
-            .chain(files)
-            .chain(code)
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-}
-
-/// What a lock's object is called.
-pub(crate) const LOCK: &str = "lock.json";
-
-/// Milliseconds since the epoch.
-pub(crate) fn now() -> u64 {
-    UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |since| since.as_millis() as u64)
-}
-
-fn file_key(hash: &str) -> String {
-    format!("artefacts/app/{hash}")
-}
-
-fn template_key(hash: &str) -> String {
-    format!("artefacts/templates/{hash}.json")
-}
-
-fn release_key(stage: &StageName, number: u32) -> String {
-    format!("releases/{stage}/{number:06}.json")
-}
-
-/// An object as it was read.
-pub(crate) struct Read<T> {
-    /// What it holds.
+/// The content of an object, and its version.
+pub(crate) struct Versioned<T> {
+    /// The content.
     pub(crate) value: T,
-    /// Its version, for whoever writes it next.
-    pub(crate) tag: String,
+    /// The ETag, for a conditional write.
+    pub(crate) etag: String,
+}
+
+/// When an object is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WriteIf<'a> {
+    /// In any case.
+    Always,
+    /// If there is no object with this key.
+    Absent,
+    /// If the object still has this ETag.
+    Unchanged(&'a str),
 }
 
 impl Store {
-    /// The account's bucket, which has to be there before anything is kept in it.
+    /// The bucket of an account. [`Store::exists`] says whether it has been created.
     pub(crate) fn new(account: &Account) -> Self {
         let bucket = format!("scratchpad-releases-{}", account.id);
         Self {
@@ -167,23 +102,23 @@ impl Store {
         &self.bucket
     }
 
-    /// Whether the account has one.
+    /// Whether the bucket exists.
     ///
     /// # Errors
-    /// When S3 does not say.
+    /// Fails if S3 cannot be called.
     pub(crate) async fn exists(&self) -> Result<bool> {
         let head = self.s3.head_bucket().bucket(&self.bucket).send().await;
-        let head =
-            found(head).with_context(|| format!("the bucket {} cannot be read", self.bucket))?;
+        let head = none_if_missing(head)
+            .with_context(|| format!("the bucket {} cannot be read", self.bucket))?;
         Ok(head.is_some())
     }
 
     /// The releases of a stage, the newest first.
     ///
     /// # Errors
-    /// When S3 does not give them.
+    /// Fails if a record cannot be read.
     pub(crate) async fn releases(&self, stage: &StageName) -> Result<Vec<Release>> {
-        let mut keys = self.list(&format!("releases/{stage}/")).await?;
+        let mut keys = self.list(&format!("{RELEASES_PREFIX}{stage}/")).await?;
         keys.retain(|key| !key.ends_with(LOCK));
         let read = join_all(keys.iter().rev().map(|key| self.read::<Release>(key))).await;
         let read: Vec<_> = read.into_iter().collect::<Result<_>>()?;
@@ -193,9 +128,9 @@ impl Store {
     /// The stages that have releases.
     ///
     /// # Errors
-    /// When S3 does not give them.
+    /// Fails if the bucket cannot be listed.
     pub(crate) async fn stages(&self) -> Result<Vec<StageName>> {
-        let keys = self.list("releases/").await?;
+        let keys = self.list(RELEASES_PREFIX).await?;
         let mut stages: Vec<StageName> = keys
             .iter()
             .filter(|key| !key.ends_with(LOCK))
@@ -205,349 +140,357 @@ impl Store {
         Ok(stages)
     }
 
-    /// Writes a release down.
+    /// Writes the record of a release.
     ///
     /// # Errors
-    /// When S3 does not take it.
-    pub(crate) async fn record(&self, release: &Release) -> Result<()> {
-        self.write(&release_key(&release.stage, release.number), release, None)
-            .await?;
+    /// Fails if S3 refuses it.
+    pub(crate) async fn write_release(&self, release: &Release) -> Result<()> {
+        let key = release_key(&release.stage, release.number);
+        self.write(&key, release, WriteIf::Always).await?;
         Ok(())
     }
 
-    /// Forgets a release. What it needs stays, for others may need it.
+    /// Deletes the record of a release. Its artifacts stay until [`Store::prune`], because other releases may share
+    /// them.
     ///
     /// # Errors
-    /// When S3 does not delete it.
-    pub(crate) async fn forget(&self, release: &Release) -> Result<()> {
+    /// Fails if S3 refuses it.
+    pub(crate) async fn delete_release(&self, release: &Release) -> Result<()> {
         self.delete(&release_key(&release.stage, release.number))
             .await
     }
 
-    /// Whether there is neither a release nor a lock of any stage.
+    /// Whether the bucket has no release and no lock of any stage.
     ///
     /// # Errors
-    /// When S3 does not say.
+    /// Fails if the bucket cannot be listed.
     pub(crate) async fn is_unused(&self) -> Result<bool> {
-        Ok(self.list("releases/").await?.is_empty())
+        Ok(self.list(RELEASES_PREFIX).await?.is_empty())
     }
 
-    /// Deletes what no release needs any more, but for those of a stage that goes. Nobody may be about to release
-    /// anything.
+    /// Deletes the artifacts that no release needs. The releases of `removed_stage` do not count. The caller must hold
+    /// the lock of the artifacts.
     ///
     /// # Errors
-    /// When S3 does not delete it.
-    pub(crate) async fn tidy(&self, going: Option<&StageName>) -> Result<()> {
+    /// Fails if S3 refuses a deletion.
+    pub(crate) async fn prune(&self, removed_stage: Option<&StageName>) -> Result<()> {
         let mut needed = BTreeSet::new();
         let mut stages = self.stages().await?;
-        stages.retain(|stage| Some(stage) != going);
+        stages.retain(|stage| Some(stage) != removed_stage);
         for stage in stages {
-            needed.extend(self.releases(&stage).await?.iter().flat_map(Release::needs));
+            needed.extend(self.releases(&stage).await?.iter().flat_map(artifact_keys));
         }
-        for prefix in [
-            "artefacts/app/",
-            "artefacts/functions/",
-            "artefacts/templates/",
-        ] {
-            for key in self.list(prefix).await? {
-                if !needed.contains(&key) {
-                    self.delete(&key).await?;
-                }
-            }
+        for prefix in [APP_PREFIX, FUNCTIONS_PREFIX, TEMPLATES_PREFIX] {
+            self.delete_others(prefix, &needed).await?;
         }
         Ok(())
     }
 
-    /// Deletes all code of functions but this.
+    /// Deletes all function zips but these.
     ///
     /// # Errors
-    /// When S3 does not delete it.
-    pub(crate) async fn keep_only(&self, artefacts: &BTreeSet<&str>) -> Result<()> {
-        let wanted: BTreeSet<String> = artefacts
-            .iter()
-            .map(|artefact| artefact_key(artefact))
-            .collect();
-        for key in self.list("artefacts/functions/").await? {
-            if !wanted.contains(&key) {
+    /// Fails if S3 refuses a deletion.
+    pub(crate) async fn prune_code(&self, artifacts: &BTreeSet<&str>) -> Result<()> {
+        let needed = artifacts.iter().map(|artifact| function_key(artifact));
+        self.delete_others(FUNCTIONS_PREFIX, &needed.collect())
+            .await
+    }
+
+    async fn delete_others(&self, prefix: &str, needed: &BTreeSet<String>) -> Result<()> {
+        for key in self.list(prefix).await? {
+            if !needed.contains(&key) {
                 self.delete(&key).await?;
             }
         }
         Ok(())
     }
 
-    /// Keeps the code of a function.
+    /// Uploads a function's zip, unless the bucket has it.
     ///
     /// # Errors
-    /// When S3 does not take it.
-    pub(crate) async fn keep_code(&self, artefact: &str, zip: &Path) -> Result<()> {
-        if self.has_code(artefact).await? {
-            return Ok(());
-        }
-        let content = fs::read(zip).with_context(|| format!("{} cannot be read", zip.display()))?;
-        self.put_hashed(&artefact_key(artefact), artefact, content)
-            .await
+    /// Fails if the file cannot be read, or S3 refuses it.
+    pub(crate) async fn upload_code(&self, artifact: &str, zip: &Path) -> Result<()> {
+        self.upload(&function_key(artifact), artifact, zip).await
     }
 
-    /// Whether it has the code of a function, and that is what its name says: S3 has counted it itself.
+    /// Whether the bucket has a function's zip, with the content that its name is the hash of: S3 stores the checksum
+    /// that it computed.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
     ///
     /// # Errors
-    /// When S3 does not say.
-    pub(crate) async fn has_code(&self, artefact: &str) -> Result<bool> {
-        self.has_hashed(&self.bucket, &artefact_key(artefact), artefact)
+    /// Fails if S3 cannot be called.
+    pub(crate) async fn has_code(&self, artifact: &str) -> Result<bool> {
+        self.has_hashed(&self.bucket, &function_key(artifact), artifact)
             .await
     }
 
-    async fn has_hashed(&self, bucket: &str, key: &str, hash: &str) -> Result<bool> {
-        let head = self.head(bucket, key).await?;
-        Ok(head.is_some_and(|head| head.checksum_sha256() == Some(&checksum(hash))))
-    }
-
-    /// Keeps the files of the browser app.
+    /// Copies a function's zip from another account's bucket, unless this bucket has it.
     ///
     /// # Errors
-    /// When S3 does not take them.
-    pub(crate) async fn keep_app(&self, app: &App, folder: &Path) -> Result<()> {
-        for (path, hash) in &app.files {
-            let key = file_key(hash);
-            let path = folder.join(path);
-            if !self.has_hashed(&self.bucket, &key, hash).await? {
-                let content = fs::read(&path)
-                    .with_context(|| format!("{} cannot be read", path.display()))?;
-                self.put_hashed(&key, hash, content).await?;
-            }
+    /// Fails if one of the buckets refuses it.
+    pub(crate) async fn copy_code(&self, from: &Self, artifact: &str) -> Result<()> {
+        self.copy(from, &function_key(artifact), artifact).await
+    }
+
+    /// Uploads files of the browser app, unless the bucket has them. `files` has their hashes by path in `folder`.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read, or S3 refuses it.
+    pub(crate) async fn upload_app_files(
+        &self,
+        files: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Result<()> {
+        for (path, hash) in files {
+            self.upload(&app_file_key(hash), hash, &folder.join(path))
+                .await?;
         }
         Ok(())
     }
 
-    /// Whether it has all files of the browser app.
+    /// Whether the bucket has all files of a browser app.
     ///
     /// # Errors
-    /// When S3 does not say.
-    pub(crate) async fn has_app(&self, app: &App) -> Result<bool> {
-        for hash in app.files.values() {
-            if !self.has_hashed(&self.bucket, &file_key(hash), hash).await? {
+    /// Fails if S3 cannot be called.
+    pub(crate) async fn has_app_files(
+        &self,
+        hashes: impl IntoIterator<Item = &String>,
+    ) -> Result<bool> {
+        for hash in hashes {
+            let key = app_file_key(hash);
+            if !self.has_hashed(&self.bucket, &key, hash).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Puts a file of the browser app into the bucket that it is served from. Returns whether it was not there.
+    /// Copies files of the browser app from another account's bucket, unless this bucket has them.
     ///
     /// # Errors
-    /// When S3 does not take it.
-    pub(crate) async fn publish(
+    /// Fails if one of the buckets refuses it.
+    pub(crate) async fn copy_app_files(
+        &self,
+        from: &Self,
+        hashes: impl IntoIterator<Item = &String>,
+    ) -> Result<()> {
+        for hash in hashes {
+            self.copy(from, &app_file_key(hash), hash).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies a file of the browser app to the bucket that serves it. Returns false if it was there already.
+    ///
+    /// # Errors
+    /// Fails if S3 refuses it.
+    pub(crate) async fn publish_app_file(
         &self,
         hash: &str,
         bucket: &str,
         path: &str,
-        kind: &str,
+        content_type: &str,
     ) -> Result<bool> {
         if self.has_hashed(bucket, path, hash).await? {
             return Ok(false);
         }
         let copy = self.s3.copy_object().bucket(bucket).key(path);
         let copy = copy
-            .copy_source(format!("{}/{}", self.bucket, file_key(hash)))
+            .copy_source(format!("{}/{}", self.bucket, app_file_key(hash)))
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(kind)
+            .content_type(content_type)
             .checksum_algorithm(ChecksumAlgorithm::Sha256);
         copy.send()
             .await
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{path} cannot be put into {bucket}"))?;
+            .with_context(|| format!("{path} cannot be written to {bucket}"))?;
         Ok(true)
     }
 
-    /// Puts a file into another bucket.
+    /// Writes an object to another bucket.
     ///
     /// # Errors
-    /// When S3 does not take it.
-    pub(crate) async fn put_in(
+    /// Fails if S3 refuses it.
+    pub(crate) async fn put_into(
         &self,
         bucket: &str,
         path: &str,
         content: Vec<u8>,
-        kind: &str,
+        content_type: &str,
     ) -> Result<()> {
         let put = self.s3.put_object().bucket(bucket).key(path);
-        let put = put.content_type(kind).body(ByteStream::from(content));
-        put.send()
-            .await
-            .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{path} cannot be put into {bucket}"))?;
-        Ok(())
-    }
-
-    async fn put_hashed(&self, key: &str, hash: &str, content: Vec<u8>) -> Result<()> {
-        let put = self.s3.put_object().bucket(&self.bucket).key(key);
-        // S3 takes no other bytes than those that the name is the hash of.
         let put = put
-            .checksum_sha256(checksum(hash))
+            .content_type(content_type)
             .body(ByteStream::from(content));
         put.send()
             .await
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{key} cannot be kept in {}", self.bucket))?;
+            .with_context(|| format!("{path} cannot be written to {bucket}"))?;
         Ok(())
     }
 
-    /// Takes over the code of a function from another account.
-    ///
-    /// # Errors
-    /// When one of the two does not give or take it.
-    pub(crate) async fn copy_code(&self, from: &Self, artefact: &str) -> Result<()> {
-        if self.bucket != from.bucket && !self.has_code(artefact).await? {
-            let key = artefact_key(artefact);
-            let content = from.get(&key).await?;
+    async fn upload(&self, key: &str, hash: &str, file: &Path) -> Result<()> {
+        if self.has_hashed(&self.bucket, key, hash).await? {
+            return Ok(());
+        }
+        let content =
+            fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        self.put_hashed(key, hash, content).await
+    }
+
+    async fn copy(&self, from: &Self, key: &str, hash: &str) -> Result<()> {
+        if self.bucket != from.bucket && !self.has_hashed(&self.bucket, key, hash).await? {
+            let content = from.get(key).await?;
             let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
-            self.put_hashed(&key, artefact, content.value).await?;
+            self.put_hashed(key, hash, content.value).await?;
         }
         Ok(())
     }
 
-    /// Takes over the browser app from another account.
+    async fn has_hashed(&self, bucket: &str, key: &str, hash: &str) -> Result<bool> {
+        let head = self.head(bucket, key).await?;
+        Ok(head.is_some_and(|head| head.checksum_sha256() == Some(&s3_checksum(hash))))
+    }
+
+    async fn put_hashed(&self, key: &str, hash: &str, content: Vec<u8>) -> Result<()> {
+        let put = self.s3.put_object().bucket(&self.bucket).key(key);
+        // S3 refuses content with another checksum.
+        let put = put
+            .checksum_sha256(s3_checksum(hash))
+            .body(ByteStream::from(content));
+        put.send()
+            .await
+            .map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("{key} cannot be written to {}", self.bucket))?;
+        Ok(())
+    }
+
+    /// Uploads templates, unless the bucket has them.
     ///
     /// # Errors
-    /// When one of the two does not give or take it.
-    pub(crate) async fn copy_app(&self, from: &Self, app: &App) -> Result<()> {
-        for hash in app.files.values() {
-            let key = file_key(hash);
-            if self.bucket != from.bucket && !self.has_hashed(&self.bucket, &key, hash).await? {
-                let content = from.get(&key).await?;
-                let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
-                self.put_hashed(&key, hash, content.value).await?;
-            }
+    /// Fails if S3 refuses one.
+    pub(crate) async fn upload_templates(&self, templates: &Templates) -> Result<()> {
+        for template in templates.values() {
+            self.upload_template(template).await?;
         }
         Ok(())
     }
 
-    /// Keeps templates. Returns their hashes.
+    /// Reads templates. `hashes` has their hashes by stack.
     ///
     /// # Errors
-    /// When S3 does not take them.
-    pub(crate) async fn keep_templates(
-        &self,
-        templates: &Templates,
-    ) -> Result<BTreeMap<String, String>> {
-        let mut hashes = BTreeMap::new();
-        for (stack, template) in templates {
-            let hash = template.hash();
-            let key = template_key(&hash);
-            if !self.holds(&key).await? {
-                self.put(&key, template.body().into_bytes(), None).await?;
-            }
-            hashes.insert(stack.clone(), hash);
-        }
-        Ok(hashes)
-    }
-
-    /// Templates that were kept.
-    ///
-    /// # Errors
-    /// When S3 does not give them.
+    /// Fails if one is missing or cannot be read.
     pub(crate) async fn templates(&self, hashes: &BTreeMap<String, String>) -> Result<Templates> {
         let mut templates = Templates::new();
         for (stack, hash) in hashes {
             let template = self.read::<Template>(&template_key(hash)).await?;
-            let template = template
-                .with_context(|| format!("the template of {stack} is not kept any more"))?;
+            let template =
+                template.with_context(|| format!("the template of {stack} is no longer stored"))?;
             templates.insert(stack.clone(), template.value);
         }
         Ok(templates)
     }
 
-    /// Where CloudFormation finds a template, which it takes up to 1 MB of from S3 and 51,200 bytes of otherwise.
+    /// Uploads a template and returns its URL. CloudFormation accepts templates up to 1 MB from S3, and up to 51,200
+    /// bytes in a request.
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
     ///
     /// # Errors
-    /// When S3 does not take it.
+    /// Fails if S3 refuses it.
     pub(crate) async fn template_url(&self, template: &Template) -> Result<String> {
-        let key = template_key(&template.hash());
-        if !self.holds(&key).await? {
-            self.put(&key, template.body().into_bytes(), None).await?;
-        }
+        let key = self.upload_template(template).await?;
         Ok(self.account.object_url(&self.bucket, &key))
     }
 
-    /// Reads an object.
+    async fn upload_template(&self, template: &Template) -> Result<String> {
+        let key = template_key(&template.hash());
+        if self.head(&self.bucket, &key).await?.is_none() {
+            let body = template.body().into_bytes();
+            self.put(&key, body, WriteIf::Always).await?;
+        }
+        Ok(key)
+    }
+
+    /// Reads a JSON object. None if there is no object with this key.
     ///
     /// # Errors
-    /// When S3 does not give it, or it is not what it should be.
-    pub(crate) async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Read<T>>> {
-        let Some(Read { value, tag }) = self.get(key).await? else {
+    /// Fails if S3 does not return it, or it has another form.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Versioned<T>>> {
+        let Some(Versioned { value, etag }) = self.get(key).await? else {
             return Ok(None);
         };
         let value = serde_json::from_slice(&value)
-            .with_context(|| format!("{key} in {} is damaged", self.bucket))?;
-        Ok(Some(Read { value, tag }))
+            .with_context(|| format!("{key} in {} is not valid JSON of its kind", self.bucket))?;
+        Ok(Some(Versioned { value, etag }))
     }
 
-    /// Writes an object.
+    /// Writes a JSON object. Returns the new ETag, or None if the condition does not hold.
     ///
     /// # Errors
-    /// When S3 does not take it.
+    /// Fails if S3 refuses it for another reason.
     pub(crate) async fn write(
         &self,
         key: &str,
         value: &impl Serialize,
-        tag: Option<&str>,
+        condition: WriteIf<'_>,
     ) -> Result<Option<String>> {
-        self.put(key, serde_json::to_vec_pretty(value)?, tag).await
+        self.put(key, serde_json::to_vec_pretty(value)?, condition)
+            .await
     }
 
-    /// Writes an object that nobody has written since it was read: its tag is the same, or it was not there ("").
-    /// Returns the new tag; none when somebody has.
-    async fn put(&self, key: &str, content: Vec<u8>, tag: Option<&str>) -> Result<Option<String>> {
+    async fn put(
+        &self,
+        key: &str,
+        content: Vec<u8>,
+        condition: WriteIf<'_>,
+    ) -> Result<Option<String>> {
         let put = self
             .s3
             .put_object()
             .bucket(&self.bucket)
             .key(key)
             .body(ByteStream::from(content));
-        let put = match tag {
-            None => put,
-            Some("") => put.if_none_match("*"),
-            Some(tag) => put.if_match(tag),
+        let (put, conditional) = match condition {
+            WriteIf::Always => (put, false),
+            WriteIf::Absent => (put.if_none_match("*"), true),
+            WriteIf::Unchanged(etag) => (put.if_match(etag), true),
         };
         match put.send().await {
             Ok(put) => Ok(Some(put.e_tag.unwrap_or_default())),
-            Err(error) if tag.is_some() && is_conflict(&error) => Ok(None),
+            Err(error) if conditional && is_conflict(&error) => Ok(None),
             Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be kept in {}", self.bucket)),
+                .with_context(|| format!("{key} cannot be written to {}", self.bucket)),
         }
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Read<Vec<u8>>>> {
+    async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
-        let object = found(get.send().await)
+        let object = none_if_missing(get.send().await)
             .with_context(|| format!("{key} cannot be read from {}", self.bucket))?;
         let Some(object) = object else {
             return Ok(None);
         };
         let value = object.body.collect().await;
-        let value = value.with_context(|| format!("{key} cannot be read to its end"))?;
-        Ok(Some(Read {
+        let value = value.with_context(|| format!("the body of {key} cannot be read"))?;
+        Ok(Some(Versioned {
             value: value.to_vec(),
-            tag: object.e_tag.unwrap_or_default(),
+            etag: object.e_tag.unwrap_or_default(),
         }))
-    }
-
-    async fn holds(&self, key: &str) -> Result<bool> {
-        Ok(self.head(&self.bucket, key).await?.is_some())
     }
 
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        found(head).with_context(|| format!("{key} cannot be looked for in {bucket}"))
+        none_if_missing(head).with_context(|| format!("{key} cannot be read from {bucket}"))
     }
 
     /// Deletes an object.
     ///
     /// # Errors
-    /// When S3 does not.
+    /// Fails if S3 refuses it.
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         let delete = self
             .s3
@@ -586,38 +529,39 @@ impl Store {
     }
 }
 
-/// A hash as S3 writes it.
-fn checksum(artefact: &str) -> String {
-    let digits = artefact.as_bytes().chunks(2);
+/// A SHA-256 hash in the form that S3 uses: Base64 of the bytes.
+fn s3_checksum(hash: &str) -> String {
+    let digits = hash.as_bytes().chunks(2);
     let bytes = digits.filter_map(|byte| u8::from_str_radix(str::from_utf8(byte).ok()?, 16).ok());
     STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
-/// What S3 has, or that there is no such thing.
-fn found<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>>
+/// Maps the error of a missing bucket or object to None.
+fn none_if_missing<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata,
     aws_sdk_s3::Error: From<SdkError<E>>,
 {
-    match answer {
+    match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => Ok(None),
         Err(error) => Err(aws_sdk_s3::Error::from(error).into()),
     }
 }
 
-/// Whether somebody else has written the object.
+/// Whether a conditional write failed because another process wrote the object.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
     error
         .raw_response()
         .is_some_and(|response| [404, 409, 412].contains(&response.status().as_u16()))
 }
 
-/// Deletes all that is in a bucket, in all its versions.
+/// Deletes all objects in a bucket, in all versions. A missing bucket is not an error.
 ///
 /// # Errors
-/// When S3 does not.
-pub(crate) async fn empty(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
+/// Fails if S3 refuses a deletion.
+pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
     loop {
         let page = s3
             .list_object_versions()
@@ -659,9 +603,9 @@ pub(crate) async fn empty(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
             .map_err(aws_sdk_s3::Error::from)
             .with_context(|| format!("{bucket} cannot be emptied"))?;
         if let Some(error) = deleted.errors().first() {
-            anyhow::bail!(
+            bail!(
                 "{bucket} cannot be emptied: {}",
-                error.message().unwrap_or("S3 does not say why")
+                error.message().unwrap_or("S3 gave no reason")
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Templates, made by the real `cdk` and `osls` from the manifests of the checkout.
+//! The synthesis of templates: runs `cdk` and `osls` on the manifests of the checkout.
 
 use std::{
     fs,
@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use walkdir::WalkDir;
 
 use super::{
-    account::Target,
-    template::{Template, Templates, hash},
+    hash::{json_hash, sha256},
+    target::Target,
+    template::{Template, Templates},
 };
 use crate::{
     stage::write_whole,
@@ -21,8 +21,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What templates are made from, besides the manifests of the services.
-const MANIFESTS: [&str; 6] = [
+/// The files and folders that templates depend on, besides the manifests of the services.
+const INPUTS: [&str; 6] = [
     "infrastructure",
     "package-lock.json",
     "serverless.resources.cjs",
@@ -31,91 +31,86 @@ const MANIFESTS: [&str; 6] = [
     "web/security-headers.ts",
 ];
 
-/// The templates of a stage. They are made once for the same manifests and settings.
+/// The templates of a stage. They are cached in target/stages until an input changes.
 ///
 /// # Errors
-/// With the tool's words when a manifest cannot be read.
+/// Fails if `cdk` or `osls` fails. The message contains the tool's output.
 pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
-    let root = workspace.root();
-    let made_from = made_from(workspace, target)?;
-    let folder = root.join("target/stages").join(target.stage.as_ref());
-    let kept = folder.join("templates.json");
-    let known = fs::read(&kept)
+    let inputs = inputs_hash(workspace, target)?;
+    let stage = target.stage.as_ref();
+    let folder = workspace.root().join("target/stages").join(stage);
+    let cache = folder.join("templates.json");
+    let cached = fs::read(&cache)
         .ok()
-        .and_then(|kept| serde_json::from_slice::<(String, Templates)>(&kept).ok());
-    if let Some((from, templates)) = known
-        && from == made_from
+        .and_then(|cached| serde_json::from_slice::<(String, Templates)>(&cached).ok());
+    if let Some((cached_inputs, templates)) = cached
+        && cached_inputs == inputs
     {
         return Ok(templates);
     }
-    let step = Step::begin(format!("make the templates of {}", target.stage));
-    for function in workspace.functions() {
-        // osls wants a zip to be there. What is in it comes later.
-        let zip = workspace.zip(function, target.stage.as_ref());
-        if !zip.exists() {
-            fs::create_dir_all(zip.parent().context("a zip stands in a folder")?)?;
-            fs::write(zip, "")?;
-        }
-    }
+    let step = Step::begin(format!("synthesize the templates of {stage}"));
+    create_placeholder_zips(workspace, stage)?;
     let out = folder.join("infrastructure");
-    let infrastructure = cdk(
-        workspace,
-        target,
-        &out,
-        &step,
-        "stage",
-        target.stage.as_ref(),
-    );
-    let services = async {
-        let mut templates = Templates::new();
-        for service in services(root)? {
-            let package = folder.join(&service);
-            let mut osls = tool(workspace, target, "osls", &format!("services/{service}"));
-            osls.args(["package", "--stage", target.stage.as_ref(), "--package"])
-                .arg(&package);
-            run(&step, &mut osls).await?;
-            let template = package.join("cloudformation-template-update-stack.json");
-            let template: Value = serde_json::from_slice(&fs::read(template)?)?;
-            templates.insert(
-                format!("scratchpad-{service}-{}", target.stage),
-                Template::synthesised(template),
-            );
-        }
-        anyhow::Ok(templates)
-    };
+    let infrastructure = cdk(workspace, target, &out, &step, "stage", stage);
+    let services = osls(workspace, target, &folder, &step);
     let (mut templates, services) = tokio::try_join!(infrastructure, services)?;
     templates.extend(services);
-    write_whole(&kept, &serde_json::to_vec(&(made_from, &templates))?)?;
+    write_whole(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
 }
 
-/// The templates of what an account has once, whatever stages are in it.
+/// Creates the zips that osls requires. They may be empty, because a release has its own.
+fn create_placeholder_zips(workspace: &Workspace, stage: &str) -> Result<()> {
+    for function in workspace.functions() {
+        let zip = workspace.zip(function, stage);
+        if !zip.exists() {
+            fs::create_dir_all(zip.parent().context("a zip is in a folder")?)?;
+            fs::write(zip, "")?;
+        }
+    }
+    Ok(())
+}
+
+/// Synthesizes the templates of all services, one after the other.
+async fn osls(
+    workspace: &Workspace,
+    target: &Target,
+    folder: &Path,
+    step: &Step,
+) -> Result<Templates> {
+    let mut templates = Templates::new();
+    for service in services(workspace.root())? {
+        let package = folder.join(&service);
+        let mut osls = tool(workspace, target, "osls", &format!("services/{service}"));
+        osls.args(["package", "--stage", target.stage.as_ref(), "--package"])
+            .arg(&package);
+        run(step, &mut osls).await?;
+        let template = package.join("cloudformation-template-update-stack.json");
+        let template: Value = serde_json::from_slice(&fs::read(template)?)?;
+        templates.insert(
+            format!("scratchpad-{service}-{}", target.stage),
+            Template::synthesized(template),
+        );
+    }
+    Ok(templates)
+}
+
+/// The templates of the stacks that an account has once, whatever stages are in it.
 ///
 /// # Errors
-/// With the tool's words when they cannot be made.
+/// Fails if `cdk` fails. The message contains its output.
 pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
-    let step = Step::begin(format!(
-        "make the templates of account {}",
-        target.account.name
-    ));
-    let folder = workspace
-        .root()
-        .join("target/accounts")
-        .join(&target.account.name);
-    let templates = cdk(
-        workspace,
-        target,
-        &folder,
-        &step,
-        "account",
-        &target.account.name,
-    )
-    .await?;
+    let account = &target.account.name;
+    let step = Step::begin(format!("synthesize the templates of account {account}"));
+    let folder = workspace.root().join("target/accounts").join(account);
+    let templates = cdk(workspace, target, &folder, &step, "account", account).await?;
     step.done("");
     Ok(templates)
 }
 
+/// Synthesizes the templates of one CDK app. `kind` and `name` select what it makes: the stacks of a `stage` or of an
+/// `account`.
 async fn cdk(
     workspace: &Workspace,
     target: &Target,
@@ -145,13 +140,13 @@ async fn cdk(
         let property = |name: &str| artifact.get("properties")?.get(name)?.as_str();
         if let (Some(stack), Some(file)) = (property("stackName"), property("templateFile")) {
             let template = serde_json::from_slice(&fs::read(folder.join(file))?)?;
-            templates.insert(stack.to_owned(), Template::synthesised(template));
+            templates.insert(stack.to_owned(), Template::synthesized(template));
         }
     }
     Ok(templates)
 }
 
-/// A tool that makes templates. It needs no cloud for that, and gets none.
+/// A command of node_modules for the synthesis. It gets no credentials, because the synthesis calls no cloud.
 fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Command {
     let mut tool = ui::command(workspace.node_bin(name));
     target
@@ -168,7 +163,10 @@ fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Com
     tool
 }
 
-/// The services: the folders under services/ with a manifest, by name.
+/// The names of the services: the folders in services/ with a serverless.yml.
+///
+/// # Errors
+/// Fails if services/ cannot be read.
 pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     let mut services = Vec::new();
     for entry in fs::read_dir(root.join("services"))? {
@@ -181,15 +179,15 @@ pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     Ok(services)
 }
 
-/// A hash of all that the templates of a stage are made from.
-fn made_from(workspace: &Workspace, target: &Target) -> Result<String> {
+/// The hash of everything that the templates of a stage depend on.
+fn inputs_hash(workspace: &Workspace, target: &Target) -> Result<String> {
     let root = workspace.root();
     let mut files: Vec<PathBuf> = Vec::new();
     for service in services(root)? {
         files.push(root.join("services").join(service).join("serverless.yml"));
     }
-    for manifest in MANIFESTS {
-        for entry in WalkDir::new(root.join(manifest)) {
+    for input in INPUTS {
+        for entry in WalkDir::new(root.join(input)) {
             let entry = entry?;
             if entry.file_type().is_file() {
                 files.push(entry.into_path());
@@ -204,11 +202,11 @@ fn made_from(workspace: &Workspace, target: &Target) -> Result<String> {
             .unwrap_or(file)
             .display()
             .to_string();
-        content.push((name, Sha256::digest(fs::read(file)?).to_vec()));
+        content.push((name, sha256(fs::read(file)?)));
     }
-    Ok(hash(&(
+    Ok(json_hash(&(
         content,
-        target.set(),
+        target.table_variables(),
         target.account.is_local(),
         target.stage.as_ref(),
     )))

@@ -1,53 +1,54 @@
-//! The tables of the root serverless.yml: the stages, and the accounts that they are in.
+//! The tables of the root serverless.yml: stages and accounts.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The name of a stage. It is part of the name of everything that the stage has.
+/// The name of a stage. It is part of the names of all the stage's resources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct StageName(String);
 
 impl StageName {
-    /// A bucket's name has at most 63 characters, and `scratchpad-…-attachments-` with an account's
-    /// number takes 36: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
-    const LONGEST: usize = 27;
+    /// The maximum length in characters. A bucket's name has at most 63 characters, of which
+    /// `scratchpad-…-attachments-` and an account's number take 36:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+    const MAX_LENGTH: usize = 27;
 }
 
 impl FromStr for StageName {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let words = name
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let has_valid_words = name
             .split('-')
-            .all(|word| !word.is_empty() && word.chars().all(plain));
-        let reserved = name == "ephemeral";
-        if words
-            && !reserved
-            && name.len() <= Self::LONGEST
+            .all(|word| !word.is_empty() && word.chars().all(is_allowed));
+        let is_reserved = name == "ephemeral";
+        if has_valid_words
+            && !is_reserved
+            && name.len() <= Self::MAX_LENGTH
             && name.starts_with(|c: char| c.is_ascii_lowercase())
         {
             return Ok(Self(name.into()));
         }
-        let mut fitting = name.to_ascii_lowercase();
-        fitting = fitting
-            .split(|c| !plain(c))
+        let mut similar = name.to_ascii_lowercase();
+        similar = similar
+            .split(|c| !is_allowed(c))
             .filter(|word| !word.is_empty())
             .collect::<Vec<_>>()
             .join("-");
-        fitting.truncate(Self::LONGEST);
-        let fitting = fitting.trim_matches('-');
-        let hint = if !reserved && fitting.starts_with(|c: char| c.is_ascii_lowercase()) {
-            format!("; {fitting} would do")
+        similar.truncate(Self::MAX_LENGTH);
+        let similar = similar.trim_matches('-');
+        let hint = if !is_reserved && similar.starts_with(|c: char| c.is_ascii_lowercase()) {
+            format!("; try {similar}")
         } else {
             String::new()
         };
         Err(format!(
-            "a stage's name is at most {} small letters, digits and single hyphens, begins with a letter, and is not \
+            "must be at most {} lowercase letters, digits and single hyphens, begin with a letter, and not be \
              ephemeral{hint}",
-            Self::LONGEST
+            Self::MAX_LENGTH
         ))
     }
 }
@@ -64,28 +65,28 @@ impl AsRef<str> for StageName {
     }
 }
 
-/// What functions are compiled for.
+/// The processor architecture that functions are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Architecture {
-    /// AWS Graviton, which costs a fifth less.
+    /// AWS Graviton, which costs 20 % less.
     #[serde(rename = "arm64")]
     #[value(name = "arm64")]
     Arm64,
-    /// Intel's and AMD's.
+    /// Intel and AMD.
     #[serde(rename = "x86_64")]
     #[value(name = "x86_64")]
     X86,
 }
 
 impl Architecture {
-    /// This machine's.
+    /// The architecture of this machine.
     pub(crate) const HOST: Self = if cfg!(target_arch = "aarch64") {
         Self::Arm64
     } else {
         Self::X86
     };
 
-    /// As AWS spells it.
+    /// The name that AWS uses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Arm64 => "arm64",
@@ -94,28 +95,28 @@ impl Architecture {
     }
 }
 
-/// How functions are built.
+/// The build profile of functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Build {
-    /// Quickly, by this machine's own Cargo, for this machine.
+    /// Cargo's dev profile, for this machine: fast to build.
     Dev,
-    /// For Lambda.
+    /// The release profile, for Lambda.
     Release,
 }
 
-/// Whose tables, bucket and users a stage works with.
+/// Whose tables, bucket and users a stage uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Infrastructure {
-    /// Its own.
+    /// The stage's own.
     Own,
     /// Those of the stage dev.
     Dev,
 }
 
 impl Infrastructure {
-    /// As the stage table spells it.
+    /// The name that the stage table uses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -124,64 +125,64 @@ impl Infrastructure {
     }
 }
 
-/// A row of the stage table, with the columns that deploying goes by.
+/// A row of the stage table, with the columns that this tool reads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Row {
-    /// The account that it is in, a row of the account table.
+pub(crate) struct StageRow {
+    /// The name of a row of the account table.
     pub(crate) account: String,
     /// The AWS profile to deploy with.
     pub(crate) profile: Option<String>,
-    /// Of the functions.
+    /// The architecture of the functions.
     pub(crate) architecture: Architecture,
-    /// How the functions are built.
+    /// The build profile of the functions.
     pub(crate) build: Build,
-    /// Whether it has data and users of its own.
+    /// Whose tables, bucket and users the stage uses.
     pub(crate) infrastructure: Infrastructure,
-    /// Whether nothing of it may be removed.
+    /// Whether the stage and its data are protected against removal.
     pub(crate) protected: bool,
-    /// Stripe's API, or what stands in for it.
+    /// The URL of Stripe's API, or of the local stand-in.
     pub(crate) stripe_url: String,
-    /// What the browser app calls Stripe with. It is no secret.
+    /// The publishable key that the browser app sends to Stripe. It is not secret.
     #[serde(default)]
     pub(crate) stripe_publishable_key: String,
-    /// The stage that its releases go to.
+    /// The stage that its releases can be promoted to.
     pub(crate) promotes_to: Option<StageName>,
 }
 
 /// A row of the account table.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AccountRow {
-    /// Its number, of 12 digits.
+    /// The account's number, of 12 digits.
     pub(crate) id: String,
 }
 
-/// The tables.
+/// The stage table and the account table.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Tables {
-    stages: BTreeMap<String, Row>,
+    stages: BTreeMap<String, StageRow>,
     accounts: BTreeMap<String, AccountRow>,
-    /// The region that everything is in.
+    /// The region of all stages.
     pub(crate) region: String,
 }
 
 impl Tables {
-    /// Reads them. `set` has what they take from the environment.
+    /// Reads the tables. `variable` returns the value of an environment variable that they refer to.
     ///
     /// # Errors
-    /// Says what cannot be read.
-    pub(crate) fn read(root: &Path, set: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    /// Fails if serverless.yml cannot be read, or a column is missing.
+    pub(crate) fn read(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = fs::read_to_string(root.join("serverless.yml"))
             .context("serverless.yml cannot be read")?;
-        serde_saphyr::from_str(&resolved(&text, set))
+        serde_saphyr::from_str(&resolve_variables(&text, variable))
             .context("the tables of serverless.yml cannot be read")
     }
 
-    /// The row of a stage.
+    /// The row of a stage, or the row `ephemeral` for a stage without one.
     ///
     /// # Errors
-    /// When there is none for it, and none for stages without one.
-    pub(crate) fn row(&self, stage: &StageName) -> Result<&Row> {
+    /// Fails if there is neither.
+    pub(crate) fn row(&self, stage: &StageName) -> Result<&StageRow> {
         let row = self
             .stages
             .get(stage.as_ref())
@@ -192,26 +193,26 @@ impl Tables {
     }
 
     /// Whether the stage has a row of its own.
-    pub(crate) fn lists(&self, stage: &StageName) -> bool {
+    pub(crate) fn has_row(&self, stage: &StageName) -> bool {
         self.stages.contains_key(stage.as_ref())
     }
 
     /// The number of an account.
     ///
     /// # Errors
-    /// When the account table has no such row.
+    /// Fails if the account table has no such row, or its id has not 12 digits.
     pub(crate) fn account(&self, name: &str) -> Result<&str> {
         let row = self.accounts.get(name);
         let row = row.with_context(|| format!("serverless.yml has no account {name}"))?;
         if row.id.len() != 12 || !row.id.chars().all(|c| c.is_ascii_digit()) {
-            bail!("the account {name} in serverless.yml has no number of 12 digits");
+            bail!("the account {name} in serverless.yml needs an id of 12 digits");
         }
         Ok(&row.id)
     }
 
-    /// A row for each of the accounts that AWS, or who plays it, has.
-    pub(crate) fn accounts(&self) -> Vec<&Row> {
-        let mut rows: BTreeMap<&str, &Row> = BTreeMap::new();
+    /// One row of the stage table for each account. Leaves out the local stage.
+    pub(crate) fn accounts(&self) -> Vec<&StageRow> {
+        let mut rows: BTreeMap<&str, &StageRow> = BTreeMap::new();
         for (name, row) in &self.stages {
             if name != "local" {
                 rows.entry(&row.account).or_insert(row);
@@ -221,17 +222,17 @@ impl Tables {
     }
 }
 
-/// The text with each `${env:NAME, 'otherwise'}` replaced, as osls does it.
-fn resolved(text: &str, set: impl Fn(&str) -> Option<String>) -> String {
+/// Replaces each `${env:NAME, 'default'}`, as osls does.
+fn resolve_variables(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     const BEGIN: &str = "${env:";
     let mut parts = text.split(BEGIN);
     let mut resolved = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once('}') {
-            Some((variable, rest)) => {
-                let (name, otherwise) = variable.split_once(',').unwrap_or((variable, ""));
-                let otherwise = || otherwise.trim().trim_matches('\'').to_owned();
-                resolved += &set(name.trim()).unwrap_or_else(otherwise);
+            Some((reference, rest)) => {
+                let (name, default) = reference.split_once(',').unwrap_or((reference, ""));
+                let default = || default.trim().trim_matches('\'').to_owned();
+                resolved += &variable(name.trim()).unwrap_or_else(default);
                 resolved += rest;
             }
             None => resolved = resolved + BEGIN + part,
@@ -249,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_aws_would_refuse_is_refused_with_one_that_fits() {
+    fn an_invalid_stage_name_is_rejected_with_a_similar_valid_one() {
         for name in ["pr-1", "dev", "a", "feature-2-x"] {
             assert_eq!(name.parse::<StageName>().unwrap().as_ref(), name);
         }
-        for (name, fitting) in [
+        for (name, similar) in [
             ("feature/Add_Tags", "feature-add-tags"),
             ("PR--1-", "pr-1"),
             (
@@ -261,26 +262,23 @@ mod tests {
                 "a-branch-with-a-name-that-i",
             ),
         ] {
-            let refused = name.parse::<StageName>().unwrap_err();
-            assert!(
-                refused.ends_with(&format!("; {fitting} would do")),
-                "{refused}"
-            );
-            fitting.parse::<StageName>().unwrap();
+            let error = name.parse::<StageName>().unwrap_err();
+            assert!(error.ends_with(&format!("; try {similar}")), "{error}");
+            similar.parse::<StageName>().unwrap();
         }
         for name in ["", "-", "1", "ephemeral", "…"] {
             assert!(
-                !name.parse::<StageName>().unwrap_err().contains("would do"),
+                !name.parse::<StageName>().unwrap_err().contains("; try"),
                 "{name}"
             );
         }
     }
 
     #[test]
-    fn a_stage_without_a_row_takes_the_one_for_ephemeral_stages() {
+    fn a_stage_without_a_row_uses_the_row_ephemeral() {
         let tables = Tables::read(root(), |_| None).unwrap();
         let [dev, pr] = ["dev", "pr-1"].map(|name| name.parse().unwrap());
-        assert!(tables.lists(&dev) && !tables.lists(&pr));
+        assert!(tables.has_row(&dev) && !tables.has_row(&pr));
         let row = tables.row(&pr).unwrap();
         assert_eq!(row.account, tables.row(&dev).unwrap().account);
         assert_eq!(row.architecture, Architecture::Arm64);
@@ -288,20 +286,20 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_sets_is_taken_before_what_the_table_says() {
-        let set = |name: &str| (name == "SCRATCHPAD_ARCHITECTURE").then(|| "x86_64".into());
-        let tables = Tables::read(root(), set).unwrap();
+    fn an_environment_variable_overrides_the_default_in_the_table() {
+        let variable = |name: &str| (name == "SCRATCHPAD_ARCHITECTURE").then(|| "x86_64".into());
+        let tables = Tables::read(root(), variable).unwrap();
         let row = tables.row(&"prod".parse().unwrap()).unwrap();
         assert_eq!(row.architecture, Architecture::X86);
         assert_eq!(row.build, Build::Release);
     }
 
     #[test]
-    fn text_with_nothing_to_resolve_stays_as_it_is() {
+    fn only_complete_references_to_variables_are_replaced() {
         assert_eq!(
-            resolved("a: ${self:b} ${env:", |_| None),
+            resolve_variables("a: ${self:b} ${env:", |_| None),
             "a: ${self:b} ${env:"
         );
-        assert_eq!(resolved("${env:A}-${env:B, 'b'}", |_| None), "-b");
+        assert_eq!(resolve_variables("${env:A}-${env:B, 'b'}", |_| None), "-b");
     }
 }

@@ -1,13 +1,14 @@
-//! Templates of stacks: what they give to each other, and what they become when they are released.
+//! CloudFormation templates: their exports and imports, their order, and how function code is put into them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-/// The templates of a stage's stacks, by the stacks' names.
+use super::hash::{json_hash, short_json_hash};
+
+/// The templates of a stage, by stack.
 pub(crate) type Templates = BTreeMap<String, Template>;
 
 /// A CloudFormation template.
@@ -15,12 +16,12 @@ pub(crate) type Templates = BTreeMap<String, Template>;
 #[serde(transparent)]
 pub(crate) struct Template(Value);
 
-/// The output that says what a stack was made from.
+/// The output that identifies the template and the function sources that a stack was updated to.
 pub(crate) const FINGERPRINT: &str = "Fingerprint";
 
-/// What a resource that holds data cannot be given another of: it is replaced. These are the properties that
-/// CloudFormation's reference says so of: <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
-pub(crate) const MADE_ONCE: [(&str, &[&str]); 3] = [
+/// The types of resources that hold data, and the properties of each whose update replaces the resource ("Update
+/// requires: Replacement"): <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
+pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
     (
         "AWS::Cognito::UserPool",
         &[
@@ -40,17 +41,17 @@ pub(crate) const MADE_ONCE: [(&str, &[&str]); 3] = [
 ];
 
 impl Template {
-    /// A template as `cdk` or `osls` made it, rid of what differs from one run to the next: the names of the
-    /// deployments of the API, which say when they were made, and where osls would put its zips.
-    pub(crate) fn synthesised(template: Value) -> Self {
+    /// Normalizes a template that `cdk` or `osls` wrote, so that each run gives the same one. It removes the deployment
+    /// bucket of osls and the timestamps in the S3 keys of zips and in the ids of API deployments.
+    pub(crate) fn synthesized(template: Value) -> Self {
         let mut template = Self(template);
-        // The stage's releases are in a bucket of the account.
-        let theirs = [
+        // The zips are in the account's bucket of releases instead.
+        let deployment_bucket = [
             "ServerlessDeploymentBucket",
             "ServerlessDeploymentBucketPolicy",
         ];
         if let Some(resources) = template.section_mut("Resources") {
-            resources.retain(|id, _| !theirs.contains(&id.as_str()));
+            resources.retain(|id, _| !deployment_bucket.contains(&id.as_str()));
         }
         if let Some(outputs) = template.section_mut("Outputs") {
             outputs.retain(|id, _| id != "ServerlessDeploymentBucketName");
@@ -62,53 +63,52 @@ impl Template {
             let code = json!({"S3Key": zip});
             function.insert("Code".into(), code);
         }
-        // A deployment holds the API as it is by then: there has to be another whenever the API is another.
+        // A deployment is a snapshot of the API, so a changed API needs a new deployment.
         let api: Vec<_> = template
             .resources()
             .filter(|(_, resource)| {
-                kind(resource).starts_with("AWS::ApiGateway::") && kind(resource) != DEPLOYMENT
+                let kind = resource_type(resource);
+                kind.starts_with("AWS::ApiGateway::") && kind != DEPLOYMENT
             })
             .collect();
-        let api = short_hash(&api);
+        let api = short_json_hash(&api);
         template.rename(|id, resource| {
-            (kind(resource) == DEPLOYMENT)
+            (resource_type(resource) == DEPLOYMENT)
                 .then(|| format!("{}{api}", id.trim_end_matches(|c: char| c.is_ascii_digit())))
         });
         template
     }
 
-    /// The template with the code of its functions, and with what it was made from.
-    pub(crate) fn released(
+    /// The template with the code of its functions, and with its fingerprint as an output. `artifact` returns the hash
+    /// of a function's zip; without one, the function's code stays as it is.
+    pub(crate) fn with_code(
         &self,
         fingerprint: &str,
-        code: impl Fn(&str) -> Option<String>,
+        artifact: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let mut template = self.clone();
         let mut versions = BTreeMap::new();
-        let of_function: BTreeMap<String, String> = self
-            .functions()
-            .map(|(id, name)| (id.to_owned(), name.to_owned()))
-            .collect();
+        let functions: BTreeSet<&str> = self.functions().map(|(id, _)| id).collect();
         for function in template.functions_mut() {
-            let name = function_name(function).and_then(&code);
-            if let Some(zip) = name {
+            if let Some(artifact) = function_name(function).and_then(&artifact) {
                 let bucket = json!({"Fn::Sub": "scratchpad-releases-${AWS::AccountId}"});
                 function.insert(
                     "Code".into(),
-                    json!({"S3Bucket": bucket, "S3Key": artefact_key(&zip)}),
+                    json!({"S3Bucket": bucket, "S3Key": function_key(&artifact)}),
                 );
             }
         }
-        // A version never changes: other code, or another setting of the function, is another version.
+        // A version is immutable: changed code or configuration of the function needs a new version.
         for (id, resource) in template.resources() {
-            let of = resource
+            let function = resource
                 .pointer("/Properties/FunctionName/Ref")
                 .and_then(Value::as_str);
-            if kind(resource) == "AWS::Lambda::Version"
-                && let Some(of) = of
-                && of_function.contains_key(of)
+            if resource_type(resource) == "AWS::Lambda::Version"
+                && let Some(function) = function
+                && functions.contains(function)
             {
-                versions.insert(id.to_owned(), short_hash(&template.resource(of)));
+                let hash = short_json_hash(&template.resource(function));
+                versions.insert(id.to_owned(), hash);
             }
         }
         template.rename(|id, _| versions.get(id).map(|hash| format!("{id}{hash}")));
@@ -122,7 +122,7 @@ impl Template {
         template
     }
 
-    /// What it was made from, once it is released.
+    /// The fingerprint that [`Template::with_code`] wrote.
     pub(crate) fn fingerprint(&self) -> Option<&str> {
         self.section("Outputs")?
             .get(FINGERPRINT)?
@@ -130,25 +130,25 @@ impl Template {
             .as_str()
     }
 
-    /// A hash of the template.
+    /// The hash of the template.
     pub(crate) fn hash(&self) -> String {
-        hash(&self.0)
+        json_hash(&self.0)
     }
 
-    /// As CloudFormation takes it.
+    /// The template as JSON.
     pub(crate) fn body(&self) -> String {
         self.0.to_string()
     }
 
-    /// The names of what the stack exports.
+    /// The names of the stack's exports.
     pub(crate) fn exports(&self) -> impl Iterator<Item = &str> {
         let outputs = self.section("Outputs").into_iter().flat_map(Map::values);
         outputs.filter_map(|output| output.pointer("/Export/Name")?.as_str())
     }
 
-    /// The names of what the stack imports.
+    /// The names of the exports that the stack imports.
     pub(crate) fn imports(&self) -> BTreeSet<&str> {
-        fn found<'a>(value: &'a Value, names: &mut BTreeSet<&'a str>) {
+        fn collect<'a>(value: &'a Value, names: &mut BTreeSet<&'a str>) {
             match value {
                 Value::Object(fields) => {
                     for (name, value) in fields {
@@ -156,121 +156,117 @@ impl Template {
                             ("Fn::ImportValue", Some(imported)) => {
                                 names.insert(imported);
                             }
-                            _ => found(value, names),
+                            _ => collect(value, names),
                         }
                     }
                 }
-                Value::Array(values) => values.iter().for_each(|value| found(value, names)),
+                Value::Array(values) => values.iter().for_each(|value| collect(value, names)),
                 _ => {}
             }
         }
         let mut names = BTreeSet::new();
-        found(&self.0, &mut names);
+        collect(&self.0, &mut names);
         names
     }
 
-    /// The Lambda functions in it: the resource's id, and the function's name without the stage's.
+    /// The Lambda functions: the resource's id, and the name of the function's crate.
     pub(crate) fn functions(&self) -> impl Iterator<Item = (&str, &str)> {
         self.resources().filter_map(|(id, resource)| {
             let properties = resource.get("Properties")?.as_object()?;
-            (kind(resource) == FUNCTION).then_some(())?;
+            (resource_type(resource) == FUNCTION).then_some(())?;
             Some((id, function_name(properties)?))
         })
     }
 
-    /// The hashes of the zips that its functions run, once it is released.
-    pub(crate) fn artefacts(&self) -> impl Iterator<Item = &str> {
+    /// The hashes of the zips that [`Template::with_code`] wrote.
+    pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
         let functions = self
             .resources()
-            .filter(|(_, resource)| kind(resource) == FUNCTION);
+            .filter(|(_, resource)| resource_type(resource) == FUNCTION);
         functions.filter_map(|(_, function)| {
             let key = function.pointer("/Properties/Code/S3Key")?.as_str()?;
-            key.strip_prefix("artefacts/functions/")?
-                .strip_suffix(".zip")
+            key.strip_prefix(FUNCTIONS_PREFIX)?.strip_suffix(".zip")
         })
     }
 
-    /// The resources that hold data, by their ids, as they are declared.
-    pub(crate) fn data(&self) -> BTreeMap<&str, &Value> {
+    /// The declarations of the resources that hold data, by id.
+    pub(crate) fn data_resources(&self) -> BTreeMap<&str, &Value> {
         self.resources()
-            .filter(|(_, resource)| holds_data(kind(resource)))
+            .filter(|(_, resource)| holds_data(resource_type(resource)))
             .collect()
     }
 
-    /// What differs from another template: a line for each resource and output.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+    /// The differences from an earlier template, a line for each resource and output.
+    pub(crate) fn differences(&self, earlier: &Self) -> Vec<String> {
         let mut differences = Vec::new();
-        for (section, what) in [("Resources", ""), ("Outputs", "output ")] {
+        for (section, label) in [("Resources", ""), ("Outputs", "output ")] {
             let none = Map::new();
             let [before, after] =
-                [other, self].map(|template| template.section(section).unwrap_or(&none));
+                [earlier, self].map(|template| template.section(section).unwrap_or(&none));
             for (id, resource) in after {
                 match before.get(id) {
-                    None => differences.push(format!("{what}{id} added")),
+                    None => differences.push(format!("{label}{id} added")),
                     Some(before) if before != resource => {
-                        differences.push(format!("{what}{id} changed"))
+                        differences.push(format!("{label}{id} changed"))
                     }
                     Some(_) => {}
                 }
             }
-            let gone = before.keys().filter(|id| !after.contains_key(*id));
-            differences.extend(gone.map(|id| format!("{what}{id} removed")));
+            let removed = before.keys().filter(|id| !after.contains_key(*id));
+            differences.extend(removed.map(|id| format!("{label}{id} removed")));
         }
-        differences.retain(|line| !line.starts_with("output Fingerprint "));
+        let fingerprint = format!("output {FINGERPRINT} ");
+        differences.retain(|line| !line.starts_with(&fingerprint));
         differences
     }
 
-    /// This template with exports of an earlier one that it does without, and with what they are made of.
-    pub(crate) fn keeping(&self, exports: &BTreeSet<&str>, earlier: &Self) -> Self {
-        let mut kept = self.clone();
-        let mut wanted: Vec<Value> = Vec::new();
+    /// This template with exports of an earlier one, and with the resources that these refer to. Other stacks can then
+    /// import both the old and the new exports until they are updated.
+    pub(crate) fn with_exports_of(&self, earlier: &Self, exports: &BTreeSet<&str>) -> Self {
+        let mut merged = self.clone();
+        let mut values: Vec<Value> = Vec::new();
         for (id, output) in earlier.section("Outputs").into_iter().flatten() {
             let export = output.pointer("/Export/Name").and_then(Value::as_str);
-            if export.is_some_and(|name| exports.contains(name)) {
-                // The new template may export another value under the same id.
+            if export.is_some_and(|name| exports.contains(name))
+                && let Some(outputs) = merged.section_mut("Outputs")
+            {
+                // The new template may use the same id for another export.
                 let mut id = id.clone();
-                while kept
-                    .section("Outputs")
-                    .is_some_and(|outputs| outputs.contains_key(&id))
-                {
+                while outputs.contains_key(&id) {
                     id += "Kept";
                 }
-                wanted.push(output.clone());
-                if let Some(outputs) = kept.section_mut("Outputs") {
-                    outputs.insert(id, output.clone());
-                }
+                values.push(output.clone());
+                outputs.insert(id, output.clone());
             }
         }
-        // It is not yet what it should be: whoever finds it so goes on.
-        if let Some(made_from) = kept
+        // The stack is not at its final template yet: a later deploy must find another fingerprint and continue.
+        if let Some(fingerprint) = merged
             .section_mut("Outputs")
             .and_then(|outputs| outputs.get_mut(FINGERPRINT)?.get_mut("Value"))
         {
-            *made_from = json!(format!(
-                "{} and more",
-                made_from.as_str().unwrap_or_default()
-            ));
+            let text = fingerprint.as_str().unwrap_or_default();
+            *fingerprint = json!(format!("{text} with old exports"));
         }
-        while let Some(value) = wanted.pop() {
+        while let Some(value) = values.pop() {
             for id in references(&value) {
                 if let Some(resource) = earlier.resource(&id)
-                    && kept.resource(&id).is_none()
-                    && let Some(resources) = kept.section_mut("Resources")
+                    && merged.resource(&id).is_none()
+                    && let Some(resources) = merged.section_mut("Resources")
                 {
-                    wanted.push(resource.clone());
+                    values.push(resource.clone());
                     resources.insert(id, resource.clone());
                 }
             }
         }
-        kept
+        merged
     }
 
-    /// One resource.
+    /// The declaration of a resource.
     pub(crate) fn resource(&self, id: &str) -> Option<&Value> {
         self.section("Resources")?.get(id)
     }
 
-    /// All resources, by id.
+    /// The declarations of all resources, by id.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.section("Resources").into_iter().flatten();
         resources.map(|(id, resource)| (id.as_str(), resource))
@@ -289,33 +285,31 @@ impl Template {
             .section_mut("Resources")
             .into_iter()
             .flat_map(Map::values_mut);
-        let functions = resources.filter(|resource| kind(resource) == FUNCTION);
+        let functions = resources.filter(|resource| resource_type(resource) == FUNCTION);
         functions.filter_map(|function| function.get_mut("Properties")?.as_object_mut())
     }
 
-    /// Gives resources other ids, and all that refers to them.
-    fn rename(&mut self, new: impl Fn(&str, &Value) -> Option<String>) {
-        fn everywhere(value: &mut Value, names: &BTreeMap<String, String>) {
+    /// Renames resources, and all references to them. `new_id` returns None for a resource that keeps its id.
+    fn rename(&mut self, new_id: impl Fn(&str, &Value) -> Option<String>) {
+        fn replace(value: &mut Value, names: &BTreeMap<String, String>) {
             match value {
                 Value::String(text) => {
                     if let Some(name) = names.get(text) {
                         text.clone_from(name);
                     }
                 }
-                Value::Array(values) => {
-                    values.iter_mut().for_each(|value| everywhere(value, names))
+                Value::Array(values) => values.iter_mut().for_each(|value| replace(value, names)),
+                Value::Object(fields) => {
+                    fields.values_mut().for_each(|value| replace(value, names))
                 }
-                Value::Object(fields) => fields
-                    .values_mut()
-                    .for_each(|value| everywhere(value, names)),
                 _ => {}
             }
         }
         let names: BTreeMap<String, String> = self
             .resources()
-            .filter_map(|(id, resource)| Some((id.to_owned(), new(id, resource)?)))
+            .filter_map(|(id, resource)| Some((id.to_owned(), new_id(id, resource)?)))
             .collect();
-        everywhere(&mut self.0, &names);
+        replace(&mut self.0, &names);
         if let Some(resources) = self.section_mut("Resources") {
             *resources = std::mem::take(resources)
                 .into_iter()
@@ -328,25 +322,30 @@ impl Template {
 const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// The type of a resource.
-pub(crate) fn kind(resource: &Value) -> &str {
+/// The prefix of the keys of function zips in the account's bucket.
+pub(crate) const FUNCTIONS_PREFIX: &str = "artifacts/functions/";
+
+/// The key of a function's zip in the account's bucket.
+pub(crate) fn function_key(artifact: &str) -> String {
+    format!("{FUNCTIONS_PREFIX}{artifact}.zip")
+}
+
+/// The type of a resource: `AWS::S3::Bucket`.
+pub(crate) fn resource_type(resource: &Value) -> &str {
     resource
         .get("Type")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
-/// Whether resources of a type hold what cannot be made again.
-pub(crate) fn holds_data(kind: &str) -> bool {
-    MADE_ONCE.iter().any(|(known, _)| *known == kind)
+/// Whether resources of this type hold data that is lost with them.
+pub(crate) fn holds_data(resource_type: &str) -> bool {
+    REPLACING_PROPERTIES
+        .iter()
+        .any(|(known, _)| *known == resource_type)
 }
 
-/// Where a function's zip is in the account's bucket.
-pub(crate) fn artefact_key(hash: &str) -> String {
-    format!("artefacts/functions/{hash}.zip")
-}
-
-/// The name of a function's crate, by the zip that its manifest names.
+/// The name of a function's crate, from the zip that the service's manifest names.
 fn function_name(properties: &Map<String, Value>) -> Option<&str> {
     properties
         .get("Code")?
@@ -355,7 +354,7 @@ fn function_name(properties: &Map<String, Value>) -> Option<&str> {
         .strip_suffix(".zip")
 }
 
-/// The ids that a value refers to.
+/// The ids of the resources that a value refers to.
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
@@ -391,25 +390,11 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-/// A hash of a value as JSON.
-pub(crate) fn hash(value: &impl Serialize) -> String {
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(json)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Enough of a hash to tell apart what is of one kind.
-pub(crate) fn short_hash(value: &impl Serialize) -> String {
-    hash(value).chars().take(12).collect()
-}
-
-/// The stacks in phases: each is in a later one than those that export what it imports. What none of them exports
-/// is there already.
+/// Groups stacks into phases: a stack comes in a later phase than the stacks whose exports it imports. Exports of no
+/// stack in `templates` are ignored. The stacks of a phase can be deployed at the same time.
 ///
 /// # Errors
-/// Names the stacks that import from each other in a circle.
+/// Fails if stacks import from each other in a cycle. The message names them.
 pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
     let exporters: BTreeMap<&str, &str> = templates
         .iter()
@@ -418,11 +403,11 @@ pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
     let mut needs: BTreeMap<&str, BTreeSet<&str>> = templates
         .iter()
         .map(|(stack, template)| {
-            let imported = template.imports().into_iter();
-            let from = imported.filter_map(|name| exporters.get(name).copied());
+            let imports = template.imports().into_iter();
+            let others = imports.filter_map(|name| exporters.get(name).copied());
             (
                 stack.as_str(),
-                from.filter(|other| other != stack).collect(),
+                others.filter(|other| other != stack).collect(),
             )
         })
         .collect();
@@ -431,8 +416,11 @@ pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
         let ready = needs.iter().filter(|(_, needs)| needs.is_empty());
         let phase: Vec<&str> = ready.map(|(stack, _)| *stack).collect();
         if phase.is_empty() {
-            let circle: Vec<_> = needs.into_keys().collect();
-            bail!("these stacks import from each other: {}", circle.join(", "));
+            let cycle: Vec<_> = needs.into_keys().collect();
+            bail!(
+                "these stacks import from each other in a cycle: {}",
+                cycle.join(", ")
+            );
         }
         needs.retain(|stack, _| !phase.contains(stack));
         for needs in needs.values_mut() {
@@ -464,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_imported_is_deployed_before_and_what_can_be_at_once_is() {
+    fn a_stack_comes_after_the_stacks_that_it_imports_from() {
         let stacks = BTreeMap::from([
             ("a".to_owned(), template(&[], &["Topic", "Table"])),
             ("b".to_owned(), template(&["Topic"], &["Api"])),
@@ -478,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_named() {
+    fn stacks_in_an_import_cycle_are_named() {
         let stacks = BTreeMap::from([
             ("a".to_owned(), template(&["A"], &["B"])),
             ("b".to_owned(), template(&["B"], &["A"])),
@@ -488,14 +476,14 @@ mod tests {
         assert!(error.ends_with("a, b"), "{error}");
     }
 
-    fn made_by_osls(when: &str, path: &str) -> Template {
-        Template::synthesised(json!({
+    fn osls_template(timestamp: &str, path: &str) -> Template {
+        Template::synthesized(json!({
             "Resources": {
                 "ServerlessDeploymentBucket": {"Type": "AWS::S3::Bucket"},
-                format!("ApiGatewayDeployment{when}"): {"Type": DEPLOYMENT, "DependsOn": ["Method"]},
+                format!("ApiGatewayDeployment{timestamp}"): {"Type": DEPLOYMENT, "DependsOn": ["Method"]},
                 "Method": {"Type": "AWS::ApiGateway::Method", "Properties": {"Path": path}},
-                "Plan": {"Type": "X", "Properties": {"Of": {"Ref": format!("ApiGatewayDeployment{when}")}}},
-                "GetLambdaFunction": {"Type": FUNCTION, "Properties": {"Code": {"S3Key": format!("serverless/{when}/get.zip")}}},
+                "Plan": {"Type": "X", "Properties": {"Of": {"Ref": format!("ApiGatewayDeployment{timestamp}")}}},
+                "GetLambdaFunction": {"Type": FUNCTION, "Properties": {"Code": {"S3Key": format!("serverless/{timestamp}/get.zip")}}},
                 "GetVersion": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "GetLambdaFunction"}}},
                 "GetAlias": {"Type": "Y", "Properties": {"Of": {"Fn::GetAtt": ["GetVersion", "Version"]}}},
             },
@@ -504,13 +492,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_manifests_make_the_same_template_whenever_they_do() {
-        assert_eq!(made_by_osls("1763", "/a"), made_by_osls("1764", "/a"));
-        let [before, after] = ["/a", "/b"].map(|path| made_by_osls("1763", path));
+    fn the_same_manifests_give_the_same_template_at_any_time() {
+        assert_eq!(osls_template("1763", "/a"), osls_template("1764", "/a"));
+        let [before, after] = ["/a", "/b"].map(|path| osls_template("1763", path));
         let deployment = |template: &Template| {
             template
                 .resources()
-                .find(|(_, resource)| kind(resource) == DEPLOYMENT)
+                .find(|(_, resource)| resource_type(resource) == DEPLOYMENT)
                 .unwrap()
                 .0
                 .to_owned()
@@ -518,7 +506,7 @@ mod tests {
         assert_ne!(
             deployment(&before),
             deployment(&after),
-            "the API is another"
+            "the API has changed"
         );
         assert_eq!(
             after
@@ -528,14 +516,17 @@ mod tests {
                 .unwrap(),
             &deployment(&after)
         );
-        assert!(before.data().is_empty(), "the bucket of osls is left out");
+        assert!(
+            before.data_resources().is_empty(),
+            "the deployment bucket of osls is removed"
+        );
     }
 
     #[test]
-    fn other_code_is_another_version_and_all_else_stays() {
-        let template = made_by_osls("1763", "/a");
+    fn changed_code_changes_only_the_function_its_version_and_references_to_it() {
+        let template = osls_template("1763", "/a");
         let [one, same, other] =
-            ["1", "1", "2"].map(|zip| template.released("f", |_| Some(zip.into())));
+            ["1", "1", "2"].map(|zip| template.with_code("f", |_| Some(zip.into())));
         assert_eq!(one, same);
         let changed = other.differences(&one);
         assert_eq!(changed.len(), 4, "{changed:?}");
@@ -551,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_that_is_kept_keeps_what_it_is_made_of() {
+    fn a_retained_export_retains_the_resources_that_it_refers_to() {
         let earlier = Template(json!({
             "Resources": {
                 "Old": {"Type": "T", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
@@ -567,17 +558,17 @@ mod tests {
                 FINGERPRINT: {"Value": "new"},
             },
         }));
-        let kept = new.keeping(&BTreeSet::from(["OldName"]), &earlier);
+        let merged = new.with_exports_of(&earlier, &BTreeSet::from(["OldName"]));
         assert_eq!(
-            kept.exports().collect::<BTreeSet<_>>(),
+            merged.exports().collect::<BTreeSet<_>>(),
             BTreeSet::from(["NewName", "OldName"])
         );
-        let ids: Vec<_> = kept.resources().map(|(id, _)| id).collect();
+        let ids: Vec<_> = merged.resources().map(|(id, _)| id).collect();
         assert_eq!(ids, ["New", "Old", "Role"]);
         assert_ne!(
-            kept.fingerprint(),
+            merged.fingerprint(),
             new.fingerprint(),
-            "it is on the way yet"
+            "the deploy is not finished"
         );
     }
 }

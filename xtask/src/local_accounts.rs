@@ -76,11 +76,11 @@ impl Accounts {
     }
 }
 
-/// `cargo xtask accounts`.
+/// `cargo xtask local-accounts`.
 ///
 /// # Errors
 /// When a cloud does not start.
-pub(crate) async fn accounts(fresh: bool) -> Result<()> {
+pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let stage = LocalStage::open(&workspace, "accounts")?;

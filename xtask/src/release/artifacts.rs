@@ -1,0 +1,158 @@
+//! The artifacts of a release: built from the sources, or reused from an earlier release of the same sources.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+
+use super::{
+    app,
+    context::StageContext,
+    record::{App, Function},
+    sources::Sources,
+    table::{Architecture, Build, StageName},
+};
+use crate::{
+    build::{self, Level},
+    package,
+    ui::Step,
+};
+
+/// The functions of a release. Those that were built from the same sources before are reused, and the others are built
+/// and packed.
+///
+/// # Errors
+/// Fails if a function does not compile.
+pub(crate) async fn functions(
+    stage: &StageContext,
+    sources: &BTreeMap<String, Sources>,
+) -> Result<BTreeMap<String, Function>> {
+    let built = built_artifacts(stage).await?;
+    let mut functions = BTreeMap::new();
+    let mut missing = BTreeMap::new();
+    for (name, sources) in sources {
+        match built.get(&sources.fingerprint()) {
+            Some(artifact) if stage.store.has_code(artifact).await? => {
+                let function = Function {
+                    artifact: artifact.clone(),
+                    sources: sources.clone(),
+                };
+                functions.insert(name.clone(), function);
+            }
+            _ => {
+                missing.insert(name.as_str(), sources);
+            }
+        }
+    }
+    if !missing.is_empty() {
+        functions.extend(build_and_pack(stage, &missing).await?);
+    }
+    Ok(functions)
+}
+
+async fn build_and_pack(
+    stage: &StageContext,
+    missing: &BTreeMap<&str, &Sources>,
+) -> Result<BTreeMap<String, Function>> {
+    let (workspace, row) = (&stage.workspace, &stage.target.row);
+    let names: Vec<&str> = missing.keys().copied().collect();
+    let binaries = match row.build {
+        Build::Dev if row.architecture == Architecture::HOST => {
+            build::build(workspace).await?;
+            workspace.binaries().to_owned()
+        }
+        Build::Dev => bail!(
+            "a dev build only runs on this machine's architecture: set `build: release` in the row of {}",
+            stage.target.stage
+        ),
+        Build::Release => package::release(workspace, &names, row.architecture).await?,
+    };
+    let step = Step::begin("pack the functions");
+    let mut functions = BTreeMap::new();
+    for (name, sources) in missing {
+        step.at(*name);
+        let (binary, level) = match row.build {
+            Build::Dev => (binaries.join(name), Level::Quick),
+            Build::Release => (package::binary(&binaries, name), Level::Small),
+        };
+        let function = Function {
+            artifact: build::pack(workspace, name, &binary, level)?,
+            sources: (*sources).clone(),
+        };
+        functions.insert((*name).to_owned(), function);
+    }
+    step.done("");
+    Ok(functions)
+}
+
+/// The browser app of a release, reused or built. With the folder of its files if it was built.
+///
+/// # Errors
+/// Fails if Vite fails.
+pub(crate) async fn browser_app(
+    stage: &StageContext,
+    sources: &str,
+) -> Result<(App, Option<PathBuf>)> {
+    for name in trusted_stages(stage).await? {
+        for release in stage.store.releases(&name).await? {
+            if let Some(app) = release.app.filter(|app| app.sources == sources)
+                && stage.store.has_app_files(app.files.values()).await?
+            {
+                return Ok((app, None));
+            }
+        }
+    }
+    let (app, folder) = app::build(&stage.workspace, sources.into()).await?;
+    Ok((app, Some(folder)))
+}
+
+/// Uploads what was built for a release.
+///
+/// # Errors
+/// Fails if S3 refuses a file.
+pub(crate) async fn upload(
+    stage: &StageContext,
+    functions: &BTreeMap<String, Function>,
+    app: &App,
+    app_folder: Option<&Path>,
+) -> Result<()> {
+    let step = Step::begin("upload the artifacts");
+    for (name, function) in functions {
+        step.at(name);
+        let zip = stage.workspace.zip_of(&function.artifact);
+        if zip.exists() {
+            stage.store.upload_code(&function.artifact, &zip).await?;
+        }
+    }
+    if let Some(folder) = app_folder {
+        stage.store.upload_app_files(&app.files, folder).await?;
+    }
+    step.done("");
+    Ok(())
+}
+
+/// The stages whose artifacts may be reused. A stage with a row of its own reuses only its own: a branch must not
+/// decide what code runs there. Other stages reuse those of all stages of the account.
+async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
+    let mut stages = vec![stage.target.stage.clone()];
+    if !stage.target.has_own_row {
+        stages.extend(stage.store.stages().await?);
+    }
+    Ok(stages)
+}
+
+/// The artifacts of earlier releases, by the fingerprint of their sources.
+async fn built_artifacts(stage: &StageContext) -> Result<BTreeMap<String, String>> {
+    let mut built = BTreeMap::new();
+    for name in trusted_stages(stage).await? {
+        for release in stage.store.releases(&name).await? {
+            let functions = release.functions.into_values();
+            built.extend(
+                functions.map(|function| (function.sources.fingerprint(), function.artifact)),
+            );
+        }
+    }
+    Ok(built)
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask bootstrap`: the stacks that an account has once, whatever stages are in it.
+
+use anyhow::{Context, Result};
+use console::style;
+
+use super::{context::StageContext, synth, table::StageName, template::phases};
+use crate::{
+    tools,
+    ui::{self, Step},
+    workspace::Workspace,
+};
+
+/// The stack with the account's bucket of releases.
+pub(crate) const RELEASES_STACK: &str = "scratchpad-releases";
+
+/// `cargo xtask bootstrap`: creates or updates the stacks of the account of a stage.
+///
+/// # Errors
+/// Fails if a stack fails.
+pub(crate) async fn bootstrap(stage: &StageName) -> Result<()> {
+    let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
+    let stage = StageContext::open(&workspace, stage, None).await?;
+    stage.target.announce();
+    let templates = synth::account_templates(&workspace, &stage.target).await?;
+    let mut changed = 0;
+    for name in phases(&templates)?.into_iter().flatten() {
+        let Some(template) = templates.get(&name) else {
+            continue;
+        };
+        let step = Step::begin(name.clone());
+        let is_changed = stage
+            .stacks
+            .apply_account_stack(&step, &name, template)
+            .await?;
+        changed += u32::from(is_changed);
+        step.done(if is_changed { "" } else { "nothing changes" });
+    }
+    let account = &stage.target.account;
+    ui::say(format!(
+        "{} account {} ({}) is ready for stages ({changed} of {} stacks changed)",
+        style("✓").green(),
+        account.id,
+        account.name,
+        templates.len()
+    ));
+    Ok(())
+}
+
+/// Creates the account's bucket of releases, unless it exists.
+///
+/// # Errors
+/// Fails if its stack fails.
+pub(crate) async fn ensure_bucket(stage: &StageContext) -> Result<()> {
+    let store = &stage.store;
+    if store.exists().await? {
+        return Ok(());
+    }
+    let templates = synth::account_templates(&stage.workspace, &stage.target).await?;
+    let template = templates
+        .get(RELEASES_STACK)
+        .context("the account has a stack for releases")?;
+    let step = Step::begin(format!("create the bucket {}", store.bucket()));
+    let applied = stage
+        .stacks
+        .apply_account_stack(&step, RELEASES_STACK, template)
+        .await;
+    // The first deploy of another stage may have created it at the same time.
+    if !store.exists().await? {
+        applied?;
+    }
+    step.done("");
+    Ok(())
+}

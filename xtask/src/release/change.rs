@@ -1,0 +1,147 @@
+//! The change of one resource of a stack.
+
+use std::fmt;
+
+use aws_sdk_cloudformation::types::{ChangeAction, Replacement, ResourceChange};
+use serde_json::Value;
+
+use super::template::{REPLACING_PROPERTIES, Template, holds_data, resource_type};
+
+/// What an update does to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Creates it.
+    Add,
+    /// Changes it in place.
+    Modify,
+    /// Creates another and deletes this one.
+    Replace,
+    /// Changes or replaces it. CloudFormation decides during the update.
+    MaybeReplace,
+    /// Deletes it.
+    Remove,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "add",
+            Self::Modify => "modify",
+            Self::Replace => "replace",
+            Self::MaybeReplace => "maybe replace",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+/// The change of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// What is done.
+    pub(crate) action: Action,
+    /// The resource's id in the template.
+    pub(crate) id: String,
+    /// The resource's name in the account. None if it does not exist yet or its name is not known.
+    pub(crate) name: Option<String>,
+    /// The resource's type: `AWS::S3::Bucket`.
+    pub(crate) resource_type: String,
+    /// The changed properties, if they are known.
+    pub(crate) properties: Vec<String>,
+}
+
+impl Change {
+    /// The change that a CloudFormation change set lists.
+    pub(crate) fn from_change_set(change: &ResourceChange) -> Self {
+        let targets = change.details().iter().filter_map(|detail| detail.target());
+        let mut properties: Vec<String> = targets
+            .filter_map(|target| {
+                let attribute = target.attribute().map(|attribute| attribute.as_str());
+                Some(target.name().or(attribute)?.to_owned())
+            })
+            .collect();
+        properties.dedup();
+        let kind = change.resource_type().unwrap_or_default();
+        let replacing = REPLACING_PROPERTIES
+            .iter()
+            .find(|(known, _)| *known == kind);
+        let is_replaced = replacing.is_some_and(|(_, replacing)| {
+            properties
+                .iter()
+                .any(|property| replacing.contains(&property.as_str()))
+        });
+        Self {
+            action: match (change.action(), change.replacement()) {
+                (Some(ChangeAction::Add), _) => Action::Add,
+                (Some(ChangeAction::Remove), _) => Action::Remove,
+                (_, Some(Replacement::True)) => Action::Replace,
+                _ if is_replaced => Action::Replace,
+                // For the types that hold data, REPLACING_PROPERTIES decides.
+                (_, Some(Replacement::Conditional)) if replacing.is_none() => Action::MaybeReplace,
+                _ => Action::Modify,
+            },
+            id: change.logical_resource_id().unwrap_or_default().into(),
+            name: change.physical_resource_id().map(Into::into),
+            resource_type: kind.into(),
+            properties,
+        }
+    }
+
+    /// The changes between two templates of a stack, without asking CloudFormation.
+    pub(crate) fn between(before: &Template, after: &Template) -> Vec<Self> {
+        let mut changes = Vec::new();
+        for (id, resource) in after.resources() {
+            match before.resource(id) {
+                None => changes.push(Self::of(Action::Add, id, resource)),
+                // A template does not say which changes replace a resource.
+                Some(before) if before != resource && holds_data(resource_type(resource)) => {
+                    changes.push(Self::of(Action::MaybeReplace, id, resource));
+                }
+                Some(before) if before != resource => {
+                    changes.push(Self::of(Action::Modify, id, resource));
+                }
+                Some(_) => {}
+            }
+        }
+        let removed = before
+            .resources()
+            .filter(|(id, _)| after.resource(id).is_none());
+        changes.extend(removed.map(|(id, resource)| Self::of(Action::Remove, id, resource)));
+        changes
+    }
+
+    fn of(action: Action, id: &str, resource: &Value) -> Self {
+        Self {
+            action,
+            id: id.into(),
+            name: None,
+            resource_type: resource_type(resource).into(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// The resource's name, or else its id.
+    pub(crate) fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Whether the change deletes data, or may do so.
+    pub(crate) fn loses_data(&self) -> bool {
+        holds_data(&self.resource_type) && !matches!(self.action, Action::Add | Action::Modify)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} ({}",
+            self.action,
+            self.label(),
+            self.resource_type
+        )?;
+        if !self.properties.is_empty() {
+            write!(f, ": {}", self.properties.join(", "))?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,394 @@
+//! The stacks to change in a stage, and their execution: phase by phase, rolled back as a whole after a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aws_sdk_cloudformation::types::Stack;
+use futures_util::future::join_all;
+
+use super::{
+    change::Change,
+    context::StageContext,
+    stack::{Stacks, fingerprint},
+    target::Target,
+    template::{Template, Templates, phases},
+};
+use crate::{
+    stage::STAGE,
+    ui::{self, Step},
+};
+
+/// The exports that must outlive an update, by the stack that exports them.
+type RetainedExports = BTreeMap<String, BTreeSet<String>>;
+
+/// The stacks to change in a stage, so that it has the desired templates.
+pub(crate) struct ChangePlan {
+    /// The new templates of the stacks to create or update.
+    changed: Templates,
+    /// The current templates of the stacks to delete.
+    removed: Templates,
+    /// The current templates of the stacks to update or delete.
+    current: Templates,
+    /// Exports that a new template drops, and that other stacks import until they are updated too.
+    retained: RetainedExports,
+    /// All desired stacks, in the order of deployment.
+    phases: Vec<Vec<String>>,
+}
+
+impl ChangePlan {
+    /// Compares the deployed stacks of a stage with the desired templates.
+    ///
+    /// # Errors
+    /// Fails if a template imports what no stack exports, or drops an export that a stack outside the plan imports.
+    pub(crate) async fn compute(stage: &StageContext, desired: &Templates) -> Result<Self> {
+        let deployed = stage.stacks.of_stage().await?;
+        check_imports(stage, desired).await?;
+        let mut changed = desired.clone();
+        changed.retain(|name, template| {
+            deployed.get(name).and_then(fingerprint) != template.fingerprint()
+        });
+        let current = current_templates(&stage.stacks, &deployed, |name| {
+            !desired.contains_key(name) || changed.contains_key(name)
+        })
+        .await?;
+        let mut removed = current.clone();
+        removed.retain(|name, _| !desired.contains_key(name));
+        let retained = retained_exports(&stage.stacks, desired, &current, &removed).await?;
+        Ok(Self {
+            changed,
+            removed,
+            current,
+            retained,
+            phases: phases(desired)?,
+        })
+    }
+
+    /// Whether the stage has the desired templates already.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.removed.is_empty()
+    }
+
+    /// The number of stacks to create, update or delete.
+    pub(crate) fn len(&self) -> usize {
+        self.changed.len() + self.removed.len()
+    }
+
+    /// The new templates of the stacks to create or update.
+    pub(crate) fn changed(&self) -> &Templates {
+        &self.changed
+    }
+
+    /// The names of the stacks to delete.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &str> {
+        self.removed.keys().map(String::as_str)
+    }
+
+    /// The current template of a stack to update or delete. None if the stack does not exist.
+    pub(crate) fn current(&self, name: &str) -> Option<&Template> {
+        self.current.get(name)
+    }
+
+    /// The resource changes of each stack, from CloudFormation change sets.
+    ///
+    /// # Errors
+    /// Fails if CloudFormation refuses a change set.
+    pub(crate) async fn changes(
+        &self,
+        stage: &StageContext,
+    ) -> Result<BTreeMap<String, Vec<Change>>> {
+        let mut changes = BTreeMap::new();
+        let exports = stage.stacks.exports().await?;
+        for (name, template) in &self.changed {
+            // CloudFormation makes no change set of a template whose imports do not exist yet.
+            let imports_new = template
+                .imports()
+                .iter()
+                .any(|import| !exports.contains_key(*import));
+            let found = match self.current.get(name) {
+                Some(current) if imports_new => Change::between(current, template),
+                _ => stage.stacks.changes(name, template).await?,
+            };
+            changes.insert(name.clone(), found);
+        }
+        for (name, template) in &self.removed {
+            let found = Change::between(template, &Template::default());
+            changes.insert(name.clone(), found);
+        }
+        Ok(changes)
+    }
+
+    /// Checks that the plan deletes no data, except in the resources that `allowed` names.
+    ///
+    /// # Errors
+    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says what is in it.
+    pub(crate) async fn check_data_loss(
+        &self,
+        stage: &StageContext,
+        allowed: &[String],
+    ) -> Result<()> {
+        let mut losses = Vec::new();
+        for (name, current) in &self.current {
+            for change in self.data_changes(stage, name, current).await? {
+                let label = change.label();
+                let is_allowed = allowed
+                    .iter()
+                    .any(|allowed| *allowed == change.id || allowed == label);
+                if change.loses_data() && !is_allowed {
+                    let content =
+                        describe_content(&stage.target, &change.resource_type, label).await;
+                    losses.push(format!("{name} would {change}: {content} would be lost"));
+                }
+            }
+        }
+        if losses.is_empty() {
+            return Ok(());
+        }
+        let remedy = if stage.target.stage.as_ref() == STAGE {
+            "start without data: cargo xtask dev --fresh"
+        } else {
+            "name each resource with --allow-replacement"
+        };
+        bail!(
+            "{}. Nothing was changed. To lose this data on purpose, {remedy}",
+            losses.join("; ")
+        )
+    }
+
+    /// The resource changes of a stack whose data resources change; none for other stacks.
+    async fn data_changes(
+        &self,
+        stage: &StageContext,
+        name: &str,
+        current: &Template,
+    ) -> Result<Vec<Change>> {
+        let empty = Template::default();
+        let changed = self.changed.get(name);
+        let after = changed.unwrap_or(&empty).data_resources();
+        let is_unchanged = current
+            .data_resources()
+            .iter()
+            .all(|(id, resource)| after.get(id) == Some(resource));
+        match changed {
+            _ if is_unchanged => Ok(Vec::new()),
+            Some(template) => stage.stacks.changes(name, template).await,
+            None => Ok(Change::between(current, &empty)),
+        }
+    }
+
+    /// Creates, updates and deletes the stacks. If a stack fails, the stacks that were changed before are rolled back.
+    ///
+    /// # Errors
+    /// Fails if a stack fails. The message says which release the stage then runs.
+    pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
+        let (stacks, target) = (&stage.stacks, &stage.target);
+        let name = &target.stage;
+        let mut applied: Vec<String> = Vec::new();
+        let Err(failure) = self.apply(stacks, target, &mut applied).await else {
+            return self.delete_removed(stacks, target).await;
+        };
+        if self.current.is_empty() {
+            return Err(failure.context(format!(
+                "{name} is incomplete: fix the cause and deploy it again"
+            )));
+        }
+        ui::failure(&failure);
+        self.roll_back(stacks, target, &applied)
+            .await
+            .with_context(|| {
+                format!(
+                    "{name} could not be rolled back and is between the old and the new release: deploy it again"
+                )
+            })?;
+        Err(anyhow!(
+            "{name} was rolled back to its previous release: {failure:#}"
+        ))
+    }
+
+    /// Creates and updates the stacks. `applied` collects the names of those that were begun.
+    async fn apply(
+        &self,
+        stacks: &Stacks,
+        target: &Target,
+        applied: &mut Vec<String>,
+    ) -> Result<()> {
+        for phase in &self.phases {
+            let changed = phase
+                .iter()
+                .filter_map(|name| Some((name, self.changed.get(name)?)));
+            let updates = changed.map(async |(name, template)| {
+                (name, self.apply_one(stacks, target, name, template).await)
+            });
+            let mut failures = Vec::new();
+            for (name, result) in join_all(updates).await {
+                applied.push(name.clone());
+                failures.extend(result.err());
+            }
+            let mut failures = failures.into_iter();
+            if let Some(first) = failures.next() {
+                return Err(failures.fold(first, |all, next| anyhow!("{all:#}; {next:#}")));
+            }
+        }
+        // All importers are updated: drop the old exports.
+        for name in self.retained.keys() {
+            let template = self
+                .changed
+                .get(name)
+                .context("a stack with retained exports is changed")?;
+            let step = Step::begin(format!("{} without old exports", short_name(name, target)));
+            stacks.apply(&step, name, template).await?;
+            step.done("");
+        }
+        Ok(())
+    }
+
+    /// Creates or updates a stack. Exports that other stacks still import are retained.
+    async fn apply_one(
+        &self,
+        stacks: &Stacks,
+        target: &Target,
+        name: &str,
+        template: &Template,
+    ) -> Result<()> {
+        let step = Step::begin(short_name(name, target));
+        let Some((exports, current)) = self.retained.get(name).zip(self.current.get(name)) else {
+            stacks.apply(&step, name, template).await?;
+            step.done("");
+            return Ok(());
+        };
+        let exports = exports.iter().map(String::as_str).collect();
+        let template = template.with_exports_of(current, &exports);
+        stacks.apply(&step, name, &template).await?;
+        step.done("with old exports");
+        Ok(())
+    }
+
+    async fn delete_removed(&self, stacks: &Stacks, target: &Target) -> Result<()> {
+        for name in phases(&self.removed)?.into_iter().rev().flatten() {
+            let step = Step::begin(format!("remove {}", short_name(&name, target)));
+            stacks.delete(&step, &name).await?;
+            step.done("");
+        }
+        Ok(())
+    }
+
+    /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes those that are new.
+    async fn roll_back(&self, stacks: &Stacks, target: &Target, applied: &[String]) -> Result<()> {
+        for name in applied.iter().rev() {
+            let step = Step::begin(format!("roll back {}", short_name(name, target)));
+            match self.current.get(name) {
+                Some(current) => {
+                    stacks.apply(&step, name, current).await?;
+                }
+                None => stacks.delete(&step, name).await?,
+            }
+            step.done("");
+        }
+        Ok(())
+    }
+}
+
+/// Checks that each import has an export, in the desired templates or in the account.
+async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> {
+    let deployed = stage.stacks.exports().await?;
+    let exports: BTreeSet<&str> = desired
+        .values()
+        .flat_map(Template::exports)
+        .chain(deployed.keys().map(String::as_str))
+        .collect();
+    let imports = desired.values().flat_map(Template::imports);
+    let missing: BTreeSet<&str> = imports.filter(|name| !exports.contains(name)).collect();
+    if !missing.is_empty() {
+        bail!(
+            "{} imports what no stack exports: {}. If it links to another stage's infrastructure, deploy that stage first",
+            stage.target.stage,
+            missing.into_iter().collect::<Vec<_>>().join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The templates of the deployed stacks that `is_wanted` selects by name.
+async fn current_templates(
+    stacks: &Stacks,
+    deployed: &BTreeMap<String, Stack>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Templates> {
+    let mut current = Templates::new();
+    for name in deployed.keys().filter(|name| is_wanted(name)) {
+        current.insert(name.clone(), stacks.template(name).await?);
+    }
+    Ok(current)
+}
+
+/// The exports that the desired templates drop while stacks of the plan still import them.
+async fn retained_exports(
+    stacks: &Stacks,
+    desired: &Templates,
+    current: &Templates,
+    removed: &Templates,
+) -> Result<RetainedExports> {
+    let mut retained = RetainedExports::new();
+    for (name, template) in current {
+        let new = desired.get(name);
+        let exports: BTreeSet<&str> = new.into_iter().flat_map(Template::exports).collect();
+        for export in template.exports().filter(|name| !exports.contains(name)) {
+            for importer in stacks.importers(export).await? {
+                let stops_importing = match desired.get(&importer) {
+                    Some(importer) => !importer.imports().contains(export),
+                    None => removed.contains_key(&importer),
+                };
+                if !stops_importing {
+                    bail!(
+                        "{name} would no longer export {export}, which {importer} imports: change {importer} first, or in the same deploy"
+                    );
+                }
+                if new.is_some() {
+                    let exports = retained.entry(name.clone()).or_default();
+                    exports.insert(export.to_owned());
+                }
+            }
+        }
+    }
+    Ok(retained)
+}
+
+/// The name of a stack without the product and the stage.
+pub(crate) fn short_name<'a>(name: &'a str, target: &Target) -> &'a str {
+    let name = name.strip_prefix("scratchpad-").unwrap_or(name);
+    name.strip_suffix(target.stage.as_ref())
+        .map_or(name, |name| name.trim_end_matches('-'))
+}
+
+/// Says how much a table, a bucket or a user pool holds: "its 3 items".
+async fn describe_content(target: &Target, resource_type: &str, name: &str) -> String {
+    match resource_type {
+        "AWS::DynamoDB::Table" => {
+            let table = aws_sdk_dynamodb::Client::new(target.account.config())
+                .describe_table()
+                .table_name(name)
+                .send()
+                .await;
+            match table.ok().and_then(|table| table.table?.item_count) {
+                Some(items) => format!("its {items} items"),
+                None => "its items".into(),
+            }
+        }
+        "AWS::S3::Bucket" => {
+            let objects = target
+                .account
+                .s3()
+                .list_objects_v2()
+                .bucket(name)
+                .send()
+                .await;
+            match objects.ok() {
+                Some(page) if page.is_truncated() == Some(true) => {
+                    "its more than 1000 files".into()
+                }
+                Some(page) => format!("its {} files", page.key_count().unwrap_or_default()),
+                None => "its files".into(),
+            }
+        }
+        _ => "its users".into(),
+    }
+}

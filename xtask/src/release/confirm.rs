@@ -1,0 +1,26 @@
+//! The confirmation that a command asks for before it changes a stage.
+
+use std::io::{BufRead as _, IsTerminal as _, stdin};
+
+use anyhow::{Result, bail};
+use console::style;
+
+use super::table::StageName;
+use crate::ui;
+
+/// Asks the user to type the stage's name.
+///
+/// # Errors
+/// Fails if standard input is not a terminal, or the user types anything else.
+pub(crate) fn confirm(stage: &StageName) -> Result<()> {
+    if !stdin().is_terminal() {
+        bail!("stdin is not a terminal; pass --yes or --show");
+    }
+    ui::say(format!("Type {} to continue:", style(stage).bold()));
+    let mut line = String::new();
+    stdin().lock().read_line(&mut line)?;
+    if line.trim() != stage.as_ref() {
+        bail!("nothing was changed: the name of the stage was not confirmed");
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! `cargo xtask deploy`: a stage in the cloud from the sources. Also the deployment of the local stage.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use console::style;
+
+use super::{
+    artifacts,
+    bootstrap::ensure_bucket,
+    change_plan::ChangePlan,
+    clock::now,
+    context::StageContext,
+    execute::{execute, persist, print_endpoints},
+    plan::{DeployPlan, templates_with_code},
+    provenance::{Commit, actor},
+    record::{App, Function, Outcome, Release, current},
+    sources::Sources,
+    synth,
+    table::{Infrastructure, StageName},
+    target::Target,
+    template::{Template, Templates},
+};
+use crate::{
+    build::{self, Level},
+    tools, ui,
+    workspace::Workspace,
+};
+
+/// `cargo xtask deploy`. `allowed` names the resources whose data may be lost.
+///
+/// # Errors
+/// Fails if a function does not compile, data would be lost, or a stack fails. The message says which release the
+/// stage then runs.
+pub(crate) async fn deploy(
+    stage: &StageName,
+    infrastructure: Option<Infrastructure>,
+    allowed: &[String],
+) -> Result<()> {
+    let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
+    let context = StageContext::open(&workspace, stage, infrastructure).await?;
+    context.target.announce();
+    let plan = DeployPlan::compute(context).await?;
+    plan.print();
+    if let Some(release) = plan.up_to_date_release() {
+        print_endpoints(&plan.stage).await?;
+        ui::say(format!(
+            "{} {stage} runs release {} of these sources; nothing was changed",
+            style("✓").green(),
+            release.number
+        ));
+        return Ok(());
+    }
+    ensure_bucket(&plan.stage).await?;
+    let lease = plan.stage.lock("a deploy").await?;
+    let release = lease.during(deploy_locked(&plan, allowed)).await?;
+    print_endpoints(&plan.stage).await?;
+    ui::say(format!(
+        "{} {stage} runs release {} ({})",
+        style("✓").green(),
+        release.number,
+        release.changed_functions(current(&plan.releases))
+    ));
+    Ok(())
+}
+
+/// Builds and deploys a release. The caller holds the stage's lock.
+async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release> {
+    let (stage, desired) = (&plan.stage, &plan.desired);
+    let functions = artifacts::functions(stage, &desired.sources).await?;
+    let (app, app_folder) = artifacts::browser_app(stage, &desired.app).await?;
+    let promotion = promotion_templates(stage, &desired.sources, &functions).await?;
+    let templates = desired.templates(|name| artifact(&functions, name));
+    // The stage may have changed since the plan was made without the lock.
+    let changes = ChangePlan::compute(stage, &templates).await?;
+    changes.check_data_loss(stage, allowed).await?;
+    let mut release = new_release(plan, functions, app, &templates, promotion.as_ref()).await?;
+    let promotion = promotion.as_ref().map(|(_, templates)| templates);
+    persist(
+        &stage.store,
+        &release,
+        [&templates].into_iter().chain(promotion),
+        async || {
+            if let Some(app) = &release.app {
+                artifacts::upload(stage, &release.functions, app, app_folder.as_deref()).await?;
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    execute(stage, &changes, &mut release).await?;
+    Ok(release)
+}
+
+async fn new_release(
+    plan: &DeployPlan,
+    functions: BTreeMap<String, Function>,
+    app: App,
+    templates: &Templates,
+    promotion: Option<&(StageName, Templates)>,
+) -> Result<Release> {
+    let target = &plan.stage.target;
+    let commit = Commit::read(plan.stage.workspace.root());
+    Ok(Release {
+        stage: target.stage.clone(),
+        number: plan.stage.next_number().await?,
+        started_at: now(),
+        actor: actor(),
+        commit: commit.hash,
+        branch: commit.branch,
+        dirty: commit.dirty,
+        copied_from: None,
+        outcome: Outcome::InProgress,
+        changes: plan.record_lines(),
+        architecture: target.row.architecture,
+        infrastructure: target.row.infrastructure,
+        functions,
+        app: Some(app),
+        stacks: hashes(templates),
+        promotion: promotion.map(|(stage, templates)| (stage.clone(), hashes(templates))),
+    })
+}
+
+/// The templates of the same release for the stage that it can be promoted to.
+async fn promotion_templates(
+    stage: &StageContext,
+    sources: &BTreeMap<String, Sources>,
+    functions: &BTreeMap<String, Function>,
+) -> Result<Option<(StageName, Templates)>> {
+    let Some(next) = &stage.target.row.promotes_to else {
+        return Ok(None);
+    };
+    // These credentials are for another account, so the target is only read.
+    let next = Target::read(&stage.workspace, next, None).await?;
+    let templates = synth::templates(&stage.workspace, &next).await?;
+    let templates = templates_with_code(&templates, sources, |name| artifact(functions, name));
+    Ok(Some((next.stage, templates)))
+}
+
+fn artifact(functions: &BTreeMap<String, Function>, name: &str) -> Option<String> {
+    functions
+        .get(name)
+        .map(|function| function.artifact.clone())
+}
+
+fn hashes(templates: &Templates) -> BTreeMap<String, String> {
+    templates
+        .iter()
+        .map(|(name, template)| (name.clone(), template.hash()))
+        .collect()
+}
+
+/// Deploys the local stage from the sources, and returns the exports of its stacks. The functions must be built. No
+/// release is recorded, because the local stage is never promoted or rolled back.
+///
+/// # Errors
+/// Fails if data would be lost or a stack fails.
+pub(crate) async fn converge(
+    workspace: &Workspace,
+    target: &Target,
+) -> Result<BTreeMap<String, String>> {
+    let stage = StageContext::new(workspace, target.clone());
+    let templates = synth::templates(workspace, target).await?;
+    ensure_bucket(&stage).await?;
+    let mut sources = BTreeMap::new();
+    let mut functions = BTreeMap::new();
+    for function in workspace.functions() {
+        let binary = workspace.binaries().join(&function.name);
+        let artifact = build::pack(workspace, &function.name, &binary, Level::Quick)?;
+        sources.insert(function.name.clone(), Sources::of_binary(&artifact));
+        functions.insert(function.name.clone(), artifact);
+    }
+    let desired = templates_with_code(&templates, &sources, |name| functions.get(name).cloned());
+    let changes = ChangePlan::compute(&stage, &desired).await?;
+    if !changes.is_empty() {
+        for artifact in changes.changed().values().flat_map(Template::artifacts) {
+            let zip = workspace.zip_of(artifact);
+            stage.store.upload_code(artifact, &zip).await?;
+        }
+        changes.check_data_loss(&stage, &[]).await?;
+        changes.execute(&stage).await?;
+        let artifacts: BTreeSet<_> = desired.values().flat_map(Template::artifacts).collect();
+        stage.store.prune_code(&artifacts).await?;
+        let artifacts: BTreeSet<_> = functions.values().map(String::as_str).collect();
+        workspace.keep_zips(&artifacts)?;
+    }
+    stage.stacks.exports().await
+}

@@ -1,0 +1,291 @@
+//! `cargo xtask plan`: what the sources would change in a stage, and why.
+
+use std::{collections::BTreeMap, fmt};
+
+use anyhow::Result;
+use console::style;
+
+use super::{
+    app,
+    change_plan::{ChangePlan, short_name},
+    context::StageContext,
+    hash::json_hash,
+    record::{Release, current},
+    sources::{self, Sources},
+    synth,
+    table::{Infrastructure, StageName},
+    target::Target,
+    template::{Template, Templates},
+};
+use crate::{tools, ui, workspace::Workspace};
+
+/// What a stage has if it is deployed from the sources. Nothing needs to be built to know it.
+pub(crate) struct DesiredState {
+    /// The templates as `cdk` and `osls` make them, without the functions' code.
+    templates: Templates,
+    /// The sources of each function, by name.
+    pub(crate) sources: BTreeMap<String, Sources>,
+    /// The hash of the sources of the browser app.
+    pub(crate) app: String,
+}
+
+impl DesiredState {
+    async fn read(workspace: &Workspace, target: &Target) -> Result<Self> {
+        let (root, row) = (workspace.clone(), target.row.clone());
+        let sources =
+            tokio::task::spawn_blocking(move || sources::read(&root, row.build, row.architecture));
+        let templates = synth::templates(workspace, target).await?;
+        Ok(Self {
+            templates,
+            sources: sources.await??,
+            app: app::sources(workspace.root())?,
+        })
+    }
+
+    /// The templates to deploy. `artifact` returns the hash of a function's zip, if it is known.
+    pub(crate) fn templates(&self, artifact: impl Fn(&str) -> Option<String>) -> Templates {
+        templates_with_code(&self.templates, &self.sources, artifact)
+    }
+}
+
+/// Puts the functions' code and a fingerprint into each template. The fingerprint covers the template and the sources
+/// of its functions.
+pub(crate) fn templates_with_code(
+    templates: &Templates,
+    sources: &BTreeMap<String, Sources>,
+    artifact: impl Fn(&str) -> Option<String>,
+) -> Templates {
+    let with_code = templates.iter().map(|(name, template)| {
+        let functions: BTreeMap<&str, String> = template
+            .functions()
+            .filter_map(|(_, function)| Some((function, sources.get(function)?.fingerprint())))
+            .collect();
+        let fingerprint = json_hash(&(template, functions));
+        (name.clone(), template.with_code(&fingerprint, &artifact))
+    });
+    with_code.collect()
+}
+
+/// How a part of a stage differs from the sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// There is none.
+    None,
+    /// The part does not exist yet.
+    New,
+    /// The part changes. Each reason is a line.
+    Changed(Vec<String>),
+    /// The part is removed.
+    Removed,
+}
+
+/// A stack or the browser app, and how it differs from the sources.
+pub(crate) struct PartDifference {
+    /// The stack's short name, or `app`.
+    part: String,
+    difference: Difference,
+}
+
+impl fmt::Display for PartDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = &self.part;
+        match &self.difference {
+            Difference::None => write!(
+                f,
+                "{} {part}: {}",
+                style("=").dim(),
+                style("nothing changes").dim()
+            ),
+            Difference::New => write!(f, "{} {part}: new", style("+").green()),
+            Difference::Changed(reasons) => {
+                let mark = style("~").yellow();
+                let lines = reasons
+                    .iter()
+                    .map(|reason| format!("{mark} {part}: {reason}"));
+                f.write_str(&lines.collect::<Vec<_>>().join("\n"))
+            }
+            Difference::Removed => write!(f, "{} {part}: removed", style("-").red()),
+        }
+    }
+}
+
+impl PartDifference {
+    /// The lines for the record of the release.
+    fn record_lines(&self) -> Vec<String> {
+        let part = &self.part;
+        match &self.difference {
+            Difference::None => Vec::new(),
+            Difference::New => vec![format!("{part}: new")],
+            Difference::Changed(reasons) => reasons
+                .iter()
+                .map(|reason| format!("{part}: {reason}"))
+                .collect(),
+            Difference::Removed => vec![format!("{part}: removed")],
+        }
+    }
+}
+
+/// A stage, what the sources would make of it, and the differences.
+pub(crate) struct DeployPlan {
+    /// The stage.
+    pub(crate) stage: StageContext,
+    /// What the stage should have.
+    pub(crate) desired: DesiredState,
+    /// The releases of the stage, the newest first.
+    pub(crate) releases: Vec<Release>,
+    changes: ChangePlan,
+    differences: Vec<PartDifference>,
+}
+
+impl DeployPlan {
+    /// Compares a stage with the sources.
+    ///
+    /// # Errors
+    /// Fails if the sources or the stage cannot be read, or the changes are not possible.
+    pub(crate) async fn compute(stage: StageContext) -> Result<Self> {
+        let desired = DesiredState::read(&stage.workspace, &stage.target).await?;
+        let releases = stage.releases().await?;
+        let changes = ChangePlan::compute(&stage, &desired.templates(|_| None)).await?;
+        let differences = differences(&stage.target, &desired, &changes, current(&releases));
+        Ok(Self {
+            stage,
+            desired,
+            releases,
+            changes,
+            differences,
+        })
+    }
+
+    /// The release that a deploy would repeat: the newest one, if it was successful and nothing has changed since.
+    pub(crate) fn up_to_date_release(&self) -> Option<&Release> {
+        let newest = self.releases.first()?;
+        let is_current = current(&self.releases).map(|release| release.number);
+        let is_same = self.changes.is_empty()
+            && is_current == Some(newest.number)
+            && newest.has_app(&self.desired.app);
+        is_same.then_some(newest)
+    }
+
+    /// The differences as lines for the record of the release.
+    pub(crate) fn record_lines(&self) -> Vec<String> {
+        self.differences
+            .iter()
+            .flat_map(PartDifference::record_lines)
+            .collect()
+    }
+
+    /// Prints the differences.
+    pub(crate) fn print(&self) {
+        for difference in &self.differences {
+            ui::say(difference.to_string());
+        }
+    }
+
+    /// One line that says what a deploy would do.
+    fn summary(&self) -> String {
+        let name = &self.stage.target.stage;
+        if let Some(release) = self.up_to_date_release() {
+            return format!(
+                "{name} runs release {} of these sources; a deploy would change nothing",
+                release.number
+            );
+        }
+        let has_app =
+            current(&self.releases).is_some_and(|release| release.has_app(&self.desired.app));
+        if self.changes.is_empty() && has_app {
+            return format!(
+                "{name} has these sources, but its latest release did not finish; a deploy would only record a new one"
+            );
+        }
+        let app = if has_app { "" } else { " and the browser app" };
+        format!(
+            "a deploy of {name} would change {} of {} stacks{app}",
+            self.changes.len(),
+            self.desired.templates.len() + self.changes.removed().count()
+        )
+    }
+}
+
+/// `cargo xtask plan`.
+///
+/// # Errors
+/// As [`DeployPlan::compute`].
+pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<()> {
+    let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
+    let stage = StageContext::open(&workspace, stage, infrastructure).await?;
+    stage.target.announce();
+    let plan = DeployPlan::compute(stage).await?;
+    plan.print();
+    ui::say(plan.summary());
+    Ok(())
+}
+
+/// The differences of each stack and of the browser app. `release` is the one that the stage runs.
+fn differences(
+    target: &Target,
+    desired: &DesiredState,
+    changes: &ChangePlan,
+    release: Option<&Release>,
+) -> Vec<PartDifference> {
+    let part = |name: &str, difference| PartDifference {
+        part: short_name(name, target).to_owned(),
+        difference,
+    };
+    let mut differences = Vec::new();
+    for (name, template) in &desired.templates {
+        let difference = match changes.current(name) {
+            _ if !changes.changed().contains_key(name) => Difference::None,
+            None => Difference::New,
+            Some(current) => {
+                let reasons = stack_reasons(template, current, &desired.sources, release);
+                Difference::Changed(reasons)
+            }
+        };
+        differences.push(part(name, difference));
+    }
+    differences.push(PartDifference {
+        part: "app".into(),
+        difference: match release.map(|release| (release.has_app(&desired.app), &release.app)) {
+            Some((true, _)) => Difference::None,
+            Some((false, Some(_))) => Difference::Changed(vec!["changed".into()]),
+            Some((false, None)) | None => Difference::New,
+        },
+    });
+    let removed = changes.removed();
+    differences.extend(removed.map(|name| part(name, Difference::Removed)));
+    differences
+}
+
+/// Why a deployed stack changes: a line for each changed function and for each other changed resource.
+fn stack_reasons(
+    template: &Template,
+    current: &Template,
+    sources: &BTreeMap<String, Sources>,
+    release: Option<&Release>,
+) -> Vec<String> {
+    let deployed = |function: &str| release.and_then(|release| release.functions.get(function));
+    let mut reasons = Vec::new();
+    for (_, function) in template.functions() {
+        let Some(sources) = sources.get(function) else {
+            continue;
+        };
+        match deployed(function) {
+            None => reasons.push(format!("{function} is new")),
+            Some(before) if before.sources == *sources => {}
+            Some(before) => {
+                let reason = sources.reasons(&before.sources).join(", ");
+                reasons.push(format!("{function} changed, {reason}"));
+            }
+        }
+    }
+    // With the deployed code, the template differs only in other resources.
+    let with_deployed_code = template.with_code("", |function| {
+        deployed(function).map(|function| function.artifact.clone())
+    });
+    reasons.extend(with_deployed_code.differences(current));
+    if reasons.is_empty() {
+        reasons.push("the last update did not finish".into());
+    }
+    reasons
+}

@@ -1,0 +1,47 @@
+//! Who makes a release, and from which commit.
+
+use std::{env, path::Path, process::Command};
+
+/// The name of the person or of the GitHub user that runs this command.
+pub(crate) fn actor() -> String {
+    ["GITHUB_ACTOR", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| env::var(name).ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".into())
+}
+
+/// The commit that a checkout is at.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    /// The commit's hash. None without a Git repository.
+    pub(crate) hash: Option<String>,
+    /// The branch. None without a Git repository.
+    pub(crate) branch: Option<String>,
+    /// Whether the working tree has uncommitted changes.
+    pub(crate) dirty: bool,
+}
+
+impl Commit {
+    /// Asks Git. All fields are empty if the folder is not in a Git repository.
+    pub(crate) fn read(root: &Path) -> Self {
+        let git = |arguments: &[&str]| {
+            let output = Command::new("git")
+                .args(arguments)
+                .current_dir(root)
+                .output()
+                .ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            output.status.success().then_some(text)
+        };
+        // A workflow for a pull request has a detached head.
+        let branch = env::var("GITHUB_HEAD_REF")
+            .ok()
+            .filter(|branch| !branch.is_empty());
+        Self {
+            hash: git(&["rev-parse", "HEAD"]),
+            branch: branch.or_else(|| git(&["rev-parse", "--abbrev-ref", "HEAD"])),
+            dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The record of a release.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    sources::Sources,
+    table::{Architecture, Infrastructure, StageName},
+};
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// The command is still running, or it was killed.
+    #[serde(rename = "underWay")]
+    InProgress,
+    /// All stacks were updated.
+    Done,
+    /// A stack failed, and the stage was rolled back.
+    Failed,
+}
+
+/// What was deployed to a stage, by whom, and from which sources.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Release {
+    /// The stage.
+    pub(crate) stage: StageName,
+    /// The number of the release, from 1 for each stage.
+    pub(crate) number: u32,
+    /// When the release began, in milliseconds since the Unix epoch.
+    #[serde(rename = "at")]
+    pub(crate) started_at: u64,
+    /// Who ran the command.
+    #[serde(rename = "who")]
+    pub(crate) actor: String,
+    /// The hash of the commit that it is built from.
+    pub(crate) commit: Option<String>,
+    /// The branch that it is built from.
+    pub(crate) branch: Option<String>,
+    /// Whether the working tree had uncommitted changes.
+    pub(crate) dirty: bool,
+    /// The release that a promotion or a rollback copied.
+    #[serde(rename = "from")]
+    pub(crate) copied_from: Option<(StageName, u32)>,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// What it changed, a line for each change.
+    pub(crate) changes: Vec<String>,
+    /// The architecture of the functions.
+    pub(crate) architecture: Architecture,
+    /// Whose tables, bucket and users the stage uses.
+    pub(crate) infrastructure: Infrastructure,
+    /// The functions, by name.
+    pub(crate) functions: BTreeMap<String, Function>,
+    /// The browser app.
+    pub(crate) app: Option<App>,
+    /// The hashes of the templates, by stack.
+    pub(crate) stacks: BTreeMap<String, String>,
+    /// The stage that this release can be promoted to, and the hashes of the templates for it, by stack.
+    #[serde(rename = "promotes")]
+    pub(crate) promotion: Option<(StageName, BTreeMap<String, String>)>,
+}
+
+/// A function of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Function {
+    /// The hash of its zip.
+    pub(crate) artifact: String,
+    /// What it was built from.
+    pub(crate) sources: Sources,
+}
+
+/// The browser app of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct App {
+    /// The hash of the sources.
+    pub(crate) sources: String,
+    /// The hash of each file, by path.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+impl Release {
+    /// Whether its browser app was built from the sources with this hash.
+    pub(crate) fn has_app(&self, sources: &str) -> bool {
+        self.app.as_ref().is_some_and(|app| app.sources == sources)
+    }
+
+    /// How many functions have other code than in an earlier release, for a summary: "3 of 14 functions changed".
+    pub(crate) fn changed_functions(&self, earlier: Option<&Self>) -> String {
+        let artifact = |function: &String| {
+            let function = earlier?.functions.get(function)?;
+            Some(&function.artifact)
+        };
+        let changed = self
+            .functions
+            .iter()
+            .filter(|(name, function)| artifact(name) != Some(&function.artifact))
+            .count();
+        format!("{changed} of {} functions changed", self.functions.len())
+    }
+}
+
+/// The release that a stage runs: the newest successful one. `releases` begins with the newest.
+pub(crate) fn current(releases: &[Release]) -> Option<&Release> {
+    releases
+        .iter()
+        .find(|release| release.outcome == Outcome::Done)
+}
