@@ -141,9 +141,14 @@ pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> 
     if reached == 0 {
         bail!("none of the {} accounts could be read", accounts.len());
     }
+    let noun = if older_than.is_some() {
+        "old stage"
+    } else {
+        "stage"
+    };
     let summary = format!(
         "found {} in {reached} of {} accounts",
-        count(found.len(), "stage"),
+        count(found.len(), noun),
         accounts.len()
     );
     if !remove {

@@ -67,7 +67,8 @@ pub(crate) struct Release {
 /// A function of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Function {
-    /// The hash of its zip.
+    /// The hash of its zip. Older records spell the field `artefact`.
+    #[serde(alias = "artefact")]
     pub(crate) artifact: String,
     /// What it was built from.
     pub(crate) sources: Sources,

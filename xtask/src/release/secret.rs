@@ -118,7 +118,7 @@ async fn set(target: &Target, name: Name) -> Result<()> {
             .to_possible_value()
             .and_then(|value| value.get_help().map(ToString::to_string));
         bail!(
-            "the value has not the form of {}. {}",
+            "the value is not a valid {}. Expected: {}",
             name.name(),
             help.unwrap_or_default()
         );
