@@ -1,5 +1,4 @@
-//! What stands in for DynamoDB in tests that need no cloud: a database in memory behind the real
-//! HTTP API, on a port of its own, gone when it is dropped.
+//! An in-memory DynamoDB for tests. It serves DynamoDB's HTTP API on its own port until it is dropped.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Why the database cannot do what a test asks.
-pub type Failure = Box<dyn Error + Send + Sync>;
+/// Any error of the database.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A database in memory. It serves from the runtime in which it was started.
+/// An in-memory database. It serves on the Tokio runtime that started it, until it is dropped.
 pub struct Dynamodb {
     database: Database,
     address: SocketAddr,
@@ -20,14 +19,13 @@ pub struct Dynamodb {
 }
 
 impl Dynamodb {
-    /// Starts one with these tables, each the name of the table and that of its sort key: the
-    /// partition key of a person's things is `userId`. [`Dynamodb::create`] and
-    /// [`Dynamodb::create_table`] make any other table.
+    /// Starts a database with `tables`, each a table name and the name of its sort key. The partition
+    /// key is `userId`. For other tables, use [`Dynamodb::create`] or [`Dynamodb::create_table`].
     ///
     /// # Errors
     ///
-    /// When no port is free, or a table cannot be made.
-    pub async fn start(tables: &[(&str, &str)]) -> Result<Self, Failure> {
+    /// Fails if no port is free, or a table cannot be created.
+    pub async fn start(tables: &[(&str, &str)]) -> Result<Self, BoxError> {
         let database = Database::memory()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let started = Self {
@@ -41,68 +39,70 @@ impl Dynamodb {
         Ok(started)
     }
 
-    /// Makes a table with this key: the names of the partition key and of the sort key, if it has
-    /// one. Both are strings.
+    /// Creates a table. `key` has the name of the partition key and optionally that of the sort key,
+    /// both of type string.
     ///
     /// # Errors
     ///
-    /// When the table is there already, or cannot have such a key.
-    pub fn create(&self, table: &str, key: &[&str]) -> Result<(), Failure> {
+    /// Fails if the table exists, or the key is invalid.
+    pub fn create(&self, table: &str, key: &[&str]) -> Result<(), BoxError> {
         let schema = key.iter().zip(["HASH", "RANGE"]);
         let schema = schema.map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind}));
-        let strings = key.iter();
-        let strings = strings.map(|name| json!({"AttributeName": name, "AttributeType": "S"}));
+        let attributes = key
+            .iter()
+            .map(|name| json!({"AttributeName": name, "AttributeType": "S"}));
         let request = json!({
             "TableName": table,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": schema.collect::<Vec<_>>(),
-            "AttributeDefinitions": strings.collect::<Vec<_>>(),
+            "AttributeDefinitions": attributes.collect::<Vec<_>>(),
         });
         self.create_table(&request)
     }
 
-    /// Makes a table as a CreateTable request says, with indexes if it has any.
+    /// Executes a CreateTable request
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html>).
     ///
     /// # Errors
     ///
-    /// When the request is none.
-    pub fn create_table(&self, request: &Value) -> Result<(), Failure> {
+    /// Fails if the request is invalid, or the table exists.
+    pub fn create_table(&self, request: &Value) -> Result<(), BoxError> {
         let request = serde_json::from_value(request.clone())?;
         self.database.create_table(request)?;
         Ok(())
     }
 
-    /// Where it listens.
+    /// The address of the HTTP API.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What `AWS_ENDPOINT_URL` takes.
+    /// The URL of the HTTP API, a value of `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Writes an item, in DynamoDB's JSON, past the HTTP API.
+    /// Writes an item, in DynamoDB's JSON format, directly to the database.
     ///
     /// # Errors
     ///
-    /// When the table is not there, or does not take the item.
-    pub fn put(&self, table: &str, item: &Value) -> Result<(), Failure> {
+    /// Fails if the table does not exist, or the item is invalid.
+    pub fn put(&self, table: &str, item: &Value) -> Result<(), BoxError> {
         let request = json!({"TableName": table, "Item": item});
         self.database.put_item(serde_json::from_value(request)?)?;
         Ok(())
     }
 
-    /// Writes many items, as [`Dynamodb::put`] does, all or none of them: for hundreds of thousands.
+    /// Writes many items, all or none, directly to the database. Fast enough for hundreds of thousands.
     ///
     /// # Errors
     ///
-    /// When the table is not there, or does not take one of them.
+    /// Fails if the table does not exist, or an item is invalid.
     pub fn put_all(
         &self,
         table: &str,
         items: impl IntoIterator<Item = Value>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BoxError> {
         let items = items.into_iter().map(serde_json::from_value);
         let items = items.collect::<Result<_, _>>()?;
         self.database
@@ -110,28 +110,28 @@ impl Dynamodb {
         Ok(())
     }
 
-    /// Deletes the item with this key, in DynamoDB's JSON, past the HTTP API.
+    /// Deletes the item with this key, in DynamoDB's JSON format, directly from the database.
     ///
     /// # Errors
     ///
-    /// When the table is not there, or has another key.
-    pub fn delete(&self, table: &str, key: &Value) -> Result<(), Failure> {
+    /// Fails if the table does not exist, or has another key.
+    pub fn delete(&self, table: &str, key: &Value) -> Result<(), BoxError> {
         let request = json!({"TableName": table, "Key": key});
         self.database
             .delete_item(serde_json::from_value(request)?)?;
         Ok(())
     }
 
-    /// All items of a table, in DynamoDB's JSON, past the HTTP API.
+    /// Reads all items of a table, in DynamoDB's JSON format, directly from the database.
     ///
     /// # Errors
     ///
-    /// When the table is not there.
-    pub fn items(&self, table: &str) -> Result<Vec<Value>, Failure> {
+    /// Fails if the table does not exist.
+    pub fn items(&self, table: &str) -> Result<Vec<Value>, BoxError> {
         let request = json!({"TableName": table});
-        let scanned = self.database.scan(serde_json::from_value(request)?)?;
-        let mut scanned = serde_json::to_value(scanned)?;
-        match scanned.get_mut("Items").map(Value::take) {
+        let response = self.database.scan(serde_json::from_value(request)?)?;
+        let mut response = serde_json::to_value(response)?;
+        match response.get_mut("Items").map(Value::take) {
             Some(Value::Array(items)) => Ok(items),
             _ => Ok(Vec::new()),
         }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_put_is_among_the_items() {
+    async fn items_contains_an_item_after_put() {
         let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
         let item = json!({"userId": {"S": "ada"}, "noteId": {"S": "1"}});
         assert!(dynamodb.items("Notes").unwrap().is_empty());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_deleted_is_no_longer_among_the_items() {
+    async fn items_does_not_contain_an_item_after_delete() {
         let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
         let item = json!({"userId": {"S": "ada"}, "noteId": {"S": "1"}});
         dynamodb.put("Notes", &item).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_items_all_are_put_or_none() {
+    async fn put_all_writes_all_items_or_none() {
         let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
         let item = |id: &str| json!({"userId": {"S": "ada"}, "noteId": {"S": id}});
         let broken = [item("1"), json!({"userId": {"S": "ada"}})];
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_table_may_have_no_sort_key() {
+    async fn a_table_without_a_sort_key_works() {
         let dynamodb = Dynamodb::start(&[]).await.unwrap();
         dynamodb.create("Idempotency", &["id"]).unwrap();
         let item = json!({"id": {"S": "1"}});
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_without_its_sort_key_is_refused() {
+    async fn an_item_without_its_sort_key_is_rejected() {
         let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
         let item = json!({"userId": {"S": "ada"}});
         assert!(dynamodb.put("Notes", &item).is_err());

@@ -1,4 +1,4 @@
-//! A function that does as its event says, for this crate's tests.
+//! A function for this crate's tests. The event and the variable `INIT` select what it does.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
             std::process::exit(3);
         }
         Ok("hang") => {
-            eprintln!("waiting for nothing");
+            eprintln!("hanging during init");
             std::future::pending().await
         }
         _ => lambda_runtime::run(service_fn(handle)).await,
@@ -26,7 +26,7 @@ async fn handle(event: LambdaEvent<String>) -> Result<Vec<String>, Error> {
         }
         "fail" => Err("no such thing".into()),
         "hang" => std::future::pending().await,
-        "answer at length" => Ok(vec!["x".repeat(7 * 1024 * 1024)]),
+        "long response" => Ok(vec!["x".repeat(7 * 1024 * 1024)]),
         "environment" => Ok(std::env::vars()
             .map(|(name, value)| format!("{name}={value}"))
             .collect()),

@@ -1,4 +1,5 @@
-//! The Runtime API: a function asks it for events and tells it what came of them.
+//! The Runtime API: a function requests events from it and reports the results
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 use std::convert::Infallible;
 use std::io;
@@ -18,13 +19,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::{FunctionError, Outcome};
+use crate::outcome::{FunctionError, Outcome};
 
-/// The longest answer that Lambda takes, in bytes
+/// The longest response that Lambda accepts, in bytes
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
-const ANSWER: usize = 6 * 1024 * 1024 + 100;
+const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
-/// What a function is given to work on.
+/// An event for the function.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) request_id: String,
@@ -33,24 +34,24 @@ pub(crate) struct Event {
     pub(crate) trace_header: Option<String>,
 }
 
-/// What a function tells of itself.
+/// What the function reports through the Runtime API.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// It is ready for an event.
-    Next { at: Instant },
-    /// It has taken the event.
-    Taken { at: Instant },
-    /// It is done with an event.
-    Done {
+    /// It requests an event.
+    Ready { at: Instant },
+    /// It receives the event.
+    Received { at: Instant },
+    /// It has completed an invocation.
+    Completed {
         request_id: String,
         outcome: Outcome,
         at: Instant,
     },
-    /// It can't start.
+    /// It failed to initialize.
     InitError(FunctionError),
 }
 
-/// A Runtime API of one function, until it is dropped.
+/// The Runtime API of one function. It stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: String,
@@ -69,19 +70,20 @@ impl RuntimeApi {
     pub(crate) async fn bind(function: &str, region: &str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?.to_string();
-        let (events, offered) = mpsc::unbounded_channel();
-        let (told, reports) = mpsc::unbounded_channel();
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let (report_sender, reports) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             arn: format!("arn:aws:lambda:{region}:111111111111:function:{function}"),
-            events: Mutex::new(offered),
-            reports: told,
+            events: Mutex::new(event_receiver),
+            reports: report_sender,
         });
         let server = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                // Without it, the two writes of an answer wait for each other's receipt
+                // Otherwise Nagle's algorithm delays the second write of a response until the first
+                // is acknowledged.
                 let _ = connection.set_nodelay(true);
                 let shared = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+                let service = service_fn(move |request| route(Arc::clone(&shared), request));
                 let connection = TokioIo::new(connection);
                 tokio::spawn(http1::Builder::new().serve_connection(connection, service));
             }
@@ -94,18 +96,18 @@ impl RuntimeApi {
         })
     }
 
-    /// What the function finds in `AWS_LAMBDA_RUNTIME_API`.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Has the function take `event` when it next asks for one.
-    pub(crate) fn offer(&self, event: Event) {
-        // The receiver lives as long as the server
+    /// Sends `event` to the function when it next requests one.
+    pub(crate) fn send(&self, event: Event) {
+        // Cannot fail: the server has the receiver and lives as long as this.
         let _ = self.events.send(event);
     }
 
-    /// What the function tells next.
+    /// Waits for the function's next report.
     pub(crate) async fn report(&mut self) -> Report {
         match self.reports.recv().await {
             Some(report) => report,
@@ -120,7 +122,7 @@ impl Drop for RuntimeApi {
     }
 }
 
-async fn answer(
+async fn route(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -136,20 +138,20 @@ async fn answer(
         (Method::POST, ["invocation", request_id, "response"]) => {
             match request.into_body().collect().await {
                 Ok(body) => shared.response((*request_id).to_owned(), body.to_bytes()),
-                Err(_) => status(StatusCode::BAD_REQUEST),
+                Err(_) => empty(StatusCode::BAD_REQUEST),
             }
         }
         (Method::POST, ["invocation", request_id, "error"]) => {
-            let outcome = Outcome::Error(error(request).await);
-            shared.done((*request_id).to_owned(), outcome, StatusCode::ACCEPTED)
+            let outcome = Outcome::Error(read_error(request).await);
+            shared.complete((*request_id).to_owned(), outcome, StatusCode::ACCEPTED)
         }
         (Method::POST, ["init", "error"]) => {
-            shared.tell(Report::InitError(error(request).await));
-            status(StatusCode::ACCEPTED)
+            shared.report(Report::InitError(read_error(request).await));
+            empty(StatusCode::ACCEPTED)
         }
-        _ => status(StatusCode::NOT_FOUND),
+        _ => empty(StatusCode::NOT_FOUND),
     };
-    // What Lambda's own headers can't hold, such as a trace header of two lines, is the caller's error
+    // Fails if a header value is invalid, such as a trace header of two lines.
     Ok(response.unwrap_or_else(|_| {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -158,15 +160,15 @@ async fn answer(
 }
 
 impl Shared {
-    fn tell(&self, report: Report) {
-        // Nobody listens any more when the host is being dropped
+    fn report(&self, report: Report) {
+        // Fails only while the host is being dropped.
         let _ = self.reports.send(report);
     }
 
     async fn next(&self) -> http::Result<Response<Full<Bytes>>> {
-        self.tell(Report::Next { at: Instant::now() });
+        self.report(Report::Ready { at: Instant::now() });
         let Some(event) = self.events.lock().await.recv().await else {
-            return status(StatusCode::INTERNAL_SERVER_ERROR);
+            return empty(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let deadline = event
             .deadline
@@ -183,39 +185,39 @@ impl Shared {
         if let Some(trace_header) = event.trace_header {
             response = response.header("Lambda-Runtime-Trace-Id", trace_header);
         }
-        self.tell(Report::Taken { at: Instant::now() });
+        self.report(Report::Received { at: Instant::now() });
         response.body(Full::new(event.payload))
     }
 
-    fn response(&self, request_id: String, answer: Bytes) -> http::Result<Response<Full<Bytes>>> {
-        if answer.len() <= ANSWER {
-            return self.done(request_id, Outcome::Answer(answer), StatusCode::ACCEPTED);
+    fn response(&self, request_id: String, body: Bytes) -> http::Result<Response<Full<Bytes>>> {
+        if body.len() <= MAX_RESPONSE {
+            return self.complete(request_id, Outcome::Response(body), StatusCode::ACCEPTED);
         }
         let outcome = Outcome::Error(FunctionError {
             error_type: "Function.ResponseSizeTooLarge".to_owned(),
             error_message: format!(
-                "Response payload size exceeded maximum allowed payload size ({ANSWER} bytes)."
+                "Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
             ),
         });
-        self.done(request_id, outcome, StatusCode::PAYLOAD_TOO_LARGE)
+        self.complete(request_id, outcome, StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    fn done(
+    fn complete(
         &self,
         request_id: String,
         outcome: Outcome,
         code: StatusCode,
     ) -> http::Result<Response<Full<Bytes>>> {
-        self.tell(Report::Done {
+        self.report(Report::Completed {
             request_id,
             outcome,
             at: Instant::now(),
         });
-        status(code)
+        empty(code)
     }
 }
 
-async fn error(request: Request<Incoming>) -> FunctionError {
+async fn read_error(request: Request<Incoming>) -> FunctionError {
     let body = request
         .into_body()
         .collect()
@@ -228,6 +230,6 @@ async fn error(request: Request<Incoming>) -> FunctionError {
     })
 }
 
-fn status(code: StatusCode) -> http::Result<Response<Full<Bytes>>> {
+fn empty(code: StatusCode) -> http::Result<Response<Full<Bytes>>> {
     Response::builder().status(code).body(Full::default())
 }

@@ -1,3 +1,5 @@
+//! The process of a function.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -12,11 +14,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// How long the last lines have to come through when the process has ended. They come at once,
-/// unless it left a process behind that holds its output open.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long to wait for the last lines after the process has exited. They arrive at once unless a
+/// child process holds the output open.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A function's process and what it writes.
+/// A process and the lines that it writes.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -41,8 +43,8 @@ impl Process {
             .spawn()?;
         let log = Arc::default();
         let mut readers = Vec::new();
-        readers.extend(child.stdout.take().map(|output| read(output, &log)));
-        readers.extend(child.stderr.take().map(|output| read(output, &log)));
+        readers.extend(child.stdout.take().map(|output| read_lines(output, &log)));
+        readers.extend(child.stderr.take().map(|output| read_lines(output, &log)));
         Ok(Self {
             child,
             log,
@@ -50,20 +52,21 @@ impl Process {
         })
     }
 
-    /// Waits for the process to end by itself.
-    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+    /// Waits until the process exits.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     pub(crate) fn kill(&mut self) {
-        // Fails only for one that has ended
+        // Fails only if the process has exited.
         let _ = self.child.start_kill();
     }
 
-    /// Asks the process to end, and waits for it at most for `timeout`.
+    /// Sends SIGTERM, waits at most `timeout` until the process exits, then kills it. Returns all lines
+    /// that it wrote.
     pub(crate) async fn terminate(mut self, timeout: Duration) -> Vec<String> {
         if let Some(pid) = self.pid() {
-            // Fails only for one that has ended
+            // Fails only if the process has exited.
             let _ = signal::kill(pid, signal::SIGTERM);
             let _ = tokio::time::timeout(timeout, self.child.wait()).await;
         }
@@ -74,24 +77,24 @@ impl Process {
         self.child.id()?.try_into().ok().map(Pid::from_raw)
     }
 
-    /// The time that the process has been on a CPU, all threads together.
+    /// The CPU time of all threads of the process.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         let clock = nix::time::ClockId::pid_cpu_clock_id(self.pid()?).ok()?;
         clock.now().ok().map(Duration::from)
     }
 
-    /// Other systems have no clock for it.
+    /// None: only Linux has a clock for the CPU time of another process.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         None
     }
 
-    /// Ends the process and waits for its last lines.
+    /// Kills the process and returns all lines that it wrote.
     pub(crate) async fn stop(mut self) -> Vec<String> {
         let _ = self.child.kill().await;
         let readers = std::mem::take(&mut self.readers);
-        let _ = tokio::time::timeout(LAST_LINES, async {
+        let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, async {
             for reader in readers {
                 let _ = reader.await;
             }
@@ -107,17 +110,17 @@ impl Process {
             .clone()
     }
 
-    /// The most memory the process has had resident, in bytes.
+    /// The peak resident memory of the process, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn max_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let peak = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        kilobytes(peak.trim().strip_suffix(" kB")?)
+        parse_kilobytes(peak.trim().strip_suffix(" kB")?)
     }
 
-    /// The memory the process has resident now, in bytes: all that `ps` can say.
+    /// The current resident memory of the process, in bytes. `ps` does not report the peak.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn max_memory(&self) -> Option<u64> {
         let id = self.child.id()?.to_string();
@@ -125,15 +128,17 @@ impl Process {
             .args(["-o", "rss=", "-p", &id])
             .output()
             .ok()?;
-        kilobytes(std::str::from_utf8(&output.stdout).ok()?.trim())
+        parse_kilobytes(std::str::from_utf8(&output.stdout).ok()?.trim())
     }
 }
 
-fn kilobytes(number: &str) -> Option<u64> {
+/// Parses a number of kilobytes. Returns bytes.
+fn parse_kilobytes(number: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn read(
+/// Appends the lines of `output` to `log` until it ends.
+fn read_lines(
     output: impl AsyncRead + Send + Unpin + 'static,
     log: &Arc<Mutex<Vec<String>>>,
 ) -> JoinHandle<()> {

@@ -1,4 +1,4 @@
-//! What a function finds, and what its host makes of it.
+//! The host, with the example `function`.
 
 #![allow(clippy::panic, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use lambda_host::{Function, Host, Invocation, Outcome, StartError};
 
-/// Never reached, but by what is to time out
+/// Reached only if a test fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// `cargo test` builds the examples, into a directory beside that of the tests
+/// The example `function`. `cargo test` builds it into the directory `examples` next to that of the
+/// tests.
 fn function() -> Function {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().and_then(|deps| deps.parent()).unwrap();
@@ -25,18 +26,18 @@ async fn invoke(host: &mut Host, event: &str) -> Invocation {
     host.invoke(format!("{event:?}"), LONG, None).await
 }
 
-fn answer(invocation: Invocation) -> Vec<String> {
+fn response(invocation: Invocation) -> Vec<String> {
     match invocation.outcome {
-        Outcome::Answer(answer) => serde_json::from_slice(&answer).unwrap(),
+        Outcome::Response(response) => serde_json::from_slice(&response).unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn one_process_answers_one_event_after_another() {
+async fn one_process_handles_several_events() {
     let mut host = started().await;
-    assert_eq!(answer(invoke(&mut host, "first").await), ["first"]);
-    assert_eq!(answer(invoke(&mut host, "second").await), ["second"]);
+    assert_eq!(response(invoke(&mut host, "first").await), ["first"]);
+    assert_eq!(response(invoke(&mut host, "second").await), ["second"]);
 }
 
 #[tokio::test]
@@ -49,11 +50,11 @@ async fn init_duration_and_memory_are_measured() {
 }
 
 #[tokio::test]
-async fn the_process_finds_what_lambda_sets_and_what_it_is_given_and_nothing_else() {
+async fn the_environment_has_only_lambdas_and_the_given_variables() {
     assert!(std::env::var_os("PATH").is_some());
     let function = function().with_env([("NOTES_TABLE", "notes"), ("AWS_REGION", "us-east-1")]);
     let mut host = Host::start(function).await.unwrap();
-    let environment = answer(invoke(&mut host, "environment").await);
+    let environment = response(invoke(&mut host, "environment").await);
     let environment: BTreeMap<_, _> = environment
         .iter()
         .filter_map(|variable| variable.split_once('='))
@@ -64,20 +65,23 @@ async fn the_process_finds_what_lambda_sets_and_what_it_is_given_and_nothing_els
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_NAME"], "function");
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "128");
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_VERSION"], "$LATEST");
-    let given = |name: &&&str| {
+    let is_expected = |name: &&&str| {
         name.starts_with("AWS_")
             || ["LAMBDA_TASK_ROOT", "NOTES_TABLE", "TZ", "_HANDLER"].contains(name)
     };
-    let more: Vec<_> = environment.keys().filter(|name| !given(name)).collect();
-    // lambda_runtime itself puts the trace header there
+    let others: Vec<_> = environment
+        .keys()
+        .filter(|name| !is_expected(name))
+        .collect();
+    // lambda_runtime sets this variable in the process.
     assert!(
-        more.iter().all(|name| **name == "_X_AMZN_TRACE_ID"),
-        "{more:?}"
+        others.iter().all(|name| **name == "_X_AMZN_TRACE_ID"),
+        "{others:?}"
     );
 }
 
 #[tokio::test]
-async fn an_event_comes_with_its_id_its_function_its_trace_and_its_deadline() {
+async fn the_context_has_request_id_arn_trace_header_and_deadline() {
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let mut host = started().await;
     let before = SystemTime::now()
@@ -85,7 +89,7 @@ async fn an_event_comes_with_its_id_its_function_its_trace_and_its_deadline() {
         .unwrap();
     let invocation = host.invoke(r#""context""#, LONG, Some(trace)).await;
     let id = invocation.request_id.clone();
-    let context = answer(invocation);
+    let context = response(invocation);
     assert_eq!(context[0], id);
     assert_eq!(
         context[1],
@@ -97,26 +101,26 @@ async fn an_event_comes_with_its_id_its_function_its_trace_and_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_failure_is_reported_in_the_functions_words_and_the_next_event_goes_on() {
+async fn a_function_error_is_returned_and_the_next_event_succeeds() {
     let mut host = started().await;
     match invoke(&mut host, "fail").await.outcome {
         Outcome::Error(error) => assert_eq!(error.error_message, "no such thing"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(answer(invoke(&mut host, "second").await), ["second"]);
+    assert_eq!(response(invoke(&mut host, "second").await), ["second"]);
 }
 
 #[tokio::test]
-async fn an_answer_longer_than_lambda_takes_is_a_failure() {
+async fn a_response_above_lambdas_size_limit_is_an_error() {
     let mut host = started().await;
-    match invoke(&mut host, "answer at length").await.outcome {
+    match invoke(&mut host, "long response").await.outcome {
         Outcome::Error(error) => assert_eq!(error.error_type, "Function.ResponseSizeTooLarge"),
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_function_that_passes_its_deadline_is_killed() {
+async fn a_function_that_exceeds_its_deadline_is_killed() {
     let mut host = started().await;
     let invocation = host
         .invoke(r#""hang""#, Duration::from_millis(10), None)
@@ -129,7 +133,7 @@ async fn a_function_that_passes_its_deadline_is_killed() {
 }
 
 #[tokio::test]
-async fn a_function_that_exits_instead_of_answering_says_how() {
+async fn exit_during_an_invocation_returns_the_exit_status() {
     let mut host = started().await;
     match invoke(&mut host, "exit").await.outcome {
         Outcome::Exited(status) => assert_eq!(status.code(), Some(4)),
@@ -139,7 +143,7 @@ async fn a_function_that_exits_instead_of_answering_says_how() {
 }
 
 #[tokio::test]
-async fn a_function_that_exits_at_init_gives_its_status_and_its_last_lines() {
+async fn exit_during_init_returns_the_exit_status_and_the_log() {
     match Host::start(function().with_env([("INIT", "exit")])).await {
         Err(StartError::Exited { status, log, .. }) => {
             assert_eq!(status.code(), Some(3));
@@ -150,7 +154,7 @@ async fn a_function_that_exits_at_init_gives_its_status_and_its_last_lines() {
 }
 
 #[tokio::test]
-async fn a_function_that_never_asks_for_an_event_is_given_up() {
+async fn a_function_that_requests_no_event_times_out() {
     let init_timeout = Duration::from_millis(10);
     let function = Function {
         init_timeout,
@@ -164,15 +168,15 @@ async fn a_function_that_never_asks_for_an_event_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_binary_that_is_not_there_is_an_error_that_names_it() {
+async fn a_missing_binary_is_an_error_with_its_path() {
     let error = Host::start(Function::new("no/such/binary"))
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "no/such/binary can't be run");
+    assert_eq!(error.to_string(), "cannot run no/such/binary");
 }
 
 #[tokio::test]
-async fn what_a_function_writes_is_kept_line_by_line() {
+async fn the_log_has_the_lines_of_stdout_and_stderr() {
     let mut host = started().await;
     invoke(&mut host, "first").await;
     invoke(&mut host, "second").await;
@@ -183,17 +187,17 @@ async fn what_a_function_writes_is_kept_line_by_line() {
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn the_cpu_time_of_an_idle_function_stands_still_and_grows_with_its_work() {
+async fn cpu_time_grows_with_each_invocation() {
     let mut host = started().await;
     let before = host.cpu_time().unwrap();
     invoke(&mut host, "first").await;
-    assert!(host.idle(LONG).await);
+    assert!(host.wait_until_idle(LONG).await);
     let after = host.cpu_time().unwrap();
     assert!(before < after);
 }
 
 #[tokio::test]
-async fn a_program_that_runs_a_function_is_given_its_arguments() {
+async fn arguments_are_passed_to_the_program() {
     let arguments = vec!["-c".into(), "echo $0; exit 5".into(), "an argument".into()];
     let function = Function {
         arguments,
@@ -209,7 +213,7 @@ async fn a_program_that_runs_a_function_is_given_its_arguments() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_asked_to_end_does_so_and_its_lines_are_kept() {
+async fn terminate_returns_the_lines_of_the_function() {
     let mut host = started().await;
     invoke(&mut host, "first").await;
     assert_eq!(host.terminate(LONG).await.len(), 2);

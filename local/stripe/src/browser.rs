@@ -1,18 +1,17 @@
-//! What browsers load: the script that stands in for Stripe.js (<https://docs.stripe.com/js>), and
-//! the frames that it makes.
+//! Files for browsers: the double of Stripe.js (<https://docs.stripe.com/js>) and the frames that it
+//! creates.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use hyper::{Method, Response, StatusCode};
 
-/// What the frames may do: nothing that is not of the double itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+/// The content security policy of the frames: only resources of the double itself.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'";
 
-/// Answers a browser: with a file, or with what it may send to the API from any page. None when the
-/// request is for another to answer.
-pub(crate) fn answer(method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
+/// Responds to a request for a file or to a CORS preflight request. None for any other request.
+pub(crate) fn handle(method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
     match *method {
         Method::GET => file(path),
         Method::OPTIONS if path.starts_with("/v1/") => Some(preflight()),
@@ -33,14 +32,14 @@ fn file(path: &str) -> Option<Response<Full<Bytes>>> {
     let response = Response::builder()
         .header(CONTENT_TYPE, format!("{kind}; charset=utf-8"))
         .header(CACHE_CONTROL, "no-cache")
-        .header(CONTENT_SECURITY_POLICY, POLICY)
+        .header(CONTENT_SECURITY_POLICY, CONTENT_POLICY)
         .header("Cross-Origin-Resource-Policy", "cross-origin")
         .header("X-Content-Type-Options", "nosniff");
-    // Its parts are the double's own
+    // Cannot fail: all headers are constants.
     Some(response.body(Full::from(content)).unwrap_or_default())
 }
 
-/// What a browser asks before it sends a header of the page's own.
+/// The response to a CORS preflight request: any page may call the API.
 fn preflight() -> Response<Full<Bytes>> {
     Response::builder()
         .status(StatusCode::NO_CONTENT)

@@ -1,20 +1,19 @@
-//! Stripe's test cards and what becomes of a payment with each
-//! (<https://docs.stripe.com/testing>).
+//! Stripe's test cards and the result of a payment with each (<https://docs.stripe.com/testing>).
 
-/// A card, by what it does.
+/// A test card.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// What stands after `tok_` or `pm_card_`.
+    /// The names that can follow `tok_` or `pm_card_`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
     number: &'static str,
-    /// Whether its bank wants to see the holder first.
+    /// Whether the bank requires 3-D Secure authentication.
     pub(crate) challenge: bool,
-    /// Why it is not charged, if it is not.
+    /// Why a charge is declined. None if it succeeds.
     pub(crate) decline: Option<&'static Decline>,
 }
 
-/// Why a bank, or Stripe itself, refuses a charge (<https://docs.stripe.com/declines/codes>).
+/// Why the bank or Stripe declines a charge (<https://docs.stripe.com/declines/codes>).
 #[derive(Debug)]
 pub(crate) struct Decline {
     pub(crate) code: &'static str,
@@ -37,17 +36,17 @@ const fn decline(
     }
 }
 
-const REFUSED: &str = "Your card was declined.";
+const DECLINED: &str = "Your card was declined.";
 
 #[rustfmt::skip]
 mod declines {
-    use super::{decline, Decline, REFUSED};
+    use super::{decline, Decline, DECLINED};
 
-    pub(super) static GENERIC: Decline = decline("card_declined", "generic_decline", REFUSED, None);
+    pub(super) static GENERIC: Decline = decline("card_declined", "generic_decline", DECLINED, None);
     pub(super) static FUNDS: Decline = decline("card_declined", "insufficient_funds", "Your card has insufficient funds.", None);
-    pub(super) static LOST: Decline = decline("card_declined", "lost_card", REFUSED, None);
-    pub(super) static STOLEN: Decline = decline("card_declined", "stolen_card", REFUSED, None);
-    pub(super) static FRAUD: Decline = decline("card_declined", "fraudulent", REFUSED, None);
+    pub(super) static LOST: Decline = decline("card_declined", "lost_card", DECLINED, None);
+    pub(super) static STOLEN: Decline = decline("card_declined", "stolen_card", DECLINED, None);
+    pub(super) static FRAUD: Decline = decline("card_declined", "fraudulent", DECLINED, None);
     pub(super) static VELOCITY: Decline = decline("card_declined", "card_velocity_exceeded", "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.", None);
     pub(super) static EXPIRED: Decline = decline("expired_card", "expired_card", "Your card has expired.", Some("exp_month"));
     pub(super) static CVC: Decline = decline("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.", Some("cvc"));
@@ -110,28 +109,32 @@ static CARDS: &[Card] = {
     ]
 };
 
-/// The card of a token, such as `tok_visa`.
-pub(crate) fn of_token(token: &str) -> Option<&'static Card> {
-    named(token.strip_prefix("tok_")?)
+/// The test card of a token such as `tok_visa`.
+pub(crate) fn by_token(token: &str) -> Option<&'static Card> {
+    by_name(token.strip_prefix("tok_")?)
 }
 
-/// The card of a payment method, such as `pm_card_visa`.
-pub(crate) fn of_payment_method(id: &str) -> Option<&'static Card> {
-    named(id.strip_prefix("pm_card_")?)
+/// The test card of a payment method such as `pm_card_visa`.
+pub(crate) fn by_payment_method(id: &str) -> Option<&'static Card> {
+    by_name(id.strip_prefix("pm_card_")?)
 }
 
-/// The card with a number, or why Stripe makes nothing of it: it never was one, or is none for tests.
-pub(crate) fn of_number(number: &str) -> Result<&'static Card, &'static Decline> {
+/// The test card with a number.
+///
+/// # Errors
+///
+/// Returns the decline of a number that is invalid or is not that of a test card.
+pub(crate) fn by_number(number: &str) -> Result<&'static Card, &'static Decline> {
     let known = CARDS.iter().find(|card| card.number == number);
-    known.ok_or(if is_number(number) {
+    known.ok_or(if is_luhn_valid(number) {
         &declines::LIVE
     } else {
         &declines::NUMBER
     })
 }
 
-/// Whether the last digit is the one that the others call for (ISO/IEC 7812-1, annex B).
-fn is_number(number: &str) -> bool {
+/// Whether `number` has 12 to 19 digits and a valid check digit (Luhn, ISO/IEC 7812-1, annex B).
+fn is_luhn_valid(number: &str) -> bool {
     let digits: Option<Vec<_>> = number.chars().map(|digit| digit.to_digit(10)).collect();
     let sum = |digits: Vec<u32>| -> u32 {
         let doubled = digits.iter().rev().enumerate();
@@ -147,14 +150,14 @@ fn is_number(number: &str) -> bool {
 }
 
 impl Card {
-    /// The end of its number, by which its holder knows it.
+    /// The last four digits of the number.
     pub(crate) fn last4(&self) -> &'static str {
         let start = self.number.len().saturating_sub(4);
         self.number.get(start..).unwrap_or_default()
     }
 }
 
-fn named(name: &str) -> Option<&'static Card> {
+fn by_name(name: &str) -> Option<&'static Card> {
     CARDS.iter().find(|card| card.names.contains(&name))
 }
 
@@ -163,21 +166,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_of_one_card() {
+    fn card_names_are_unique() {
         let names: Vec<_> = CARDS.iter().flat_map(|card| card.names).collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
     }
 
     #[test]
-    fn a_number_is_of_one_card_and_its_last_digit_is_right() {
+    fn card_numbers_are_unique_and_have_a_valid_check_digit() {
         let numbers: std::collections::BTreeSet<_> = CARDS.iter().map(|card| card.number).collect();
         assert_eq!(numbers.len(), CARDS.len());
-        assert!(numbers.into_iter().all(is_number));
+        assert!(numbers.into_iter().all(is_luhn_valid));
     }
 
     #[test]
-    fn a_number_that_is_not_of_a_test_card_is_of_no_card() {
+    fn a_number_that_is_not_a_test_card_is_declined() {
         for (number, decline_code) in [
             ("4242424242424241", "incorrect_number"),
             ("4242", "incorrect_number"),
@@ -185,19 +188,19 @@ mod tests {
             ("4242 4242 4242 4242", "incorrect_number"),
             ("4111111111111111", "test_mode_live_card"),
         ] {
-            assert_eq!(of_number(number).unwrap_err().decline_code, decline_code);
+            assert_eq!(by_number(number).unwrap_err().decline_code, decline_code);
         }
     }
 
     #[test]
-    fn tokens_and_payment_methods_name_the_same_cards() {
+    fn tokens_and_payment_methods_have_the_same_cards() {
         for name in CARDS.iter().flat_map(|card| card.names) {
-            let token = of_token(&format!("tok_{name}")).unwrap();
-            let method = of_payment_method(&format!("pm_card_{name}")).unwrap();
+            let token = by_token(&format!("tok_{name}")).unwrap();
+            let method = by_payment_method(&format!("pm_card_{name}")).unwrap();
             assert!(std::ptr::eq(token, method), "{name}");
         }
-        assert!(of_token("pm_card_visa").is_none());
-        assert!(of_payment_method("tok_visa").is_none());
-        assert!(of_token("tok_nonesuch").is_none());
+        assert!(by_token("pm_card_visa").is_none());
+        assert!(by_payment_method("tok_visa").is_none());
+        assert!(by_token("tok_nonesuch").is_none());
     }
 }

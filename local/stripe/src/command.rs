@@ -1,44 +1,49 @@
-//! What a request asks for, parsed once.
+//! Requests, parsed and validated.
 
 use serde_json::{Map, Value};
 
-use crate::Authentication;
-use crate::card;
+use crate::authentication::Authentication;
+use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::pagination::Page;
 use crate::params::{Params, integer};
+use crate::payment_method::{BillingDetails, CardDetails, PaymentSource};
 use crate::search::Query;
-use crate::server::Caller;
-use crate::wallet::{Billing, Offer, Source};
 
-/// What can be asked for.
+/// A request to the API.
 #[derive(Debug)]
 pub(crate) enum Command {
     Create(Create),
     Confirm(String, Confirm),
+    /// The id of the PaymentIntent and the cancellation reason.
     Cancel(String, Option<String>),
     Retrieve(String),
     List(Page),
     Search(Query, Page),
     RetrieveEvent(String),
     ListEvents(Page),
-    MakeMethod(Source, Billing),
-    MakeToken(Offer),
-    /// What a browser does with an intent, whose id and client secret it knows.
-    Browser(String, String, Act),
+    CreatePaymentMethod(PaymentSource, BillingDetails),
+    CreateToken(CardDetails),
+    /// A browser acts on the PaymentIntent `id`.
+    Browser {
+        id: String,
+        client_secret: String,
+        action: BrowserAction,
+    },
 }
 
-/// What a browser can do with an intent.
+/// What a browser can do with a PaymentIntent.
 #[derive(Debug)]
-pub(crate) enum Act {
+pub(crate) enum BrowserAction {
     Retrieve,
     Confirm(Confirm),
     Authenticate(Authentication),
 }
 
-/// A PaymentIntent to be made.
+/// The parameters of a new PaymentIntent.
 #[derive(Debug)]
 pub(crate) struct Create {
-    /// In the currency's smallest unit.
+    /// In cents.
     pub(crate) amount: u32,
     pub(crate) currency: String,
     pub(crate) description: Option<String>,
@@ -46,39 +51,31 @@ pub(crate) struct Create {
     pub(crate) statement_descriptor_suffix: Option<String>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) method_types: MethodTypes,
-    pub(crate) source: Option<Source>,
-    /// There when it is to be confirmed at once.
+    pub(crate) source: Option<PaymentSource>,
+    /// Some if the request also confirms the PaymentIntent.
     pub(crate) confirm: Option<Confirm>,
 }
 
-/// How an intent says which ways to pay it takes.
+/// The types of payment methods that a PaymentIntent accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MethodTypes {
-    /// `allowed_payment_method_types[]=card`, which took the place of `payment_method_types` with
-    /// version 2026-09-30.
+    /// `allowed_payment_method_types[]=card`, which replaced `payment_method_types` in API version
+    /// 2026-09-30.
     Card,
-    /// Those of the dashboard: without parameters, as if with
-    /// `automatic_payment_methods[enabled]=true`, since version 2023-08-16.
+    /// `automatic_payment_methods[enabled]=true`: the types that the dashboard enables. The default
+    /// since API version 2023-08-16.
     Automatic { redirects: bool },
 }
 
-/// How an intent is confirmed.
+/// The parameters of a confirmation.
 #[derive(Debug)]
 pub(crate) struct Confirm {
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<PaymentSource>,
     pub(crate) return_url: Option<String>,
 }
 
-/// A part of a list.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) limit: usize,
-    /// The parameter that says where it starts, and the id of the last object before it.
-    pub(crate) after: Option<(&'static str, String)>,
-}
-
 impl Command {
-    /// Reads a request's route and parameters.
+    /// Parses the route and the parameters of a request.
     pub(crate) fn parse(
         caller: Caller,
         method: &str,
@@ -88,16 +85,20 @@ impl Command {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let command = match (method, segments.as_slice()) {
             ("POST", ["v1", "payment_methods"]) => {
-                let source = Source::offered(caller, &mut params)?;
-                Self::MakeMethod(source, Billing::take(&mut params))
+                let source = PaymentSource::parse(caller, &mut params)?;
+                Self::CreatePaymentMethod(source, BillingDetails::take(&mut params))
             }
-            ("POST", ["v1", "tokens"]) => Self::MakeToken(Offer::take(caller, &mut params)?),
-            _ if caller == Caller::Browser => browser(method, &segments, &mut params)?,
+            ("POST", ["v1", "tokens"]) => {
+                Self::CreateToken(CardDetails::parse(caller, &mut params)?)
+            }
+            _ if caller == Caller::Browser => browser_command(method, &segments, &mut params)?,
             ("POST", ["v1", "payment_intents"]) => Self::Create(create(&mut params)?),
-            ("GET", ["v1", "payment_intents"]) => Self::List(page(&mut params, "starting_after")?),
+            ("GET", ["v1", "payment_intents"]) => {
+                Self::List(Page::parse(&mut params, "starting_after")?)
+            }
             ("GET", ["v1", "payment_intents", "search"]) => {
                 let query = Query::parse(&params.required("query")?)?;
-                Self::Search(query, page(&mut params, "page")?)
+                Self::Search(query, Page::parse(&mut params, "page")?)
             }
             ("GET", ["v1", "payment_intents", id]) => Self::Retrieve((*id).to_owned()),
             ("POST", ["v1", "payment_intents", id, "confirm"]) => {
@@ -106,7 +107,9 @@ impl Command {
             ("POST", ["v1", "payment_intents", id, "cancel"]) => {
                 Self::Cancel((*id).to_owned(), cancellation_reason(&mut params)?)
             }
-            ("GET", ["v1", "events"]) => Self::ListEvents(page(&mut params, "starting_after")?),
+            ("GET", ["v1", "events"]) => {
+                Self::ListEvents(Page::parse(&mut params, "starting_after")?)
+            }
             ("GET", ["v1", "events", id]) => Self::RetrieveEvent((*id).to_owned()),
             _ => return Err(ApiError::no_route(method, path)),
         };
@@ -115,7 +118,7 @@ impl Command {
     }
 }
 
-/// The smallest and the largest charge, in cents
+/// The smallest and the largest amount, in cents
 /// (<https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>).
 const AMOUNTS: std::ops::RangeInclusive<i128> = 50..=99_999_999;
 
@@ -159,7 +162,7 @@ fn create(params: &mut Params) -> Result<Create, ApiError> {
 
 fn amount(value: &str) -> Result<u32, ApiError> {
     let amount: i128 = integer("amount", value)?;
-    let refusal = if amount < 1 {
+    let (code, message) = if amount < 1 {
         (
             "parameter_invalid_integer",
             "This value must be greater than or equal to 1.",
@@ -174,15 +177,14 @@ fn amount(value: &str) -> Result<u32, ApiError> {
     } else {
         return integer("amount", value);
     };
-    let (code, message) = refusal;
     Err(ApiError::invalid(message).code(code).param("amount"))
 }
 
 fn method_types(params: &mut Params) -> Result<MethodTypes, ApiError> {
     let types = params.take_list("allowed_payment_method_types");
     if types.iter().any(|kind| kind != "card") {
-        return Err(ApiError::invalid("The double takes cards alone.")
-            .param("allowed_payment_method_types"));
+        let message = "The Stripe test double supports only the payment method type card.";
+        return Err(ApiError::invalid(message).param("allowed_payment_method_types"));
     }
     let automatic = params.take_bool("automatic_payment_methods[enabled]")?;
     let redirects = params.take("automatic_payment_methods[allow_redirects]");
@@ -202,7 +204,7 @@ fn method_types(params: &mut Params) -> Result<MethodTypes, ApiError> {
 }
 
 impl MethodTypes {
-    /// Refuses a confirmation that could send the browser away with nowhere to come back to
+    /// Fails if the payment method could redirect the browser and there is no URL to return to
     /// (<https://docs.stripe.com/upgrades#2023-08-16>).
     pub(crate) fn check(self, confirm: &Confirm) -> Result<(), ApiError> {
         match self {
@@ -229,19 +231,16 @@ fn confirm(params: &mut Params) -> Result<Confirm, ApiError> {
     })
 }
 
-fn source(params: &mut Params) -> Result<Option<Source>, ApiError> {
+fn source(params: &mut Params) -> Result<Option<PaymentSource>, ApiError> {
     let method = params.take("payment_method");
     let kind = params.take("payment_method_data[type]");
     let token = params.take("payment_method_data[card][token]");
     match (method, kind.as_deref(), token) {
         (None, None, None) => Ok(None),
-        (Some(id), None, None) => Ok(Some(match card::of_payment_method(&id) {
-            Some(card) => Source::Test(card),
-            None => Source::Method(id),
-        })),
+        (Some(id), None, None) => Ok(Some(PaymentSource::payment_method(id))),
         (None, Some("card"), Some(token)) => {
             let param = "payment_method_data[card][token]";
-            Ok(Some(Source::token(token, param)))
+            Ok(Some(PaymentSource::token(token, param)))
         }
         (Some(_), _, _) => Err(ApiError::invalid(
             "You may only specify one of these parameters: payment_method, payment_method_data.",
@@ -251,18 +250,27 @@ fn source(params: &mut Params) -> Result<Option<Source>, ApiError> {
         )
         .code("parameter_missing")
         .param("payment_method_data[type]")),
-        (None, Some(_), _) => Err(ApiError::invalid("The double takes tokens of cards alone.")
-            .param("payment_method_data")),
+        (None, Some(_), _) => Err(ApiError::invalid(
+            "The Stripe test double supports only payment_method_data[type]=card with \
+             payment_method_data[card][token].",
+        )
+        .param("payment_method_data")),
     }
 }
 
-/// What a publishable key is good for, besides making payment methods and tokens
+/// Parses a request with a publishable key, other than to create a payment method or a token
 /// (<https://docs.stripe.com/keys>).
-fn browser(method: &str, segments: &[&str], params: &mut Params) -> Result<Command, ApiError> {
-    let (id, act) = match (method, segments) {
-        ("GET", ["v1", "payment_intents", id]) if *id != "search" => (*id, Act::Retrieve),
-        ("POST", ["v1", "payment_intents", id, "confirm"]) => (*id, Act::Confirm(confirm(params)?)),
-        // The double's own: Stripe's challenge is a page of the card's bank
+fn browser_command(
+    method: &str,
+    segments: &[&str],
+    params: &mut Params,
+) -> Result<Command, ApiError> {
+    let (id, action) = match (method, segments) {
+        ("GET", ["v1", "payment_intents", id]) if *id != "search" => (*id, BrowserAction::Retrieve),
+        ("POST", ["v1", "payment_intents", id, "confirm"]) => {
+            (*id, BrowserAction::Confirm(confirm(params)?))
+        }
+        // Stripe has no such route: there, the page of the card's bank does this.
         ("POST", ["v1", "payment_intents", id, "authenticate"]) => {
             let authentication = match params.required("authentication")?.as_str() {
                 "succeeds" => Authentication::Succeeds,
@@ -272,7 +280,7 @@ fn browser(method: &str, segments: &[&str], params: &mut Params) -> Result<Comma
                     return Err(ApiError::invalid(message).param("authentication"));
                 }
             };
-            (*id, Act::Authenticate(authentication))
+            (*id, BrowserAction::Authenticate(authentication))
         }
         _ => {
             return Err(ApiError::unauthorized(
@@ -283,8 +291,11 @@ fn browser(method: &str, segments: &[&str], params: &mut Params) -> Result<Comma
             .code("secret_key_required"));
         }
     };
-    let secret = params.required("client_secret")?;
-    Ok(Command::Browser(id.to_owned(), secret, act))
+    Ok(Command::Browser {
+        id: id.to_owned(),
+        client_secret: params.required("client_secret")?,
+        action,
+    })
 }
 
 fn cancellation_reason(params: &mut Params) -> Result<Option<String>, ApiError> {
@@ -298,16 +309,5 @@ fn cancellation_reason(params: &mut Params) -> Result<Option<String>, ApiError> 
                                requested_by_customer, or abandoned",
         )
         .param("cancellation_reason")),
-    }
-}
-
-fn page(params: &mut Params, after: &'static str) -> Result<Page, ApiError> {
-    let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
-    match integer("limit", &limit)? {
-        limit @ 1..=100 => Ok(Page {
-            limit,
-            after: params.take(after).map(|id| (after, id)),
-        }),
-        _ => Err(ApiError::invalid("Invalid limit: must be between 1 and 100.").param("limit")),
     }
 }

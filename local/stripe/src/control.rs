@@ -1,7 +1,7 @@
-//! The control API, for what is not in the same process: the methods of [`crate::Stripe`] under
-//! `/_double/`, in JSON and without a key.
+//! The control API for other processes: the methods of [`crate::Stripe`] under `/_double/`, in JSON,
+//! without an API key.
 //!
-//! | call | body |
+//! | request | body |
 //! |---|---|
 //! | `GET payment_intents`, `charges`, `events`, `calls`, `deliveries` | |
 //! | `POST failures` | `{"method", "path", "times"?, "delay_ms"?, "effect"?, "end"?}`, `end` being `"answer"`, `"close"` or `{"status": 500}` |
@@ -24,36 +24,37 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::Authentication;
+use crate::authentication::Authentication;
 use crate::failure::Failure;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::webhook::Webhook;
 
 pub(crate) const PREFIX: &str = "/_double/";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Challenge {
+struct AuthenticateBody {
     authentication: Authentication,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seconds {
+struct SecondsBody {
     seconds: u32,
 }
 
-/// A status and what to say of it.
-type Refusal = (u16, String);
+/// The status of an error response, and its message.
+type Error = (u16, String);
 
-pub(crate) async fn answer(
+/// Responds to a request under [`PREFIX`].
+pub(crate) async fn handle(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    let outcome = match body.collect().await {
+    let result = match body.collect().await {
         Ok(body) => {
-            act(
+            execute(
                 shared,
                 parts.method.as_str(),
                 parts.uri.path(),
@@ -63,7 +64,7 @@ pub(crate) async fn answer(
         }
         Err(error) => Err((400, error.to_string())),
     };
-    let (status, body) = match outcome {
+    let (status, body) = match result {
         Ok(body) => (200, body),
         Err((status, error)) => (status, json!({"error": error})),
     };
@@ -74,12 +75,12 @@ pub(crate) async fn answer(
         .unwrap_or_default()
 }
 
-async fn act(
+async fn execute(
     shared: &Arc<Shared>,
     method: &str,
     path: &str,
     body: &[u8],
-) -> Result<Value, Refusal> {
+) -> Result<Value, Error> {
     let path = path.strip_prefix(PREFIX).unwrap_or_default();
     let segments: Vec<_> = path.split('/').collect();
     match (method, segments.as_slice()) {
@@ -89,7 +90,7 @@ async fn act(
         ("GET", ["calls"]) => Ok(json!({"data": shared.state().calls})),
         ("GET", ["deliveries"]) => Ok(json!({"data": shared.state().deliveries})),
         ("POST", ["failures"]) => {
-            let failure = read::<Failure>(body)?;
+            let failure = parse::<Failure>(body)?;
             shared.state().failures.push(failure);
             Ok(json!({}))
         }
@@ -98,7 +99,7 @@ async fn act(
             Ok(json!({}))
         }
         ("PUT", ["webhook"]) => {
-            let webhook = read::<Webhook>(body)?;
+            let webhook = parse::<Webhook>(body)?;
             shared.state().webhook = Some(webhook);
             Ok(json!({}))
         }
@@ -107,29 +108,35 @@ async fn act(
             Ok(json!({}))
         }
         ("PUT", ["search_lag"]) => {
-            let Seconds { seconds } = read(body)?;
+            let SecondsBody { seconds } = parse(body)?;
             shared.state().ledger.search_lag = Duration::from_secs(seconds.into());
             Ok(json!({}))
         }
         ("POST", ["payment_intents", id, "authenticate"]) => {
-            let Challenge { authentication } = read(body)?;
+            let AuthenticateBody { authentication } = parse(body)?;
             shared
                 .authenticate(id, authentication)
                 .map_err(|error| (409, error.to_string()))
         }
         ("POST", ["events", id, "redeliver"]) => match shared.redeliver(id).await {
             Some(delivery) => Ok(json!(delivery)),
-            None => Err((404, "no such event, or no endpoint".to_owned())),
+            None => Err((
+                404,
+                "no such event, or no webhook endpoint is set".to_owned(),
+            )),
         },
         ("POST", ["clock", "advance"]) => {
-            let Seconds { seconds } = read(body)?;
-            shared.advance(Duration::from_secs(seconds.into()));
+            let SecondsBody { seconds } = parse(body)?;
+            shared.clock.advance(Duration::from_secs(seconds.into()));
             Ok(json!({}))
         }
-        _ => Err((404, format!("no such control: {method} {path}"))),
+        _ => Err((
+            404,
+            format!("unknown route of the control API: {method} {path}"),
+        )),
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| (400, error.to_string()))
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::card::Decline;
-use crate::ledger::text;
+use crate::json::str_field;
 
-/// An error as Stripe answers it.
+/// An error response of the API.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: u16,
@@ -18,12 +18,12 @@ impl ApiError {
         Self { status, error }
     }
 
-    /// The request itself is wrong: 400.
+    /// 400: the request is invalid.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", message)
     }
 
-    /// The request is for something that the API does not have: 404.
+    /// 404: the API has no such route.
     pub(crate) fn no_route(method: &str, path: &str) -> Self {
         Self::new(
             404,
@@ -32,7 +32,7 @@ impl ApiError {
         )
     }
 
-    /// What the request is about is not there: 404.
+    /// 404: the object that the URL or the page parameter names does not exist.
     pub(crate) fn missing(kind: &str, id: &str) -> Self {
         Self::new(
             404,
@@ -43,15 +43,15 @@ impl ApiError {
         .param("id")
     }
 
-    /// What a parameter names is not there: 400.
+    /// 400: the object that a parameter names does not exist.
     pub(crate) fn no_such(kind: &str, id: &str, param: &str) -> Self {
         Self::invalid(format!("No such {kind}: '{id}'"))
             .code("resource_missing")
             .param(param)
     }
 
-    /// A server sent a card's number, which it is not to know: 402.
-    pub(crate) fn refused_number() -> Self {
+    /// 402: a server sent a card number. Only browsers may send card numbers.
+    pub(crate) fn raw_card_number() -> Self {
         Self::new(
             402,
             "invalid_request_error",
@@ -61,17 +61,17 @@ impl ApiError {
         )
     }
 
-    /// The caller is not known: 401.
+    /// 401: the API key is missing, unknown, or does not permit the call.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(401, "invalid_request_error", message)
     }
 
-    /// The key has been used for something else: 400.
+    /// 400: the idempotency key was used for another request.
     pub(crate) fn reused_key(message: impl Into<String>) -> Self {
         Self::new(400, "idempotency_error", message)
     }
 
-    /// The key is being used for a request that has not ended: 409.
+    /// 409: the first request with the idempotency key is still in progress.
     pub(crate) fn key_in_use(key: &str) -> Self {
         Self::new(
             409,
@@ -85,14 +85,14 @@ impl ApiError {
         .code("idempotency_key_in_use")
     }
 
-    /// Something is wrong with what was typed of a card: 402.
+    /// 402: the card details are invalid.
     pub(crate) fn card(code: &str, param: &str, message: &str) -> Self {
         Self::new(402, "card_error", message)
             .code(code)
             .param(param)
     }
 
-    /// The card is refused: 402.
+    /// 402: the card is declined.
     pub(crate) fn declined(decline: &Decline) -> Self {
         let error = Self::new(402, "card_error", decline.message)
             .code(decline.code)
@@ -103,7 +103,7 @@ impl ApiError {
         }
     }
 
-    /// The holder did not prove who they are. Part of an intent, never an answer of its own.
+    /// The cardholder failed the 3-D Secure challenge. Part of a PaymentIntent, never a response.
     pub(crate) fn authentication_failed() -> Self {
         Self::invalid(
             "The provided PaymentMethod has failed authentication. You can provide \
@@ -113,7 +113,7 @@ impl ApiError {
         .code("payment_intent_authentication_failure")
     }
 
-    /// What Stripe says with a status for no reason of the request's.
+    /// The error of an injected fault with this status.
     pub(crate) fn injected(status: u16) -> Self {
         match status {
             429 => Self::new(
@@ -130,7 +130,11 @@ impl ApiError {
                  process is currently accessing it.",
             )
             .code("lock_timeout"),
-            400..500 => Self::new(status, "invalid_request_error", "Refused on request."),
+            400..500 => Self::new(
+                status,
+                "invalid_request_error",
+                "An injected fault rejected the request.",
+            ),
             _ => Self::new(
                 status,
                 "api_error",
@@ -158,33 +162,33 @@ impl ApiError {
         self
     }
 
-    /// Shows the intent that the error is about as `show` does.
-    pub(crate) fn show_intent(mut self, show: impl FnOnce(&Value) -> Value) -> Self {
+    /// Replaces the PaymentIntent in the error, if there is one, with the result of `map`.
+    pub(crate) fn map_intent(mut self, map: impl FnOnce(&Value) -> Value) -> Self {
         if let Some(intent) = self.error.get_mut("payment_intent") {
-            *intent = show(intent);
+            *intent = map(intent);
         }
         self
     }
 
-    /// The error without its envelope, as an intent holds its last one.
+    /// The error object without its envelope, as in `last_payment_error` of a PaymentIntent.
     pub(crate) fn error(&self) -> &Value {
         &self.error
     }
 
-    /// The answer's body.
+    /// The body of the response.
     pub(crate) fn body(self, request_id: &str) -> Value {
         let url = format!("https://dashboard.stripe.com/test/logs/{request_id}");
         json!({"error": self.with("request_log_url", url).error})
     }
 }
 
-/// Why the holder of a card can't answer a challenge.
+/// The PaymentIntent does not exist or does not await a 3-D Secure challenge.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NoChallenge(pub(crate) String);
+pub struct AuthenticateError(pub(crate) String);
 
-impl From<ApiError> for NoChallenge {
+impl From<ApiError> for AuthenticateError {
     fn from(error: ApiError) -> Self {
-        Self(text(&error.error, "message").to_owned())
+        Self(str_field(&error.error, "message").to_owned())
     }
 }

@@ -1,26 +1,26 @@
-//! Failures on request.
+//! Fault injection.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What is to go wrong with calls of one route. As it is made it changes nothing: the call is
-/// carried out and answered.
+/// A fault to inject into calls of one route. Without further settings it changes nothing: the call
+/// is executed and gets its response.
 ///
 /// ```
 /// # use local_stripe::Failure;
 /// # use std::time::Duration;
-/// // The next call is carried out, and its answer lost:
-/// Failure::on("POST", "/v1/payment_intents").times(1).lose_answer();
-/// // Every call takes ten seconds and is refused without effect:
-/// Failure::on("*", "/v1/*").delay(Duration::from_secs(10)).without_effect().answer(429);
+/// // Executes the next call and drops its response:
+/// Failure::on("POST", "/v1/payment_intents").times(1).drop_response();
+/// // Delays every call by 10 s, does not execute it, and responds with 429:
+/// Failure::on("*", "/v1/*").delay(Duration::from_secs(10)).without_effect().respond_with(429);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     method: String,
     path: String,
-    /// How many calls are left that it concerns; none for all.
+    /// How many more calls this applies to. None means all.
     times: Option<u32>,
     #[serde(default)]
     delay_ms: u32,
@@ -34,12 +34,13 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
-    /// With its own answer.
+    /// With its own response.
     #[default]
-    Answer,
+    #[serde(rename = "answer")]
+    Response,
     /// With an error of this status.
     Status(u16),
-    /// With nothing: the connection closes.
+    /// Without a response: the connection closes.
     Close,
 }
 
@@ -48,7 +49,8 @@ fn yes() -> bool {
 }
 
 impl Failure {
-    /// For calls with this method and path, each `*` for any; a path may end in `*`.
+    /// Applies to calls with this method and path. `*` as method or path means any; a path may end in
+    /// `*`.
     pub fn on(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -56,43 +58,44 @@ impl Failure {
             times: None,
             delay_ms: 0,
             effect: true,
-            end: End::Answer,
+            end: End::Response,
         }
     }
 
-    /// For the next `n` calls, not for all.
+    /// Applies only to the next `n` calls.
     pub fn times(mut self, n: u32) -> Self {
         self.times = Some(n);
         self
     }
 
-    /// The call waits this long, by the double's clock and for 49 days at most, before it is carried
-    /// out. It is carried out also when its caller goes away meanwhile, and holds its idempotency key until then.
+    /// Delays the execution of the call, by the double's clock and by at most 49 days. The call is
+    /// executed even if its caller disconnects, and its idempotency key is in use until then.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// The call is not carried out: its connection closes, unless [`Failure::answer`] says more.
+    /// Does not execute the call. The connection closes without a response, unless
+    /// [`Failure::respond_with`] sets one.
     pub fn without_effect(mut self) -> Self {
         self.effect = false;
         self
     }
 
-    /// The call is answered with an error of this status, whatever came of it. From 500 on the
-    /// error is what its idempotency key is answered from then on.
-    pub fn answer(mut self, status: u16) -> Self {
+    /// Responds with an error of this status, whether or not the call is executed. An error of 500 or
+    /// more is stored for the call's idempotency key and replayed.
+    pub fn respond_with(mut self, status: u16) -> Self {
         self.end = End::Status(status);
         self
     }
 
-    /// The connection closes instead of an answer.
-    pub fn lose_answer(mut self) -> Self {
+    /// Closes the connection without a response.
+    pub fn drop_response(mut self) -> Self {
         self.end = End::Close;
         self
     }
 
-    fn concerns(&self, method: &str, path: &str) -> bool {
+    fn matches(&self, method: &str, path: &str) -> bool {
         let method = self.method == "*" || self.method == method;
         let path = match self.path.strip_suffix('*') {
             Some(prefix) => path.starts_with(prefix),
@@ -102,29 +105,34 @@ impl Failure {
     }
 }
 
-/// What happens to one call.
+/// The fault that one call gets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fate {
+pub(crate) struct Fault {
     pub(crate) delay: Duration,
+    /// Whether the call is executed.
     pub(crate) effect: bool,
     pub(crate) end: End,
 }
 
-/// The fate of a call: that of the failure that was asked for first and concerns it.
-pub(crate) fn fate(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fate {
+impl Fault {
+    const NONE: Self = Self {
+        delay: Duration::ZERO,
+        effect: true,
+        end: End::Response,
+    };
+}
+
+/// Takes the fault of one call from the first failure that matches it.
+pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
-    let concerned = failures
+    let matching = failures
         .iter_mut()
-        .find(|failure| failure.concerns(method, path));
-    match concerned {
-        None => Fate {
-            delay: Duration::ZERO,
-            effect: true,
-            end: End::Answer,
-        },
+        .find(|failure| failure.matches(method, path));
+    match matching {
+        None => Fault::NONE,
         Some(failure) => {
             failure.times = failure.times.map(|times| times - 1);
-            Fate {
+            Fault {
                 delay: Duration::from_millis(failure.delay_ms.into()),
                 effect: failure.effect,
                 end: failure.end,

@@ -1,16 +1,15 @@
-//! What Stripe remembers of requests with an `Idempotency-Key`
-//! (<https://docs.stripe.com/api/idempotent_requests>).
+//! Idempotency keys (<https://docs.stripe.com/api/idempotent_requests>).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::error::ApiError;
-use crate::server::Answer;
+use crate::response::ApiResponse;
 
-/// How long a result is kept.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a stored response is replayed.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What makes two requests the same.
+/// What requests with the same idempotency key must have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     pub(crate) path: String,
@@ -18,70 +17,77 @@ pub(crate) struct Fingerprint {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct IdempotencyRecord {
     fingerprint: Fingerprint,
-    since: SystemTime,
-    /// None while the request runs.
-    answer: Option<Answer>,
+    created: SystemTime,
+    /// None while the first request is in progress.
+    response: Option<ApiResponse>,
 }
 
 /// What to do with a request.
 #[derive(Debug)]
-pub(crate) enum Next {
-    /// Carry it out and say how it ended.
+pub(crate) enum NextAction {
+    /// Execute it.
     Execute,
-    /// Give the answer that it had.
-    Replay(Answer),
+    /// Return the response of the first request with the same key.
+    Replay(ApiResponse),
 }
 
-/// The keys in use.
+/// The idempotency records by their keys.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(HashMap<String, Entry>);
+pub(crate) struct IdempotencyRecords(HashMap<String, IdempotencyRecord>);
 
-impl Keys {
+impl IdempotencyRecords {
+    /// Looks up the record of `key` and creates one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the key was used for another request, or its first request is still in progress.
     pub(crate) fn begin(
         &mut self,
         key: &str,
         fingerprint: Fingerprint,
         now: SystemTime,
-    ) -> Result<Next, ApiError> {
+    ) -> Result<NextAction, ApiError> {
         self.0
-            .retain(|_, entry| entry.answer.is_none() || now < entry.since + KEPT);
+            .retain(|_, record| record.response.is_none() || now < record.created + RETENTION);
         match self.0.get(key) {
             None => {
-                let entry = Entry {
+                let record = IdempotencyRecord {
                     fingerprint,
-                    since: now,
-                    answer: None,
+                    created: now,
+                    response: None,
                 };
-                self.0.insert(key.to_owned(), entry);
-                Ok(Next::Execute)
+                self.0.insert(key.to_owned(), record);
+                Ok(NextAction::Execute)
             }
-            Some(entry) if entry.fingerprint.path != fingerprint.path => {
+            Some(record) if record.fingerprint.path != fingerprint.path => {
                 Err(ApiError::reused_key(format!(
                     "Keys for idempotent requests can only be used for the same endpoint they \
                      were first used for ('{}' vs '{}'). Try using a key other than '{key}' if \
                      you meant to execute a different request.",
-                    fingerprint.path, entry.fingerprint.path
+                    fingerprint.path, record.fingerprint.path
                 )))
             }
-            Some(entry) if entry.fingerprint != fingerprint => Err(ApiError::reused_key(format!(
-                "Keys for idempotent requests can only be used with the same parameters they \
+            Some(record) if record.fingerprint != fingerprint => {
+                Err(ApiError::reused_key(format!(
+                    "Keys for idempotent requests can only be used with the same parameters they \
                      were first used with. Try using a key other than '{key}' if you meant to \
                      execute a different request."
-            ))),
-            Some(Entry { answer: None, .. }) => Err(ApiError::key_in_use(key)),
-            Some(Entry {
-                answer: Some(answer),
+                )))
+            }
+            Some(IdempotencyRecord { response: None, .. }) => Err(ApiError::key_in_use(key)),
+            Some(IdempotencyRecord {
+                response: Some(response),
                 ..
-            }) => Ok(Next::Replay(answer.clone())),
+            }) => Ok(NextAction::Replay(response.clone())),
         }
     }
 
-    /// Ends the request of a key: keeps its answer, or forgets the key when there is none to keep.
-    pub(crate) fn end(&mut self, key: &str, answer: Option<Answer>) {
-        match (answer, self.0.get_mut(key)) {
-            (Some(answer), Some(entry)) => entry.answer = Some(answer),
+    /// Ends the first request of a key: stores its response, or deletes the record if there is none.
+    pub(crate) fn finish(&mut self, key: &str, response: Option<ApiResponse>) {
+        match (response, self.0.get_mut(key)) {
+            (Some(response), Some(record)) => record.response = Some(response),
             _ => drop(self.0.remove(key)),
         }
     }

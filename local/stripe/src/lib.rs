@@ -1,6 +1,24 @@
-//! What stands in for Stripe on a laptop and in tests: PaymentIntents by card, idempotency keys,
-//! signed webhooks, a script for browsers, and failures on request. Money is what it is about, so what it can't do it
-//! refuses: it never takes a parameter that it ignores.
+//! A test double of Stripe for the local stage and for tests: PaymentIntents with test cards,
+//! idempotency keys, signed webhooks, Stripe.js for browsers, and fault injection.
+//!
+//! Each module names the page of Stripe's documentation that it implements.
+//!
+//! # Differences from Stripe
+//!
+//! The double rejects what it does not support. In particular, it rejects unknown parameters instead
+//! of ignoring them, because an ignored parameter could change what is charged.
+//!
+//! - It supports payments by card in US dollars. Cards are Stripe's
+//!   [test cards](https://docs.stripe.com/testing).
+//! - It has no customers, so a payment method or a token that was created through the API can be used
+//!   only once.
+//! - [Search](https://docs.stripe.com/search) supports only equality clauses on `metadata` and
+//!   `status`.
+//! - It rejects [idempotency keys](https://docs.stripe.com/api/idempotent_requests) of requests with a
+//!   publishable key.
+//! - Webhook endpoints use plain HTTP.
+//! - The control API under `/_double/` and the route `authenticate` of a PaymentIntent do not exist at
+//!   Stripe. The latter completes a 3-D Secure challenge in place of the page of the card's bank.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -8,25 +26,35 @@
 //! use local_stripe::{Failure, Settings, Stripe};
 //!
 //! let stripe = Stripe::start(0, Settings::default()).await?;
-//! stripe.fail(Failure::on("POST", "/v1/payment_intents").times(1).lose_answer());
-//! // … call what calls Stripe, with `stripe.url()` and `stripe.secret_key()` …
+//! stripe.inject(Failure::on("POST", "/v1/payment_intents").times(1).drop_response());
+//! // … run the code under test with `stripe.url()` and `stripe.secret_key()` …
 //! assert!(stripe.charges().is_empty());
 //! # Ok(())
 //! # }
 //! ```
 
+mod api;
+mod authentication;
 mod browser;
+mod caller;
 mod card;
+mod clock;
 mod command;
 mod control;
 mod error;
 mod failure;
 mod idempotency;
+mod json;
 mod ledger;
+mod pagination;
 mod params;
+mod payment_intent;
+mod payment_method;
+mod response;
 mod search;
 mod server;
-mod wallet;
+mod settings;
+mod shared;
 mod webhook;
 
 use std::io;
@@ -38,54 +66,17 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use crate::error::NoChallenge;
+pub use crate::authentication::Authentication;
+pub use crate::error::AuthenticateError;
 pub use crate::failure::Failure;
-pub use crate::ledger::{Authentication, Charge};
-pub use crate::server::Call;
+pub use crate::ledger::Charge;
+pub use crate::settings::{API_VERSION, Settings};
+pub use crate::shared::Call;
 pub use crate::webhook::{Delivery, Webhook, WebhookError, signature};
 
-use crate::server::Shared;
+use crate::shared::Shared;
 
-/// The version of the API whose shapes it answers in, that of async-stripe's own types.
-pub const API_VERSION: &str = "2026-09-30.endive";
-
-/// What a double is started with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The API key that callers have to have: `sk_test_double`.
-    pub secret_key: String,
-    /// The API key by which browsers may make payment methods and tokens, and finish the payments
-    /// whose client secrets they know: `pk_test_double`.
-    pub publishable_key: String,
-    /// Where events go: nowhere.
-    pub webhook: Option<Webhook>,
-    /// How long it waits before each further attempt to deliver an event: 5 s, a minute, an hour.
-    /// As many attempts as in Stripe's sandboxes
-    /// (<https://docs.stripe.com/webhooks#automatic-retries>).
-    pub retries: Vec<Duration>,
-    /// Part of every id, so that those of a double that is started anew are new: 0. With the same
-    /// number, the same calls get the same ids.
-    pub run: u32,
-    /// How far what search finds is behind, by the double's clock: a minute, Stripe's bound for
-    /// normal conditions, so that what counts on less fails here too. In an outage it may be an hour
-    /// (<https://docs.stripe.com/search#data-freshness>).
-    pub search_lag: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            secret_key: "sk_test_double".to_owned(),
-            publishable_key: "pk_test_double".to_owned(),
-            webhook: None,
-            retries: [5, 60, 3600].map(Duration::from_secs).to_vec(),
-            run: 0,
-            search_lag: Duration::from_secs(60),
-        }
-    }
-}
-
-/// A running double. It ends when this is dropped.
+/// A running double. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Stripe {
     address: SocketAddr,
@@ -95,12 +86,12 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Starts one on the loopback interface: on `port`, or with 0 on any that is free. It serves
-    /// from the runtime in which it was started.
+    /// Starts a double on the loopback interface, on `port`, or on any free port if it is 0. It runs
+    /// on the current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// When the port is taken.
+    /// Fails if the port is in use.
     pub async fn start(port: u16, settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
@@ -115,67 +106,67 @@ impl Stripe {
         })
     }
 
-    /// What stands in for `https://api.stripe.com`, without a slash at its end.
+    /// The base URL that replaces `https://api.stripe.com`, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The API key that it takes.
+    /// The secret API key that it accepts.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
     }
 
-    /// Has calls go wrong. Of several failures that concern a call, the one asked for first happens.
-    pub fn fail(&self, failure: Failure) {
+    /// Injects faults into later calls. If several failures match a call, the one that was injected
+    /// first applies.
+    pub fn inject(&self, failure: Failure) {
         self.shared.state().failures.push(failure);
     }
 
-    /// Has no more calls go wrong.
-    pub fn heal(&self) {
+    /// Removes all failures that were injected.
+    pub fn clear_failures(&self) {
         self.shared.state().failures.clear();
     }
 
-    /// Has what search finds be so far behind from now on.
+    /// Sets [`Settings::search_lag`].
     pub fn set_search_lag(&self, lag: Duration) {
         self.shared.state().ledger.search_lag = lag;
     }
 
-    /// Sends events to `webhook` from now on, also those that are still to be tried again.
+    /// Sets the endpoint that receives events, including those that await a retry.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.shared.state().webhook = webhook;
     }
 
-    /// Has the holder of the card answer the challenge of the PaymentIntent with this id, and gives
-    /// what becomes of it.
+    /// Completes the 3-D Secure challenge of the PaymentIntent `id`. Returns the PaymentIntent.
     ///
     /// # Errors
     ///
-    /// When there is no such intent, or it waits for no answer.
+    /// Fails if there is no such PaymentIntent or its status is not `requires_action`.
     pub fn authenticate(
         &self,
         id: &str,
         authentication: Authentication,
-    ) -> Result<Value, NoChallenge> {
+    ) -> Result<Value, AuthenticateError> {
         self.shared.authenticate(id, authentication)
     }
 
-    /// Sends the event with this id once more, now; none when there is no such event, or nowhere to
-    /// send it.
+    /// Sends the event with the id `event` once more. None if there is no such event or no endpoint.
     pub async fn redeliver(&self, event: &str) -> Option<Delivery> {
         self.shared.redeliver(event).await
     }
 
-    /// The time on the double's clock.
+    /// The time of the double's clock.
     pub fn now(&self) -> SystemTime {
-        self.shared.now()
+        self.shared.clock.now()
     }
 
-    /// Puts the double's clock forward: idempotency keys expire and deliveries fall due by it.
+    /// Moves the double's clock forward. The clock controls the expiry of idempotency keys, the retries
+    /// of deliveries, the search lag and the delays of injected failures.
     pub fn advance(&self, by: Duration) {
-        self.shared.advance(by);
+        self.shared.clock.advance(by);
     }
 
-    /// All PaymentIntents, oldest first, as the API shows them.
+    /// The API objects of all PaymentIntents, oldest first.
     pub fn payment_intents(&self) -> Vec<Value> {
         self.shared.state().ledger.intents()
     }
@@ -185,7 +176,7 @@ impl Stripe {
         self.shared.state().ledger.charges.clone()
     }
 
-    /// All events, oldest first, as they are sent.
+    /// The API objects of all events, oldest first.
     pub fn events(&self) -> Vec<Value> {
         self.shared.state().ledger.events.clone()
     }

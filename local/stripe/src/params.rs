@@ -1,4 +1,4 @@
-//! A request's parameters: `a=1&b[c]=2&d[]=3`, as Stripe's clients write them.
+//! Request parameters in the encoding of Stripe's clients: `a=1&b[c]=2&d[]=3`.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// The parameters that nothing has taken yet.
+/// The parameters that have not been taken yet.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -15,7 +15,7 @@ impl Params {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The parameters in an order of their own: what two equal requests have in common.
+    /// The sorted parameters. Equal for requests whose parameters differ only in order.
     pub(crate) fn fingerprint(&self) -> Vec<(String, String)> {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -35,7 +35,7 @@ impl Params {
         })
     }
 
-    /// The values of `name[]`, `name[0]` and so on.
+    /// Takes the values of `name[]`, `name[0]` and so on.
     pub(crate) fn take_list(&mut self, name: &str) -> Vec<String> {
         self.take_entries(name)
             .into_iter()
@@ -43,7 +43,7 @@ impl Params {
             .collect()
     }
 
-    /// The entries of `name[key]`.
+    /// Takes the entries `name[key]`, by key.
     pub(crate) fn take_map(&mut self, name: &str) -> Map<String, Value> {
         self.take_entries(name)
             .into_iter()
@@ -56,10 +56,10 @@ impl Params {
             let key = found.strip_prefix(name)?.strip_prefix('[')?;
             key.strip_suffix(']').map(str::to_owned)
         };
-        let (taken, left) = std::mem::take(&mut self.0)
+        let (taken, remaining) = std::mem::take(&mut self.0)
             .into_iter()
             .partition(|(found, _)| key(found).is_some());
-        self.0 = left;
+        self.0 = remaining;
         let taken: Vec<(String, String)> = taken;
         taken
             .into_iter()
@@ -77,7 +77,8 @@ impl Params {
         }
     }
 
-    /// Refuses what nothing has taken: a double that ignores a parameter would lie about its effect.
+    /// Fails if a parameter has not been taken: the double must not ignore a parameter that has an
+    /// effect at Stripe.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.first() {
             None => Ok(()),
@@ -90,7 +91,7 @@ impl Params {
     }
 }
 
-/// The integer that a parameter says.
+/// Parses the integer value of the parameter `name`.
 pub(crate) fn integer<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|_| {
         ApiError::invalid(format!("Invalid integer: {value}"))
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_maps_are_taken_by_their_name_alone() {
+    fn lists_and_maps_are_taken_by_exact_name() {
         let mut params = Params::parse(b"types[]=card&types[1]=link&types_of=x&metadata[id]=1");
         assert_eq!(params.take_list("types"), ["card", "link"]);
         assert_eq!(params.take_map("metadata")["id"], "1");
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_differ_in_order_alone_are_equal() {
+    fn the_order_of_parameters_does_not_change_the_fingerprint() {
         let one = Params::parse(b"a=1&b=2").fingerprint();
         assert_eq!(one, Params::parse(b"b=2&a=1").fingerprint());
         assert_ne!(one, Params::parse(b"a=1&b=3").fingerprint());

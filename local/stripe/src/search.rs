@@ -1,12 +1,12 @@
-//! What is searched for (<https://docs.stripe.com/search#search-query-language>): clauses on
-//! `metadata["key"]` and `status` that all hold. Of the language no more is taken.
+//! Search queries (<https://docs.stripe.com/search#search-query-language>). Supports only equality
+//! clauses on `metadata["key"]` and `status`, combined with AND.
 
 use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::ledger::text;
+use crate::json::str_field;
 
-/// Clauses that an intent has to meet, at least one.
+/// A query: one or more clauses, all of which must match.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Query(Vec<Clause>);
 
@@ -19,21 +19,21 @@ enum Clause {
 impl Query {
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         let mut clauses = Vec::new();
-        let mut left = query.trim();
+        let mut remaining = query.trim();
         loop {
-            let (clause, rest) = clause(left)?;
+            let (clause, rest) = clause(remaining)?;
             clauses.push(clause);
-            let Some(next) = next(rest)? else {
+            let Some(next) = next_clause(rest)? else {
                 return Ok(Self(clauses));
             };
-            left = next;
+            remaining = next;
         }
     }
 
-    /// Whether an intent, as the API shows it, is one of those searched for.
+    /// Whether a PaymentIntent object matches.
     pub(crate) fn matches(&self, intent: &Value) -> bool {
         self.0.iter().all(|clause| match clause {
-            Clause::Status(status) => text(intent, "status") == status,
+            Clause::Status(status) => str_field(intent, "status") == status,
             Clause::Metadata { key, value } => intent
                 .get("metadata")
                 .and_then(|metadata| metadata.get(key))
@@ -42,7 +42,7 @@ impl Query {
     }
 }
 
-/// Takes a clause from the beginning of `query`.
+/// Parses the clause at the start of `query`. Returns it and the rest.
 fn clause(query: &str) -> Result<(Clause, &str), ApiError> {
     let end = query
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -50,17 +50,17 @@ fn clause(query: &str) -> Result<(Clause, &str), ApiError> {
     let (field, rest) = query.split_at(end);
     match field {
         "metadata" => {
-            let (key, rest) = quoted(rest.strip_prefix('[').ok_or_else(unreadable)?)?;
-            let (value, rest) = compared(rest.strip_prefix(']').ok_or_else(unreadable)?)?;
+            let (key, rest) = quoted(rest.strip_prefix('[').ok_or_else(syntax_error)?)?;
+            let (value, rest) = equal_to(rest.strip_prefix(']').ok_or_else(syntax_error)?)?;
             Ok((Clause::Metadata { key, value }, rest))
         }
         "status" => {
-            let (status, rest) = compared(rest)?;
+            let (status, rest) = equal_to(rest)?;
             Ok((Clause::Status(status), rest))
         }
-        "amount" | "created" | "currency" | "customer" => Err(beyond("other fields")),
-        "" if query.starts_with('-') => Err(beyond("clauses that must not hold")),
-        "" => Err(unreadable()),
+        "amount" | "created" | "currency" | "customer" => Err(unsupported("other fields")),
+        "" if query.starts_with('-') => Err(unsupported("negated clauses")),
+        "" => Err(syntax_error()),
         other => Err(ApiError::invalid(format!(
             "Field `{other}` is an unsupported search field for resource `payment_intents`. See \
              https://stripe.com/docs/search#query-fields-for-payment-intents for a list of \
@@ -70,22 +70,22 @@ fn clause(query: &str) -> Result<(Clause, &str), ApiError> {
     }
 }
 
-/// Takes what a field is to be equal to.
-fn compared(query: &str) -> Result<(String, &str), ApiError> {
+/// Parses `:"value"` at the start of `query`. Returns the value and the rest.
+fn equal_to(query: &str) -> Result<(String, &str), ApiError> {
     match query.chars().next() {
         Some(':') => quoted(&query[1..]),
-        Some('~' | '<' | '>') => Err(beyond("comparisons other than equality")),
-        _ => Err(unreadable()),
+        Some('~' | '<' | '>') => Err(unsupported("comparisons other than equality")),
+        _ => Err(syntax_error()),
     }
 }
 
-/// Takes a text in quotes of either kind, in which a backslash has the next character stand for
-/// itself.
+/// Parses a string in single or double quotes at the start of `query`, in which a backslash escapes
+/// the next character. Returns the string and the rest.
 fn quoted(query: &str) -> Result<(String, &str), ApiError> {
     let mut characters = query.char_indices();
     let quote = match characters.next() {
         Some((_, quote @ ('"' | '\''))) => quote,
-        _ => return Err(unreadable()),
+        _ => return Err(syntax_error()),
     };
     let mut value = String::new();
     while let Some((at, character)) = characters.next() {
@@ -95,26 +95,26 @@ fn quoted(query: &str) -> Result<(String, &str), ApiError> {
             other => value.push(other),
         }
     }
-    Err(unreadable())
+    Err(syntax_error())
 }
 
-/// What comes after the word, or the space alone, that joins two clauses; none at the end.
-fn next(rest: &str) -> Result<Option<&str>, ApiError> {
+/// Skips the `AND` or the whitespace between two clauses. None at the end of the query.
+fn next_clause(rest: &str) -> Result<Option<&str>, ApiError> {
     let next = rest.trim_start();
     if next.is_empty() {
         return Ok(None);
     }
     if next.len() == rest.len() {
-        return Err(unreadable());
+        return Err(syntax_error());
     }
     match next.split_once(char::is_whitespace) {
         Some((word, next)) if word.eq_ignore_ascii_case("and") => Ok(Some(next.trim_start())),
-        Some((word, _)) if word.eq_ignore_ascii_case("or") => Err(beyond("OR")),
+        Some((word, _)) if word.eq_ignore_ascii_case("or") => Err(unsupported("OR")),
         _ => Ok(Some(next)),
     }
 }
 
-fn unreadable() -> ApiError {
+fn syntax_error() -> ApiError {
     ApiError::invalid(
         "We were unable to parse your search query. Try using the format \
          `metadata[\"key\"]:\"value\"` to query for metadata or key:\"value\" to query for other \
@@ -123,9 +123,9 @@ fn unreadable() -> ApiError {
     .param("query")
 }
 
-fn beyond(what: &str) -> ApiError {
+fn unsupported(what: &str) -> ApiError {
     ApiError::invalid(format!(
-        "The double searches by metadata and status alone: it knows no {what}."
+        "The Stripe test double searches only by metadata and status. It does not support {what}."
     ))
     .param("query")
 }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_is_found_when_all_clauses_hold() {
+    fn an_intent_matches_if_all_clauses_match() {
         for query in [
             "metadata['purchaseId']:'1'",
             "  metadata[\"purchaseId\"]:\"1\"  ",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_is_none_is_refused_and_no_panic() {
+    fn an_invalid_or_unsupported_query_is_an_error() {
         for query in [
             "",
             " ",

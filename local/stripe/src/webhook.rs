@@ -1,6 +1,6 @@
-//! Where events go, and what came of sending them (<https://docs.stripe.com/webhooks>).
+//! Webhook endpoints and the delivery of events (<https://docs.stripe.com/webhooks>).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full};
@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::net::TcpStream;
 
-/// How long an endpoint may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::clock::unix_seconds;
 
-/// An endpoint that wants to know of events.
+/// How long an endpoint may take to respond.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An endpoint that receives events.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "UncheckedWebhook")]
 pub struct Webhook {
     url: Uri,
     authority: String,
@@ -27,44 +29,43 @@ pub struct Webhook {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct UncheckedWebhook {
     url: String,
     secrets: Vec<String>,
 }
 
-/// Why an endpoint can't be used.
+/// Why an endpoint is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// It is not an `http://` URL with a host.
-    #[error("{0} is not the URL of an endpoint over http")]
+    /// The URL is not `http://` with a host.
+    #[error("the webhook URL {0} must start with http:// and have a host")]
     Url(String),
-    /// There is nothing to sign with.
-    #[error("an endpoint needs a secret")]
+    /// There is no secret to sign events with.
+    #[error("a webhook endpoint must have at least one secret")]
     NoSecret,
 }
 
-impl TryFrom<Unchecked> for Webhook {
+impl TryFrom<UncheckedWebhook> for Webhook {
     type Error = WebhookError;
 
-    fn try_from(webhook: Unchecked) -> Result<Self, WebhookError> {
+    fn try_from(webhook: UncheckedWebhook) -> Result<Self, WebhookError> {
         Self::new(&webhook.url, webhook.secrets)
     }
 }
 
 impl Webhook {
-    /// The endpoint at `url`, over http. Events carry one signature for each of `secrets`: two
-    /// while one is being rolled
-    /// (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
+    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. During a
+    /// secret roll there are two (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
     ///
     /// # Errors
     ///
-    /// When the URL is of another kind, or there is no secret.
+    /// Fails if the URL is not `http://` with a host, or `secrets` is empty.
     pub fn new<S: Into<String>>(
         url: &str,
         secrets: impl IntoIterator<Item = S>,
     ) -> Result<Self, WebhookError> {
-        let bad = || WebhookError::Url(url.to_owned());
-        let parsed: Uri = url.parse().map_err(|_| bad())?;
+        let invalid = || WebhookError::Url(url.to_owned());
+        let parsed: Uri = url.parse().map_err(|_| invalid())?;
         let secrets: Vec<_> = secrets.into_iter().map(Into::into).collect();
         match (parsed.scheme_str(), parsed.authority()) {
             _ if secrets.is_empty() => Err(WebhookError::NoSecret),
@@ -73,15 +74,15 @@ impl Webhook {
                 url: parsed,
                 secrets,
             }),
-            _ => Err(bad()),
+            _ => Err(invalid()),
         }
     }
 
-    /// Sends `payload` once and gives the status of the answer.
+    /// Sends `payload` once. Returns the status of the response.
     pub(crate) async fn post(&self, payload: Bytes, at: SystemTime) -> Result<u16, String> {
-        tokio::time::timeout(PATIENCE, self.exchange(payload, at))
+        tokio::time::timeout(TIMEOUT, self.exchange(payload, at))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+            .unwrap_or_else(|_| Err(format!("no response within {TIMEOUT:?}")))
     }
 
     async fn exchange(&self, payload: Bytes, at: SystemTime) -> Result<u16, String> {
@@ -97,29 +98,30 @@ impl Webhook {
                 "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
             )
             .body(Full::new(payload))
-            .map_err(said)?;
-        let stream = TcpStream::connect((host, port)).await.map_err(said)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
+            .map_err(message)?;
+        let stream = TcpStream::connect((host, port)).await.map_err(message)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(message)?;
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(said)?;
+        let response = sender.send_request(request).await.map_err(message)?;
         let status = response.status().as_u16();
-        // To the end, or the endpoint would see its connection cut
-        response.into_body().collect().await.map_err(said)?;
+        // Read the whole body: otherwise the connection is reset while the endpoint still sends.
+        response.into_body().collect().await.map_err(message)?;
         Ok(status)
     }
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// The value of `Stripe-Signature` for `payload` sent at a time: one `v1` for each secret
-/// (<https://docs.stripe.com/webhooks#verify-manually>).
+/// The value of the `Stripe-Signature` header for `payload` sent at `at`, with one `v1` signature for
+/// each secret (<https://docs.stripe.com/webhooks#verify-manually>).
 pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -> String {
-    let t = seconds(at);
+    let t = unix_seconds(at);
     secrets.iter().fold(format!("t={t}"), |header, secret| {
-        // A key may have any length
+        // Cannot fail: HMAC keys may have any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_ref().as_bytes()) else {
             return header;
         };
@@ -131,31 +133,25 @@ pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -
     })
 }
 
-pub(crate) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
 /// An attempt to deliver an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
-    /// The event's id.
+    /// The id of the event.
     pub event: String,
-    /// What the event tells, such as `payment_intent.succeeded`.
+    /// The type of the event, such as `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it was sent, by the double's clock, in seconds since the epoch.
+    /// When it was sent, by the double's clock, in seconds since the Unix epoch.
     pub at: u64,
-    /// The status of the answer, if there was one.
+    /// The status of the response. None if there was no response.
     pub status: Option<u16>,
-    /// Why there was none.
+    /// Why there was no response.
     pub error: Option<String>,
 }
 
 impl Delivery {
-    /// Whether the endpoint took the event.
-    pub fn is_taken(&self) -> bool {
+    /// Whether the endpoint accepted the event: it responded with a 2xx status.
+    pub fn succeeded(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
     }
@@ -163,10 +159,12 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
-    fn a_signature_is_that_of_the_time_and_the_bytes_sent() {
+    fn a_signature_matches_the_output_of_openssl() {
         // printf '1700000000.{"id":1}' | openssl dgst -sha256 -hmac whsec_test
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let header = signature(br#"{"id":1}"#, at, &["whsec_test"]);
@@ -180,7 +178,7 @@ mod tests {
         "t=1700000000,v1=2f441ba4b3b2d50d28a9ab9d9fd8880376ecd1eb5d0435401553f5d8d0a5dcf8";
 
     #[test]
-    fn an_endpoint_is_over_http_and_has_a_secret() {
+    fn an_endpoint_needs_an_http_url_and_a_secret() {
         assert!(Webhook::new("http://127.0.0.1:80/hook?x=1", ["whsec"]).is_ok());
         for (url, secrets) in [
             ("https://example.com", vec!["whsec"]),

@@ -333,10 +333,10 @@ async fn three_d_secure_waits_for_the_holder_who_settles_it_either_way() {
 #[tokio::test]
 async fn a_lost_answer_is_had_by_the_same_key_and_charges_once() {
     let (stripe, client) = start().await;
-    stripe.fail(
+    stripe.inject(
         Failure::on("POST", "/v1/payment_intents")
             .times(1)
-            .lose_answer(),
+            .drop_response(),
     );
     let lost = pay("visa").customize().request_strategy(once("a"));
     assert!(matches!(lost.send(&client).await, Err(Failed::Lost(_))));
@@ -351,7 +351,7 @@ async fn errors_of_every_status_are_read() {
     let (stripe, client) = start().await;
     for status in [400, 409, 429, 500, 503] {
         let failure = Failure::on("POST", "/v1/*").times(1).without_effect();
-        stripe.fail(failure.answer(status));
+        stripe.inject(failure.respond_with(status));
         let (_, answered) = refusal(pay("visa").send(&client).await.unwrap_err());
         assert_eq!(answered, status);
     }
@@ -375,7 +375,7 @@ async fn a_call_that_takes_too_long_times_out() {
     let (stripe, mut hasty) = start().await;
     hasty.timeout = Duration::from_millis(1);
     let delay = Duration::from_secs(3600);
-    stripe.fail(Failure::on("POST", "/v1/payment_intents").delay(delay));
+    stripe.inject(Failure::on("POST", "/v1/payment_intents").delay(delay));
     let late = pay("visa").send(&hasty).await;
     assert!(matches!(late, Err(Failed::Lost(why)) if why.is_timeout()));
     assert!(stripe.charges().is_empty());

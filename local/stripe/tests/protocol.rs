@@ -347,8 +347,8 @@ async fn a_stored_500_is_given_again_whether_or_not_the_card_was_charged() {
         let stripe = start().await;
         let failure = Failure::on("POST", "/v1/payment_intents")
             .times(1)
-            .answer(500);
-        stripe.fail(if effect {
+            .respond_with(500);
+        stripe.inject(if effect {
             failure
         } else {
             failure.without_effect()
@@ -371,9 +371,9 @@ async fn what_was_never_carried_out_leaves_its_key_free() {
             .times(1)
             .without_effect()
     };
-    stripe.fail(failure().answer(429));
+    stripe.inject(failure().respond_with(429));
     assert_eq!(read(keyed(&stripe, "a", PAY)).await.0, 429);
-    stripe.fail(failure().lose_answer());
+    stripe.inject(failure().drop_response());
     assert!(keyed(&stripe, "a", PAY).send().await.is_err());
     assert_eq!(
         read(keyed(&stripe, "a", "amount=1&currency=usd")).await.0,
@@ -421,7 +421,7 @@ async fn a_key_has_1_to_255_characters_that_can_be_read() {
 async fn a_call_is_carried_out_without_its_caller_and_holds_its_key_until_then() {
     let stripe = start().await;
     let hour = Duration::from_secs(3600);
-    stripe.fail(
+    stripe.inject(
         Failure::on("POST", "/v1/payment_intents")
             .times(1)
             .delay(hour),
@@ -460,12 +460,16 @@ async fn of_100_calls_at_once_with_one_key_one_charges() {
 #[tokio::test]
 async fn failures_concern_their_route_and_so_many_calls() {
     let stripe = start().await;
-    stripe.fail(Failure::on("GET", "/v1/*").without_effect().answer(503));
-    stripe.fail(
+    stripe.inject(
+        Failure::on("GET", "/v1/*")
+            .without_effect()
+            .respond_with(503),
+    );
+    stripe.inject(
         Failure::on("POST", "/v1/payment_intents")
             .times(2)
             .without_effect()
-            .answer(429),
+            .respond_with(429),
     );
     for status in [429, 429, 200] {
         assert_eq!(
@@ -478,7 +482,7 @@ async fn failures_concern_their_route_and_so_many_calls() {
         Client::new().get(url).bearer_auth(stripe.secret_key())
     };
     assert_eq!(read(list()).await.0, 503);
-    stripe.heal();
+    stripe.clear_failures();
     assert_eq!(read(list()).await.0, 200);
     let statuses: Vec<_> = stripe
         .calls()

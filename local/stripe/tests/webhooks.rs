@@ -219,7 +219,7 @@ async fn an_event_can_be_sent_again_as_often_as_a_test_wants() {
     until(|| stripe.deliveries().len() == 2).await;
     let event = stripe.events()[1]["id"].as_str().unwrap().to_owned();
     for _ in 0..10 {
-        assert!(stripe.redeliver(&event).await.unwrap().is_taken());
+        assert!(stripe.redeliver(&event).await.unwrap().succeeded());
     }
     assert_eq!(endpoint.received().len(), 12);
     assert!(stripe.redeliver("evt_none").await.is_none());
@@ -236,7 +236,7 @@ async fn an_endpoint_that_is_not_there_is_a_failed_delivery() {
         stripe
             .deliveries()
             .iter()
-            .all(|sent| sent.error.is_some() && !sent.is_taken())
+            .all(|sent| sent.error.is_some() && !sent.succeeded())
     );
 }
 
@@ -244,7 +244,7 @@ async fn an_endpoint_that_is_not_there_is_a_failed_delivery() {
 async fn a_charge_whose_answer_was_lost_is_told_all_the_same() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
-    stripe.fail(Failure::on("POST", "/v1/payment_intents").lose_answer());
+    stripe.inject(Failure::on("POST", "/v1/payment_intents").drop_response());
     assert!(create(&stripe, "visa", true).await.is_err());
     until(|| stripe.deliveries().len() == 2).await;
     assert_eq!(

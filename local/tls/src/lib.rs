@@ -1,8 +1,9 @@
-//! An authority that vouches for anybody, and a server with a certificate by it: who clients are
-//! tested on that must not talk to everybody.
+//! A certificate authority and an HTTPS server for tests that check which certificates a client
+//! accepts.
 //!
-//! A function trusts Amazon's roots and can be told of no others. [`trusting`] writes another root over
-//! one of them in a copy of its binary: the same code, to the byte.
+//! The root certificates that a function trusts are compiled into its binary and cannot be configured.
+//! [`patch_trusted_root`] writes a copy of the binary in which another root certificate replaces one of
+//! them. The rest of the copy is identical.
 
 use std::convert::Infallible;
 use std::fs;
@@ -27,126 +28,134 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate cannot be made, or a server cannot start.
+/// A certificate cannot be created, or the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The certificate is none.
-    #[error("no certificate can be made")]
+    /// The key or the certificate cannot be created.
+    #[error("cannot create the certificate")]
     Certificate(#[from] rcgen::Error),
-    /// TLS does not take it.
-    #[error("TLS does not take it")]
+    /// rustls rejects the certificate or the key.
+    #[error("rustls rejects the certificate or its key")]
     Tls(#[from] rustls::Error),
-    /// No port is to be had.
-    #[error("no port is to be had")]
+    /// The server cannot listen on a port.
+    #[error("cannot listen on a port of the loopback interface")]
     Port(#[from] io::Error),
 }
 
-/// What functions trust. The first is "Amazon Root CA 1", by which AWS's own chains end.
+/// The root certificates that functions trust, as PEM. The first is "Amazon Root CA 1", the root of the
+/// chains of AWS's endpoints.
 const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 
-/// There is no copy of a function that trusts another root.
+/// The binary cannot be patched.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// What is to be trusted is longer than what is there, or shorter.
-    #[error("that is no root that fits")]
-    Unfit,
-    /// The binary was built with other roots, or is none.
-    #[error("{} has no root of Amazon's in it that could be replaced", .0.display())]
-    Rootless(PathBuf),
+    /// The new root certificate does not have the length of the one that it replaces.
+    #[error("the root certificate must have the same length as Amazon Root CA 1")]
+    LengthMismatch,
+    /// The binary does not contain the root certificate to replace.
+    #[error("{} does not contain Amazon Root CA 1", .0.display())]
+    RootNotFound(PathBuf),
     /// A file cannot be read or written.
-    #[error("{} cannot be copied", .0.display())]
-    Uncopied(PathBuf, #[source] io::Error),
+    #[error("cannot copy {}", .0.display())]
+    Copy(PathBuf, #[source] io::Error),
 }
 
-/// Writes a copy of a function's binary that trusts a root, given as DER, in place of Amazon's first.
+/// Writes a copy of a function's binary to `copy`, in which `root`, a root certificate as DER, replaces
+/// Amazon Root CA 1.
 ///
 /// # Errors
-/// When the binary does not have the roots of `libs/aws` in it, or a file cannot be read or written.
-pub fn trusting(root: &[u8], binary: &Path, copy: &Path) -> Result<(), PatchError> {
+///
+/// Fails if the binary does not contain Amazon Root CA 1, `root` has another length, or a file cannot
+/// be read or written.
+pub fn patch_trusted_root(root: &[u8], binary: &Path, copy: &Path) -> Result<(), PatchError> {
     let amazon = amazon_root()?;
     if root.len() != amazon.len() {
-        return Err(PatchError::Unfit);
+        return Err(PatchError::LengthMismatch);
     }
-    let failed = |error| PatchError::Uncopied(binary.to_owned(), error);
-    let mut bytes = fs::read(binary).map_err(failed)?;
+    let copy_error = |error| PatchError::Copy(binary.to_owned(), error);
+    let mut bytes = fs::read(binary).map_err(copy_error)?;
     let found: Vec<usize> = memmem::find_iter(&bytes, &*amazon).collect();
-    for place in &found {
-        if let Some(place) = bytes.get_mut(*place..place + root.len()) {
-            place.copy_from_slice(root);
+    for offset in &found {
+        if let Some(certificate) = bytes.get_mut(*offset..offset + root.len()) {
+            certificate.copy_from_slice(root);
         }
     }
     if found.is_empty() {
-        return Err(PatchError::Rootless(binary.to_owned()));
+        return Err(PatchError::RootNotFound(binary.to_owned()));
     }
     let write = || {
-        if let Some(folder) = copy.parent() {
-            fs::create_dir_all(folder)?;
+        if let Some(directory) = copy.parent() {
+            fs::create_dir_all(directory)?;
         }
-        // Another file, not another content: an earlier copy may still be running.
-        let unfinished = copy.with_extension("new");
-        fs::write(&unfinished, &bytes)?;
-        fs::set_permissions(&unfinished, fs::metadata(binary)?.permissions())?;
-        fs::rename(unfinished, copy)
+        // Replace the file instead of writing to it: an earlier copy may still be running.
+        let temporary = copy.with_extension("new");
+        fs::write(&temporary, &bytes)?;
+        fs::set_permissions(&temporary, fs::metadata(binary)?.permissions())?;
+        fs::rename(temporary, copy)
     };
-    write().map_err(failed)
+    write().map_err(copy_error)
 }
 
-/// The first of Amazon's roots, as DER.
+/// Amazon Root CA 1 as DER.
 fn amazon_root() -> Result<CertificateDer<'static>, PatchError> {
-    CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::Unfit)
+    CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::LengthMismatch)
 }
 
-/// An extension that means nothing, for numbers that mean nothing.
-/// <https://oid-base.com/get/2.25>
-const FILLING: [u64; 3] = [2, 25, 1];
+/// The object identifier of a certificate extension without meaning, which pads the certificate. Its
+/// arc is for UUIDs, which need no registration (<https://oid-base.com/get/2.25>).
+const PADDING_EXTENSION: [u64; 3] = [2, 25, 1];
 
-/// An authority that nobody knows but who is given its root.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// A certificate authority. A client trusts it only if it is configured with its root certificate.
+pub struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
-/// A server's certificate, and its key.
+/// A server's certificate and private key.
 pub struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
-impl Authority {
-    /// A new one of that name. Its root is as long as Amazon's first, for [`trusting`].
+impl CertificateAuthority {
+    /// Creates a certificate authority with this common name. Its root certificate is as long as Amazon
+    /// Root CA 1, as [`patch_trusted_root`] needs it.
     ///
     /// # Errors
-    /// When no key can be made.
+    ///
+    /// Fails if the key or the certificate cannot be created.
     pub fn new(name: &str) -> Result<Self, Error> {
-        // Its signatures are all of one length.
+        // All Ed25519 signatures have the same length, so the certificate's length is stable.
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let length = amazon_root().map_or(0, |root| root.len());
-        let mut filling = 0;
+        let mut padding = 0;
         loop {
             params.custom_extensions = vec![CustomExtension::from_oid_content(
-                &FILLING,
-                vec![0; filling],
+                &PADDING_EXTENSION,
+                vec![0; padding],
             )];
             let root = params.self_signed(&key)?;
             match length.checked_sub(root.der().len()) {
-                // The next is longer by what its lengths take as well.
-                Some(more @ 1..) => filling += more.div_ceil(2),
+                // Padding also lengthens the certificate's length fields. Adding half of what is
+                // missing avoids adding too much.
+                Some(missing @ 1..) => padding += missing.div_ceil(2),
                 _ => return Ok(Self(CertifiedIssuer::self_signed(params, key)?)),
             }
         }
     }
 
-    /// Its root, as DER.
+    /// The root certificate as DER.
     pub fn root(&self) -> &[u8] {
         self.0.der()
     }
 
-    /// A certificate for a name, until the end of a year.
+    /// Issues a certificate for a DNS name, valid from 2000 until the end of `year`.
     ///
     /// # Errors
-    /// When the name is none.
-    pub fn vouch_for(&self, name: &str, year: i32) -> Result<Identity, Error> {
+    ///
+    /// Fails if `name` is not a valid DNS name.
+    pub fn issue(&self, name: &str, year: i32) -> Result<Identity, Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([name.to_owned()])?;
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -158,25 +167,26 @@ impl Authority {
     }
 }
 
-/// A server that answers everything with `healthy`, until it is dropped.
+/// An HTTPS server that responds to every request with `healthy`. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
-    seen: Arc<Seen>,
+    counters: Arc<Counters>,
     task: AbortHandle,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Counters {
     connections: AtomicUsize,
     requests: AtomicUsize,
 }
 
 impl Server {
-    /// Starts on a free port of the loopback interface.
+    /// Starts a server on a free port of the loopback interface.
     ///
     /// # Errors
-    /// When there is none, or TLS does not take the certificate.
+    ///
+    /// Fails if no port is free, or rustls rejects the certificate.
     pub async fn start(identity: Identity) -> Result<Self, Error> {
         let config = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?
@@ -185,28 +195,28 @@ impl Server {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let seen = Arc::new(Seen::default());
-        let task = tokio::spawn(listen(listener, acceptor, Arc::clone(&seen)));
+        let counters = Arc::new(Counters::default());
+        let task = tokio::spawn(listen(listener, acceptor, Arc::clone(&counters)));
         Ok(Self {
             port,
-            seen,
+            counters,
             task: task.abort_handle(),
         })
     }
 
-    /// Its address, by the name `localhost`.
+    /// The URL, with the host name `localhost`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
-    /// How many clients took its certificate.
+    /// The number of completed TLS handshakes.
     pub fn connections(&self) -> usize {
-        self.seen.connections.load(Ordering::SeqCst)
+        self.counters.connections.load(Ordering::SeqCst)
     }
 
-    /// How many requests came.
+    /// The number of requests.
     pub fn requests(&self) -> usize {
-        self.seen.requests.load(Ordering::SeqCst)
+        self.counters.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -216,22 +226,22 @@ impl Drop for Server {
     }
 }
 
-async fn listen(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
+async fn listen(listener: TcpListener, acceptor: TlsAcceptor, counters: Arc<Counters>) {
     let mut clients = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        let (acceptor, counters) = (acceptor.clone(), Arc::clone(&counters));
         clients.spawn(async move {
             let Ok(client) = acceptor.accept(client).await else {
                 return;
             };
-            seen.connections.fetch_add(1, Ordering::SeqCst);
-            let answer = service_fn(async |_: Request<Incoming>| {
-                seen.requests.fetch_add(1, Ordering::SeqCst);
+            counters.connections.fetch_add(1, Ordering::SeqCst);
+            let service = service_fn(async |_: Request<Incoming>| {
+                counters.requests.fetch_add(1, Ordering::SeqCst);
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"healthy"))))
             });
-            // How the client leaves is its own affair.
+            // The client may close the connection at any time.
             let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(client), answer)
+                .serve_connection(TokioIo::new(client), service)
                 .await;
         });
     }
@@ -242,26 +252,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_differs_from_the_binary_in_the_root_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (binary, copy) = (folder.path().join("get"), folder.path().join("tls/get"));
+    fn a_patched_copy_differs_only_in_the_root_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let (binary, copy) = (
+            directory.path().join("get"),
+            directory.path().join("tls/get"),
+        );
         let with = |root: &[u8]| [b"code", root, b"data"].concat();
         fs::write(&binary, with(&amazon_root().unwrap())).unwrap();
-        let authority = Authority::new("ours").unwrap();
-        trusting(authority.root(), &binary, &copy).unwrap();
+        let authority = CertificateAuthority::new("test CA").unwrap();
+        patch_trusted_root(authority.root(), &binary, &copy).unwrap();
         assert_eq!(fs::read(copy).unwrap(), with(authority.root()));
     }
 
     #[test]
-    fn a_binary_without_the_root_and_a_root_of_another_length_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let (binary, copy) = (folder.path().join("get"), folder.path().join("copy"));
+    fn a_binary_without_the_root_or_a_root_of_another_length_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let (binary, copy) = (directory.path().join("get"), directory.path().join("copy"));
         fs::write(&binary, "code").unwrap();
-        let authority = Authority::new("ours").unwrap();
-        let refused = trusting(authority.root(), &binary, &copy).unwrap_err();
-        assert!(matches!(refused, PatchError::Rootless(_)), "{refused}");
-        let refused = trusting(&authority.root()[1..], &binary, &copy).unwrap_err();
-        assert!(matches!(refused, PatchError::Unfit), "{refused}");
+        let authority = CertificateAuthority::new("test CA").unwrap();
+        let error = patch_trusted_root(authority.root(), &binary, &copy).unwrap_err();
+        assert!(matches!(error, PatchError::RootNotFound(_)), "{error}");
+        let error = patch_trusted_root(&authority.root()[1..], &binary, &copy).unwrap_err();
+        assert!(matches!(error, PatchError::LengthMismatch), "{error}");
         assert!(!copy.exists());
     }
 }

@@ -1,9 +1,9 @@
-//! What stands in for the X-Ray daemon on a laptop: takes the datagrams that traced functions send
-//! and keeps their documents.
+//! A local replacement for the X-Ray daemon. It receives the datagrams of traced functions and stores
+//! their segment documents.
 //!
 //! A datagram is a header line, `{"format":"json","version":1}`, and one segment document
-//! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). What is not of
-//! this form is dropped, as the daemon does.
+//! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real daemon,
+//! it drops other datagrams.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -13,42 +13,42 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The longest payload that a UDP datagram over IPv4 has room for, in bytes.
-const DATAGRAM: usize = 65_507;
+/// The longest payload of a UDP datagram over IPv4, in bytes.
+const MAX_DATAGRAM: usize = 65_507;
 
-/// A socket that listens where the daemon would.
+/// A UDP socket that receives datagrams.
 #[derive(Debug)]
 pub struct Daemon(UdpSocket);
 
 impl Daemon {
-    /// Listens on the loopback interface: on `port`, or with 0 on any that is free.
+    /// Listens on the loopback interface, on `port`, or on any free port if it is 0.
     ///
     /// # Errors
     ///
-    /// When the port is taken.
+    /// Fails if the port is in use.
     pub fn bind(port: u16) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
         socket.set_nonblocking(true)?;
         Ok(Self(socket))
     }
 
-    /// Where it listens; its display form is what `AWS_XRAY_DAEMON_ADDRESS` takes.
+    /// The address of the socket. Its display form is a value of `AWS_XRAY_DAEMON_ADDRESS`.
     ///
     /// # Errors
     ///
-    /// When the system can't say.
+    /// Fails if the operating system does not report the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    /// The documents that came since the last call, without waiting for more: a datagram on the
-    /// loopback interface is there as soon as its sender has sent it.
+    /// The segment documents received since the last call. Does not wait for more: on the loopback
+    /// interface, a datagram is available as soon as it has been sent.
     ///
     /// # Errors
     ///
-    /// When the socket fails.
+    /// Fails if the socket fails.
     pub fn documents(&self) -> io::Result<Vec<Value>> {
-        let mut datagram = vec![0; DATAGRAM];
+        let mut datagram = vec![0; MAX_DATAGRAM];
         let mut documents = Vec::new();
         loop {
             match self.0.recv(&mut datagram) {
@@ -59,17 +59,17 @@ impl Daemon {
         }
     }
 
-    /// Appends every document that comes to `file`, one to a line, until the future is dropped.
+    /// Appends every segment document to `file`, one per line, until the future is dropped.
     ///
-    /// Once the file is over `limit` bytes it is renamed to end in `.1`, in place of an earlier
-    /// one, and a new one begun.
+    /// When the file exceeds `limit` bytes, it is rotated: it is renamed with the suffix `.1`, which
+    /// replaces an earlier such file, and a new file is created.
     ///
     /// # Errors
     ///
-    /// When the socket or the file fails.
+    /// Fails if the socket or the file fails.
     pub async fn record(self, file: &Path, limit: u64) -> io::Result<()> {
         let socket = tokio::net::UdpSocket::from_std(self.0)?;
-        let mut datagram = vec![0; DATAGRAM];
+        let mut datagram = vec![0; MAX_DATAGRAM];
         let mut log = Log::open(file.to_owned(), limit)?;
         loop {
             let length = socket.recv(&mut datagram).await?;
@@ -80,17 +80,18 @@ impl Daemon {
     }
 }
 
-/// The document of a datagram that is of the daemon's format.
+/// The segment document of a datagram. None if the datagram has another format.
 fn document(datagram: &[u8]) -> Option<Value> {
     let line = datagram.iter().position(|byte| *byte == b'\n')?;
     let (header, document) = datagram.split_at(line);
     let header: Value = serde_json::from_slice(header).ok()?;
-    let expected = header.get("format")? == "json" && header.get("version")? == 1;
-    expected
+    let is_supported = header.get("format")? == "json" && header.get("version")? == 1;
+    is_supported
         .then(|| serde_json::from_slice(document).ok())
         .flatten()
 }
 
+/// A file that is rotated when it exceeds `limit` bytes.
 struct Log {
     path: PathBuf,
     file: File,
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_come_out_once_in_the_order_they_came_in() {
+    fn each_document_is_returned_once_in_order() {
         let daemon = Daemon::bind(0).unwrap();
         send(
             &daemon,
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_of_another_form_are_dropped() {
+    fn datagrams_of_another_format_are_dropped() {
         let daemon = Daemon::bind(0).unwrap();
         for datagram in [
             "",
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_over_its_limit_is_begun_anew_and_the_previous_one_kept() {
+    fn a_log_above_its_limit_is_rotated() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("traces");
         let mut log = Log::open(path.clone(), 10).unwrap();
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_recorded_document_is_one_line_of_the_file() {
+    async fn a_recorded_document_is_one_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("traces");
         let daemon = Daemon::bind(0).unwrap();

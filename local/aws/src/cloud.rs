@@ -1,0 +1,159 @@
+//! The services that a function calls, behind one endpoint.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use local_dynamodb::{BoxError, Dynamodb};
+use local_stripe::{Settings, Stripe};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::endpoint::{Objects, Services, serve};
+use crate::sample::{self, TABLES};
+
+/// The services that a function calls. They run on the Tokio runtime that started them, until this is
+/// dropped.
+pub struct Cloud {
+    /// The database, with the tables Notes, Attachments, Purchases and Idempotency.
+    pub dynamodb: Dynamodb,
+    stripe: Stripe,
+    services: Services,
+    address: SocketAddr,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Cloud {
+    /// Starts the services with the data of the sample events: a note, its attachment, and a purchase
+    /// with the status `PENDING`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no port is free.
+    pub async fn start() -> Result<Self, BoxError> {
+        let dynamodb = Dynamodb::start(&[]).await?;
+        for (table, key) in TABLES {
+            match table {
+                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
+                _ => dynamodb.create(table, key)?,
+            }
+        }
+        let stripe = Stripe::start(0, Settings::default()).await?;
+        let services = Services::new(dynamodb.url(), stripe.url());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let cloud = Self {
+            dynamodb,
+            stripe,
+            address: listener.local_addr()?,
+            servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
+            services,
+        };
+        cloud.reset()?;
+        Ok(cloud)
+    }
+
+    /// Additionally listens over TLS. `certificates` is the certificate chain, the server's own first,
+    /// and `key` the private key, both as PEM. Returns the URL, a value of `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the certificates or the key are invalid, or no port is free.
+    pub async fn listen_tls(
+        &mut self,
+        certificates: &[u8],
+        key: &[u8],
+    ) -> Result<String, BoxError> {
+        let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>()?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let server = serve(listener, Some(acceptor), self.services.clone());
+        self.servers.push(tokio::spawn(server));
+        Ok(url)
+    }
+
+    /// The URL of the endpoint, a value of `AWS_ENDPOINT_URL` and `STRIPE_URL`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Resets the tables, the bucket and the sent messages to their initial state. Does not reset
+    /// Stripe.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a table no longer exists.
+    pub fn reset(&self) -> Result<(), BoxError> {
+        let initial = sample::items();
+        for (table, key) in TABLES {
+            for item in self.dynamodb.items(table)? {
+                if initial.iter().any(|(_, initial)| *initial == item) {
+                    continue;
+                }
+                let key = key.iter().map(|name| (*name, item.get(name).cloned()));
+                self.dynamodb.delete(table, &key.collect())?;
+            }
+        }
+        for (table, item) in initial {
+            self.dynamodb.put(table, &item)?;
+        }
+        self.services.messages().clear();
+        let attachment = (sample::attachment_key(), ("image/jpeg", 48_213));
+        *self.services.objects() = Objects::from([attachment]);
+        Ok(())
+    }
+
+    /// A snapshot of the state of all services, without the idempotency table.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a table no longer exists.
+    pub fn snapshot(&self) -> Result<Value, BoxError> {
+        let objects = self.services.objects();
+        Ok(json!({
+            "Notes": self.dynamodb.items("Notes")?,
+            "Attachments": self.dynamodb.items("Attachments")?,
+            "Purchases": self.dynamodb.items("Purchases")?,
+            "files": objects.keys().collect::<Vec<_>>(),
+            "charges": self.stripe.charges(),
+            "sent": *self.services.messages(),
+        }))
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        for server in &self.servers {
+            server.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reset_restores_changed_items_and_deletes_added_items() {
+        let cloud = Cloud::start().await.unwrap();
+        let before = cloud.snapshot().unwrap();
+        let [(_, sample), ..] = sample::items();
+        let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
+        let changed = json!({"userId": user, "noteId": id});
+        cloud.dynamodb.put("Notes", &changed).unwrap();
+        let added = json!({"userId": user, "noteId": {"S": "1"}});
+        cloud.dynamodb.put("Notes", &added).unwrap();
+        assert_ne!(cloud.snapshot().unwrap(), before);
+        cloud.reset().unwrap();
+        assert_eq!(cloud.snapshot().unwrap(), before);
+    }
+}

@@ -1,0 +1,137 @@
+//! The data that the sample events in `events/` refer to.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+/// The user of the sample events.
+pub const USER: &str = "us-east-1:7d5e0c3a-94b1-4c6f-8e2d-5a1b3f709c48";
+
+/// The note of the sample events, and its version.
+const NOTE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
+const VERSION: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d908";
+
+/// The purchase of the sample events.
+const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
+
+/// The secret that signs the sample event of Stripe's webhook.
+const WEBHOOK_SECRET: &str = "whsec_sample";
+
+/// The environment variables that Lambda sets for every function, among those that
+/// [`environment_variable`] knows.
+pub const LAMBDA_VARIABLES: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+];
+
+/// The tables and the names of their key attributes.
+pub(crate) const TABLES: [(&str, &[&str]); 4] = [
+    ("Notes", &["userId", "noteId"]),
+    ("Attachments", &["userId", "attachment"]),
+    ("Purchases", &["userId", "purchaseId"]),
+    ("Idempotency", &["id"]),
+];
+
+/// A valid value of an environment variable of any function, with `url` as the address of all
+/// services. None if no function has such a variable.
+pub fn environment_variable(name: &str, url: &str) -> Option<String> {
+    let value = match name {
+        "ALLOWED_ORIGIN" => "https://app.example.com",
+        "ATTACHMENTS_BUCKET" => "attachments",
+        "ATTACHMENTS_TABLE" => "Attachments",
+        "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
+        "AWS_ENDPOINT_URL" | "STRIPE_URL" => url,
+        "AWS_REGION" => "us-east-1",
+        "AWS_SECRET_ACCESS_KEY" => "a-secret",
+        "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
+        "IDEMPOTENCY_TABLE" => "Idempotency",
+        "LOG_LEVEL" => "info",
+        "NOTES_TABLE" => "Notes",
+        "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
+        "PURCHASES_TABLE" => "Purchases",
+        "SECRETS_PREFIX" => "/scratchpad/sample",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// Replaces the Stripe signature of an event with one for the current time. Returns an event without
+/// such a signature unchanged.
+pub fn sign_event(mut event: Value) -> Value {
+    let body = event.get("body").and_then(Value::as_str);
+    let body = body.unwrap_or_default();
+    let signature = local_stripe::signature(body.as_bytes(), SystemTime::now(), &[WEBHOOK_SECRET]);
+    for header in [
+        "/headers/Stripe-Signature",
+        "/multiValueHeaders/Stripe-Signature/0",
+    ] {
+        if let Some(header) = event.pointer_mut(header) {
+            *header = signature.as_str().into();
+        }
+    }
+    event
+}
+
+/// The value of the secret whose name ends in `name`. None if there is no such secret.
+pub(crate) fn secret(name: &str) -> Option<&'static str> {
+    match name {
+        "stripe-secret-key" => Some("sk_test_double"),
+        "stripe-webhook-secret" => Some(WEBHOOK_SECRET),
+        "admin-phone-number" => Some("+12065550100"),
+        _ => None,
+    }
+}
+
+/// The key of the note's attachment in the bucket.
+pub(crate) fn attachment_key() -> String {
+    format!("private/{USER}/hello.jpg")
+}
+
+/// The initial items of the tables.
+pub(crate) fn items() -> [(&'static str, Value); 3] {
+    let note = json!({
+        "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
+        "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},
+        "uploaded": {"M": {"contentType": {"S": "image/jpeg"}, "size": {"N": "7"}}},
+        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
+    });
+    let attachment = json!({
+        "userId": {"S": USER}, "attachment": {"S": attachment_key()},
+        "claims": {"SS": [format!("{NOTE}/{VERSION}")]},
+        "contentType": {"S": "image/jpeg"}, "size": {"N": "7"},
+    });
+    let purchase = json!({
+        "userId": {"S": USER}, "purchaseId": {"S": PURCHASE}, "storage": {"N": "10"},
+        "amount": {"N": "4000"}, "description": {"S": "storage for 10 notes"},
+        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
+        "status": {"S": "PENDING"}, "source": {"S": "tok_visa"},
+        "unsettledShard": {"N": "2"}, "dueAt": {"N": "1763632920000"},
+    });
+    [
+        ("Notes", note),
+        ("Attachments", attachment),
+        ("Purchases", purchase),
+    ]
+}
+
+/// The CreateTable request of the table Purchases, which has an index.
+pub(crate) fn create_purchases_table() -> Value {
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    let attribute = |name: &str, kind: &str| json!({"AttributeName": name, "AttributeType": kind});
+    json!({
+        "TableName": "Purchases",
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [key("userId", "HASH"), key("purchaseId", "RANGE")],
+        "AttributeDefinitions": [
+            attribute("userId", "S"), attribute("purchaseId", "S"),
+            attribute("unsettledShard", "N"), attribute("dueAt", "N"),
+        ],
+        "GlobalSecondaryIndexes": [{
+            "IndexName": "unsettled",
+            "KeySchema": [key("unsettledShard", "HASH"), key("dueAt", "RANGE")],
+            "Projection": {"ProjectionType": "ALL"},
+        }],
+    })
+}

@@ -1,0 +1,48 @@
+//! The results of invocations.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use serde::Deserialize;
+
+/// An error that a function reports to the Runtime API.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct FunctionError {
+    /// The type of the error.
+    pub error_type: String,
+    /// The message.
+    pub error_message: String,
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type, self.error_message)
+    }
+}
+
+/// A completed invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The request id that the function received.
+    pub request_id: String,
+    /// The result.
+    pub outcome: Outcome,
+    /// The time from when the function received the event until the result was known.
+    pub duration: Duration,
+}
+
+/// The result of an invocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function returned this response.
+    Response(Bytes),
+    /// The function reported an error.
+    Error(FunctionError),
+    /// The function did not respond by its deadline and was killed.
+    TimedOut,
+    /// The process exited before the function responded.
+    Exited(ExitStatus),
+}

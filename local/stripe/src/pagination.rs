@@ -1,0 +1,64 @@
+//! Pages of lists and search results (<https://docs.stripe.com/api/pagination>).
+
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::json::str_field;
+use crate::params::{Params, integer};
+
+/// Which part of a list a request asks for.
+#[derive(Debug)]
+pub(crate) struct Page {
+    limit: usize,
+    /// The parameter that says where the page starts, and its value: the id of the last object of the
+    /// previous page.
+    after: Option<(&'static str, String)>,
+}
+
+impl Page {
+    /// Parses `limit` and the parameter `after`.
+    pub(crate) fn parse(params: &mut Params, after: &'static str) -> Result<Self, ApiError> {
+        let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
+        match integer("limit", &limit)? {
+            limit @ 1..=100 => Ok(Self {
+                limit,
+                after: params.take(after).map(|id| (after, id)),
+            }),
+            _ => Err(ApiError::invalid("Invalid limit: must be between 1 and 100.").param("limit")),
+        }
+    }
+
+    /// The objects of this page, newest first, and whether more follow. `objects` are oldest first.
+    fn select(&self, objects: Vec<Value>) -> Result<(Vec<Value>, bool), ApiError> {
+        let mut newest: Vec<_> = objects.into_iter().rev().collect();
+        if let Some((param, id)) = &self.after {
+            let last = newest
+                .iter()
+                .position(|object| str_field(object, "id") == id);
+            let last = last.ok_or_else(|| ApiError::missing("object", id).param(param))?;
+            newest.drain(..=last);
+        }
+        let has_more = newest.len() > self.limit;
+        newest.truncate(self.limit);
+        Ok((newest, has_more))
+    }
+
+    /// The list object with this page. `objects` are oldest first.
+    pub(crate) fn list(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
+        let (data, has_more) = self.select(objects)?;
+        Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
+    }
+
+    /// The search result with this page. `objects` are oldest first.
+    pub(crate) fn search_result(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
+        let (data, has_more) = self.select(objects)?;
+        let last = data.last().filter(|_| has_more);
+        Ok(json!({
+            "object": "search_result",
+            "url": url,
+            "has_more": has_more,
+            "next_page": last.map(|last| str_field(last, "id")),
+            "data": data,
+        }))
+    }
+}

@@ -1,0 +1,44 @@
+//! Configuration of the double.
+
+use std::time::Duration;
+
+use crate::webhook::Webhook;
+
+/// The version of Stripe's API that the double implements. async-stripe's types have the same version.
+pub const API_VERSION: &str = "2026-09-30.endive";
+
+/// Configuration of a [`Stripe`](crate::Stripe) double.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The secret API key of servers. Default: `sk_test_double`.
+    pub secret_key: String,
+    /// The publishable API key of browsers. A browser can create payment methods and tokens, and
+    /// confirm the payments whose client secrets it knows. Default: `pk_test_double`.
+    pub publishable_key: String,
+    /// The endpoint that receives events. Default: none.
+    pub webhook: Option<Webhook>,
+    /// The delay before each retry of a failed event delivery. Default: 5 s, 1 min, 1 h, which is as
+    /// many attempts as in Stripe's sandboxes
+    /// (<https://docs.stripe.com/webhooks#automatic-retries>).
+    pub retries: Vec<Duration>,
+    /// A number that is part of every id. Give each restart another number so that ids do not
+    /// repeat. With the same number, the same calls get the same ids. Default: 0.
+    pub run: u32,
+    /// The delay, by the double's clock, until search finds a change. Default: 1 min, Stripe's upper
+    /// limit in normal conditions, so that code that relies on a shorter delay fails in tests. During
+    /// an outage it can be 1 h (<https://docs.stripe.com/search#data-freshness>).
+    pub search_lag: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            secret_key: "sk_test_double".to_owned(),
+            publishable_key: "pk_test_double".to_owned(),
+            webhook: None,
+            retries: [5, 60, 3600].map(Duration::from_secs).to_vec(),
+            run: 0,
+            search_lag: Duration::from_secs(60),
+        }
+    }
+}
