@@ -66,7 +66,7 @@ impl<'a> Running<'a> {
                 let log = match &error {
                     lambda_host::StartError::Exited { log, .. }
                     | lambda_host::StartError::TimedOut { log, .. } => log.join("\n"),
-                    lambda_host::StartError::Unrunnable { .. } => String::new(),
+                    lambda_host::StartError::Spawn { .. } => String::new(),
                 };
                 return Err(error).context(log);
             }
@@ -85,17 +85,17 @@ impl<'a> Running<'a> {
     /// When it dies, says that it failed, or answers otherwise than it has to.
     pub(crate) async fn ask(&mut self) -> Result<Duration> {
         if self.subject.restores {
-            let restored = self.cloud.restore();
+            let restored = self.cloud.reset();
             restored.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
         // Signed anew: a signature is good for minutes
-        let event = local_aws::signed(self.subject.event.clone()).to_string();
+        let event = local_aws::sign_event(self.subject.event.clone()).to_string();
         let trace = self.subject.trace;
         let invocation = self.host.invoke(event, DEADLINE, Some(trace)).await;
         if let Err(error) = check(&invocation.outcome, &self.subject.expected) {
             return Err(error.context(self.host.log().join("\n")));
         }
-        if !self.host.idle(DEADLINE).await {
+        if !self.host.wait_until_idle(DEADLINE).await {
             bail!("it answered, and never asked for another event");
         }
         Ok(invocation.duration)
@@ -170,7 +170,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 /// Says what it is instead.
 pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let answer = match outcome {
-        Outcome::Answer(answer) => answer,
+        Outcome::Response(answer) => answer,
         Outcome::Error(error) => bail!("it said that it failed: {error}"),
         Outcome::TimedOut => bail!("it did not answer within {DEADLINE:?}"),
         Outcome::Exited(status) => bail!("it died: {status}"),
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     fn answer(value: Value) -> Outcome {
-        Outcome::Answer(value.to_string().into())
+        Outcome::Response(value.to_string().into())
     }
 
     fn shell(script: &str) -> Subject {

@@ -2,7 +2,7 @@
 //! the same kind, which is vouched for by the root that clients trust; the chain ends with that root,
 //! vouched for by an older one. `tls/` has it, made once by openssl; the authorities' keys are gone.
 //!
-//! Functions are measured by copies of the shipped binaries that trust our root ([`local_tls::trusting`]).
+//! Functions are measured by copies of the shipped binaries that trust our root ([`local_tls::patch_trusted_root`]).
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ const ROOT: &str = include_str!("../tls/root.pem");
 /// # Errors
 /// When the binary does not have the root in it as it is in `libs/aws`.
 pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
-    Ok(local_tls::trusting(
+    Ok(local_tls::patch_trusted_root(
         &CertificateDer::from_pem_slice(ROOT.as_bytes())?,
         binary,
         copy,

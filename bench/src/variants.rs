@@ -206,14 +206,14 @@ impl Scene {
             Over::Tls => &self.tls,
         };
         let settings = function.variables.iter().map(String::as_str);
-        let settings = settings.chain(local_aws::FROM_LAMBDA);
+        let settings = settings.chain(local_aws::LAMBDA_VARIABLES);
         let settings = settings.filter_map(|setting| {
             // Stripe's double speaks plain HTTP alone
             let url = match setting {
                 "STRIPE_URL" => &self.http,
                 _ => url,
             };
-            Some((setting, local_aws::setting(setting, url)?))
+            Some((setting, local_aws::environment_variable(setting, url)?))
         });
         let mut hosted = hosted.with_env(settings).with_env([
             ("AWS_SESSION_TOKEN", "T".repeat(SESSION_TOKEN)),

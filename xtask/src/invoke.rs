@@ -99,7 +99,7 @@ async fn run(workspace: &Workspace, stage: &LocalStage, name: &str, event: Vec<u
         millis(init),
     );
     match invocation.outcome {
-        Outcome::Answer(answer) => {
+        Outcome::Response(answer) => {
             println!("{}", pretty(&answer));
             ui::say(report);
             Ok(())

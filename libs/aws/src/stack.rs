@@ -250,7 +250,7 @@ fn endpoint(value: String) -> Result<String, Error> {
 mod tests {
     use std::collections::HashMap;
 
-    use local_tls::{Authority, Server};
+    use local_tls::{CertificateAuthority, Server};
     use x509_parser::prelude::{FromDer, X509Certificate};
     use x509_parser::time::ASN1Time;
 
@@ -333,8 +333,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_amazon_does_not_vouch_for_is_not_talked_to() {
-        let stranger = Authority::new("a stranger").unwrap();
-        let server = Server::start(stranger.vouch_for("localhost", 2999).unwrap());
+        let stranger = CertificateAuthority::new("a stranger").unwrap();
+        let server = Server::start(stranger.issue("localhost", 2999).unwrap());
         let server = server.await.unwrap();
         let stack = with("AWS_ENDPOINT_URL", &server.url()).unwrap();
         let refused = stack.objects("notes").head("key").await;

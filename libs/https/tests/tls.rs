@@ -9,12 +9,12 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_types::body::SdkBody;
 use http::Request;
 use https::{Https, RootCertStore, roots};
-use local_tls::{Authority, Server};
+use local_tls::{CertificateAuthority, Server};
 use tokio::net::TcpListener;
 
 const CONNECT: Duration = Duration::from_secs(5);
 
-fn trusting(authority: &Authority) -> Https {
+fn trusting(authority: &CertificateAuthority) -> Https {
     Https::trusting(roots([authority.root()]).unwrap(), CONNECT)
 }
 
@@ -31,8 +31,8 @@ async fn refusal(https: &Https, url: &str) -> String {
 
 #[tokio::test]
 async fn a_server_that_is_vouched_for_is_talked_to() {
-    let authority = Authority::new("ours").unwrap();
-    let server = Server::start(authority.vouch_for("localhost", 2999).unwrap());
+    let authority = CertificateAuthority::new("ours").unwrap();
+    let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let answer = trusting(&authority).exchange(get(&server.url())).await;
     assert_eq!(answer.unwrap().body(), "healthy");
@@ -40,13 +40,13 @@ async fn a_server_that_is_vouched_for_is_talked_to() {
 
 #[tokio::test]
 async fn a_server_of_another_name_an_old_one_and_a_stranger_are_not() {
-    let authority = Authority::new("ours").unwrap();
-    let stranger = Authority::new("a stranger").unwrap();
+    let authority = CertificateAuthority::new("ours").unwrap();
+    let stranger = CertificateAuthority::new("a stranger").unwrap();
     let https = trusting(&authority);
     for (identity, why) in [
-        (authority.vouch_for("example.com", 2999), "NotValidForName"),
-        (authority.vouch_for("localhost", 2020), "Expired"),
-        (stranger.vouch_for("localhost", 2999), "UnknownIssuer"),
+        (authority.issue("example.com", 2999), "NotValidForName"),
+        (authority.issue("localhost", 2020), "Expired"),
+        (stranger.issue("localhost", 2999), "UnknownIssuer"),
     ] {
         let server = Server::start(identity.unwrap()).await.unwrap();
         let refusal = refusal(&https, &server.url()).await;
@@ -57,8 +57,8 @@ async fn a_server_of_another_name_an_old_one_and_a_stranger_are_not() {
 
 #[tokio::test]
 async fn a_client_that_trusts_nobody_talks_to_nobody() {
-    let authority = Authority::new("ours").unwrap();
-    let server = Server::start(authority.vouch_for("localhost", 2999).unwrap());
+    let authority = CertificateAuthority::new("ours").unwrap();
+    let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let https = Https::trusting(RootCertStore::empty(), CONNECT);
     let refusal = refusal(&https, &server.url()).await;
@@ -67,8 +67,8 @@ async fn a_client_that_trusts_nobody_talks_to_nobody() {
 
 #[tokio::test]
 async fn the_connection_of_a_warm_up_is_the_one_that_all_requests_take() {
-    let authority = Authority::new("ours").unwrap();
-    let server = Server::start(authority.vouch_for("localhost", 2999).unwrap());
+    let authority = CertificateAuthority::new("ours").unwrap();
+    let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let https = trusting(&authority);
     https.warm_up(server.url().parse().unwrap()).await;
@@ -83,7 +83,7 @@ async fn the_connection_of_a_warm_up_is_the_one_that_all_requests_take() {
 
 #[tokio::test]
 async fn a_warm_up_needs_no_success_and_without_tls_is_none() {
-    let authority = Authority::new("ours").unwrap();
+    let authority = CertificateAuthority::new("ours").unwrap();
     let https = trusting(&authority);
     https.warm_up("https://localhost:1".parse().unwrap()).await;
 

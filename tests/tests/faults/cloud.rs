@@ -139,8 +139,8 @@ impl Cloud {
     /// once.
     fn fail_at_stripe(&self, call: &Call, status: u16, effect: bool) {
         let failure = local_stripe::Failure::on(call.head.method.as_str(), call.head.uri.path());
-        let failure = failure.times(1).answer(status);
-        self.stripe.fail(match effect {
+        let failure = failure.times(1).respond_with(status);
+        self.stripe.inject(match effect {
             true => failure,
             false => failure.without_effect(),
         });

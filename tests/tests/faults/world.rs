@@ -404,7 +404,7 @@ impl World {
                 Err(error.to_string())
             }
             Some(Ok(invocation)) => match invocation.outcome {
-                Outcome::Answer(answer) => {
+                Outcome::Response(answer) => {
                     let answer = serde_json::from_slice(&answer).unwrap();
                     self.hosts.extend(host.take().map(|host| (function, host)));
                     Ok(answer)

@@ -44,7 +44,7 @@ async fn no_event_is_odd_enough_to_stop_a_function() {
         for (what, odd) in odd(&event) {
             let invocation = host.invoke(odd.to_string(), DEADLINE, None).await;
             match invocation.outcome {
-                Outcome::Answer(_) => {}
+                Outcome::Response(_) => {}
                 // What cannot be read as the event that it should be is told to Lambda.
                 Outcome::Error(error) => assert!(
                     !error.error_type.to_lowercase().contains("panic"),
@@ -93,7 +93,7 @@ async fn nobody_is_let_in_without_an_identity() {
     let all = functions::all().into_iter();
     for route in all.filter(|function| function.is_signed) {
         let cloud = Cloud::start().await.unwrap();
-        let before = cloud.content().unwrap();
+        let before = cloud.snapshot().unwrap();
         let mut host = start(&route, &cloud.url(), &[]).await;
         for identity in [
             json!({}),
@@ -105,7 +105,7 @@ async fn nobody_is_let_in_without_an_identity() {
             let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
             problem(&answer(&route, invocation), 401);
         }
-        assert_eq!(cloud.content().unwrap(), before);
+        assert_eq!(cloud.snapshot().unwrap(), before);
     }
 }
 

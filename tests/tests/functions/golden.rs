@@ -15,7 +15,7 @@ async fn each_function_makes_of_its_sample_event_what_its_golden_file_says() {
     let mut wrong = Vec::new();
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();
-        let before = cloud.content().unwrap();
+        let before = cloud.snapshot().unwrap();
         let mut host = start(&function, &cloud.url(), &[]).await;
         let event = event(&function).to_string();
         let invocation = host.invoke(event.clone(), DEADLINE, None).await;
@@ -25,7 +25,7 @@ async fn each_function_makes_of_its_sample_event_what_its_golden_file_says() {
         if let Some(Ok(body)) = answer["body"].as_str().map(serde_json::from_str) {
             answer["body"] = body;
         }
-        let after = changed(&before, cloud.content().unwrap());
+        let after = changed(&before, cloud.snapshot().unwrap());
         let mut made = json!({"answer": answer, "cloud": after});
         mask(&mut made, &known, &cloud.url());
         let made = format!("{made:#}\n");

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use e2e::functions::{self, Function};
 use lambda_host::{Host, Invocation, Outcome};
-use local_aws::FROM_LAMBDA;
+use local_aws::LAMBDA_VARIABLES;
 use serde_json::Value;
 
 /// How long any invocation may take. Far more than it does: a test that waits this long fails.
@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A good value for every setting of any function, given where the cloud is.
 fn good(setting: &str, cloud: &str) -> String {
-    let value = local_aws::setting(setting, cloud);
+    let value = local_aws::environment_variable(setting, cloud);
     value.unwrap_or_else(|| panic!("say in local/aws what a good {setting} is"))
 }
 
@@ -36,7 +36,7 @@ fn good(setting: &str, cloud: &str) -> String {
 fn environment(function: &Function, cloud: &str) -> BTreeMap<String, String> {
     let stack = function.variables.iter().map(String::as_str);
     stack
-        .chain(FROM_LAMBDA)
+        .chain(LAMBDA_VARIABLES)
         .map(|setting| (setting.to_owned(), good(setting, cloud)))
         .collect()
 }
@@ -53,14 +53,14 @@ async fn start(function: &Function, cloud: &str, more: &[(&str, &str)]) -> Host 
 /// The function's answer, which must be one.
 fn answer(function: &Function, invocation: Invocation) -> Value {
     match invocation.outcome {
-        Outcome::Answer(answer) => serde_json::from_slice(&answer).unwrap(),
+        Outcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),
         other => panic!("{}: {other:?}", function.name),
     }
 }
 
 /// The function's sample event. That of Stripe's is signed now, as if it had just been sent.
 fn event(function: &Function) -> Value {
-    local_aws::signed(function.event())
+    local_aws::sign_event(function.event())
 }
 
 fn named(name: &str) -> Function {

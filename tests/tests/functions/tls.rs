@@ -3,7 +3,7 @@
 use e2e::functions::{self, Function};
 use lambda_host::{Host, Outcome};
 use local_aws::Cloud;
-use local_tls::{Authority, Server, trusting};
+use local_tls::{CertificateAuthority, Server, patch_trusted_root};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -19,10 +19,10 @@ struct Believer {
 }
 
 impl Believer {
-    fn new(function: &Function, authority: &Authority) -> Self {
+    fn new(function: &Function, authority: &CertificateAuthority) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join(&function.name);
-        trusting(authority.root(), &function.binary(), &copy).unwrap();
+        patch_trusted_root(authority.root(), &function.binary(), &copy).unwrap();
         let function = function.clone();
         Self { function, folder }
     }
@@ -44,7 +44,7 @@ impl Believer {
                 let event = event(function).to_string();
                 let outcome = host.invoke(event, DEADLINE, None).await.outcome;
                 let works = match outcome {
-                    Outcome::Answer(answer) => {
+                    Outcome::Response(answer) => {
                         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
                         answer["statusCode"].as_u64().unwrap_or(200) < 500
                     }
@@ -61,13 +61,14 @@ impl Believer {
 
 /// Gives a function to three that are not AWS, and to one that could be.
 async fn ask(function: Function) {
-    let [ours, strange] = ["ours", "a stranger"].map(|name| Authority::new(name).unwrap());
+    let [ours, strange] =
+        ["ours", "a stranger"].map(|name| CertificateAuthority::new(name).unwrap());
     let believer = Believer::new(&function, &ours);
     let name = &function.name;
     for (identity, why) in [
-        (ours.vouch_for("example.com", LATER), "not valid for name"),
-        (ours.vouch_for("localhost", 2020), "certificate expired"),
-        (strange.vouch_for("localhost", LATER), "UnknownIssuer"),
+        (ours.issue("example.com", LATER), "not valid for name"),
+        (ours.issue("localhost", 2020), "certificate expired"),
+        (strange.issue("localhost", LATER), "UnknownIssuer"),
     ] {
         let server = Server::start(identity.unwrap()).await.unwrap();
         let cloud = Cloud::start().await.unwrap();
@@ -80,7 +81,7 @@ async fn ask(function: Function) {
         assert!(log.contains(why), "{name}, {why}: {log}");
     }
     // They were refused for what they are: whom it takes for AWS it asks.
-    let server = Server::start(ours.vouch_for("localhost", LATER).unwrap())
+    let server = Server::start(ours.issue("localhost", LATER).unwrap())
         .await
         .unwrap();
     let cloud = Cloud::start().await.unwrap();
@@ -102,8 +103,8 @@ async fn a_function_talks_to_nobody_who_is_not_aws() {
 
 #[tokio::test]
 async fn a_function_of_stripes_talks_to_nobody_whom_the_web_does_not_vouch_for() {
-    let strange = Authority::new("a stranger").unwrap();
-    let server = Server::start(strange.vouch_for("localhost", LATER).unwrap());
+    let strange = CertificateAuthority::new("a stranger").unwrap();
+    let server = Server::start(strange.issue("localhost", LATER).unwrap());
     let server = server.await.unwrap();
     let all = functions::all().into_iter();
     let of_stripe =

@@ -16,7 +16,7 @@ use billing::{
     service::{Error, Payments, Stripe},
 };
 use local_stripe::{Authentication, Failure, Settings, Stripe as Double};
-use local_tls::{Authority, Server};
+use local_tls::{CertificateAuthority, Server};
 
 async fn start() -> (Double, Stripe) {
     let settings = Settings {
@@ -180,12 +180,12 @@ async fn a_call_whose_answer_is_lost_is_sent_again_and_charges_once() {
     let (double, stripe) = start().await;
     let create = || Failure::on("POST", "/v1/payment_intents").times(1);
     for failure in [
-        create().lose_answer(),
+        create().drop_response(),
         create().without_effect(),
-        create().without_effect().answer(429),
-        create().without_effect().answer(409),
+        create().without_effect().respond_with(429),
+        create().without_effect().respond_with(409),
     ] {
-        double.fail(failure);
+        double.inject(failure);
         let before = double.charges().len();
         let (_, payment) = charge(&stripe, "tok_visa").await;
         assert!(matches!(payment, Payment::Succeeded { .. }), "{payment:?}");
@@ -197,10 +197,10 @@ async fn a_call_whose_answer_is_lost_is_sent_again_and_charges_once() {
 async fn what_stripe_did_not_say_is_not_known_and_its_error_shows_no_secret() {
     let (double, stripe) = start().await;
     let (purchase, source) = order("tok_visa");
-    double.fail(
+    double.inject(
         Failure::on("POST", "/v1/payment_intents")
             .times(1)
-            .answer(500),
+            .respond_with(500),
     );
     let error = stripe.charge(&purchase, &source).await.unwrap_err();
     let said = format!("{error:?}");
@@ -246,8 +246,8 @@ async fn a_key_that_was_changed_is_used_from_the_next_call_on() {
 
 #[tokio::test]
 async fn a_server_that_the_web_does_not_trust_never_sees_the_key() {
-    let stranger = Authority::new("a stranger").unwrap();
-    let server = Server::start(stranger.vouch_for("localhost", 2999).unwrap());
+    let stranger = CertificateAuthority::new("a stranger").unwrap();
+    let server = Server::start(stranger.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let stripe = Stripe::new(&server.url(), || "sk_test_key".to_owned().into()).unwrap();
     stripe.warm_up().await;
