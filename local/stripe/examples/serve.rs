@@ -1,4 +1,4 @@
-//! A double for clients in other languages: prints its URL, and ends with its standard input.
+//! Runs a double for clients in other languages. Prints its URL and stops at the end of stdin.
 
 use std::io::{self, Write};
 

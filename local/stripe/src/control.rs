@@ -84,11 +84,7 @@ async fn execute(
     let path = path.strip_prefix(PREFIX).unwrap_or_default();
     let segments: Vec<_> = path.split('/').collect();
     match (method, segments.as_slice()) {
-        ("GET", ["payment_intents"]) => Ok(json!({"data": shared.state().ledger.intents()})),
-        ("GET", ["charges"]) => Ok(json!({"data": shared.state().ledger.charges})),
-        ("GET", ["events"]) => Ok(json!({"data": shared.state().ledger.events})),
-        ("GET", ["calls"]) => Ok(json!({"data": shared.state().calls})),
-        ("GET", ["deliveries"]) => Ok(json!({"data": shared.state().deliveries})),
+        ("GET", [list]) => list_all(shared, list),
         ("POST", ["failures"]) => {
             let failure = parse::<Failure>(body)?;
             shared.state().failures.push(failure);
@@ -130,11 +126,25 @@ async fn execute(
             shared.clock.advance(Duration::from_secs(seconds.into()));
             Ok(json!({}))
         }
-        _ => Err((
-            404,
-            format!("unknown route of the control API: {method} {path}"),
-        )),
+        _ => Err(unknown_route(method, path)),
     }
+}
+
+fn list_all(shared: &Shared, list: &str) -> Result<Value, Error> {
+    let state = shared.state();
+    let data = match list {
+        "payment_intents" => json!(state.ledger.intents()),
+        "charges" => json!(state.ledger.charges),
+        "events" => json!(state.ledger.events),
+        "calls" => json!(state.calls),
+        "deliveries" => json!(state.deliveries),
+        _ => return Err(unknown_route("GET", list)),
+    };
+    Ok(json!({"data": data}))
+}
+
+fn unknown_route(method: &str, path: &str) -> Error {
+    (404, format!("the control API has no route {method} {path}"))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {

@@ -1,4 +1,4 @@
-//! The double as async-stripe's requests and answers see it, which is how the product calls Stripe.
+//! The API with the request and response types of async-stripe, which the product uses.
 
 #![allow(clippy::panic, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -22,7 +22,7 @@ use stripe_core::payment_intent::{
 use stripe_shared::{ApiErrors, ApiErrorsCode, ApiErrorsType, PaymentIntent, PaymentIntentStatus};
 use stripe_types::Currency;
 
-/// A client by reqwest, which owes nothing to the product's.
+/// A client that uses reqwest and shares no code with the product's client.
 struct Client {
     url: String,
     key: String,
@@ -30,28 +30,28 @@ struct Client {
 }
 
 #[derive(Debug)]
-enum Failed {
-    Refused(Box<ApiErrors>, u16),
-    Lost(reqwest::Error),
-    Unreadable,
+enum ClientError {
+    Api(Box<ApiErrors>, u16),
+    Transport(reqwest::Error),
+    Deserialization,
 }
 
-impl From<reqwest::Error> for Failed {
+impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Lost(error)
+        Self::Transport(error)
     }
 }
 
-impl StripeClientErr for Failed {
+impl StripeClientErr for ClientError {
     fn deserialize_err(_: impl Display) -> Self {
-        Self::Unreadable
+        Self::Deserialization
     }
 }
 
 impl StripeClient for Client {
-    type Err = Failed;
+    type Err = ClientError;
 
-    async fn execute(&self, request: CustomizedStripeRequest) -> Result<Bytes, Failed> {
+    async fn execute(&self, request: CustomizedStripeRequest) -> Result<Bytes, ClientError> {
         let (request, settings) = request.into_pieces();
         let query = request
             .query
@@ -73,16 +73,16 @@ impl StripeClient for Client {
             let form = "application/x-www-form-urlencoded";
             call = call.header("content-type", form).body(body);
         }
-        let answer = call.send().await?;
-        let status = answer.status();
-        let body = answer.bytes().await?;
+        let response = call.send().await?;
+        let status = response.status();
+        let body = response.bytes().await?;
         if status.is_success() {
             return Ok(body);
         }
-        let said = str::from_utf8(&body).map_err(Failed::deserialize_err)?;
-        let said: stripe_shared::Error =
-            miniserde::json::from_str(said).map_err(Failed::deserialize_err)?;
-        Err(Failed::Refused(said.error, status.as_u16()))
+        let body = str::from_utf8(&body).map_err(ClientError::deserialize_err)?;
+        let body: stripe_shared::Error =
+            miniserde::json::from_str(body).map_err(ClientError::deserialize_err)?;
+        Err(ClientError::Api(body.error, status.as_u16()))
     }
 }
 
@@ -115,11 +115,11 @@ fn pay(card: &str) -> CreatePaymentIntent {
         .confirm(true)
 }
 
-fn once(key: &str) -> RequestStrategy {
+fn idempotent(key: &str) -> RequestStrategy {
     RequestStrategy::Idempotent(IdempotencyKey::new(key).unwrap())
 }
 
-/// What async-stripe has no type for: its `payment_method_data` has no `card`.
+/// A PaymentIntent with a token. async-stripe has no such type: its `payment_method_data` has no `card`.
 #[derive(Serialize)]
 struct ByToken {
     amount: u32,
@@ -166,17 +166,19 @@ fn by_token(token: &'static str) -> ByToken {
     }
 }
 
-fn refusal(error: Failed) -> (Box<ApiErrors>, u16) {
+fn api_error(error: ClientError) -> (Box<ApiErrors>, u16) {
     match error {
-        Failed::Refused(error, status) => (error, status),
-        other => panic!("not an answer of Stripe's: {other:?}"),
+        ClientError::Api(error, status) => (error, status),
+        other => panic!("not an error of the API: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_payment_by_token_is_charged_and_found_again() {
+async fn a_payment_with_a_token_is_charged_and_retrieved() {
     let (stripe, client) = start().await;
-    let paid = by_token("tok_visa").customize().request_strategy(once("a"));
+    let paid = by_token("tok_visa")
+        .customize()
+        .request_strategy(idempotent("a"));
     let paid = paid.send(&client).await.unwrap();
     assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
     assert_eq!((paid.amount, paid.amount_received), (4000, 4000));
@@ -190,7 +192,7 @@ async fn a_payment_by_token_is_charged_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_payment_is_searched_for_and_found_as_it_was_a_minute_ago() {
+async fn search_finds_a_payment_as_it_was_one_minute_before() {
     let (stripe, client) = start().await;
     let search = async |query: &str| {
         let found = SearchPaymentIntent::new(query).send(&client).await.unwrap();
@@ -201,21 +203,21 @@ async fn a_payment_is_searched_for_and_found_as_it_was_a_minute_ago() {
     stripe.advance(Duration::from_secs(30));
     let confirm = ConfirmPaymentIntent::new(intent.id).payment_method("pm_card_visa");
     confirm.send(&client).await.unwrap();
-    let ours = "metadata['purchaseId']:'a'";
+    let query = "metadata['purchaseId']:'a'";
     for (status, advance) in [
         (None, 30),
         (Some(PaymentIntentStatus::RequiresPaymentMethod), 30),
         (Some(PaymentIntentStatus::Succeeded), 0),
     ] {
-        assert_eq!(search(ours).await, Vec::from_iter(status));
+        assert_eq!(search(query).await, Vec::from_iter(status));
         stripe.advance(Duration::from_secs(advance));
     }
-    let both = |status| format!("{ours} AND status:'{status}'");
-    assert_eq!(search(&both("succeeded")).await.len(), 1);
-    assert!(search(&both("canceled")).await.is_empty());
+    let with_status = |status| format!("{query} AND status:'{status}'");
+    assert_eq!(search(&with_status("succeeded")).await.len(), 1);
+    assert!(search(&with_status("canceled")).await.is_empty());
     assert!(search("metadata['purchaseId']:'b'").await.is_empty());
-    let refused = SearchPaymentIntent::new("amount>1000").send(&client).await;
-    let (error, status) = refusal(refused.unwrap_err());
+    let invalid = SearchPaymentIntent::new("amount>1000").send(&client).await;
+    let (error, status) = api_error(invalid.unwrap_err());
     assert_eq!(
         (status, error.type_),
         (400, ApiErrorsType::InvalidRequestError)
@@ -223,7 +225,7 @@ async fn a_payment_is_searched_for_and_found_as_it_was_a_minute_ago() {
 }
 
 #[tokio::test]
-async fn an_intent_is_made_confirmed_and_cancelled_in_steps() {
+async fn a_payment_intent_is_created_confirmed_and_canceled_separately() {
     let (_stripe, client) = start().await;
     let intent = create().send(&client).await.unwrap();
     assert_eq!(intent.status, PaymentIntentStatus::RequiresPaymentMethod);
@@ -232,7 +234,7 @@ async fn an_intent_is_made_confirmed_and_cancelled_in_steps() {
     let paid = confirm.send(&client).await.unwrap();
     assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
     let late = CancelPaymentIntent::new(paid.id).send(&client).await;
-    let (error, status) = refusal(late.unwrap_err());
+    let (error, status) = api_error(late.unwrap_err());
     assert_eq!(status, 400);
     assert_eq!(
         error.code,
@@ -244,7 +246,7 @@ async fn an_intent_is_made_confirmed_and_cancelled_in_steps() {
 }
 
 #[tokio::test]
-async fn a_decline_says_why_and_leaves_an_intent_without_a_card() {
+async fn a_decline_has_its_code_and_detaches_the_payment_method() {
     let (stripe, client) = start().await;
     for (card, code, decline_code) in [
         (
@@ -279,7 +281,7 @@ async fn a_decline_says_why_and_leaves_an_intent_without_a_card() {
         ),
     ] {
         let declined = pay(card).send(&client).await;
-        let (error, status) = refusal(declined.unwrap_err());
+        let (error, status) = api_error(declined.unwrap_err());
         assert_eq!((status, &error.type_), (402, &ApiErrorsType::CardError));
         assert_eq!(
             (error.code, error.decline_code.as_deref()),
@@ -295,7 +297,7 @@ async fn a_decline_says_why_and_leaves_an_intent_without_a_card() {
 }
 
 #[tokio::test]
-async fn three_d_secure_waits_for_the_holder_who_settles_it_either_way() {
+async fn a_3_d_secure_challenge_can_succeed_or_fail() {
     let (stripe, client) = start().await;
     for (card, authentication, status) in [
         (
@@ -314,55 +316,58 @@ async fn three_d_secure_waits_for_the_holder_who_settles_it_either_way() {
             PaymentIntentStatus::RequiresPaymentMethod,
         ),
     ] {
-        let asked = pay(card).send(&client).await.unwrap();
-        assert_eq!(asked.status, PaymentIntentStatus::RequiresAction);
-        assert!(asked.client_secret.is_some());
-        assert!(asked.next_action.is_some());
-        stripe.authenticate(&asked.id, authentication).unwrap();
-        let settled = RetrievePaymentIntent::new(asked.id.clone())
+        let intent = pay(card).send(&client).await.unwrap();
+        assert_eq!(intent.status, PaymentIntentStatus::RequiresAction);
+        assert!(intent.client_secret.is_some());
+        assert!(intent.next_action.is_some());
+        stripe.authenticate(&intent.id, authentication).unwrap();
+        let settled = RetrievePaymentIntent::new(intent.id.clone())
             .send(&client)
             .await;
         let settled = settled.unwrap();
         assert_eq!(settled.status, status);
         let failed = status == PaymentIntentStatus::RequiresPaymentMethod;
         assert_eq!(settled.last_payment_error.is_some(), failed);
-        assert!(stripe.authenticate(&asked.id, authentication).is_err());
+        assert!(stripe.authenticate(&intent.id, authentication).is_err());
     }
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_had_by_the_same_key_and_charges_once() {
+async fn a_retry_with_the_same_key_after_a_dropped_response_charges_once() {
     let (stripe, client) = start().await;
     stripe.inject(
         Failure::on("POST", "/v1/payment_intents")
             .times(1)
             .drop_response(),
     );
-    let lost = pay("visa").customize().request_strategy(once("a"));
-    assert!(matches!(lost.send(&client).await, Err(Failed::Lost(_))));
-    let again = pay("visa").customize().request_strategy(once("a"));
-    let paid = again.send(&client).await.unwrap();
+    let dropped = pay("visa").customize().request_strategy(idempotent("a"));
+    assert!(matches!(
+        dropped.send(&client).await,
+        Err(ClientError::Transport(_))
+    ));
+    let retry = pay("visa").customize().request_strategy(idempotent("a"));
+    let paid = retry.send(&client).await.unwrap();
     assert_eq!(paid.status, PaymentIntentStatus::Succeeded);
     assert_eq!(stripe.charges().len(), 1);
 }
 
 #[tokio::test]
-async fn errors_of_every_status_are_read() {
+async fn errors_of_all_statuses_are_deserialized() {
     let (stripe, client) = start().await;
     for status in [400, 409, 429, 500, 503] {
         let failure = Failure::on("POST", "/v1/*").times(1).without_effect();
         stripe.inject(failure.respond_with(status));
-        let (_, answered) = refusal(pay("visa").send(&client).await.unwrap_err());
-        assert_eq!(answered, status);
+        let (_, found) = api_error(pay("visa").send(&client).await.unwrap_err());
+        assert_eq!(found, status);
     }
-    let stranger = self::client(&stripe, "sk_test_other");
-    let (error, status) = refusal(pay("visa").send(&stranger).await.unwrap_err());
+    let unauthorized = self::client(&stripe, "sk_test_other");
+    let (error, status) = api_error(pay("visa").send(&unauthorized).await.unwrap_err());
     assert_eq!(
         (status, error.type_),
         (401, ApiErrorsType::InvalidRequestError)
     );
-    let none = RetrievePaymentIntent::new("pi_none").send(&client).await;
-    let (error, status) = refusal(none.unwrap_err());
+    let missing = RetrievePaymentIntent::new("pi_none").send(&client).await;
+    let (error, status) = api_error(missing.unwrap_err());
     assert_eq!(
         (status, error.code),
         (404, Some(ApiErrorsCode::ResourceMissing))
@@ -371,12 +376,12 @@ async fn errors_of_every_status_are_read() {
 }
 
 #[tokio::test]
-async fn a_call_that_takes_too_long_times_out() {
-    let (stripe, mut hasty) = start().await;
-    hasty.timeout = Duration::from_millis(1);
+async fn a_delayed_call_times_out() {
+    let (stripe, mut client) = start().await;
+    client.timeout = Duration::from_millis(1);
     let delay = Duration::from_secs(3600);
     stripe.inject(Failure::on("POST", "/v1/payment_intents").delay(delay));
-    let late = pay("visa").send(&hasty).await;
-    assert!(matches!(late, Err(Failed::Lost(why)) if why.is_timeout()));
+    let late = pay("visa").send(&client).await;
+    assert!(matches!(late, Err(ClientError::Transport(error)) if error.is_timeout()));
     assert!(stripe.charges().is_empty());
 }

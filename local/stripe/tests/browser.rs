@@ -1,4 +1,4 @@
-//! What a browser can do, which has the publishable key alone.
+//! The API with a publishable key, as a browser calls it.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -7,32 +7,32 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 const KEY: &str = "pk_test_double";
-const GOOD: &str = "card[exp_month]=12&card[exp_year]=40&card[cvc]=123";
+const VALID: &str = "card[exp_month]=12&card[exp_year]=40&card[cvc]=123";
 
 async fn start() -> Stripe {
     Stripe::start(0, Settings::default()).await.unwrap()
 }
 
-async fn read(request: RequestBuilder) -> (u16, Value) {
+async fn send(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-async fn browser(stripe: &Stripe, path: &str, body: &str) -> (u16, Value) {
+async fn post_as_browser(stripe: &Stripe, path: &str, body: &str) -> (u16, Value) {
     let url = format!("{}{path}", stripe.url());
-    read(Client::new().post(url).body(format!("key={KEY}&{body}"))).await
+    send(Client::new().post(url).body(format!("key={KEY}&{body}"))).await
 }
 
-async fn server(stripe: &Stripe, path: &str, body: &str) -> (u16, Value) {
+async fn post_as_server(stripe: &Stripe, path: &str, body: &str) -> (u16, Value) {
     let url = format!("{}{path}", stripe.url());
     let request = Client::new().post(url).bearer_auth(stripe.secret_key());
-    read(request.body(body.to_owned())).await
+    send(request.body(body.to_owned())).await
 }
 
-async fn method(stripe: &Stripe, number: &str) -> String {
-    let body = format!("type=card&card[number]={number}&{GOOD}");
-    let (status, method) = browser(stripe, "/v1/payment_methods", &body).await;
+async fn create_payment_method(stripe: &Stripe, number: &str) -> String {
+    let body = format!("type=card&card[number]={number}&{VALID}");
+    let (status, method) = post_as_browser(stripe, "/v1/payment_methods", &body).await;
     assert_eq!(status, 200, "{method}");
     method["id"].as_str().unwrap().to_owned()
 }
@@ -42,17 +42,17 @@ async fn pay(stripe: &Stripe, source: &str) -> (u16, Value) {
         "amount=4000&currency=usd&confirm=true&allowed_payment_method_types[]=card\
          &metadata[purchaseId]=a&{source}"
     );
-    server(stripe, "/v1/payment_intents", &body).await
+    post_as_server(stripe, "/v1/payment_intents", &body).await
 }
 
-fn error<'a>(answer: &'a Value, name: &str) -> &'a str {
-    answer["error"][name].as_str().unwrap_or_default()
+fn error<'a>(response: &'a Value, name: &str) -> &'a str {
+    response["error"][name].as_str().unwrap_or_default()
 }
 
 #[tokio::test]
-async fn a_card_that_is_typed_is_charged_once() {
+async fn a_payment_method_can_be_used_once() {
     let stripe = start().await;
-    let id = method(&stripe, "4242424242424242").await;
+    let id = create_payment_method(&stripe, "4242424242424242").await;
     let source = format!("payment_method={id}");
     let (status, paid) = pay(&stripe, &source).await;
     assert_eq!(
@@ -67,14 +67,14 @@ async fn a_card_that_is_typed_is_charged_once() {
 }
 
 #[tokio::test]
-async fn a_card_does_what_its_number_stands_for() {
+async fn the_card_number_selects_the_decline() {
     let stripe = start().await;
     for (number, decline_code) in [
         ("4000000000000002", "generic_decline"),
         ("4000000000009995", "insufficient_funds"),
         ("4000000000000069", "expired_card"),
     ] {
-        let id = method(&stripe, number).await;
+        let id = create_payment_method(&stripe, number).await;
         let (status, declined) = pay(&stripe, &format!("payment_method={id}")).await;
         assert_eq!(
             (status, error(&declined, "decline_code")),
@@ -89,7 +89,7 @@ async fn a_card_does_what_its_number_stands_for() {
 }
 
 #[tokio::test]
-async fn a_card_that_can_not_be_is_refused_and_said_why() {
+async fn invalid_card_details_are_rejected_with_code_and_param() {
     let stripe = start().await;
     for (card, code, param) in [
         (
@@ -123,22 +123,22 @@ async fn a_card_that_can_not_be_is_refused_and_said_why() {
                 Some(path) => (path, "type=card&"),
                 None => (path, ""),
             };
-            let (status, refused) = browser(&stripe, path, &format!("{kind}{card}")).await;
-            assert_eq!((status, error(&refused, "type")), (402, "card_error"));
+            let (status, response) = post_as_browser(&stripe, path, &format!("{kind}{card}")).await;
+            assert_eq!((status, error(&response, "type")), (402, "card_error"));
             assert_eq!(
-                (error(&refused, "code"), error(&refused, "param")),
+                (error(&response, "code"), error(&response, "param")),
                 (code, param)
             );
-            assert!(!refused.to_string().contains("424242424242"));
+            assert!(!response.to_string().contains("424242424242"));
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_is_used_once() {
+async fn a_token_can_be_used_once() {
     let stripe = start().await;
-    let body = format!("card[number]=5555555555554444&{GOOD}");
-    let (status, token) = browser(&stripe, "/v1/tokens", &body).await;
+    let body = format!("card[number]=5555555555554444&{VALID}");
+    let (status, token) = post_as_browser(&stripe, "/v1/tokens", &body).await;
     assert_eq!((status, &token["card"]["last4"]), (200, &json!("4444")));
     let token = token["id"].as_str().unwrap();
     let source = format!("payment_method_data[type]=card&payment_method_data[card][token]={token}");
@@ -146,47 +146,47 @@ async fn a_token_is_used_once() {
     let (status, again) = pay(&stripe, &source).await;
     assert_eq!((status, error(&again, "code")), (400, "token_already_used"));
     let made = format!("type=card&card[token]={token}");
-    let (_, again) = browser(&stripe, "/v1/payment_methods", &made).await;
+    let (_, again) = post_as_browser(&stripe, "/v1/payment_methods", &made).await;
     assert_eq!(error(&again, "code"), "token_already_used");
     assert_eq!(stripe.charges().len(), 1);
 }
 
 #[tokio::test]
-async fn the_holder_answers_a_challenge_who_knows_its_secret() {
+async fn a_challenge_can_be_completed_only_with_the_client_secret() {
     let stripe = start().await;
     for (authentication, expected) in [
         ("succeeds", "succeeded"),
         ("fails", "requires_payment_method"),
     ] {
-        let id = method(&stripe, "4000002760003184").await;
-        let (_, asked) = pay(&stripe, &format!("payment_method={id}")).await;
-        assert_eq!(asked["status"], "requires_action");
-        let [intent, secret] = ["id", "client_secret"].map(|name| asked[name].as_str().unwrap());
-        let url = format!("/v1/payment_intents/{intent}/authenticate");
+        let id = create_payment_method(&stripe, "4000002760003184").await;
+        let (_, intent) = pay(&stripe, &format!("payment_method={id}")).await;
+        assert_eq!(intent["status"], "requires_action");
+        let [id, secret] = ["id", "client_secret"].map(|name| intent[name].as_str().unwrap());
+        let url = format!("/v1/payment_intents/{id}/authenticate");
         for wrong in [
             format!("authentication={authentication}"),
-            format!("authentication={authentication}&client_secret={intent}_secret_x"),
+            format!("authentication={authentication}&client_secret={id}_secret_x"),
             format!("authentication=maybe&client_secret={secret}"),
         ] {
-            assert_eq!(browser(&stripe, &url, &wrong).await.0, 400);
+            assert_eq!(post_as_browser(&stripe, &url, &wrong).await.0, 400);
         }
-        let answer = format!("authentication={authentication}&client_secret={secret}");
-        let (status, seen) = browser(&stripe, &url, &answer).await;
+        let body = format!("authentication={authentication}&client_secret={secret}");
+        let (status, seen) = post_as_browser(&stripe, &url, &body).await;
         assert_eq!((status, &seen["status"]), (200, &json!(expected)));
         assert!(seen.get("metadata").is_none());
-        assert_eq!(browser(&stripe, &url, &answer).await.0, 400);
+        assert_eq!(post_as_browser(&stripe, &url, &body).await.0, 400);
     }
 }
 
 #[tokio::test]
-async fn a_browser_sees_of_an_intent_what_its_holder_may_know() {
+async fn a_browser_receives_only_public_fields_of_a_payment_intent() {
     let stripe = start().await;
     let (_, paid) = pay(&stripe, "payment_method=pm_card_visa").await;
     let [id, secret] = ["id", "client_secret"].map(|name| paid[name].as_str().unwrap());
     let url = format!("{}/v1/payment_intents/{id}", stripe.url());
     let get = |query: &[(&str, &str)]| {
         let url = reqwest::Url::parse_with_params(&url, query).unwrap();
-        read(Client::new().get(url))
+        send(Client::new().get(url))
     };
     let (status, seen) = get(&[("key", KEY), ("client_secret", secret)]).await;
     assert_eq!((status, &seen["status"]), (200, &json!("succeeded")));
@@ -200,7 +200,7 @@ async fn a_browser_sees_of_an_intent_what_its_holder_may_know() {
 }
 
 #[tokio::test]
-async fn a_browser_can_do_nothing_else() {
+async fn other_routes_need_the_secret_key() {
     let stripe = start().await;
     let (_, paid) = pay(&stripe, "payment_method=pm_card_visa").await;
     let cancel = format!(
@@ -208,32 +208,32 @@ async fn a_browser_can_do_nothing_else() {
         paid["id"].as_str().unwrap()
     );
     for path in ["/v1/payment_intents", &cancel, "/v1/charges"] {
-        let (status, refused) = browser(&stripe, path, "amount=4000&currency=usd").await;
+        let (status, response) = post_as_browser(&stripe, path, "amount=4000&currency=usd").await;
         assert_eq!(
-            (status, error(&refused, "code")),
+            (status, error(&response, "code")),
             (401, "secret_key_required"),
             "{path}"
         );
     }
     for path in ["", "/search?query=x", "/../events"] {
         let url = format!("{}/v1/payment_intents{path}", stripe.url());
-        let (status, _) = read(Client::new().get(url).bearer_auth(KEY)).await;
+        let (status, _) = send(Client::new().get(url).bearer_auth(KEY)).await;
         assert_eq!(status, 401, "{path}");
     }
     assert_eq!(stripe.payment_intents().len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_is_not_to_know_a_number() {
+async fn a_card_number_from_a_server_is_rejected() {
     let stripe = start().await;
-    let body = format!("type=card&card[number]=4242424242424242&{GOOD}");
-    let (status, refused) = server(&stripe, "/v1/payment_methods", &body).await;
+    let body = format!("type=card&card[number]=4242424242424242&{VALID}");
+    let (status, response) = post_as_server(&stripe, "/v1/payment_methods", &body).await;
     assert_eq!(status, 402);
-    assert!(error(&refused, "message").contains("unsafe"));
+    assert!(error(&response, "message").contains("unsafe"));
 }
 
 #[tokio::test]
-async fn the_script_and_its_frames_are_served() {
+async fn stripe_js_and_its_frames_are_served() {
     let stripe = start().await;
     for (path, kind) in [
         ("/v3", "text/javascript"),

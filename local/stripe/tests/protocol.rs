@@ -1,4 +1,4 @@
-//! The double over plain HTTP: what callers of any kind can count on.
+//! The API over plain HTTP, without a client library.
 
 #![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -23,11 +23,11 @@ fn post(stripe: &Stripe, path: &str, body: impl Into<reqwest::Body>) -> RequestB
         .body(body)
 }
 
-fn keyed(stripe: &Stripe, key: &str, body: &str) -> RequestBuilder {
+fn create_with_key(stripe: &Stripe, key: &str, body: &str) -> RequestBuilder {
     post(stripe, "/v1/payment_intents", body.to_owned()).header("Idempotency-Key", key)
 }
 
-async fn read(request: RequestBuilder) -> (u16, Value) {
+async fn send(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
@@ -39,11 +39,11 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
         .map(|value| value.to_str().unwrap())
 }
 
-fn successes(stripe: &Stripe) -> usize {
+fn paid_charges(stripe: &Stripe) -> usize {
     stripe.charges().iter().filter(|charge| charge.paid).count()
 }
 
-/// Waits, without a clock, for what another task brings about.
+/// Waits until another task makes `condition` true.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
@@ -51,7 +51,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn an_answer_says_which_request_and_version_it_is_of() {
+async fn a_response_has_the_request_id_and_the_api_version() {
     let stripe = start().await;
     let default = post(&stripe, "/v1/payment_intents", PAY)
         .send()
@@ -62,17 +62,18 @@ async fn an_answer_says_which_request_and_version_it_is_of() {
         header(&default, "stripe-version"),
         Some(local_stripe::API_VERSION)
     );
-    let asked = post(&stripe, "/v1/payment_intents", PAY).header("Stripe-Version", "2024-06-20");
-    let asked = asked.send().await.unwrap();
-    assert_eq!(header(&asked, "stripe-version"), Some("2024-06-20"));
-    for bad in ["", "today", "2024-6-20", "2024-06-20.", "2024-06-20.X"] {
-        let refused = post(&stripe, "/v1/payment_intents", PAY).header("Stripe-Version", bad);
-        assert_eq!(read(refused).await.0, 400, "{bad}");
+    let versioned =
+        post(&stripe, "/v1/payment_intents", PAY).header("Stripe-Version", "2024-06-20");
+    let versioned = versioned.send().await.unwrap();
+    assert_eq!(header(&versioned, "stripe-version"), Some("2024-06-20"));
+    for invalid in ["", "today", "2024-6-20", "2024-06-20.", "2024-06-20.X"] {
+        let refused = post(&stripe, "/v1/payment_intents", PAY).header("Stripe-Version", invalid);
+        assert_eq!(send(refused).await.0, 400, "{invalid}");
     }
 }
 
 #[tokio::test]
-async fn nobody_pays_without_the_key() {
+async fn a_call_without_the_secret_key_is_rejected() {
     let stripe = start().await;
     let url = format!("{}/v1/payment_intents", stripe.url());
     for request in [
@@ -86,69 +87,72 @@ async fn nobody_pays_without_the_key() {
             .body(PAY)
             .header("Authorization", "Bearer"),
     ] {
-        let (status, body) = read(request).await;
+        let (status, body) = send(request).await;
         assert_eq!(status, 401);
         assert!(!body.to_string().contains("sk_test_other"));
     }
     assert!(stripe.payment_intents().is_empty());
 }
 
+/// The body of a request to create a PaymentIntent, and the code and the parameter of the error.
+const INVALID: [(&str, &str, &str); 12] = [
+    ("currency=usd", "parameter_missing", "amount"),
+    ("amount=50", "parameter_missing", "currency"),
+    (
+        "amount=x&currency=usd",
+        "parameter_invalid_integer",
+        "amount",
+    ),
+    (
+        "amount=1.5&currency=usd",
+        "parameter_invalid_integer",
+        "amount",
+    ),
+    (
+        "amount=-1&currency=usd",
+        "parameter_invalid_integer",
+        "amount",
+    ),
+    ("amount=49&currency=usd", "amount_too_small", "amount"),
+    (
+        "amount=100000000&currency=usd",
+        "amount_too_large",
+        "amount",
+    ),
+    (
+        "amount=99999999999999999999999&currency=usd",
+        "amount_too_large",
+        "amount",
+    ),
+    (
+        "amount=50&currency=usd&payment_method=pm_none",
+        "resource_missing",
+        "payment_method",
+    ),
+    (
+        "amount=50&currency=usd&payment_method_data[type]=card\
+         &payment_method_data[card][token]=tok_none",
+        "resource_missing",
+        "payment_method_data[card][token]",
+    ),
+    (
+        "amount=50&currency=usd&source=tok_visa",
+        "parameter_unknown",
+        "source",
+    ),
+    (
+        "amount=50&currency=usd&confirm=1",
+        "parameter_invalid_boolean",
+        "confirm",
+    ),
+];
+
 #[tokio::test]
-async fn what_stripe_would_refuse_is_refused_and_named() {
+async fn an_invalid_parameter_is_rejected_with_code_and_param() {
     let stripe = start().await;
-    for (body, code, param) in [
-        ("currency=usd", "parameter_missing", "amount"),
-        ("amount=50", "parameter_missing", "currency"),
-        (
-            "amount=x&currency=usd",
-            "parameter_invalid_integer",
-            "amount",
-        ),
-        (
-            "amount=1.5&currency=usd",
-            "parameter_invalid_integer",
-            "amount",
-        ),
-        (
-            "amount=-1&currency=usd",
-            "parameter_invalid_integer",
-            "amount",
-        ),
-        ("amount=49&currency=usd", "amount_too_small", "amount"),
-        (
-            "amount=100000000&currency=usd",
-            "amount_too_large",
-            "amount",
-        ),
-        (
-            "amount=99999999999999999999999&currency=usd",
-            "amount_too_large",
-            "amount",
-        ),
-        (
-            "amount=50&currency=usd&payment_method=pm_none",
-            "resource_missing",
-            "payment_method",
-        ),
-        (
-            "amount=50&currency=usd&payment_method_data[type]=card\
-             &payment_method_data[card][token]=tok_none",
-            "resource_missing",
-            "payment_method_data[card][token]",
-        ),
-        (
-            "amount=50&currency=usd&source=tok_visa",
-            "parameter_unknown",
-            "source",
-        ),
-        (
-            "amount=50&currency=usd&confirm=1",
-            "parameter_invalid_boolean",
-            "confirm",
-        ),
-    ] {
-        let (status, answer) = read(post(&stripe, "/v1/payment_intents", body)).await;
-        let error = &answer["error"];
+    for (body, code, param) in INVALID {
+        let (status, response) = send(post(&stripe, "/v1/payment_intents", body)).await;
+        let error = &response["error"];
         assert_eq!(
             (status, &error["type"]),
             (400, &json!("invalid_request_error")),
@@ -164,20 +168,20 @@ async fn what_stripe_would_refuse_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_confirmation_that_could_redirect_needs_somewhere_to_return_to() {
+async fn a_confirmation_that_could_redirect_needs_a_return_url() {
     let stripe = start().await;
-    let open = "amount=50&currency=usd&confirm=true&payment_method=pm_card_visa";
-    let (status, answer) = read(post(&stripe, "/v1/payment_intents", open)).await;
+    let body = "amount=50&currency=usd&confirm=true&payment_method=pm_card_visa";
+    let (status, response) = send(post(&stripe, "/v1/payment_intents", body)).await;
     assert_eq!(status, 400);
     assert!(
-        answer["error"]["message"]
+        response["error"]["message"]
             .as_str()
             .unwrap()
             .contains("return_url")
     );
-    let returning = format!("{open}&return_url=https://example.com");
+    let with_return_url = format!("{body}&return_url=https://example.com");
     assert_eq!(
-        read(post(&stripe, "/v1/payment_intents", returning))
+        send(post(&stripe, "/v1/payment_intents", with_return_url))
             .await
             .0,
         200
@@ -185,7 +189,7 @@ async fn a_confirmation_that_could_redirect_needs_somewhere_to_return_to() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_sent_ends_it() {
+async fn malformed_requests_do_not_stop_the_server() {
     let stripe = start().await;
     for path in [
         "/",
@@ -201,30 +205,30 @@ async fn nothing_that_is_sent_ends_it() {
             vec![b'['; 10_000],
             vec![b'a'; 2 << 20],
         ] {
-            let answer = post(&stripe, path, body)
+            let response = post(&stripe, path, body)
                 .header("Idempotency-Key", "\u{e9}")
                 .send()
                 .await;
-            // A body that is too long may be answered before it is read to its end
-            if let Ok(answer) = answer {
-                assert!(answer.status().is_client_error(), "{path}");
+            // The response to a body that is too long may close the connection while it is sent.
+            if let Ok(response) = response {
+                assert!(response.status().is_client_error(), "{path}");
             }
         }
     }
-    assert_eq!(read(post(&stripe, "/v1/payment_intents", PAY)).await.0, 200);
+    assert_eq!(send(post(&stripe, "/v1/payment_intents", PAY)).await.0, 200);
 }
 
 #[tokio::test]
-async fn lists_come_newest_first_and_in_pages() {
+async fn lists_are_newest_first_and_paginated() {
     let stripe = start().await;
     for _ in 0..3 {
-        read(post(&stripe, "/v1/payment_intents", PAY)).await;
+        send(post(&stripe, "/v1/payment_intents", PAY)).await;
     }
     let get = |query: &str| {
         let url = format!("{}/v1/payment_intents{query}", stripe.url());
         Client::new().get(url).bearer_auth(stripe.secret_key())
     };
-    let (_, first) = read(get("?limit=2")).await;
+    let (_, first) = send(get("?limit=2")).await;
     let ids: Vec<_> = stripe
         .payment_intents()
         .iter()
@@ -236,26 +240,26 @@ async fn lists_come_newest_first_and_in_pages() {
         [&ids[2], &ids[1]]
     );
     let after = format!("?limit=2&starting_after={}", ids[1].as_str().unwrap());
-    let (_, last) = read(get(&after)).await;
+    let (_, last) = send(get(&after)).await;
     assert_eq!(
         (&last["has_more"], &last["data"][0]["id"]),
         (&json!(false), &ids[0])
     );
-    assert_eq!(read(get("?limit=101")).await.0, 400);
+    assert_eq!(send(get("?limit=101")).await.0, 400);
 }
 
 #[tokio::test]
-async fn what_is_searched_for_comes_newest_first_and_in_pages() {
+async fn search_results_are_newest_first_and_paginated() {
     let stripe = start().await;
     stripe.set_search_lag(Duration::ZERO);
     for number in 0..3 {
         let body = format!("{PAY}&metadata[number]={number}&metadata[all]=yes");
-        read(post(&stripe, "/v1/payment_intents", body)).await;
+        send(post(&stripe, "/v1/payment_intents", body)).await;
     }
     let search = |query: &[(&str, &str)]| {
         let url = format!("{}/v1/payment_intents/search", stripe.url());
         let url = reqwest::Url::parse_with_params(&url, query).unwrap();
-        read(Client::new().get(url).bearer_auth(stripe.secret_key()))
+        send(Client::new().get(url).bearer_auth(stripe.secret_key()))
     };
     let numbers = |found: &Value| {
         let data = found["data"].as_array().unwrap().iter();
@@ -294,22 +298,22 @@ async fn what_is_searched_for_comes_newest_first_and_in_pages() {
         &[all, ("page", "none")],
         &[all, ("starting_after", "pi_1")],
     ] {
-        let (status, answer) = search(query).await;
-        let kind = &answer["error"]["type"];
+        let (status, response) = search(query).await;
+        let kind = &response["error"]["type"];
         let refused = [400, 404].contains(&status) && kind == "invalid_request_error";
-        assert!(refused, "{query:?}: {answer}");
+        assert!(refused, "{query:?}: {response}");
     }
 }
 
 #[tokio::test]
-async fn a_call_is_remembered_without_what_it_carried() {
+async fn the_list_of_calls_has_no_parameters() {
     let stripe = start().await;
     let search = format!("{}/v1/payment_intents/search?query=x", stripe.url());
-    read(keyed(&stripe, "a", PAY)).await;
-    read(Client::new().get(search).bearer_auth(stripe.secret_key())).await;
+    send(create_with_key(&stripe, "a", PAY)).await;
+    send(Client::new().get(search).bearer_auth(stripe.secret_key())).await;
     let listed = Client::new().get(format!("{}/_double/calls", stripe.url()));
     assert_eq!(
-        read(listed).await.1,
+        send(listed).await.1,
         json!({"data": [
             {"method": "POST", "path": "/v1/payment_intents", "idempotency_key": "a", "status": 200},
             {"method": "GET", "path": "/v1/payment_intents/search", "idempotency_key": null, "status": 400},
@@ -318,31 +322,31 @@ async fn a_call_is_remembered_without_what_it_carried() {
 }
 
 #[tokio::test]
-async fn a_key_gives_its_answer_again_for_a_day() {
+async fn a_response_is_replayed_for_24_hours() {
     let stripe = start().await;
-    let (_, first) = read(keyed(&stripe, "a", PAY)).await;
-    let again = keyed(&stripe, "a", PAY).send().await.unwrap();
-    assert_eq!(header(&again, "idempotent-replayed"), Some("true"));
-    assert_eq!(again.json::<Value>().await.unwrap(), first);
-    assert_eq!(successes(&stripe), 1);
+    let (_, first) = send(create_with_key(&stripe, "a", PAY)).await;
+    let replayed = create_with_key(&stripe, "a", PAY).send().await.unwrap();
+    assert_eq!(header(&replayed, "idempotent-replayed"), Some("true"));
+    assert_eq!(replayed.json::<Value>().await.unwrap(), first);
+    assert_eq!(paid_charges(&stripe), 1);
     stripe.advance(DAY);
-    let (_, anew) = read(keyed(&stripe, "a", PAY)).await;
-    assert_ne!(anew["id"], first["id"]);
-    assert_eq!(successes(&stripe), 2);
+    let (_, second) = send(create_with_key(&stripe, "a", PAY)).await;
+    assert_ne!(second["id"], first["id"]);
+    assert_eq!(paid_charges(&stripe), 2);
 }
 
 #[tokio::test]
-async fn a_decline_is_an_answer_that_a_key_keeps() {
+async fn a_decline_is_replayed() {
     let stripe = start().await;
     let decline = PAY.replace("visa", "chargeDeclined");
-    let first = read(keyed(&stripe, "a", &decline)).await;
+    let first = send(create_with_key(&stripe, "a", &decline)).await;
     assert_eq!(first.0, 402);
-    assert_eq!(read(keyed(&stripe, "a", &decline)).await, first);
+    assert_eq!(send(create_with_key(&stripe, "a", &decline)).await, first);
     assert_eq!(stripe.charges().len(), 1);
 }
 
 #[tokio::test]
-async fn a_stored_500_is_given_again_whether_or_not_the_card_was_charged() {
+async fn an_injected_500_is_replayed_whether_or_not_the_call_was_executed() {
     for effect in [true, false] {
         let stripe = start().await;
         let failure = Failure::on("POST", "/v1/payment_intents")
@@ -353,18 +357,18 @@ async fn a_stored_500_is_given_again_whether_or_not_the_card_was_charged() {
         } else {
             failure.without_effect()
         });
-        let first = read(keyed(&stripe, "a", PAY)).await;
+        let first = send(create_with_key(&stripe, "a", PAY)).await;
         assert_eq!(
             (first.0, &first.1["error"]["type"]),
             (500, &json!("api_error"))
         );
-        assert_eq!(read(keyed(&stripe, "a", PAY)).await, first);
-        assert_eq!(successes(&stripe), usize::from(effect));
+        assert_eq!(send(create_with_key(&stripe, "a", PAY)).await, first);
+        assert_eq!(paid_charges(&stripe), usize::from(effect));
     }
 }
 
 #[tokio::test]
-async fn what_was_never_carried_out_leaves_its_key_free() {
+async fn a_call_that_was_not_executed_does_not_use_its_idempotency_key() {
     let stripe = start().await;
     let failure = || {
         Failure::on("POST", "/v1/payment_intents")
@@ -372,53 +376,65 @@ async fn what_was_never_carried_out_leaves_its_key_free() {
             .without_effect()
     };
     stripe.inject(failure().respond_with(429));
-    assert_eq!(read(keyed(&stripe, "a", PAY)).await.0, 429);
+    assert_eq!(send(create_with_key(&stripe, "a", PAY)).await.0, 429);
     stripe.inject(failure().drop_response());
-    assert!(keyed(&stripe, "a", PAY).send().await.is_err());
+    assert!(create_with_key(&stripe, "a", PAY).send().await.is_err());
     assert_eq!(
-        read(keyed(&stripe, "a", "amount=1&currency=usd")).await.0,
+        send(create_with_key(&stripe, "a", "amount=1&currency=usd"))
+            .await
+            .0,
         400
     );
-    assert_eq!(read(keyed(&stripe, "a", PAY)).await.0, 200);
-    assert_eq!(successes(&stripe), 1);
+    assert_eq!(send(create_with_key(&stripe, "a", PAY)).await.0, 200);
+    assert_eq!(paid_charges(&stripe), 1);
 }
 
 #[tokio::test]
-async fn a_key_is_for_one_endpoint_and_one_set_of_parameters() {
+async fn an_idempotency_key_is_bound_to_its_path_and_parameters() {
     let stripe = start().await;
-    let (_, intent) = read(keyed(&stripe, "a", PAY)).await;
-    let other = PAY.replace("4000", "5000");
+    let (_, intent) = send(create_with_key(&stripe, "a", PAY)).await;
+    let other_amount = PAY.replace("4000", "5000");
     let path = format!(
         "/v1/payment_intents/{}/cancel",
         intent["id"].as_str().unwrap()
     );
-    let elsewhere = post(&stripe, &path, "").header("Idempotency-Key", "a");
-    for request in [keyed(&stripe, "a", &other), elsewhere] {
-        let (status, answer) = read(request).await;
+    let other_path = post(&stripe, &path, "").header("Idempotency-Key", "a");
+    for request in [create_with_key(&stripe, "a", &other_amount), other_path] {
+        let (status, response) = send(request).await;
         assert_eq!(
-            (status, &answer["error"]["type"]),
+            (status, &response["error"]["type"]),
             (400, &json!("idempotency_error"))
         );
     }
     let reordered: Vec<_> = PAY.split('&').rev().collect();
     assert_eq!(
-        read(keyed(&stripe, "a", &reordered.join("&"))).await,
+        send(create_with_key(&stripe, "a", &reordered.join("&"))).await,
         (200, intent)
     );
-    assert_eq!(successes(&stripe), 1);
+    assert_eq!(paid_charges(&stripe), 1);
 }
 
 #[tokio::test]
-async fn a_key_has_1_to_255_characters_that_can_be_read() {
+async fn an_idempotency_key_has_1_to_255_visible_ascii_characters() {
     let stripe = start().await;
-    assert_eq!(read(keyed(&stripe, &"k".repeat(255), PAY)).await.0, 200);
-    assert_eq!(read(keyed(&stripe, &"k".repeat(256), PAY)).await.0, 400);
-    assert_eq!(read(keyed(&stripe, "", PAY)).await.0, 400);
-    assert_eq!(read(keyed(&stripe, "\u{e9}", PAY)).await.0, 400);
+    assert_eq!(
+        send(create_with_key(&stripe, &"k".repeat(255), PAY))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        send(create_with_key(&stripe, &"k".repeat(256), PAY))
+            .await
+            .0,
+        400
+    );
+    assert_eq!(send(create_with_key(&stripe, "", PAY)).await.0, 400);
+    assert_eq!(send(create_with_key(&stripe, "\u{e9}", PAY)).await.0, 400);
 }
 
 #[tokio::test]
-async fn a_call_is_carried_out_without_its_caller_and_holds_its_key_until_then() {
+async fn a_delayed_call_is_executed_without_its_caller_and_reserves_its_key() {
     let stripe = start().await;
     let hour = Duration::from_secs(3600);
     stripe.inject(
@@ -427,38 +443,38 @@ async fn a_call_is_carried_out_without_its_caller_and_holds_its_key_until_then()
             .delay(hour),
     );
     tokio::select! {
-        answer = keyed(&stripe, "a", PAY).send() => panic!("answered: {answer:?}"),
+        response = create_with_key(&stripe, "a", PAY).send() => panic!("unexpected response: {response:?}"),
         () = until(|| !stripe.calls().is_empty()) => {}
     }
-    let second = keyed(&stripe, "a", PAY).send().await.unwrap();
+    let second = create_with_key(&stripe, "a", PAY).send().await.unwrap();
     assert_eq!(second.status(), 409);
     assert_eq!(header(&second, "stripe-should-retry"), Some("true"));
     let error = second.json::<Value>().await.unwrap();
     assert_eq!(error["error"]["code"], "idempotency_key_in_use");
-    assert_eq!(successes(&stripe), 0);
+    assert_eq!(paid_charges(&stripe), 0);
     stripe.advance(hour);
-    until(|| successes(&stripe) == 1).await;
-    let third = keyed(&stripe, "a", PAY).send().await.unwrap();
+    until(|| paid_charges(&stripe) == 1).await;
+    let third = create_with_key(&stripe, "a", PAY).send().await.unwrap();
     assert_eq!(header(&third, "idempotent-replayed"), Some("true"));
-    assert_eq!(successes(&stripe), 1);
+    assert_eq!(paid_charges(&stripe), 1);
 }
 
 #[tokio::test]
-async fn of_100_calls_at_once_with_one_key_one_charges() {
+async fn one_of_100_concurrent_calls_with_the_same_key_charges() {
     let stripe = start().await;
     let calls: Vec<_> = (0..100)
-        .map(|_| tokio::spawn(keyed(&stripe, "a", PAY).send()))
+        .map(|_| tokio::spawn(create_with_key(&stripe, "a", PAY).send()))
         .collect();
     for call in calls {
         let status = call.await.unwrap().unwrap().status();
         assert!([200, 409].contains(&status.as_u16()), "{status}");
     }
-    assert_eq!(successes(&stripe), 1);
+    assert_eq!(paid_charges(&stripe), 1);
     assert_eq!(stripe.calls().len(), 100);
 }
 
 #[tokio::test]
-async fn failures_concern_their_route_and_so_many_calls() {
+async fn failures_apply_to_their_route_and_number_of_calls() {
     let stripe = start().await;
     stripe.inject(
         Failure::on("GET", "/v1/*")
@@ -473,7 +489,7 @@ async fn failures_concern_their_route_and_so_many_calls() {
     );
     for status in [429, 429, 200] {
         assert_eq!(
-            read(post(&stripe, "/v1/payment_intents", PAY)).await.0,
+            send(post(&stripe, "/v1/payment_intents", PAY)).await.0,
             status
         );
     }
@@ -481,9 +497,9 @@ async fn failures_concern_their_route_and_so_many_calls() {
         let url = format!("{}/v1/events", stripe.url());
         Client::new().get(url).bearer_auth(stripe.secret_key())
     };
-    assert_eq!(read(list()).await.0, 503);
+    assert_eq!(send(list()).await.0, 503);
     stripe.clear_failures();
-    assert_eq!(read(list()).await.0, 200);
+    assert_eq!(send(list()).await.0, 200);
     let statuses: Vec<_> = stripe
         .calls()
         .iter()
@@ -493,7 +509,7 @@ async fn failures_concern_their_route_and_so_many_calls() {
 }
 
 #[tokio::test]
-async fn the_same_calls_get_the_same_ids_and_another_run_gets_others() {
+async fn ids_depend_only_on_the_calls_and_the_run() {
     let mut ids = Vec::new();
     for run in [0, 0, 1] {
         let settings = Settings {
@@ -501,65 +517,72 @@ async fn the_same_calls_get_the_same_ids_and_another_run_gets_others() {
             ..Settings::default()
         };
         let stripe = Stripe::start(0, settings).await.unwrap();
-        read(post(&stripe, "/v1/payment_intents", PAY)).await;
+        send(post(&stripe, "/v1/payment_intents", PAY)).await;
         ids.push(stripe.events()[0]["id"].clone());
     }
     assert_eq!(ids[0], ids[1]);
     assert_ne!(ids[0], ids[2]);
 }
 
+async fn control(stripe: &Stripe, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let url = format!("{}/_double/{path}", stripe.url());
+    let method = method.parse().unwrap();
+    send(Client::new().request(method, url).body(body.to_string())).await
+}
+
 #[tokio::test]
-async fn all_that_a_test_can_do_in_process_can_be_done_from_outside() {
+async fn the_control_api_injects_failures() {
     let stripe = start().await;
-    let call = |method: &str, path: &str, body: Value| {
-        let url = format!("{}/_double/{path}", stripe.url());
-        let method = method.parse().unwrap();
-        read(Client::new().request(method, url).body(body.to_string()))
-    };
     let failure =
         json!({"method": "POST", "path": "/v1/*", "effect": false, "end": {"status": 429}});
-    assert_eq!(call("POST", "failures", failure).await.0, 200);
-    assert_eq!(read(post(&stripe, "/v1/payment_intents", PAY)).await.0, 429);
-    assert_eq!(call("DELETE", "failures", json!(null)).await.0, 200);
+    let (status, _) = control(&stripe, "POST", "failures", failure).await;
+    assert_eq!(status, 200);
+    assert_eq!(send(post(&stripe, "/v1/payment_intents", PAY)).await.0, 429);
+    let (status, _) = control(&stripe, "DELETE", "failures", json!(null)).await;
+    assert_eq!(status, 200);
+    assert_eq!(send(post(&stripe, "/v1/payment_intents", PAY)).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_control_api_sets_the_search_lag_and_advances_the_clock() {
+    let stripe = start().await;
+    let lag = json!({"seconds": 0});
+    assert_eq!(control(&stripe, "PUT", "search_lag", lag).await.0, 200);
+    let before = stripe.now();
+    let hour = json!({"seconds": 3600});
+    assert_eq!(control(&stripe, "POST", "clock/advance", hour).await.0, 200);
+    assert!(stripe.now() >= before + Duration::from_secs(3600));
+}
+
+#[tokio::test]
+async fn the_control_api_completes_a_challenge_once_and_lists_the_objects() {
+    let stripe = start().await;
     let challenged = PAY.replace("visa", "authenticationRequired");
-    let (_, intent) = read(post(&stripe, "/v1/payment_intents", challenged)).await;
-    let path = format!(
-        "payment_intents/{}/authenticate",
-        intent["id"].as_str().unwrap()
-    );
-    let (_, settled) = call("POST", &path, json!({"authentication": "fails"})).await;
+    let (_, intent) = send(post(&stripe, "/v1/payment_intents", challenged)).await;
+    let id = intent["id"].as_str().unwrap();
+    let path = format!("payment_intents/{id}/authenticate");
+    let fails = json!({"authentication": "fails"});
+    let (_, settled) = control(&stripe, "POST", &path, fails.clone()).await;
     assert_eq!(
         settled["last_payment_error"]["code"],
         "payment_intent_authentication_failure"
     );
-    assert_eq!(
-        call("POST", &path, json!({"authentication": "fails"}))
-            .await
-            .0,
-        409
-    );
-    assert_eq!(
-        call("PUT", "search_lag", json!({"seconds": 0})).await.0,
-        200
-    );
-    let before = stripe.now();
-    assert_eq!(
-        call("POST", "clock/advance", json!({"seconds": 3600}))
-            .await
-            .0,
-        200
-    );
-    assert!(stripe.now() >= before + Duration::from_secs(3600));
+    assert_eq!(control(&stripe, "POST", &path, fails).await.0, 409);
     for (list, length) in [
         ("payment_intents", 1),
         ("charges", 0),
         ("events", 3),
-        ("calls", 2),
+        ("calls", 1),
         ("deliveries", 0),
     ] {
-        let (_, found) = call("GET", list, json!(null)).await;
+        let (_, found) = control(&stripe, "GET", list, json!(null)).await;
         assert_eq!(found["data"].as_array().unwrap().len(), length, "{list}");
     }
+}
+
+#[tokio::test]
+async fn the_control_api_rejects_invalid_requests() {
+    let stripe = start().await;
     for (method, path, body, status) in [
         (
             "POST",
@@ -576,6 +599,7 @@ async fn all_that_a_test_can_do_in_process_can_be_done_from_outside() {
         ("POST", "events/evt_none/redeliver", json!(null), 404),
         ("GET", "nonesuch", json!(null), 404),
     ] {
-        assert_eq!(call(method, path, body).await.0, status, "{path}");
+        let (found, _) = control(&stripe, method, path, body).await;
+        assert_eq!(found, status, "{path}");
     }
 }

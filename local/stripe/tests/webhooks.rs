@@ -1,4 +1,4 @@
-//! Events as an endpoint gets them.
+//! Webhook deliveries, as the endpoint receives them.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -23,7 +23,7 @@ const SECRET: &str = "whsec_test";
 
 type Received = Arc<Mutex<Vec<(Bytes, String)>>>;
 
-/// An endpoint that answers with these statuses, then with 200.
+/// An endpoint that responds with the given statuses, then with 200.
 struct Endpoint {
     url: String,
     received: Received,
@@ -37,10 +37,10 @@ impl Endpoint {
         let received = Received::default();
         let statuses: VecDeque<u16> = statuses.into_iter().collect();
         let statuses = Arc::new(Mutex::new(statuses));
-        let taken = Arc::clone(&received);
+        let shared = Arc::clone(&received);
         let server = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (received, statuses) = (Arc::clone(&taken), Arc::clone(&statuses));
+                let (received, statuses) = (Arc::clone(&shared), Arc::clone(&statuses));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (received, statuses) = (Arc::clone(&received), Arc::clone(&statuses));
                     async move {
@@ -110,7 +110,7 @@ async fn create(stripe: &Stripe, card: &str, confirm: bool) -> reqwest::Result<V
     post(stripe, "payment_intents", body).await
 }
 
-/// Waits, without a clock, for what another task brings about.
+/// Waits until another task makes `condition` true.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
@@ -118,8 +118,8 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn every_change_of_an_intent_is_told() {
-    for (card, authentication, told) in [
+async fn every_change_of_a_payment_intent_emits_an_event() {
+    for (card, authentication, kinds) in [
         ("visa", None, vec!["created", "succeeded"]),
         ("chargeDeclined", None, vec!["created", "payment_failed"]),
         (
@@ -146,12 +146,12 @@ async fn every_change_of_an_intent_is_told() {
             let id = intents[0]["id"].as_str().unwrap();
             stripe.authenticate(id, authentication).unwrap();
         }
-        until(|| stripe.deliveries().len() == told.len()).await;
-        let told: Vec<_> = told
+        until(|| stripe.deliveries().len() == kinds.len()).await;
+        let kinds: Vec<_> = kinds
             .iter()
             .map(|kind| format!("payment_intent.{kind}"))
             .collect();
-        assert_eq!(endpoint.kinds(), told);
+        assert_eq!(endpoint.kinds(), kinds);
     }
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
@@ -166,7 +166,7 @@ async fn every_change_of_an_intent_is_told() {
 }
 
 #[tokio::test]
-async fn an_event_is_signed_as_it_is_sent_and_is_that_of_the_api() {
+async fn a_delivered_event_is_signed_and_matches_the_api() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     let intent = create(&stripe, "visa", true).await.unwrap();
@@ -189,7 +189,7 @@ async fn an_event_is_signed_as_it_is_sent_and_is_that_of_the_api() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_taken_comes_again_when_it_is_due() {
+async fn a_failed_delivery_is_retried_after_the_delay() {
     let minute = Duration::from_secs(60);
     let endpoint = Endpoint::start([500, 302]).await;
     let stripe = start(&endpoint, &[minute, minute]).await;
@@ -203,7 +203,10 @@ async fn an_event_that_is_not_taken_comes_again_when_it_is_due() {
         stripe.advance(minute);
     }
     let deliveries = stripe.deliveries();
-    let statuses: Vec<_> = deliveries.iter().map(|sent| sent.status.unwrap()).collect();
+    let statuses: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| delivery.status.unwrap())
+        .collect();
     assert_eq!(statuses, [500, 302, 200]);
     assert!(deliveries[2].at - deliveries[0].at >= 120);
     let received = endpoint.received();
@@ -212,7 +215,7 @@ async fn an_event_that_is_not_taken_comes_again_when_it_is_due() {
 }
 
 #[tokio::test]
-async fn an_event_can_be_sent_again_as_often_as_a_test_wants() {
+async fn an_event_can_be_redelivered_any_number_of_times() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     create(&stripe, "visa", true).await.unwrap();
@@ -226,7 +229,7 @@ async fn an_event_can_be_sent_again_as_often_as_a_test_wants() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_is_a_failed_delivery() {
+async fn an_unreachable_endpoint_is_a_failed_delivery() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     drop(endpoint);
@@ -236,12 +239,12 @@ async fn an_endpoint_that_is_not_there_is_a_failed_delivery() {
         stripe
             .deliveries()
             .iter()
-            .all(|sent| sent.error.is_some() && !sent.succeeded())
+            .all(|delivery| delivery.error.is_some() && !delivery.succeeded())
     );
 }
 
 #[tokio::test]
-async fn a_charge_whose_answer_was_lost_is_told_all_the_same() {
+async fn an_event_is_delivered_even_if_the_response_is_dropped() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     stripe.inject(Failure::on("POST", "/v1/payment_intents").drop_response());
@@ -254,7 +257,7 @@ async fn a_charge_whose_answer_was_lost_is_told_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_never_taken_is_given_up() {
+async fn delivery_stops_after_the_last_retry() {
     let minute = Duration::from_secs(60);
     let endpoint = Endpoint::start([500; 10]).await;
     let stripe = start(&endpoint, &[minute]).await;
@@ -263,7 +266,7 @@ async fn an_event_that_is_never_taken_is_given_up() {
     stripe.advance(minute);
     until(|| stripe.deliveries().len() == 2).await;
     stripe.advance(100 * minute);
-    // What comes after a later event would have come before it
+    // Another retry would be delivered before a later event.
     create(&stripe, "visa", false).await.unwrap();
     until(|| stripe.deliveries().len() == 3).await;
     assert_eq!(stripe.deliveries()[2].event, stripe.events()[1]["id"]);

@@ -1,61 +1,61 @@
-// What stands in for Stripe.js: https://docs.stripe.com/js. The card's number is typed into a frame
-// of the double's own, and never comes here. Nothing is styled but through the CSSOM, so that the
-// page's policy needs no 'unsafe-inline'.
+// The double of Stripe.js (https://docs.stripe.com/js). The cardholder enters the card number in a frame
+// of the double's origin, so this script never has it. Styles are set only through the CSSOM, so that the
+// page's content security policy does not need 'unsafe-inline'.
 
 (() => {
-  "use strict";
+  'use strict';
 
   const ORIGIN = new URL(document.currentScript.src).origin;
   const UNAUTHENTICATED =
-    "We are unable to authenticate your payment method. Please choose a different payment method and try again.";
+    'We are unable to authenticate your payment method. Please choose a different payment method and try again.';
   let frames = 0;
 
   class IntegrationError extends Error {
-    name = "IntegrationError";
+    name = 'IntegrationError';
   }
 
   const style = (element, properties) => {
     for (const [name, value] of Object.entries(properties)) {
-      element.style.setProperty(name, value, "important");
+      element.style.setProperty(name, value, 'important');
     }
   };
 
-  /** A frame of the double's, and what is said through a port that only it has. */
+  /** A frame of the double's origin, and the message port that connects it to this script. */
   class Frame {
     #port;
     #calls = new Map();
-    #made = 0;
+    #lastCall = 0;
     #ready = Promise.withResolvers();
-    #heard;
+    #onEvent;
 
-    constructor(page, title, heard) {
-      this.#heard = heard;
+    constructor(page, title, onEvent) {
+      this.#onEvent = onEvent;
       this.#ready.promise.catch(() => {});
-      this.element = document.createElement("iframe");
+      this.element = document.createElement('iframe');
       this.element.name = `__privateStripeFrame${++frames}`;
       this.element.title = title;
       this.element.src = `${ORIGIN}/v3/${page}#${encodeURIComponent(location.origin)}`;
-      this.element.setAttribute("frameborder", "0");
-      this.element.addEventListener("load", () => this.#connect());
+      this.element.setAttribute('frameborder', '0');
+      this.element.addEventListener('load', () => this.#connect());
     }
 
     #connect() {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = ({ data }) => {
-        if (data.event === "ready") this.#ready.resolve();
-        if (data.event) return this.#heard(data);
-        this.#calls.get(data.call)?.resolve(data.answer);
+        if (data.event === 'ready') this.#ready.resolve();
+        if (data.event) return this.#onEvent(data);
+        this.#calls.get(data.call)?.resolve(data.result);
         this.#calls.delete(data.call);
       };
       this.#port = port1;
-      // To nobody if something else is there by now
-      this.element.contentWindow.postMessage("connect", ORIGIN, [port2]);
+      // Not delivered if the frame has navigated to another origin.
+      this.element.contentWindow.postMessage('connect', ORIGIN, [port2]);
     }
 
     async call(name, data) {
       await this.#ready.promise;
       const call = Promise.withResolvers();
-      const id = ++this.#made;
+      const id = ++this.#lastCall;
       this.#calls.set(id, call);
       this.#port.postMessage({ call: id, name, data });
       return call.promise;
@@ -72,7 +72,7 @@
 
   const unmounted = () =>
     new IntegrationError(
-      "We could not retrieve data from the specified Element. Please make sure the Element you are attempting to use is still mounted.",
+      'We could not retrieve data from the specified Element. Please make sure the Element you are attempting to use is still mounted.',
     );
 
   /** https://docs.stripe.com/js/element */
@@ -80,47 +80,45 @@
     #options;
     #listeners = new Map();
     #frame;
-    #place;
+    #container;
     #destroyed = false;
 
     constructor(options) {
       this.#options = options;
     }
 
-    mount(place) {
+    mount(target) {
       if (this.#destroyed) {
-        throw new IntegrationError("This Element has already been destroyed. Please create a new one.");
+        throw new IntegrationError('This Element has already been destroyed. Please create a new one.');
       }
-      const found = typeof place === "string" ? document.querySelector(place) : place;
-      if (!(found instanceof Element)) {
-        throw new IntegrationError(
-          `The selector you specified (${place}) applies to no DOM elements that are currently on the page.`,
-        );
+      const container = typeof target === 'string' ? document.querySelector(target) : target;
+      if (!(container instanceof Element)) {
+        throw new IntegrationError(`The selector you specified (${target}) applies to no DOM elements that are currently on the page.`);
       }
-      if (this.#place === found) return;
+      if (this.#container === container) return;
       this.unmount();
-      this.#place = found;
-      this.#frame = new Frame("card.html", "Secure card payment input frame", (said) => this.#hear(said));
+      this.#container = container;
+      this.#frame = new Frame('card.html', 'Secure card payment input frame', (message) => this.#handle(message));
       style(this.#frame.element, {
-        border: "0",
-        display: "block",
-        width: "100%",
-        height: "1.2em",
-        // Or the browser paints the frame white in a dark page
-        "color-scheme": "light",
+        border: '0',
+        display: 'block',
+        width: '100%',
+        height: '1.2em',
+        // Otherwise the browser gives the frame a white background on a dark page.
+        'color-scheme': 'light',
       });
-      found.classList.add("StripeElement", "StripeElement--empty");
-      found.replaceChildren(this.#frame.element);
-      this.#tell("options", this.#options);
+      container.classList.add('StripeElement', 'StripeElement--empty');
+      container.replaceChildren(this.#frame.element);
+      this.#send('options', this.#options);
     }
 
     unmount() {
       this.#frame?.close(unmounted());
       this.#frame = undefined;
-      for (const state of ["", "--empty", "--complete", "--invalid", "--focus"]) {
-        this.#place?.classList.remove(`StripeElement${state}`);
+      for (const state of ['', '--empty', '--complete', '--invalid', '--focus']) {
+        this.#container?.classList.remove(`StripeElement${state}`);
       }
-      this.#place = undefined;
+      this.#container = undefined;
     }
 
     destroy() {
@@ -135,117 +133,115 @@
     }
 
     once(event, listener) {
-      const once = (said) => {
+      const once = (detail) => {
         this.off(event, once);
-        listener(said);
+        listener(detail);
       };
       return this.on(event, once);
     }
 
     off(event, listener) {
-      const left = (this.#listeners.get(event) ?? []).filter((known) => listener && known !== listener);
-      this.#listeners.set(event, left);
+      const remaining = (this.#listeners.get(event) ?? []).filter((other) => listener && other !== listener);
+      this.#listeners.set(event, remaining);
       return this;
     }
 
     update(options) {
       this.#options = { ...this.#options, ...options };
-      this.#tell("options", this.#options);
+      this.#send('options', this.#options);
     }
 
     clear() {
-      this.#tell("clear");
+      this.#send('clear');
     }
 
     focus() {
       this.#frame?.element.focus();
-      this.#tell("focus");
+      this.#send('focus');
     }
 
     blur() {
-      this.#tell("blur");
+      this.#send('blur');
     }
 
-    /** What becomes of the card that was typed: {@link Frame.call}. */
+    /** Creates a payment method or a token from the card. Resolves with the response of the API. */
     submit(name, data) {
       return this.#frame ? this.#frame.call(name, data) : Promise.reject(unmounted());
     }
 
-    #tell(name, data) {
+    #send(name, data) {
       this.#frame?.call(name, data).catch(() => {});
     }
 
-    #hear({ event, detail }) {
-      if (event === "height") {
+    #handle({ event, detail }) {
+      if (event === 'height') {
         if (this.#frame) style(this.#frame.element, { height: `${detail}px` });
         return;
       }
-      const mark = (state, on) => this.#place?.classList.toggle(`StripeElement--${state}`, on);
-      if (event === "change") {
-        mark("empty", detail.empty);
-        mark("complete", detail.complete);
-        mark("invalid", Boolean(detail.error));
+      const mark = (state, on) => this.#container?.classList.toggle(`StripeElement--${state}`, on);
+      if (event === 'change') {
+        mark('empty', detail.empty);
+        mark('complete', detail.complete);
+        mark('invalid', Boolean(detail.error));
       }
-      if (event === "focus" || event === "blur") mark("focus", event === "focus");
-      const said = event === "ready" ? this : { elementType: "card", ...detail };
-      for (const listener of this.#listeners.get(event) ?? []) listener(said);
+      if (event === 'focus' || event === 'blur') mark('focus', event === 'focus');
+      const payload = event === 'ready' ? this : { elementType: 'card', ...detail };
+      for (const listener of this.#listeners.get(event) ?? []) listener(payload);
     }
   }
 
-  /** The parameters of a form, `a[b]=c`, without those that are not set. */
+  /** Form parameters such as `a[b]=c`, without unset values. */
   const form = (data) => {
     const encoded = new URLSearchParams();
     const add = (name, value) => {
       if (value === undefined || value === null) return;
-      if (typeof value === "object") {
+      if (typeof value === 'object') {
         for (const [key, inner] of Object.entries(value)) add(name ? `${name}[${key}]` : key, inner);
       } else encoded.append(name, String(value));
     };
-    add("", data);
+    add('', data);
     return encoded;
   };
 
   const api = async (method, path, data) => {
     const url = new URL(`/v1/${path}`, ORIGIN);
-    const body = method === "POST" ? form(data) : undefined;
+    const body = method === 'POST' ? form(data) : undefined;
     if (!body) url.search = form(data);
     try {
       const response = await fetch(url, { method, body });
       return await response.json();
     } catch {
-      const message = "An error occurred with our connection to Stripe. Please try again in a moment.";
-      return { error: { type: "api_connection_error", message } };
+      const message = 'An error occurred with our connection to Stripe. Please try again in a moment.';
+      return { error: { type: 'api_connection_error', message } };
     }
   };
 
-  /** Shows what the card's bank asks, and resolves once its holder is through with it. */
+  /** Shows the 3-D Secure challenge. Resolves when the cardholder has finished it. */
   const challenge = async (key, intent) => {
-    const dialog = document.createElement("dialog");
-    const answered = Promise.withResolvers();
-    const before = document.activeElement;
-    dialog.setAttribute("aria-label", "3D Secure");
-    const frame = new Frame("challenge.html", "3D Secure challenge", ({ event }) => {
-      if (event === "answered") answered.resolve();
+    const dialog = document.createElement('dialog');
+    const finished = Promise.withResolvers();
+    const focused = document.activeElement;
+    dialog.setAttribute('aria-label', '3D Secure');
+    const frame = new Frame('challenge.html', '3D Secure challenge', ({ event }) => {
+      if (event === 'finished') finished.resolve();
     });
-    const whole = { width: "100vw", height: "100vh", border: "0", "max-width": "none", "max-height": "none" };
-    style(dialog, { ...whole, margin: "0", padding: "0", overflow: "hidden", background: "rgb(0 0 0 / 60%)" });
-    style(frame.element, { ...whole, display: "block", "color-scheme": "light" });
-    // Who closes it is not authenticated, as at Stripe's own
-    dialog.addEventListener("close", async () => {
-      const fails = { key, client_secret: intent.client_secret, authentication: "fails" };
-      await api("POST", `payment_intents/${intent.id}/authenticate`, fails);
-      answered.resolve();
+    const fullScreen = { width: '100vw', height: '100vh', border: '0', 'max-width': 'none', 'max-height': 'none' };
+    style(dialog, { ...fullScreen, margin: '0', padding: '0', overflow: 'hidden', background: 'rgb(0 0 0 / 60%)' });
+    style(frame.element, { ...fullScreen, display: 'block', 'color-scheme': 'light' });
+    // Closing the dialog fails the authentication, as with Stripe.js.
+    dialog.addEventListener('close', async () => {
+      const fails = { key, client_secret: intent.client_secret, authentication: 'fails' };
+      await api('POST', `payment_intents/${intent.id}/authenticate`, fails);
+      finished.resolve();
     });
     dialog.append(frame.element);
     document.body.append(dialog);
     dialog.showModal();
-    frame
-      .call("ask", { key, id: intent.id, clientSecret: intent.client_secret, amount: intent.amount })
-      .catch(() => {});
-    await answered.promise;
+    frame.call('start', { key, id: intent.id, clientSecret: intent.client_secret, amount: intent.amount }).catch(() => {});
+    await finished.promise;
     dialog.remove();
     frame.close(unmounted());
-    if (before instanceof HTMLElement) before.focus();
+    if (focused instanceof HTMLElement) focused.focus();
   };
 
   /** https://docs.stripe.com/js/initializing */
@@ -257,97 +253,95 @@
     }
 
     elements() {
-      let made;
+      let element;
       return {
         create: (kind, options = {}) => {
-          if (kind !== "card") throw new IntegrationError(`The double has no Element of the type ${kind}.`);
-          if (made)
-            throw new IntegrationError("Can only create one Element of type card through this elements instance.");
-          made = new CardElement(options);
+          if (kind !== 'card') throw new IntegrationError(`The Stripe test double supports only the Element card, not ${kind}.`);
+          if (element) throw new IntegrationError('Can only create one Element of type card through this elements instance.');
+          element = new CardElement(options);
           const { destroy } = CardElement.prototype;
-          made.destroy = function () {
-            made = undefined;
+          element.destroy = function () {
+            element = undefined;
             destroy.call(this);
           };
-          return made;
+          return element;
         },
-        getElement: () => made ?? null,
+        getElement: () => element ?? null,
       };
     }
 
     async createPaymentMethod({ type, card, billing_details } = {}) {
-      if (type !== "card") throw new IntegrationError("The double makes payment methods of cards alone.");
+      if (type !== 'card') throw new IntegrationError('The Stripe test double supports only payment methods of type card.');
       const data = { key: this.#key, type, billing_details };
-      if (card instanceof CardElement) return named("paymentMethod", await card.submit("payment_methods", data));
-      if (!card?.token) throw new IntegrationError("Please pass the card Element, or a token.");
+      if (card instanceof CardElement) return named('paymentMethod', await card.submit('payment_methods', data));
+      if (!card?.token) throw new IntegrationError('Please pass the card Element or a token.');
       const token = { token: card.token };
-      return named("paymentMethod", await api("POST", "payment_methods", { ...data, card: token }));
+      return named('paymentMethod', await api('POST', 'payment_methods', { ...data, card: token }));
     }
 
     async createToken(card, { name, address_zip } = {}) {
-      if (!(card instanceof CardElement)) throw new IntegrationError("Please pass the card Element.");
-      return named("token", await card.submit("tokens", { key: this.#key, card: { name, address_zip } }));
+      if (!(card instanceof CardElement)) throw new IntegrationError('Please pass the card Element.');
+      return named('token', await card.submit('tokens', { key: this.#key, card: { name, address_zip } }));
     }
 
     retrievePaymentIntent(clientSecret) {
-      return this.#intent("GET", clientSecret);
+      return this.#callIntent('GET', clientSecret);
     }
 
     async confirmCardPayment(clientSecret, data = {}, { handleActions = true } = {}) {
-      const { payment_method: given, return_url } = data;
-      let method = given;
-      if (given && typeof given === "object") {
-        const made = await this.createPaymentMethod({ type: "card", ...given });
-        if (made.error) return made;
-        method = made.paymentMethod.id;
+      const { payment_method, return_url } = data;
+      let method = payment_method;
+      if (method && typeof method === 'object') {
+        const created = await this.createPaymentMethod({ type: 'card', ...method });
+        if (created.error) return created;
+        method = created.paymentMethod.id;
       }
-      const confirmed = await this.#intent("POST", clientSecret, "/confirm", { payment_method: method, return_url });
-      return handleActions && confirmed.paymentIntent ? this.#act(confirmed) : confirmed;
+      const confirmed = await this.#callIntent('POST', clientSecret, '/confirm', { payment_method: method, return_url });
+      return handleActions && confirmed.paymentIntent ? this.#handleAction(confirmed) : confirmed;
     }
 
     async handleCardAction(clientSecret) {
       const found = await this.retrievePaymentIntent(clientSecret);
-      if (!found.error && found.paymentIntent.status !== "requires_action") {
-        const message = "handleCardAction: The PaymentIntent supplied is not in the requires_action state.";
-        return { error: { type: "invalid_request_error", code: "payment_intent_unexpected_state", message } };
+      if (!found.error && found.paymentIntent.status !== 'requires_action') {
+        const message = 'handleCardAction: The PaymentIntent supplied is not in the requires_action state.';
+        return { error: { type: 'invalid_request_error', code: 'payment_intent_unexpected_state', message } };
       }
-      return this.#act(found);
+      return this.#handleAction(found);
     }
 
     async handleNextAction({ clientSecret } = {}) {
-      return this.#act(await this.retrievePaymentIntent(clientSecret));
+      return this.#handleAction(await this.retrievePaymentIntent(clientSecret));
     }
 
-    /** Has the holder do what an intent waits for. */
-    async #act(found) {
-      if (found.paymentIntent?.status !== "requires_action") return found;
+    /** Shows the challenge of a PaymentIntent that requires action. Resolves with its new state. */
+    async #handleAction(found) {
+      if (found.paymentIntent?.status !== 'requires_action') return found;
       await challenge(this.#key, found.paymentIntent);
       const after = await this.retrievePaymentIntent(found.paymentIntent.client_secret);
       const failed = after.paymentIntent?.last_payment_error;
       if (!failed) return after;
-      const unauthenticated = failed.code === "payment_intent_authentication_failure";
+      const unauthenticated = failed.code === 'payment_intent_authentication_failure';
       const message = unauthenticated ? UNAUTHENTICATED : failed.message;
       return { error: { ...failed, message, payment_intent: after.paymentIntent } };
     }
 
-    async #intent(method, clientSecret, action = "", data = {}) {
-      const [id, secret] = String(clientSecret).split("_secret_");
-      if (!id.startsWith("pi_") || !secret) {
-        throw new IntegrationError(
-          "Invalid value for stripe.js intent secret: value should be a client_secret string.",
-        );
+    async #callIntent(method, clientSecret, action = '', data = {}) {
+      const [id, secret] = String(clientSecret).split('_secret_');
+      if (!id.startsWith('pi_') || !secret) {
+        throw new IntegrationError('Invalid value for stripe.js intent secret: value should be a client_secret string.');
       }
-      const sent = { ...data, key: this.#key, client_secret: clientSecret };
-      return named("paymentIntent", await api(method, `payment_intents/${id}${action}`, sent));
+      const body = { ...data, key: this.#key, client_secret: clientSecret };
+      return named('paymentIntent', await api(method, `payment_intents/${id}${action}`, body));
     }
   }
 
-  const named = (name, answer) => (answer.error ? { error: answer.error } : { [name]: answer });
+  /** The result of Stripe.js for a response of the API. */
+  const named = (name, response) => (response.error ? { error: response.error } : { [name]: response });
 
   window.Stripe = (key) => {
-    if (typeof key !== "string" || !key.startsWith("pk_")) {
-      // The key itself stays out of it: it may be the secret one
-      throw new IntegrationError("Please call Stripe() with your publishable key, which starts with pk_.");
+    if (typeof key !== 'string' || !key.startsWith('pk_')) {
+      // The message does not contain the key, which may be the secret key.
+      throw new IntegrationError('Please call Stripe() with your publishable key, which starts with pk_.');
     }
     return new Stripe(key);
   };
