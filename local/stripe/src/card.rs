@@ -201,6 +201,6 @@ mod tests {
         }
         assert!(by_token("pm_card_visa").is_none());
         assert!(by_payment_method("tok_visa").is_none());
-        assert!(by_token("tok_nonesuch").is_none());
+        assert!(by_token("tok_unknown").is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! | request | body |
 //! |---|---|
 //! | `GET payment_intents`, `charges`, `events`, `calls`, `deliveries` | |
-//! | `POST failures` | `{"method", "path", "times"?, "delay_ms"?, "effect"?, "end"?}`, `end` being `"answer"`, `"close"` or `{"status": 500}` |
+//! | `POST failures` | `{"method", "path", "times"?, "delay_ms"?, "effect"?, "end"?}`, where `end` is `"response"`, `"close"` or `{"status": 500}` |
 //! | `DELETE failures` | |
 //! | `PUT webhook` | `{"url", "secrets"}` |
 //! | `DELETE webhook` | |

@@ -36,7 +36,6 @@ pub struct Failure {
 pub(crate) enum End {
     /// With its own response.
     #[default]
-    #[serde(rename = "answer")]
     Response,
     /// With an error of this status.
     Status(u16),

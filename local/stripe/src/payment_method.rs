@@ -50,8 +50,8 @@ pub(crate) struct PaymentMethod {
     created: u64,
 }
 
-/// The payment methods and tokens that were created through the API, by id. Each has a flag that says
-/// whether it was used: without a customer, either can be used only once.
+/// The payment methods and tokens that were created through the API, by id. The flag of each is
+/// true once it was used: without a customer, either can be used only once.
 #[derive(Debug, Default)]
 pub(crate) struct PaymentMethodStore {
     methods: HashMap<String, (PaymentMethod, bool)>,

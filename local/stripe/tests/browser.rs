@@ -145,8 +145,8 @@ async fn a_token_can_be_used_once() {
     assert_eq!(pay(&stripe, &source).await.0, 200);
     let (status, again) = pay(&stripe, &source).await;
     assert_eq!((status, error(&again, "code")), (400, "token_already_used"));
-    let made = format!("type=card&card[token]={token}");
-    let (_, again) = post_as_browser(&stripe, "/v1/payment_methods", &made).await;
+    let body = format!("type=card&card[token]={token}");
+    let (_, again) = post_as_browser(&stripe, "/v1/payment_methods", &body).await;
     assert_eq!(error(&again, "code"), "token_already_used");
     assert_eq!(stripe.charges().len(), 1);
 }

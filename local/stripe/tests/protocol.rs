@@ -597,7 +597,7 @@ async fn the_control_api_rejects_invalid_requests() {
             400,
         ),
         ("POST", "events/evt_none/redeliver", json!(null), 404),
-        ("GET", "nonesuch", json!(null), 404),
+        ("GET", "unknown", json!(null), 404),
     ] {
         let (found, _) = control(&stripe, method, path, body).await;
         assert_eq!(found, status, "{path}");
