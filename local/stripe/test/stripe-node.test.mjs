@@ -1,23 +1,23 @@
 // The API with Stripe's client library for Node.js.
 
-import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import Stripe from 'stripe';
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import Stripe from "stripe";
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 // Without --package: see .cargo/config.toml.
-const run = ['run', '--quiet', '--example', 'serve'];
+const run = ["run", "--quiet", "--example", "serve"];
 const confirmedPayment = (name) => ({
   amount: 4000,
-  currency: 'usd',
+  currency: "usd",
   confirm: true,
   payment_method: `pm_card_${name}`,
-  allowed_payment_method_types: ['card'],
+  allowed_payment_method_types: ["card"],
 });
 
 let double;
@@ -26,7 +26,7 @@ let stripe;
 
 const client = (key) => {
   const { hostname, port } = new URL(url);
-  return new Stripe(key, { host: hostname, port, protocol: 'http', maxNetworkRetries: 0 });
+  return new Stripe(key, { host: hostname, port, protocol: "http", maxNetworkRetries: 0 });
 };
 
 const control = async (method, path, body) => {
@@ -38,70 +38,72 @@ const control = async (method, path, body) => {
   return response.json();
 };
 
-const paidCharges = async () =>
-  (await control('GET', 'charges')).data.filter((charge) => charge.paid).length;
+const paidCharges = async () => (await control("GET", "charges")).data.filter((charge) => charge.paid).length;
 
 before(async () => {
-  double = spawn('cargo', run, { cwd: root, stdio: ['pipe', 'pipe', 'inherit'] });
-  [url] = await once(createInterface(double.stdout), 'line');
-  stripe = client('sk_test_double');
+  double = spawn("cargo", run, { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
+  [url] = await once(createInterface(double.stdout), "line");
+  stripe = client("sk_test_double");
 });
 
 after(async () => {
   double.stdin.end();
-  await once(double, 'exit');
+  await once(double, "exit");
 });
 
-test('a payment with a token is charged and retrieved', async () => {
+test("a payment with a token is charged and retrieved", async () => {
   const paid = await stripe.paymentIntents.create({
     amount: 4000,
-    currency: 'usd',
+    currency: "usd",
     confirm: true,
-    description: '10 notes',
-    metadata: { purchaseId: 'a' },
-    payment_method_data: { type: 'card', card: { token: 'tok_visa' } },
-    automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+    description: "10 notes",
+    metadata: { purchaseId: "a" },
+    payment_method_data: { type: "card", card: { token: "tok_visa" } },
+    automatic_payment_methods: { enabled: true, allow_redirects: "never" },
   });
-  assert.equal(paid.status, 'succeeded');
+  assert.equal(paid.status, "succeeded");
   assert.equal(paid.amount_received, 4000);
   const found = await stripe.paymentIntents.retrieve(paid.id);
-  assert.deepEqual(found.metadata, { purchaseId: 'a' });
+  assert.deepEqual(found.metadata, { purchaseId: "a" });
   const { data } = await stripe.paymentIntents.list({ limit: 1 });
   assert.equal(data[0].id, paid.id);
 });
 
-test('search finds a payment by its metadata after the search lag', async () => {
+test("search finds a payment by its metadata after the search lag", async () => {
   const metadata = { purchaseId: "it's 1" };
-  const paid = await stripe.paymentIntents.create({ ...confirmedPayment('visa'), metadata });
+  const paid = await stripe.paymentIntents.create({ ...confirmedPayment("visa"), metadata });
   const query = `metadata["purchaseId"]:"it's 1" AND status:'succeeded'`;
   assert.deepEqual((await stripe.paymentIntents.search({ query })).data, []);
-  await control('PUT', 'search_lag', { seconds: 0 });
+  await control("PUT", "search_lag", { seconds: 0 });
   const found = await stripe.paymentIntents.search({ query, limit: 1 });
-  assert.equal(found.object, 'search_result');
-  assert.deepEqual(found.data.map(({ id }) => id), [paid.id]);
+  assert.equal(found.object, "search_result");
+  assert.deepEqual(
+    found.data.map(({ id }) => id),
+    [paid.id],
+  );
   assert.deepEqual([found.has_more, found.next_page], [false, null]);
-  await assert.rejects(stripe.paymentIntents.search({ query: 'metadata["a"]' }), { statusCode: 400, param: 'query' });
+  await assert.rejects(stripe.paymentIntents.search({ query: 'metadata["a"]' }), { statusCode: 400, param: "query" });
 });
 
-test('a PaymentIntent can be created first and confirmed or canceled later', async () => {
-  const create = { amount: 4000, currency: 'usd', allowed_payment_method_types: ['card'] };
+test("a PaymentIntent can be created first and confirmed or canceled later", async () => {
+  const create = { amount: 4000, currency: "usd", allowed_payment_method_types: ["card"] };
   const { id, status } = await stripe.paymentIntents.create(create);
-  assert.equal(status, 'requires_payment_method');
-  const paid = await stripe.paymentIntents.confirm(id, { payment_method: 'pm_card_visa' });
-  assert.equal(paid.status, 'succeeded');
-  await assert.rejects(stripe.paymentIntents.cancel(id), { code: 'payment_intent_unexpected_state' });
+  assert.equal(status, "requires_payment_method");
+  const paid = await stripe.paymentIntents.confirm(id, { payment_method: "pm_card_visa" });
+  assert.equal(paid.status, "succeeded");
+  await assert.rejects(stripe.paymentIntents.cancel(id), { code: "payment_intent_unexpected_state" });
   const other = await stripe.paymentIntents.create(create);
   const canceled = await stripe.paymentIntents.cancel(other.id);
-  assert.equal(canceled.status, 'canceled');
+  assert.equal(canceled.status, "canceled");
 });
 
 for (const [name, code, decline_code] of [
-  ['visa_chargeDeclined', 'card_declined', 'generic_decline'],
-  ['visa_chargeDeclinedInsufficientFunds', 'card_declined', 'insufficient_funds'],
-  ['visa_chargeDeclinedLostCard', 'card_declined', 'lost_card'],
-  ['chargeDeclinedExpiredCard', 'expired_card', 'expired_card'],
-  ['chargeDeclinedIncorrectCvc', 'incorrect_cvc', 'incorrect_cvc'],
-  ['chargeDeclinedProcessingError', 'processing_error', 'processing_error'],
+  ["visa_chargeDeclined", "card_declined", "generic_decline"],
+  ["visa_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"],
+  ["visa_chargeDeclinedLostCard", "card_declined", "lost_card"],
+  ["chargeDeclinedExpiredCard", "expired_card", "expired_card"],
+  ["chargeDeclinedIncorrectCvc", "incorrect_cvc", "incorrect_cvc"],
+  ["chargeDeclinedProcessingError", "processing_error", "processing_error"],
 ]) {
   test(`${name} is a card error with the decline code ${decline_code}`, async () => {
     await assert.rejects(stripe.paymentIntents.create(confirmedPayment(name)), (error) => {
@@ -109,80 +111,80 @@ for (const [name, code, decline_code] of [
       assert.equal(error.statusCode, 402);
       assert.equal(error.code, code);
       assert.equal(error.decline_code, decline_code);
-      assert.equal(error.payment_intent.status, 'requires_payment_method');
+      assert.equal(error.payment_intent.status, "requires_payment_method");
       return true;
     });
   });
 }
 
-test('a payment with 3-D Secure requires action and succeeds after authentication', async () => {
-  const intent = await stripe.paymentIntents.create(confirmedPayment('threeDSecure2Required'));
-  assert.equal(intent.status, 'requires_action');
-  assert.equal(intent.next_action.type, 'use_stripe_sdk');
+test("a payment with 3-D Secure requires action and succeeds after authentication", async () => {
+  const intent = await stripe.paymentIntents.create(confirmedPayment("threeDSecure2Required"));
+  assert.equal(intent.status, "requires_action");
+  assert.equal(intent.next_action.type, "use_stripe_sdk");
   assert.match(intent.client_secret, new RegExp(`^${intent.id}_secret_`));
-  await control('POST', `payment_intents/${intent.id}/authenticate`, { authentication: 'succeeds' });
-  assert.equal((await stripe.paymentIntents.retrieve(intent.id)).status, 'succeeded');
+  await control("POST", `payment_intents/${intent.id}/authenticate`, { authentication: "succeeds" });
+  assert.equal((await stripe.paymentIntents.retrieve(intent.id)).status, "succeeded");
 });
 
-test('other errors have the error classes of the library', async () => {
+test("other errors have the error classes of the library", async () => {
   const { errors } = Stripe;
-  const missing = stripe.paymentIntents.retrieve('pi_none');
-  await assert.rejects(missing, { statusCode: 404, code: 'resource_missing' });
-  const unknown = stripe.paymentIntents.create({ ...confirmedPayment('visa'), color: 'red' });
-  await assert.rejects(unknown, { statusCode: 400, code: 'parameter_unknown', param: 'color' });
-  await assert.rejects(client('sk_test_other').paymentIntents.list(), errors.StripeAuthenticationError);
-  await control('POST', 'failures', { method: 'GET', path: '/v1/*', times: 1, effect: false, end: { status: 429 } });
+  const missing = stripe.paymentIntents.retrieve("pi_none");
+  await assert.rejects(missing, { statusCode: 404, code: "resource_missing" });
+  const unknown = stripe.paymentIntents.create({ ...confirmedPayment("visa"), color: "red" });
+  await assert.rejects(unknown, { statusCode: 400, code: "parameter_unknown", param: "color" });
+  await assert.rejects(client("sk_test_other").paymentIntents.list(), errors.StripeAuthenticationError);
+  await control("POST", "failures", { method: "GET", path: "/v1/*", times: 1, effect: false, end: { status: 429 } });
   await assert.rejects(stripe.paymentIntents.list(), errors.StripeRateLimitError);
-  await control('POST', 'failures', { method: 'GET', path: '/v1/*', times: 1, end: { status: 500 } });
+  await control("POST", "failures", { method: "GET", path: "/v1/*", times: 1, end: { status: 500 } });
   await assert.rejects(stripe.paymentIntents.list(), errors.StripeAPIError);
   // The library retries once when the connection is closed, whatever maxNetworkRetries is.
-  await control('POST', 'failures', { method: 'GET', path: '/v1/*', times: 2, end: 'close' });
+  await control("POST", "failures", { method: "GET", path: "/v1/*", times: 2, end: "close" });
   await assert.rejects(stripe.paymentIntents.list(), errors.StripeConnectionError);
 });
 
-test('an idempotency key replays its response and is rejected for another request', async () => {
-  const idempotencyKey = 'purchase-1';
+test("an idempotency key replays its response and is rejected for another request", async () => {
+  const idempotencyKey = "purchase-1";
   const before = await paidCharges();
-  const first = await stripe.paymentIntents.create(confirmedPayment('visa'), { idempotencyKey });
-  const again = await stripe.paymentIntents.create(confirmedPayment('visa'), { idempotencyKey });
+  const first = await stripe.paymentIntents.create(confirmedPayment("visa"), { idempotencyKey });
+  const again = await stripe.paymentIntents.create(confirmedPayment("visa"), { idempotencyKey });
   assert.equal(again.id, first.id);
-  assert.equal(again.lastResponse.headers['idempotent-replayed'], 'true');
-  const other = stripe.paymentIntents.create({ ...confirmedPayment('visa'), amount: 5000 }, { idempotencyKey });
+  assert.equal(again.lastResponse.headers["idempotent-replayed"], "true");
+  const other = stripe.paymentIntents.create({ ...confirmedPayment("visa"), amount: 5000 }, { idempotencyKey });
   await assert.rejects(other, Stripe.errors.StripeIdempotencyError);
   assert.equal(await paidCharges(), before + 1);
 });
 
-test('a retry after a lost response charges once', async () => {
+test("a retry after a lost response charges once", async () => {
   const before = await paidCharges();
-  await control('POST', 'failures', { method: 'POST', path: '/v1/payment_intents', times: 1, end: 'close' });
+  await control("POST", "failures", { method: "POST", path: "/v1/payment_intents", times: 1, end: "close" });
   const { hostname, port } = new URL(url);
-  const retrying = new Stripe('sk_test_double', { host: hostname, port, protocol: 'http', maxNetworkRetries: 1 });
-  const paid = await retrying.paymentIntents.create(confirmedPayment('visa'));
-  assert.equal(paid.status, 'succeeded');
+  const retrying = new Stripe("sk_test_double", { host: hostname, port, protocol: "http", maxNetworkRetries: 1 });
+  const paid = await retrying.paymentIntents.create(confirmedPayment("visa"));
+  assert.equal(paid.status, "succeeded");
   assert.equal(await paidCharges(), before + 1);
 });
 
-test('the library verifies a delivered event with either secret during a secret roll', async () => {
+test("the library verifies a delivered event with either secret during a secret roll", async () => {
   const received = deferred();
   const endpoint = createServer(async (request, response) => {
     const chunks = await request.toArray();
     response.end();
-    received.resolve([Buffer.concat(chunks), request.headers['stripe-signature']]);
+    received.resolve([Buffer.concat(chunks), request.headers["stripe-signature"]]);
   });
-  await once(endpoint.listen(0, '127.0.0.1'), 'listening');
+  await once(endpoint.listen(0, "127.0.0.1"), "listening");
   const hook = `http://127.0.0.1:${endpoint.address().port}/billing/webhook`;
-  const { id } = await stripe.paymentIntents.create({ ...confirmedPayment('visa'), confirm: false });
-  await control('PUT', 'webhook', { url: hook, secrets: ['whsec_old', 'whsec_new'] });
+  const { id } = await stripe.paymentIntents.create({ ...confirmedPayment("visa"), confirm: false });
+  await control("PUT", "webhook", { url: hook, secrets: ["whsec_old", "whsec_new"] });
   await stripe.paymentIntents.confirm(id);
   const [payload, signature] = await received.promise;
-  for (const secret of ['whsec_old', 'whsec_new']) {
+  for (const secret of ["whsec_old", "whsec_new"]) {
     const event = stripe.webhooks.constructEvent(payload, signature, secret);
-    assert.equal(event.type, 'payment_intent.succeeded');
+    assert.equal(event.type, "payment_intent.succeeded");
     assert.equal(event.data.object.id, id);
     assert.equal(event.livemode, false);
   }
-  assert.throws(() => stripe.webhooks.constructEvent(payload, signature, 'whsec_other'));
-  await control('DELETE', 'webhook');
+  assert.throws(() => stripe.webhooks.constructEvent(payload, signature, "whsec_other"));
+  await control("DELETE", "webhook");
   endpoint.close();
 });
 

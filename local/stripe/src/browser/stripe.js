@@ -3,20 +3,20 @@
 // page's content security policy does not need 'unsafe-inline'.
 
 (() => {
-  'use strict';
+  "use strict";
 
   const ORIGIN = new URL(document.currentScript.src).origin;
   const UNAUTHENTICATED =
-    'We are unable to authenticate your payment method. Please choose a different payment method and try again.';
+    "We are unable to authenticate your payment method. Please choose a different payment method and try again.";
   let frames = 0;
 
   class IntegrationError extends Error {
-    name = 'IntegrationError';
+    name = "IntegrationError";
   }
 
   const style = (element, properties) => {
     for (const [name, value] of Object.entries(properties)) {
-      element.style.setProperty(name, value, 'important');
+      element.style.setProperty(name, value, "important");
     }
   };
 
@@ -31,25 +31,25 @@
     constructor(page, title, onEvent) {
       this.#onEvent = onEvent;
       this.#ready.promise.catch(() => {});
-      this.element = document.createElement('iframe');
+      this.element = document.createElement("iframe");
       this.element.name = `__privateStripeFrame${++frames}`;
       this.element.title = title;
       this.element.src = `${ORIGIN}/v3/${page}#${encodeURIComponent(location.origin)}`;
-      this.element.setAttribute('frameborder', '0');
-      this.element.addEventListener('load', () => this.#connect());
+      this.element.setAttribute("frameborder", "0");
+      this.element.addEventListener("load", () => this.#connect());
     }
 
     #connect() {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = ({ data }) => {
-        if (data.event === 'ready') this.#ready.resolve();
+        if (data.event === "ready") this.#ready.resolve();
         if (data.event) return this.#onEvent(data);
         this.#calls.get(data.call)?.resolve(data.result);
         this.#calls.delete(data.call);
       };
       this.#port = port1;
       // Not delivered if the frame has navigated to another origin.
-      this.element.contentWindow.postMessage('connect', ORIGIN, [port2]);
+      this.element.contentWindow.postMessage("connect", ORIGIN, [port2]);
     }
 
     async call(name, data) {
@@ -72,7 +72,7 @@
 
   const unmounted = () =>
     new IntegrationError(
-      'We could not retrieve data from the specified Element. Please make sure the Element you are attempting to use is still mounted.',
+      "We could not retrieve data from the specified Element. Please make sure the Element you are attempting to use is still mounted.",
     );
 
   /** https://docs.stripe.com/js/element */
@@ -89,33 +89,35 @@
 
     mount(target) {
       if (this.#destroyed) {
-        throw new IntegrationError('This Element has already been destroyed. Please create a new one.');
+        throw new IntegrationError("This Element has already been destroyed. Please create a new one.");
       }
-      const container = typeof target === 'string' ? document.querySelector(target) : target;
+      const container = typeof target === "string" ? document.querySelector(target) : target;
       if (!(container instanceof Element)) {
-        throw new IntegrationError(`The selector you specified (${target}) applies to no DOM elements that are currently on the page.`);
+        throw new IntegrationError(
+          `The selector you specified (${target}) applies to no DOM elements that are currently on the page.`,
+        );
       }
       if (this.#container === container) return;
       this.unmount();
       this.#container = container;
-      this.#frame = new Frame('card.html', 'Secure card payment input frame', (message) => this.#handle(message));
+      this.#frame = new Frame("card.html", "Secure card payment input frame", (message) => this.#handle(message));
       style(this.#frame.element, {
-        border: '0',
-        display: 'block',
-        width: '100%',
-        height: '1.2em',
+        border: "0",
+        display: "block",
+        width: "100%",
+        height: "1.2em",
         // Otherwise the browser gives the frame a white background on a dark page.
-        'color-scheme': 'light',
+        "color-scheme": "light",
       });
-      container.classList.add('StripeElement', 'StripeElement--empty');
+      container.classList.add("StripeElement", "StripeElement--empty");
       container.replaceChildren(this.#frame.element);
-      this.#send('options', this.#options);
+      this.#send("options", this.#options);
     }
 
     unmount() {
       this.#frame?.close(unmounted());
       this.#frame = undefined;
-      for (const state of ['', '--empty', '--complete', '--invalid', '--focus']) {
+      for (const state of ["", "--empty", "--complete", "--invalid", "--focus"]) {
         this.#container?.classList.remove(`StripeElement${state}`);
       }
       this.#container = undefined;
@@ -148,20 +150,20 @@
 
     update(options) {
       this.#options = { ...this.#options, ...options };
-      this.#send('options', this.#options);
+      this.#send("options", this.#options);
     }
 
     clear() {
-      this.#send('clear');
+      this.#send("clear");
     }
 
     focus() {
       this.#frame?.element.focus();
-      this.#send('focus');
+      this.#send("focus");
     }
 
     blur() {
-      this.#send('blur');
+      this.#send("blur");
     }
 
     /** Creates a payment method or a token from the card. Resolves with the response of the API. */
@@ -174,18 +176,18 @@
     }
 
     #handle({ event, detail }) {
-      if (event === 'height') {
+      if (event === "height") {
         if (this.#frame) style(this.#frame.element, { height: `${detail}px` });
         return;
       }
       const mark = (state, on) => this.#container?.classList.toggle(`StripeElement--${state}`, on);
-      if (event === 'change') {
-        mark('empty', detail.empty);
-        mark('complete', detail.complete);
-        mark('invalid', Boolean(detail.error));
+      if (event === "change") {
+        mark("empty", detail.empty);
+        mark("complete", detail.complete);
+        mark("invalid", Boolean(detail.error));
       }
-      if (event === 'focus' || event === 'blur') mark('focus', event === 'focus');
-      const payload = event === 'ready' ? this : { elementType: 'card', ...detail };
+      if (event === "focus" || event === "blur") mark("focus", event === "focus");
+      const payload = event === "ready" ? this : { elementType: "card", ...detail };
       for (const listener of this.#listeners.get(event) ?? []) listener(payload);
     }
   }
@@ -195,49 +197,51 @@
     const encoded = new URLSearchParams();
     const add = (name, value) => {
       if (value === undefined || value === null) return;
-      if (typeof value === 'object') {
+      if (typeof value === "object") {
         for (const [key, inner] of Object.entries(value)) add(name ? `${name}[${key}]` : key, inner);
       } else encoded.append(name, String(value));
     };
-    add('', data);
+    add("", data);
     return encoded;
   };
 
   const api = async (method, path, data) => {
     const url = new URL(`/v1/${path}`, ORIGIN);
-    const body = method === 'POST' ? form(data) : undefined;
+    const body = method === "POST" ? form(data) : undefined;
     if (!body) url.search = form(data);
     try {
       const response = await fetch(url, { method, body });
       return await response.json();
     } catch {
-      const message = 'An error occurred with our connection to Stripe. Please try again in a moment.';
-      return { error: { type: 'api_connection_error', message } };
+      const message = "An error occurred with our connection to Stripe. Please try again in a moment.";
+      return { error: { type: "api_connection_error", message } };
     }
   };
 
   /** Shows the 3-D Secure challenge. Resolves when the cardholder has finished it. */
   const challenge = async (key, intent) => {
-    const dialog = document.createElement('dialog');
+    const dialog = document.createElement("dialog");
     const finished = Promise.withResolvers();
     const focused = document.activeElement;
-    dialog.setAttribute('aria-label', '3D Secure');
-    const frame = new Frame('challenge.html', '3D Secure challenge', ({ event }) => {
-      if (event === 'finished') finished.resolve();
+    dialog.setAttribute("aria-label", "3D Secure");
+    const frame = new Frame("challenge.html", "3D Secure challenge", ({ event }) => {
+      if (event === "finished") finished.resolve();
     });
-    const fullScreen = { width: '100vw', height: '100vh', border: '0', 'max-width': 'none', 'max-height': 'none' };
-    style(dialog, { ...fullScreen, margin: '0', padding: '0', overflow: 'hidden', background: 'rgb(0 0 0 / 60%)' });
-    style(frame.element, { ...fullScreen, display: 'block', 'color-scheme': 'light' });
+    const fullScreen = { width: "100vw", height: "100vh", border: "0", "max-width": "none", "max-height": "none" };
+    style(dialog, { ...fullScreen, margin: "0", padding: "0", overflow: "hidden", background: "rgb(0 0 0 / 60%)" });
+    style(frame.element, { ...fullScreen, display: "block", "color-scheme": "light" });
     // Closing the dialog fails the authentication, as with Stripe.js.
-    dialog.addEventListener('close', async () => {
-      const fails = { key, client_secret: intent.client_secret, authentication: 'fails' };
-      await api('POST', `payment_intents/${intent.id}/authenticate`, fails);
+    dialog.addEventListener("close", async () => {
+      const fails = { key, client_secret: intent.client_secret, authentication: "fails" };
+      await api("POST", `payment_intents/${intent.id}/authenticate`, fails);
       finished.resolve();
     });
     dialog.append(frame.element);
     document.body.append(dialog);
     dialog.showModal();
-    frame.call('start', { key, id: intent.id, clientSecret: intent.client_secret, amount: intent.amount }).catch(() => {});
+    frame
+      .call("start", { key, id: intent.id, clientSecret: intent.client_secret, amount: intent.amount })
+      .catch(() => {});
     await finished.promise;
     dialog.remove();
     frame.close(unmounted());
@@ -256,8 +260,10 @@
       let element;
       return {
         create: (kind, options = {}) => {
-          if (kind !== 'card') throw new IntegrationError(`The Stripe test double supports only the Element card, not ${kind}.`);
-          if (element) throw new IntegrationError('Can only create one Element of type card through this elements instance.');
+          if (kind !== "card")
+            throw new IntegrationError(`The Stripe test double supports only the Element card, not ${kind}.`);
+          if (element)
+            throw new IntegrationError("Can only create one Element of type card through this elements instance.");
           element = new CardElement(options);
           const { destroy } = CardElement.prototype;
           element.destroy = function () {
@@ -271,40 +277,44 @@
     }
 
     async createPaymentMethod({ type, card, billing_details } = {}) {
-      if (type !== 'card') throw new IntegrationError('The Stripe test double supports only payment methods of type card.');
+      if (type !== "card")
+        throw new IntegrationError("The Stripe test double supports only payment methods of type card.");
       const data = { key: this.#key, type, billing_details };
-      if (card instanceof CardElement) return named('paymentMethod', await card.submit('payment_methods', data));
-      if (!card?.token) throw new IntegrationError('Please pass the card Element or a token.');
+      if (card instanceof CardElement) return named("paymentMethod", await card.submit("payment_methods", data));
+      if (!card?.token) throw new IntegrationError("Please pass the card Element or a token.");
       const token = { token: card.token };
-      return named('paymentMethod', await api('POST', 'payment_methods', { ...data, card: token }));
+      return named("paymentMethod", await api("POST", "payment_methods", { ...data, card: token }));
     }
 
     async createToken(card, { name, address_zip } = {}) {
-      if (!(card instanceof CardElement)) throw new IntegrationError('Please pass the card Element.');
-      return named('token', await card.submit('tokens', { key: this.#key, card: { name, address_zip } }));
+      if (!(card instanceof CardElement)) throw new IntegrationError("Please pass the card Element.");
+      return named("token", await card.submit("tokens", { key: this.#key, card: { name, address_zip } }));
     }
 
     retrievePaymentIntent(clientSecret) {
-      return this.#callIntent('GET', clientSecret);
+      return this.#callIntent("GET", clientSecret);
     }
 
     async confirmCardPayment(clientSecret, data = {}, { handleActions = true } = {}) {
       const { payment_method, return_url } = data;
       let method = payment_method;
-      if (method && typeof method === 'object') {
-        const created = await this.createPaymentMethod({ type: 'card', ...method });
+      if (method && typeof method === "object") {
+        const created = await this.createPaymentMethod({ type: "card", ...method });
         if (created.error) return created;
         method = created.paymentMethod.id;
       }
-      const confirmed = await this.#callIntent('POST', clientSecret, '/confirm', { payment_method: method, return_url });
+      const confirmed = await this.#callIntent("POST", clientSecret, "/confirm", {
+        payment_method: method,
+        return_url,
+      });
       return handleActions && confirmed.paymentIntent ? this.#handleAction(confirmed) : confirmed;
     }
 
     async handleCardAction(clientSecret) {
       const found = await this.retrievePaymentIntent(clientSecret);
-      if (!found.error && found.paymentIntent.status !== 'requires_action') {
-        const message = 'handleCardAction: The PaymentIntent supplied is not in the requires_action state.';
-        return { error: { type: 'invalid_request_error', code: 'payment_intent_unexpected_state', message } };
+      if (!found.error && found.paymentIntent.status !== "requires_action") {
+        const message = "handleCardAction: The PaymentIntent supplied is not in the requires_action state.";
+        return { error: { type: "invalid_request_error", code: "payment_intent_unexpected_state", message } };
       }
       return this.#handleAction(found);
     }
@@ -315,23 +325,25 @@
 
     /** Shows the challenge of a PaymentIntent that requires action. Resolves with its new state. */
     async #handleAction(found) {
-      if (found.paymentIntent?.status !== 'requires_action') return found;
+      if (found.paymentIntent?.status !== "requires_action") return found;
       await challenge(this.#key, found.paymentIntent);
       const after = await this.retrievePaymentIntent(found.paymentIntent.client_secret);
       const failed = after.paymentIntent?.last_payment_error;
       if (!failed) return after;
-      const unauthenticated = failed.code === 'payment_intent_authentication_failure';
+      const unauthenticated = failed.code === "payment_intent_authentication_failure";
       const message = unauthenticated ? UNAUTHENTICATED : failed.message;
       return { error: { ...failed, message, payment_intent: after.paymentIntent } };
     }
 
-    async #callIntent(method, clientSecret, action = '', data = {}) {
-      const [id, secret] = String(clientSecret).split('_secret_');
-      if (!id.startsWith('pi_') || !secret) {
-        throw new IntegrationError('Invalid value for stripe.js intent secret: value should be a client_secret string.');
+    async #callIntent(method, clientSecret, action = "", data = {}) {
+      const [id, secret] = String(clientSecret).split("_secret_");
+      if (!id.startsWith("pi_") || !secret) {
+        throw new IntegrationError(
+          "Invalid value for stripe.js intent secret: value should be a client_secret string.",
+        );
       }
       const body = { ...data, key: this.#key, client_secret: clientSecret };
-      return named('paymentIntent', await api(method, `payment_intents/${id}${action}`, body));
+      return named("paymentIntent", await api(method, `payment_intents/${id}${action}`, body));
     }
   }
 
@@ -339,9 +351,9 @@
   const named = (name, response) => (response.error ? { error: response.error } : { [name]: response });
 
   window.Stripe = (key) => {
-    if (typeof key !== 'string' || !key.startsWith('pk_')) {
+    if (typeof key !== "string" || !key.startsWith("pk_")) {
       // The message does not contain the key, which may be the secret key.
-      throw new IntegrationError('Please call Stripe() with your publishable key, which starts with pk_.');
+      throw new IntegrationError("Please call Stripe() with your publishable key, which starts with pk_.");
     }
     return new Stripe(key);
   };
