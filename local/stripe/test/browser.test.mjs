@@ -31,7 +31,7 @@ let site;
 let browser;
 
 const server = () =>
-  createServer((request, response) => {
+  createServer((_request, response) => {
     response.setHeader(
       "Content-Security-Policy",
       `default-src 'none'; script-src 'self' ${url}; style-src 'self'; connect-src 'self' ${url}; frame-src ${url}`,
