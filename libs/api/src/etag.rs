@@ -2,29 +2,30 @@
 
 use crate::Problem;
 
-/// What the caller says the thing must still be, by the `If-Match` header.
+/// The precondition of a write: the header `If-Match`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// No such header: whatever it is by now.
+    /// No header: no precondition.
     Absent,
-    /// `*`: anything, as long as it exists.
+    /// `*`: the resource must exist.
     Any,
-    /// One of these entity tags, without their quotes. A weak tag never matches, and is left out.
+    /// The resource must have one of these entity tags. They are without quotes. Weak tags never
+    /// match, and are left out.
     Tags(Vec<String>),
 }
 
-/// More tags than this are refused: no client holds so many versions of one thing.
-const MOST_TAGS: usize = 50;
+/// The number of tags that a header can have. No client needs more versions of one resource.
+const MAX_TAGS: usize = 50;
 
 impl IfMatch {
     /// Parses the header's value.
     ///
     /// # Errors
-    /// 400 when it is not a list of entity tags.
+    /// 400 if it is not a list of entity tags.
     pub(crate) fn parse(header: Option<&str>) -> Result<Self, Problem> {
         let malformed = || {
             Problem::bad_request(
-                "If-Match must be * or entity tags as an ETag header gave them, quotes included.",
+                "If-Match must be * or a list of values from ETag headers, with their quotes.",
             )
         };
         let Some(header) = header else {
@@ -36,16 +37,16 @@ impl IfMatch {
         }
         let mut tags = Vec::new();
         loop {
-            let weak = rest.starts_with("W/");
+            let is_weak = rest.starts_with("W/");
             let opened = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
             let (tag, after) = opened
                 .and_then(|tag| tag.split_once('"'))
                 .ok_or_else(malformed)?;
             // Strong comparison: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3.2
-            if !weak {
+            if !is_weak {
                 tags.push(tag.to_owned());
             }
-            if tags.len() > MOST_TAGS {
+            if tags.len() > MAX_TAGS {
                 return Err(malformed());
             }
             match after.trim_start() {
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_read_without_their_quotes() {
+    fn tags_are_parsed_without_quotes() {
         for (header, tags) in [
             (r#""1""#, vec!["1"]),
             (r#" "1" , "2,3" "#, vec!["1", "2,3"]),
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn a_header_that_is_not_a_list_of_tags_is_refused() {
         for header in ["", "1", r#""1"#, r#""1" "2""#, r#""1","#, r#"*, "1""#] {
             let problem = IfMatch::parse(Some(header)).unwrap_err();
             assert_eq!(problem.status(), 400, "{header}");

@@ -1,17 +1,19 @@
-//! The fields of a body, read one by one so that a client hears of all that are wrong at once.
+//! The fields of a JSON body. Fields are read one by one, so that one response reports all invalid
+//! fields.
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{FieldError, Problem};
 
-/// What a handler takes as a body.
+/// A body that a route takes.
 pub trait Body: Sized {
-    /// Reads every field, and only then gives up on those that cannot be used.
+    /// Reads the fields of the body. Returns None if a field is missing or invalid.
+    ///
+    /// An implementation reads all fields before it returns, because `fields` collects the errors.
     fn read(fields: &mut Fields) -> Option<Self>;
 }
 
-/// The fields of a JSON object. Those that nobody reads are left out of account.
+/// The fields of a JSON object. Fields that nothing reads are ignored.
 #[derive(Debug)]
 pub struct Fields {
     object: Map<String, Value>,
@@ -19,13 +21,12 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads a body from JSON.
+    /// Parses a body from JSON.
     ///
     /// # Errors
-    /// 400 when it is not JSON, 422 naming every field that cannot be used.
-    pub(crate) fn parse<T: Body>(json: &[u8]) -> Result<T, Problem> {
-        let value = serde_json::from_slice(json)
-            .map_err(|error| Problem::bad_request(format!("The body is not JSON: {error}.")))?;
+    /// 400 if the text is not JSON, 422 that names every missing or invalid field.
+    pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
+        let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
             return Err(Problem::invalid("", "The body must be a JSON object."));
         };
@@ -39,34 +40,163 @@ impl Fields {
         }
     }
 
-    /// A field that has to be there. None when it is not, or cannot be used.
-    pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    /// Reads a required field with `parse`, such as [`string`]. Returns None if the field is missing
+    /// or invalid.
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Option<T> {
         match self.object.remove(name) {
-            Some(value) => self.typed(name, value),
-            None => {
-                self.refuse(name, "is missing".into());
+            Some(value) => self.valid(name, parse(value)),
+            None => self.valid(name, Err("is required".into())),
+        }
+    }
+
+    /// Reads an optional field with `parse`, such as [`string`]. A null is the same as no field.
+    /// Returns None if the field is invalid.
+    pub fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        match self.object.remove(name) {
+            None | Some(Value::Null) => Some(None),
+            Some(value) => self.valid(name, parse(value)).map(Some),
+        }
+    }
+
+    fn valid<T>(&mut self, name: &str, parsed: Result<T, String>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(detail) => {
+                let field = name.to_owned();
+                self.errors.push(FieldError { field, detail });
                 None
             }
         }
     }
+}
 
-    /// A field that may be left out, or null. None when it is there and cannot be used.
-    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<Option<T>> {
-        match self.object.remove(name) {
-            None | Some(Value::Null) => Some(None),
-            Some(value) => self.typed(name, value).map(Some),
+/// Parses a field that is a string.
+///
+/// The client gets the error of `T`. The bound `Into<String>` excludes the errors of std, whose texts
+/// are for developers.
+///
+/// # Errors
+/// Says what the field must be.
+pub fn string<T: TryFrom<String, Error: Into<String>>>(value: Value) -> Result<T, String> {
+    match value {
+        Value::String(text) => T::try_from(text).map_err(Into::into),
+        _ => Err("must be a string".into()),
+    }
+}
+
+/// Parses a field that is an integer, as [`to_integer`] defines it.
+///
+/// # Errors
+/// Says what the field must be.
+pub fn integer<T: TryFrom<i64, Error: Into<String>>>(value: Value) -> Result<T, String> {
+    let integer = to_integer(&value).ok_or("must be an integer")?;
+    T::try_from(integer).map_err(Into::into)
+}
+
+/// The integer that a JSON value is. None if the value is not a number, or has a fraction.
+///
+/// As in JSON Schema, 7.0 is an integer:
+/// <https://json-schema.org/understanding-json-schema/reference/numeric#integer>. A number out of
+/// range becomes the nearest `i64`.
+pub fn to_integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+        Some(number as i64)
+    })
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::bad_request(match error.is_eof() {
+        true => "The body cannot be parsed as JSON: it ends too early.".into(),
+        false => format!(
+            "The body cannot be parsed as JSON: check line {}, column {}.",
+            error.line(),
+            error.column()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Word(String);
+
+    impl TryFrom<String> for Word {
+        type Error = &'static str;
+
+        fn try_from(word: String) -> Result<Self, Self::Error> {
+            let is_valid = !word.is_empty();
+            is_valid.then_some(Self(word)).ok_or("must not be empty")
         }
     }
 
-    fn typed<T: DeserializeOwned>(&mut self, name: &str, value: Value) -> Option<T> {
-        let typed = serde_json::from_value(value);
-        typed
-            .map_err(|error| self.refuse(name, error.to_string()))
-            .ok()
+    #[derive(Debug, PartialEq)]
+    struct Size(i64);
+
+    impl TryFrom<i64> for Size {
+        type Error = String;
+
+        fn try_from(size: i64) -> Result<Self, Self::Error> {
+            let is_valid = (1..=9).contains(&size);
+            is_valid
+                .then_some(Self(size))
+                .ok_or("must be an integer from 1 to 9".into())
+        }
     }
 
-    fn refuse(&mut self, field: &str, detail: String) {
-        let field = field.to_owned();
-        self.errors.push(FieldError { field, detail });
+    #[test]
+    fn a_field_of_another_type_is_refused_in_plain_words() {
+        let others = [json!(null), json!(true), json!(["x"]), json!({"a": 1})];
+        for value in [&others[..], &[json!(5), json!(1.5)]].concat() {
+            let error = string::<Word>(value.clone()).unwrap_err();
+            assert_eq!(error, "must be a string", "{value}");
+        }
+        for value in [&others[..], &[json!("7"), json!(1.5)]].concat() {
+            let error = integer::<Size>(value.clone()).unwrap_err();
+            assert_eq!(error, "must be an integer", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_its_type_refuses_is_reported_with_the_text_of_the_type() {
+        assert_eq!(string(json!("x")), Ok(Word("x".into())));
+        assert_eq!(string::<Word>(json!("")).unwrap_err(), "must not be empty");
+        assert_eq!(integer(json!(7)), Ok(Size(7)));
+        for value in [
+            json!(0),
+            json!(-1),
+            json!(-1.0),
+            json!(i64::MIN),
+            json!(u64::MAX),
+            json!(1e300),
+            json!(-1e300),
+        ] {
+            let error = integer::<Size>(value.clone()).unwrap_err();
+            assert_eq!(error, "must be an integer from 1 to 9", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_zero_fraction_is_an_integer() {
+        for value in ["7", "7.0", "7.000", "7e0", "70e-1", "0.7e1"] {
+            let value: Value = serde_json::from_str(value).unwrap();
+            assert_eq!(integer(value.clone()), Ok(Size(7)), "{value}");
+        }
+        for value in ["7.5", "0.07", "1e-300"] {
+            let value: Value = serde_json::from_str(value).unwrap();
+            assert_eq!(to_integer(&value), None, "{value}");
+        }
     }
 }

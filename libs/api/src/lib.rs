@@ -1,7 +1,7 @@
-//! The HTTP edge that every route shares: what a request is, what an answer is, and what a client
-//! is told when it cannot have one.
+//! HTTP for the functions behind API Gateway: requests, responses, and the error documents that
+//! clients get.
 //!
-//! A route's handler is a function from [`Request`] to [`Result`]; [`serve`] starts it.
+//! A route's handler is a function from [`Request`] to [`Result`]. [`serve`] runs it.
 
 mod etag;
 mod fields;
@@ -12,13 +12,13 @@ mod response;
 mod serve;
 
 pub use etag::IfMatch;
-pub use fields::{Body, Fields};
+pub use fields::{Body, Fields, integer, string, to_integer};
 pub use http::StatusCode;
-pub use list::{List, Page};
+pub use list::{List, PageRequest};
 pub use problem::{FieldError, Problem};
 pub use request::Request;
 pub use response::Response;
 pub use serve::serve;
 
-/// What a handler answers with.
+/// The result of a handler.
 pub type Result<T = Response> = std::result::Result<T, Problem>;

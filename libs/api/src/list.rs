@@ -1,5 +1,5 @@
-//! A list that is read page by page: `limit` and `cursor` in the query, a `Link` to the next page in
-//! the answer.
+//! Pagination: `limit` and `cursor` in the query of a request, a `Link` to the next page in the
+//! response.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Problem, Request, Response, response::json_array};
 
-/// A list of one caller's things, each of which has 16 bytes as its id.
+/// A list of resources of one caller. Each resource has an id of 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct List<'a> {
     name: &'static str,
@@ -16,15 +16,15 @@ pub struct List<'a> {
 
 /// The page that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// The most that the caller wants in it: 1 to 100, 100 unless they say.
+pub struct PageRequest {
+    /// The maximum number of items: 1 to 100. The default is 100.
     pub limit: usize,
-    /// The id of the last thing on the page before.
+    /// The id of the last item of the previous page. None for the first page.
     pub after: Option<[u8; 16]>,
 }
 
 impl<'a> List<'a> {
-    /// The caller's list of that name, such as `notes`.
+    /// The list `name`, such as `notes`, of `caller`.
     pub const fn of(name: &'static str, caller: &'a str) -> Self {
         Self { name, caller }
     }
@@ -32,35 +32,35 @@ impl<'a> List<'a> {
     /// The page that `request` asks for.
     ///
     /// # Errors
-    /// 422 when the limit is no number from 1 to 100, 400 when the cursor is not one that the caller
+    /// 422 if the limit is not an integer from 1 to 100, 400 if the cursor is not one that the caller
     /// got for this list.
-    pub fn page(self, request: &Request) -> Result<Page, Problem> {
+    pub fn page(self, request: &Request) -> Result<PageRequest, Problem> {
         let limit = request.query("limit").unwrap_or("100").parse().ok();
         let limit = limit.filter(|limit| (1..=100).contains(limit));
-        let limit = limit
-            .ok_or_else(|| Problem::invalid("limit", "must be a whole number from 1 to 100"))?;
+        let limit =
+            limit.ok_or_else(|| Problem::invalid("limit", "must be an integer from 1 to 100"))?;
         let after = request.query("cursor").map(|cursor| {
             self.decode(cursor).ok_or_else(|| {
                 Problem::bad_request(
-                    "cursor: must be as the Link header of your last page gave it.",
+                    "cursor: must be the cursor in the Link header of your last page.",
                 )
             })
         });
         let after = after.transpose()?;
-        Ok(Page { limit, after })
+        Ok(PageRequest { limit, after })
     }
 
-    /// 200 with as many of `items` as one answer carries, and where the others are. `more` says
-    /// whether there are others than these.
+    /// 200 with as many of `items` as fit into one response, and a `Link` to the next page if there
+    /// is one. `more` says whether the list has items after `items`.
     ///
     /// # Errors
-    /// 500 when an item cannot be written as JSON.
-    pub fn answer<T: Serialize>(
+    /// 500 if an item cannot be serialized.
+    pub fn response<T: Serialize>(
         self,
         items: &[T],
         id: impl Fn(&T) -> [u8; 16],
         more: bool,
-        page: Page,
+        page: PageRequest,
     ) -> Result<Response, Problem> {
         let (body, carried) = json_array(items)?;
         let response = Response::raw_json(body);
@@ -74,10 +74,10 @@ impl<'a> List<'a> {
         }
     }
 
-    /// The cursor of a page that ended with `id`.
+    /// The cursor for the page after the item `id`.
     ///
-    /// It carries a digest over list, caller and id, so that one that was changed, or is of another
-    /// list, is known for one. It gives no access: a list is always the caller's own.
+    /// A cursor contains a digest over list, caller and id, so that a modified cursor, or a cursor of
+    /// another list, is detected. A cursor gives no access: each request reads the caller's own list.
     fn encode(self, id: [u8; 16]) -> String {
         URL_SAFE_NO_PAD.encode([&id[..], &self.digest(id)].concat())
     }
@@ -89,12 +89,12 @@ impl<'a> List<'a> {
     }
 
     fn digest(self, id: [u8; 16]) -> [u8; 8] {
-        let whole = Sha256::new()
+        let hash = Sha256::new()
             .chain_update(format!("scratchpad {} cursor {}", self.name, self.caller))
             .chain_update(id)
             .finalize();
         let mut digest = [0; 8];
-        let bytes = digest.iter_mut().zip(whole);
+        let bytes = digest.iter_mut().zip(hash);
         bytes.for_each(|(to, from)| *to = from);
         digest
     }
@@ -108,17 +108,17 @@ mod tests {
     const ID: [u8; 16] = [7; 16];
 
     #[test]
-    fn a_cursor_comes_back_as_it_went() {
+    fn a_cursor_decodes_to_the_id_it_was_made_from() {
         assert_eq!(ADA.decode(&ADA.encode(ID)), Some(ID));
     }
 
     #[test]
-    fn a_cursor_with_any_character_changed_is_refused() {
+    fn a_cursor_with_one_changed_character_is_refused() {
         let text = ADA.encode(ID);
-        for place in 0..text.len() {
+        for index in 0..text.len() {
             for other in ["A", "B", "_", "%", ""] {
                 let mut changed = text.clone();
-                changed.replace_range(place..=place, other);
+                changed.replace_range(index..=index, other);
                 if changed != text {
                     assert_eq!(ADA.decode(&changed), None, "{changed}");
                 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_somebody_else_or_of_another_list_is_refused() {
+    fn a_cursor_of_another_caller_or_another_list_is_refused() {
         for other in [
             List::of("notes", "us-east-1:bob"),
             List::of("purchases", "us-east-1:ada"),

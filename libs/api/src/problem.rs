@@ -1,19 +1,20 @@
-//! What a client is told when it cannot have what it asked for.
+//! Error responses.
 //!
-//! An error has two readers. The client gets a problem document (RFC 9457) that says what to
-//! change, and never the inside. The log gets the cause, under the same request id. A [`Problem`]
-//! carries both, so that neither is made up far from where the error was understood:
+//! An error has two readers. The client gets a problem document (RFC 9457), which says what to change
+//! and contains no internal details. The log gets the cause, with the same request id. A [`Problem`]
+//! carries both, so that both texts are written where the error is detected:
 //!
-//! - what the client can mend: a constructor with a sentence for the client, no cause;
-//! - what the client cannot mend: [`Problem::internal`] or [`Problem::unavailable`], whose
-//!   sentence is fixed and whose cause goes to the log alone.
+//! - For an error that the client can correct, use a constructor with a sentence for the client. It
+//!   has no cause.
+//! - For other errors, use [`Problem::internal`] or [`Problem::unavailable`]. The client gets a fixed
+//!   sentence, and only the log gets the cause.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// An error answer: the client's part and the log's.
+/// An error: the response for the client and the cause for the log.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -24,12 +25,12 @@ pub struct Problem {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// One field that the client has to change.
+/// A field that the client must correct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The field's name, with dots for what is nested; empty for the body as a whole.
+    /// The name of the field. Empty if the error is in the body as a whole.
     pub field: String,
-    /// What is wrong with it.
+    /// What the field must be.
     pub detail: String,
 }
 
@@ -60,45 +61,45 @@ impl Problem {
         }
     }
 
-    /// 400: the request cannot be read.
+    /// 400: the request cannot be parsed.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 401: nobody is known to be asking.
+    /// 401: the caller is not signed in.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// 402: the payment was not made.
+    /// 402: the payment failed, or needs an action of the card's owner.
     pub fn payment_required(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYMENT_REQUIRED, detail)
     }
 
-    /// 404: there is no such thing, or it is not the caller's.
+    /// 404: the resource does not exist, or belongs to another user.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: it cannot be done now, but perhaps later.
+    /// 409: another request is being processed. A later request can succeed.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 412: the thing is no longer what `If-Match` says.
+    /// 412: the resource has another entity tag than `If-Match` requires.
     pub fn precondition_failed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, detail)
     }
 
-    /// 413: the body is longer than `limit` bytes.
+    /// 413: the body is longer than `limit`, in bytes.
     pub fn too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is larger than {limit} bytes. Send a smaller one."),
+            format!("The body is larger than {limit} bytes. Send a smaller body."),
         )
     }
 
-    /// 415: the body is not JSON by its `Content-Type`.
+    /// 415: the `Content-Type` is not JSON.
     pub fn unsupported_media_type() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -106,7 +107,7 @@ impl Problem {
         )
     }
 
-    /// 422: the request can be read, but these fields of it cannot be used.
+    /// 422: fields of the request are missing or invalid.
     pub fn unprocessable(errors: Vec<FieldError>) -> Self {
         let detail = errors
             .iter()
@@ -130,29 +131,29 @@ impl Problem {
         }])
     }
 
-    /// 500: our fault. The cause goes to the log.
+    /// 500: an internal error. The cause goes to the log.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
             ..Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong on our side. Try again; if it goes on, tell us the requestId.",
+                "An internal error occurred. Try again. If the error persists, report the requestId.",
             )
         }
     }
 
-    /// 503: what we depend on refuses work at the moment. The cause goes to the log.
+    /// 503: a service that the function depends on is unavailable. The cause goes to the log.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
             ..Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The service is overloaded at the moment. Try again in a few seconds.",
+                "The service is temporarily unavailable. Try again in a few seconds.",
             )
         }
     }
 
-    /// Says something else to the client than the fixed sentence.
+    /// Replaces the sentence for the client.
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -160,14 +161,14 @@ impl Problem {
         }
     }
 
-    /// Adds a member of the problem's own, for the client's program.
+    /// Adds an extension member to the document, for the client's program.
     /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
     pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
         self.members.insert(member, value.into());
         self
     }
 
-    /// Tells the client when to ask again.
+    /// Sets the header `Retry-After`: the time after which the client can try again.
     /// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
     pub fn retry_after(self, wait: Duration) -> Self {
         Self {
@@ -176,34 +177,34 @@ impl Problem {
         }
     }
 
-    /// The status that the client gets.
+    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The fields that the client has to change.
+    /// The fields that the client must correct.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// What the log gets.
+    /// The cause, for the log. None if the client can correct the error.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
         self.cause.as_deref()
     }
 
-    /// The headers that the client gets.
+    /// The headers of the response.
     pub fn headers(&self) -> HeaderMap {
         let json = HeaderValue::from_static("application/problem+json");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
         if let Some(wait) = self.retry_after {
-            // Whole seconds, and none of them too early.
+            // In whole seconds, rounded up: the client must not come back too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         headers
     }
 
-    /// The document that the client gets.
+    /// The body of the response: a problem document in JSON.
     pub(crate) fn document(&self, request_id: &str) -> String {
         let document = Document {
             r#type: "about:blank",
@@ -214,7 +215,7 @@ impl Problem {
             errors: &self.errors,
             members: &self.members,
         };
-        // Strings and numbers alone: this cannot fail.
+        // A document has only strings and numbers, so this cannot fail.
         serde_json::to_string(&document).unwrap_or_default()
     }
 }
@@ -224,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_inside_of_an_error_is_not_in_the_document() {
+    fn the_cause_of_an_internal_error_is_not_in_the_document() {
         let problem = Problem::internal("password of the database is hunter2");
         assert!(!problem.document("r-1").contains("hunter2"));
         assert!(problem.cause().unwrap().to_string().contains("hunter2"));
     }
 
     #[test]
-    fn a_problem_can_have_members_of_its_own() {
+    fn a_problem_can_have_extension_members() {
         let problem = Problem::payment_required("Your card was declined.");
         let document = problem.with("code", "card_declined").document("r-1");
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_told_in_whole_seconds_none_of_them_too_early() {
+    fn retry_after_is_rounded_up_to_whole_seconds() {
         for (wait, seconds) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2")] {
             let problem = Problem::conflict("busy").retry_after(Duration::from_millis(wait));
             assert_eq!(problem.headers()["retry-after"], seconds);
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_has_the_fields_of_rfc_9457_and_the_request_id() {
+    fn a_document_has_the_members_of_rfc_9457_and_the_request_id() {
         let problem = Problem::unprocessable(vec![
             FieldError {
                 field: "content".into(),

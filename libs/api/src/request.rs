@@ -1,5 +1,5 @@
-//! What a handler may ask of a request. Each question parses, and answers with a problem that the
-//! client can act on.
+//! Requests. Each method parses one part of the request. Its error is a problem document that tells the
+//! client what to change.
 
 use std::{
     fmt::Display,
@@ -9,56 +9,60 @@ use std::{
 
 use lambda_http::{RequestExt as _, request::RequestContext};
 
-use crate::{Body, IfMatch, Problem, fields::Fields};
+use crate::{
+    IfMatch, Problem,
+    fields::{Body, Fields},
+};
 
-/// Bytes that a body may have.
+/// The maximum size of a body, in bytes.
 const BODY_LIMIT: usize = 2_000_000;
 
-/// A request that API Gateway let through.
+/// A request from API Gateway.
 #[derive(Debug)]
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// A request as Lambda delivers it.
+    /// Wraps a request of Lambda's runtime.
     pub fn new(request: lambda_http::Request) -> Self {
         Self(request)
     }
 
-    /// When Lambda stops the function, whether it has answered or not. The epoch outside of Lambda.
+    /// The time at which Lambda stops the invocation. Outside of Lambda, the Unix epoch.
     pub fn deadline(&self) -> SystemTime {
         self.0
             .lambda_context_ref()
             .map_or(UNIX_EPOCH, function::Context::deadline)
     }
 
-    /// The signed-in caller: the identity that API Gateway found behind the request's signature.
+    /// The caller: the Cognito identity whose credentials signed the request. API Gateway has
+    /// verified the signature.
     ///
     /// # Errors
-    /// 401 when the request was not signed with the credentials of a Cognito identity.
+    /// 401 if the request was not signed with the credentials of a Cognito identity.
     pub fn caller<T: FromStr>(&self) -> Result<T, Problem> {
         let context = self.0.request_context_ref();
         let Some(RequestContext::ApiGatewayV1(context)) = context else {
-            return Err(nobody());
+            return Err(unauthorized());
         };
         let identity = context.identity.cognito_identity_id.as_deref();
         identity
             .and_then(|identity| identity.parse().ok())
-            .ok_or_else(nobody)
+            .ok_or_else(unauthorized)
     }
 
     /// A parameter of the path.
     ///
     /// # Errors
-    /// 404 when it cannot name anything.
+    /// 404 if the parameter cannot be parsed, because then no resource has this URL.
     pub fn path<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
         let parameters = self.0.path_parameters_ref();
         parameters
             .and_then(|parameters| parameters.first(name))
             .and_then(|value| value.parse().ok())
-            .ok_or_else(|| Problem::not_found("There is nothing at this address."))
+            .ok_or_else(|| Problem::not_found("There is no resource at this URL."))
     }
 
-    /// A parameter of the query string, if it is there.
+    /// A parameter of the query string. None if it is missing.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.0
             .query_string_parameters_ref()
@@ -68,29 +72,29 @@ impl Request {
     /// The `If-Match` header.
     ///
     /// # Errors
-    /// 400 when it is no list of entity tags.
+    /// 400 if it is not a list of entity tags.
     pub fn if_match(&self) -> Result<IfMatch, Problem> {
         let header = self.0.headers().get(http::header::IF_MATCH);
         IfMatch::parse(header.map(|value| value.to_str().unwrap_or_default()))
     }
 
-    /// A header, parsed, if it is there.
+    /// Parses the header `name`. None if it is missing.
     ///
     /// # Errors
-    /// 400 when it cannot be used.
+    /// 400 if it cannot be parsed, with the text of the type's error.
     pub fn header<T: FromStr<Err: Display>>(
         &self,
         name: &'static str,
     ) -> Result<Option<T>, Problem> {
-        let refuse = |why: &dyn Display| Problem::bad_request(format!("{name}: {why}."));
+        let invalid = |why: &dyn Display| Problem::bad_request(format!("{name}: {why}."));
         let Some(value) = self.0.headers().get(name) else {
             return Ok(None);
         };
-        let text = value.to_str().map_err(|_| refuse(&"must be ASCII"))?;
-        text.parse().map(Some).map_err(|error| refuse(&error))
+        let text = value.to_str().map_err(|_| invalid(&"must be ASCII"))?;
+        text.parse().map(Some).map_err(|error| invalid(&error))
     }
 
-    /// The body's bytes as the client sent them.
+    /// The bytes of the body, as the client sent them.
     pub fn body(&self) -> &[u8] {
         match self.0.body() {
             lambda_http::Body::Text(text) => text.as_bytes(),
@@ -99,11 +103,11 @@ impl Request {
         }
     }
 
-    /// The body, parsed from JSON into a type that cannot be wrong.
+    /// Parses the body from JSON.
     ///
     /// # Errors
-    /// 400 when there is no body or it is not JSON, 413 when it is too long, 415 when it is
-    /// declared as something else, 422 naming every field that cannot be used.
+    /// 400 if the body is missing, not JSON or not UTF-8, 413 if it is too long, 415 if its
+    /// `Content-Type` is not JSON, 422 that names every missing or invalid field.
     pub fn json<T: Body>(&self) -> Result<T, Problem> {
         let body = self.body();
         if body.is_empty() {
@@ -117,10 +121,18 @@ impl Request {
         if !self.declares_json() {
             return Err(Problem::unsupported_media_type());
         }
-        Fields::parse(body)
+        let text = match self.0.body() {
+            lambda_http::Body::Text(text) => Some(text.as_str()),
+            _ => str::from_utf8(body).ok(),
+        };
+        let text = text.ok_or_else(|| {
+            Problem::bad_request("The body is not valid UTF-8. Encode its text as UTF-8.")
+        })?;
+        Fields::parse(text)
     }
 
-    /// A body without a declared type is taken for JSON, as the original API did.
+    /// Whether the `Content-Type` is JSON. A body without a type counts as JSON, as in the original
+    /// API.
     fn declares_json(&self) -> bool {
         let Some(declared) = self.0.headers().get(http::header::CONTENT_TYPE) else {
             return true;
@@ -133,8 +145,8 @@ impl Request {
     }
 }
 
-fn nobody() -> Problem {
-    Problem::unauthorized("Sign in, and sign the request with the identity's credentials.")
+fn unauthorized() -> Problem {
+    Problem::unauthorized("Sign in, and sign the request with the credentials of the identity.")
 }
 
 #[cfg(test)]
@@ -142,8 +154,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fields::{integer, string};
 
-    /// A request as the runtime makes it of API Gateway's event.
+    /// The request that the runtime makes from an event of API Gateway.
     fn request(event: serde_json::Value) -> Request {
         let mut full = json!({
             "resource": "/notes", "path": "/notes", "httpMethod": "POST", "headers": {},
@@ -158,29 +171,40 @@ mod tests {
 
     #[derive(Debug, PartialEq)]
     struct Person {
-        name: String,
-        age: u8,
+        name: Word,
+        age: Age,
     }
 
     impl Body for Person {
         fn read(fields: &mut Fields) -> Option<Self> {
-            let (name, age) = (fields.required("name"), fields.required("age"));
+            let name = fields.required("name", string);
+            let age = fields.required("age", integer);
             let (name, age) = (name?, age?);
             Some(Self { name, age })
         }
     }
 
-    /// A type with a rule of its own, as bodies have them.
-    #[derive(Debug, serde::Deserialize)]
-    #[serde(try_from = "String")]
-    struct Word(#[expect(dead_code, reason = "what it holds is not the point")] String);
+    #[derive(Debug, PartialEq)]
+    struct Age(i64);
+
+    impl TryFrom<i64> for Age {
+        type Error = &'static str;
+
+        fn try_from(age: i64) -> Result<Self, Self::Error> {
+            let is_valid = (0..=255).contains(&age);
+            is_valid.then_some(Self(age)).ok_or("must be 0 to 255")
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Word(String);
 
     impl TryFrom<String> for Word {
         type Error = &'static str;
 
         fn try_from(word: String) -> Result<Self, Self::Error> {
-            let good = !word.is_empty();
-            good.then_some(Self(word)).ok_or("must not be empty")
+            let is_valid = !word.is_empty();
+            is_valid.then_some(Self(word)).ok_or("must not be empty")
         }
     }
 
@@ -189,40 +213,40 @@ mod tests {
 
     impl Body for Words {
         fn read(fields: &mut Fields) -> Option<Self> {
-            let first = fields.required::<Word>("first");
-            let second = fields.required::<Word>("secondWord");
-            let third = fields.optional::<Word>("third");
+            let first = fields.required::<Word>("first", string);
+            let second = fields.required::<Word>("secondWord", string);
+            let third = fields.optional::<Word>("third", string);
             first.and(second).and(third).map(|_| Self)
         }
     }
 
-    fn refused(event: serde_json::Value) -> Problem {
+    fn problem(event: serde_json::Value) -> Problem {
         request(event).json::<Person>().unwrap_err()
     }
 
     #[test]
-    fn a_good_body_is_parsed() {
+    fn a_valid_body_is_parsed() {
         let body = json!({"body": r#"{"name":"Ada","age":36,"other":[1]}"#});
         assert_eq!(
             request(body).json::<Person>().unwrap(),
             Person {
-                name: "Ada".into(),
-                age: 36
+                name: Word("Ada".into()),
+                age: Age(36)
             }
         );
     }
 
     #[test]
-    fn every_field_that_cannot_be_used_is_named() {
-        let problem = refused(json!({"body": r#"{"age":"x"}"#}));
+    fn every_invalid_field_is_named() {
+        let problem = problem(json!({"body": r#"{"age":"x"}"#}));
         assert_eq!(problem.status(), 422);
         let fields: Vec<_> = problem.errors().iter().map(|error| &error.field).collect();
         assert_eq!(fields, ["name", "age"]);
-        assert_eq!(problem.errors()[0].detail, "is missing");
+        assert_eq!(problem.errors()[0].detail, "is required");
     }
 
     #[test]
-    fn a_field_has_one_name_whatever_else_is_wrong() {
+    fn invalid_fields_are_named_in_the_order_of_the_body_type() {
         for (body, expected) in [
             ("{}", vec!["name", "age"]),
             (r#"{"age":1}"#, vec!["name"]),
@@ -230,14 +254,14 @@ mod tests {
             ("[]", vec![""]),
             ("null", vec![""]),
         ] {
-            let problem = refused(json!({"body": body}));
+            let problem = problem(json!({"body": body}));
             let fields: Vec<_> = problem.errors().iter().map(|error| &error.field).collect();
             assert_eq!(fields, expected, "{body}");
         }
     }
 
     #[test]
-    fn fields_are_named_as_in_json_and_each_once_whatever_is_in_them() {
+    fn each_invalid_field_is_named_once_by_its_json_name() {
         for (body, expected) in [
             (r#"{}"#, vec!["first", "secondWord"]),
             (
@@ -270,27 +294,55 @@ mod tests {
             "\u{0}",
             r#"{"name":"Ada","age":36} and more"#,
         ] {
-            assert_eq!(refused(json!({"body": body})).status(), 400, "{body}");
+            assert_eq!(problem(json!({"body": body})).status(), 400, "{body}");
         }
-        assert_eq!(refused(json!({})).status(), 400, "no body");
+        assert_eq!(problem(json!({})).status(), 400, "no body");
         assert_eq!(
-            refused(json!({"body": "/w==", "isBase64Encoded": true})).status(),
+            problem(json!({"body": "/w==", "isBase64Encoded": true})).status(),
             400
         );
     }
 
     #[test]
-    fn json_that_is_no_object_is_unprocessable() {
-        for body in ["[]", r#"["Ada",36]"#, "5", "null", r#""text""#] {
-            assert_eq!(refused(json!({"body": body})).status(), 422, "{body}");
+    fn a_body_that_is_not_utf8_is_refused_and_the_problem_says_so() {
+        // {"name":"\xff","age":36}
+        for body in ["/w==", "eyJuYW1lIjoi/yIsImFnZSI6MzZ9"] {
+            let problem = problem(json!({"body": body, "isBase64Encoded": true}));
+            assert_eq!(problem.status(), 400);
+            let document = problem.document("r-1");
+            assert!(document.contains("not valid UTF-8"), "{document}");
+        }
+        // {"name":"\u00e9","age":36}
+        let utf8 = json!({"body": "eyJuYW1lIjoiw6kiLCJhZ2UiOjM2fQ==", "isBase64Encoded": true});
+        let Person { name, .. } = request(utf8).json().unwrap();
+        assert_eq!(name, Word("\u{e9}".into()));
+    }
+
+    #[test]
+    fn the_position_of_a_syntax_error_is_in_the_problem() {
+        for (body, detail) in [
+            ("{", "ends too early"),
+            ("{\n \"name\": x}", "line 2, column 10"),
+            (r#"{"age":1e400}"#, "line 1, column"),
+            (&"[".repeat(200), "line 1, column 128"),
+        ] {
+            let document = problem(json!({"body": body})).document("r-1");
+            assert!(document.contains(detail), "{document}");
         }
     }
 
     #[test]
-    fn a_body_declared_as_something_else_is_refused() {
+    fn json_that_is_not_an_object_is_unprocessable() {
+        for body in ["[]", r#"["Ada",36]"#, "5", "null", r#""text""#] {
+            assert_eq!(problem(json!({"body": body})).status(), 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_another_content_type_is_refused() {
         let typed = |kind: &str| json!({"body": r#"{"name":"Ada","age":1}"#, "multiValueHeaders": {"Content-Type": [kind]}});
-        assert_eq!(refused(typed("text/plain")).status(), 415);
-        assert_eq!(refused(typed("nonsense")).status(), 415);
+        assert_eq!(problem(typed("text/plain")).status(), 415);
+        assert_eq!(problem(typed("nonsense")).status(), 415);
         assert!(
             request(typed("application/json; charset=UTF-8"))
                 .json::<Person>()
@@ -301,13 +353,13 @@ mod tests {
     #[test]
     fn a_body_over_two_megabytes_is_refused() {
         assert_eq!(
-            refused(json!({"body": " ".repeat(BODY_LIMIT + 1)})).status(),
+            problem(json!({"body": " ".repeat(BODY_LIMIT + 1)})).status(),
             413
         );
     }
 
     #[test]
-    fn the_body_is_what_the_client_sent_whether_it_came_as_text_or_in_base64() {
+    fn the_bytes_of_a_body_are_the_same_as_text_and_as_base64() {
         assert_eq!(request(json!({"body": " {} "})).body(), b" {} ");
         let binary = json!({"body": "/wA=", "isBase64Encoded": true});
         assert_eq!(request(binary).body(), [0xff, 0]);
@@ -315,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_parsed_if_it_is_there_and_named_if_it_cannot_be_used() {
+    fn a_header_is_parsed_or_named_in_the_problem() {
         let header = |value: &str| {
             let headers = json!({"multiValueHeaders": {"X-Count": [value]}});
             request(headers).header::<u8>("X-Count")
@@ -330,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_is_that_of_the_invocation() {
+    fn the_deadline_is_the_deadline_of_the_invocation() {
         let mut context = function::Context::default();
         context.deadline = 1_700_000_000_123;
         let Request(inner) = request(json!({}));

@@ -1,4 +1,4 @@
-//! What a handler answers.
+//! Successful responses.
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::Body;
@@ -6,31 +6,31 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// Bytes of JSON that one page of a list may have. Lambda's own limit is 6 MB for the answer after
-/// the body was quoted as a string once more.
+/// The maximum size of one page of a list, in bytes. Lambda's limit is 6 MB for the whole response, in
+/// which the body is a JSON string: its quotes and backslashes are escaped again.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PAGE_LIMIT: usize = 5_000_000;
 
-/// A successful answer.
+/// A successful response.
 #[derive(Debug)]
 pub struct Response(http::Response<Body>);
 
 impl Response {
-    /// An answer with a JSON body.
+    /// A response with `body` as JSON.
     ///
     /// # Errors
-    /// 500 when `body` cannot be written as JSON.
+    /// 500 if `body` cannot be serialized.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_string(body).map_err(Problem::internal)?;
         Ok(Self::text(status, body))
     }
 
-    /// 200 with a body that is JSON already.
+    /// 200 with a body that is already JSON.
     pub fn raw_json(body: String) -> Self {
         Self::text(StatusCode::OK, body)
     }
 
-    /// 200 with `{"status":true}`, as the original API says that it is done.
+    /// 200 with `{"status":true}`, the original API's response to a write.
     pub fn done() -> Self {
         Self::raw_json(r#"{"status":true}"#.into())
     }
@@ -43,29 +43,29 @@ impl Response {
         Self(response)
     }
 
-    /// Says which version of a thing this is.
+    /// Sets the header `ETag`: the version of the resource.
     ///
     /// # Errors
-    /// 500 when the tag cannot stand in a header.
+    /// 500 if `tag` is not a valid header value.
     pub fn etag(self, tag: impl std::fmt::Display) -> Result<Self, Problem> {
         self.with(header::ETAG, format!("\"{tag}\""))
     }
 
-    /// Says where the thing that was made is, relative to the request's address.
+    /// Sets the header `Location`: the URL of the created resource, relative to the request's URL.
     ///
     /// # Errors
-    /// 500 when the address cannot stand in a header.
-    pub fn location(self, address: String) -> Result<Self, Problem> {
-        self.with(header::LOCATION, address)
+    /// 500 if `url` is not a valid header value.
+    pub fn location(self, url: String) -> Result<Self, Problem> {
+        self.with(header::LOCATION, url)
     }
 
-    /// Says where the next page is, relative to the request's address.
+    /// Sets the header `Link`: the URL of the next page, relative to the request's URL.
     /// <https://www.rfc-editor.org/rfc/rfc8288>
     ///
     /// # Errors
-    /// 500 when the address cannot stand in a header.
-    pub fn next_page(self, address: &str) -> Result<Self, Problem> {
-        self.with(header::LINK, format!("<{address}>; rel=\"next\""))
+    /// 500 if `url` is not a valid header value.
+    pub fn next_page(self, url: &str) -> Result<Self, Problem> {
+        self.with(header::LINK, format!("<{url}>; rel=\"next\""))
     }
 
     fn with(mut self, name: header::HeaderName, value: String) -> Result<Self, Problem> {
@@ -83,24 +83,24 @@ impl Response {
     }
 }
 
-/// Writes as many of `items` as one answer can carry, at least one, as a JSON array. Also returns
-/// how many these are.
+/// Serializes as many of `items` as fit into one response, and at least one, as a JSON array. Returns
+/// the array and the number of items in it.
 ///
 /// # Errors
-/// 500 when an item cannot be written as JSON.
+/// 500 if an item cannot be serialized.
 pub(crate) fn json_array(items: &[impl Serialize]) -> Result<(String, usize), Problem> {
     let mut array = String::from("[");
-    let mut carried = 2;
+    let mut size = 2;
     for (count, item) in items.iter().enumerate() {
         let item = serde_json::to_string(item).map_err(Problem::internal)?;
-        // Quotes and backslashes double when Lambda quotes the body.
-        let doubled = item
+        // Quotes and backslashes take two bytes each in the JSON string of Lambda's response.
+        let escaped = item
             .bytes()
             .filter(|byte| matches!(byte, b'"' | b'\\'))
             .count();
-        carried += item.len() + doubled + 1;
+        size += item.len() + escaped + 1;
         if count > 0 {
-            if carried > PAGE_LIMIT {
+            if size > PAGE_LIMIT {
                 array.push(']');
                 return Ok((array, count));
             }
@@ -117,21 +117,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_that_fits_is_carried_whole() {
+    fn a_page_below_the_limit_is_complete() {
         assert_eq!(json_array(&[1, 2, 3]).unwrap(), ("[1,2,3]".into(), 3));
         assert_eq!(json_array(&[0_u8; 0]).unwrap(), ("[]".into(), 0));
     }
 
     #[test]
-    fn a_page_is_cut_before_the_answer_passes_lambdas_limit() {
+    fn a_page_is_cut_before_the_response_exceeds_lambdas_limit() {
         for content in ["\u{0}", "\"", "x", "😀"] {
             let items = vec![content.repeat(100_000); 100];
             let (array, count) = json_array(&items).unwrap();
-            let answer = serde_json::to_string(&array).unwrap();
+            let response = serde_json::to_string(&array).unwrap();
             assert!(
-                answer.len() < 6_000_000,
+                response.len() < 6_000_000,
                 "{} bytes of {content:?}",
-                answer.len()
+                response.len()
             );
             let read: Vec<String> = serde_json::from_str(&array).unwrap();
             assert_eq!(read.len(), count);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_item_is_carried_whatever_its_size() {
+    fn a_page_has_at_least_one_item_of_any_size() {
         let items = ["\u{0}".repeat(2_000_000), "x".into()];
         assert_eq!(json_array(&items).unwrap().1, 1);
     }

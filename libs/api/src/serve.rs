@@ -1,4 +1,5 @@
-//! Runs a route: from API Gateway's event to its answer, with one log line a request.
+//! Runs a route's function: converts API Gateway's events to requests, and writes one log line per
+//! request.
 
 use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
 
@@ -8,9 +9,10 @@ use lambda_http::{Body, RequestExt as _, request::RequestContext, service_fn};
 
 use crate::{Problem, Request, Response, Result};
 
-/// Starts a route's function and runs it until Lambda stops it.
+/// Runs a route's function until Lambda stops it.
 ///
-/// `init` builds what the route works with, once; `handle` answers one request.
+/// `init` runs once, at the cold start, and creates the services that `handle` uses. `handle`
+/// processes one request.
 pub async fn serve<S, Fut>(
     init: impl AsyncFnOnce() -> std::result::Result<S, StartError>,
     handle: impl Fn(&'static S, Request) -> Fut,
@@ -23,7 +25,7 @@ where
     function::start(init, async |(origin, services)| {
         lambda_http::run(service_fn(|request: lambda_http::Request| {
             let context = request.lambda_context();
-            let line = Line::of(&request, &context);
+            let log = RequestLog::start(&request, &context);
             let work = handle(services, Request::new(request));
             async move {
                 let result = function::invocation(&context, work, |span, result| {
@@ -32,7 +34,7 @@ where
                         .map_or_else(Problem::status, Response::status);
                     xray::record_status(span, status.as_u16());
                 });
-                Ok::<_, Infallible>(origin.allow(line.answer(result.await)))
+                Ok::<_, Infallible>(origin.allow(log.finish(result.await)))
             }
         }))
         .await
@@ -40,7 +42,7 @@ where
     .await
 }
 
-/// The origin of the browser app, which may read the answers. `*` is any.
+/// The origin whose pages can read the responses: that of the browser app, or `*` for any.
 #[derive(Clone)]
 struct AllowedOrigin(HeaderValue);
 
@@ -48,9 +50,9 @@ impl FromStr for AllowedOrigin {
     type Err = &'static str;
 
     fn from_str(origin: &str) -> std::result::Result<Self, Self::Err> {
-        let known =
+        let is_valid =
             origin == "*" || origin.starts_with("https://") || origin.starts_with("http://");
-        let value = HeaderValue::from_str(origin).ok().filter(|_| known);
+        let value = HeaderValue::from_str(origin).ok().filter(|_| is_valid);
         value
             .map(Self)
             .ok_or("it must be * or an origin such as https://app.example.com")
@@ -67,7 +69,7 @@ impl AllowedOrigin {
         if self.0 != "*" {
             headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         }
-        // Notes are private, and the sniffing of their type would let one run as a script.
+        // Notes are private. Without nosniff, a browser could run the content of a note as a script.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
@@ -77,8 +79,8 @@ impl AllowedOrigin {
     }
 }
 
-/// What the log says of one request.
-struct Line {
+/// The log line of one request.
+struct RequestLog {
     method: http::Method,
     route: String,
     request_id: String,
@@ -86,25 +88,25 @@ struct Line {
     started: Instant,
 }
 
-impl Line {
-    fn of(request: &lambda_http::Request, context: &Context) -> Self {
+impl RequestLog {
+    fn start(request: &lambda_http::Request, context: &Context) -> Self {
         let gateway = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV1(gateway)) => Some(gateway),
             _ => None,
         };
-        let known = |id: Option<&String>| id.cloned().unwrap_or_default();
+        let or_empty = |id: Option<&String>| id.cloned().unwrap_or_default();
         Self {
             method: request.method().clone(),
-            route: known(gateway.and_then(|gateway| gateway.resource_path.as_ref())),
-            // The id that API Gateway also gives to the client, as x-amzn-RequestId.
-            request_id: known(gateway.and_then(|gateway| gateway.request_id.as_ref())),
+            route: or_empty(gateway.and_then(|gateway| gateway.resource_path.as_ref())),
+            // Clients get this id from API Gateway in the header x-amzn-RequestId.
+            request_id: or_empty(gateway.and_then(|gateway| gateway.request_id.as_ref())),
             aws_request_id: context.request_id.clone(),
             started: Instant::now(),
         }
     }
 
-    /// Writes the line, and makes the HTTP answer of the handler's.
-    fn answer(self, result: Result<Response>) -> http::Response<Body> {
+    /// Writes the log line, and converts the result to an HTTP response.
+    fn finish(self, result: Result<Response>) -> http::Response<Body> {
         let Self {
             method,
             route,
@@ -150,48 +152,51 @@ mod tests {
 
     const ID: &str = "6f1d2c3b-4a59-4e8f-9b0c-1d2e3f4a5b01";
 
-    fn line() -> Line {
+    fn log() -> RequestLog {
         let event = json!({
             "resource": "/notes", "path": "/notes", "httpMethod": "GET", "headers": {},
             "multiValueHeaders": {}, "isBase64Encoded": false,
             "requestContext": {"identity": {}, "httpMethod": "GET", "requestId": ID},
         });
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-        Line::of(&request, &Context::default())
+        RequestLog::start(&request, &Context::default())
     }
 
     #[test]
-    fn a_problem_bears_the_request_id_that_the_client_has_from_api_gateway() {
-        let answer = line().answer(Err(Problem::internal("the inside")));
-        assert_eq!(answer.status(), 500);
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        let Body::Text(body) = answer.body() else {
-            panic!("{answer:?}")
+    fn a_problem_contains_the_request_id_of_api_gateway() {
+        let response = log().finish(Err(Problem::internal("the cause")));
+        assert_eq!(response.status(), 500);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        let Body::Text(body) = response.body() else {
+            panic!("{response:?}")
         };
-        assert!(!body.contains("inside"), "{body}");
+        assert!(!body.contains("cause"), "{body}");
         let problem: Value = serde_json::from_str(body).unwrap();
         assert_eq!(problem["requestId"], ID);
     }
 
     #[test]
-    fn the_apps_origin_may_read_an_answer_whether_it_is_a_success_or_a_problem() {
+    fn the_allowed_origin_can_read_successes_and_problems() {
         for (origin, varies) in [("*", false), ("https://app.example.com", true)] {
             let allowed: AllowedOrigin = origin.parse().ok().unwrap();
             for result in [Ok(Response::done()), Err(Problem::not_found("gone"))] {
-                let answer = allowed.allow(line().answer(result));
-                let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
+                let response = allowed.allow(log().finish(result));
+                let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
                 assert_eq!(
                     header(header::ACCESS_CONTROL_ALLOW_ORIGIN),
                     Some(origin.as_bytes())
                 );
-                // Or a cache would give one origin the answer that names another.
+                // Without Vary, a cache could serve a response that allows another origin.
                 assert_eq!(header(header::VARY), varies.then_some(&b"Origin"[..]));
             }
         }
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn an_invalid_origin_is_refused() {
         for origin in ["app.example.com", "null", "https://a\nb", "ftp://a"] {
             assert!(origin.parse::<AllowedOrigin>().is_err(), "{origin}");
         }

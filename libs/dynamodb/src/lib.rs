@@ -1,5 +1,5 @@
-//! DynamoDB, as every service uses it: a table that knows its name, items as typed values, and
-//! errors that say whether to come back later.
+//! A small DynamoDB client: tables that know their names, conversion between items and typed values,
+//! and errors that say whether a retry can succeed.
 
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
@@ -29,23 +29,24 @@ use aws_sdk_dynamodb::{
     },
     types::{AttributeValue, KeysAndAttributes, error::ConditionalCheckFailedException},
 };
+use domain::Page;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// An item as DynamoDB has it.
+/// An item, or the key of an item: attribute values by attribute name.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// DynamoDB, asked through a function's one AWS client stack. All tables of a function share it: to make a client takes
-/// longer than to ask one.
+/// A DynamoDB client. All tables of a function share one, because creating a client takes longer
+/// than calling DynamoDB.
 #[derive(Debug, Clone)]
 pub struct Dynamodb(Client);
 
 impl Dynamodb {
-    /// A client of that stack's.
+    /// Creates a client with the settings and the connections of `aws`.
     pub fn new(aws: &aws::Stack) -> Self {
         Self(aws.client("dynamodb"))
     }
 
-    /// The table of that name.
+    /// The table named `name`.
     pub fn table(&self, name: TableName) -> Table {
         Table {
             client: self.0.clone(),
@@ -54,7 +55,7 @@ impl Dynamodb {
     }
 }
 
-/// One table.
+/// A table.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
@@ -70,8 +71,8 @@ impl FromStr for TableName {
 
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if (3..=255).contains(&name.len()) && name.chars().all(plain) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (3..=255).contains(&name.len()) && name.chars().all(allowed) {
             Ok(Self(name.into()))
         } else {
             Err("it must be a table's name: 3 to 255 letters, digits, _, - and .")
@@ -85,58 +86,59 @@ impl fmt::Display for TableName {
     }
 }
 
-/// Retries of what a batch left out, before it counts as refused.
+/// The number of BatchGetItem calls after which unprocessed keys count as an error.
 const BATCH_ATTEMPTS: usize = 5;
 
 impl Table {
-    /// Sends a request, as [`Table::get`] and its like begin them.
+    /// Sends a request that [`Table::get`], [`Table::put`] or a similar method created.
     ///
     /// # Errors
-    /// When DynamoDB does not do what is asked, also when asked again.
+    /// Fails if DynamoDB does not carry out the request, also after the client's retries.
     pub async fn send<R: Request>(&self, request: R) -> Result<R::Output, SdkError<R::Error>> {
         request.send(&self.client).await
     }
 
-    /// Reads one item.
+    /// Creates a GetItem request.
     pub fn get(&self) -> GetItemInputBuilder {
         GetItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Writes one item.
+    /// Creates a PutItem request.
     pub fn put(&self) -> PutItemInputBuilder {
         PutItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Changes one item.
+    /// Creates an UpdateItem request.
     pub fn update(&self) -> UpdateItemInputBuilder {
         UpdateItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Deletes one item.
+    /// Creates a DeleteItem request.
     pub fn delete(&self) -> DeleteItemInputBuilder {
         DeleteItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads one page of items with one partition key.
+    /// Creates a Query request.
     pub fn query(&self) -> QueryInputBuilder {
         QueryInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads the items with these keys, at most 100, in no order. One that is not there is left out.
+    /// Reads the items with these keys, at most 100. The result is in no particular order, and lacks
+    /// the keys that have no item.
     ///
     /// # Errors
-    /// Unavailable when DynamoDB leaves some out time and again.
-    pub async fn get_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
+    /// Returns [`Error::Unavailable`] if DynamoDB repeatedly leaves keys unprocessed.
+    pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
-        let mut left = keys;
+        let mut remaining = keys;
         for _ in 0..BATCH_ATTEMPTS {
-            if left.is_empty() {
+            if remaining.is_empty() {
                 return Ok(found);
             }
             let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(left))
+                .set_keys(Some(remaining))
                 .build()
-                .map_err(Error::refused)?;
+                .map_err(Error::rejected)?;
             let batch = BatchGetItemInput::builder().request_items(&self.name.0, wanted);
             let batch = self.send(batch).await?;
             found.extend(
@@ -150,9 +152,9 @@ impl Table {
                 .unprocessed_keys
                 .unwrap_or_default()
                 .remove(&self.name.0);
-            left = unread.map(|unread| unread.keys).unwrap_or_default();
+            remaining = unread.map(|unread| unread.keys).unwrap_or_default();
         }
-        if left.is_empty() {
+        if remaining.is_empty() {
             Ok(found)
         } else {
             Err(Error::Unavailable("keys were left unprocessed".into()))
@@ -160,14 +162,14 @@ impl Table {
     }
 }
 
-/// A request that has all it needs but for being sent.
+/// A request that is ready to be sent.
 pub trait Request {
-    /// What it is answered with.
+    /// The response.
     type Output;
-    /// What it fails with.
+    /// The error that DynamoDB returns.
     type Error;
 
-    /// Sends it.
+    /// Sends the request.
     fn send(
         self,
         client: &Client,
@@ -197,41 +199,42 @@ requests! {
     UpdateItemInputBuilder: UpdateItem, UpdateItemInput => UpdateItemOutput, UpdateItemError;
 }
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 #[derive(Debug)]
 pub enum Checked<T> {
-    /// It is done.
+    /// The write was done.
     Done(T),
-    /// Its condition did not hold. The item as it is, if the call asked for it and there is one.
+    /// The condition was false, and nothing was written. Contains the current item, if the request
+    /// asked for it and the item exists.
     ConditionFailed(Option<Item>),
 }
 
-/// Tells a condition that did not hold from a write that failed.
+/// Separates a false condition from a failed write.
 ///
 /// # Errors
-/// When the write failed.
+/// Fails if the write failed for another reason than its condition.
 pub fn checked<T, E: Conditional>(result: Result<T, SdkError<E>>) -> Result<Checked<T>, Error> {
     match result {
         Ok(done) => Ok(Checked::Done(done)),
-        Err(error) => match error.as_service_error().and_then(E::unmet) {
-            Some(unmet) => Ok(Checked::ConditionFailed(unmet.item.clone())),
+        Err(error) => match error.as_service_error().and_then(E::condition_failed) {
+            Some(failed) => Ok(Checked::ConditionFailed(failed.item.clone())),
             None => Err(error.into()),
         },
     }
 }
 
-/// The error of a write that can have a condition.
+/// The error of an operation that can have a condition.
 pub trait Conditional: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static {
-    /// The error, if it is that the condition did not hold.
-    fn unmet(&self) -> Option<&ConditionalCheckFailedException>;
+    /// The details, if the condition was false.
+    fn condition_failed(&self) -> Option<&ConditionalCheckFailedException>;
 }
 
 macro_rules! conditional {
     ($($error:ident),*) => {$(
         impl Conditional for $error {
-            fn unmet(&self) -> Option<&ConditionalCheckFailedException> {
+            fn condition_failed(&self) -> Option<&ConditionalCheckFailedException> {
                 match self {
-                    Self::ConditionalCheckFailedException(unmet) => Some(unmet),
+                    Self::ConditionalCheckFailedException(failed) => Some(failed),
                     _ => None,
                 }
             }
@@ -241,46 +244,66 @@ macro_rules! conditional {
 
 conditional!(DeleteItemError, PutItemError, UpdateItemError);
 
-/// A typed value as an item.
+/// Converts a value to an item.
 ///
 /// # Errors
-/// When the value is none that an item can hold.
+/// Returns [`Error::Item`] if an item cannot hold the value.
 pub fn item(value: &impl Serialize) -> Result<Item, Error> {
     serde_dynamo::to_item(value).map_err(|error| Error::Item(error.into()))
 }
 
-/// An item as a typed value.
+/// Converts an item to a value.
 ///
 /// # Errors
-/// When the item is not what was written.
+/// Returns [`Error::Item`] if the item does not have the attributes of a `T`.
 pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|error| Error::Item(error.into()))
 }
 
-/// Why DynamoDB did not do what it was asked.
+/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, which shows
+/// whether the list goes on.
+pub fn page_limit(limit: usize) -> i32 {
+    i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
+}
+
+/// Converts the result of a query that had [`page_limit`] to a page of at most `limit` values.
+///
+/// # Errors
+/// Returns [`Error::Item`] if an item of the page does not have the attributes of a `T`.
+pub fn read_page<T: DeserializeOwned>(found: QueryOutput, limit: usize) -> Result<Page<T>, Error> {
+    // DynamoDB also ends a page at 1 MB, before it has found enough items.
+    let is_cut = found.last_evaluated_key.is_some();
+    let Page { items, more } = Page::cut(found.items.unwrap_or_default(), limit);
+    Ok(Page {
+        items: items.into_iter().map(read).collect::<Result<_, _>>()?,
+        more: more || is_cut,
+    })
+}
+
+/// A failed call of DynamoDB.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It refuses work at the moment, or cannot be reached.
-    #[error("DynamoDB refuses work at the moment")]
+    /// DynamoDB is throttling, overloaded or unreachable.
+    #[error("DynamoDB is unavailable")]
     Unavailable(#[source] Cause),
-    /// It refused the call.
-    #[error("DynamoDB refused the call")]
-    Refused(#[source] Cause),
-    /// An item cannot be read or written as the type that it should have.
-    #[error("an item does not have its type")]
+    /// DynamoDB rejected the call.
+    #[error("DynamoDB rejected the call")]
+    Rejected(#[source] Cause),
+    /// The conversion between an item and its type failed.
+    #[error("an item of DynamoDB does not match its type")]
     Item(#[source] Cause),
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
-    /// Whether the same call may do later.
+    /// Whether the same call can succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 
-    fn refused(error: impl Into<Cause>) -> Self {
-        Self::Refused(error.into())
+    fn rejected(error: impl Into<Cause>) -> Self {
+        Self::Rejected(error.into())
     }
 }
 
@@ -299,12 +322,12 @@ where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
     fn from(error: SdkError<E>) -> Self {
-        let busy = aws::is_transient(&error);
+        let is_transient = aws::is_transient(&error);
         let cause = error.into();
-        if busy {
+        if is_transient {
             Self::Unavailable(cause)
         } else {
-            Self::Refused(cause)
+            Self::Rejected(cause)
         }
     }
 }
@@ -314,10 +337,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_table_name_is_refused() {
+    fn an_invalid_table_name_is_refused() {
         for name in ["", "ab", "a b c", "tab/le", &"x".repeat(256)] {
             assert!(name.parse::<TableName>().is_err(), "{name}");
         }
         assert!("scratchpad-local-Notes".parse::<TableName>().is_ok());
+    }
+
+    fn found(items: i32, is_cut: bool) -> QueryOutput {
+        let item = |number: i32| {
+            let number = AttributeValue::N(number.to_string());
+            Item::from([("number".to_owned(), number)])
+        };
+        let key = is_cut.then(|| item(items));
+        QueryOutput::builder()
+            .set_items(Some((0..items).map(item).collect()))
+            .set_last_evaluated_key(key)
+            .build()
+    }
+
+    #[test]
+    fn a_page_has_more_after_it_if_items_remain_or_dynamodb_cut_it() {
+        for (items, is_cut, carried, more) in [
+            (0, false, 0, false),
+            (2, false, 2, false),
+            (3, false, 2, true),
+            (3, true, 2, true),
+            (1, true, 1, true),
+        ] {
+            let page: Page<HashMap<String, i32>> = read_page(found(items, is_cut), 2).unwrap();
+            let read: Vec<_> = page.items.iter().map(|item| item["number"]).collect();
+            assert_eq!(read, (0..carried).collect::<Vec<_>>());
+            assert_eq!(page.more, more, "{items} items");
+        }
+        assert_eq!(page_limit(2), 3);
+        assert_eq!(page_limit(usize::MAX), i32::MAX);
     }
 }

@@ -36,8 +36,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// # #[derive(Clone, Serialize, Deserialize)]
 /// # struct PurchaseId(String);
 /// # impl PurchaseId { fn generate() -> Self { Self("1".into()) } }
-/// # impl api::Body for Order { fn read(fields: &mut api::Fields) -> Option<Self> { Some(Self { storage: fields.required("storage")? }) } }
-/// # struct Order { storage: u32 }
+/// # impl api::Body for Order { fn read(fields: &mut api::Fields) -> Option<Self> { Some(Self { storage: fields.required("storage", |value| api::to_integer(&value).ok_or("must be an integer".into()))? }) } }
+/// # struct Order { storage: i64 }
 /// # #[derive(Serialize, Deserialize)]
 /// # struct Receipt { amount: u32 }
 /// # async fn purchase(_: &str, _: Order, _: PurchaseId) -> Result<Receipt, Problem> {

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use domain::Id;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,13 @@ impl FromStr for IdempotencyKey {
         } else {
             Err("must be 1 to 255 printable ASCII characters")
         }
+    }
+}
+
+/// The id of a message is the idempotency key of its processing.
+impl<Kind> From<Id<Kind>> for IdempotencyKey {
+    fn from(id: Id<Kind>) -> Self {
+        Self(id.to_string())
     }
 }
 

@@ -258,6 +258,18 @@ async fn a_card_whose_owner_did_not_act_or_that_is_declined_then_is_not_charged(
 }
 
 #[tokio::test]
+async fn storage_can_be_a_string_of_digits_as_the_original_client_sends_it() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let order = json!({"storage": "20", "source": "tok_visa"});
+    let request = ada.request(Method::POST, "/billing").json(&order);
+    let receipt = request.send().await.json(200);
+    assert_eq!(receipt["amount"], 4_000);
+    let purchase = ada.purchase(&receipt["purchaseId"]).await;
+    assert_eq!(purchase["storage"], 20);
+}
+
+#[tokio::test]
 async fn an_order_that_cannot_be_never_reaches_stripe() {
     let stage = Stage::alone().await;
     let ada = Person::sign_up(&stage).await;
@@ -273,7 +285,11 @@ async fn an_order_that_cannot_be_never_reaches_stripe() {
                 0,
                 -1,
                 1.5,
-                "10",
+                "",
+                " 20",
+                "2e1",
+                "-1",
+                "20.5",
                 1_000_000,
                 null,
                 true,

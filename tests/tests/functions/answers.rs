@@ -110,6 +110,23 @@ async fn nobody_is_let_in_without_an_identity() {
 }
 
 #[tokio::test]
+async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
+    let delete = named("notes-delete");
+    let cloud = Cloud::start().await.unwrap();
+    let before = cloud.content().unwrap();
+    let mut host = start(&delete, &cloud.url(), &[]).await;
+    for id in ["nope", "019aa0b4e1007d21a6e43c8f1b52d907"] {
+        let mut event = event(&delete);
+        event["pathParameters"]["id"] = json!(id);
+        let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
+        let answer = answer(&delete, invocation);
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        assert_eq!(answer["body"], r#"{"status":true}"#);
+    }
+    assert_eq!(cloud.content().unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_database_out_of_reach_is_told_to_the_log_and_not_to_the_client() {
     // A port that was free a moment ago: nobody listens there.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

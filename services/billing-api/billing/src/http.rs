@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use api::{Body, Fields, List, Page, Problem, Response, StatusCode};
+use api::{Body, Fields, List, PageRequest, Problem, Response, StatusCode, string, to_integer};
+use domain::Page;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     controller::{Error, Receipt},
     event::Rejected,
     payment::Decline,
-    purchase::{Cents, Order, Purchase, PurchaseId, Status, Timestamp, UserId},
+    purchase::{Cents, Order, Purchase, PurchaseId, Status, Storage, Timestamp, UserId},
     service,
 };
 
@@ -19,13 +21,32 @@ const LATER: Duration = Duration::from_secs(5);
 
 impl Body for Order {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let storage = fields.required("storage");
-        let source = fields.required("source");
+        let storage = fields.required("storage", storage);
+        let source = fields.required("source", string);
         Some(Self {
             storage: storage?,
             source: source?,
         })
     }
+}
+
+/// Parses the field `storage`: an integer, or a string of digits, which clients of the original API
+/// send.
+fn storage(value: Value) -> Result<Storage, String> {
+    let notes = match &value {
+        Value::String(digits) => {
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| is_number)
+        }
+        other => to_integer(other),
+    };
+    let storage = notes.and_then(|notes| Storage::try_from(notes).ok());
+    storage.ok_or_else(|| {
+        format!(
+            "must be an integer from 1 to {}, as a number or as a string of digits",
+            Storage::LIMIT
+        )
+    })
 }
 
 /// A receipt in JSON. `status` is true, as the original API says that it is done.
@@ -109,10 +130,10 @@ pub fn list(user: &UserId) -> List<'_> {
 ///
 /// # Errors
 /// 500 when a purchase cannot be written as JSON.
-pub fn page(found: &service::purchases::Page, user: &UserId, page: Page) -> api::Result {
-    let bodies: Vec<_> = found.purchases.iter().map(PurchaseBody::from).collect();
+pub fn page(found: &Page<Purchase>, user: &UserId, page: PageRequest) -> api::Result {
+    let bodies: Vec<_> = found.items.iter().map(PurchaseBody::from).collect();
     let id = |body: &PurchaseBody| *body.purchase_id.as_bytes();
-    list(user).answer(&bodies, id, found.more, page)
+    list(user).response(&bodies, id, found.more, page)
 }
 
 impl From<Rejected> for Problem {
@@ -171,6 +192,46 @@ mod tests {
             for inside in ["tok_", "pi_", "Shard", "dueAt"] {
                 assert!(!text.contains(inside), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn storage_is_an_integer_or_a_string_of_digits() {
+        for json in ["10", "10.0", "1e1", "\"10\"", "\"010\""] {
+            let value = serde_json::from_str(json).unwrap();
+            assert_eq!(storage(value).map(Storage::notes), Ok(10), "{json}");
+        }
+        for json in [
+            "0",
+            "-1",
+            "1.5",
+            "1000000",
+            "9007199254740993",
+            "1e300",
+            "null",
+            "true",
+            "[10]",
+            "{}",
+            r#""""#,
+            r#"" 20""#,
+            r#""20 ""#,
+            r#""+20""#,
+            r#""-1""#,
+            r#""0""#,
+            r#""2e1""#,
+            r#""20.5""#,
+            r#""20.0""#,
+            r#""0x14""#,
+            r#""1,000""#,
+            r#""\u0662\u0660""#,
+            r#""1000000""#,
+            r#""99999999999999999999""#,
+        ] {
+            let value = serde_json::from_str(json).unwrap();
+            let error = storage(value).unwrap_err();
+            let expected =
+                "must be an integer from 1 to 999999, as a number or as a string of digits";
+            assert_eq!(error, expected, "{json}");
         }
     }
 

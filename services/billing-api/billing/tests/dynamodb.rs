@@ -124,8 +124,8 @@ async fn due(purchases: &PurchasesTable, now: Timestamp, limit: usize) -> Vec<Pu
         loop {
             let page = purchases.due(shard, now, last.as_ref(), limit).await;
             let page = page.unwrap();
-            assert!(page.purchases.len() <= limit);
-            all.extend(page.purchases);
+            assert!(page.items.len() <= limit);
+            all.extend(page.items);
             if !page.more {
                 break;
             }
@@ -267,7 +267,7 @@ async fn all_purchases_come_back_by_pages_exactly_once_newest_first() {
     loop {
         let before = seen.last().map(|last| last.key.purchase_id);
         let page = purchases.page(&user("ada"), before, 10).await.unwrap();
-        seen.extend(page.purchases);
+        seen.extend(page.items);
         if !page.more {
             break;
         }

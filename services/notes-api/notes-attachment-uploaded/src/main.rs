@@ -1,4 +1,4 @@
-//! S3 Object Created, by EventBridge
+//! The event `Object Created` of S3, through EventBridge: records an uploaded file.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -30,6 +30,7 @@ async fn init() -> Result<Services, StartError> {
     Ok(services)
 }
 
+/// The part of the event that the function reads.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 #[derive(Deserialize, Serialize)]
 struct ObjectCreated {
@@ -53,7 +54,8 @@ async fn handle(
     } = services;
     match FileKey::parse(&event.detail.object.key) {
         Some(key) => controller::attachment_uploaded(files, attachments, notes, &key).await,
-        // The rule lets keys of users through, no others.
+        // The EventBridge rule matches only keys with the prefix private/. A key without an owner
+        // below it is not an attachment.
         None => Ok(()),
     }
 }

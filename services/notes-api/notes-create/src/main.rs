@@ -1,4 +1,4 @@
-//! POST /notes
+//! `POST /notes`: creates a note.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use notes::{
 };
 
 struct Services {
-    viewing: ReadServices,
+    read: ReadServices,
     idempotency: Idempotency<IdempotencyTable>,
 }
 
@@ -23,7 +23,7 @@ async fn init() -> Result<Services, StartError> {
     let dynamodb = Dynamodb::new(&aws);
     Ok(Services {
         idempotency: Idempotency::new(IdempotencyTable::from_env(&dynamodb)?),
-        viewing: ReadServices::new(&aws, &dynamodb).await?,
+        read: ReadServices::new(&aws, &dynamodb).await?,
     })
 }
 
@@ -32,13 +32,12 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         notes,
         records,
         urls,
-    } = &services.viewing;
+    } = &services.read;
     let user: UserId = request.caller()?;
-    let draft: Draft = request.json()?;
-    draft.check(&user)?;
+    let draft = request.json::<Draft>()?.resolve(&user)?;
     let scope = Scope::of("POST /notes", user.as_str());
     let work = |plan| controller::create(notes, records, &user, &draft, plan);
-    let made = once(
+    let created = once(
         &services.idempotency,
         &request,
         scope,
@@ -46,7 +45,8 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         work,
     )
     .await?;
-    let view = controller::show(records, urls, made.note(&user, &draft)).await?;
+    let note = created.into_note(&user, &draft);
+    let view = controller::show(records, urls, note, draft.file_key()).await?;
     http::note(StatusCode::CREATED, &view)
 }
 

@@ -1,4 +1,4 @@
-//! DELETE /notes/{id}
+//! `DELETE /notes/{id}`: deletes a note.
 
 use std::process::ExitCode;
 
@@ -12,8 +12,10 @@ async fn handle(services: &WriteServices, request: Request) -> api::Result {
         files,
     } = services;
     let user = request.caller()?;
-    let id = request.path("id")?;
-    controller::delete(notes, records, files, &user, id).await?;
+    // No note has an id that cannot be parsed. Such a note is the same as a deleted note.
+    if let Ok(id) = request.path("id") {
+        controller::delete(notes, records, files, &user, id).await?;
+    }
     Ok(Response::done())
 }
 

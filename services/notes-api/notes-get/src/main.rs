@@ -1,4 +1,4 @@
-//! GET /notes/{id}
+//! `GET /notes/{id}`: reads a note.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! GET /notes
+//! `GET /notes`: lists the caller's notes.
 
 use std::process::ExitCode;
 
@@ -14,8 +14,8 @@ async fn handle(services: &ReadServices, request: Request) -> api::Result {
     let user = request.caller()?;
     let page = http::list(&user).page(&request)?;
     let before = page.after.map(NoteId::from_bytes);
-    let listed = controller::list(notes, records, urls, &user, before, page.limit).await?;
-    http::page(&listed, &user, page)
+    let found = controller::list(notes, records, urls, &user, before, page.limit).await?;
+    http::page(&found, &user, page)
 }
 
 #[tokio::main(flavor = "current_thread")]

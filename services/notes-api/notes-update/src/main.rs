@@ -1,9 +1,13 @@
-//! PUT /notes/{id}
+//! `PUT /notes/{id}`: writes over a note.
 
 use std::process::ExitCode;
 
 use api::{Request, Response};
-use notes::{controller, http, service::WriteServices};
+use notes::{
+    controller::{self, Draft},
+    http,
+    service::WriteServices,
+};
 
 async fn handle(services: &WriteServices, request: Request) -> api::Result {
     let WriteServices {
@@ -14,7 +18,7 @@ async fn handle(services: &WriteServices, request: Request) -> api::Result {
     let user = request.caller()?;
     let id = request.path("id")?;
     let expected = http::precondition(&request)?;
-    let draft = request.json()?;
+    let draft = request.json::<Draft>()?.resolve(&user)?;
     let version = controller::update(notes, records, files, &user, id, draft, &expected).await?;
     Response::done().etag(version)
 }

@@ -1,4 +1,4 @@
-//! POST /notes/attachments
+//! `POST /notes/attachments`: presigns the upload of a file.
 
 use std::process::ExitCode;
 

@@ -1,21 +1,20 @@
-//! The file that goes with a note: what a client calls it, and where it is kept.
+//! The files that are attached to notes: their names, their keys in the bucket, and their uploads.
 
 use std::fmt;
 
+use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::note::{Timestamp, UserId};
-
-/// What a client calls the file of a note: the whole key that an upload was given, or, as clients
-/// of the original API do, the key below the caller's own prefix.
+/// The name by which a note refers to its file: the whole key that POST /notes/attachments returned,
+/// or, from clients of the original API, the key below the caller's prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// Bytes that a name can have, so that with a prefix it still fits into a key of S3, which
-    /// takes 1,024.
+    /// The maximum length in bytes. With the prefix, the name still fits into an S3 key, which has at
+    /// most 1,024 bytes.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -29,22 +28,22 @@ impl TryFrom<String> for AttachmentName {
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
         if name.is_empty() {
-            return Err("must not be empty; leave it out, or null, for none".into());
+            return Err("must not be empty; for no attachment, send null or omit the field".into());
         }
         if name.len() > Self::LIMIT {
             return Err(format!("must have at most {} bytes", Self::LIMIT));
         }
-        // HTTP clients resolve dots and empty segments, and would ask for another file.
+        // HTTP clients resolve dots and empty segments in a URL, and would request another file.
         if name.chars().any(char::is_control)
             || name.split('/').any(|s| matches!(s, "" | "." | ".."))
         {
-            return Err("must be an attachment as POST /notes/attachments names it".into());
+            return Err("must be an attachment that POST /notes/attachments returned".into());
         }
         Ok(Self(name))
     }
 }
 
-/// Where a file is kept: `private/{owner}/…`.
+/// The key of a file in the bucket: `private/{owner}/…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileKey {
     owner: UserId,
@@ -52,7 +51,7 @@ pub struct FileKey {
 }
 
 impl FileKey {
-    /// A place for a new file of `owner`, which no other file has.
+    /// Generates a unique key for a new file of `owner`.
     pub fn generate(owner: &UserId, name: &FileName) -> Self {
         let unique = Uuid::now_v7().simple();
         let key = format!("private/{}/{unique}-{}", owner.as_str(), name.0);
@@ -62,7 +61,8 @@ impl FileKey {
         }
     }
 
-    /// The place of the file that `owner` calls `name`, unless the name is of somebody else's file.
+    /// The key of the file that `owner` calls `name`. None if the name is the key of another user's
+    /// file.
     pub fn of(owner: &UserId, name: &AttachmentName) -> Option<Self> {
         let key = match name.0.strip_prefix("private/") {
             Some(rest) => {
@@ -77,7 +77,7 @@ impl FileKey {
         })
     }
 
-    /// Reads a key of the bucket. None when it is of no user.
+    /// Parses a key of the bucket. None if it is not a key of a user's file.
     pub fn parse(key: &str) -> Option<Self> {
         let (owner, name) = key.strip_prefix("private/")?.split_once('/')?;
         let owner = owner.parse().ok()?;
@@ -87,41 +87,40 @@ impl FileKey {
         })
     }
 
-    /// Whose file it is.
+    /// The user who owns the file.
     pub fn owner(&self) -> &UserId {
         &self.owner
     }
 
-    /// The key in the bucket.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.key
     }
 }
 
-/// What an uploaded file is.
+/// The properties of an uploaded file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
-    /// Its media type.
+    /// The media type.
     pub content_type: String,
-    /// Its length in bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
-/// A file that a caller is about to upload.
+/// A request for the upload of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declaration {
-    /// What the caller calls it.
+pub struct UploadRequest {
+    /// The name on the caller's device.
     pub filename: FileName,
-    /// Its media type.
+    /// The media type.
     pub content_type: ContentType,
-    /// Its length in bytes.
+    /// The size in bytes.
     pub size: FileSize,
 }
 
-/// The name of a file as its owner has it: 1 to 255 characters, no path.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+/// The name of a file without a path: 1 to 255 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName(String);
 
 impl TryFrom<String> for FileName {
@@ -135,15 +134,14 @@ impl TryFrom<String> for FileName {
             .chars()
             .any(|c| c.is_control() || matches!(c, '/' | '\\'))
         {
-            return Err("must be a file's name without a path or control characters");
+            return Err("must be the name of a file, without a path and control characters");
         }
         Ok(Self(name))
     }
 }
 
-/// A media type such as `image/png`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+/// A media type, such as `image/png`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentType(String);
 
 impl ContentType {
@@ -157,10 +155,11 @@ impl TryFrom<String> for ContentType {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        // It becomes a header, so it is ASCII, and no longer than names of media types may be.
-        let named = |mime: mime::Mime| !mime.subtype().as_str().is_empty();
-        let good = text.is_ascii() && text.len() <= 255 && text.parse().is_ok_and(named);
-        if good {
+        // The media type becomes a header value, which must be ASCII. Type and subtype have at most
+        // 127 characters each: https://www.rfc-editor.org/rfc/rfc6838#section-4.2
+        let has_subtype = |mime: mime::Mime| !mime.subtype().as_str().is_empty();
+        let is_valid = text.is_ascii() && text.len() <= 255 && text.parse().is_ok_and(has_subtype);
+        if is_valid {
             Ok(Self(text))
         } else {
             Err("must be a media type such as image/png")
@@ -168,43 +167,42 @@ impl TryFrom<String> for ContentType {
     }
 }
 
-/// A file's length: 1 to 5,000,000 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
-pub struct FileSize(u64);
+/// The size of a file: 1 to 5,000,000 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSize(u32);
 
 impl FileSize {
-    /// Bytes that a file can have.
-    pub const LIMIT: u64 = 5_000_000;
+    /// The maximum size in bytes.
+    pub const LIMIT: u32 = 5_000_000;
 
-    /// The length in bytes.
-    pub fn bytes(self) -> u64 {
+    /// The size in bytes.
+    pub fn bytes(self) -> u32 {
         self.0
     }
 }
 
-impl TryFrom<u64> for FileSize {
+impl TryFrom<i64> for FileSize {
     type Error = String;
 
-    fn try_from(bytes: u64) -> Result<Self, Self::Error> {
-        if (1..=Self::LIMIT).contains(&bytes) {
-            Ok(Self(bytes))
-        } else {
-            Err(format!("must be 1 to {} bytes", Self::LIMIT))
-        }
+    fn try_from(bytes: i64) -> Result<Self, Self::Error> {
+        let bytes = u32::try_from(bytes).ok();
+        let valid = bytes.filter(|bytes| (1..=Self::LIMIT).contains(bytes));
+        valid
+            .map(Self)
+            .ok_or_else(|| format!("must be an integer from 1 to {}", Self::LIMIT))
     }
 }
 
-/// Leave to upload one file.
+/// A presigned upload of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// Where the file will be, and what a note names it by.
+pub struct PresignedUpload {
+    /// The key of the file. The name by which a note refers to it.
     pub key: FileKey,
-    /// Where to PUT it.
+    /// The presigned URL for the PUT request.
     pub url: String,
-    /// What the PUT has to carry, to the letter.
+    /// The headers of the PUT request. They are part of the signature.
     pub headers: Vec<(&'static str, String)>,
-    /// When the leave ends.
+    /// The time at which the URL expires.
     pub expires_at: Timestamp,
 }
 
@@ -228,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_of_the_callers_own_file_or_of_none() {
+    fn a_name_never_refers_to_another_users_file() {
         assert_eq!(
             key_of("private/us-east-1:ada/x.png").unwrap(),
             "private/us-east-1:ada/x.png"
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn two_uploads_of_one_name_have_two_places() {
+    fn two_uploads_with_the_same_name_have_different_keys() {
         let name = FileName::try_from("cat.png".to_owned()).unwrap();
         let [one, two] = [(); 2].map(|()| FileKey::generate(&ada(), &name));
         assert_ne!(one, two);
@@ -260,8 +258,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_uploaded_is_not_declared() {
-        for size in [0, 5_000_001, u64::MAX] {
+    fn invalid_sizes_types_and_names_are_refused() {
+        for size in [i64::MIN, -1, 0, 5_000_001, i64::MAX] {
             assert!(FileSize::try_from(size).is_err(), "{size}");
         }
         assert!(FileSize::try_from(5_000_000).is_ok());

@@ -1,20 +1,23 @@
-//! What the routes' handlers share: how a note looks in JSON, and what a client is told when a
-//! rule says no.
+//! The bodies, responses and errors of the routes.
 
-use api::{Body, Fields, IfMatch, List, Page, Problem, Request, Response, StatusCode};
+use api::{
+    Body, Fields, IfMatch, List, PageRequest, Problem, Request, Response, StatusCode, integer,
+    string,
+};
+use domain::Page;
 use serde::Serialize;
 
 use crate::{
-    controller::{Draft, Error, FileView, Listed, View},
-    file::{AttachmentName, Declaration, Upload},
+    controller::{Draft, Error, FileView, View},
+    file::{AttachmentName, PresignedUpload, UploadRequest},
     note::{Content, NoteId, Precondition, Timestamp, UserId},
     service,
 };
 
 impl Body for Draft {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let content = fields.required("content");
-        let attachment = fields.optional("attachment");
+        let content = fields.required("content", string);
+        let attachment = fields.optional("attachment", string);
         Some(Self {
             content: content?,
             attachment: attachment?,
@@ -22,11 +25,11 @@ impl Body for Draft {
     }
 }
 
-impl Body for Declaration {
+impl Body for UploadRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let filename = fields.required("filename");
-        let content_type = fields.required("contentType");
-        let size = fields.required("size");
+        let filename = fields.required("filename", string);
+        let content_type = fields.required("contentType", string);
+        let size = fields.required("size", integer);
         Some(Self {
             filename: filename?,
             content_type: content_type?,
@@ -70,7 +73,7 @@ impl<'a> From<&'a View> for NoteBody<'a> {
     }
 }
 
-/// An upload in JSON.
+/// A presigned upload in JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UploadBody<'a> {
@@ -80,10 +83,10 @@ struct UploadBody<'a> {
     expires_at: Timestamp,
 }
 
-/// 200 with a note, or 201 with a new one's address.
+/// The response with a note. With 201, it has the URL of the new note as its `Location`.
 ///
 /// # Errors
-/// 500 when the note cannot be written as JSON.
+/// 500 if the note cannot be serialized.
 pub fn note(status: StatusCode, view: &View) -> api::Result {
     let response = Response::json(status, &NoteBody::from(view))?.etag(view.note.version)?;
     match status {
@@ -92,26 +95,26 @@ pub fn note(status: StatusCode, view: &View) -> api::Result {
     }
 }
 
-/// The caller's list of notes, for their pages.
+/// The caller's list of notes, for its pagination.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("notes", user.as_str())
 }
 
-/// 200 with as many of the notes as one answer carries, and where the others are.
+/// 200 with as many of the notes as fit into one response, and a link to the next page.
 ///
 /// # Errors
-/// 500 when a note cannot be written as JSON.
-pub fn page(listed: &Listed, user: &UserId, page: Page) -> api::Result {
-    let bodies: Vec<_> = listed.notes.iter().map(NoteBody::from).collect();
+/// 500 if a note cannot be serialized.
+pub fn page(found: &Page<View>, user: &UserId, page: PageRequest) -> api::Result {
+    let bodies: Vec<_> = found.items.iter().map(NoteBody::from).collect();
     let id = |body: &NoteBody| *body.note_id.as_bytes();
-    list(user).answer(&bodies, id, listed.more, page)
+    list(user).response(&bodies, id, found.more, page)
 }
 
-/// 201 with leave to upload.
+/// 201 with a presigned upload.
 ///
 /// # Errors
-/// 500 when it cannot be written as JSON.
-pub fn upload(upload: &Upload) -> api::Result {
+/// 500 if the upload cannot be serialized.
+pub fn upload(upload: &PresignedUpload) -> api::Result {
     let headers = upload
         .headers
         .iter()
@@ -125,14 +128,14 @@ pub fn upload(upload: &Upload) -> api::Result {
     Response::json(StatusCode::CREATED, &body)
 }
 
-/// What the caller says the note must still be.
+/// The precondition in the request's `If-Match`.
 ///
 /// # Errors
-/// 400 when the header is no list of entity tags.
+/// 400 if the header is not a list of entity tags.
 pub fn precondition(request: &Request) -> api::Result<Precondition> {
     Ok(match request.if_match()? {
         IfMatch::Absent | IfMatch::Any => Precondition::Exists,
-        // A tag that we did not give matches nothing.
+        // A tag that is not a version is not the tag of a note, and never matches.
         IfMatch::Tags(tags) => {
             Precondition::OneOf(tags.iter().filter_map(|tag| tag.parse().ok()).collect())
         }
@@ -144,11 +147,86 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound => Self::not_found("You have no note with this id."),
             Error::Changed => Self::precondition_failed(
-                "The note was changed since you read it. Read it again, and repeat your change.",
+                "The note has changed since you read it. Read it again, and repeat your change.",
             ),
-            Error::ForeignAttachment => Self::invalid("attachment", "must be a file of your own"),
+            Error::ForeignAttachment => {
+                Self::invalid("attachment", "must be one of your own files")
+            }
             Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The errors of a body whose `field` has `value`, and whose other fields are valid.
+    fn errors<T: Body>(valid: &Value, field: &str, value: Value) -> Vec<(String, String)> {
+        let mut body = valid.clone();
+        body[field] = value;
+        let event = json!({
+            "resource": "/notes", "path": "/notes", "httpMethod": "POST", "headers": {},
+            "multiValueHeaders": {}, "isBase64Encoded": false, "body": body.to_string(),
+            "requestContext": {"identity": {}, "httpMethod": "POST"},
+        });
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        match Request::new(request).json::<T>() {
+            Ok(_) => vec![],
+            Err(problem) => {
+                let errors = problem.errors().iter();
+                errors
+                    .map(|error| (error.field.clone(), error.detail.clone()))
+                    .collect()
+            }
+        }
+    }
+
+    fn one(field: &str, detail: &str) -> Vec<(String, String)> {
+        vec![(field.to_owned(), detail.to_owned())]
+    }
+
+    #[test]
+    fn an_invalid_field_of_a_note_is_reported_in_plain_words() {
+        let valid = json!({"content": "hello", "attachment": "cat.png"});
+        let errors = |field, value| errors::<Draft>(&valid, field, value);
+        for value in [json!(5), json!(1.5), json!(true), json!(["x"]), json!({})] {
+            for field in ["content", "attachment"] {
+                assert_eq!(errors(field, value.clone()), one(field, "must be a string"));
+            }
+        }
+        let null = errors("content", json!(null));
+        assert_eq!(null, one("content", "must be a string"));
+        assert_eq!(errors("attachment", json!(null)), []);
+        let empty = errors("content", json!(""));
+        assert_eq!(empty, one("content", "must not be empty"));
+    }
+
+    #[test]
+    fn an_invalid_field_of_an_upload_is_reported_in_plain_words() {
+        let valid = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
+        let errors = |field, value| errors::<UploadRequest>(&valid, field, value);
+        for value in [json!(null), json!(5), json!(true), json!(["x"]), json!({})] {
+            for field in ["filename", "contentType"] {
+                assert_eq!(errors(field, value.clone()), one(field, "must be a string"));
+            }
+        }
+        for value in [json!(null), json!("3"), json!(1.5), json!(true), json!([3])] {
+            assert_eq!(errors("size", value), one("size", "must be an integer"));
+        }
+        for value in [json!(0), json!(-1), json!(5_000_001), json!(1e300)] {
+            let detail = "must be an integer from 1 to 5000000";
+            assert_eq!(errors("size", value), one("size", detail));
+        }
+    }
+
+    #[test]
+    fn a_size_with_a_zero_fraction_is_an_integer() {
+        let valid = json!({"filename": "cat.png", "contentType": "image/png"});
+        let size = json!(402_989.0);
+        assert_eq!(errors::<UploadRequest>(&valid, "size", size), []);
     }
 }

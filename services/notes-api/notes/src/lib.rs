@@ -1,12 +1,11 @@
-//! What the functions of notes-api share: the business rules of notes and of the files that go
-//! with them, and the services that these rules stand on.
+//! The logic of notes-api, which all its functions share: notes and their attached files.
 //!
-//! | module | knows |
+//! | module | contents |
 //! |---|---|
-//! | [`note`], [`file`](mod@file) | what the words mean: types that cannot be wrong |
-//! | [`controller`] | the rules, one file per route; nothing of Lambda, HTTP or AWS |
-//! | [`service`] | what is outside: one trait per thing, and its AWS implementation |
-//! | [`http`] | what the routes' handlers share: bodies, answers, statuses |
+//! | [`note`], [`file`](mod@file) | the domain types, whose values are always valid |
+//! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
+//! | [`service`] | external services: one trait per service, with its AWS implementation |
+//! | [`http`] | the bodies, responses and errors of the routes |
 
 pub mod controller;
 pub mod file;

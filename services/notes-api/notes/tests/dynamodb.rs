@@ -1,6 +1,6 @@
-//! The tables Notes and Attachments behind a real DynamoDB API: what the services promise of them.
+//! Tests of the tables Notes and Attachments with a local DynamoDB.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy allows panics only in functions that are tests, not in their helpers.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -97,7 +97,7 @@ fn change(content: &str) -> Change {
     }
 }
 
-/// Inserts that many notes and returns their ids, newest first.
+/// Inserts `count` notes. Returns their ids, newest first.
 async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) -> Vec<NoteId> {
     let mut ids = Vec::new();
     for _ in 0..count {
@@ -109,7 +109,7 @@ async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) ->
     ids
 }
 
-/// The ids of all notes of `user`, page by page, with `between` called after each page.
+/// The ids of all notes of `user`, page by page. Calls `between` after each page but the last.
 async fn pages(
     notes: &NotesTable,
     user: &UserId,
@@ -120,8 +120,8 @@ async fn pages(
     loop {
         let last = pages.last().and_then(|page| page.last()).copied();
         let page = notes.page(user, last, limit).await.unwrap();
-        assert!(page.notes.len() <= limit);
-        pages.push(page.notes.iter().map(|note| note.note_id).collect());
+        assert!(page.items.len() <= limit);
+        pages.push(page.items.iter().map(|note| note.note_id).collect());
         if !page.more {
             return pages;
         }
@@ -130,7 +130,7 @@ async fn pages(
 }
 
 #[tokio::test]
-async fn a_note_is_found_whole_whatever_it_says() {
+async fn a_note_is_read_as_it_was_written_whatever_its_content() {
     let database = database().await;
     let notes = notes_at(&database.url());
     for content in [
@@ -162,18 +162,18 @@ async fn a_note_is_found_whole_whatever_it_says() {
 }
 
 #[tokio::test]
-async fn a_note_inserted_twice_is_one_note() {
+async fn two_inserts_of_one_note_create_one_note() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let note = note(&ada(), "hello");
     for _ in 0..2 {
         notes.insert(&note).await.unwrap();
     }
-    assert_eq!(notes.page(&ada(), None, 10).await.unwrap().notes, [note]);
+    assert_eq!(notes.page(&ada(), None, 10).await.unwrap().items, [note]);
 }
 
 #[tokio::test]
-async fn an_insert_that_comes_late_writes_over_nothing() {
+async fn a_late_insert_does_not_overwrite_a_change() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let first = note(&ada(), "first");
@@ -189,14 +189,14 @@ async fn an_insert_that_comes_late_writes_over_nothing() {
 }
 
 #[tokio::test]
-async fn a_note_that_is_not_there_is_not_found() {
+async fn a_missing_note_is_not_found() {
     let database = database().await;
     let notes = notes_at(&database.url());
     assert_eq!(notes.find(&ada(), NoteId::generate()).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn nobody_sees_or_touches_the_notes_of_another() {
+async fn a_user_cannot_read_or_change_notes_of_another_user() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let hers = note(&ada(), "hers");
@@ -206,8 +206,8 @@ async fn nobody_sees_or_touches_the_notes_of_another() {
     assert_eq!(notes.find(&bob(), hers.note_id).await.unwrap(), None);
     for before in [None, Some(NoteId::generate())] {
         let page = notes.page(&bob(), before, 100).await.unwrap();
-        assert_eq!(page.notes.len(), 3);
-        assert!(page.notes.iter().all(|note| note.user_id == bob()));
+        assert_eq!(page.items.len(), 3);
+        assert!(page.items.iter().all(|note| note.user_id == bob()));
     }
     for expected in [
         Precondition::Exists,
@@ -219,7 +219,7 @@ async fn nobody_sees_or_touches_the_notes_of_another() {
             .unwrap();
         assert_eq!(replaced, Replaced::Missing);
     }
-    // Gone for him, as it never was his.
+    // He has no such note, so the removal succeeds.
     assert!(
         notes
             .remove(&bob(), hers.note_id, hers.version)
@@ -231,43 +231,43 @@ async fn nobody_sees_or_touches_the_notes_of_another() {
 }
 
 #[tokio::test]
-async fn all_notes_come_back_by_pages_exactly_once_newest_first() {
+async fn the_pages_have_each_note_exactly_once_newest_first() {
     let database = database().await;
     let notes = notes_at(&database.url());
-    let made = fill(&notes, &ada(), 25, "hello").await;
+    let created = fill(&notes, &ada(), 25, "hello").await;
     for (limit, expected) in [(10, vec![10, 10, 5]), (25, vec![25]), (1, vec![1; 25])] {
         let pages = pages(&notes, &ada(), limit, async |_| ()).await;
         let lengths: Vec<_> = pages.iter().map(Vec::len).collect();
         assert_eq!(
             lengths, expected,
-            "no page is empty, none is asked for in vain"
+            "no page is empty"
         );
-        assert_eq!(pages.concat(), made);
+        assert_eq!(pages.concat(), created);
     }
 }
 
 #[tokio::test]
-async fn a_list_of_nothing_is_one_empty_page() {
+async fn a_list_without_notes_is_one_empty_page() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let page = notes.page(&ada(), None, 10).await.unwrap();
-    assert!(page.notes.is_empty());
+    assert!(page.items.is_empty());
     assert!(!page.more);
 }
 
 #[tokio::test]
-async fn notes_that_stay_come_back_exactly_once_while_others_come_and_go() {
+async fn pages_have_each_remaining_note_once_while_others_are_added_and_removed() {
     let database = database().await;
     let notes = notes_at(&database.url());
-    let made = fill(&notes, &ada(), 40, "hello").await;
-    // Of what is not yet listed, every third note goes, one page after the other; so does the note
-    // that each page ended with, which the next one starts after.
-    let doomed: Vec<_> = made.iter().skip(12).step_by(3).copied().collect();
-    let mut to_go = doomed.clone();
+    let created = fill(&notes, &ada(), 40, "hello").await;
+    // After each page, one of these notes, which is not yet listed, is removed. So is the last note of
+    // the page, after which the next page starts.
+    let to_remove: Vec<_> = created.iter().skip(12).step_by(3).copied().collect();
+    let mut remaining = to_remove.clone();
     let seen = pages(&notes, &ada(), 5, async |page| {
-        fill(&notes, &ada(), 2, "newer than all").await;
+        fill(&notes, &ada(), 2, "newer than the others").await;
         let last = page.last().copied();
-        for id in last.into_iter().chain(to_go.pop()) {
+        for id in last.into_iter().chain(remaining.pop()) {
             let note = notes.find(&ada(), id).await.unwrap();
             if let Some(note) = note {
                 assert!(notes.remove(&ada(), id, note.version).await.unwrap());
@@ -277,34 +277,34 @@ async fn notes_that_stay_come_back_exactly_once_while_others_come_and_go() {
     .await
     .concat();
 
-    assert!(to_go.len() < doomed.len(), "some went");
-    let gone: HashSet<_> = doomed[to_go.len()..].iter().copied().collect();
+    assert!(remaining.len() < to_remove.len(), "some were removed");
+    let removed: HashSet<_> = to_remove[remaining.len()..].iter().copied().collect();
     let unique: HashSet<_> = seen.iter().copied().collect();
-    assert_eq!(unique.len(), seen.len(), "none came twice");
+    assert_eq!(unique.len(), seen.len(), "no duplicates");
     assert!(seen.is_sorted_by(|a, b| a > b), "newest first");
-    let stayed: Vec<_> = made.iter().filter(|id| !gone.contains(id)).collect();
-    assert!(stayed.iter().all(|id| unique.contains(id)), "none was lost");
-    assert!(seen.iter().all(|id| made.contains(id)), "no newer one came");
+    let kept: Vec<_> = created.iter().filter(|id| !removed.contains(id)).collect();
+    assert!(kept.iter().all(|id| unique.contains(id)), "none is missing");
+    assert!(seen.iter().all(|id| created.contains(id)), "no newer notes");
 }
 
 #[tokio::test]
-async fn pages_that_dynamodb_cuts_at_a_megabyte_lose_and_repeat_nothing() {
+async fn pages_that_dynamodb_cuts_at_1_mb_have_each_note_exactly_once() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let long = "😀".repeat(100_000);
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for content in ["short", &long, &long, "short", &long, &long, &long, &long] {
-        made.splice(0..0, fill(&notes, &ada(), 1, content).await);
+        created.splice(0..0, fill(&notes, &ada(), 1, content).await);
     }
     for limit in [1, 2, 3, 100] {
         let pages = pages(&notes, &ada(), limit, async |_| ()).await;
         assert!(pages.len() > 1);
-        assert_eq!(pages.concat(), made, "{limit} to a page");
+        assert_eq!(pages.concat(), created, "{limit} per page");
     }
 }
 
 #[tokio::test]
-async fn a_note_written_over_says_what_it_was_before() {
+async fn a_replacement_returns_the_previous_attachment() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = Note {
@@ -355,7 +355,7 @@ async fn a_note_written_over_says_what_it_was_before() {
 }
 
 #[tokio::test]
-async fn a_note_that_is_not_what_was_expected_is_not_written_over() {
+async fn a_note_of_another_version_is_not_replaced() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
@@ -380,7 +380,7 @@ async fn a_note_that_is_not_what_was_expected_is_not_written_over() {
 }
 
 #[tokio::test]
-async fn a_note_that_is_not_there_is_not_made_by_writing_over_it() {
+async fn a_replacement_does_not_create_a_note() {
     let database = database().await;
     let notes = notes_at(&database.url());
     for expected in [
@@ -398,7 +398,7 @@ async fn a_note_that_is_not_there_is_not_made_by_writing_over_it() {
 }
 
 #[tokio::test]
-async fn a_write_sent_twice_is_one_write() {
+async fn a_repeated_write_returns_no_previous_attachment() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = Note {
@@ -426,13 +426,13 @@ async fn a_write_sent_twice_is_one_write() {
         assert_eq!(
             replace().await.unwrap(),
             Replaced::Done { before: None },
-            "not its own file, which would be taken away"
+            "not its own file, which would then be deleted"
         );
     }
 }
 
 #[tokio::test]
-async fn of_fifty_writes_over_one_version_one_is_done() {
+async fn one_of_fifty_concurrent_writes_over_one_version_succeeds() {
     let database = database().await;
     let notes = Arc::new(notes_at(&database.url()));
     let old = note(&ada(), "old");
@@ -463,7 +463,7 @@ async fn of_fifty_writes_over_one_version_one_is_done() {
 }
 
 #[tokio::test]
-async fn a_note_is_removed_only_as_the_write_that_was_read() {
+async fn only_the_current_version_of_a_note_is_removed() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
@@ -475,7 +475,7 @@ async fn a_note_is_removed_only_as_the_write_that_was_read() {
     assert_eq!(notes.find(&ada(), old.note_id).await.unwrap(), None);
     assert!(
         remove(old.version).await.unwrap(),
-        "what is gone is removed"
+        "the note no longer exists"
     );
 }
 
@@ -483,7 +483,7 @@ fn cat() -> FileKey {
     FileKey::parse("private/us-east-1:ada/cat.png").unwrap()
 }
 
-fn claim() -> AttachmentRef {
+fn reference() -> AttachmentRef {
     AttachmentRef {
         note: NoteId::generate(),
         write: Version::generate(),
@@ -497,7 +497,7 @@ fn file(size: u64) -> File {
     }
 }
 
-async fn described(attachments: &AttachmentsTable, key: FileKey) -> Option<File> {
+async fn read_file(attachments: &AttachmentsTable, key: FileKey) -> Option<File> {
     attachments
         .batch_get(&HashSet::from([key.clone()]))
         .await
@@ -506,109 +506,109 @@ async fn described(attachments: &AttachmentsTable, key: FileKey) -> Option<File>
 }
 
 #[tokio::test]
-async fn a_record_is_forgotten_with_the_last_claim() {
+async fn a_record_is_deleted_with_the_last_reference() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let [one, two] = [claim(), claim()];
-    attachments.record(&cat(), &file(7)).await.unwrap();
-    for claim in [one, two, two] {
-        attachments.claim(&cat(), claim).await.unwrap();
+    let [one, two] = [reference(), reference()];
+    attachments.record_upload(&cat(), &file(7)).await.unwrap();
+    for reference in [one, two, two] {
+        attachments.add_reference(&cat(), reference).await.unwrap();
     }
     for _ in 0..2 {
-        // Sent twice, it takes no other claim away.
-        assert!(!attachments.release_last(&cat(), one).await.unwrap());
+        // A repetition removes no other reference.
+        assert!(!attachments.remove_last_reference(&cat(), one).await.unwrap());
     }
-    assert_eq!(described(&attachments, cat()).await, Some(file(7)));
+    assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
     for _ in 0..2 {
-        // Sent twice, it says the same.
-        assert!(attachments.release_last(&cat(), two).await.unwrap());
+        // A repetition has the same result.
+        assert!(attachments.remove_last_reference(&cat(), two).await.unwrap());
     }
     assert!(database.items("Attachments").unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_released_claim_leaves_the_others_and_the_record() {
+async fn the_removal_of_a_reference_keeps_the_others_and_the_record() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let [one, two] = [claim(), claim()];
-    attachments.record(&cat(), &file(7)).await.unwrap();
-    for claim in [one, two] {
-        attachments.claim(&cat(), claim).await.unwrap();
+    let [one, two] = [reference(), reference()];
+    attachments.record_upload(&cat(), &file(7)).await.unwrap();
+    for reference in [one, two] {
+        attachments.add_reference(&cat(), reference).await.unwrap();
     }
-    assert!(!attachments.release(&cat(), one).await.unwrap());
-    let claims = attachments.record(&cat(), &file(7)).await.unwrap();
-    assert_eq!(claims, HashSet::from([two]));
-    assert!(attachments.release(&cat(), two).await.unwrap());
+    assert!(!attachments.remove_reference(&cat(), one).await.unwrap());
+    let references = attachments.record_upload(&cat(), &file(7)).await.unwrap();
+    assert_eq!(references, HashSet::from([two]));
+    assert!(attachments.remove_reference(&cat(), two).await.unwrap());
     assert!(database.items("Attachments").unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn of_fifty_that_forget_a_file_at_once_one_is_the_last() {
+async fn fifty_concurrent_removals_delete_the_record() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
-    let claims: Vec<_> = (0..50).map(|_| claim()).collect();
-    for &claim in &claims {
-        attachments.claim(&cat(), claim).await.unwrap();
+    let references: Vec<_> = (0..50).map(|_| reference()).collect();
+    for &reference in &references {
+        attachments.add_reference(&cat(), reference).await.unwrap();
     }
-    let mut forgetting = JoinSet::new();
-    for claim in claims {
+    let mut removals = JoinSet::new();
+    for reference in references {
         let attachments = Arc::clone(&attachments);
-        forgetting.spawn(async move { attachments.release_last(&cat(), claim).await.unwrap() });
+        removals.spawn(async move { attachments.remove_last_reference(&cat(), reference).await.unwrap() });
     }
-    let gone = forgetting.join_all().await;
-    // Two that see the record gone are no harm: the file is deleted twice.
-    assert!(gone.iter().any(|&gone| gone));
+    let deleted = removals.join_all().await;
+    // More than one removal can find the record deleted. Then the file is deleted more than once.
+    assert!(deleted.iter().any(|&deleted| deleted));
     assert!(database.items("Attachments").unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_file_is_described_once_it_is_uploaded_and_as_it_was_last() {
+async fn a_record_has_the_properties_of_the_last_upload() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    attachments.claim(&cat(), claim()).await.unwrap();
-    assert_eq!(described(&attachments, cat()).await, None);
+    attachments.add_reference(&cat(), reference()).await.unwrap();
+    assert_eq!(read_file(&attachments, cat()).await, None);
     for size in [7, 8] {
-        attachments.record(&cat(), &file(size)).await.unwrap();
-        assert_eq!(described(&attachments, cat()).await, Some(file(size)));
+        attachments.record_upload(&cat(), &file(size)).await.unwrap();
+        assert_eq!(read_file(&attachments, cat()).await, Some(file(size)));
     }
 }
 
 #[tokio::test]
-async fn an_upload_recorded_after_the_claims_says_who_they_are_and_leaves_them_as_they_are() {
+async fn recording_an_upload_returns_and_keeps_the_references() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    let claims = HashSet::from([claim(), claim()]);
-    for &claim in &claims {
-        assert_eq!(attachments.claim(&cat(), claim).await.unwrap(), None);
+    let references = HashSet::from([reference(), reference()]);
+    for &reference in &references {
+        assert_eq!(attachments.add_reference(&cat(), reference).await.unwrap(), None);
     }
     for _ in 0..2 {
-        let claimed = attachments.record(&cat(), &file(7)).await.unwrap();
-        assert_eq!(claimed, claims);
+        let returned = attachments.record_upload(&cat(), &file(7)).await.unwrap();
+        assert_eq!(returned, references);
     }
-    let [one, other] = claims.into_iter().collect::<Vec<_>>()[..] else {
-        panic!("there are two")
+    let [one, other] = references.into_iter().collect::<Vec<_>>()[..] else {
+        panic!("expected two references")
     };
-    assert!(!attachments.release_last(&cat(), one).await.unwrap());
-    assert!(attachments.release_last(&cat(), other).await.unwrap());
+    assert!(!attachments.remove_last_reference(&cat(), one).await.unwrap());
+    assert!(attachments.remove_last_reference(&cat(), other).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_claim_after_the_upload_says_what_the_file_is() {
+async fn a_reference_added_after_the_upload_returns_the_file() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     assert!(
         attachments
-            .record(&cat(), &file(7))
+            .record_upload(&cat(), &file(7))
             .await
             .unwrap()
             .is_empty()
     );
-    let claimed = attachments.claim(&cat(), claim()).await.unwrap();
-    assert_eq!(claimed, Some(file(7)));
+    let uploaded = attachments.add_reference(&cat(), reference()).await.unwrap();
+    assert_eq!(uploaded, Some(file(7)));
 }
 
 #[tokio::test]
-async fn a_note_is_told_of_its_file_until_it_is_written_over() {
+async fn an_upload_is_recorded_in_a_note_until_its_next_write() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let written = Note {
@@ -616,7 +616,7 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
         ..note(&ada(), "hello")
     };
     notes.insert(&written).await.unwrap();
-    let first = written.claim();
+    let first = written.attachment_ref();
     for size in [7, 8] {
         notes.set_upload(&ada(), first, &file(size)).await.unwrap();
         let found = notes.find(&ada(), written.note_id).await.unwrap();
@@ -652,26 +652,26 @@ async fn a_note_is_told_of_its_file_until_it_is_written_over() {
 }
 
 #[tokio::test]
-async fn of_fifty_claims_at_once_none_is_lost() {
+async fn fifty_concurrent_references_are_all_kept() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
-    let writes: Vec<_> = (0..50).map(|_| claim()).collect();
-    let mut claims = JoinSet::new();
-    for write in writes.clone() {
+    let references: Vec<_> = (0..50).map(|_| reference()).collect();
+    let mut additions = JoinSet::new();
+    for reference in references.clone() {
         let attachments = Arc::clone(&attachments);
-        claims.spawn(async move { attachments.claim(&cat(), write).await.unwrap() });
+        additions.spawn(async move { attachments.add_reference(&cat(), reference).await.unwrap() });
     }
-    claims.join_all().await;
-    let mut unclaimed = Vec::new();
-    for write in writes {
-        unclaimed.push(attachments.release(&cat(), write).await.unwrap());
+    additions.join_all().await;
+    let mut deleted = Vec::new();
+    for reference in references {
+        deleted.push(attachments.remove_reference(&cat(), reference).await.unwrap());
     }
-    assert_eq!(unclaimed.pop(), Some(true));
-    assert!(unclaimed.iter().all(|unclaimed| !unclaimed));
+    assert_eq!(deleted.pop(), Some(true));
+    assert!(deleted.iter().all(|deleted| !deleted));
 }
 
 #[tokio::test]
-async fn a_hundred_files_are_described_at_once_each_as_it_is() {
+async fn one_call_reads_the_properties_of_a_hundred_files() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let key = |number| FileKey::parse(&format!("private/us-east-1:ada/{number}.png")).unwrap();
@@ -679,12 +679,12 @@ async fn a_hundred_files_are_described_at_once_each_as_it_is() {
     let mut uploaded = HashMap::new();
     for number in (0..100).step_by(2) {
         attachments
-            .record(&key(number), &file(number))
+            .record_upload(&key(number), &file(number))
             .await
             .unwrap();
         uploaded.insert(key(number), file(number));
     }
-    attachments.claim(&key(1), claim()).await.unwrap();
+    attachments.add_reference(&key(1), reference()).await.unwrap();
     assert_eq!(attachments.batch_get(&all).await.unwrap(), uploaded);
     assert!(
         attachments
@@ -696,31 +696,32 @@ async fn a_hundred_files_are_described_at_once_each_as_it_is() {
 }
 
 #[tokio::test]
-async fn files_of_two_people_with_one_name_are_two_files() {
+async fn files_of_two_users_with_the_same_name_are_different_files() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let his = FileKey::parse("private/us-east-1:bob/cat.png").unwrap();
-    attachments.record(&cat(), &file(7)).await.unwrap();
-    assert_eq!(described(&attachments, his.clone()).await, None);
-    let write = claim();
-    attachments.claim(&his, write).await.unwrap();
-    assert!(attachments.release_last(&his, write).await.unwrap());
-    assert_eq!(described(&attachments, cat()).await, Some(file(7)));
+    attachments.record_upload(&cat(), &file(7)).await.unwrap();
+    assert_eq!(read_file(&attachments, his.clone()).await, None);
+    let reference = reference();
+    attachments.add_reference(&his, reference).await.unwrap();
+    assert!(attachments.remove_last_reference(&his, reference).await.unwrap());
+    assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// Stands before a database and loses its first answers: what was asked is done, and nobody hears.
-struct Lossy {
+/// A proxy that drops the first responses of a database. The database carries out the requests, but
+/// the client gets no response.
+struct LossyProxy {
     address: SocketAddr,
-    lost: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
     proxy: JoinHandle<()>,
 }
 
-impl Lossy {
-    async fn before(database: SocketAddr, answers: usize) -> Self {
+impl LossyProxy {
+    async fn start(database: SocketAddr, responses: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let lost = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&lost);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&dropped);
         let proxy = tokio::spawn(async move {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
@@ -730,24 +731,24 @@ impl Lossy {
                     let (mut from_client, mut to_client) = client.split();
                     let (mut from_server, mut to_server) = server.split();
                     let requests = tokio::io::copy(&mut from_client, &mut to_server);
-                    let answers = async {
-                        let mut answer = vec![0; 65_536];
+                    let to_forward = async {
+                        let mut response = vec![0; 65_536];
                         loop {
-                            let length = from_server.read(&mut answer).await?;
-                            let lose = |lost| (lost < answers).then_some(lost + 1);
-                            if length == 0 || count.fetch_update(SeqCst, SeqCst, lose).is_ok() {
+                            let length = from_server.read(&mut response).await?;
+                            let drop_one = |dropped| (dropped < responses).then_some(dropped + 1);
+                            if length == 0 || count.fetch_update(SeqCst, SeqCst, drop_one).is_ok() {
                                 return std::io::Result::Ok(());
                             }
-                            to_client.write_all(&answer[..length]).await?;
+                            to_client.write_all(&response[..length]).await?;
                         }
                     };
-                    tokio::select! { _ = requests => (), _ = answers => () }
+                    tokio::select! { _ = requests => (), _ = to_forward => () }
                 });
             }
         });
         Self {
             address,
-            lost,
+            dropped,
             proxy,
         }
     }
@@ -757,48 +758,48 @@ impl Lossy {
     }
 }
 
-impl Drop for Lossy {
+impl Drop for LossyProxy {
     fn drop(&mut self) {
         self.proxy.abort();
     }
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_is_done_once_and_said_to_be_done() {
+async fn a_write_whose_response_is_lost_is_done_once_and_succeeds() {
     let database = database().await;
-    let straight = notes_at(&database.url());
+    let direct = notes_at(&database.url());
     let old = note(&ada(), "old");
 
-    let lossy = Lossy::before(database.address(), 1).await;
-    notes_at(&lossy.url()).insert(&old).await.unwrap();
-    assert_eq!(lossy.lost.load(SeqCst), 1);
-    let page = straight.page(&ada(), None, 10).await.unwrap();
-    assert_eq!(page.notes, std::slice::from_ref(&old));
+    let proxy = LossyProxy::start(database.address(), 1).await;
+    notes_at(&proxy.url()).insert(&old).await.unwrap();
+    assert_eq!(proxy.dropped.load(SeqCst), 1);
+    let page = direct.page(&ada(), None, 10).await.unwrap();
+    assert_eq!(page.items, std::slice::from_ref(&old));
 
-    let lossy = Lossy::before(database.address(), 1).await;
+    let proxy = LossyProxy::start(database.address(), 1).await;
     let write = change("new");
     let expected = Precondition::OneOf(vec![old.version]);
-    let replaced = notes_at(&lossy.url())
+    let replaced = notes_at(&proxy.url())
         .replace(&ada(), old.note_id, &write, &expected)
         .await
         .unwrap();
-    assert_eq!(lossy.lost.load(SeqCst), 1);
+    assert_eq!(proxy.dropped.load(SeqCst), 1);
     assert_eq!(replaced, Replaced::Done { before: None });
 
-    let lossy = Lossy::before(database.address(), 1).await;
-    let removed = notes_at(&lossy.url())
+    let proxy = LossyProxy::start(database.address(), 1).await;
+    let removed = notes_at(&proxy.url())
         .remove(&ada(), old.note_id, write.version)
         .await
         .unwrap();
-    assert_eq!(lossy.lost.load(SeqCst), 1);
+    assert_eq!(proxy.dropped.load(SeqCst), 1);
     assert!(removed);
 }
 
 #[tokio::test]
-async fn a_database_whose_every_answer_is_lost_is_busy() {
+async fn a_database_that_never_responds_is_unavailable() {
     let database = database().await;
-    let lossy = Lossy::before(database.address(), usize::MAX).await;
-    let failed = notes_at(&lossy.url())
+    let proxy = LossyProxy::start(database.address(), usize::MAX).await;
+    let failed = notes_at(&proxy.url())
         .find(&ada(), NoteId::generate())
         .await
         .unwrap_err();
@@ -806,24 +807,24 @@ async fn a_database_whose_every_answer_is_lost_is_busy() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_busy() {
-    // A port that was free a moment ago: nobody listens there.
+async fn an_unreachable_database_is_unavailable() {
+    // A port on which nothing listens: it was just closed.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let (notes, attachments) = (notes_at(&url), attachments_at(&url));
     let (user, keys) = (ada(), HashSet::from([cat()]));
     let found = notes.find(&user, NoteId::generate());
-    let described = attachments.batch_get(&keys);
-    let (found, described) = tokio::join!(found, described);
-    let failures = [found.unwrap_err(), described.unwrap_err()];
+    let files = attachments.batch_get(&keys);
+    let (found, files) = tokio::join!(found, files);
+    let failures = [found.unwrap_err(), files.unwrap_err()];
     for failed in failures {
         assert!(matches!(failed, Error::Unavailable(_)), "{failed:?}");
     }
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_a_failure() {
+async fn a_missing_table_is_a_failure() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (notes, attachments) = (notes_at(&empty.url()), attachments_at(&empty.url()));
     let id = NoteId::generate();
@@ -839,15 +840,15 @@ async fn a_table_that_is_not_there_is_a_failure() {
             .remove(&ada(), id, Version::generate())
             .await
             .unwrap_err(),
-        attachments.claim(&cat(), claim()).await.unwrap_err(),
-        attachments.release_last(&cat(), claim()).await.unwrap_err(),
+        attachments.add_reference(&cat(), reference()).await.unwrap_err(),
+        attachments.remove_last_reference(&cat(), reference()).await.unwrap_err(),
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     }
 }
 
 #[tokio::test]
-async fn an_item_that_is_no_note_is_a_failure_and_no_panic() {
+async fn an_item_that_is_not_a_note_is_a_failure_without_a_panic() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let id = NoteId::generate();

@@ -2,28 +2,10 @@
 
 use std::time::SystemTime;
 
-use idempotency::{ClaimOutcome, Idempotency, IdempotencyKey, Scope, store::Store};
-use serde::Deserialize;
+use domain::events::NotePurchased;
+use idempotency::{ClaimOutcome, Idempotency, Scope, store::Store};
 
 use crate::service::{self, Sms};
-
-/// A purchase that is paid, as far as the owner is told of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct NotePurchased {
-    /// Which: one purchase has one id, however often it is heard of.
-    #[serde(deserialize_with = "parsed")]
-    purchase_id: IdempotencyKey,
-    /// What was charged, in cents.
-    amount: u32,
-    /// For what.
-    description: String,
-}
-
-fn parsed<'de, D: serde::Deserializer<'de>>(id: D) -> Result<IdempotencyKey, D::Error> {
-    let id = String::deserialize(id)?;
-    id.parse().map_err(serde::de::Error::custom)
-}
 
 /// Why the owner is not told, or not by this delivery. Lambda delivers the message again.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +37,7 @@ pub(crate) async fn notify(
     news: &NotePurchased,
     deadline: SystemTime,
 ) -> Result<(), Error> {
-    let operation = Scope::shared("notify").operation(&news.purchase_id, b"");
+    let operation = Scope::shared("notify").operation(&news.purchase_id.into(), b"");
     let held = match idempotency
         .claim::<(), ()>(&operation, deadline, ())
         .await?
@@ -107,6 +89,9 @@ mod tests {
         }
     }
 
+    const A: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
+    const B: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b";
+
     fn news(id: &str) -> NotePurchased {
         let json = serde_json::json!({
             "purchaseId": id, "userId": "us-east-1:ada", "amount": 4000,
@@ -123,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn the_owner_is_told_once_of_each_purchase_however_often_it_is_heard_of() {
         let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
-        for id in ["a", "a", "b", "a"] {
+        for id in [A, A, B, A] {
             tell(&phone, &idempotency, id).await.unwrap();
         }
         let text = "Charged 4000 for storage for 10 notes";
@@ -134,10 +119,10 @@ mod tests {
     async fn an_sms_that_was_not_taken_is_sent_by_the_next_delivery() {
         let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
         *phone.dead.lock().unwrap() = true;
-        let failed = tell(&phone, &idempotency, "a").await.unwrap_err();
+        let failed = tell(&phone, &idempotency, A).await.unwrap_err();
         assert!(matches!(failed, Error::Service(_)), "{failed:?}");
         *phone.dead.lock().unwrap() = false;
-        tell(&phone, &idempotency, "a").await.unwrap();
+        tell(&phone, &idempotency, A).await.unwrap();
         assert_eq!(phone.texts.lock().unwrap().len(), 1);
     }
 
@@ -145,21 +130,21 @@ mod tests {
     async fn an_sms_whose_record_is_lost_is_sent_and_not_asked_for_again() {
         let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
         idempotency.store().fail_after(1, Failure::Unsent);
-        tell(&phone, &idempotency, "a").await.unwrap();
+        tell(&phone, &idempotency, A).await.unwrap();
         assert_eq!(phone.texts.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn while_another_delivery_is_worked_on_this_one_is_to_come_back() {
         let (phone, (idempotency, clock)) = (Phone::default(), Idempotency::in_memory());
-        let operation = Scope::shared("notify").operation(&news("a").purchase_id, b"");
+        let operation = Scope::shared("notify").operation(&news(A).purchase_id.into(), b"");
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
         let crashed = idempotency.claim::<(), ()>(&operation, deadline, ());
         drop(crashed.await.unwrap());
-        let failed = tell(&phone, &idempotency, "a").await.unwrap_err();
+        let failed = tell(&phone, &idempotency, A).await.unwrap_err();
         assert!(matches!(failed, Error::InProgress), "{failed:?}");
         clock.advance(Duration::from_secs(60));
-        tell(&phone, &idempotency, "a").await.unwrap();
+        tell(&phone, &idempotency, A).await.unwrap();
         assert_eq!(phone.texts.lock().unwrap().len(), 1);
     }
 
@@ -169,10 +154,11 @@ mod tests {
             "",
             "hello",
             "{}",
-            r#"{"purchaseId":"","amount":1,"description":"x"}"#,
-            r#"{"purchaseId":"a","amount":-1,"description":"x"}"#,
-            r#"{"purchaseId":"a","amount":1}"#,
-            r#"{"purchaseId":1,"amount":1,"description":"x"}"#,
+            r#"{"purchaseId":"","userId":"u","amount":1,"description":"x"}"#,
+            r#"{"purchaseId":"a","userId":"u","amount":1,"description":"x"}"#,
+            r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"u","amount":-1,"description":"x"}"#,
+            r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"u","amount":1}"#,
+            r#"{"purchaseId":1,"userId":"u","amount":1,"description":"x"}"#,
         ] {
             let read = serde_json::from_str::<NotePurchased>(message);
             assert!(read.is_err(), "{message}");

@@ -1,7 +1,9 @@
+use domain::Page;
+
 use super::Error;
 use crate::{
-    purchase::{PurchaseId, UserId},
-    service::{PurchaseStore, purchases::Page},
+    purchase::{Purchase, PurchaseId, UserId},
+    service::PurchaseStore,
 };
 
 /// The purchases of `user` older than `before`, newest first: at most `limit`.
@@ -14,6 +16,6 @@ pub async fn list(
     user: &UserId,
     before: Option<PurchaseId>,
     limit: usize,
-) -> Result<Page, Error> {
+) -> Result<Page<Purchase>, Error> {
     Ok(purchases.page(user, before, limit).await?)
 }

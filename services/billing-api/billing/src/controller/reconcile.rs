@@ -41,8 +41,8 @@ pub async fn reconcile(
             let page = purchases
                 .due(shard, now, last.as_ref(), left.min(PAGE))
                 .await?;
-            left = left.saturating_sub(page.purchases.len());
-            for due in &page.purchases {
+            left = left.saturating_sub(page.items.len());
+            for due in &page.items {
                 match look_after(payments, purchases, due, now).await {
                     Ok(true) => done.settled += 1,
                     Ok(false) => done.waiting += 1,
@@ -55,7 +55,7 @@ pub async fn reconcile(
                     }
                 }
             }
-            last = page.purchases.into_iter().next_back();
+            last = page.items.into_iter().next_back();
             if !page.more || last.is_none() {
                 break;
             }

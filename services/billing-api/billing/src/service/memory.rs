@@ -6,9 +6,10 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use domain::Page;
+
 use super::{
-    ChargeError, Error, NotePurchased, Payments, Publisher, PurchaseStore, purchases::Page,
-    stream::Change,
+    ChargeError, Error, NotePurchased, Payments, Publisher, PurchaseStore, stream::Change,
 };
 use crate::{
     controller::LOOK_AFTER,
@@ -428,7 +429,7 @@ impl PurchaseStore for Memory {
         user: &UserId,
         before: Option<PurchaseId>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Purchase>, Error> {
         self.call("page", |state| {
             let older = state.purchases.values().rev().filter(|purchase| {
                 let PurchaseKey {
@@ -437,7 +438,7 @@ impl PurchaseStore for Memory {
                 } = &purchase.key;
                 user_id == user && before.is_none_or(|before| *purchase_id < before)
             });
-            cut(older.cloned().collect(), limit)
+            Page::cut(older.cloned().collect(), limit)
         })
     }
 
@@ -447,7 +448,7 @@ impl PurchaseStore for Memory {
         now: Timestamp,
         last: Option<&Purchase>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Purchase>, Error> {
         let place = |purchase: &Purchase| match purchase.status {
             Status::Pending {
                 unsettled_shard,
@@ -461,15 +462,9 @@ impl PurchaseStore for Memory {
             let mut due: Vec<_> = state.purchases.values().cloned().collect();
             due.retain(|purchase| place(purchase).is_some_and(|place| Some(place) > last));
             due.sort_by_key(place);
-            cut(due, limit)
+            Page::cut(due, limit)
         })
     }
-}
-
-fn cut(mut purchases: Vec<Purchase>, limit: usize) -> Page {
-    let more = purchases.len() > limit;
-    purchases.truncate(limit);
-    Page { purchases, more }
 }
 
 impl Publisher for Memory {

@@ -4,11 +4,11 @@ use std::{fmt, future::Future, str::FromStr};
 
 use aws::{Client, SdkError};
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
+pub use domain::events::NotePurchased;
 use function::StartError;
-use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::purchase::{Cents, Purchase, PurchaseId, UserId};
+use crate::purchase::Purchase;
 
 /// Tells whoever listens.
 pub trait Publisher: Sync {
@@ -16,26 +16,12 @@ pub trait Publisher: Sync {
     fn announce(&self, news: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A purchase that is paid, as the topic has it in JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NotePurchased {
-    /// Which purchase.
-    pub purchase_id: PurchaseId,
-    /// Whose.
-    pub user_id: UserId,
-    /// What was charged.
-    pub amount: Cents,
-    /// For what.
-    pub description: String,
-}
-
 impl From<&Purchase> for NotePurchased {
     fn from(purchase: &Purchase) -> Self {
         Self {
             purchase_id: purchase.key.purchase_id,
             user_id: purchase.key.user_id.clone(),
-            amount: purchase.amount,
+            amount: purchase.amount.get(),
             description: purchase.description.clone(),
         }
     }

@@ -4,7 +4,8 @@
 use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, read};
+use domain::Page;
+use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, page_limit, read, read_page};
 use function::StartError;
 
 use super::Error;
@@ -40,7 +41,7 @@ pub trait PurchaseStore: Sync {
         user: &UserId,
         before: Option<PurchaseId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Page, Error>> + Send;
+    ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
     /// The PENDING purchases of a shard that are due by `now`, after `last` in the order in which
     /// they became due: at most `limit`, perhaps fewer. They may be settled since.
@@ -50,16 +51,7 @@ pub trait PurchaseStore: Sync {
         now: Timestamp,
         last: Option<&Purchase>,
         limit: usize,
-    ) -> impl Future<Output = Result<Page, Error>> + Send;
-}
-
-/// Some purchases of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// In the list's order.
-    pub purchases: Vec<Purchase>,
-    /// Whether there are others after them.
-    pub more: bool,
+    ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 }
 
 /// The table Purchases, and its index `unsettled`: `unsettledShard` (a number) as its partition
@@ -98,18 +90,6 @@ fn text(value: impl ToString) -> AttributeValue {
 
 fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
-}
-
-/// Cuts what was found to `limit`: it was asked for one more, to know whether there is more.
-fn cut(mut items: Vec<Item>, limit: usize, more: bool) -> Result<Page, Error> {
-    let more = more || items.len() > limit;
-    items.truncate(limit);
-    let purchases = items.into_iter().map(read).collect::<Result<_, _>>()?;
-    Ok(Page { purchases, more })
-}
-
-fn one_more(limit: usize) -> i32 {
-    i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
 }
 
 impl PurchaseStore for PurchasesTable {
@@ -197,7 +177,7 @@ impl PurchaseStore for PurchasesTable {
         user: &UserId,
         before: Option<PurchaseId>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Purchase>, Error> {
         let query = self
             .0
             .query()
@@ -206,10 +186,9 @@ impl PurchaseStore for PurchasesTable {
             .set_exclusive_start_key(before.map(|id| key(user, id)))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(one_more(limit));
+            .limit(page_limit(limit));
         let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
-        let more = found.last_evaluated_key.is_some();
-        cut(found.items.unwrap_or_default(), limit, more)
+        Ok(read_page(found, limit)?)
     }
 
     async fn due(
@@ -218,7 +197,7 @@ impl PurchaseStore for PurchasesTable {
         now: Timestamp,
         last: Option<&Purchase>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Purchase>, Error> {
         let start = last.and_then(
             |Purchase {
                  key: last, status, ..
@@ -240,10 +219,9 @@ impl PurchaseStore for PurchasesTable {
             .expression_attribute_values(":shard", number(shard.number()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .set_exclusive_start_key(start)
-            .limit(one_more(limit));
-        let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
-        let more = found.last_evaluated_key.is_some();
-        let mut items = found.items.unwrap_or_default();
+            .limit(page_limit(limit));
+        let mut found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
+        let items = found.items.get_or_insert_default();
         // One that nobody can read must not hold up the others.
         items.retain(|item| match read::<Purchase>(item.clone()) {
             Ok(_) => true,
@@ -253,6 +231,6 @@ impl PurchaseStore for PurchasesTable {
                 false
             }
         });
-        cut(items, limit, more)
+        Ok(read_page(found, limit)?)
     }
 }

@@ -4,12 +4,14 @@ use crate::{
     service::{AttachmentRecords, FileStore, NoteStore},
 };
 
-/// Records what was uploaded at `key`, and tells the notes that name it. A file that is gone again is none.
+/// Records the uploaded file in the attachment's record and in the notes that refer to it. Does
+/// nothing if the file no longer exists.
 ///
-/// Events come late, twice and out of order: the file itself says what is true now.
+/// Events can be late, repeated and out of order. Therefore this function reads the current
+/// properties from the bucket.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn attachment_uploaded(
     files: &impl FileStore,
@@ -20,8 +22,8 @@ pub async fn attachment_uploaded(
     let Some(file) = files.head(key).await? else {
         return Ok(());
     };
-    for claim in records.record(key, &file).await? {
-        notes.set_upload(key.owner(), claim, &file).await?;
+    for reference in records.record_upload(key, &file).await? {
+        notes.set_upload(key.owner(), reference, &file).await?;
     }
     Ok(())
 }
@@ -40,22 +42,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_told_twice_records_one_file() {
+    async fn a_repeated_event_records_the_same_file() {
         let cloud = Memory::default();
         cloud.put_file(CAT);
         let key = FileKey::parse(CAT).unwrap();
         for _ in 0..2 {
             handle(&cloud, &key).await.unwrap();
         }
-        let known = cloud
+        let recorded = cloud
             .batch_get(&HashSet::from([key.clone()]))
             .await
             .unwrap();
-        assert_eq!(known.get(&key), Some(&cloud.file(CAT)));
+        assert_eq!(recorded.get(&key), Some(&cloud.file(CAT)));
     }
 
     #[tokio::test]
-    async fn the_notes_that_name_the_file_know_it_however_often_the_event_was_cut_off() {
+    async fn a_retry_records_the_file_in_all_its_notes_after_a_failure_at_any_call() {
         for calls in 0.. {
             let cloud = Memory::default();
             let one = cloud.note(&ada(), "one", Some("cat.png")).await;
@@ -64,29 +66,29 @@ mod tests {
             cloud.put_file(CAT);
             let key = FileKey::parse(CAT).unwrap();
             cloud.fail_after(calls);
-            let cut_off = handle(&cloud, &key).await.is_err();
+            let failed = handle(&cloud, &key).await.is_err();
             cloud.recover();
-            // As Lambda does
+            // Lambda retries the event.
             handle(&cloud, &key).await.unwrap();
-            for (id, knows) in [(one, true), (two, true), (other, false)] {
+            for (id, refers) in [(one, true), (two, true), (other, false)] {
                 let note = cloud.find(&ada(), id).await.unwrap().unwrap();
-                let file = knows.then(|| cloud.file(CAT));
+                let file = refers.then(|| cloud.file(CAT));
                 assert_eq!(note.uploaded, file, "after {calls} calls");
             }
-            if !cut_off {
-                assert!(calls >= 4, "the sweep ended early");
+            if !failed {
+                assert!(calls >= 4, "fewer calls than expected");
                 break;
             }
         }
     }
 
     #[tokio::test]
-    async fn a_note_that_names_another_file_by_now_is_left_alone() {
+    async fn a_note_that_now_refers_to_another_file_is_not_changed() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;
         let expected = Precondition::Exists;
-        let write = draft("one", Some("dog.png"));
-        // Its old claim stays: the release is cut off.
+        let write = resolved("one", Some("dog.png"));
+        // The removal of the old reference fails, so the reference stays.
         cloud.fail_after(2);
         let version = update(&cloud, &cloud, &cloud, &ada(), id, write, &expected).await;
         cloud.recover();
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_of_a_file_that_is_gone_records_nothing() {
+    async fn an_event_of_a_deleted_file_records_nothing() {
         let cloud = Memory::default();
         let key = FileKey::parse(CAT).unwrap();
         handle(&cloud, &key).await.unwrap();

@@ -1,13 +1,13 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Draft, Error, own_file};
+use super::{Error, ResolvedDraft};
 use crate::{
     file::File,
-    note::{Note, NoteId, Timestamp, UserId, Version},
+    note::{AttachmentRef, Note, NoteId, Timestamp, UserId, Version},
     service::{AttachmentRecords, NoteStore},
 };
 
-/// What is decided of a note before it is made: made again, it is the same note.
+/// The values that are chosen for a new note. A retry with the same plan creates the same note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for a note that is not there yet.
+    /// Generates a plan for a new note.
     pub fn generate() -> Self {
         Self {
             note_id: NoteId::generate(),
@@ -26,14 +26,21 @@ impl Plan {
         }
     }
 
-    /// The note that comes of the plan.
-    fn note(self, user: &UserId, draft: &Draft) -> Note {
+    fn attachment_ref(self) -> AttachmentRef {
+        AttachmentRef {
+            note: self.note_id,
+            write: self.version,
+        }
+    }
+
+    fn note(self, user: &UserId, draft: &ResolvedDraft, uploaded: Option<File>) -> Note {
+        let attachment = draft.attachment.as_ref();
         Note {
             user_id: user.clone(),
             note_id: self.note_id,
             content: draft.content.clone(),
-            attachment: draft.attachment.clone(),
-            uploaded: None,
+            attachment: attachment.map(|attachment| attachment.name.clone()),
+            uploaded,
             created_at: self.created_at,
             updated_at: self.created_at,
             version: self.version,
@@ -41,134 +48,168 @@ impl Plan {
     }
 }
 
-/// What a note was made with, its request apart.
+/// The result of [`create`]. Serialized, it lacks the parts of the note that a repeated request
+/// contains again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct Created {
     #[serde(flatten)]
     plan: Plan,
-    /// What its file is, if that was uploaded by then.
+    /// The properties of the attached file, if it was uploaded before the note was created.
     uploaded: Option<File>,
+    /// The note. None after deserialization.
+    #[serde(skip)]
+    note: Option<Note>,
 }
 
-impl Made {
-    /// The note, as it was made of `draft`.
-    pub fn note(self, user: &UserId, draft: &Draft) -> Note {
-        Note {
-            uploaded: self.uploaded,
-            ..self.plan.note(user, draft)
-        }
+impl Created {
+    /// The note that `user` created from `draft`.
+    pub fn into_note(self, user: &UserId, draft: &ResolvedDraft) -> Note {
+        let Self {
+            plan,
+            uploaded,
+            note,
+        } = self;
+        note.unwrap_or_else(|| plan.note(user, draft, uploaded))
     }
 }
 
-/// Makes a note of `user` by the plan. Made already, it stays as it is.
+/// Creates a note of `user` from `plan`. If the note exists, it is not changed.
 ///
 /// # Errors
-/// [`Error::ForeignAttachment`] when the draft names a file of somebody else.
+/// Fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn create(
     notes: &impl NoteStore,
     records: &impl AttachmentRecords,
     user: &UserId,
-    draft: &Draft,
+    draft: &ResolvedDraft,
     plan: Plan,
-) -> Result<Made, Error> {
-    let mut note = plan.note(user, draft);
-    if let Some(name) = &draft.attachment {
-        // Claimed before the note is there: no moment in which its file could be taken away.
-        note.uploaded = records.claim(&own_file(user, name)?, note.claim()).await?;
-    }
+) -> Result<Created, Error> {
+    let uploaded = match draft.file_key() {
+        // The reference is added before the note exists, so that the file is not deleted in between.
+        Some(key) => records.add_reference(key, plan.attachment_ref()).await?,
+        None => None,
+    };
+    let note = plan.note(user, draft, uploaded.clone());
     notes.insert(&note).await?;
-    Ok(Made {
+    Ok(Created {
         plan,
-        uploaded: note.uploaded,
+        uploaded,
+        note: Some(note),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controller::show, service::memory::*};
+    use crate::{
+        controller::{Draft, View, show},
+        service::memory::*,
+    };
+
+    async fn post(cloud: &Memory, draft: Draft, plan: Plan) -> Result<Created, Error> {
+        let draft = draft.resolve(&ada())?;
+        create(cloud, cloud, &ada(), &draft, plan).await
+    }
+
+    async fn view(cloud: &Memory, created: Created, draft: &ResolvedDraft) -> View {
+        let note = created.into_note(&ada(), draft);
+        let view = show(cloud, cloud, note, draft.file_key()).await;
+        view.unwrap()
+    }
 
     #[tokio::test]
     async fn a_new_note_can_be_read() {
         let cloud = Memory::default();
-        let draft = draft("hello", None);
-        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
-        let made = made.unwrap().note(&ada(), &draft);
-        let kept = cloud.find(&ada(), made.note_id).await.unwrap();
-        assert_eq!(kept, Some(made));
+        let created = post(&cloud, draft("hello", None), Plan::generate()).await;
+        let note = created.unwrap().into_note(&ada(), &resolved("hello", None));
+        let found = cloud.find(&ada(), note.note_id).await.unwrap();
+        assert_eq!(found, Some(note));
     }
 
     #[tokio::test]
-    async fn one_plan_makes_one_note_however_often_it_is_carried_out() {
+    async fn repeated_creation_with_the_same_plan_creates_one_note() {
         let cloud = Memory::default();
         let (draft, plan) = (draft("hello", Some("cat.png")), Plan::generate());
         for _ in 0..3 {
-            create(&cloud, &cloud, &ada(), &draft, plan).await.unwrap();
+            post(&cloud, draft.clone(), plan).await.unwrap();
         }
         let page = cloud.page(&ada(), None, 10).await.unwrap();
-        assert_eq!(page.notes, [plan.note(&ada(), &draft)]);
+        let draft = draft.resolve(&ada()).unwrap();
+        assert_eq!(page.items, [plan.note(&ada(), &draft, None)]);
     }
 
     #[tokio::test]
-    async fn somebody_elses_file_cannot_be_attached_and_nothing_is_written() {
+    async fn a_file_of_another_user_cannot_be_attached_and_nothing_is_written() {
         let cloud = Memory::default();
-        let theirs = draft("hello", Some("private/us-east-1:bob/cat.png"));
-        let refused = create(&cloud, &cloud, &ada(), &theirs, Plan::generate()).await;
+        let foreign = draft("hello", Some("private/us-east-1:bob/cat.png"));
+        let refused = post(&cloud, foreign, Plan::generate()).await;
         assert!(matches!(refused.unwrap_err(), Error::ForeignAttachment));
-        assert!(matches!(
-            theirs.check(&ada()).unwrap_err(),
-            Error::ForeignAttachment
-        ));
         assert_eq!(cloud.writes(), 0);
     }
 
     #[tokio::test]
-    async fn a_note_made_after_its_file_was_uploaded_shows_it_without_asking_again() {
+    async fn a_file_that_was_uploaded_before_the_note_is_shown_without_another_call() {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
-        let draft = draft("hello", Some("cat.png"));
-        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let draft = resolved("hello", Some("cat.png"));
+        let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
         cloud.fail_after(0);
-        let view = show(&cloud, &cloud, made.unwrap().note(&ada(), &draft)).await;
+        let view = view(&cloud, created.unwrap(), &draft).await;
         assert_eq!(
-            view.unwrap().file.unwrap().file,
+            view.file.unwrap().file,
             cloud.file("private/us-east-1:ada/cat.png")
         );
     }
 
     #[tokio::test]
-    async fn a_note_made_before_its_file_was_uploaded_shows_it_from_then_on() {
+    async fn a_file_that_is_uploaded_after_the_note_is_shown_from_then_on() {
         let cloud = Memory::default();
-        let draft = draft("hello", Some("cat.png"));
-        let made = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
-        let made = made.unwrap();
-        let shown = async || show(&cloud, &cloud, made.clone().note(&ada(), &draft)).await;
-        assert_eq!(shown().await.unwrap().file, None);
+        let draft = resolved("hello", Some("cat.png"));
+        let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let created = created.unwrap();
+        let shown = async || view(&cloud, created.clone(), &draft).await;
+        assert_eq!(shown().await.file, None);
         cloud.upload("private/us-east-1:ada/cat.png");
         assert_eq!(
-            shown().await.unwrap().file.unwrap().file,
+            shown().await.file.unwrap().file,
             cloud.file("private/us-east-1:ada/cat.png")
         );
     }
 
-    #[test]
-    fn what_is_kept_of_a_made_note_is_read_as_it_was_with_and_without_a_file() {
-        let plan = Plan::generate();
-        let file = File {
-            content_type: "image/png".into(),
-            size: 7,
-        };
-        for uploaded in [None, Some(file)] {
-            let made = Made { plan, uploaded };
-            let kept = serde_json::to_string(&made).unwrap();
-            assert_eq!(serde_json::from_str::<Made>(&kept).unwrap(), made);
+    #[tokio::test]
+    async fn the_stored_result_gives_the_same_note_as_the_first_request() {
+        for is_uploaded in [false, true] {
+            let cloud = Memory::default();
+            if is_uploaded {
+                cloud.upload("private/us-east-1:ada/cat.png");
+            }
+            let draft = resolved("hello", Some("cat.png"));
+            let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+            let created = created.unwrap();
+            let json = serde_json::to_string(&created).unwrap();
+            let stored: Created = serde_json::from_str(&json).unwrap();
+            let first = created.into_note(&ada(), &draft);
+            assert_eq!(first.uploaded.is_some(), is_uploaded);
+            assert_eq!(stored.into_note(&ada(), &draft), first);
         }
-        let kept = serde_json::to_string(&plan).unwrap();
-        let made = Made {
-            plan,
-            uploaded: None,
-        };
-        assert_eq!(serde_json::from_str::<Made>(&kept).unwrap(), made);
+    }
+
+    #[test]
+    fn the_json_of_a_stored_result_does_not_change() {
+        let plan = r#""noteId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d907","version":"019aa0b4-e100-7d21-a6e4-3c8f1b52d908","createdAt":7"#;
+        let file = r#"{"contentType":"image/png","size":7}"#;
+        for json in [
+            format!(r#"{{{plan},"uploaded":null}}"#),
+            format!(r#"{{{plan},"uploaded":{file}}}"#),
+        ] {
+            let created: Created = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&created).unwrap(), json);
+        }
+        // An earlier release stored only the plan.
+        let created: Created = serde_json::from_str(&format!("{{{plan}}}")).unwrap();
+        assert_eq!(created.uploaded, None);
+        let stored: Plan = serde_json::from_str(&format!("{{{plan}}}")).unwrap();
+        assert_eq!(created.plan, stored);
     }
 }

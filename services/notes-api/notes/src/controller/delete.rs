@@ -4,14 +4,14 @@ use crate::{
     service::{self, AttachmentRecords, FileStore, NoteStore},
 };
 
-/// Writes of others between our reading of a note and our removal of it, before we give up.
+/// The number of attempts. An attempt fails if another request writes the note after it was read.
 const ATTEMPTS: usize = 20;
 
-/// Deletes a note of `user`, and its file unless another note names it. One that is not there is
-/// deleted already.
+/// Deletes a note of `user`, and its file unless other notes refer to it. Succeeds if the note does
+/// not exist.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service call fails, or if other requests keep writing the note.
 #[tracing::instrument(skip_all)]
 pub async fn delete(
     notes: &impl NoteStore,
@@ -24,11 +24,13 @@ pub async fn delete(
         let Some(note) = notes.find(user, id).await? else {
             return Ok(());
         };
-        // The file first: after a crash the note is still there to be deleted again, and with it
-        // the name of its file.
+        // The file is deleted first. After a crash the note still exists, with the name of its file,
+        // and a retry deletes both.
         let name = note.attachment.as_ref();
         if let Some(key) = name.and_then(|name| own_file(user, name).ok())
-            && records.release_last(&key, note.claim()).await?
+            && records
+                .remove_last_reference(&key, note.attachment_ref())
+                .await?
         {
             files.delete(&key).await?;
         }
@@ -36,7 +38,7 @@ pub async fn delete(
             return Ok(());
         }
     }
-    Err(service::Error::Unavailable("the note is being written time and again".into()).into())
+    Err(service::Error::Unavailable("other requests keep writing the note".into()).into())
 }
 
 #[cfg(test)]
@@ -47,7 +49,7 @@ mod tests {
     const CAT: &str = "private/us-east-1:ada/cat.png";
 
     #[tokio::test]
-    async fn a_note_goes_with_its_file() {
+    async fn a_note_is_deleted_with_its_file() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_another_note_names_stays() {
+    async fn a_file_of_another_note_is_kept() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let one = cloud.note(&ada(), "one", Some("cat.png")).await;
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_deleted_can_be_deleted_again() {
+    async fn a_deleted_note_can_be_deleted_again() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "one", None).await;
         for _ in 0..2 {
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_deletes_a_note_of_somebody_else() {
+    async fn a_note_of_another_user_is_not_deleted() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "one", None).await;
         delete(&cloud, &cloud, &cloud, &bob(), id).await.unwrap();
@@ -84,13 +86,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delete_cut_off_at_any_call_is_finished_by_the_next_one() {
+    async fn a_retry_completes_a_delete_that_failed_at_any_call() {
         for calls in 0.. {
             let cloud = Memory::default();
             cloud.upload(CAT);
             let id = cloud.note(&ada(), "one", Some("cat.png")).await;
             cloud.fail_after(calls);
-            let cut_off = delete(&cloud, &cloud, &cloud, &ada(), id).await.is_err();
+            let failed = delete(&cloud, &cloud, &cloud, &ada(), id).await.is_err();
             cloud.recover();
             delete(&cloud, &cloud, &cloud, &ada(), id).await.unwrap();
             assert_eq!(
@@ -99,8 +101,8 @@ mod tests {
                 "after {calls} calls"
             );
             assert!(!cloud.has(CAT), "after {calls} calls");
-            if !cut_off {
-                assert!(calls >= 4, "the sweep ended early");
+            if !failed {
+                assert!(calls >= 4, "fewer calls than expected");
                 break;
             }
         }

@@ -1,13 +1,13 @@
-use super::{Error, View, show};
+use super::{Error, View, own_file, show};
 use crate::{
     note::{NoteId, UserId},
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
-/// One note of `user`.
+/// Reads a note of `user`.
 ///
 /// # Errors
-/// [`Error::NotFound`] when `user` has no such note.
+/// Returns [`Error::NotFound`] if `user` has no such note.
 #[tracing::instrument(skip_all)]
 pub async fn get(
     notes: &impl NoteStore,
@@ -17,7 +17,9 @@ pub async fn get(
     id: NoteId,
 ) -> Result<View, Error> {
     let note = notes.find(user, id).await?.ok_or(Error::NotFound)?;
-    show(records, urls, note).await
+    let name = note.attachment.as_ref();
+    let key = name.map(|name| own_file(user, name)).transpose()?;
+    show(records, urls, note, key.as_ref()).await
 }
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ mod tests {
     use crate::service::memory::*;
 
     #[tokio::test]
-    async fn a_note_of_somebody_else_is_not_there() {
+    async fn a_note_of_another_user_is_not_found() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "secret", None).await;
         assert_eq!(
@@ -43,7 +45,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_that_knows_its_file_takes_one_call() {
+    async fn a_note_with_a_recorded_file_takes_one_call() {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let id = cloud.note(&ada(), "hello", Some("cat.png")).await;
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_shown_once_it_is_uploaded() {
+    async fn a_file_is_shown_after_its_upload() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "hello", Some("cat.png")).await;
         assert_eq!(

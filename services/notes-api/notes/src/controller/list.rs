@@ -1,5 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
+use domain::Page;
+
 use super::{Error, FileView, View};
 use crate::{
     file::FileKey,
@@ -7,19 +9,11 @@ use crate::{
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
-/// Some notes of `user`, as they see them.
-#[derive(Debug)]
-pub struct Listed {
-    /// Newest first.
-    pub notes: Vec<View>,
-    /// Whether there are older ones.
-    pub more: bool,
-}
-
-/// The notes of `user` older than `before`, newest first: at most `limit`, fewer when they are long.
+/// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or fewer if
+/// they are long.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn list(
     notes: &impl NoteStore,
@@ -28,27 +22,35 @@ pub async fn list(
     user: &UserId,
     before: Option<NoteId>,
     limit: usize,
-) -> Result<Listed, Error> {
-    let page = notes.page(user, before, limit).await?;
+) -> Result<Page<View>, Error> {
+    let Page { items, more } = notes.page(user, before, limit).await?;
     let key = |note: &Note| FileKey::of(user, note.attachment.as_ref()?);
-    let untold = page.notes.iter().filter(|note| note.uploaded.is_none());
-    let untold: HashSet<_> = untold.filter_map(key).collect();
-    let files = match untold.is_empty() {
+    let keys: Vec<_> = items.iter().map(key).collect();
+    let unknown: HashSet<_> = items
+        .iter()
+        .zip(&keys)
+        .filter(|(note, _)| note.uploaded.is_none())
+        .filter_map(|(_, key)| key.clone())
+        .collect();
+    let files = match unknown.is_empty() {
         true => HashMap::new(),
-        false => records.batch_get(&untold).await?,
+        false => records.batch_get(&unknown).await?,
     };
-    let view = |note: Note| {
-        let file = key(&note).and_then(|key| {
+    let view = |(note, key): (Note, Option<FileKey>)| {
+        let file = key.and_then(|key| {
             let file = note.uploaded.as_ref().or_else(|| files.get(&key))?;
             Some(FileView::of(urls, &key, file.clone()))
         });
         let file = file.transpose()?;
         Ok::<_, Error>(View { note, file })
     };
-    let notes = page.notes.into_iter().map(view).collect::<Result<_, _>>()?;
-    Ok(Listed {
-        notes,
-        more: page.more,
+    Ok(Page {
+        items: items
+            .into_iter()
+            .zip(keys)
+            .map(view)
+            .collect::<Result<_, _>>()?,
+        more,
     })
 }
 
@@ -58,26 +60,26 @@ mod tests {
     use crate::service::memory::*;
 
     #[tokio::test]
-    async fn all_notes_come_back_by_pages_exactly_once_newest_first() {
+    async fn the_pages_have_each_note_exactly_once_newest_first() {
         let cloud = Memory::default();
-        let mut made = Vec::new();
+        let mut created = Vec::new();
         for number in 0..25 {
-            made.push(cloud.note(&ada(), &number.to_string(), None).await);
+            created.push(cloud.note(&ada(), &number.to_string(), None).await);
             cloud.note(&bob(), "not ada's", None).await;
         }
-        made.reverse();
+        created.reverse();
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
             let page = list(&cloud, &cloud, &cloud, &ada(), before, 10)
                 .await
                 .unwrap();
-            seen.extend(page.notes.iter().map(|view| view.note.note_id));
+            seen.extend(page.items.iter().map(|view| view.note.note_id));
             if !page.more {
                 break;
             }
             before = seen.last().copied();
         }
-        assert_eq!(seen, made);
+        assert_eq!(seen, created);
     }
 
     #[tokio::test]
@@ -95,12 +97,12 @@ mod tests {
         let page = list(&cloud, &cloud, &cloud, &ada(), None, 100)
             .await
             .unwrap();
-        let shown: Vec<_> = page.notes.iter().map(|view| view.file.is_some()).collect();
+        let shown: Vec<_> = page.items.iter().map(|view| view.file.is_some()).collect();
         assert_eq!(shown, [true, true, false, false]);
     }
 
     #[tokio::test]
-    async fn a_page_of_notes_that_know_their_files_takes_one_call() {
+    async fn a_page_of_notes_with_recorded_files_takes_one_call() {
         let cloud = Memory::default();
         for name in ["a.png", "b.png"] {
             cloud.upload(&format!("private/us-east-1:ada/{name}"));
@@ -108,6 +110,6 @@ mod tests {
         }
         cloud.fail_after(1);
         let page = list(&cloud, &cloud, &cloud, &ada(), None, 100).await;
-        assert!(page.unwrap().notes.iter().all(|view| view.file.is_some()));
+        assert!(page.unwrap().items.iter().all(|view| view.file.is_some()));
     }
 }

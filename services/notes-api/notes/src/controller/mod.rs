@@ -1,5 +1,5 @@
-//! The rules, one file per route. They take their services as traits, and know nothing of Lambda,
-//! HTTP or AWS.
+//! The business rules, one file per function. They use services through traits, and are independent
+//! of Lambda, HTTP and AWS.
 
 mod attachment_uploaded;
 mod create;
@@ -10,10 +10,10 @@ mod update;
 mod upload;
 
 pub use attachment_uploaded::attachment_uploaded;
-pub use create::{Made, Plan, create};
+pub use create::{Created, Plan, create};
 pub use delete::delete;
 pub use get::get;
-pub use list::{Listed, list};
+pub use list::list;
 pub use update::update;
 pub use upload::upload;
 
@@ -25,41 +25,72 @@ use crate::{
     service::{self, AttachmentRecords, FileUrls},
 };
 
-/// Why a rule does not let something happen.
+/// An error of a business rule.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller has no such note.
-    #[error("there is no such note")]
+    /// The caller has no note with this id.
+    #[error("the note does not exist")]
     NotFound,
-    /// The note was written since the caller read it.
-    #[error("the note was changed in the meantime")]
+    /// The note does not meet the precondition of the write.
+    #[error("the note has changed")]
     Changed,
-    /// The caller names a file that is somebody else's.
-    #[error("the attachment is somebody else's")]
+    /// The attachment is a file of another user.
+    #[error("the attachment is a file of another user")]
     ForeignAttachment,
-    /// A service did not do its part.
+    /// A service call failed.
     #[error(transparent)]
     Service(#[from] service::Error),
 }
 
-/// What a person writes: of a new note, or over an old one.
+/// The attributes of a note that its owner writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// What the note says.
+    /// The text.
     pub content: Content,
-    /// The file that goes with it.
+    /// The name of the attached file.
     pub attachment: Option<AttachmentName>,
 }
 
 impl Draft {
-    /// Whether `user` may write this.
+    /// Resolves the name of the attachment to a file of `user`.
     ///
     /// # Errors
-    /// [`Error::ForeignAttachment`] when it names a file of somebody else.
-    pub fn check(&self, user: &UserId) -> Result<(), Error> {
-        let key = self.attachment.as_ref().map(|name| own_file(user, name));
-        key.transpose().map(drop)
+    /// Returns [`Error::ForeignAttachment`] if the name is the key of another user's file.
+    pub fn resolve(self, user: &UserId) -> Result<ResolvedDraft, Error> {
+        let resolve = |name| {
+            let key = own_file(user, &name)?;
+            Ok::<_, Error>(Attachment { name, key })
+        };
+        Ok(ResolvedDraft {
+            content: self.content,
+            attachment: self.attachment.map(resolve).transpose()?,
+        })
     }
+}
+
+/// A [`Draft`] whose attachment is a file of the user who writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedDraft {
+    /// The text.
+    pub content: Content,
+    /// The attached file.
+    pub attachment: Option<Attachment>,
+}
+
+impl ResolvedDraft {
+    /// The key of the attached file.
+    pub fn file_key(&self) -> Option<&FileKey> {
+        self.attachment.as_ref().map(|attachment| &attachment.key)
+    }
+}
+
+/// A file that a draft attaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The name by which the draft refers to the file.
+    pub name: AttachmentName,
+    /// The key of the file.
+    pub key: FileKey,
 }
 
 /// A note as its owner sees it.
@@ -67,16 +98,16 @@ impl Draft {
 pub struct View {
     /// The note.
     pub note: Note,
-    /// Its file, once that is uploaded.
+    /// The attached file. None if the note has no attachment, or it is not uploaded.
     pub file: Option<FileView>,
 }
 
 /// A file as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileView {
-    /// What it is.
+    /// The properties of the file.
     pub file: File,
-    /// Where it can be read for a while.
+    /// A presigned URL for the download.
     pub url: String,
 }
 
@@ -84,38 +115,36 @@ impl FileView {
     fn of(urls: &impl FileUrls, key: &FileKey, file: File) -> Result<Self, service::Error> {
         Ok(Self {
             file,
-            url: urls.download(key)?,
+            url: urls.download_url(key)?,
         })
     }
 }
 
-/// A note with its file, as its owner sees them.
+/// Adds the file to a note. `key` is the key of the note's attachment.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service call fails.
 pub async fn show(
     records: &impl AttachmentRecords,
     urls: &impl FileUrls,
     note: Note,
+    key: Option<&FileKey>,
 ) -> Result<View, Error> {
-    let Some(name) = &note.attachment else {
+    let Some(key) = key else {
         return Ok(View { note, file: None });
     };
-    let key = own_file(&note.user_id, name)?;
     let file = match &note.uploaded {
         Some(file) => Some(file.clone()),
         None => records
             .batch_get(&HashSet::from([key.clone()]))
             .await?
-            .remove(&key),
+            .remove(key),
     };
-    let file = file
-        .map(|file| FileView::of(urls, &key, file))
-        .transpose()?;
+    let file = file.map(|file| FileView::of(urls, key, file)).transpose()?;
     Ok(View { note, file })
 }
 
-/// The file that `user` means by `name`.
+/// The key of the file that `user` calls `name`.
 fn own_file(user: &UserId, name: &AttachmentName) -> Result<FileKey, Error> {
     FileKey::of(user, name).ok_or(Error::ForeignAttachment)
 }

@@ -1,4 +1,4 @@
-use super::{Draft, Error, own_file};
+use super::{Attachment, Error, ResolvedDraft, own_file};
 use crate::{
     note::{AttachmentRef, NoteId, Precondition, Timestamp, UserId, Version},
     service::{
@@ -7,11 +7,11 @@ use crate::{
     },
 };
 
-/// Writes over a note of `user`, if it is what `expected` says. Returns the note's new version.
+/// Writes over a note of `user`, if the note meets `expected`. Returns the new version.
 ///
 /// # Errors
-/// [`Error::NotFound`] when `user` has no such note, [`Error::Changed`] when it is not what was
-/// expected, [`Error::ForeignAttachment`] when the draft names a file of somebody else.
+/// Returns [`Error::NotFound`] if `user` has no such note, and [`Error::Changed`] if the note does not
+/// meet `expected`.
 #[tracing::instrument(skip_all)]
 pub async fn update(
     notes: &impl NoteStore,
@@ -19,29 +19,30 @@ pub async fn update(
     files: &impl FileStore,
     user: &UserId,
     id: NoteId,
-    draft: Draft,
+    draft: ResolvedDraft,
     expected: &Precondition,
 ) -> Result<Version, Error> {
     let version = Version::generate();
-    let claim = |write| AttachmentRef { note: id, write };
-    let key = draft
-        .attachment
-        .as_ref()
-        .map(|name| own_file(user, name))
-        .transpose()?;
+    let reference = |write| AttachmentRef { note: id, write };
+    let attachment = draft.attachment;
+    let (name, key) = attachment
+        .map(|Attachment { name, key }| (name, key))
+        .unzip();
     let uploaded = match &key {
-        Some(key) => records.claim(key, claim(version)).await?,
+        Some(key) => records.add_reference(key, reference(version)).await?,
         None => None,
     };
     let change = Change {
         content: draft.content,
-        attachment: draft.attachment,
+        attachment: name,
         uploaded,
         updated_at: Timestamp::now(),
         version,
     };
     let replaced = notes.replace(user, id, &change, expected).await?;
-    let (result, released) = match replaced {
+    // The reference that is no longer needed: that of the previous write, or of this write if the
+    // note was not written.
+    let (result, unneeded) = match replaced {
         Replaced::Done { before } => {
             let before =
                 before.and_then(|(name, write)| Some((own_file(user, &name).ok()?, write)));
@@ -50,22 +51,30 @@ pub async fn update(
         Replaced::Missing => (Err(Error::NotFound), key.clone().map(|key| (key, version))),
         Replaced::Changed => (Err(Error::Changed), key.clone().map(|key| (key, version))),
     };
-    if let Some((old, write)) = released {
-        // Where the note keeps its file, this write claims it as well.
+    if let Some((old, write)) = unneeded {
+        // If the note keeps its file, this write has added a reference to it.
         let is_kept = result.is_ok() && Some(&old) == key.as_ref();
-        let released = async {
-            let is_gone = match is_kept {
-                true => records.release(&old, claim(write)).await?,
-                false => records.release_last(&old, claim(write)).await?,
+        let removed = async {
+            let is_record_deleted = match is_kept {
+                true => records.remove_reference(&old, reference(write)).await?,
+                false => {
+                    records
+                        .remove_last_reference(&old, reference(write))
+                        .await?
+                }
             };
-            if is_gone {
+            if is_record_deleted {
                 files.delete(&old).await?;
             }
             Ok::<_, service::Error>(())
         };
-        // The caller's write is decided. A claim that stays keeps a file too long, no more.
-        if let Err(error) = released.await {
-            tracing::warn!(error = function::chain(&error), "a claim was not released");
+        // The result of the write does not depend on this. A reference that remains only keeps the
+        // file longer than necessary.
+        if let Err(error) = removed.await {
+            tracing::warn!(
+                error = function::chain(&error),
+                "attachment reference not removed"
+            );
         }
     }
     result
@@ -81,22 +90,22 @@ mod tests {
     async fn put(
         cloud: &Memory,
         id: NoteId,
-        draft: Draft,
+        draft: ResolvedDraft,
         expected: Precondition,
     ) -> Result<Version, Error> {
         update(cloud, cloud, cloud, &ada(), id, draft, &expected).await
     }
 
     #[tokio::test]
-    async fn of_two_writes_over_one_version_the_second_is_refused() {
+    async fn a_second_write_over_the_same_version_is_refused() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "old", None).await;
         let read = cloud.find(&ada(), id).await.unwrap().unwrap().version;
         let expected = Precondition::OneOf(vec![read]);
-        put(&cloud, id, draft("first", None), expected.clone())
+        put(&cloud, id, resolved("first", None), expected.clone())
             .await
             .unwrap();
-        let second = put(&cloud, id, draft("second", None), expected)
+        let second = put(&cloud, id, resolved("second", None), expected)
             .await
             .unwrap_err();
         assert!(matches!(second, Error::Changed));
@@ -113,13 +122,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_that_is_not_there_is_not_made() {
+    async fn an_update_does_not_create_a_note() {
         let cloud = Memory::default();
         for expected in [Precondition::Exists, Precondition::OneOf(vec![])] {
             let refused = put(
                 &cloud,
                 NoteId::generate(),
-                draft("x", Some("cat.png")),
+                resolved("x", Some("cat.png")),
                 expected,
             )
             .await;
@@ -129,19 +138,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_no_note_names_any_longer_is_deleted() {
+    async fn a_file_is_deleted_with_its_last_reference() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let one = cloud.note(&ada(), "one", Some("cat.png")).await;
         let two = cloud.note(&ada(), "two", Some(CAT)).await;
-        put(&cloud, one, draft("one", None), Precondition::Exists)
+        put(&cloud, one, resolved("one", None), Precondition::Exists)
             .await
             .unwrap();
-        assert!(cloud.has(CAT), "the other note names it");
+        assert!(cloud.has(CAT), "the other note refers to it");
         put(
             &cloud,
             two,
-            draft("two", Some("dog.png")),
+            resolved("two", Some("dog.png")),
             Precondition::Exists,
         )
         .await
@@ -150,14 +159,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_keeps_the_file_keeps_it_whole() {
+    async fn a_write_with_the_same_file_does_not_delete_it() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;
         put(
             &cloud,
             id,
-            draft("two", Some("cat.png")),
+            resolved("two", Some("cat.png")),
             Precondition::Exists,
         )
         .await
@@ -166,14 +175,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_write_takes_no_file_away() {
+    async fn a_refused_write_does_not_delete_the_file() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;
         let refused = put(
             &cloud,
             id,
-            draft("two", Some("cat.png")),
+            resolved("two", Some("cat.png")),
             Precondition::OneOf(vec![]),
         )
         .await;

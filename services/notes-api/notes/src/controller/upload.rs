@@ -1,16 +1,20 @@
 use super::Error;
 use crate::{
-    file::{Declaration, FileKey, Upload},
+    file::{FileKey, PresignedUpload, UploadRequest},
     note::UserId,
     service::FileUrls,
 };
 
-/// Gives `user` leave to upload the file that they declare, and nothing else.
+/// Presigns the upload of one file of `user`.
 ///
 /// # Errors
-/// When no URL can be signed.
+/// Fails if the URL cannot be signed.
 #[tracing::instrument(skip_all)]
-pub fn upload(urls: &impl FileUrls, user: &UserId, file: Declaration) -> Result<Upload, Error> {
-    let key = FileKey::generate(user, &file.filename);
-    Ok(urls.upload(key, &file.content_type, file.size)?)
+pub fn upload(
+    urls: &impl FileUrls,
+    user: &UserId,
+    request: UploadRequest,
+) -> Result<PresignedUpload, Error> {
+    let key = FileKey::generate(user, &request.filename);
+    Ok(urls.presign_upload(key, &request.content_type, request.size)?)
 }

@@ -1,7 +1,9 @@
-//! What is known of the files: the table Attachments, with a file's owner and key as its key.
+//! The table Attachments: one record per file. The partition key is the owner, the sort key is the
+//! file's key in the bucket.
 //!
-//! A record holds what was uploaded, and the claims of the notes that name the file: one claim per
-//! write, so that concurrent writes of one note cannot take each other's file away.
+//! A record holds the properties of the uploaded file and the references of notes to it. Each write
+//! of a note adds its own reference, so that concurrent writes of one note cannot delete each other's
+//! file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,38 +21,41 @@ use crate::{
     note::AttachmentRef,
 };
 
-/// Keeps what is known of files.
+/// Stores the records of files.
 pub trait AttachmentRecords: Sync {
-    /// Records that a note names the file. Returns what it is, once it is uploaded.
-    fn claim(
+    /// Adds a reference to a file. Returns the properties of the file, or None if it is not uploaded.
+    fn add_reference(
         &self,
         key: &FileKey,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Takes a claim back, and forgets the record if it was the last one. Returns whether the record is gone: then the
-    /// file can be deleted. A crash in between leaves a file that nobody names, never a note without its file.
-    fn release(
+    /// Removes a reference to a file, and deletes the record if no references remain. Returns whether
+    /// the record is deleted. If so, the caller must delete the file.
+    ///
+    /// A crash in between leaves a file without references, never a note without its file.
+    fn remove_reference(
         &self,
         key: &FileKey,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// As [`AttachmentRecords::release`], and in one call where it is the last claim.
-    fn release_last(
+    /// As [`AttachmentRecords::remove_reference`], but takes one call instead of two if no other
+    /// references exist.
+    fn remove_last_reference(
         &self,
         key: &FileKey,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Records what was uploaded. Returns the claims on it.
-    fn record(
+    /// Records the properties of an uploaded file. Returns the references to it.
+    fn record_upload(
         &self,
         key: &FileKey,
         file: &File,
     ) -> impl Future<Output = Result<HashSet<AttachmentRef>, Error>> + Send;
 
-    /// What those of the files are that are uploaded.
+    /// Reads the properties of files. The result lacks the files that are not uploaded.
     fn batch_get(
         &self,
         keys: &HashSet<FileKey>,
@@ -62,31 +67,33 @@ pub trait AttachmentRecords: Sync {
 pub struct AttachmentsTable(Table);
 
 impl AttachmentsTable {
-    /// The table that the setting `ATTACHMENTS_TABLE` names.
+    /// Creates a client for the table in the environment variable `ATTACHMENTS_TABLE`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the environment variable is missing or malformed. The error names it.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(
             dynamodb.table(function::setting("ATTACHMENTS_TABLE")?),
         ))
     }
 
-    /// That table.
+    /// Creates a client for `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 }
 
-/// What a record says, once the file is uploaded, and until then.
+/// A record. Some of its attributes are missing until the file is uploaded, or until a note refers to
+/// it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     attachment: Option<String>,
     content_type: Option<String>,
     size: Option<u64>,
-    // Present while something claims the file: DynamoDB has no empty sets.
-    claims: Option<HashSet<String>>,
+    // DynamoDB has no empty sets: without references, the attribute is missing.
+    #[serde(rename = "claims")]
+    references: Option<HashSet<String>>,
 }
 
 impl Record {
@@ -109,32 +116,39 @@ fn item_key(key: &FileKey) -> Item {
 }
 
 impl AttachmentsTable {
-    /// Removes the record, unless something else claims the file. Returns whether it is gone.
-    async fn forget(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
+    /// Deletes the record, unless other references exist. Returns whether it is deleted.
+    async fn delete_record(&self, key: &FileKey, reference: AttachmentRef) -> Result<bool, Error> {
         let delete = self
             .0
             .delete()
             .set_key(Some(item_key(key)))
-            .condition_expression("attribute_not_exists(claims) OR claims = :claim")
-            .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]));
+            .condition_expression("attribute_not_exists(claims) OR claims = :reference")
+            .expression_attribute_values(
+                ":reference",
+                AttributeValue::Ss(vec![reference.to_string()]),
+            );
         Ok(matches!(
             checked(self.0.send(delete).await)?,
             Checked::Done(_)
         ))
     }
 
-    async fn change_claims(
+    /// Changes the set of references. `action` is `ADD` or `DELETE`. Returns the changed record.
+    async fn change_references(
         &self,
         key: &FileKey,
-        verb: &str,
-        claim: AttachmentRef,
+        action: &str,
+        reference: AttachmentRef,
     ) -> Result<Record, Error> {
         let update = self
             .0
             .update()
             .set_key(Some(item_key(key)))
-            .update_expression(format!("{verb} claims :claim"))
-            .expression_attribute_values(":claim", AttributeValue::Ss(vec![claim.to_string()]))
+            .update_expression(format!("{action} claims :reference"))
+            .expression_attribute_values(
+                ":reference",
+                AttributeValue::Ss(vec![reference.to_string()]),
+            )
             .return_values(ReturnValue::AllNew);
         let done = self.0.send(update).await.map_err(dynamodb::Error::from)?;
         Ok(read(done.attributes.unwrap_or_default())?)
@@ -142,20 +156,38 @@ impl AttachmentsTable {
 }
 
 impl AttachmentRecords for AttachmentsTable {
-    async fn claim(&self, key: &FileKey, claim: AttachmentRef) -> Result<Option<File>, Error> {
-        Ok(self.change_claims(key, "ADD", claim).await?.file())
+    async fn add_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<Option<File>, Error> {
+        let record = self.change_references(key, "ADD", reference).await?;
+        Ok(record.file())
     }
 
-    async fn release(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
-        let left = self.change_claims(key, "DELETE", claim).await?;
-        Ok(left.claims.is_none() && self.forget(key, claim).await?)
+    async fn remove_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<bool, Error> {
+        let record = self.change_references(key, "DELETE", reference).await?;
+        Ok(record.references.is_none() && self.delete_record(key, reference).await?)
     }
 
-    async fn release_last(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
-        Ok(self.forget(key, claim).await? || self.release(key, claim).await?)
+    async fn remove_last_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<bool, Error> {
+        Ok(self.delete_record(key, reference).await?
+            || self.remove_reference(key, reference).await?)
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<AttachmentRef>, Error> {
+    async fn record_upload(
+        &self,
+        key: &FileKey,
+        file: &File,
+    ) -> Result<HashSet<AttachmentRef>, Error> {
         let update = self
             .0
             .update()
@@ -171,15 +203,18 @@ impl AttachmentRecords for AttachmentsTable {
             .return_values(ReturnValue::AllNew);
         let done = self.0.send(update).await.map_err(dynamodb::Error::from)?;
         let record: Record = read(done.attributes.unwrap_or_default())?;
-        let claims = record.claims.unwrap_or_default();
-        Ok(claims
+        let references = record.references.unwrap_or_default();
+        Ok(references
             .iter()
-            .filter_map(|claim| claim.parse().ok())
+            .filter_map(|reference| reference.parse().ok())
             .collect())
     }
 
     async fn batch_get(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
-        let found = self.0.get_all(keys.iter().map(item_key).collect()).await?;
+        let found = self
+            .0
+            .batch_get(keys.iter().map(item_key).collect())
+            .await?;
         let mut files = HashMap::new();
         for item in found {
             let record: Record = read(item)?;

@@ -1,7 +1,7 @@
-//! The files themselves: the bucket of attachments.
+//! The bucket of the attached files.
 //!
-//! Browsers reach it by URLs that a function signs, which takes no call; only the functions that
-//! delete or inspect files call it.
+//! Browsers use the bucket through presigned URLs. Presigning takes no call of S3. Only the functions
+//! that delete a file or read its properties call S3.
 
 use std::{
     fmt,
@@ -15,34 +15,39 @@ use function::StartError;
 
 use super::Error;
 use crate::{
-    file::{ContentType, File, FileKey, FileSize, Upload},
+    file::{ContentType, File, FileKey, FileSize, PresignedUpload},
     note::Timestamp,
 };
 
-/// How long a URL lets somebody read or write a file.
-const URL_LIFE: Duration = Duration::from_secs(15 * 60);
+/// The time after which a presigned URL expires.
+const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// Gives leave to read and write files.
+/// Presigns URLs.
 pub trait FileUrls: Sync {
-    /// Where the file can be read for a while.
+    /// Presigns a URL for the download of a file.
     ///
     /// # Errors
-    /// When no URL can be signed.
-    fn download(&self, key: &FileKey) -> Result<String, Error>;
+    /// Fails if the URL cannot be signed.
+    fn download_url(&self, key: &FileKey) -> Result<String, Error>;
 
-    /// Leave to write the file for a while, with that type and length and no other.
+    /// Presigns the upload of a file. S3 accepts only this content type and this size.
     ///
     /// # Errors
-    /// When no URL can be signed.
-    fn upload(&self, key: FileKey, kind: &ContentType, size: FileSize) -> Result<Upload, Error>;
+    /// Fails if the URL cannot be signed.
+    fn presign_upload(
+        &self,
+        key: FileKey,
+        content_type: &ContentType,
+        size: FileSize,
+    ) -> Result<PresignedUpload, Error>;
 }
 
-/// Keeps files.
+/// Stores files.
 pub trait FileStore: Sync {
-    /// What the file is, if it is there.
+    /// Reads the properties of a file. None if it does not exist.
     fn head(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Deletes the file. One that is not there is deleted already.
+    /// Deletes a file. Succeeds if it does not exist.
     fn delete(&self, key: &FileKey) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -53,14 +58,14 @@ struct BucketName(String);
 impl FromStr for BucketName {
     type Err = &'static str;
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, without the
-    /// dots, which TLS certificates of buckets do not cover.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, except for
+    /// dots: S3's TLS certificate does not cover bucket names with dots.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (3..=63).contains(&name.len()) && name.chars().all(plain) {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if (3..=63).contains(&name.len()) && name.chars().all(allowed) {
             Ok(Self(name.into()))
         } else {
-            Err("it must be a bucket's name: 3 to 63 lower-case letters, digits and -")
+            Err("it must be the name of a bucket: 3 to 63 lower-case letters, digits and -")
         }
     }
 }
@@ -71,19 +76,19 @@ impl fmt::Display for BucketName {
     }
 }
 
-const SETTING: &str = "ATTACHMENTS_BUCKET";
+const BUCKET_VARIABLE: &str = "ATTACHMENTS_BUCKET";
 
-/// Signs URLs of the bucket.
+/// Presigns URLs of the bucket.
 #[derive(Debug)]
 pub struct UrlSigner(Presigner);
 
 impl UrlSigner {
-    /// For the bucket that the setting `ATTACHMENTS_BUCKET` names.
+    /// Creates a signer for the bucket in the environment variable `ATTACHMENTS_BUCKET`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the environment variable is missing or malformed. The error names it.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let bucket: BucketName = function::setting(SETTING)?;
+        let bucket: BucketName = function::setting(BUCKET_VARIABLE)?;
         Ok(Self(aws.presigner(&bucket.0)))
     }
 
@@ -94,48 +99,55 @@ impl UrlSigner {
         headers: &[(&str, &str)],
         now: SystemTime,
     ) -> Result<String, Error> {
-        let signed = self.0.presign(method, key.as_str(), headers, URL_LIFE, now);
+        let signed = self
+            .0
+            .presign(method, key.as_str(), headers, URL_LIFETIME, now);
         signed.map_err(|error: PresignError| Error::Failed(error.into()))
     }
 }
 
 impl FileUrls for UrlSigner {
-    fn download(&self, key: &FileKey) -> Result<String, Error> {
+    fn download_url(&self, key: &FileKey) -> Result<String, Error> {
         self.sign(Method::Get, key, &[], SystemTime::now())
     }
 
-    fn upload(&self, key: FileKey, kind: &ContentType, size: FileSize) -> Result<Upload, Error> {
+    fn presign_upload(
+        &self,
+        key: FileKey,
+        content_type: &ContentType,
+        size: FileSize,
+    ) -> Result<PresignedUpload, Error> {
         let size = size.bytes().to_string();
         let now = SystemTime::now();
         let signed = [
             ("content-length", size.as_str()),
-            ("content-type", kind.as_str()),
+            ("content-type", content_type.as_str()),
         ];
         let url = self.sign(Method::Put, &key, &signed, now)?;
         let headers = vec![
             ("Content-Length", size),
-            ("Content-Type", kind.as_str().into()),
+            ("Content-Type", content_type.as_str().into()),
         ];
-        Ok(Upload {
+        Ok(PresignedUpload {
             key,
             url,
             headers,
-            expires_at: Timestamp::of(now + URL_LIFE),
+            expires_at: Timestamp::of(now + URL_LIFETIME),
         })
     }
 }
 
-/// The bucket.
+/// The bucket, through the API of S3.
 #[derive(Debug)]
 pub struct AttachmentsBucket(Objects);
 
 impl AttachmentsBucket {
-    /// The bucket that the setting `ATTACHMENTS_BUCKET` names.
+    /// Creates a client for the bucket in the environment variable `ATTACHMENTS_BUCKET`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the environment variable is missing or malformed. The error names it.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let bucket: BucketName = function::setting(SETTING)?;
+        let bucket: BucketName = function::setting(BUCKET_VARIABLE)?;
         Ok(Self(aws.objects(&bucket.0)))
     }
 }

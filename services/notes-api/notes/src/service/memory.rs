@@ -1,5 +1,4 @@
-//! All services in memory, for the controllers' tests: one struct, which counts calls and can be
-//! told to fail.
+//! All services in memory, for the tests of the controllers. The calls can be made to fail.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -9,13 +8,15 @@ use std::{
     },
 };
 
+use domain::Page;
+
 use super::{
     AttachmentRecords, Error, FileStore, FileUrls, NoteStore,
-    notes::{Change, Page, Replaced},
+    notes::{Change, Replaced},
 };
 use crate::{
-    controller::{Draft, Plan, create},
-    file::{AttachmentName, ContentType, File, FileKey, FileSize, Upload},
+    controller::{Draft, ResolvedDraft},
+    file::{AttachmentName, ContentType, File, FileKey, FileSize, PresignedUpload},
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
@@ -35,7 +36,7 @@ struct State {
 #[derive(Default)]
 struct Record {
     file: Option<File>,
-    claims: HashSet<AttachmentRef>,
+    references: HashSet<AttachmentRef>,
 }
 
 impl Default for Memory {
@@ -63,19 +64,44 @@ pub(crate) fn draft(content: &str, attachment: Option<&str>) -> Draft {
     }
 }
 
+/// A draft of ada's.
+pub(crate) fn resolved(content: &str, attachment: Option<&str>) -> ResolvedDraft {
+    draft(content, attachment).resolve(&ada()).unwrap()
+}
+
 impl Memory {
+    /// Creates a note.
     pub(crate) async fn note(
         &self,
         user: &UserId,
         content: &str,
         attachment: Option<&str>,
     ) -> NoteId {
-        let draft = draft(content, attachment);
-        let made = create(self, self, user, &draft, Plan::generate()).await;
-        made.unwrap().note(user, &draft).note_id
+        let Draft {
+            content,
+            attachment,
+        } = draft(content, attachment);
+        let now = Timestamp::now();
+        let mut note = Note {
+            user_id: user.clone(),
+            note_id: NoteId::generate(),
+            content,
+            attachment,
+            uploaded: None,
+            created_at: now,
+            updated_at: now,
+            version: Version::generate(),
+        };
+        if let Some(name) = &note.attachment {
+            let key = FileKey::of(user, name).unwrap();
+            let reference = note.attachment_ref();
+            note.uploaded = self.add_reference(&key, reference).await.unwrap();
+        }
+        self.insert(&note).await.unwrap();
+        note.note_id
     }
 
-    /// A file in the bucket that nobody was told of.
+    /// Puts a file into the bucket without a record.
     pub(crate) fn put_file(&self, key: &str) {
         self.state
             .lock()
@@ -84,7 +110,7 @@ impl Memory {
             .insert(FileKey::parse(key).unwrap());
     }
 
-    /// A file in the bucket, recorded.
+    /// Puts a file into the bucket, and records it.
     pub(crate) fn upload(&self, key: &str) {
         self.put_file(key);
         let file = self.file(key);
@@ -96,6 +122,7 @@ impl Memory {
             .file = Some(file);
     }
 
+    /// Whether the file is in the bucket.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.state
             .lock()
@@ -104,6 +131,7 @@ impl Memory {
             .contains(&FileKey::parse(key).unwrap())
     }
 
+    /// The properties of the file with this key.
     pub(crate) fn file(&self, key: &str) -> File {
         File {
             content_type: "image/png".into(),
@@ -111,15 +139,17 @@ impl Memory {
         }
     }
 
+    /// The number of calls that wrote something.
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(SeqCst)
     }
 
-    /// Lets that many calls through, and fails all that follow.
+    /// Makes all calls fail after `calls` more calls.
     pub(crate) fn fail_after(&self, calls: usize) {
         self.calls_left.store(calls, SeqCst);
     }
 
+    /// Makes all calls succeed again.
     pub(crate) fn recover(&self) {
         self.calls_left.store(usize::MAX, SeqCst);
     }
@@ -128,7 +158,7 @@ impl Memory {
         let left = self.calls_left.load(SeqCst);
         self.calls_left.store(left.saturating_sub(1), SeqCst);
         if left == 0 {
-            Err(Error::Failed("told to fail".into()))
+            Err(Error::Failed("a failure that the test asked for".into()))
         } else {
             Ok(self.state.lock().unwrap())
         }
@@ -148,8 +178,8 @@ fn key(user: &UserId, id: NoteId) -> (String, NoteId) {
 impl NoteStore for Memory {
     async fn insert(&self, note: &Note) -> Result<(), Error> {
         let mut state = self.write()?;
-        let place = state.notes.entry(key(&note.user_id, note.note_id));
-        place.or_insert_with(|| note.clone());
+        let entry = state.notes.entry(key(&note.user_id, note.note_id));
+        entry.or_insert_with(|| note.clone());
         Ok(())
     }
 
@@ -162,15 +192,12 @@ impl NoteStore for Memory {
         user: &UserId,
         before: Option<NoteId>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Note>, Error> {
         let state = self.call()?;
         let older = state.notes.values().rev().filter(|note| {
             note.user_id == *user && before.is_none_or(|before| note.note_id < before)
         });
-        let mut notes: Vec<_> = older.take(limit + 1).cloned().collect();
-        let more = notes.len() > limit;
-        notes.truncate(limit);
-        Ok(Page { notes, more })
+        Ok(Page::cut(older.cloned().collect(), limit))
     }
 
     async fn replace(
@@ -211,12 +238,12 @@ impl NoteStore for Memory {
     async fn set_upload(
         &self,
         user: &UserId,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
         file: &File,
     ) -> Result<(), Error> {
         let mut state = self.write()?;
-        let note = state.notes.get_mut(&key(user, claim.note));
-        if let Some(note) = note.filter(|note| note.version == claim.write) {
+        let note = state.notes.get_mut(&key(user, reference.note));
+        if let Some(note) = note.filter(|note| note.version == reference.write) {
             note.uploaded = Some(file.clone());
         }
         Ok(())
@@ -236,52 +263,73 @@ impl NoteStore for Memory {
 }
 
 impl AttachmentRecords for Memory {
-    async fn claim(&self, key: &FileKey, claim: AttachmentRef) -> Result<Option<File>, Error> {
+    async fn add_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<Option<File>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
-        record.claims.insert(claim);
+        record.references.insert(reference);
         Ok(record.file.clone())
     }
 
-    async fn release_last(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
-        self.release(key, claim).await
+    async fn remove_last_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<bool, Error> {
+        self.remove_reference(key, reference).await
     }
 
-    async fn release(&self, key: &FileKey, claim: AttachmentRef) -> Result<bool, Error> {
+    async fn remove_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<bool, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
-        record.claims.remove(&claim);
-        let is_last = record.claims.is_empty();
+        record.references.remove(&reference);
+        let is_last = record.references.is_empty();
         if is_last {
             state.records.remove(key);
         }
         Ok(is_last)
     }
 
-    async fn record(&self, key: &FileKey, file: &File) -> Result<HashSet<AttachmentRef>, Error> {
+    async fn record_upload(
+        &self,
+        key: &FileKey,
+        file: &File,
+    ) -> Result<HashSet<AttachmentRef>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.file = Some(file.clone());
-        Ok(record.claims.clone())
+        Ok(record.references.clone())
     }
 
     async fn batch_get(&self, keys: &HashSet<FileKey>) -> Result<HashMap<FileKey, File>, Error> {
         let state = self.call()?;
-        let known = keys
+        let uploaded = keys
             .iter()
             .filter_map(|key| Some((key.clone(), state.records.get(key)?.file.clone()?)));
-        Ok(known.collect())
+        Ok(uploaded.collect())
     }
 }
 
 impl FileUrls for Memory {
-    fn download(&self, key: &FileKey) -> Result<String, Error> {
+    fn download_url(&self, key: &FileKey) -> Result<String, Error> {
         Ok(format!("https://files.example/{key}"))
     }
 
-    fn upload(&self, key: FileKey, _: &ContentType, _: FileSize) -> Result<Upload, Error> {
+    fn presign_upload(
+        &self,
+        key: FileKey,
+        _: &ContentType,
+        _: FileSize,
+    ) -> Result<PresignedUpload, Error> {
         let url = format!("https://files.example/{key}");
-        Ok(Upload {
+        Ok(PresignedUpload {
             key,
             url,
             headers: Vec::new(),

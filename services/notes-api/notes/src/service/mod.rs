@@ -1,4 +1,4 @@
-//! What is outside: one trait per thing, and its AWS implementation beside it.
+//! External services: one trait per service, and its AWS implementation.
 
 pub mod attachments;
 pub mod bucket;
@@ -13,31 +13,31 @@ use dynamodb::Dynamodb;
 use function::StartError;
 pub use notes::{NoteStore, NotesTable};
 
-/// What a route that shows notes works with: the notes, and leave to read their files.
+/// The services of a function that reads notes.
 #[derive(Debug)]
 pub struct ReadServices {
-    /// The notes.
+    /// The table Notes.
     pub notes: NotesTable,
-    /// What is known of their files.
+    /// The table Attachments.
     pub records: AttachmentsTable,
-    /// Where the files can be read.
+    /// The signer of download URLs.
     pub urls: UrlSigner,
 }
 
 impl ReadServices {
-    /// By the function's settings.
+    /// Creates the services from environment variables.
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed.
+    /// Fails if an environment variable is missing or malformed. The error names it.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
         Self::new(&aws, &Dynamodb::new(&aws)).await
     }
 
-    /// By the function's settings, beside what else uses the client stack.
+    /// Creates the services from environment variables, with the clients of the caller.
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed.
+    /// Fails if an environment variable is missing or malformed. The error names it.
     pub async fn new(aws: &aws::Stack, dynamodb: &Dynamodb) -> Result<Self, StartError> {
         let services = Self {
             notes: NotesTable::from_env(dynamodb)?,
@@ -49,22 +49,22 @@ impl ReadServices {
     }
 }
 
-/// What a route that takes notes or their files away works with.
+/// The services of a function that updates or deletes notes.
 #[derive(Debug)]
 pub struct WriteServices {
-    /// The notes.
+    /// The table Notes.
     pub notes: NotesTable,
-    /// What is known of their files.
+    /// The table Attachments.
     pub records: AttachmentsTable,
-    /// The files.
+    /// The bucket of the attached files.
     pub files: AttachmentsBucket,
 }
 
 impl WriteServices {
-    /// By the function's settings.
+    /// Creates the services from environment variables.
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed.
+    /// Fails if an environment variable is missing or malformed. The error names it.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
         let dynamodb = Dynamodb::new(&aws);

@@ -1,9 +1,10 @@
-//! The notes: the table Notes, with a note's owner and id as its key.
+//! The table Notes: one item per note. The partition key is the owner, the sort key is the note's id.
 
 use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use dynamodb::{Checked, Dynamodb, Table, checked, item, read};
+use domain::Page;
+use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, page_limit, read, read_page};
 use function::StartError;
 use serde::Deserialize;
 
@@ -13,27 +14,28 @@ use crate::{
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
-/// Keeps notes.
+/// Stores notes.
 pub trait NoteStore: Sync {
-    /// Adds a note.
+    /// Adds a note. Does nothing if a note with its id exists.
     fn insert(&self, note: &Note) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// One note of `user`.
+    /// Reads a note of `user`. None if it does not exist.
     fn find(
         &self,
         user: &UserId,
         id: NoteId,
     ) -> impl Future<Output = Result<Option<Note>, Error>> + Send;
 
-    /// The notes of `user` older than `before`, newest first: at most `limit`, perhaps fewer.
+    /// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or fewer
+    /// if they are long.
     fn page(
         &self,
         user: &UserId,
         before: Option<NoteId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Page, Error>> + Send;
+    ) -> impl Future<Output = Result<Page<Note>, Error>> + Send;
 
-    /// Writes over a note, if it is what `expected` says.
+    /// Writes over a note, if it meets `expected`.
     fn replace(
         &self,
         user: &UserId,
@@ -42,15 +44,16 @@ pub trait NoteStore: Sync {
         expected: &Precondition,
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
-    /// Tells the note that named a file what that file is, unless it was written since.
+    /// Records the properties of an uploaded file in the note that refers to it. Does nothing if the
+    /// note was written after that reference.
     fn set_upload(
         &self,
         user: &UserId,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
         file: &File,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Removes a note, if `version` is still its last write. Returns whether it is gone.
+    /// Deletes a note, if `version` is its current version. Returns whether the note no longer exists.
     fn remove(
         &self,
         user: &UserId,
@@ -59,41 +62,33 @@ pub trait NoteStore: Sync {
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 }
 
-/// Some notes of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Newest first.
-    pub notes: Vec<Note>,
-    /// Whether there are older ones.
-    pub more: bool,
-}
-
-/// What a write changes of a note.
+/// The attributes of a note that a write replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What it says from now on.
+    /// The text.
     pub content: Content,
-    /// The file that goes with it from now on.
+    /// The name of the attached file.
     pub attachment: Option<AttachmentName>,
-    /// What that file is, once it is uploaded.
+    /// The properties of the attached file. None if it is not uploaded.
     pub uploaded: Option<File>,
-    /// When.
+    /// The time of the write.
     pub updated_at: Timestamp,
-    /// The name of this write.
+    /// The id of the write.
     pub version: Version,
 }
 
-/// What became of a write.
+/// The result of [`NoteStore::replace`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replaced {
-    /// It is done. The file that the note had before, with the write that claimed it.
+    /// The note was written.
     Done {
-        /// None also when that is not known, because the answer to the write was lost.
+        /// The previous attachment, and the write that added the reference to it. None if the note had
+        /// no attachment, or if the SDK repeated the write because the first response was lost.
         before: Option<(AttachmentName, Version)>,
     },
-    /// There is no such note.
+    /// The note does not exist.
     Missing,
-    /// The note is not what was expected.
+    /// The note does not meet the precondition.
     Changed,
 }
 
@@ -102,21 +97,21 @@ pub enum Replaced {
 pub struct NotesTable(Table);
 
 impl NotesTable {
-    /// The table that the setting `NOTES_TABLE` names.
+    /// Creates a client for the table in the environment variable `NOTES_TABLE`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the environment variable is missing or malformed. The error names it.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
-    /// That table.
+    /// Creates a client for `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 }
 
-fn key(user: &UserId, id: NoteId) -> HashMap<String, AttributeValue> {
+fn key(user: &UserId, id: NoteId) -> Item {
     HashMap::from([
         ("userId".into(), AttributeValue::S(user.as_str().into())),
         ("noteId".into(), AttributeValue::S(id.to_string())),
@@ -127,7 +122,7 @@ fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// What the answer to a write says of the state before it.
+/// The attributes of a note before a write.
 #[derive(Deserialize)]
 struct Before {
     attachment: Option<AttachmentName>,
@@ -140,7 +135,8 @@ impl NoteStore for NotesTable {
         let put = put.condition_expression("attribute_not_exists(noteId)");
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(()),
-            // Nobody else has this id: the SDK sent the write twice, for the first answer was lost.
+            // The note was already written by an earlier attempt: of the SDK, whose first response
+            // was lost, or of a request with the same plan.
             Checked::ConditionFailed(_) => Ok(()),
         }
     }
@@ -160,7 +156,7 @@ impl NoteStore for NotesTable {
         user: &UserId,
         before: Option<NoteId>,
         limit: usize,
-    ) -> Result<Page, Error> {
+    ) -> Result<Page<Note>, Error> {
         let query = self
             .0
             .query()
@@ -169,17 +165,9 @@ impl NoteStore for NotesTable {
             .set_exclusive_start_key(before.map(|id| key(user, id)))
             .scan_index_forward(false)
             .consistent_read(true)
-            // One more than asked for, to know whether there is more.
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+            .limit(page_limit(limit));
         let found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
-        let cut = found.last_evaluated_key.is_some();
-        let mut notes = found.items.unwrap_or_default();
-        let more = cut || notes.len() > limit;
-        notes.truncate(limit);
-        Ok(Page {
-            notes: notes.into_iter().map(read).collect::<Result<_, _>>()?,
-            more,
-        })
+        Ok(read_page(found, limit)?)
     }
 
     async fn replace(
@@ -215,7 +203,7 @@ impl NoteStore for NotesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut condition = "attribute_exists(noteId)".to_owned();
         if let Precondition::OneOf(versions) = expected {
-            // A list must have an entry, and this one no note has.
+            // IN needs at least one operand. No version equals a user id.
             let mut names = vec!["userId".to_owned()];
             for (number, version) in versions.iter().enumerate() {
                 let name = format!(":expected{number}");
@@ -228,9 +216,9 @@ impl NoteStore for NotesTable {
         match checked(self.0.send(update).await)? {
             Checked::Done(done) => {
                 let before: Before = read(done.attributes.unwrap_or_default())?;
-                // Our own version there: the SDK sent the write twice, and this is the second.
-                let known = before.version != change.version;
-                let attachment = before.attachment.filter(|_| known);
+                // If the note already had this version, the SDK has repeated the write.
+                let is_first = before.version != change.version;
+                let attachment = before.attachment.filter(|_| is_first);
                 Ok(Replaced::Done {
                     before: attachment.map(|name| (name, before.version)),
                 })
@@ -249,17 +237,17 @@ impl NoteStore for NotesTable {
     async fn set_upload(
         &self,
         user: &UserId,
-        claim: AttachmentRef,
+        reference: AttachmentRef,
         file: &File,
     ) -> Result<(), Error> {
         let update = self
             .0
             .update()
-            .set_key(Some(key(user, claim.note)))
+            .set_key(Some(key(user, reference.note)))
             .update_expression("SET uploaded = :uploaded")
             .condition_expression("version = :version")
             .expression_attribute_values(":uploaded", AttributeValue::M(item(file)?))
-            .expression_attribute_values(":version", text(claim.write));
+            .expression_attribute_values(":version", text(reference.write));
         checked(self.0.send(update).await)?;
         Ok(())
     }

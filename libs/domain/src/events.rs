@@ -1,0 +1,40 @@
+//! Events that one service publishes and other services subscribe to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Id, UserId};
+
+/// Marks an [`Id`] as the id of a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PurchaseKind {}
+
+/// The id of a purchase.
+pub type PurchaseId = Id<PurchaseKind>;
+
+/// A purchase was paid. The JSON message of the SNS topic `NotePurchased`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotePurchased {
+    /// The purchase. SNS can deliver an event more than once: subscribers recognize it by this id.
+    pub purchase_id: PurchaseId,
+    /// The buyer.
+    pub user_id: UserId,
+    /// The amount charged, in cents of a US dollar.
+    pub amount: u32,
+    /// What was bought, as a phrase for people.
+    pub description: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages can be in flight during a deployment, so both releases must read them.
+    #[test]
+    fn the_json_of_a_purchase_event_does_not_change() {
+        let json = r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"us-east-1:ada","amount":4000,"description":"storage for 10 notes"}"#;
+        let event: NotePurchased = serde_json::from_str(json).unwrap();
+        assert_eq!(event.amount, 4000);
+        assert_eq!(serde_json::to_string(&event).unwrap(), json);
+    }
+}
