@@ -182,7 +182,7 @@ mod tests {
     fn the_allowed_origin_can_read_successes_and_problems() {
         for (origin, varies) in [("*", false), ("https://app.example.com", true)] {
             let allowed: AllowedOrigin = origin.parse().ok().unwrap();
-            for result in [Ok(Response::done()), Err(Problem::not_found("gone"))] {
+            for result in [Ok(Response::done()), Err(Problem::not_found("missing"))] {
                 let response = allowed.allow(log().finish(result));
                 let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
                 assert_eq!(

@@ -93,7 +93,7 @@ impl Table {
     /// Sends a request that [`Table::get`], [`Table::put`] or a similar method created.
     ///
     /// # Errors
-    /// Fails if DynamoDB does not carry out the request, also after the client's retries.
+    /// Fails if DynamoDB does not carry out the request, even after the client's retries.
     pub async fn send<R: Request>(&self, request: R) -> Result<R::Output, SdkError<R::Error>> {
         request.send(&self.client).await
     }
@@ -209,7 +209,7 @@ pub enum Checked<T> {
     ConditionFailed(Option<Item>),
 }
 
-/// Separates a false condition from a failed write.
+/// Converts the result of a conditional write, in which a false condition is not an error.
 ///
 /// # Errors
 /// Fails if the write failed for another reason than its condition.

@@ -238,10 +238,7 @@ async fn the_pages_have_each_note_exactly_once_newest_first() {
     for (limit, expected) in [(10, vec![10, 10, 5]), (25, vec![25]), (1, vec![1; 25])] {
         let pages = pages(&notes, &ada(), limit, async |_| ()).await;
         let lengths: Vec<_> = pages.iter().map(Vec::len).collect();
-        assert_eq!(
-            lengths, expected,
-            "no page is empty"
-        );
+        assert_eq!(lengths, expected, "no page is empty");
         assert_eq!(pages.concat(), created);
     }
 }
@@ -516,12 +513,22 @@ async fn a_record_is_deleted_with_the_last_reference() {
     }
     for _ in 0..2 {
         // A repetition removes no other reference.
-        assert!(!attachments.remove_last_reference(&cat(), one).await.unwrap());
+        assert!(
+            !attachments
+                .remove_last_reference(&cat(), one)
+                .await
+                .unwrap()
+        );
     }
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
     for _ in 0..2 {
         // A repetition has the same result.
-        assert!(attachments.remove_last_reference(&cat(), two).await.unwrap());
+        assert!(
+            attachments
+                .remove_last_reference(&cat(), two)
+                .await
+                .unwrap()
+        );
     }
     assert!(database.items("Attachments").unwrap().is_empty());
 }
@@ -553,7 +560,12 @@ async fn fifty_concurrent_removals_delete_the_record() {
     let mut removals = JoinSet::new();
     for reference in references {
         let attachments = Arc::clone(&attachments);
-        removals.spawn(async move { attachments.remove_last_reference(&cat(), reference).await.unwrap() });
+        removals.spawn(async move {
+            attachments
+                .remove_last_reference(&cat(), reference)
+                .await
+                .unwrap()
+        });
     }
     let deleted = removals.join_all().await;
     // More than one removal can find the record deleted. Then the file is deleted more than once.
@@ -565,10 +577,16 @@ async fn fifty_concurrent_removals_delete_the_record() {
 async fn a_record_has_the_properties_of_the_last_upload() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
-    attachments.add_reference(&cat(), reference()).await.unwrap();
+    attachments
+        .add_reference(&cat(), reference())
+        .await
+        .unwrap();
     assert_eq!(read_file(&attachments, cat()).await, None);
     for size in [7, 8] {
-        attachments.record_upload(&cat(), &file(size)).await.unwrap();
+        attachments
+            .record_upload(&cat(), &file(size))
+            .await
+            .unwrap();
         assert_eq!(read_file(&attachments, cat()).await, Some(file(size)));
     }
 }
@@ -579,7 +597,10 @@ async fn recording_an_upload_returns_and_keeps_the_references() {
     let attachments = attachments_at(&database.url());
     let references = HashSet::from([reference(), reference()]);
     for &reference in &references {
-        assert_eq!(attachments.add_reference(&cat(), reference).await.unwrap(), None);
+        assert_eq!(
+            attachments.add_reference(&cat(), reference).await.unwrap(),
+            None
+        );
     }
     for _ in 0..2 {
         let returned = attachments.record_upload(&cat(), &file(7)).await.unwrap();
@@ -588,8 +609,18 @@ async fn recording_an_upload_returns_and_keeps_the_references() {
     let [one, other] = references.into_iter().collect::<Vec<_>>()[..] else {
         panic!("expected two references")
     };
-    assert!(!attachments.remove_last_reference(&cat(), one).await.unwrap());
-    assert!(attachments.remove_last_reference(&cat(), other).await.unwrap());
+    assert!(
+        !attachments
+            .remove_last_reference(&cat(), one)
+            .await
+            .unwrap()
+    );
+    assert!(
+        attachments
+            .remove_last_reference(&cat(), other)
+            .await
+            .unwrap()
+    );
 }
 
 #[tokio::test]
@@ -603,7 +634,10 @@ async fn a_reference_added_after_the_upload_returns_the_file() {
             .unwrap()
             .is_empty()
     );
-    let uploaded = attachments.add_reference(&cat(), reference()).await.unwrap();
+    let uploaded = attachments
+        .add_reference(&cat(), reference())
+        .await
+        .unwrap();
     assert_eq!(uploaded, Some(file(7)));
 }
 
@@ -664,7 +698,12 @@ async fn fifty_concurrent_references_are_all_kept() {
     additions.join_all().await;
     let mut deleted = Vec::new();
     for reference in references {
-        deleted.push(attachments.remove_reference(&cat(), reference).await.unwrap());
+        deleted.push(
+            attachments
+                .remove_reference(&cat(), reference)
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(deleted.pop(), Some(true));
     assert!(deleted.iter().all(|deleted| !deleted));
@@ -684,7 +723,10 @@ async fn one_call_reads_the_properties_of_a_hundred_files() {
             .unwrap();
         uploaded.insert(key(number), file(number));
     }
-    attachments.add_reference(&key(1), reference()).await.unwrap();
+    attachments
+        .add_reference(&key(1), reference())
+        .await
+        .unwrap();
     assert_eq!(attachments.batch_get(&all).await.unwrap(), uploaded);
     assert!(
         attachments
@@ -704,7 +746,12 @@ async fn files_of_two_users_with_the_same_name_are_different_files() {
     assert_eq!(read_file(&attachments, his.clone()).await, None);
     let reference = reference();
     attachments.add_reference(&his, reference).await.unwrap();
-    assert!(attachments.remove_last_reference(&his, reference).await.unwrap());
+    assert!(
+        attachments
+            .remove_last_reference(&his, reference)
+            .await
+            .unwrap()
+    );
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
@@ -840,8 +887,14 @@ async fn a_missing_table_is_a_failure() {
             .remove(&ada(), id, Version::generate())
             .await
             .unwrap_err(),
-        attachments.add_reference(&cat(), reference()).await.unwrap_err(),
-        attachments.remove_last_reference(&cat(), reference()).await.unwrap_err(),
+        attachments
+            .add_reference(&cat(), reference())
+            .await
+            .unwrap_err(),
+        attachments
+            .remove_last_reference(&cat(), reference())
+            .await
+            .unwrap_err(),
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     }

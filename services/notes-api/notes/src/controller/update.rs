@@ -134,7 +134,7 @@ mod tests {
             .await;
             assert!(matches!(refused.unwrap_err(), Error::NotFound));
         }
-        assert!(cloud.page(&ada(), None, 10).await.unwrap().notes.is_empty());
+        assert!(cloud.page(&ada(), None, 10).await.unwrap().items.is_empty());
     }
 
     #[tokio::test]
