@@ -40,8 +40,8 @@ impl Fields {
         }
     }
 
-    /// Reads a required field with `parse`, such as [`string`]. Returns None if the field is missing
-    /// or invalid.
+    /// Reads a required field with `parse`, such as [`string`]. Returns None if the field is
+    /// missing or invalid.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -80,8 +80,8 @@ impl Fields {
 
 /// Parses a field that is a string.
 ///
-/// The client gets the error of `T`. The bound `Into<String>` excludes the errors of std, whose texts
-/// are for developers.
+/// The client gets the error of `T`. The bound `Into<String>` excludes the errors of std, whose
+/// texts are for developers.
 ///
 /// # Errors
 /// Says what the field must be.

@@ -32,8 +32,8 @@ impl<'a> List<'a> {
     /// The page that `request` asks for.
     ///
     /// # Errors
-    /// 422 if the limit is not an integer from 1 to 100, 400 if the cursor is not one that the caller
-    /// got for this list.
+    /// 422 if the limit is not an integer from 1 to 100, 400 if the cursor is not one that the
+    /// caller got for this list.
     pub fn page(self, request: &Request) -> Result<PageRequest, Problem> {
         let limit = request.query("limit").unwrap_or("100").parse().ok();
         let limit = limit.filter(|limit| (1..=100).contains(limit));
@@ -76,8 +76,9 @@ impl<'a> List<'a> {
 
     /// The cursor for the page after the item `id`.
     ///
-    /// A cursor contains a digest over list, caller and id, so that a modified cursor, or a cursor of
-    /// another list, is detected. A cursor gives no access: each request reads the caller's own list.
+    /// A cursor contains a digest over list, caller and id, so that a modified cursor, or a cursor
+    /// of another list, is detected. A cursor gives no access: each request reads the caller's own
+    /// list.
     fn encode(self, id: [u8; 16]) -> String {
         URL_SAFE_NO_PAD.encode([&id[..], &self.digest(id)].concat())
     }

@@ -1,8 +1,8 @@
 //! Error responses.
 //!
-//! An error has two readers. The client gets a problem document (RFC 9457), which says what to change
-//! and contains no internal details. The log gets the cause, with the same request id. A [`Problem`]
-//! carries both, so that both texts are written where the error is detected:
+//! An error has two readers. The client gets a problem document (RFC 9457), which says what to
+//! change and contains no internal details. The log gets the cause, with the same request id. A
+//! [`Problem`] carries both, so that both texts are written where the error is detected:
 //!
 //! - For an error that the client can correct, use a constructor with a sentence for the client. It
 //!   has no cause.

@@ -1,5 +1,5 @@
-//! Requests. Each method parses one part of the request. Its error is a problem document that tells the
-//! client what to change.
+//! Requests. Each method parses one part of the request. Its error is a problem document that tells
+//! the client what to change.
 
 use std::{
     fmt::Display,

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// The maximum size of one page of a list, in bytes. Lambda's limit is 6 MB for the whole response, in
-/// which the body is a JSON string: its quotes and backslashes are escaped again.
+/// The maximum size of one page of a list, in bytes. Lambda's limit is 6 MB for the whole response,
+/// in which the body is a JSON string: its quotes and backslashes are escaped again.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PAGE_LIMIT: usize = 5_000_000;
 
@@ -83,8 +83,8 @@ impl Response {
     }
 }
 
-/// Serializes as many of `items` as fit into one response, and at least one, as a JSON array. Returns
-/// the array and the number of items in it.
+/// Serializes as many of `items` as fit into one response, and at least one, as a JSON array.
+/// Returns the array and the number of items in it.
 ///
 /// # Errors
 /// 500 if an item cannot be serialized.

@@ -69,7 +69,8 @@ impl AllowedOrigin {
         if self.0 != "*" {
             headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         }
-        // Notes are private. Without nosniff, a browser could run the content of a note as a script.
+        // Notes are private. Without nosniff, a browser could run the content of a note as a
+        // script.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,

@@ -22,7 +22,8 @@ impl FromStr for UserId {
     }
 }
 
-/// An identity id has at most 55 characters: a region, a colon, and hexadecimal digits with hyphens.
+/// An identity id has at most 55 characters: a region, a colon, and hexadecimal digits with
+/// hyphens.
 /// <https://docs.aws.amazon.com/cognitoidentity/latest/APIReference/API_GetId.html>
 impl TryFrom<String> for UserId {
     type Error = &'static str;

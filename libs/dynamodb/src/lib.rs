@@ -1,5 +1,5 @@
-//! A small DynamoDB client: tables that know their names, conversion between items and typed values,
-//! and errors that say whether a retry can succeed.
+//! A small DynamoDB client: tables that know their names, conversion between items and typed
+//! values, and errors that say whether a retry can succeed.
 
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
@@ -123,8 +123,8 @@ impl Table {
         QueryInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads the items with these keys, at most 100. The result is in no particular order, and lacks
-    /// the keys that have no item.
+    /// Reads the items with these keys, at most 100. The result is in no particular order, and
+    /// lacks the keys that have no item.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if DynamoDB repeatedly leaves keys unprocessed.
@@ -260,8 +260,8 @@ pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|error| Error::Item(error.into()))
 }
 
-/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, which shows
-/// whether the list goes on.
+/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, which
+/// shows whether the list goes on.
 pub fn page_limit(limit: usize) -> i32 {
     i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
 }

@@ -6,15 +6,15 @@ use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name by which a note refers to its file: the whole key that POST /notes/attachments returned,
-/// or, from clients of the original API, the key below the caller's prefix.
+/// The name by which a note refers to its file: the whole key that POST /notes/attachments
+/// returned, or, from clients of the original API, the key below the caller's prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length in bytes. With the prefix, the name still fits into an S3 key, which has at
-    /// most 1,024 bytes.
+    /// The maximum length in bytes. With the prefix, the name still fits into an S3 key, which has
+    /// at most 1,024 bytes.
     const LIMIT: usize = 900;
 
     /// The name as text.

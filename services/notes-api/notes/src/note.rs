@@ -63,8 +63,8 @@ pub type Version = Id<WriteKind>;
 pub struct Content(String);
 
 impl Content {
-    /// The maximum number of characters. At four bytes each, they still fit into a DynamoDB item, which
-    /// has at most 400 KiB.
+    /// The maximum number of characters. At four bytes each, they still fit into a DynamoDB item,
+    /// which has at most 400 KiB.
     pub const LIMIT: usize = 100_000;
 
     /// The content as text.

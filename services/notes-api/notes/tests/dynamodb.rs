@@ -257,8 +257,8 @@ async fn pages_have_each_remaining_note_once_while_others_are_added_and_removed(
     let database = database().await;
     let notes = notes_at(&database.url());
     let created = fill(&notes, &ada(), 40, "hello").await;
-    // After each page, one of these notes, which is not yet listed, is removed. So is the last note of
-    // the page, after which the next page starts.
+    // After each page, one of these notes, which is not yet listed, is removed. So is the last note
+    // of the page, after which the next page starts.
     let to_remove: Vec<_> = created.iter().skip(12).step_by(3).copied().collect();
     let mut remaining = to_remove.clone();
     let seen = pages(&notes, &ada(), 5, async |page| {

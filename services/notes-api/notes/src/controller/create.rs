@@ -86,7 +86,8 @@ pub async fn create(
     plan: Plan,
 ) -> Result<Created, Error> {
     let uploaded = match draft.file_key() {
-        // The reference is added before the note exists, so that the file is not deleted in between.
+        // The reference is added before the note exists, so that the file is not deleted in
+        // between.
         Some(key) => records.add_reference(key, plan.attachment_ref()).await?,
         None => None,
     };

@@ -24,8 +24,8 @@ pub async fn delete(
         let Some(note) = notes.find(user, id).await? else {
             return Ok(());
         };
-        // The file is deleted first. After a crash the note still exists, with the name of its file,
-        // and a retry deletes both.
+        // The file is deleted first. After a crash the note still exists, with the name of its
+        // file, and a retry deletes both.
         let name = note.attachment.as_ref();
         if let Some(key) = name.and_then(|name| own_file(user, name).ok())
             && records

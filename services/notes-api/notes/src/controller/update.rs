@@ -10,8 +10,8 @@ use crate::{
 /// Writes over a note of `user`, if the note meets `expected`. Returns the new version.
 ///
 /// # Errors
-/// Returns [`Error::NotFound`] if `user` has no such note, and [`Error::Changed`] if the note does not
-/// meet `expected`.
+/// Returns [`Error::NotFound`] if `user` has no such note, and [`Error::Changed`] if the note does
+/// not meet `expected`.
 #[tracing::instrument(skip_all)]
 pub async fn update(
     notes: &impl NoteStore,

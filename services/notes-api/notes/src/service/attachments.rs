@@ -2,8 +2,8 @@
 //! file's key in the bucket.
 //!
 //! A record holds the properties of the uploaded file and the references of notes to it. Each write
-//! of a note adds its own reference, so that concurrent writes of one note cannot delete each other's
-//! file.
+//! of a note adds its own reference, so that concurrent writes of one note cannot delete each
+//! other's file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,15 +23,16 @@ use crate::{
 
 /// Stores the records of files.
 pub trait AttachmentRecords: Sync {
-    /// Adds a reference to a file. Returns the properties of the file, or None if it is not uploaded.
+    /// Adds a reference to a file. Returns the properties of the file, or None if it is not
+    /// uploaded.
     fn add_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Removes a reference to a file, and deletes the record if no references remain. Returns whether
-    /// the record is deleted. If so, the caller must delete the file.
+    /// Removes a reference to a file, and deletes the record if no references remain. Returns
+    /// whether the record is deleted. If so, the caller must delete the file.
     ///
     /// A crash in between leaves a file without references, never a note without its file.
     fn remove_reference(
@@ -83,8 +84,8 @@ impl AttachmentsTable {
     }
 }
 
-/// A record. Some of its attributes are missing until the file is uploaded, or until a note refers to
-/// it.
+/// A record. Some of its attributes are missing until the file is uploaded, or until a note refers
+/// to it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -193,7 +194,8 @@ impl AttachmentRecords for AttachmentsTable {
             .update()
             .set_key(Some(item_key(key)))
             .update_expression("SET contentType = :contentType, #size = :size")
-            // "size" is a reserved word: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+            // "size" is a reserved word:
+            // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
             .expression_attribute_names("#size", "size")
             .expression_attribute_values(
                 ":contentType",

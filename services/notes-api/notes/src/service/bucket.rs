@@ -1,7 +1,7 @@
 //! The bucket of the attached files.
 //!
-//! Browsers use the bucket through presigned URLs. Presigning takes no call of S3. Only the functions
-//! that delete a file or read its properties call S3.
+//! Browsers use the bucket through presigned URLs. Presigning takes no call of S3. Only the
+//! functions that delete a file or read its properties call S3.
 
 use std::{
     fmt,

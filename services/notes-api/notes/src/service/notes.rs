@@ -1,4 +1,5 @@
-//! The table Notes: one item per note. The partition key is the owner, the sort key is the note's id.
+//! The table Notes: one item per note. The partition key is the owner, the sort key is the note's
+//! id.
 
 use std::{collections::HashMap, future::Future};
 
@@ -26,8 +27,8 @@ pub trait NoteStore: Sync {
         id: NoteId,
     ) -> impl Future<Output = Result<Option<Note>, Error>> + Send;
 
-    /// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or fewer
-    /// if they are long.
+    /// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or
+    /// fewer if they are long.
     fn page(
         &self,
         user: &UserId,
@@ -44,8 +45,8 @@ pub trait NoteStore: Sync {
         expected: &Precondition,
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
-    /// Records the properties of an uploaded file in the note that refers to it. Does nothing if the
-    /// note was written after that reference.
+    /// Records the properties of an uploaded file in the note that refers to it. Does nothing if
+    /// the note was written after that reference.
     fn set_upload(
         &self,
         user: &UserId,
@@ -53,7 +54,8 @@ pub trait NoteStore: Sync {
         file: &File,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes a note, if `version` is its current version. Returns whether the note no longer exists.
+    /// Deletes a note, if `version` is its current version. Returns whether the note no longer
+    /// exists.
     fn remove(
         &self,
         user: &UserId,
@@ -82,8 +84,8 @@ pub struct Change {
 pub enum Replaced {
     /// The note was written.
     Done {
-        /// The previous attachment, and the write that added the reference to it. None if the note had
-        /// no attachment, or if the SDK repeated the write because the first response was lost.
+        /// The previous attachment, and the write that added the reference to it. None if the note
+        /// had no attachment, or if the SDK repeated the write because the first response was lost.
         before: Option<(AttachmentName, Version)>,
     },
     /// The note does not exist.
