@@ -113,7 +113,7 @@ async fn nobody_is_let_in_without_an_identity() {
 async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
     let delete = named("notes-delete");
     let cloud = Cloud::start().await.unwrap();
-    let before = cloud.content().unwrap();
+    let before = cloud.snapshot().unwrap();
     let mut host = start(&delete, &cloud.url(), &[]).await;
     for id in ["nope", "019aa0b4e1007d21a6e43c8f1b52d907"] {
         let mut event = event(&delete);
@@ -123,7 +123,7 @@ async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
         assert_eq!(answer["statusCode"], 200, "{answer}");
         assert_eq!(answer["body"], r#"{"status":true}"#);
     }
-    assert_eq!(cloud.content().unwrap(), before);
+    assert_eq!(cloud.snapshot().unwrap(), before);
 }
 
 #[tokio::test]
