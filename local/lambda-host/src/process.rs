@@ -8,8 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal;
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -67,20 +66,22 @@ impl Process {
     pub(crate) async fn terminate(mut self, timeout: Duration) -> Vec<String> {
         if let Some(pid) = self.pid() {
             // Fails only if the process has exited.
-            let _ = signal::kill(pid, signal::SIGTERM);
+            let _ = kill_process(pid, Signal::TERM);
             let _ = tokio::time::timeout(timeout, self.child.wait()).await;
         }
         self.stop().await
     }
 
     fn pid(&self) -> Option<Pid> {
-        self.child.id()?.try_into().ok().map(Pid::from_raw)
+        Pid::from_raw(self.child.id()?.try_into().ok()?)
     }
 
     /// The CPU time of all threads of the process.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let clock = nix::time::ClockId::pid_cpu_clock_id(self.pid()?).ok()?;
+        // rustix has no clock_getcpuclockid.
+        let pid = nix::unistd::Pid::from_raw(self.child.id()?.try_into().ok()?);
+        let clock = nix::time::ClockId::pid_cpu_clock_id(pid).ok()?;
         clock.now().ok().map(Duration::from)
     }
 
