@@ -158,7 +158,8 @@ impl Checkout {
         self.git(&["checkout", "--quiet", "HEAD", "--", file]);
     }
 
-    /// Cargo itself, in this checkout, without looking at the network.
+    /// Runs Cargo in this checkout and returns its output. It is offline, so it resolves no newer dependencies: only the
+    /// index entries of Cargo.lock and the crates of this platform are downloaded.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> String {
         let mut cargo = Command::new(env!("CARGO"));
         let output = cargo

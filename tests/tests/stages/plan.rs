@@ -84,7 +84,13 @@ async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_thro
 
 /// Takes a crate that is not ours in a newer version: its own sources under the next number. Returns both numbers.
 fn bump(checkout: &Checkout, name: &str) -> (String, String) {
-    let metadata = checkout.cargo(&["metadata", "--locked", "--format-version=1"]);
+    // Without the filter, Cargo needs the dependencies of all platforms, which nothing has downloaded.
+    let metadata = checkout.cargo(&[
+        "metadata",
+        "--locked",
+        "--format-version=1",
+        "--filter-platform=host-tuple",
+    ]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
     let mut packages = metadata["packages"].as_array().unwrap().iter();
     let package = packages.find(|package| package["name"] == name).unwrap();
