@@ -1,4 +1,8 @@
-"""Starts the local cloud: ministack, settled by its environment (see xtask), with the changes below."""
+"""Starts the local cloud: ministack with the patches below.
+
+Environment variables configure it: see xtask/src/cloud.rs. The patches use internals of the ministack version that is
+pinned in requirements.txt.
+"""
 
 import copy
 import json
@@ -14,38 +18,39 @@ from ministack import app as ministack
 from ministack.core import iam_actions, persistence
 from ministack.services import dynamodb, eventbridge, lambda_svc, s3, sns
 
-# A function's answer goes out at once, instead of 40 ms later with the next acknowledgement.
+# Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
-# ministack saves its state when asked to stop. Save it while running too, so that a kill loses seconds, not everything.
-SHORTEST_INTERVAL = 5  # seconds
-REST_PER_SAVE = 20  # saving takes at most a twentieth of the time
-READS = {"GET", "HEAD", "OPTIONS"}
+# ministack saves its state only when it stops. Save it while running too, so that a kill loses only seconds.
+MINIMUM_SAVE_INTERVAL = 5  # seconds
+PAUSE_PER_SAVE = 20  # the pause after a save is this many times as long as the save, so saving takes at most 5 % of the time
+READ_METHODS = {"GET", "HEAD", "OPTIONS"}
 
-# ministack saves service by service. Each save is a folder of its own here, and counts once it is complete: services
-# that refer to each other are never loaded from two different moments.
+# ministack saves each service separately. Here, each save of all services is a folder of its own, and CURRENT links to the
+# latest complete one. So services that refer to each other are always loaded from the same save.
 SAVES = pathlib.Path(os.environ["STATE_DIR"]) / "saves"
 CURRENT = SAVES / "current"
 
 changed = threading.Event()
 saving = threading.Lock()
-serve, load, save_all = ministack.app, ministack._load_persisted_state, ministack.save_all
+serve_request, load_state, save_all = ministack.app, ministack._load_persisted_state, ministack.save_all
 
 
-async def serve_and_note_changes(scope, receive, send):
-    await serve(scope, receive, send)
-    if scope.get("method", "GET") not in READS:
+async def serve_and_mark_changed(scope, receive, send):
+    """Serves a request. Requests that may have changed the state cause a save."""
+    await serve_request(scope, receive, send)
+    if scope.get("method", "GET") not in READ_METHODS:
         changed.set()
 
 
-def use(save):
-    """Where ministack reads and writes its state, the functions' code included."""
+def use_folder(save):
+    """Sets the folder from which ministack reads its state, including the functions' code, and to which it writes."""
     persistence.STATE_DIR = str(save)
     lambda_svc.CODE_BLOB_DIR = str(save / "lambda-blobs")
 
 
-def at_rest(get_state):
-    """Reads the state of a service again when a request has changed it in the middle."""
+def with_retries(get_state):
+    """Returns a function that reads a service's state, and reads it again if a request changes it meanwhile."""
 
     def read():
         for _ in range(20):
@@ -58,15 +63,16 @@ def at_rest(get_state):
     return read
 
 
-def save_as_one(services):
-    with saving:  # the last save, on stopping, may meet one of ours
+def save_all_atomically(services):
+    """Saves all services to a new folder, and then makes CURRENT link to it."""
+    with saving:  # ministack's save when it stops may run during one of ours
         following = SAVES / str(time.time_ns())
         if CURRENT.exists():
-            shutil.copytree(CURRENT, following, copy_function=os.link)  # what has not changed is not written again
+            shutil.copytree(CURRENT, following, copy_function=os.link)  # unchanged files are not written again
         else:
             following.mkdir(parents=True)
-        use(following)
-        save_all({name: at_rest(get_state) for name, get_state in services.items()})
+        use_folder(following)
+        save_all({name: with_retries(get_state) for name, get_state in services.items()})
         link = SAVES / "next"
         link.unlink(missing_ok=True)
         link.symlink_to(following.name)
@@ -76,64 +82,81 @@ def save_as_one(services):
                 shutil.rmtree(save)
 
 
-def load_as_saved():
-    """Objects are written at once, buckets with the state: one that the save does not know would stand in the way."""
-    load()
+def load_without_unsaved_buckets():
+    """Loads the state. Removes buckets that were created after the save.
+
+    ministack writes objects immediately, but buckets only with the state. It loads a bucket that has objects but no
+    state without a region, and creating that bucket again would fail.
+    """
+    load_state()
     buckets = s3._buckets._data
-    for unknown in [name for name, bucket in buckets.items() if bucket["region"] is None]:
-        del buckets[unknown]
+    for unsaved in [name for name, bucket in buckets.items() if bucket["region"] is None]:
+        del buckets[unsaved]
 
 
-def tables_and_streams():
-    tables = get_tables()  # first: what is in a table must be in its stream
+def get_tables_and_streams():
+    """Returns the state of DynamoDB with the stream records, which ministack does not save."""
+    tables = get_tables()  # before the streams: each change in a saved table must be in the saved stream
     return tables | {"streams": copy.deepcopy(dynamodb._stream_records)}
 
 
 def load_tables_and_streams(state):
+    """Loads what get_tables_and_streams returned."""
     load_tables(state)
     dynamodb._stream_records.update(state.get("streams", {}))
 
 
 def invoke(function, event):
-    """What comes by SNS or EventBridge is tried as often as Lambda does, and then goes where failures go."""
+    """Invokes a function asynchronously, for SNS and EventBridge.
+
+    Retries as Lambda does. Then sends the event to the function's on-failure destination.
+    """
     record, settings, _ = lambda_svc._get_func_record_for_ref(function)
     if record and settings:
         lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(record, settings), event)
 
 
-def deliver(function, message, topic, subscription, *_):
+def deliver_sns_message(function, message, topic, subscription, *_):
+    """Invokes a function that subscribes to an SNS topic."""
     record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": subscription}
     invoke(function, {"Records": [record | {"Sns": json.loads(message)}]})
 
 
-def resource_of(service, method, path, headers, body, *rest):
-    """Leave to read one parameter is enough to read it by GetParameters, which takes a list."""
+def extract_arn_of_single_parameter(service, method, path, headers, body, *rest):
+    """Returns the ARN that a request needs permission for, as ministack does, and also for GetParameters with one name.
+
+    ministack finds no ARN in the list of names that GetParameters takes.
+    """
     if service == "ssm" and len(names := json.loads(body).get("Names", [])) == 1:
         body = json.dumps({"Name": names[0]})
     return extract_resource_arn(service, method, path, headers, body, *rest)
 
 
-def keep_saving():
+def save_after_changes():
+    """Saves the state after changes. Never returns."""
     while changed.wait():
         changed.clear()
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             ministack.save_all(ministack._build_persistence_save_dict())
         except Exception:
-            logging.exception("The state could not be saved; trying again after the next change")
-        time.sleep(max(SHORTEST_INTERVAL, REST_PER_SAVE * (time.monotonic() - began)))
+            logging.exception("cannot save the state; the next change causes another attempt")
+        time.sleep(max(MINIMUM_SAVE_INTERVAL, PAUSE_PER_SAVE * (time.monotonic() - started)))
 
 
-use(CURRENT)
-ministack.app, ministack.save_all = serve_and_note_changes, save_as_one
-ministack._load_persisted_state = load_as_saved
+use_folder(CURRENT)
+ministack.app, ministack.save_all = serve_and_mark_changed, save_all_atomically
+ministack._load_persisted_state = load_without_unsaved_buckets
 get_tables, load_tables = dynamodb.get_state, dynamodb.load_persisted_state
-dynamodb.get_state, dynamodb.load_persisted_state = tables_and_streams, load_tables_and_streams
-# Streams are read again from their beginning: what functions were at when the cloud ended, it has forgotten.
+dynamodb.get_state, dynamodb.load_persisted_state = get_tables_and_streams, load_tables_and_streams
+# After a restart, functions read the streams from the beginning, because ministack does not save how far they had read.
 lambda_svc._restore_esm_positions = lambda *_: None
-extract_resource_arn, iam_actions.extract_resource_arn = iam_actions.extract_resource_arn, resource_of
-sns._deliver_to_lambda = deliver
+extract_resource_arn, iam_actions.extract_resource_arn = (
+    iam_actions.extract_resource_arn,
+    extract_arn_of_single_parameter,
+)
+sns._deliver_to_lambda = deliver_sns_message
 eventbridge._dispatch_to_lambda = lambda function, event: invoke(function, json.loads(event))
-logging.getLogger("persistence").setLevel(logging.WARNING)  # or it logs a line per service and save
-threading.Thread(target=keep_saving, daemon=True).start()
+logging.getLogger("persistence").setLevel(logging.WARNING)  # otherwise it logs a line for each service at each save
+threading.Thread(target=save_after_changes, daemon=True).start()
 ministack.main()
