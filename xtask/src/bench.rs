@@ -1,4 +1,4 @@
-//! `bench`: builds what is measured and has the harness in `bench/` measure it.
+//! `bench`: builds the functions, and runs the benchmark harness in `bench/`.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,19 @@ use tokio::process::Command;
 
 use crate::{package, release::Architecture, tools, ui, workspace::Workspace};
 
-/// The bare runtime.
+/// The function that only has the Lambda runtime.
 const HELLO: &str = "hello";
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Count instructions alone, and fail where one exceeds bench/gates.toml by more than 2 %
+    /// Only count instructions and zip sizes, and fail if a count is more than 2 % above bench/gates.toml
     #[arg(long)]
     gate: bool,
-    /// Count instructions alone, and write them to bench/gates.toml
+    /// Only count instructions and zip sizes, and write the counts to bench/gates.toml
     #[arg(long, conflicts_with = "gate")]
     accept: bool,
-    /// Some functions alone; nothing but the report is written
+    /// Measure only this function; can be repeated. Writes only target/bench/report.json
     #[arg(long, value_name = "FUNCTION")]
     only: Vec<String>,
 }
@@ -27,20 +27,45 @@ pub(crate) struct Options {
 /// `cargo xtask bench`.
 ///
 /// # Errors
-/// Says what cannot be built or measured, and which function exceeds its gate.
+/// Fails if something cannot be built or measured, or a count exceeds its limit. The harness has printed which.
 pub(crate) async fn bench(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
-    let out = workspace.target().join("bench");
-    let gates = workspace.root().join("bench/gates.toml");
-    tools::prepare(&workspace).await?;
-    let counting = options.gate || options.accept;
-    let binaries = release(&workspace, !counting).await?;
-
-    let mut harness = Command::new(harness(&workspace, !counting).await?);
-    harness.arg("--binaries").arg(binaries);
-    harness.arg("--out").arg(&out);
     for function in &options.only {
         workspace.function(function)?;
+    }
+    tools::find_program("valgrind", "counting instructions", "valgrind")?;
+    tools::prepare(&workspace).await?;
+    let harness = harness_command(&workspace, &options).await?;
+    run_harness(&workspace, harness).await?;
+    // With --gate, the harness has printed the result.
+    let measured = match options.only.len() {
+        0 => workspace.functions().count(),
+        some => some,
+    };
+    let functions = ui::count(measured, "function");
+    if options.accept {
+        ui::success(format!(
+            "the counts of {functions} are written to bench/gates.toml"
+        ));
+    } else if !options.gate {
+        let file = match options.only.is_empty() {
+            true => "bench/RESULTS.md, bench/report.json and README.md",
+            false => "target/bench/report.json",
+        };
+        ui::success(format!("{functions} measured; the results are in {file}"));
+    }
+    Ok(())
+}
+
+/// Builds the harness and all that it measures. Returns the command that measures.
+async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Command> {
+    let only_counts = options.gate || options.accept;
+    let binaries = build_functions(workspace, !only_counts).await?;
+    let gates = workspace.root().join("bench/gates.toml");
+    let mut harness = Command::new(build_harness(workspace, !only_counts).await?);
+    harness.arg("--binaries").arg(binaries);
+    harness.arg("--out").arg(workspace.target().join("bench"));
+    for function in &options.only {
         harness.args(["--only", function]);
     }
     if options.gate {
@@ -48,84 +73,89 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     } else if options.accept {
         harness.arg("--accept").arg(gates);
     } else {
-        harness.arg("--node").arg(twins(&workspace).await?);
-        harness.arg("--defaults").arg(defaults(&workspace).await?);
-        harness.arg("--hello").arg(usual(&workspace).await?);
+        harness.arg("--node").arg(bundle_for_node(workspace).await?);
+        harness
+            .arg("--defaults")
+            .arg(build_sdk_defaults(workspace).await?);
+        harness
+            .arg("--hello")
+            .arg(build_default_hello(workspace).await?);
         if options.only.is_empty() {
             harness.arg("--results").arg(workspace.root().join("bench"));
         }
     }
-    if !harness
-        .current_dir(workspace.root())
-        .status()
-        .await?
-        .success()
-    {
-        bail!("not all was measured, or not all is as it has to be");
+    Ok(harness)
+}
+
+async fn run_harness(workspace: &Workspace, mut harness: Command) -> Result<()> {
+    let status = harness.current_dir(workspace.root()).status().await;
+    if !status.context("cannot start the harness")?.success() {
+        bail!("the benchmark failed");
     }
     Ok(())
 }
 
-/// Builds the functions as they are deployed, and the bare runtime if asked to. Returns the folder with them.
-async fn release(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
+/// Builds the functions as they are deployed, and also [`HELLO`] if `hello` is set. Returns the folder with the binaries.
+async fn build_functions(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
     let functions = workspace.functions();
     let names = functions.map(|function| &*function.name);
     let names: Vec<_> = names.chain(hello.then_some(HELLO)).collect();
-    // They are run here.
     package::release(workspace, &names, Architecture::HOST).await
 }
 
-/// Builds the bare runtime as cargo-lambda does by itself: what ours is compared with is what everybody has.
-async fn usual(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds [`HELLO`] with cargo-lambda's default settings, for comparison. Returns the path of the binary.
+async fn build_default_hello(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("bench/usual");
     package::release_with_default_linking(workspace, HELLO, Architecture::HOST, &folder).await?;
     Ok(package::binary(&folder, HELLO))
 }
 
-/// Builds the harness. What it counts does not depend on how fast it is itself.
-async fn harness(workspace: &Workspace, fast: bool) -> Result<PathBuf> {
+/// Builds the harness, optimized if it will measure time. Instruction counts do not depend on the harness's speed. Returns
+/// the path of the binary.
+async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
-    let (profile, folder) = if fast {
+    let (profile, folder) = if optimized {
         ("harness", "harness")
     } else {
         ("dev", "debug")
     };
     cargo.args(["build", "--bin", "bench", "--profile", profile]);
-    built(cargo, "the harness").await?;
+    run_build(cargo, "the harness").await?;
     Ok(workspace.target().join(folder).join("bench"))
 }
 
-/// Builds `get` by the SDK's defaults, in a workspace of its own.
-async fn defaults(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds a copy of `notes-get` that uses the AWS SDK's default settings, for comparison. It has a workspace of its own.
+/// Returns the path of the binary.
+async fn build_sdk_defaults(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.root().join("bench/sdk-defaults");
     let target = workspace.target().join("bench/sdk-defaults");
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--locked", "--target-dir"]);
     cargo.arg(&target).current_dir(folder);
-    built(cargo, "get by the SDK's defaults").await?;
+    run_build(cargo, "notes-get with the SDK's defaults").await?;
     Ok(target.join("release/sdk-defaults"))
 }
 
-async fn built(mut cargo: Command, what: &str) -> Result<()> {
+async fn run_build(mut cargo: Command, what: &str) -> Result<()> {
     ui::say(format!("… build {what}"));
-    let status = cargo.status().await.context("cargo cannot be started")?;
+    let status = cargo.status().await.context("cannot start cargo")?;
     if !status.success() {
-        bail!("{what} cannot be built");
+        bail!("{what} does not compile");
     }
     Ok(())
 }
 
-/// What a bundle needs for those of its packages that are no modules of ECMAScript.
+/// Defines `require` in a bundle: some bundled packages are CommonJS modules that call it.
 const REQUIRE: &str = r#"--banner:js=import{createRequire}from"node:module";const require=createRequire(import.meta.url);"#;
 
-/// Bundles the routes' twins for Node. Returns the folder with them.
-async fn twins(workspace: &Workspace) -> Result<PathBuf> {
+/// Bundles the Node versions of the functions, for comparison. Returns the folder with the bundles.
+async fn bundle_for_node(workspace: &Workspace) -> Result<PathBuf> {
     let out = workspace.target().join("bench/node");
     let sources = workspace.root().join("bench/node");
     let functions = workspace.functions().map(|function| function.name.as_str());
     let files = functions.chain(["bootstrap"]);
     let files = files.map(|name| sources.join(format!("{name}.ts")));
-    let step = ui::Step::begin("bundle the twins for Node");
+    let step = ui::Step::begin("bundle the functions' Node versions");
     let mut esbuild = ui::command(workspace.node_bin("esbuild"));
     esbuild
         .args(files.filter(|file| file.is_file()))

@@ -1,4 +1,4 @@
-//! Builds the functions for this machine, and packs them as Lambda takes them.
+//! Builds the functions for this machine, and packs binaries into zips for Lambda.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use crate::{stage::write_whole, ui, workspace::Workspace};
+use crate::{stage::write_atomically, ui, workspace::Workspace};
 
-/// Builds all functions. Cargo shows its own progress, and rebuilds what has changed alone.
+/// Builds all functions in the dev profile. Cargo shows its own progress.
 ///
 /// # Errors
-/// When it does not compile; Cargo has said why.
+/// Fails if a function does not compile. Cargo has printed the reason.
 pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     ui::say("… build the functions");
     let mut cargo = workspace.cargo();
@@ -28,7 +28,7 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     if !cargo
         .status()
         .await
-        .context("cargo cannot be started")?
+        .context("cannot start cargo")?
         .success()
     {
         bail!("the functions do not compile");
@@ -36,20 +36,20 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// How well a zip is compressed, in the levels of zlib.
+/// A compression level of zlib.
 #[derive(Clone, Copy, Debug)]
 #[repr(i64)]
 pub(crate) enum Level {
-    /// For what is packed at every save.
+    /// The fastest: for the zips that `dev` makes at every change.
     Quick = 1,
-    /// For what is shipped: Lambda loads it at a cold start.
+    /// The smallest: for releases, because Lambda loads the zip at a cold start.
     Small = 9,
 }
 
-/// A binary packed as Lambda takes it. The same binary gives the same zip, to the byte.
+/// Returns a Lambda zip with the binary as `bootstrap`. The same binary always gives the same bytes.
 ///
 /// # Errors
-/// When the binary cannot be read.
+/// Fails if the binary cannot be read.
 pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
@@ -62,10 +62,11 @@ pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// Packs a function's binary, unless that was done. Returns the hash of the zip, which is also its name.
+/// Packs a function's binary into a zip in target/lambda/packed, unless the zip exists already. Returns the SHA-256 hash
+/// of the zip in hexadecimal, which is also its file name.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// Fails if a file cannot be read or written.
 pub(crate) fn pack(
     workspace: &Workspace,
     function: &str,
@@ -73,29 +74,28 @@ pub(crate) fn pack(
     level: Level,
 ) -> Result<String> {
     let metadata =
-        fs::metadata(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
-    let written = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
+        fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let packed = workspace.root().join("target/lambda/packed");
-    // What was packed last from a file of that place, length and time.
-    let note = packed.join(format!("{function}-{level:?}"));
-    let of = format!("{} {} {written}", binary.display(), metadata.len());
-    if let Ok(noted) = fs::read_to_string(&note)
-        && let Some((noted, artefact)) = noted.rsplit_once('\n')
-        && noted == of
-        && workspace.zip_of(artefact).exists()
+    // The cache entry: path, length and modification time of the binary that was packed last, and the hash of its zip.
+    let cache = packed.join(format!("{function}-{level:?}"));
+    let key = format!("{} {} {modified}", binary.display(), metadata.len());
+    if let Ok(cached) = fs::read_to_string(&cache)
+        && let Some((cached_key, artifact)) = cached.rsplit_once('\n')
+        && cached_key == key
+        && workspace.zip_of(artifact).exists()
     {
-        return Ok(artefact.into());
+        return Ok(artifact.into());
     }
-    let zip =
-        zip(binary, level).with_context(|| format!("{} cannot be packed", binary.display()))?;
-    let artefact: String = Sha256::digest(&zip)
+    let zip = zip(binary, level).with_context(|| format!("cannot pack {}", binary.display()))?;
+    let artifact: String = Sha256::digest(&zip)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     fs::create_dir_all(&packed)?;
-    write_whole(&workspace.zip_of(&artefact), &zip)?;
-    write_whole(&note, format!("{of}\n{artefact}").as_bytes())?;
-    Ok(artefact)
+    write_atomically(&workspace.zip_of(&artifact), &zip)?;
+    write_atomically(&cache, format!("{key}\n{artifact}").as_bytes())?;
+    Ok(artifact)
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_binary_gives_the_same_zip_wherever_it_stands() {
+    fn the_zip_depends_only_on_the_content_of_the_binary() {
         let folder = tempfile::tempdir().unwrap();
         let zipped = |name: &str, content: &[u8]| {
             let binary = folder.path().join(name);

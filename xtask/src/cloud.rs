@@ -1,9 +1,9 @@
-//! The local cloud's process: started, found again, stopped.
+//! The process of a local cloud: start it, find a running one, stop it.
 
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -21,19 +21,22 @@ use crate::{
 const LAUNCHER: &str = "local/cloud/launch.py";
 
 /// How long the cloud may take to start, and to save its data when it stops.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The local cloud of a stage, running.
+/// How many bytes of the log an error shows.
+const SHOWN_LOG: usize = 3000;
+
+/// The running local cloud of a stage. It outlives this value.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     process: Pid,
 }
 
 impl Cloud {
-    /// Starts the cloud, or finds the one that an earlier run left.
+    /// Starts the stage's cloud, unless it runs already.
     ///
     /// # Errors
-    /// With the end of its log when it does not come up.
+    /// Fails if the cloud does not start within [`TIMEOUT`]. The message has the end of its log.
     pub(crate) async fn ensure(workspace: &Workspace, stage: &mut LocalStage) -> Result<Self> {
         if let Some(cloud) = Self::running(stage) {
             if is_ready(stage).await {
@@ -41,19 +44,19 @@ impl Cloud {
             }
             cloud.stop(stage).await?;
         }
-        // A cloud that was killed leaves files there that the next one would trip over.
-        stage.empty("tmp")?;
-        stage.settle_port()?;
+        // A killed cloud leaves files there that make the next one fail.
+        stage.clear_folder("tmp")?;
+        stage.ensure_cloud_port_is_free()?;
         let mut child = command(workspace, stage)?
             .spawn()
-            .context("the local cloud cannot be started")?;
+            .context("cannot start the local cloud")?;
         let process = Pid::from_child(&child);
         fs::write(pid_file(stage), process.as_raw_nonzero().to_string())?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_ready(stage).await {
             if child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(stage.path("cloud.log")).unwrap_or_default();
-                let from = log.len().saturating_sub(3000);
+                let from = log.len().saturating_sub(SHOWN_LOG);
                 bail!(
                     "the local cloud did not start:\n{}",
                     log.get(from..).unwrap_or(&log)
@@ -64,7 +67,7 @@ impl Cloud {
         Ok(Self { process })
     }
 
-    /// The cloud that runs for this stage, if one does.
+    /// Returns the stage's cloud, if it runs.
     pub(crate) fn running(stage: &LocalStage) -> Option<Self> {
         let pid = fs::read_to_string(pid_file(stage))
             .ok()?
@@ -74,21 +77,24 @@ impl Cloud {
         process::running(pid, LAUNCHER).map(|process| Self { process })
     }
 
-    /// Stops the cloud, with the functions that it runs, and waits until its data is saved.
+    /// Stops the cloud and the functions that it runs, and waits until its data is saved. Kills it after [`TIMEOUT`].
     ///
     /// # Errors
-    /// When it does not stop.
+    /// Fails if the process exists even after it was killed.
     pub(crate) async fn stop(self, stage: &LocalStage) -> Result<()> {
-        let gone = || Self::running(stage).is_none();
         kill_process(self.process, Signal::TERM).ok();
-        let deadline = Instant::now() + PATIENCE;
-        while !gone() {
-            if Instant::now() > deadline {
+        let started = Instant::now();
+        while Self::running(stage).is_some() {
+            if started.elapsed() > TIMEOUT * 2 {
+                let pid = self.process.as_raw_nonzero();
+                bail!("the local cloud (process {pid}) was killed, but it does not end");
+            }
+            if started.elapsed() > TIMEOUT {
                 kill_process(self.process, Signal::KILL).ok();
             }
             sleep(Duration::from_millis(30)).await;
         }
-        // The functions are of the cloud's group. Most end with it; none outlives it.
+        // The functions are in the cloud's process group. Most end with the cloud; this ends the rest.
         kill_process_group(self.process, Signal::KILL).ok();
         fs::remove_file(pid_file(stage)).ok();
         Ok(())
@@ -100,56 +106,62 @@ fn pid_file(stage: &LocalStage) -> PathBuf {
 }
 
 async fn is_ready(stage: &LocalStage) -> bool {
-    let answer = reqwest::get(format!("{}/_ministack/ready", stage.url())).await;
-    answer.is_ok_and(|answer| answer.status().is_success())
+    let response = reqwest::get(format!("{}/_ministack/ready", stage.url())).await;
+    response.is_ok_and(|response| response.status().is_success())
 }
 
-/// The cloud's command. Its environment is made here from nothing, for the functions inherit it.
+/// Returns the command that starts the cloud, with an environment that has nothing from this process but `PATH`.
 fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
     use std::os::unix::process::CommandExt as _;
 
-    let data = stage.path("data");
-    fs::create_dir_all(data.join("s3"))?;
-    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    fs::create_dir_all(stage.path("data").join("s3"))?;
     let log = File::create(stage.path("cloud.log"))?;
     let mut command = Command::new(workspace.python());
     command
         .arg(LAUNCHER)
         .current_dir(workspace.root())
+        // The functions inherit this environment from the cloud.
         .env_clear()
-        .envs(stage.aws_environment())
-        .envs([
-            ("PATH", env::var("PATH").unwrap_or_default()),
-            ("HOME", path(stage.path("tmp"))),
-            ("TMPDIR", path(stage.path("tmp"))),
-            ("BIND_HOST", "127.0.0.1".into()),
-            ("GATEWAY_PORT", stage.port().to_string()),
-            ("MINISTACK_HOST", "127.0.0.1".into()),
-            ("MINISTACK_REGION", REGION.into()),
-            ("MINISTACK_ACCOUNT_ID", stage.account().into()),
-            // Signatures and policies are checked, as AWS does.
-            ("AUTH", "true".into()),
-            ("PERSIST_STATE", "1".into()),
-            ("STATE_DIR", path(data.join("state"))),
-            ("S3_PERSIST", "1".into()),
-            ("S3_DATA_DIR", path(data.join("s3"))),
-            (
-                "AWS_XRAY_DAEMON_ADDRESS",
-                format!("127.0.0.1:{}", stage.xray_port()),
-            ),
-            // A function that failed on an event gets it again after 5 s and after 10 s more. By then,
-            // what it claimed before it died is free.
-            ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
-            // It would tidy up the containers of a Docker engine that it finds.
-            ("DOCKER_HOST", "unix:///nonexistent".into()),
-            // Services that listen on ports of their own, which two clones would fight for.
-            ("IOT_MTLS_ENABLED", "0".into()),
-            ("SFTP_ENABLED", "0".into()),
-        ])
+        .envs(environment(stage))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // A group of its own: Ctrl-C reaches this tool alone, which then stops the cloud in order.
+        // Ctrl-C must reach only this tool, which then stops the cloud and waits for it to save its data.
         .process_group(0);
     Ok(command)
+}
+
+fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let (data, temporary) = (stage.path("data"), text(&stage.path("tmp")));
+    let mut environment = stage.aws_environment();
+    environment.extend([
+        ("PATH", env::var("PATH").unwrap_or_default()),
+        ("HOME", temporary.clone()),
+        ("TMPDIR", temporary),
+        ("BIND_HOST", "127.0.0.1".into()),
+        ("GATEWAY_PORT", stage.port().to_string()),
+        ("MINISTACK_HOST", "127.0.0.1".into()),
+        ("MINISTACK_REGION", REGION.into()),
+        ("MINISTACK_ACCOUNT_ID", stage.account().into()),
+        // Check signatures and policies, as AWS does.
+        ("AUTH", "true".into()),
+        ("PERSIST_STATE", "1".into()),
+        ("STATE_DIR", text(&data.join("state"))),
+        ("S3_PERSIST", "1".into()),
+        ("S3_DATA_DIR", text(&data.join("s3"))),
+        (
+            "AWS_XRAY_DAEMON_ADDRESS",
+            format!("127.0.0.1:{}", stage.xray_port()),
+        ),
+        // An asynchronous invocation that fails is retried after 5 s and after 10 s more. The idempotency lease of
+        // a function that crashed has expired by then.
+        ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
+        // Otherwise ministack removes containers from any Docker engine that it finds.
+        ("DOCKER_HOST", "unix:///nonexistent".into()),
+        // These services listen on fixed ports, which a second clone of the project would need too.
+        ("IOT_MTLS_ENABLED", "0".into()),
+        ("SFTP_ENABLED", "0".into()),
+    ]);
+    environment
 }

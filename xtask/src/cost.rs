@@ -1,19 +1,19 @@
-//! `cost`: what a month costs on AWS, by what was measured and by `bench/prices.toml`.
+//! `cost`: estimates the monthly cost on AWS from measurements and `bench/prices.toml`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::workspace::Workspace;
+use crate::{ui, workspace::Workspace};
 
-/// What to price.
+/// The use to price.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Requests that people make in a month
+    /// The number of requests that people make in a month
     #[arg(long, value_name = "N")]
     requests_per_month: u64,
-    /// People, each counted once; by default as many as make so many requests by bench/prices.toml
+    /// The number of people [default: requests divided by requests_per_person in bench/prices.toml]
     #[arg(long, value_name = "N")]
     people: Option<u64>,
 }
@@ -21,57 +21,61 @@ pub(crate) struct Options {
 /// `cargo xtask cost`.
 ///
 /// # Errors
-/// When the prices or the measurements cannot be read, or do not know each other's functions.
+/// Fails if the prices or the measurements cannot be read, or a function is missing in either.
 pub(crate) fn cost(options: &Options) -> Result<()> {
     let workspace = Workspace::read()?;
     let root = workspace.root();
-    let (known, text) = Known::read(&root.join("bench/prices.toml"))?;
-    let (measured, source) = Measured::read(root)?;
+    let (prices, text) = PriceFile::read(&root.join("bench/prices.toml"))?;
+    let (measurements, source) = Measurements::read(root)?;
     let requests = options.requests_per_month as f64;
     let people = options.people.map(|people| people as f64);
-    let people = people.unwrap_or(requests / known.assumptions.requests_per_person);
-    let bill = Bill::of(&known, &measured, requests, people)?;
-    let assumed = text.split_once("[assumptions]\n");
-    let assumed = assumed.map_or("", |(_, assumed)| assumed);
-    println!("{}", bill.text());
-    println!(
-        "Measured: {source}. Prices, with their sources, and what is assumed: bench/prices.toml.\n"
-    );
-    println!("{assumed}");
+    let people = people.unwrap_or(requests / prices.assumptions.requests_per_person);
+    let bill = Bill::new(&prices, &measurements, requests, people)?;
+    let assumptions = text.split_once("[assumptions]\n");
+    let assumptions = assumptions.map_or("", |(_, assumptions)| assumptions);
+    ui::print(format!(
+        "Assumptions, from bench/prices.toml:\n\n{assumptions}"
+    ));
+    ui::print(bill.tables());
+    ui::print(format!(
+        "Measurements: {source}. Prices and their sources: bench/prices.toml.\n"
+    ));
+    ui::print(bill.summary());
     Ok(())
 }
 
-/// A price.
+/// A price in US dollars.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Price {
     usd: f64,
-    /// For so many.
+    /// The number of units that cost `usd`.
     per: f64,
-    /// So many are free in every month.
+    /// The number of units that are free in every month.
     #[serde(default)]
     free: f64,
-    /// Where AWS says so.
+    /// The URL of the price.
     #[serde(rename = "source")]
     _source: String,
 }
 
 impl Price {
-    /// What so many cost.
-    fn of(&self, amount: f64) -> f64 {
-        (amount - self.free).max(0.0) / self.per * self.usd
+    /// Returns the cost of a number of units, in US dollars.
+    fn cost(&self, units: f64) -> f64 {
+        (units - self.free).max(0.0) / self.per * self.usd
     }
 }
 
-/// `prices.toml`.
+/// The content of `bench/prices.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Known {
+struct PriceFile {
     prices: BTreeMap<String, Price>,
     assumptions: Assumptions,
-    functions: BTreeMap<String, Use>,
+    functions: BTreeMap<String, FunctionUse>,
 }
 
+/// The assumptions, as bench/prices.toml documents them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Assumptions {
@@ -94,18 +98,18 @@ struct Assumptions {
     hosted_zones: f64,
 }
 
-/// How often a function is invoked, and what it takes each time.
+/// How often a function is invoked, and what an invocation uses.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Use {
-    /// Of the requests that people make.
+struct FunctionUse {
+    /// The function's share of the requests that people make.
     share: f64,
-    /// For each invocation of another function, so many times.
+    /// The function whose invocations cause those of this one, each of them `times` invocations.
     per: Option<String>,
     times: f64,
-    /// In a month, whatever happens.
+    /// Invocations in a month that do not depend on requests.
     monthly: f64,
-    /// Whether it is behind API Gateway although no person asks for it.
+    /// Whether API Gateway invokes the function although its `share` is 0.
     is_route: bool,
     reads: f64,
     writes: f64,
@@ -120,43 +124,43 @@ struct Use {
     out_kb: f64,
 }
 
-impl Known {
-    /// Also returns the file's text.
+impl PriceFile {
+    /// Reads the file. Also returns its text.
     fn read(file: &Path) -> Result<(Self, String)> {
-        let text = fs::read_to_string(file)
-            .with_context(|| format!("{} cannot be read", file.display()))?;
-        let known = toml::from_str(&text);
-        let known = known.with_context(|| format!("{} is malformed", file.display()))?;
-        Ok((known, text))
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let prices = toml::from_str(&text);
+        let prices = prices.with_context(|| format!("{} is malformed", file.display()))?;
+        Ok((prices, text))
     }
 
-    /// How often a function is invoked when people make so many requests.
-    fn invocations(&self, function: &Use, requests: f64) -> Result<f64> {
+    /// Returns the number of a function's invocations when people make `requests` requests.
+    fn invocations(&self, function: &FunctionUse, requests: f64) -> Result<f64> {
         let Some(other) = &function.per else {
             return Ok(function.share * requests + function.monthly);
         };
         let cause = self
             .functions
             .get(other)
-            .with_context(|| format!("prices.toml knows no function {other}"))?;
+            .with_context(|| format!("bench/prices.toml has no function {other}"))?;
         Ok(cause.share * requests * function.times)
     }
 }
 
-/// What `cargo xtask bench` found of one function, over TLS: milliseconds on a CPU.
+/// The CPU time of a function over TLS, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cpu {
-    /// Until its first answer.
+struct CpuTime {
+    /// From the start of the process to its first response.
     cold: f64,
-    /// For each further one.
+    /// For each further response.
     warm: f64,
 }
 
-/// What was measured, by function.
+/// CPU times by function.
 #[derive(Debug, Default)]
-struct Measured(BTreeMap<String, Cpu>);
+struct Measurements(BTreeMap<String, CpuTime>);
 
-/// The part of a report that is read here.
+/// The part of the benchmark's report that is needed here.
 #[derive(Deserialize)]
 struct Report {
     date: String,
@@ -176,8 +180,9 @@ struct Times {
     warm_cpu_ms: f64,
 }
 
-impl Measured {
-    /// The latest run on this machine, or else the one behind `bench/RESULTS.md`. Also says which.
+impl Measurements {
+    /// Reads the latest report of this machine, or else the report of `bench/RESULTS.md`. Also returns the name and date
+    /// of the report.
     fn read(root: &Path) -> Result<(Self, String)> {
         for file in ["target/bench/report.json", "bench/report.json"] {
             let Ok(text) = fs::read_to_string(root.join(file)) else {
@@ -185,17 +190,17 @@ impl Measured {
             };
             let report: Report =
                 serde_json::from_str(&text).with_context(|| format!("{file} is malformed"))?;
-            let measured = Self::from(&report);
-            // One that only counted instructions knows no times.
-            if !measured.0.is_empty() {
-                return Ok((measured, format!("{file} of {}", report.date)));
+            let measurements = Self::from(&report);
+            // A report that has only instruction counts has no times.
+            if !measurements.0.is_empty() {
+                return Ok((measurements, format!("{file} of {}", report.date)));
             }
         }
-        bail!("nothing is measured; run cargo xtask bench")
+        bail!("there are no measurements; run cargo xtask bench")
     }
 }
 
-impl From<&Report> for Measured {
+impl From<&Report> for Measurements {
     fn from(report: &Report) -> Self {
         let deployed = report.rows.iter().filter(|row| row.variant == "rust");
         let times = deployed.filter_map(|row| {
@@ -203,48 +208,118 @@ impl From<&Report> for Measured {
                 cold_cpu_ms: cold,
                 warm_cpu_ms: warm,
             } = *row.tls.as_ref()?;
-            Some((row.function.clone(), Cpu { cold, warm }))
+            Some((row.function.clone(), CpuTime { cold, warm }))
         });
         Self(times.collect())
     }
 }
 
-/// A GB of memory has this share of a CPU, by the thousand MB
+/// The memory with which a function gets one full CPU, in MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
-const MB_OF_A_CPU: f64 = 1769.0;
+const MB_PER_CPU: f64 = 1769.0;
 
-const SECONDS_OF_A_MONTH: f64 = 30.0 * 24.0 * 3600.0;
+const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3600.0;
 
-const KB_OF_A_GB: f64 = 1024.0 * 1024.0;
+const KB_PER_GB: f64 = 1024.0 * 1024.0;
 
-/// What a month costs.
+/// The cost of a month.
 #[derive(Debug, Default)]
 struct Bill {
     people: f64,
     requests: f64,
-    /// Dollars by service.
+    /// US dollars by service.
     services: BTreeMap<&'static str, f64>,
-    /// Invocations and dollars by function; what no function causes is not here.
+    /// Invocations and US dollars by function. Costs that no function causes are not included.
     functions: BTreeMap<String, (f64, f64)>,
 }
 
-/// How much of what is priced is used: by price, how much each function uses, and how much there is
-/// besides.
+/// The units that are used of one price.
 #[derive(Debug, Default)]
-struct Usage(BTreeMap<&'static str, (BTreeMap<String, f64>, f64)>);
+struct Units {
+    /// By function.
+    functions: BTreeMap<String, f64>,
+    /// Used by people, data and fixed resources.
+    other: f64,
+}
+
+/// The units that are used in a month, by price.
+#[derive(Debug, Default)]
+struct Usage(BTreeMap<&'static str, Units>);
 
 impl Usage {
-    fn add(&mut self, price: &'static str, function: &str, amount: f64) {
-        let (functions, _) = self.0.entry(price).or_default();
-        *functions.entry(function.to_owned()).or_default() += amount;
+    fn add(&mut self, price: &'static str, function: &str, units: f64) {
+        let functions = &mut self.0.entry(price).or_default().functions;
+        *functions.entry(function.to_owned()).or_default() += units;
     }
 
-    fn besides(&mut self, price: &'static str, amount: f64) {
-        self.0.entry(price).or_default().1 += amount;
+    fn add_other(&mut self, price: &'static str, units: f64) {
+        self.0.entry(price).or_default().other += units;
+    }
+
+    /// Adds what a function uses in a number of invocations.
+    fn add_function(
+        &mut self,
+        name: &str,
+        function: &FunctionUse,
+        invocations: f64,
+        cpu: CpuTime,
+        assumptions: &Assumptions,
+    ) {
+        let total = |units: f64| units * invocations;
+        let seconds = billed_ms(function, cpu, assumptions) / 1000.0;
+        let logged_gb = total(assumptions.log_bytes / 1024.0) / KB_PER_GB;
+        let kept = assumptions.log_share_kept * assumptions.log_months;
+        for (price, units) in [
+            ("lambda_requests", invocations),
+            (
+                "lambda_gb_seconds",
+                total(seconds * assumptions.memory_mb / 1024.0),
+            ),
+            ("dynamodb_reads", total(function.reads)),
+            ("dynamodb_writes", total(function.writes)),
+            ("s3_reads", total(function.s3_reads)),
+            ("s3_writes", total(function.s3_writes)),
+            ("sns_messages", total(function.messages)),
+            ("sms", total(function.sms)),
+            (
+                "kms_requests",
+                total(function.secrets * assumptions.cold_share),
+            ),
+            ("logs_gb", logged_gb),
+            ("logs_kept_gb", logged_gb * kept),
+            ("transfer_gb", total(function.out_kb) / KB_PER_GB),
+        ] {
+            self.add(price, name, units);
+        }
+        if function.share > 0.0 || function.is_route {
+            self.add("api_gateway_requests", name, invocations);
+        }
+    }
+
+    /// Adds what people, their data and fixed resources use.
+    fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions) {
+        let per_second = (requests / SECONDS_PER_MONTH).min(assumptions.traced_per_second);
+        let first = per_second * SECONDS_PER_MONTH;
+        let notes_gb = people * assumptions.notes_per_person * assumptions.note_kb / KB_PER_GB;
+        let files_gb = people * assumptions.files_per_person * assumptions.file_kb / KB_PER_GB;
+        for (price, units) in [
+            (
+                "xray_traces",
+                first + (requests - first) * assumptions.traced_share,
+            ),
+            ("cognito_people", people),
+            ("dynamodb_gb", notes_gb),
+            ("dynamodb_backup_gb", notes_gb),
+            ("s3_gb", files_gb),
+            ("alarms", assumptions.alarms),
+            ("hosted_zones", assumptions.hosted_zones),
+        ] {
+            self.add_other(price, units);
+        }
     }
 }
 
-/// Whose bill a price is on.
+/// Returns the service that charges a price, as the bill names it.
 fn service(price: &str) -> &'static str {
     match price.split('_').next().unwrap_or_default() {
         "lambda" if price.ends_with("requests") => "Lambda, requests",
@@ -266,110 +341,78 @@ fn service(price: &str) -> &'static str {
 }
 
 impl Bill {
-    /// Of so many requests by so many people.
+    /// Prices a month in which `people` people make `requests` requests.
     ///
     /// # Errors
-    /// Names a function that is priced and not measured, and a price that is missing.
-    fn of(known: &Known, measured: &Measured, requests: f64, people: f64) -> Result<Self> {
-        let assumed = &known.assumptions;
+    /// Fails if a function has no measurement or a price is missing. The message names it.
+    fn new(
+        prices: &PriceFile,
+        measurements: &Measurements,
+        requests: f64,
+        people: f64,
+    ) -> Result<Self> {
         let mut usage = Usage::default();
-        let mut all = BTreeMap::new();
-        for (name, function) in &known.functions {
-            let times = known.invocations(function, requests)?;
-            let cpu = measured
+        let mut functions = BTreeMap::new();
+        for (name, function) in &prices.functions {
+            let invocations = prices.invocations(function, requests)?;
+            let cpu = measurements
                 .0
                 .get(name)
-                .with_context(|| format!("{name} is not measured; run cargo xtask bench"))?;
-            let per = |amount: f64| amount * times;
-            usage.add("lambda_requests", name, times);
-            let seconds = billed_ms(function, *cpu, assumed) / 1000.0;
-            usage.add(
-                "lambda_gb_seconds",
-                name,
-                per(seconds * assumed.memory_mb / 1024.0),
-            );
-            if function.share > 0.0 || function.is_route {
-                usage.add("api_gateway_requests", name, times);
-            }
-            usage.add("dynamodb_reads", name, per(function.reads));
-            usage.add("dynamodb_writes", name, per(function.writes));
-            usage.add("s3_reads", name, per(function.s3_reads));
-            usage.add("s3_writes", name, per(function.s3_writes));
-            usage.add("sns_messages", name, per(function.messages));
-            usage.add("sms", name, per(function.sms));
-            usage.add(
-                "kms_requests",
-                name,
-                per(function.secrets * assumed.cold_share),
-            );
-            let logged = per(assumed.log_bytes / 1024.0) / KB_OF_A_GB;
-            usage.add("logs_gb", name, logged);
-            usage.add(
-                "logs_kept_gb",
-                name,
-                logged * assumed.log_share_kept * assumed.log_months,
-            );
-            usage.add("transfer_gb", name, per(function.out_kb) / KB_OF_A_GB);
-            all.insert(name.clone(), (times, 0.0));
+                .with_context(|| format!("{name} was not measured; run cargo xtask bench"))?;
+            usage.add_function(name, function, invocations, *cpu, &prices.assumptions);
+            functions.insert(name.clone(), (invocations, 0.0));
         }
-        let per_second = (requests / SECONDS_OF_A_MONTH).min(assumed.traced_per_second);
-        let first = per_second * SECONDS_OF_A_MONTH;
-        usage.besides(
-            "xray_traces",
-            first + (requests - first) * assumed.traced_share,
-        );
-        usage.besides("cognito_people", people);
-        let notes = people * assumed.notes_per_person * assumed.note_kb / KB_OF_A_GB;
-        usage.besides("dynamodb_gb", notes);
-        usage.besides("dynamodb_backup_gb", notes);
-        let files = people * assumed.files_per_person * assumed.file_kb / KB_OF_A_GB;
-        usage.besides("s3_gb", files);
-        usage.besides("alarms", assumed.alarms);
-        usage.besides("hosted_zones", assumed.hosted_zones);
-
+        usage.add_fixed(requests, people, &prices.assumptions);
         let mut bill = Self {
             people,
             requests,
-            functions: all,
+            functions,
             ..Self::default()
         };
-        for (name, (functions, besides)) in usage.0 {
-            let price = known
+        for (name, units) in usage.0 {
+            let price = prices
                 .prices
                 .get(name)
-                .with_context(|| format!("prices.toml has no price {name}"))?;
-            let amount = functions.values().sum::<f64>() + besides;
-            let cost = price.of(amount);
-            *bill.services.entry(service(name)).or_default() += cost;
-            for (function, part) in functions {
-                // What is free is shared by all in proportion.
-                if let Some((_, dollars)) = bill.functions.get_mut(&function)
-                    && amount > 0.0
-                {
-                    *dollars += cost * part / amount;
-                }
-            }
+                .with_context(|| format!("bench/prices.toml has no price {name}"))?;
+            bill.charge(name, price, units);
         }
         Ok(bill)
+    }
+
+    /// Adds the cost of the units that are used of one price.
+    fn charge(&mut self, name: &str, price: &Price, units: Units) {
+        let total = units.functions.values().sum::<f64>() + units.other;
+        let cost = price.cost(total);
+        *self.services.entry(service(name)).or_default() += cost;
+        for (function, part) in units.functions {
+            // Each function gets a part of the free units in proportion to its use.
+            if let Some((_, dollars)) = self.functions.get_mut(&function)
+                && total > 0.0
+            {
+                *dollars += cost * part / total;
+            }
+        }
     }
 
     fn total(&self) -> f64 {
         self.services.values().sum()
     }
 
-    /// The bill as it is shown, dearest first.
-    fn text(&self) -> String {
+    /// Returns the total in one line.
+    fn summary(&self) -> String {
         let total = self.total();
-        let mut lines = vec![
-            format!(
-                "{} requests a month by {} people: {total:.2} USD, {:.2} USD per 1000 people",
-                self.requests,
-                self.people,
-                total / self.people.max(1.0) * 1000.0
-            ),
-            String::new(),
-            format!("{:<22}{:>12}{:>8}", "service", "USD", "share"),
-        ];
+        format!(
+            "{} requests a month by {} people: {total:.2} USD, {:.2} USD per 1000 people",
+            self.requests,
+            self.people,
+            total / self.people.max(1.0) * 1000.0
+        )
+    }
+
+    /// Returns a table of services and a table of functions, both with the highest cost first.
+    fn tables(&self) -> String {
+        let total = self.total();
+        let mut lines = vec![format!("{:<22}{:>12}{:>8}", "service", "USD", "share")];
         let mut services: Vec<_> = self.services.iter().collect();
         services.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         for (service, dollars) in services {
@@ -378,40 +421,43 @@ impl Bill {
         }
         lines.push(String::new());
         lines.push(format!(
-            "{:<22}{:>12}{:>12}{:>18}",
+            "{:<26}{:>12}{:>12}{:>18}",
             "function", "invocations", "USD", "USD per million"
         ));
         let mut functions: Vec<_> = self.functions.iter().collect();
         functions.sort_by(|(_, (_, one)), (_, (_, other))| other.total_cmp(one));
-        for (name, (times, dollars)) in functions {
-            let each = dollars / times.max(1.0) * 1e6;
+        for (name, (invocations, dollars)) in functions {
+            let per_million = dollars / invocations.max(1.0) * 1e6;
             lines.push(format!(
-                "{name:<22}{times:>12.0}{dollars:>12.2}{each:>18.2}"
+                "{name:<26}{invocations:>12.0}{dollars:>12.2}{per_million:>18.2}"
             ));
         }
-        let caused: f64 = self.functions.values().map(|(_, dollars)| dollars).sum();
+        let by_functions: f64 = self.functions.values().map(|(_, dollars)| dollars).sum();
         lines.push(format!(
-            "{:<22}{:>12}{:>12.2}",
+            "{:<26}{:>12}{:>12.2}",
             "(people, data, fixed)",
             "",
-            total - caused
+            total - by_functions
         ));
         lines.push(String::new());
         lines.join("\n")
     }
 }
 
-/// Milliseconds that Lambda bills for one invocation, its part of an init included: its time on a CPU,
-/// as long as the function's share of a CPU makes it, and what it waits for others. Whole
-/// milliseconds are billed, which is half of one more on average.
-fn billed_ms(function: &Use, cpu: Cpu, assumed: &Assumptions) -> f64 {
-    let slower = (MB_OF_A_CPU / assumed.memory_mb).max(1.0);
-    let waiting = function.dynamodb * assumed.dynamodb_ms
-        + function.stripe * assumed.stripe_ms
-        + function.aws * assumed.aws_ms;
-    let (cold, warm) = (cpu.cold * slower, cpu.warm * slower);
-    let secrets = function.secrets * assumed.aws_ms;
-    waiting + 0.5 + warm * (1.0 - assumed.cold_share) + (cold + secrets) * assumed.cold_share
+/// Returns the milliseconds that Lambda bills for an average invocation, including its share of cold starts: CPU time,
+/// extended by the function's fraction of a CPU, and time that the function waits for other services. Lambda rounds up to
+/// a whole millisecond, which adds 0.5 ms on average.
+fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
+    let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
+    let waiting = function.dynamodb * assumptions.dynamodb_ms
+        + function.stripe * assumptions.stripe_ms
+        + function.aws * assumptions.aws_ms;
+    let (cold, warm) = (cpu.cold * slowdown, cpu.warm * slowdown);
+    let secrets = function.secrets * assumptions.aws_ms;
+    waiting
+        + 0.5
+        + warm * (1.0 - assumptions.cold_share)
+        + (cold + secrets) * assumptions.cold_share
 }
 
 #[cfg(test)]
@@ -422,65 +468,67 @@ mod tests {
         assert!((one - other).abs() < 1e-6, "{one} is not {other}");
     }
 
-    fn known() -> Known {
+    fn prices() -> PriceFile {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        Known::read(&root.join("bench/prices.toml")).unwrap().0
+        PriceFile::read(&root.join("bench/prices.toml")).unwrap().0
     }
 
-    fn measured(known: &Known) -> Measured {
-        let cpu = Cpu {
+    fn measurements(prices: &PriceFile) -> Measurements {
+        let cpu = CpuTime {
             cold: 4.0,
             warm: 0.5,
         };
-        let functions = known.functions.keys();
-        Measured(functions.map(|name| (name.clone(), cpu)).collect())
+        let functions = prices.functions.keys();
+        Measurements(functions.map(|name| (name.clone(), cpu)).collect())
     }
 
     #[test]
-    fn what_is_free_is_not_paid_and_the_rest_is_by_the_unit() {
+    fn only_units_above_the_free_ones_cost_money() {
         let price: Price = toml::from_str("usd = 0.2\nper = 1e6\nfree = 1e6\nsource = ''").unwrap();
-        close(price.of(500_000.0), 0.0);
-        close(price.of(31e6), 6.0);
+        close(price.cost(500_000.0), 0.0);
+        close(price.cost(31e6), 6.0);
     }
 
     #[test]
-    fn waiting_and_cpu_time_are_billed_and_an_init_by_its_share() {
-        let assumed = Assumptions {
+    fn billed_time_has_waiting_cpu_time_and_a_share_of_cold_starts() {
+        let assumptions = Assumptions {
             memory_mb: 884.5, // half a CPU
             cold_share: 0.1,
             dynamodb_ms: 5.0,
-            ..known().assumptions
+            ..prices().assumptions
         };
-        let function = Use {
+        let function = FunctionUse {
             dynamodb: 2.0,
-            ..Use::default()
+            ..FunctionUse::default()
         };
-        let cpu = Cpu {
+        let cpu = CpuTime {
             cold: 4.0,
             warm: 0.5,
         };
-        // 10 ms of waiting, half a millisecond of rounding, 0.9 of 1 ms, 0.1 of 8 ms.
-        close(billed_ms(&function, cpu, &assumed), 10.0 + 0.5 + 0.9 + 0.8);
+        // 10 ms of waiting, 0.5 ms of rounding, 0.9 × 1 ms warm, 0.1 × 8 ms cold.
+        close(
+            billed_ms(&function, cpu, &assumptions),
+            10.0 + 0.5 + 0.9 + 0.8,
+        );
     }
 
     #[test]
-    fn the_month_of_100_000_people_adds_up_as_by_hand() {
-        let known = known();
-        let bill = Bill::of(&known, &measured(&known), 30e6, 100_000.0).unwrap();
-        // 30 million requests and 60,000 webhooks at 3.50 a million.
+    fn bill_for_100_000_people_equals_the_manual_calculation() {
+        let prices = prices();
+        let bill = Bill::new(&prices, &measurements(&prices), 30e6, 100_000.0).unwrap();
+        // 30 million requests and 60,000 webhooks at 3.50 USD per million.
         close(bill.services["API Gateway"], 30.06 * 3.5);
-        // 30,000,000 + 3 × 60,000 of purchases + 300,000 uploads + 8,640, without the first million.
+        // 30,000,000 + 3 × 60,000 for purchases + 300,000 uploads + 8,640 reconciliations; the first million is free.
         close(bill.services["Lambda, requests"], (30.48864 - 1.0) * 0.2);
-        // 90,000 people beyond the first 10,000.
+        // 90,000 people; the first 10,000 are free.
         close(bill.services["Cognito"], 1350.0);
-        // One a second, and one in twenty of the others, without the first 100,000.
+        // One per second and 5 % of the others; the first 100,000 are free.
         close(bill.services["X-Ray"], (2.592 + 27.408 * 0.05 - 0.1) * 5.0);
-        // create 2.4 million × 3.1, update 3.3 × 1.2, delete 0.9 × 1.1, purchase 0.06 × 6, webhook
-        // 0.06, notify 0.06 × 2, attachment-uploaded 0.3 × 2.
+        // In millions: notes-create 2.4 × 3.1, notes-update 3.3 × 1.2, notes-delete 0.9 × 1.1, billing-purchase 0.06 × 6,
+        // billing-webhook 0.06, notify-send 0.06 × 2, notes-attachment-uploaded 0.3 × 2.
         let writes = 7.44 + 3.96 + 0.99 + 0.36 + 0.06 + 0.12 + 0.6;
         close(bill.services["DynamoDB, writes"], writes * 0.625);
-        // get 12 million, list 10.5 × 8, delete 0.9, purchases 0.54, and
-        // two for each of 8,640 runs of reconcile.
+        // In millions: notes-get 12, notes-list 10.5 × 8, notes-delete 0.9, billing-list 0.54, billing-reconcile 8,640 × 2.
         let reads = 12.0 + 84.0 + 0.9 + 0.54 + 0.01728;
         close(bill.services["DynamoDB, reads"], reads * 0.125);
         let functions: f64 = bill.functions.values().map(|(_, dollars)| dollars).sum();
@@ -488,9 +536,9 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_of_what_people_ask_for_are_a_whole() {
+    fn shares_of_requests_sum_to_one() {
         close(
-            known()
+            prices()
                 .functions
                 .values()
                 .map(|function| function.share)
@@ -500,31 +548,31 @@ mod tests {
     }
 
     #[test]
-    fn every_function_is_priced_and_no_other() {
+    fn price_file_has_exactly_the_functions_of_the_workspace() {
         let workspace = Workspace::read().unwrap();
         let functions: Vec<_> = workspace
             .functions()
             .map(|function| &function.name)
             .collect();
-        assert_eq!(known().functions.keys().collect::<Vec<_>>(), functions);
+        assert_eq!(prices().functions.keys().collect::<Vec<_>>(), functions);
     }
 
     #[test]
-    fn memory_is_that_of_the_stage_prod() {
+    fn assumed_memory_is_the_memory_of_the_stage_prod() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let stages = fs::read_to_string(root.join("serverless.yml")).unwrap();
         let (_, prod) = stages.split_once("\n  prod:\n").unwrap();
         let memory = prod
             .lines()
             .find_map(|line| line.trim().strip_prefix("memory: "));
-        let assumed = known().assumptions.memory_mb;
+        let assumed = prices().assumptions.memory_mb;
         assert_eq!(memory, Some(assumed.to_string().as_str()));
     }
 
     #[test]
-    fn a_function_that_was_not_measured_is_named() {
-        let known = known();
-        let error = Bill::of(&known, &Measured::default(), 1.0, 1.0).unwrap_err();
+    fn error_names_the_function_that_was_not_measured() {
+        let prices = prices();
+        let error = Bill::new(&prices, &Measurements::default(), 1.0, 1.0).unwrap_err();
         assert!(
             error.to_string().contains("notes-attachment-uploaded"),
             "{error}"
@@ -532,13 +580,14 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_of_what_is_deployed_and_of_nothing_else() {
+    fn only_rows_of_deployed_builds_with_times_are_read() {
         let report = r#"{"date": "2026-11-21", "rows": [
             {"function": "notes-get", "variant": "node", "tls": {"cold_cpu_ms": 100, "warm_cpu_ms": 1}},
             {"function": "notes-get", "variant": "rust", "tls": {"cold_cpu_ms": 4, "warm_cpu_ms": 0.5}},
             {"function": "notes-list", "variant": "rust", "instructions": {"init": 1}}
         ]}"#;
-        let Measured(found) = Measured::from(&serde_json::from_str::<Report>(report).unwrap());
+        let Measurements(found) =
+            Measurements::from(&serde_json::from_str::<Report>(report).unwrap());
         assert_eq!(found.len(), 1);
         close(found["notes-get"].cold, 4.0);
     }

@@ -1,6 +1,7 @@
-//! `dev` and `stop`: the whole product on this machine.
+//! `dev` and `stop`: runs the whole product on this machine.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::Path,
     process::{Command, Stdio},
@@ -10,169 +11,194 @@ use std::{
 use anyhow::{Context, Result, bail};
 use console::style;
 use notify_debouncer_full::{
-    DebounceEventResult, new_debouncer,
+    DebounceEventResult, DebouncedEvent, new_debouncer,
     notify::{EventKind, RecursiveMode},
 };
 use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::TcpStream,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::sleep,
-};
+use tokio::{net::TcpStream, sync::mpsc, time::sleep};
 
 use crate::{
     build,
     cloud::Cloud,
-    deploy, mail, process,
-    stage::{LocalStage, write_whole},
-    stripe::{self, Double},
+    local_deploy, mail,
+    process::{self, shutdown_signal},
+    stage::{LocalStage, write_atomically},
+    stripe::{self, StripeServer},
     tools,
     ui::{self, Step},
-    web::{Serving, Web},
+    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
-/// ClaimGuard by the process that keeps the stage; its file says which that is.
+/// The lock of the process that runs the stage. [`PROCESS_FILE`] says which process that is.
 const LOCK: &str = "dev.lock";
-const KEEPER: &str = "dev.json";
 
-/// By what the process is known for one of ours.
-const MARK: &str = "xtask";
+/// The file with the [`DevProcess`].
+const PROCESS_FILE: &str = "dev.json";
 
-/// The process that keeps the stage.
+/// A part of the command line of every process of this tool.
+const MARKER: &str = "xtask";
+
+/// The folder of the stage, below target.
+const FOLDER: &str = "local";
+
+/// The process that runs the stage: it holds [`LOCK`], and redeploys when sources change.
 #[derive(Serialize, Deserialize)]
-struct Keeper {
+struct DevProcess {
     pid: i32,
+    /// Whether the process was started by `dev --detach`.
     detached: bool,
+}
+
+impl DevProcess {
+    /// Reads the process that ran the stage last. It may have ended.
+    fn read(stage: &LocalStage) -> Option<Self> {
+        serde_json::from_slice(&fs::read(stage.path(PROCESS_FILE)).ok()?).ok()
+    }
+
+    /// Writes that this process runs the stage.
+    fn write(stage: &LocalStage, detached: bool) -> Result<()> {
+        let pid = std::process::id().try_into()?;
+        write_atomically(
+            &stage.path(PROCESS_FILE),
+            &serde_json::to_vec(&Self { pid, detached })?,
+        )
+    }
 }
 
 /// `cargo xtask dev`.
 ///
 /// # Errors
-/// Says which step failed, and why.
+/// Fails if a step fails.
 pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
-    let mut stage = LocalStage::open(&workspace, "local")?;
-    let lock = take_over(&mut stage).await?;
-    let work = async {
+    let mut stage = LocalStage::open(&workspace, FOLDER)?;
+    let lock = take_lock(&mut stage).await?;
+    let start = async {
         if fresh {
             if let Some(cloud) = Cloud::running(&stage) {
                 cloud.stop(&stage).await?;
             }
-            stage.empty("data")?;
+            stage.clear_folder("data")?;
         }
-        up(&workspace, &mut stage).await
+        start_stage(&workspace, &mut stage).await
     };
     let started = tokio::select! {
-        started = work => started,
-        () = told_to_stop() => {
+        started = start => started,
+        () = shutdown_signal() => {
             ui::say("");
             if let Some(cloud) = Cloud::running(&stage) {
                 cloud.stop(&stage).await?;
             }
-            bail!("stopped before it was ready");
+            bail!("stopped before the stage was ready");
         }
     };
     let cloud = started?;
     if detach {
         drop(lock);
-        return leave_running(&workspace, &stage).await;
+        return start_watch_process(&workspace, &stage).await;
     }
-    let (stripe, _web) = start_outside(&workspace, &stage).await?;
-    announce(&stage)?;
-    ui::say(format!(
-        "{} the sources are watched; {} ends it all",
-        style("✓").green(),
+    let (stripe, _web) = start_servers(&workspace, &stage).await?;
+    print_addresses(&stage)?;
+    ui::success(format!(
+        "watching the sources; stop everything with {}",
         style("Ctrl-C").bold()
     ));
     tokio::select! {
-        result = watch(&workspace, &mut stage, &stripe) => result?,
-        () = told_to_stop() => {}
+        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        () = shutdown_signal() => {}
     }
     ui::say("");
-    ui::step("stop", cloud.stop(&stage)).await?;
-    stage.retract();
+    ui::step("stop the local cloud", cloud.stop(&stage)).await?;
+    stage.delete_description();
+    ui::success(STOPPED);
     Ok(())
 }
 
-/// Brings the stage up: tools, functions, cloud, stacks.
+/// The last line of a command that stopped the stage.
+const STOPPED: &str = "stopped; the data is kept in target/local/data";
+
+/// Prepares the tools, builds the functions, starts the local cloud, and deploys to it.
 ///
 /// # Errors
-/// Says which step failed, and why.
-pub(crate) async fn up(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
+/// Fails if a step fails.
+pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
     tools::prepare(workspace).await?;
     build::build(workspace).await?;
-    let step = Step::begin("start the local cloud");
-    let cloud = Cloud::ensure(workspace, stage).await?;
-    step.done("");
-    stripe::make_secrets(stage).await?;
-    deploy::converge(workspace, stage).await?;
+    let cloud = ui::step("start the local cloud", Cloud::ensure(workspace, stage)).await?;
+    stripe::create_missing_secrets(stage).await?;
+    local_deploy::deploy(workspace, stage).await?;
     Ok(cloud)
 }
 
 /// `cargo xtask stop`.
 ///
 /// # Errors
-/// When something does not stop.
+/// Fails if a process does not stop.
 pub(crate) async fn stop() -> Result<()> {
     let workspace = Workspace::read()?;
-    let stage = LocalStage::open(&workspace, "local")?;
-    let mut found = false;
-    if stage.try_lock(LOCK)?.is_none() {
-        found = true;
+    let stage = LocalStage::open(&workspace, FOLDER)?;
+    let is_locked = stage.try_lock(LOCK)?.is_none();
+    let _lock = stop_dev_process(&stage).await?;
+    let cloud = Cloud::running(&stage);
+    let was_running = is_locked || cloud.is_some();
+    if let Some(cloud) = cloud {
+        ui::step("stop the local cloud", cloud.stop(&stage)).await?;
     }
-    let _lock = end_keeper(&stage).await?;
-    if let Some(cloud) = Cloud::running(&stage) {
-        found = true;
-        ui::step("stop", cloud.stop(&stage)).await?;
-    }
-    stage.retract();
-    if !found {
-        ui::say("Nothing was running.");
-    }
+    stage.delete_description();
+    ui::success(if was_running {
+        STOPPED
+    } else {
+        "nothing was running"
+    });
     Ok(())
 }
 
-/// What `dev --detach` leaves running: the watch, for the terminal is gone.
+/// `cargo xtask watch`: the process that `dev --detach` starts. It redeploys when sources change.
 ///
 /// # Errors
-/// When the sources cannot be watched.
-pub(crate) async fn watch_in_background() -> Result<()> {
+/// Fails if another process runs the stage, or the sources cannot be watched.
+pub(crate) async fn watch() -> Result<()> {
     let workspace = Workspace::read()?;
-    let mut stage = LocalStage::open(&workspace, "local")?;
+    let mut stage = LocalStage::open(&workspace, FOLDER)?;
     let _lock = stage
         .try_lock(LOCK)?
-        .context("another process keeps the stage")?;
-    keep(&stage, true)?;
-    let (stripe, _web) = start_outside(&workspace, &stage).await?;
+        .context("another process runs the stage local; stop it with cargo xtask stop")?;
+    DevProcess::write(&stage, true)?;
+    let (stripe, _web) = start_servers(&workspace, &stage).await?;
     tokio::select! {
-        result = watch(&workspace, &mut stage, &stripe) => result,
-        () = told_to_stop() => Ok(()),
+        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        () = shutdown_signal() => {}
     }
+    ui::success("stopped watching the sources");
+    Ok(())
 }
 
-/// Takes the lock, and the place of a watch in the background, which ends; one in another terminal
-/// stays.
-pub(crate) async fn take_over(stage: &mut LocalStage) -> Result<File> {
-    if let Some(Keeper {
+/// Takes the stage's lock for this process. Stops the background process of an earlier `dev --detach`.
+///
+/// # Errors
+/// Fails if `dev` runs in another terminal.
+pub(crate) async fn take_lock(stage: &mut LocalStage) -> Result<File> {
+    if let Some(DevProcess {
         pid,
         detached: false,
-    }) = keeper(stage)
-        && process::running(pid, MARK).is_some()
+    }) = DevProcess::read(stage)
+        && process::running(pid, MARKER).is_some()
         && stage.try_lock(LOCK)?.is_none()
     {
-        bail!("it runs already (process {pid}): end it in its terminal, or by cargo xtask stop");
+        bail!(
+            "the stage local runs already (process {pid}); stop it in its terminal, or with cargo xtask stop"
+        );
     }
-    let lock = end_keeper(stage).await?;
-    keep(stage, false)?;
-    stage.settle_outside_ports().await?;
+    let lock = stop_dev_process(stage).await?;
+    DevProcess::write(stage, false)?;
+    stage.ensure_server_ports_are_free().await?;
     Ok(lock)
 }
 
-/// Ends the process that keeps the stage, if there is one, and takes the lock from it.
-async fn end_keeper(stage: &LocalStage) -> Result<File> {
+/// Stops the process that runs the stage, if there is one, and takes the lock.
+async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
     let mut waiting = None;
     loop {
         if let Some(lock) = stage.try_lock(LOCK)? {
@@ -180,27 +206,16 @@ async fn end_keeper(stage: &LocalStage) -> Result<File> {
         }
         if waiting.is_none() {
             waiting = Some(Step::begin("wait for an earlier run to end"));
-            let keeper = keeper(stage).and_then(|keeper| process::running(keeper.pid, MARK));
-            keeper.map(|keeper| kill_process(keeper, Signal::TERM));
+            let earlier = DevProcess::read(stage);
+            let earlier = earlier.and_then(|earlier| process::running(earlier.pid, MARKER));
+            earlier.map(|earlier| kill_process(earlier, Signal::TERM));
         }
         sleep(Duration::from_millis(30)).await;
     }
 }
 
-fn keeper(stage: &LocalStage) -> Option<Keeper> {
-    serde_json::from_slice(&fs::read(stage.path(KEEPER)).ok()?).ok()
-}
-
-fn keep(stage: &LocalStage, detached: bool) -> Result<()> {
-    let pid = std::process::id().try_into()?;
-    write_whole(
-        &stage.path(KEEPER),
-        &serde_json::to_vec(&Keeper { pid, detached })?,
-    )
-}
-
-/// Starts the watch in the background, and waits until what stands in for the outside listens.
-async fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+/// Starts `cargo xtask watch` in the background, and waits until its servers listen.
+async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
     let log = File::create(stage.path("dev.log"))?;
@@ -212,120 +227,106 @@ async fn leave_running(workspace: &Workspace, stage: &LocalStage) -> Result<()> 
         .stderr(log)
         .process_group(0)
         .spawn()
-        .context("the watch cannot be started")?;
-    // The app's server is the last to listen.
+        .context("cannot start the background process")?;
+    // The app's server is the last one that starts.
     while TcpStream::connect(("127.0.0.1", stage.web_port()))
         .await
         .is_err()
     {
         if watch.try_wait()?.is_some() {
             bail!(
-                "the watch ended: {}",
+                "the background process ended:\n{}",
                 fs::read_to_string(stage.path("dev.log"))?
             );
         }
         sleep(Duration::from_millis(10)).await;
     }
-    announce(stage)?;
-    ui::say(format!(
-        "{} it goes on in the background; {} ends it",
-        style("✓").green(),
+    print_addresses(stage)?;
+    ui::success(format!(
+        "running in the background; stop it with {}",
         style("cargo xtask stop").bold()
     ));
     Ok(())
 }
 
-fn announce(stage: &LocalStage) -> Result<()> {
-    let description = stage
-        .description()
-        .context("the stage was just described")?;
+fn print_addresses(stage: &LocalStage) -> Result<()> {
+    let description = stage.description().context("the stage does not run")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
-    for (what, at) in [
+    for (name, address) in [
         ("app", description.web_url.as_str()),
         ("API", &description.api_url),
         ("local cloud", &description.cloud_url),
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
         ("identity pool", &description.identity_pool_id),
-        ("Stripe's double", &description.stripe_url),
-        ("all of it, as JSON", "target/local/stage.json"),
+        ("local Stripe", &description.stripe_url),
+        ("all of these as JSON", "target/local/stage.json"),
     ] {
-        ui::say(format!("  {what:<20}{}", style(at).cyan()));
+        ui::say(format!("  {name:<22}{}", style(address).cyan()));
     }
     ui::say("");
     Ok(())
 }
 
-/// Waits for Ctrl-C, or for `stop`.
-pub(crate) async fn told_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// What the stage is made from.
-const SOURCES: [&str; 3] = ["infrastructure", "libs", "services"];
-
-/// Starts what is outside of the cloud: the X-Ray daemon, which records traces, the mailbox, Stripe,
-/// and the server of the browser app.
-async fn start_outside(workspace: &Workspace, stage: &LocalStage) -> Result<(Double, Web)> {
-    let traces =
-        xray_daemon::Daemon::bind(stage.xray_port()).context("the X-Ray daemon cannot listen")?;
-    let recorded = stage.path("traces.jsonl");
-    tokio::spawn(async move { traces.record(&recorded, 10_000_000).await });
+/// Starts the servers that are not part of the local cloud: the X-Ray daemon, which records traces to traces.jsonl, the
+/// display of emailed codes, the local Stripe, and the browser app.
+async fn start_servers(
+    workspace: &Workspace,
+    stage: &LocalStage,
+) -> Result<(StripeServer, WebServer)> {
+    let port = stage.xray_port();
+    let daemon = xray_daemon::Daemon::bind(port)
+        .with_context(|| format!("the X-Ray daemon cannot listen on port {port}"))?;
+    let traces = stage.path("traces.jsonl");
+    tokio::spawn(async move { daemon.record(&traces, 10_000_000).await });
     tokio::spawn(mail::show_codes(stage.clone()));
-    let stripe = Double::start(stage).await?;
-    let web = Web::start(workspace, stage, Serving::Sources).await?;
+    let stripe = StripeServer::start(stage).await?;
+    let web = WebServer::start(workspace, stage, Serve::Sources).await?;
     Ok((stripe, web))
 }
 
-/// Brings the stage up to the sources whenever these change.
-async fn watch(workspace: &Workspace, stage: &mut LocalStage, stripe: &Double) -> Result<()> {
+/// The folders whose files are deployed. Files in the checkout's root folder are watched too.
+const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
+
+/// Deploys the stage again whenever sources change. Returns only if the sources cannot be watched.
+async fn redeploy_on_changes(
+    workspace: &Workspace,
+    stage: &mut LocalStage,
+    stripe: &StripeServer,
+) -> Result<()> {
     let (changed, mut changes) = mpsc::unbounded_channel();
     let mut watcher = new_debouncer(
         Duration::from_millis(200),
         None,
         move |events: DebounceEventResult| {
-            let is_source = |path: &Path| {
-                let ignored = |part: &std::ffi::OsStr| {
-                    part == "node_modules" || part == ".serverless" || part == "target"
-                };
-                !path.iter().any(ignored)
-            };
-            let real = events.is_ok_and(|events| {
-                events.iter().any(|event| {
-                    !matches!(event.kind, EventKind::Access(_))
-                        && event.paths.iter().any(|path| is_source(path))
-                })
-            });
-            if real {
-                // The other end goes when the watch ends.
+            if events.is_ok_and(|events| events.iter().any(is_source_change)) {
+                // Fails if the receiver was dropped, because this function has ended.
                 let _ = changed.send(());
             }
         },
     )?;
-    for folder in SOURCES {
+    for folder in WATCHED_FOLDERS {
         watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
     }
     watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
     while changes.recv().await.is_some() {
         while changes.try_recv().is_ok() {}
-        // New functions are found, and the old ones serve on until the new ones are in place.
-        let update = async {
-            up(&Workspace::read()?, stage).await?;
-            stripe.register(stage)
+        let redeploy = async {
+            // Read the workspace again: it may have new functions.
+            start_stage(&Workspace::read()?, stage).await?;
+            stripe.register_webhook(stage)
         };
-        match update.await {
-            Ok(()) => ui::say(format!("{} live", style("✓").green())),
+        match redeploy.await {
+            Ok(()) => ui::success("the change is deployed"),
             Err(error) => ui::failure(&error),
         }
     }
     Ok(())
+}
+
+fn is_source_change(event: &DebouncedEvent) -> bool {
+    let is_generated =
+        |part: &OsStr| part == "node_modules" || part == ".serverless" || part == "target";
+    let is_source = |path: &Path| !path.iter().any(is_generated);
+    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_source(path))
 }

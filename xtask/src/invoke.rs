@@ -1,17 +1,17 @@
-//! `invoke`: one function alone on an event, with the settings that it has on the stage `local`.
+//! `invoke`: runs one function once, with the environment variables that it has on the stage `local`.
 
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_lambda::types::FunctionConfiguration;
-use lambda_host::{Function, Host, Outcome};
+use lambda_host::{Function, Host, Invocation, Outcome};
 
 use crate::{
     build,
     cloud::Cloud,
-    dev::{take_over, up},
+    dev::{start_stage, take_lock},
     stage::{LocalStage, STAGE},
-    stripe::Double,
+    stripe::StripeServer,
     ui,
     workspace::Workspace,
 };
@@ -19,43 +19,47 @@ use crate::{
 /// `cargo xtask invoke`.
 ///
 /// # Errors
-/// When the function cannot start, or fails on the event.
+/// Fails if the function cannot start, returns an error, crashes, or exceeds its timeout.
 pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     let workspace = Workspace::read()?;
     workspace.function(name)?;
-    let event = fs::read(event).with_context(|| format!("{} cannot be read", event.display()))?;
+    let event = fs::read(event).with_context(|| format!("cannot read {}", event.display()))?;
     let mut stage = LocalStage::open(&workspace, "local")?;
-    // What the function talks to. Where the stage does not run, it does for this one call.
     if Cloud::running(&stage).is_some() {
-        return run(&workspace, &stage, name, event).await;
+        return run(&workspace, &stage, name, event).await?.print();
     }
-    let _lock = take_over(&mut stage).await?;
-    let cloud = up(&workspace, &mut stage).await?;
-    let call = async {
-        let _stripe = Double::start(&stage).await?;
+    // The function needs the services of the stage. Start them for this invocation.
+    let _lock = take_lock(&mut stage).await?;
+    let cloud = start_stage(&workspace, &mut stage).await?;
+    let invocation = async {
+        let _stripe = StripeServer::start(&stage).await?;
         run(&workspace, &stage, name, event).await
     };
-    let result = call.await;
-    cloud.stop(&stage).await?;
-    stage.retract();
-    result
+    let completed = invocation.await;
+    ui::step("stop the local cloud", cloud.stop(&stage)).await?;
+    stage.delete_description();
+    completed?.print()
 }
 
-async fn deployed(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
+/// Returns the configuration of the deployed function.
+async fn configuration(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
     let lambda = aws_sdk_lambda::Client::new(&stage.aws()?.config());
-    let found = lambda
+    let response = lambda
         .get_function()
         .function_name(format!("scratchpad-{STAGE}-{name}"))
         .send()
         .await;
-    let found = found.with_context(|| format!("{name} is not deployed; run cargo xtask dev"))?;
-    found
+    response
+        .with_context(|| {
+            format!("{name} is not deployed to the stage local; deploy it with cargo xtask dev")
+        })?
         .configuration
-        .context("a function has a configuration")
+        .context("the local cloud returned no configuration")
 }
 
-fn alone(binary: &Path, stage: &LocalStage, settings: &FunctionConfiguration) -> Function {
-    let own = settings
+/// Returns the function with the environment variables and memory of its configuration.
+fn function(binary: &Path, stage: &LocalStage, configuration: &FunctionConfiguration) -> Function {
+    let own = configuration
         .environment()
         .and_then(|environment| environment.variables());
     let own = own
@@ -67,7 +71,7 @@ fn alone(binary: &Path, stage: &LocalStage, settings: &FunctionConfiguration) ->
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value));
     let mut function = Function::new(binary).with_env(own.chain(aws));
-    if let Some(memory) = settings
+    if let Some(memory) = configuration
         .memory_size()
         .and_then(|memory| memory.try_into().ok())
     {
@@ -76,51 +80,80 @@ fn alone(binary: &Path, stage: &LocalStage, settings: &FunctionConfiguration) ->
     function
 }
 
-async fn run(workspace: &Workspace, stage: &LocalStage, name: &str, event: Vec<u8>) -> Result<()> {
+/// A completed invocation.
+struct Completed {
+    log: Vec<String>,
+    outcome: Outcome,
+    /// A line like the one that Lambda logs after each invocation.
+    report: String,
+    /// The function's timeout, in seconds.
+    timeout: u64,
+}
+
+/// Builds the function, and invokes it.
+async fn run(
+    workspace: &Workspace,
+    stage: &LocalStage,
+    name: &str,
+    event: Vec<u8>,
+) -> Result<Completed> {
     build::build(workspace).await?;
-    let settings = deployed(stage, name).await?;
-    let function = alone(&workspace.binaries().join(name), stage, &settings);
-    let timeout = u64::try_from(settings.timeout().unwrap_or(3)).unwrap_or(3);
+    let configuration = configuration(stage, name).await?;
+    let function = function(&workspace.binaries().join(name), stage, &configuration);
+    let timeout = u64::try_from(configuration.timeout().unwrap_or(3)).unwrap_or(3);
     let memory_mb = function.memory_mb;
-    let mut host = Host::start(function).await?;
-    let invocation = host.invoke(event, Duration::from_secs(timeout), None).await;
-    let (init, memory) = (host.init_duration(), host.max_memory());
-    for line in host.stop().await {
-        ui::say(line);
-    }
+    let invocation = async {
+        let mut host = Host::start(function).await?;
+        let invocation = host.invoke(event, Duration::from_secs(timeout), None).await;
+        let report = report(&host, &invocation, memory_mb);
+        Ok(Completed {
+            log: host.stop().await,
+            outcome: invocation.outcome,
+            report,
+            timeout,
+        })
+    };
+    ui::step(&format!("invoke {name}"), invocation).await
+}
+
+fn report(host: &Host, invocation: &Invocation, memory_mb: u32) -> String {
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
-    let memory = memory.map_or("unknown".into(), |bytes| {
+    let max_memory = host.max_memory().map_or("unknown".into(), |bytes| {
         format!("{:.1} MB", bytes as f64 / 1_048_576.0)
     });
-    let report = format!(
-        "REPORT RequestId: {}\tDuration: {:.2} ms\tInit Duration: {:.2} ms\tMemory Size: {memory_mb} MB\tMax Memory Used: {memory}",
+    format!(
+        "REPORT RequestId: {}\tDuration: {:.2} ms\tInit Duration: {:.2} ms\tMemory Size: {memory_mb} MB\tMax Memory Used: {max_memory}",
         invocation.request_id,
         millis(invocation.duration),
-        millis(init),
-    );
-    match invocation.outcome {
-        Outcome::Response(answer) => {
-            println!("{}", pretty(&answer));
-            ui::say(report);
-            Ok(())
+        millis(host.init_duration()),
+    )
+}
+
+impl Completed {
+    /// Prints the function's log and the report on standard error, and its response on standard output.
+    ///
+    /// # Errors
+    /// Fails if the function did not respond.
+    fn print(self) -> Result<()> {
+        for line in self.log {
+            ui::say(line);
         }
-        Outcome::Error(error) => {
-            ui::say(report);
-            bail!("the function failed: {error:?}")
+        if let Outcome::Response(response) = &self.outcome {
+            ui::print(pretty(response));
         }
-        Outcome::TimedOut => {
-            ui::say(report);
-            bail!("the function took longer than its {timeout} s")
-        }
-        Outcome::Exited(status) => {
-            ui::say(report);
-            bail!("the function ended ({status})")
+        ui::say(self.report);
+        match self.outcome {
+            Outcome::Response(_) => Ok(()),
+            Outcome::Error(error) => bail!("the function returned an error: {error:?}"),
+            Outcome::TimedOut => bail!("the function exceeded its timeout of {} s", self.timeout),
+            Outcome::Exited(status) => bail!("the function's process exited ({status})"),
         }
     }
 }
 
-fn pretty(answer: &[u8]) -> String {
-    let parsed = serde_json::from_slice::<serde_json::Value>(answer);
-    let pretty = parsed.and_then(|answer| serde_json::to_string_pretty(&answer));
-    pretty.unwrap_or_else(|_| String::from_utf8_lossy(answer).into_owned())
+/// Returns JSON with indentation. Returns other bytes as text.
+fn pretty(response: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<serde_json::Value>(response);
+    let pretty = parsed.and_then(|response| serde_json::to_string_pretty(&response));
+    pretty.unwrap_or_else(|_| String::from_utf8_lossy(response).into_owned())
 }

@@ -1,4 +1,4 @@
-//! The accounts of the stage table, played on this machine: a place to try what is done to stages in the cloud.
+//! Local clouds that emulate the accounts of the stage table, to try commands for stages in the cloud without AWS.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,25 @@ use console::style;
 
 use crate::{
     cloud::Cloud,
-    dev::told_to_stop,
+    process::shutdown_signal,
     release::Tables,
-    stage::{LocalStage, write_whole},
+    stage::{LocalStage, write_atomically},
     tools, ui,
     workspace::Workspace,
 };
 
-/// Local clouds, one for each account. They have to be stopped.
-pub(crate) struct Accounts {
+/// Running local clouds, one for each account. They outlive this value: call [`LocalAccounts::stop`].
+pub(crate) struct LocalAccounts {
     clouds: Vec<(LocalStage, Cloud)>,
-    /// An AWS configuration with a profile for each.
+    /// The path of an AWS configuration file with a profile for each account.
     pub(crate) config: PathBuf,
 }
 
-impl Accounts {
-    /// Starts a cloud for each account, with its data below target/`folder`.
+impl LocalAccounts {
+    /// Starts a cloud for each account, with its data below target/`folder`. `fresh` deletes earlier data.
     ///
     /// # Errors
-    /// With the end of its log when one does not come up.
+    /// Fails if a cloud does not start. The message has the end of its log.
     pub(crate) async fn start(workspace: &Workspace, folder: &str, fresh: bool) -> Result<Self> {
         let tables = Tables::read(workspace.root(), |_| None)?;
         let config = workspace
@@ -45,7 +45,7 @@ impl Accounts {
                 if let Some(cloud) = Cloud::running(&stage) {
                     cloud.stop(&stage).await?;
                 }
-                stage.empty("data")?;
+                stage.clear_folder("data")?;
             }
             let cloud = ui::step(
                 &format!("start account {id} ({})", row.account),
@@ -60,14 +60,14 @@ impl Accounts {
             );
             accounts.clouds.push((stage, cloud));
         }
-        write_whole(&accounts.config, profiles.as_bytes())?;
+        write_atomically(&accounts.config, profiles.as_bytes())?;
         Ok(accounts)
     }
 
-    /// Stops them.
+    /// Stops all clouds.
     ///
     /// # Errors
-    /// When one does not stop.
+    /// Fails if a cloud does not stop.
     pub(crate) async fn stop(self) -> Result<()> {
         for (stage, cloud) in self.clouds {
             cloud.stop(&stage).await?;
@@ -79,21 +79,21 @@ impl Accounts {
 /// `cargo xtask local-accounts`.
 ///
 /// # Errors
-/// When a cloud does not start.
+/// Fails if a cloud does not start.
 pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let stage = LocalStage::open(&workspace, "accounts")?;
     let Some(_lock) = stage.try_lock("accounts.lock")? else {
-        bail!("they are played already, in another terminal")
+        bail!("the local accounts run already, in another terminal")
     };
     let accounts = tokio::select! {
-        accounts = Accounts::start(&workspace, "accounts", fresh) => accounts?,
-        () = told_to_stop() => bail!("stopped before they were ready"),
+        accounts = LocalAccounts::start(&workspace, "accounts", fresh) => accounts?,
+        () = shutdown_signal() => bail!("stopped before the local accounts were ready"),
     };
     ui::say(format!(
         "\n  {}\n",
-        style("In another terminal, by these all of cargo xtask works on them:").bold()
+        style("To use the local accounts, set these variables in another terminal:").bold()
     ));
     for (name, value) in [
         ("AWS_CONFIG_FILE", accounts.config.display().to_string()),
@@ -101,12 +101,14 @@ pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
     ] {
         ui::say(format!("  export {name}={value}"));
     }
-    ui::say(format!(
-        "\n{} {} ends them; what is in them stays",
-        style("✓").green(),
+    ui::say("");
+    ui::success(format!(
+        "the local accounts are ready; stop them with {}",
         style("Ctrl-C").bold()
     ));
-    told_to_stop().await;
+    shutdown_signal().await;
     ui::say("");
-    ui::step("stop", accounts.stop()).await
+    ui::step("stop the local clouds", accounts.stop()).await?;
+    ui::success("stopped; the accounts' data is kept in target/accounts");
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Makes the stage on this machine what the sources say, and writes down where it is.
+//! Deploys the stage `local`, and writes its description to `stage.json`.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Brings the stage up to the sources. The functions must be built.
+/// Deploys the functions, which must be built, and the stacks to the stage's local cloud.
 ///
 /// # Errors
-/// With CloudFormation's words when a stack cannot be deployed.
-pub(crate) async fn converge(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+/// Fails if a stack cannot be deployed. The message has CloudFormation's reason.
+pub(crate) async fn deploy(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     let target = Target::local(workspace, stage)?;
     let exports = release::converge(workspace, &target).await?;
-    stage.describe(&description(stage, &exports)?)
+    stage.write_description(&description(stage, &exports)?)
 }
 
 fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result<Description> {

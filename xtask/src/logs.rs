@@ -1,4 +1,4 @@
-//! `logs`: what the functions of the stage `local` logged.
+//! `logs`: shows what the functions of the stage `local` logged.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,22 +9,27 @@ use tokio::time::sleep;
 
 use crate::{
     cloud::Cloud,
+    process::shutdown_signal,
     stage::{LocalStage, STAGE},
+    ui,
     workspace::Workspace,
 };
 
-/// How long ago a line may be to be shown at first.
+/// The maximum age of a line that is shown at first.
 const RECENT: Duration = Duration::from_secs(3600);
+
+/// How often `--follow` looks for new lines.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// `cargo xtask logs`.
 ///
 /// # Errors
-/// When the stage does not run, or there is no such function.
+/// Fails if the stage does not run, or has no such function.
 pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let stage = LocalStage::open(&workspace, "local")?;
     if Cloud::running(&stage).is_none() {
-        bail!("nothing is running; start it by cargo xtask dev");
+        bail!("the stage local does not run; start it with cargo xtask dev");
     }
     let functions: Vec<_> = match function {
         Some(name) => vec![workspace.function(name)?.name.clone()],
@@ -33,47 +38,88 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
             .map(|function| function.name.clone())
             .collect(),
     };
-    let client = Client::new(&stage.aws()?.config());
     let width = functions.iter().map(String::len).max().unwrap_or(0);
-    let recent = SystemTime::now().checked_sub(RECENT).unwrap_or(UNIX_EPOCH);
-    let mut from = i64::try_from(recent.duration_since(UNIX_EPOCH)?.as_millis())?;
-    let mut shown: Vec<Line> = Vec::new();
-    loop {
-        let mut lines = Vec::new();
-        for function in &functions {
-            lines.extend(events(&client, function, from).await?);
-        }
-        lines.sort_by_key(|line| line.at);
-        lines.retain(|line| !shown.contains(line));
-        for Line {
-            function, message, ..
-        } in &lines
-        {
-            let function = style(format!("{function:width$}")).cyan();
-            println!("{function} {}", message.trim_end());
-        }
-        if !follow {
-            return Ok(());
-        }
-        // Lines of the last millisecond may still come: ask for it again, and show each once.
-        if let Some(last) = lines.last().map(|line| line.at) {
-            if last > from {
-                shown.clear();
-                from = last;
+    let mut reader = Reader::new(&stage, functions)?;
+    let mut shown = 0;
+    let show = async {
+        loop {
+            for line in reader.new_lines().await? {
+                let function = style(format!("{:width$}", line.function)).cyan();
+                ui::print(format!("{function} {}", line.message.trim_end()));
+                shown += 1;
             }
-            shown.extend(lines.into_iter().filter(|line| line.at == last));
+            if !follow {
+                return Ok(());
+            }
+            sleep(INTERVAL).await;
         }
-        sleep(Duration::from_millis(500)).await;
-    }
+    };
+    let result: Result<()> = tokio::select! {
+        result = show => result,
+        () = shutdown_signal() => Ok(()),
+    };
+    result?;
+    let period = if follow { "" } else { " from the last hour" };
+    ui::success(format!(
+        "{} of {}{period}",
+        ui::count(shown, "line"),
+        ui::count(reader.functions.len(), "function")
+    ));
+    Ok(())
 }
 
-#[derive(PartialEq)]
+/// A line of a function's log.
+#[derive(Clone, PartialEq)]
 struct Line {
-    at: i64,
+    /// Milliseconds since the Unix epoch.
+    timestamp: i64,
     function: String,
     message: String,
 }
 
+/// Reads the logs of functions, and returns each line once.
+struct Reader {
+    client: Client,
+    functions: Vec<String>,
+    /// The timestamp of the latest line that was returned, in milliseconds since the Unix epoch.
+    latest: i64,
+    /// The lines with the timestamp `latest` that were returned.
+    returned: Vec<Line>,
+}
+
+impl Reader {
+    fn new(stage: &LocalStage, functions: Vec<String>) -> Result<Self> {
+        let start = SystemTime::now().checked_sub(RECENT).unwrap_or(UNIX_EPOCH);
+        Ok(Self {
+            client: Client::new(&stage.aws()?.config()),
+            functions,
+            latest: i64::try_from(start.duration_since(UNIX_EPOCH)?.as_millis())?,
+            returned: Vec::new(),
+        })
+    }
+
+    /// Returns the lines since the last call, oldest first.
+    async fn new_lines(&mut self) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        for function in &self.functions {
+            // More lines may get the latest timestamp later, so it is read again.
+            lines.extend(events(&self.client, function, self.latest).await?);
+        }
+        lines.sort_by_key(|line| line.timestamp);
+        lines.retain(|line| !self.returned.contains(line));
+        if let Some(latest) = lines.last().map(|line| line.timestamp) {
+            if latest > self.latest {
+                self.returned.clear();
+                self.latest = latest;
+            }
+            let with_latest = lines.iter().filter(|line| line.timestamp == latest);
+            self.returned.extend(with_latest.cloned());
+        }
+        Ok(lines)
+    }
+}
+
+/// Returns the lines that a function logged at the timestamp `from` or later.
 async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>> {
     let group = format!("/aws/lambda/scratchpad-{STAGE}-{function}");
     let mut pages = client
@@ -85,7 +131,7 @@ async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>>
     let mut lines = Vec::new();
     while let Some(page) = pages.next().await {
         let page = match page {
-            // Its first line makes the group.
+            // The log group is created when the function logs its first line.
             Err(error)
                 if error
                     .as_service_error()
@@ -93,11 +139,11 @@ async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>>
             {
                 break;
             }
-            page => page.context("the log cannot be read")?,
+            page => page.with_context(|| format!("cannot read the log of {function}"))?,
         };
         for event in page.events.unwrap_or_default() {
             lines.push(Line {
-                at: event.timestamp.unwrap_or_default(),
+                timestamp: event.timestamp.unwrap_or_default(),
                 function: function.to_owned(),
                 message: event.message.unwrap_or_default(),
             });

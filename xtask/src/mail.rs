@@ -1,6 +1,6 @@
-//! The codes that the stage mails: there is no mailbox on a laptop, so they are shown.
+//! Shows the confirmation codes that the stage `local` sends by email: no local mailbox receives them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use console::style;
 use serde::Deserialize;
@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use crate::{stage::LocalStage, ui};
 
-/// What the local cloud would have mailed, oldest first, by account.
+/// The emails that the local cloud has recorded, by account, oldest first.
 #[derive(Deserialize)]
-struct Mails {
-    messages: std::collections::BTreeMap<String, Vec<Mail>>,
+struct Mailbox {
+    messages: BTreeMap<String, Vec<Mail>>,
 }
 
 #[derive(Deserialize)]
@@ -21,17 +21,17 @@ struct Mail {
     body_text: String,
 }
 
-/// Shows every code that is mailed from now on.
+/// Shows the code of every email that is sent from now on. Never returns.
 pub(crate) async fn show_codes(stage: LocalStage) {
-    let mut known = mails(&stage).await.map_or(0, |mails| mails.len());
+    let mut known = fetch(&stage).await.map_or(0, |mails| mails.len());
     loop {
         sleep(Duration::from_secs(1)).await;
-        let Some(mails) = mails(&stage).await else {
+        let Some(mails) = fetch(&stage).await else {
             continue;
         };
-        // Fewer than before are those of a cloud that was started anew.
+        // After a restart of the local cloud, there are fewer emails than before.
         for mail in mails.iter().skip(known.min(mails.len())) {
-            if let Some(code) = code(&mail.body_text) {
+            if let Some(code) = find_code(&mail.body_text) {
                 let to = mail.to.join(", ");
                 ui::say(format!("✉ code for {to}: {}", style(code).bold()));
             }
@@ -40,14 +40,14 @@ pub(crate) async fn show_codes(stage: LocalStage) {
     }
 }
 
-async fn mails(stage: &LocalStage) -> Option<Vec<Mail>> {
+async fn fetch(stage: &LocalStage) -> Option<Vec<Mail>> {
     let url = format!("{}/_ministack/ses/messages", stage.url());
-    let mails: Mails = reqwest::get(url).await.ok()?.json().await.ok()?;
-    Some(mails.messages.into_values().flatten().collect())
+    let mailbox: Mailbox = reqwest::get(url).await.ok()?.json().await.ok()?;
+    Some(mailbox.messages.into_values().flatten().collect())
 }
 
-/// The number of six digits in a text.
-fn code(text: &str) -> Option<&str> {
+/// Returns the first six-digit number in the text.
+fn find_code(text: &str) -> Option<&str> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     numbers.find(|number| number.len() == 6)
 }
@@ -57,8 +57,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_the_number_of_six_digits() {
-        assert_eq!(code("Your code is 123456."), Some("123456"));
-        assert_eq!(code("Call 12345 or 1234567."), None);
+    fn the_code_is_the_six_digit_number() {
+        assert_eq!(find_code("Your code is 123456."), Some("123456"));
+        assert_eq!(find_code("Call 12345 or 1234567."), None);
     }
 }

@@ -111,7 +111,7 @@ async fn build(
     folder: &Path,
 ) -> Result<()> {
     let flags = rustc_flags(&Machine::read(workspace).await?.prefixes(), link_flags);
-    let mut cargo_lambda = workspace.runs_cargo(workspace.python_bin("cargo-lambda"));
+    let mut cargo_lambda = workspace.cargo_command(workspace.python_bin("cargo-lambda"));
     cargo_lambda
         .args(["lambda", "build", "--release", "--locked"])
         // The profile is in Cargo.toml. The binary must run on any processor of the architecture.

@@ -1,5 +1,5 @@
-//! A stage on this machine: a folder with its data, its ports, and `stage.json`, by which other
-//! programs find it.
+//! A stage on this machine: a folder with its data, its ports, and `stage.json`, which describes the stage to other
+//! programs.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,16 +16,16 @@ use uuid::Uuid;
 
 use crate::workspace::Workspace;
 
-/// The name of every stage on a developer's machine.
+/// The name of every stage on this machine.
 pub(crate) const STAGE: &str = "local";
 
-/// The account that the local cloud plays.
+/// The ID of the account that the local cloud emulates, unless the stage names another.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
-/// The region that the local cloud plays, as in the stage table.
+/// The region that the local cloud emulates. It is the region in the stage table.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// A stage on this machine. `dev` and the tests have one each, with its own data and ports.
+/// A stage on this machine. `dev` and each tier of tests have a stage of their own, with separate data and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalStage {
     account: String,
@@ -33,7 +33,7 @@ pub(crate) struct LocalStage {
     ports: Ports,
 }
 
-/// Where the stage listens, kept from run to run so that its addresses stay.
+/// The stage's ports. `ports.json` keeps them, so that the addresses stay the same in every run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Ports {
     cloud: u16,
@@ -42,7 +42,7 @@ struct Ports {
     web: u16,
 }
 
-/// What other programs need to know of a stage.
+/// The content of `stage.json`: what other programs need to use the stage.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Description {
@@ -61,25 +61,25 @@ pub(crate) struct Description {
 }
 
 impl LocalStage {
-    /// The stage with its folder at target/`name`.
+    /// Opens the stage whose folder is target/`name`, and creates the folder if necessary.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// Fails if the folder cannot be created.
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
         Self::in_account(workspace, name, ACCOUNT)
     }
 
-    /// As [`LocalStage::open`], in a cloud that plays another account.
+    /// Like [`LocalStage::open`], but the stage's cloud emulates the account with the ID `account`.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// Fails if the folder cannot be created.
     pub(crate) fn in_account(workspace: &Workspace, name: &str, account: &str) -> Result<Self> {
         let folder = workspace.root().join("target").join(name);
         fs::create_dir_all(&folder)?;
         let ports = fs::read(folder.join("ports.json")).ok();
         let ports = match ports.and_then(|ports| serde_json::from_slice(&ports).ok()) {
             Some(ports) => ports,
-            None => Ports::free()?,
+            None => Ports::choose()?,
         };
         let account = account.to_owned();
         let stage = Self {
@@ -91,45 +91,45 @@ impl LocalStage {
         Ok(stage)
     }
 
-    /// Takes another port for the local cloud if somebody else has its own.
+    /// Chooses another port for the local cloud if a process listens on its port.
     ///
     /// # Errors
-    /// When there is none.
-    pub(crate) fn settle_port(&mut self) -> Result<()> {
+    /// Fails if no port is free.
+    pub(crate) fn ensure_cloud_port_is_free(&mut self) -> Result<()> {
         if TcpListener::bind(("127.0.0.1", self.ports.cloud)).is_ok() {
             return Ok(());
         }
-        self.ports.cloud = Ports::free()?.cloud;
+        self.ports.cloud = Ports::choose()?.cloud;
         self.write("ports.json", &self.ports)
     }
 
-    /// Takes other ports for Stripe's double and the browser app if somebody else has theirs. One
-    /// that has just ended may have them for a moment yet.
+    /// Chooses other ports for the local Stripe and the browser app if processes listen on their ports. Waits up to 0.3 s
+    /// first, because a process that is ending may still listen.
     ///
     /// # Errors
-    /// When there are none.
-    pub(crate) async fn settle_outside_ports(&mut self) -> Result<()> {
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    /// Fails if no port is free.
+    pub(crate) async fn ensure_server_ports_are_free(&mut self) -> Result<()> {
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
         for _ in 0..10 {
-            if free(self.ports.stripe) && free(self.ports.web) {
+            if is_free(self.ports.stripe) && is_free(self.ports.web) {
                 return Ok(());
             }
             sleep(Duration::from_millis(30)).await;
         }
-        let Ports { stripe, web, .. } = Ports::free()?;
+        let Ports { stripe, web, .. } = Ports::choose()?;
         for (port, other) in [(&mut self.ports.stripe, stripe), (&mut self.ports.web, web)] {
-            if !free(*port) {
+            if !is_free(*port) {
                 *port = other;
             }
         }
         self.write("ports.json", &self.ports)
     }
 
-    /// Makes a folder of the stage anew.
+    /// Deletes everything in a folder of the stage. Creates the folder if it does not exist.
     ///
     /// # Errors
-    /// When a file cannot be deleted.
-    pub(crate) fn empty(&self, name: &str) -> Result<()> {
+    /// Fails if a file cannot be deleted.
+    pub(crate) fn clear_folder(&self, name: &str) -> Result<()> {
         let folder = self.folder.join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -138,71 +138,71 @@ impl LocalStage {
         Ok(())
     }
 
-    /// A file or folder of the stage.
+    /// The path of a file or folder in the stage's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The number of the account that its cloud plays.
+    /// The ID of the account that the stage's cloud emulates.
     pub(crate) fn account(&self) -> &str {
         &self.account
     }
 
-    /// The local cloud's port.
+    /// The port of the local cloud.
     pub(crate) fn port(&self) -> u16 {
         self.ports.cloud
     }
 
-    /// Where the X-Ray daemon listens for datagrams.
+    /// The UDP port of the X-Ray daemon.
     pub(crate) fn xray_port(&self) -> u16 {
         self.ports.xray
     }
 
-    /// Where Stripe's double listens.
+    /// The port of the local Stripe.
     pub(crate) fn stripe_port(&self) -> u16 {
         self.ports.stripe
     }
 
-    /// The address of Stripe's double.
+    /// The URL of the local Stripe.
     pub(crate) fn stripe_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.stripe)
     }
 
-    /// Where the browser app is served.
+    /// The port of the browser app's server.
     pub(crate) fn web_port(&self) -> u16 {
         self.ports.web
     }
 
-    /// The address of the browser app.
+    /// The URL of the browser app.
     pub(crate) fn web_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.web)
     }
 
-    /// The local cloud's address.
+    /// The URL of the local cloud.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.cloud)
     }
 
-    /// What tools and functions need to talk to this cloud, and to no other.
+    /// The environment variables that make tools and functions use this stage's cloud, and never AWS.
     pub(crate) fn aws_environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.url()),
             ("AWS_REGION", REGION.into()),
             ("AWS_DEFAULT_REGION", REGION.into()),
-            // The account's root user, to the local cloud; nobody, to AWS.
+            // The local cloud accepts its account's ID as the root user's key. AWS knows no such key.
             ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
-            // The developer's own configuration must not get in between.
+            // Ignore the developer's own configuration.
             ("AWS_CONFIG_FILE", "/dev/null".into()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
             ("AWS_EC2_METADATA_DISABLED", "true".into()),
         ]
     }
 
-    /// AWS clients for this cloud.
+    /// The configuration of AWS clients for this cloud.
     ///
     /// # Errors
-    /// Never, but for a mistake in the line above.
+    /// Fails if [`LocalStage::aws_environment`] lacks a required variable.
     pub(crate) fn aws(&self) -> Result<aws::Stack> {
         let environment = self.aws_environment();
         let var = |name: &str| {
@@ -214,10 +214,10 @@ impl LocalStage {
         Ok(aws::Stack::from_vars(var)?)
     }
 
-    /// Locks something of the stage for as long as the file lives. None when another process has it.
+    /// Locks the stage's lock file `name` until the returned file is dropped. `None` if another process holds the lock.
     ///
     /// # Errors
-    /// When the lock's file cannot be made.
+    /// Fails if the lock file cannot be created.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>> {
         let path = self.path(name);
         let file = File::options()
@@ -226,7 +226,7 @@ impl LocalStage {
             .read(true)
             .write(true)
             .open(&path);
-        let file = file.with_context(|| format!("{} cannot be made", path.display()))?;
+        let file = file.with_context(|| format!("cannot create {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -234,32 +234,32 @@ impl LocalStage {
         }
     }
 
-    /// Says to other programs what this stage is.
+    /// Writes `stage.json`.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn describe(&self, description: &Description) -> Result<()> {
+    /// Fails if the file cannot be written.
+    pub(crate) fn write_description(&self, description: &Description) -> Result<()> {
         self.write("stage.json", description)
     }
 
-    /// What was said last. None when it never ran.
+    /// Reads `stage.json`. `None` if the stage does not run.
     pub(crate) fn description(&self) -> Option<Description> {
         serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
     }
 
-    /// Says to other programs that this stage does not run.
-    pub(crate) fn retract(&self) {
-        // It may not be there.
+    /// Deletes `stage.json`, so that other programs see that the stage does not run.
+    pub(crate) fn delete_description(&self) {
+        // Fails if the file does not exist.
         let _ = fs::remove_file(self.path("stage.json"));
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        write_whole(&self.path(name), &serde_json::to_vec_pretty(value)?)
+        write_atomically(&self.path(name), &serde_json::to_vec_pretty(value)?)
     }
 }
 
 impl Ports {
-    fn free() -> Result<Self> {
+    fn choose() -> Result<Self> {
         Ok(Self {
             cloud: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
             xray: free_port(|port| UdpSocket::bind(("127.0.0.1", port)))?,
@@ -269,22 +269,22 @@ impl Ports {
     }
 }
 
-/// A port that `bind` can have. It is below those that systems give to whoever asks for any: nobody
-/// takes it by chance while the stage does not listen there.
+/// Returns a random port from 10000 to 31999 to which `bind` succeeds. The range is below the ephemeral ports, so the
+/// system does not give the port to another process while the stage does not listen on it.
 fn free_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> Result<u16> {
-    let any = || 10_000 + (Uuid::now_v7().as_u128() % 22_000) as u16;
-    let mut tries = std::iter::repeat_with(any).take(1000);
+    let random = || 10_000 + (Uuid::now_v7().as_u128() % 22_000) as u16;
+    let mut tries = std::iter::repeat_with(random).take(1000);
     let free = tries.find(|port| bind(*port).is_ok());
-    free.context("there is no free port from 10000 to 32000")
+    free.context("no port from 10000 to 31999 is free")
 }
 
-/// Writes a file that nobody ever sees half of.
+/// Writes a file by renaming a temporary one, so that no reader sees a partial file.
 ///
 /// # Errors
-/// When it cannot be written.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-    fs::write(&unfinished, content).and_then(|()| fs::rename(&unfinished, path))?;
+/// Fails if the file cannot be written.
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path))?;
     Ok(())
 }
 
@@ -297,40 +297,40 @@ mod tests {
         let stage = LocalStage {
             account: ACCOUNT.into(),
             folder: folder.path().into(),
-            ports: Ports::free().unwrap(),
+            ports: Ports::choose().unwrap(),
         };
         (folder, stage)
     }
 
-    fn kept(stage: &LocalStage) -> Ports {
+    fn saved_ports(stage: &LocalStage) -> Ports {
         serde_json::from_slice(&fs::read(stage.path("ports.json")).unwrap()).unwrap()
     }
 
     #[tokio::test]
-    async fn stripe_stays_where_it_is_unless_somebody_else_is_there() {
+    async fn stripe_keeps_its_port_unless_another_process_listens_on_it() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
-        stage.settle_outside_ports().await.unwrap();
+        stage.ensure_server_ports_are_free().await.unwrap();
         assert_eq!(stage.stripe_port(), before.stripe);
         let _taken = TcpListener::bind(("127.0.0.1", before.stripe)).unwrap();
-        stage.settle_outside_ports().await.unwrap();
+        stage.ensure_server_ports_are_free().await.unwrap();
         assert_ne!(stage.stripe_port(), before.stripe);
         assert_eq!(stage.ports.cloud, before.cloud);
         assert_eq!(stage.web_port(), before.web);
-        assert_eq!(kept(&stage).stripe, stage.stripe_port());
+        assert_eq!(saved_ports(&stage).stripe, stage.stripe_port());
     }
 
     #[test]
-    fn a_cloud_that_has_to_move_moves_alone() {
+    fn only_the_cloud_gets_another_port_when_its_port_is_taken() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
         let _taken = TcpListener::bind(("127.0.0.1", before.cloud)).unwrap();
-        stage.settle_port().unwrap();
+        stage.ensure_cloud_port_is_free().unwrap();
         assert_ne!(stage.port(), before.cloud);
         assert_eq!(
             (stage.xray_port(), stage.stripe_port()),
             (before.xray, before.stripe)
         );
-        assert_eq!(kept(&stage).cloud, stage.port());
+        assert_eq!(saved_ports(&stage).cloud, stage.port());
     }
 }

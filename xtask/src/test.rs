@@ -1,7 +1,7 @@
-//! `test`: all tests, by tiers, with a count of each.
+//! `test`: runs the tests in tiers, and counts them.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -17,38 +17,39 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    dev::{told_to_stop, up},
-    local_accounts::Accounts,
+    dev::start_stage,
+    local_accounts::LocalAccounts,
+    process::shutdown_signal,
     release,
     stage::{LocalStage, STAGE},
-    stripe::Double,
+    stripe::StripeServer,
     tools,
     ui::{self, Step, run},
-    web::{Serving, Web},
+    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
-/// Which tests to run. None said is all.
+/// The tiers to run. If none is set, all run.
 #[derive(Args)]
 pub(crate) struct Tiers {
-    /// The rules and the libraries, with everything outside in memory
+    /// Run the unit tests: rules and libraries, with all services in memory
     #[arg(long)]
     unit: bool,
-    /// The services against a real DynamoDB API, the functions alone, the templates
+    /// Run the integration tests: services with a DynamoDB API, functions as processes, templates
     #[arg(long)]
     integration: bool,
-    /// The money path with each of its calls failing in each way: one charge and one SMS all the same
+    /// Run the fault tests: each call of a purchase fails in each way, and there is still one charge and one SMS
     #[arg(long)]
     faults: bool,
-    /// Stages deployed, promoted, rolled back and removed, on accounts that this machine plays
+    /// Run the stage tests: deploy, promote, roll back and remove stages in local accounts
     #[arg(long)]
     stages: bool,
-    /// The deployed product, on a local stage of its own
+    /// Run the end-to-end tests: the deployed product on a local stage of its own
     #[arg(long)]
     e2e: bool,
 }
 
-/// How many tests passed, failed and were left out.
+/// Numbers of tests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     passed: usize,
@@ -64,44 +65,69 @@ impl Counts {
     }
 }
 
+/// The error when tests failed. [`test`] has printed how many, so nothing more must be printed.
+#[derive(Debug)]
+pub(crate) struct TestsFailed;
+
+impl fmt::Display for TestsFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tests failed")
+    }
+}
+
+impl std::error::Error for TestsFailed {}
+
 /// `cargo xtask test`.
 ///
 /// # Errors
-/// When a test fails, or cannot be run.
+/// Returns [`TestsFailed`] if a test failed. Fails if tests cannot be run.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || tiers.e2e;
     let all = !some;
     let workspace = Workspace::read()?;
-    tools::prepare(&workspace).await?;
     let browser = match all || tiers.integration || tiers.e2e {
-        true => tools::browser()?,
+        true => tools::find_browser()?,
         false => PathBuf::new(),
     };
-    let mut counted = Vec::new();
+    if all || tiers.stages {
+        tools::find_program("git", "the stage tests", "git")?;
+    }
+    tools::prepare(&workspace).await?;
+    let mut results = Vec::new();
     if all || tiers.unit {
         heading("unit");
-        counted.push(("unit", unit(&workspace).await?));
+        results.push(("unit", unit(&workspace).await?));
     }
     if all || tiers.integration {
         heading("integration");
-        counted.push(("integration", integration(&workspace, &browser).await?));
+        results.push(("integration", integration(&workspace, &browser).await?));
     }
     if all || tiers.faults {
         heading("faults");
-        counted.push(("faults", faults(&workspace).await?));
+        results.push(("faults", faults(&workspace).await?));
     }
     if all || tiers.stages {
         heading("stages");
-        counted.push(("stages", stages(&workspace).await?));
+        results.push(("stages", stages(&workspace).await?));
     }
     if all || tiers.e2e {
         heading("e2e");
-        counted.push(("e2e", e2e(&workspace, &browser).await?));
+        results.push(("e2e", e2e(&workspace, &browser).await?));
     }
+    let total = print_results(&results);
+    match total {
+        Counts { failed: 1.., .. } => bail!(TestsFailed),
+        Counts { passed: 0, .. } => bail!("no test ran"),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the counts of each tier, and of all tiers in the last line. Returns the latter.
+fn print_results(results: &[(&str, Counts)]) -> Counts {
     let mut total = Counts::default();
     ui::say("");
-    for (tier, counts) in counted {
-        total.add(counts);
+    for (tier, counts) in results {
+        total.add(*counts);
         println!(
             "{tier:<12} {:>4} passed {:>4} failed {:>4} skipped",
             counts.passed, counts.failed, counts.skipped
@@ -111,44 +137,36 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         "{} passed, {} failed, {} skipped",
         total.passed, total.failed, total.skipped
     );
-    match total {
-        Counts { failed: 1.., .. } => bail!("{} tests failed", total.failed),
-        Counts { passed: 0, .. } => bail!("no test ran"),
-        _ => Ok(()),
-    }
+    total
 }
 
-/// The tests of the deployed product, which need a stage.
+/// The test targets that have tiers of their own.
 const E2E: &str = "e2e";
-
-/// The sweep over all failures, which takes its time and prints a table.
 const FAULTS: &str = "faults";
-
-/// The tests of deploying, which need accounts.
-const DEPLOYING: &str = "stages";
+const STAGES: &str = "stages";
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
 }
 
 async fn unit(workspace: &Workspace) -> Result<Counts> {
-    let mut counts = shown(cargo_test(workspace).args(["--lib", "--bins"])).await?;
-    counts.add(shown(cargo_test(workspace).arg("--doc")).await?);
+    let mut counts = run_tests(cargo_test(workspace).args(["--lib", "--bins"])).await?;
+    counts.add(run_tests(cargo_test(workspace).arg("--doc")).await?);
     for project in ["bench/node", "infrastructure", "web", "web/test"] {
         let step = Step::begin(format!("check the types of {project}"));
-        let mut types = ui::command(workspace.node_bin("tsc"));
-        run(&step, types.arg("-p").arg(workspace.root().join(project))).await?;
+        let mut tsc = ui::command(workspace.node_bin("tsc"));
+        run(&step, tsc.arg("-p").arg(workspace.root().join(project))).await?;
         step.done("");
     }
     if let Some(mut tests) = node_tests(&workspace.root().join("infrastructure")) {
-        counts.add(shown(&mut tests).await?);
+        counts.add(run_tests(&mut tests).await?);
     }
     Ok(counts)
 }
 
 async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     build::build(workspace).await?;
-    // Some of the tests run an example of their crate.
+    // Some tests run an example of their crate.
     let mut examples = workspace.cargo();
     examples.args(["build", "--workspace", "--examples"]);
     if !examples.status().await?.success() {
@@ -158,14 +176,14 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace
         .tests()
-        .filter(|test| ![E2E, FAULTS, DEPLOYING].contains(test))
+        .filter(|test| ![E2E, FAULTS, STAGES].contains(test))
     {
         tests.args(["--test", test]);
     }
-    let mut counts = shown(&mut tests).await?;
-    for double in fs::read_dir(workspace.root().join("local"))? {
-        if let Some(mut tests) = node_tests(&double?.path()) {
-            counts.add(shown(tests.env("CHROMIUM", browser)).await?);
+    let mut counts = run_tests(&mut tests).await?;
+    for local in fs::read_dir(workspace.root().join("local"))? {
+        if let Some(mut tests) = node_tests(&local?.path()) {
+            counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
         }
     }
     counts.add(templates(workspace).await?);
@@ -176,33 +194,34 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     let mut tests = cargo_test(workspace);
     tests
+        // They print a table of all failures.
         .args(["--test", FAULTS, "--", "--nocapture"])
         .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    shown(&mut tests).await
+    run_tests(&mut tests).await
 }
 
 async fn stages(workspace: &Workspace) -> Result<Counts> {
     const FOLDER: &str = "stages-test";
     build::build(workspace).await?;
-    let lock = LocalStage::open(workspace, FOLDER)?;
-    let _lock = lock
+    let stage = LocalStage::open(workspace, FOLDER)?;
+    let _lock = stage
         .try_lock("test.lock")?
-        .context("another run of these tests is at work")?;
-    let accounts = Accounts::start(workspace, FOLDER, true).await?;
+        .context("the stage tests run already, in another terminal")?;
+    let accounts = LocalAccounts::start(workspace, FOLDER, true).await?;
     let tests = async {
         let mut tests = cargo_test(workspace);
         tests
-            .args(["--test", DEPLOYING, "--", "--test-threads=1"])
+            .args(["--test", STAGES, "--", "--test-threads=1"])
             .env("SCRATCHPAD_XTASK", env::current_exe()?)
             .env("AWS_CONFIG_FILE", &accounts.config)
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-        shown(&mut tests).await
+        run_tests(&mut tests).await
     };
     let result = tokio::select! {
         result = tests => result,
-        () = told_to_stop() => Err(anyhow::anyhow!("stopped")),
+        () = shutdown_signal() => Err(anyhow::anyhow!("stopped")),
     };
-    ui::step("stop", accounts.stop()).await?;
+    ui::step("stop the local clouds", accounts.stop()).await?;
     result
 }
 
@@ -210,80 +229,65 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
     let _lock = stage
         .try_lock("test.lock")?
-        .context("another run of these tests is at work")?;
+        .context("the end-to-end tests run already, in another terminal")?;
     let tests = async {
         if let Some(cloud) = Cloud::running(&stage) {
             cloud.stop(&stage).await?;
         }
-        stage.empty("data")?;
-        stage.settle_outside_ports().await?;
-        up(workspace, &mut stage).await?;
-        let _stripe = Double::start(&stage).await?;
-        let _web = Web::start(workspace, &stage, Serving::Build).await?;
-        let described = stage.path("stage.json");
+        stage.clear_folder("data")?;
+        stage.ensure_server_ports_are_free().await?;
+        start_stage(workspace, &mut stage).await?;
+        let _stripe = StripeServer::start(&stage).await?;
+        let _web = WebServer::start(workspace, &stage, Serve::Build).await?;
+        let description = stage.path("stage.json");
         let mut tests = cargo_test(workspace);
         tests
             .args(["--test", E2E])
-            .env("SCRATCHPAD_STAGE", &described);
-        let mut counts = shown(&mut tests).await?;
+            .env("SCRATCHPAD_STAGE", &description);
+        let mut counts = run_tests(&mut tests).await?;
         if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
-            tests.env("SCRATCHPAD_STAGE", &described);
-            counts.add(shown(tests.env("CHROMIUM", browser)).await?);
+            tests.env("SCRATCHPAD_STAGE", &description);
+            counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
         }
         Ok(counts)
     };
     let result = tokio::select! {
         result = tests => result,
-        () = told_to_stop() => Err(anyhow::anyhow!("stopped")),
+        () = shutdown_signal() => Err(anyhow::anyhow!("stopped")),
     };
     if let Some(cloud) = Cloud::running(&stage) {
-        ui::step("stop", cloud.stop(&stage)).await?;
+        ui::step("stop the local cloud", cloud.stop(&stage)).await?;
     }
-    stage.retract();
+    stage.delete_description();
     result
 }
 
-/// The stages whose templates are checked: each row of the stage table, and a name without a row.
-const STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
+/// The stages whose templates are checked: each row of the stage table, and a stage without a row.
+const CHECKED_STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
 
-/// Synthesises every template of every stage, and lets cfn-lint say what AWS would refuse: the
-/// local cloud accepts more.
+/// Checks all templates with cfn-lint. The local cloud accepts templates that AWS would reject. Counts a passed test for
+/// each template.
 async fn templates(workspace: &Workspace) -> Result<Counts> {
-    let root = workspace.root();
-    let out = root.join("target/templates");
+    let templates = synthesize_templates(workspace).await?;
+    let step = Step::begin("lint the templates");
+    let mut lint = ui::command(workspace.python_bin("cfn-lint"));
+    run(&step, lint.args(&templates).current_dir(workspace.root())).await?;
+    step.done(&format!("({} templates)", templates.len()));
+    Ok(Counts {
+        passed: templates.len(),
+        ..Counts::default()
+    })
+}
+
+/// Synthesizes the templates of [`CHECKED_STAGES`] into target/templates. Returns their paths.
+async fn synthesize_templates(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let out = workspace.root().join("target/templates");
     if out.exists() {
         fs::remove_dir_all(&out)?;
     }
-    let step = Step::begin("synthesise the templates of all stages");
-    for stage in STAGES {
-        let mut synth = ui::command("node");
-        synth
-            .args(["--import", "tsx", "bin/scratchpad.ts"])
-            .current_dir(root.join("infrastructure"))
-            .env("NODE_NO_WARNINGS", "1")
-            .env("CDK_OUTDIR", out.join(stage).join("infrastructure"))
-            .env(
-                "CDK_CONTEXT_JSON",
-                serde_json::json!({"stage": stage}).to_string(),
-            );
-        run(&step, &mut synth).await?;
-        for function in workspace.functions() {
-            // osls wants the zip to be there, whatever is in it.
-            let zip = workspace.zip(function, stage);
-            if !zip.exists() {
-                fs::create_dir_all(zip.parent().context("a zip stands in a folder")?)?;
-                fs::write(zip, "")?;
-            }
-        }
-        for service in release::services(root)? {
-            let mut package = ui::command(workspace.node_bin("osls"));
-            package
-                .args(["package", "--stage", stage, "--package"])
-                .arg(out.join(stage).join(&service))
-                .current_dir(root.join("services").join(&service))
-                .env("NODE_NO_WARNINGS", "1");
-            run(&step, &mut package).await?;
-        }
+    let step = Step::begin("synthesize the templates of all stages");
+    for stage in CHECKED_STAGES {
+        synthesize_stage(workspace, stage, &out.join(stage), &step).await?;
     }
     step.done("");
     let mut templates = Vec::new();
@@ -294,14 +298,46 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
             templates.push(path);
         }
     }
-    let step = Step::begin("lint the templates");
-    let mut lint = ui::command(workspace.python_bin("cfn-lint"));
-    run(&step, lint.args(&templates).current_dir(root)).await?;
-    step.done(&format!("({} templates)", templates.len()));
-    Ok(Counts {
-        passed: templates.len(),
-        ..Counts::default()
-    })
+    Ok(templates)
+}
+
+/// Synthesizes the templates of a stage into the folder `out`.
+async fn synthesize_stage(
+    workspace: &Workspace,
+    stage: &str,
+    out: &Path,
+    step: &Step,
+) -> Result<()> {
+    let root = workspace.root();
+    let mut synth = ui::command("node");
+    synth
+        .args(["--import", "tsx", "bin/scratchpad.ts"])
+        .current_dir(root.join("infrastructure"))
+        .env("NODE_NO_WARNINGS", "1")
+        .env("CDK_OUTDIR", out.join("infrastructure"))
+        .env(
+            "CDK_CONTEXT_JSON",
+            serde_json::json!({"stage": stage}).to_string(),
+        );
+    run(step, &mut synth).await?;
+    for function in workspace.functions() {
+        // osls fails without a zip, but does not read it.
+        let zip = workspace.zip(function, stage);
+        if !zip.exists() {
+            fs::create_dir_all(zip.parent().context("a zip's path has a folder")?)?;
+            fs::write(zip, "")?;
+        }
+    }
+    for service in release::services(root)? {
+        let mut package = ui::command(workspace.node_bin("osls"));
+        package
+            .args(["package", "--stage", stage, "--package"])
+            .arg(out.join(&service))
+            .current_dir(root.join("services").join(&service))
+            .env("NODE_NO_WARNINGS", "1");
+        run(step, &mut package).await?;
+    }
+    Ok(())
 }
 
 fn cargo_test(workspace: &Workspace) -> Command {
@@ -310,7 +346,7 @@ fn cargo_test(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// The tests for Node in a folder's `test`, if it has some.
+/// Returns the command that runs the Node tests in a folder's subfolder `test`. `None` if there are none.
 fn node_tests(folder: &Path) -> Option<Command> {
     let files = walkdir::WalkDir::new(folder.join("test")).sort_by_file_name();
     let files = files
@@ -325,7 +361,7 @@ fn node_tests(folder: &Path) -> Option<Command> {
         return None;
     }
     let mut node = ui::command("node");
-    // One file after another: they share a stage, and some of them measure.
+    // One file at a time: they share a stage, and some of them measure time.
     node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
         .arg("--test-concurrency=1")
         .args(files)
@@ -333,8 +369,8 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
-/// Runs tests, shows what they print, and counts them.
-async fn shown(command: &mut Command) -> Result<Counts> {
+/// Runs tests, prints their output, and counts them.
+async fn run_tests(command: &mut Command) -> Result<Counts> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -345,17 +381,17 @@ async fn shown(command: &mut Command) -> Result<Counts> {
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
             println!("{line}");
-            counts.add(count(&line));
+            counts.add(counts_in(&line));
         }
     }
     if !child.wait().await?.success() && counts.failed == 0 {
-        bail!("the tests could not be run");
+        bail!("the tests cannot be run");
     }
     Ok(counts)
 }
 
-/// What a line of Rust's or Node's test runner counts.
-fn count(line: &str) -> Counts {
+/// Returns the counts in a line of output of Rust's or Node's test runner.
+fn counts_in(line: &str) -> Counts {
     let mut counts = Counts::default();
     if let Some(result) = line.strip_prefix("test result: ") {
         for part in result.split([';', '.']) {
@@ -370,12 +406,12 @@ fn count(line: &str) -> Counts {
                 _ => {}
             }
         }
-    } else if let Some((what, number)) = line
+    } else if let Some((name, number)) = line
         .strip_prefix("# ")
         .and_then(|rest| rest.split_once(' '))
     {
         let number = number.parse().unwrap_or(0);
-        match what {
+        match name {
             "pass" => counts.passed = number,
             "fail" => counts.failed = number,
             "skipped" => counts.skipped = number,
@@ -390,10 +426,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closing_lines_of_both_runners_are_counted() {
+    fn result_lines_of_rust_and_node_are_counted() {
         let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.02s";
         assert_eq!(
-            count(rust),
+            counts_in(rust),
             Counts {
                 passed: 12,
                 failed: 1,
@@ -401,19 +437,19 @@ mod tests {
             }
         );
         assert_eq!(
-            count("# pass 19"),
+            counts_in("# pass 19"),
             Counts {
                 passed: 19,
                 ..Counts::default()
             }
         );
         assert_eq!(
-            count("# fail 1"),
+            counts_in("# fail 1"),
             Counts {
                 failed: 1,
                 ..Counts::default()
             }
         );
-        assert_eq!(count("test a_sentence ... ok"), Counts::default());
+        assert_eq!(counts_in("test a_sentence ... ok"), Counts::default());
     }
 }

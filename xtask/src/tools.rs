@@ -1,4 +1,6 @@
-//! What the machine has to have, and what is installed into the checkout.
+//! The programs that must be on the machine, and the pinned tools that are installed into the checkout.
+//!
+//! A C compiler is needed too, but is not checked: without one, Cargo cannot build this tool.
 
 use std::{
     env,
@@ -17,60 +19,57 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A program that has to be there.
-struct Needed {
+/// A program that every command needs.
+struct Requirement {
     name: &'static str,
     program: &'static str,
-    least: (u32, u32),
-    get: &'static str,
+    minimum: (u32, u32),
+    how_to_get: &'static str,
 }
 
-const NEEDED: [Needed; 3] = [
-    Needed {
+const REQUIREMENTS: [Requirement; 3] = [
+    Requirement {
         name: "Node",
         program: "node",
-        least: (20, 0),
-        get: "Get it from https://nodejs.org, or by your system's package manager (nodejs and npm).",
+        minimum: (20, 0),
+        how_to_get: "Get it from https://nodejs.org, or install nodejs and npm with your system's package manager.",
     },
-    Needed {
+    Requirement {
         name: "npm",
         program: "npm",
-        least: (9, 0),
-        get: "It comes with Node from https://nodejs.org; some systems have it as a package of its own (npm).",
+        minimum: (9, 0),
+        how_to_get: "It is part of Node from https://nodejs.org. Some systems have a separate package: npm.",
     },
-    Needed {
+    Requirement {
         name: "Python",
         program: "python3",
-        least: (3, 10),
-        get: "Get it from https://www.python.org, or by your system's package manager (python3 and python3-venv).",
+        minimum: (3, 10),
+        how_to_get: "Get it from https://www.python.org, or install python3 and python3-venv with your system's package manager.",
     },
 ];
 
-/// Checks that the machine has what is needed, and installs the pinned tools into the checkout.
+/// Checks that the machine has all required programs, and installs the tools of package.json and requirements.txt into the
+/// checkout.
 ///
 /// # Errors
-/// Says what is missing, and where to get it.
+/// Fails if a program is missing or too old, or a tool cannot be installed. The message names all missing programs and says
+/// where to get them.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
-    let mut missing = Vec::new();
-    for needed in &NEEDED {
-        match version(needed.program).await {
-            Some(version) if version >= needed.least => {}
-            found => {
-                let (major, minor) = needed.least;
-                let found = found.map_or("not found".into(), |(major, minor)| {
-                    format!("found {major}.{minor}")
-                });
-                missing.push(format!(
-                    "{} {major}.{minor} or newer is needed ({found}). {}",
-                    needed.name, needed.get
-                ));
-            }
-        }
+    let mut problems = Vec::new();
+    for requirement in &REQUIREMENTS {
+        problems.extend(problem(requirement).await);
     }
-    if !missing.is_empty() {
-        bail!("{}", missing.join("\n  "));
+    if problems.is_empty() && !python_is_installed(workspace)? && !has_venv().await {
+        problems.push(
+            "Python's modules venv and ensurepip are needed (not found). \
+             Install python3-venv with your system's package manager."
+                .into(),
+        );
     }
-    // One installs, and others that begin meanwhile wait for it.
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n  "));
+    }
+    // If several processes run this at once, one installs and the others wait.
     fs::create_dir_all(workspace.target())?;
     let lock = File::create(workspace.target().join("tools.lock"))?;
     lock.lock()?;
@@ -78,7 +77,43 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     install_python(workspace).await
 }
 
-/// Browsers that the tests can drive, by the names that systems give them.
+/// Returns what is wrong with a required program, and how to get it. `None` if the program is recent enough.
+async fn problem(requirement: &Requirement) -> Option<String> {
+    let found = version(requirement.program).await;
+    if found.is_some_and(|version| version >= requirement.minimum) {
+        return None;
+    }
+    let found = found.map_or("not found".into(), |(major, minor)| {
+        format!("found {major}.{minor}")
+    });
+    let (major, minor) = requirement.minimum;
+    Some(format!(
+        "{} {major}.{minor} or newer is needed ({found}). {}",
+        requirement.name, requirement.how_to_get
+    ))
+}
+
+/// Whether Python can create a virtual environment. Debian's `python3` cannot without `python3-venv`.
+async fn has_venv() -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]);
+    let output = python.stdin(Stdio::null()).output().await;
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// Returns the path of a program that `purpose` needs. `package` is the name of the system's package that has it.
+///
+/// # Errors
+/// Fails if the program is not in `PATH`. The message says how to get it.
+pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<PathBuf> {
+    find_in_path(name).with_context(|| {
+        format!(
+            "{name} is needed for {purpose} (not found). Install {package} with your system's package manager."
+        )
+    })
+}
+
+/// The names that systems give to the browsers that the tests can use.
 const BROWSERS: [&str; 5] = [
     "chromium",
     "chromium-browser",
@@ -87,28 +122,30 @@ const BROWSERS: [&str; 5] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// The browser that the tests drive: what `CHROMIUM` names, or the first that the machine has.
+/// Returns the path of the browser for the tests: the one that the environment variable `CHROMIUM` names, or else the
+/// first of [`BROWSERS`] that exists.
 ///
 /// # Errors
-/// Says where to get one when there is none.
-pub(crate) fn browser() -> Result<PathBuf> {
+/// Fails if there is none. The message says where to get one.
+pub(crate) fn find_browser() -> Result<PathBuf> {
     let named = env::var("CHROMIUM").ok();
     let known = BROWSERS.map(String::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    for browser in named.into_iter().chain(known) {
-        // An absolute path stays as it is.
-        let mut places = env::split_paths(&path).map(|folder| folder.join(&browser));
-        if let Some(found) = places.find(|place| place.is_file()) {
-            return Ok(found);
-        }
-    }
-    bail!(
-        "Chromium or Chrome is needed to test the browser app (not found). Get it by your system's \
-         package manager (chromium), or name one by the environment variable CHROMIUM."
+    let mut names = named.into_iter().chain(known);
+    names.find_map(|name| find_in_path(&name)).context(
+        "Chromium or Chrome is needed to test the browser app (not found). Install chromium with \
+         your system's package manager, or set the environment variable CHROMIUM to the path of a browser.",
     )
 }
 
-/// The version that a program says it has.
+/// Finds a program in the folders of `PATH`. An absolute path is returned unchanged if the file exists.
+fn find_in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Joining an absolute path returns that path.
+    let mut candidates = env::split_paths(&path).map(|folder| folder.join(name));
+    candidates.find(|candidate| candidate.is_file())
+}
+
+/// Returns the major and minor version that a program reports. `None` if it cannot be run or reports none.
 async fn version(program: &str) -> Option<(u32, u32)> {
     let output = Command::new(program)
         .arg("--version")
@@ -127,12 +164,12 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 async fn install_node(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let stamp = Stamp::of(
+    let stamp = InstallStamp::new(
         root,
         &["package.json", "package-lock.json"],
         "node_modules/.installed",
     )?;
-    if stamp.holds() {
+    if stamp.is_current() {
         return Ok(());
     }
     let step = Step::begin("install the tools of package.json");
@@ -140,24 +177,21 @@ async fn install_node(workspace: &Workspace) -> Result<()> {
     npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=http"])
         .current_dir(root);
     run(&step, &mut npm).await?;
-    stamp.set()?;
+    stamp.write()?;
     step.done("");
     Ok(())
 }
 
 async fn install_python(workspace: &Workspace) -> Result<()> {
-    let root = workspace.root();
-    let stamp = Stamp::of(root, &["requirements.txt"], ".venv/.installed")?;
-    if stamp.holds() && workspace.python().exists() {
+    if python_is_installed(workspace)? {
         return Ok(());
     }
+    let root = workspace.root();
     let step = Step::begin("install the tools of requirements.txt");
     let mut venv = ui::command("python3");
     venv.args(["-m", "venv", "--clear", ".venv"])
         .current_dir(root);
-    run(&step, &mut venv)
-        .await
-        .context("some systems have venv as a package of its own (python3-venv)")?;
+    run(&step, &mut venv).await?;
     let mut pip = ui::command(workspace.python());
     pip.args([
         "-m",
@@ -169,23 +203,33 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
         "requirements.txt",
     ]);
     run(&step, pip.current_dir(root)).await?;
-    stamp.set()?;
+    python_stamp(workspace)?.write()?;
     step.done("");
     Ok(())
 }
 
-/// Says what something was last made from.
-struct Stamp {
+/// Whether the tools of requirements.txt are installed.
+fn python_is_installed(workspace: &Workspace) -> Result<bool> {
+    Ok(python_stamp(workspace)?.is_current() && workspace.python().exists())
+}
+
+fn python_stamp(workspace: &Workspace) -> Result<InstallStamp> {
+    InstallStamp::new(workspace.root(), &["requirements.txt"], ".venv/.installed")
+}
+
+/// A file with the hash of the manifests from which tools were installed last.
+struct InstallStamp {
     path: PathBuf,
     digest: String,
 }
 
-impl Stamp {
-    fn of(root: &Path, sources: &[&str], stamp: &str) -> Result<Self> {
+impl InstallStamp {
+    /// Hashes the manifests. The paths are relative to `root`.
+    fn new(root: &Path, manifests: &[&str], stamp: &str) -> Result<Self> {
         let mut hash = Sha256::new();
-        for source in sources {
+        for manifest in manifests {
             hash.update(
-                fs::read(root.join(source)).with_context(|| format!("{source} cannot be read"))?,
+                fs::read(root.join(manifest)).with_context(|| format!("cannot read {manifest}"))?,
             );
         }
         Ok(Self {
@@ -194,13 +238,14 @@ impl Stamp {
         })
     }
 
-    fn holds(&self) -> bool {
+    /// Whether the tools were installed from the current manifests.
+    fn is_current(&self) -> bool {
         fs::read_to_string(&self.path).is_ok_and(|digest| digest == self.digest)
     }
 
-    fn set(&self) -> Result<()> {
+    fn write(&self) -> Result<()> {
         fs::write(&self.path, &self.digest)
-            .with_context(|| format!("{} cannot be written", self.path.display()))
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 
@@ -209,10 +254,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_as_programs_print_them() {
+    fn version_is_parsed_from_the_output_of_node_python_and_npm() {
         assert_eq!(parse_version("v20.11.1\n"), Some((20, 11)));
         assert_eq!(parse_version("Python 3.11.7"), Some((3, 11)));
         assert_eq!(parse_version("11.19.1"), Some((11, 19)));
         assert_eq!(parse_version("no such thing"), None);
+    }
+
+    #[test]
+    fn missing_program_error_says_how_to_get_it() {
+        let error = find_program("no-such-program", "this test", "no-such-package").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no-such-program is needed for this test (not found). \
+             Install no-such-package with your system's package manager."
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What the developer sees: a line per step, alive while the step works, and commands whose output
-//! is shown when they fail.
+//! Progress and results in the terminal. Each step has a line that shows its progress while it runs. The output of a
+//! command is shown only if the command fails.
 
 use std::{
     ffi::OsStr,
@@ -15,14 +15,14 @@ use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::Command,
+    process::{Child, Command},
     sync::mpsc,
 };
 
-/// The lines of all steps at work: some work side by side.
+/// The progress lines of all running steps. Steps can run concurrently.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// One step at work.
+/// A running step, shown as a line with a spinner. Dropping it removes the line.
 pub(crate) struct Step {
     name: String,
     bar: ProgressBar,
@@ -30,7 +30,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Begins a step.
+    /// Shows the step's line. The name is a verb phrase: "start the local cloud".
     pub(crate) fn begin(name: impl Into<String>) -> Self {
         let name = name.into();
         let bar = LINES.add(ProgressBar::new_spinner());
@@ -51,12 +51,12 @@ impl Step {
         }
     }
 
-    /// Says what the step is at.
+    /// Shows what the step is working on, after its name.
     pub(crate) fn at(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }
 
-    /// Ends a step that did what it should.
+    /// Ends a successful step: replaces its line with a permanent one that has `outcome` and the duration.
     pub(crate) fn done(self, outcome: &str) {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f32();
@@ -80,7 +80,7 @@ impl Drop for Step {
     }
 }
 
-/// Runs a step whose work says nothing in between.
+/// Runs `work` as a step that shows no details.
 pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let step = Step::begin(name);
     let result = work.await?;
@@ -88,20 +88,21 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -
     Ok(result)
 }
 
-/// Lines of a failed command that are shown.
-const SHOWN: usize = 60;
+/// How many lines of a failed command's output are shown.
+const SHOWN_LINES: usize = 60;
 
-/// A command that asks nothing.
+/// Returns a command without standard input.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs a command as part of a step. Returns its standard output.
+/// Runs a command as part of a step, and shows its latest line of output in the step's line. Returns its standard
+/// output.
 ///
 /// # Errors
-/// With the end of its output when it fails.
+/// Fails if the command cannot be started or exits with an error. The message has the last lines of its output.
 pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
     let program = command
         .as_std()
@@ -114,8 +115,42 @@ pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
         .kill_on_drop(true);
     let mut child = command
         .spawn()
-        .with_context(|| format!("{program} cannot be started"))?;
-    let (lines, mut received) = mpsc::unbounded_channel();
+        .with_context(|| format!("cannot start {program}"))?;
+    let mut received = output_lines(&mut child);
+    let mut output = Vec::new();
+    while let Some(line) = received.recv().await {
+        let plain = console::strip_ansi_codes(&line.text).trim().to_owned();
+        if !plain.is_empty() {
+            step.at(plain);
+        }
+        output.push(line);
+    }
+    let status = child.wait().await?;
+    if !status.success() {
+        let from = output.len().saturating_sub(SHOWN_LINES);
+        let shown: Vec<_> = output
+            .iter()
+            .skip(from)
+            .map(|line| line.text.as_str())
+            .collect();
+        bail!("{program} failed ({status}):\n{}", shown.join("\n"));
+    }
+    Ok(output
+        .into_iter()
+        .filter(|line| line.is_stdout)
+        .map(|line| line.text + "\n")
+        .collect())
+}
+
+/// A line that a command wrote to its standard output or standard error.
+struct OutputLine {
+    is_stdout: bool,
+    text: String,
+}
+
+/// Receives the lines of a child's standard output and standard error, in the order in which they arrive.
+fn output_lines(child: &mut Child) -> mpsc::UnboundedReceiver<OutputLine> {
+    let (lines, received) = mpsc::unbounded_channel();
     for (is_stdout, pipe) in [
         (true, child.stdout.take().map(boxed)),
         (false, child.stderr.take().map(boxed)),
@@ -125,55 +160,43 @@ pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
         };
         tokio::spawn(async move {
             let mut read = BufReader::new(pipe).lines();
-            while let Ok(Some(line)) = read.next_line().await {
-                if lines.send((is_stdout, line)).is_err() {
+            while let Ok(Some(text)) = read.next_line().await {
+                if lines.send(OutputLine { is_stdout, text }).is_err() {
                     break;
                 }
             }
         });
     }
-    drop(lines);
-    let mut all = Vec::new();
-    while let Some((is_stdout, line)) = received.recv().await {
-        let plain = console::strip_ansi_codes(&line).trim().to_owned();
-        if !plain.is_empty() {
-            step.at(plain);
-        }
-        all.push((is_stdout, line));
-    }
-    let status = child.wait().await?;
-    if !status.success() {
-        let from = all.len().saturating_sub(SHOWN);
-        let shown: Vec<_> = all
-            .iter()
-            .skip(from)
-            .map(|(_, line)| line.as_str())
-            .collect();
-        bail!("{program} failed ({status}):\n{}", shown.join("\n"));
-    }
-    Ok(all
-        .into_iter()
-        .filter(|(is_stdout, _)| *is_stdout)
-        .map(|(_, line)| line + "\n")
-        .collect())
+    received
 }
 
 fn boxed(pipe: impl AsyncRead + Send + Unpin + 'static) -> Box<dyn AsyncRead + Send + Unpin> {
     Box::new(pipe)
 }
 
-/// Says that the developer can go on.
+/// Prints a line for the developer on standard error, above the progress lines.
 pub(crate) fn say(line: impl AsRef<str>) {
     LINES.suspend(|| eprintln!("{}", line.as_ref()));
 }
 
-/// A line of what was asked for, on standard output.
+/// Prints a line of a command's result on standard output.
 pub(crate) fn print(line: impl AsRef<str>) {
-    // Whoever reads it may have read enough.
+    // Fails if the reader has closed the pipe, as `head` does.
     let _ = LINES.suspend(|| writeln!(stdout(), "{}", line.as_ref()));
 }
 
-/// Says why nothing more is done.
+/// Prints the last line of a command: what it did.
+pub(crate) fn success(line: impl AsRef<str>) {
+    say(format!("{} {}", style("✓").green(), line.as_ref()));
+}
+
+/// Prints the error that ended a command.
 pub(crate) fn failure(error: &anyhow::Error) {
     say(format!("{} {error:#}", style("✗").red()));
+}
+
+/// Returns a number with its noun: "1 line", "2 lines".
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }

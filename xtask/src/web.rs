@@ -1,4 +1,4 @@
-//! The browser app on this machine: built, told which stage it is for, and served.
+//! The browser app on this machine: its configuration and its server.
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,44 +11,42 @@ use tokio::{
 };
 
 use crate::{
-    stage::{Description, LocalStage, STAGE, write_whole},
+    stage::{Description, LocalStage, STAGE, write_atomically},
     ui::{self, Step, run},
     workspace::Workspace,
 };
 
-/// What the app reads when it starts: the one file by which a stage's app differs from another's.
+/// The file that the app reads when it starts. It is the only file that differs between stages.
 const CONFIG: &str = "config.json";
 
-/// How the app is served.
+/// What the server serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serving {
-    /// From its sources: what is saved is in the browser at once.
+pub(crate) enum Serve {
+    /// The sources: a saved change is in the browser at once.
     Sources,
-    /// As it is deployed: built, and with the headers that CloudFront sends.
+    /// The build that is deployed, with the headers that CloudFront sends.
     Build,
 }
 
-/// The app's server. It ends when this is dropped.
-pub(crate) struct Web {
-    _server: Child,
+/// The app's running server. Dropping it ends the server.
+pub(crate) struct WebServer {
+    _vite: Child,
 }
 
-impl Web {
-    /// Serves the app of a stage that is up.
+impl WebServer {
+    /// Starts the server for a running stage, and waits until it listens.
     ///
     /// # Errors
-    /// With what Vite says when the app cannot be built or served.
+    /// Fails if the stage does not run, or Vite cannot build or serve the app. The message has Vite's output.
     pub(crate) async fn start(
         workspace: &Workspace,
         stage: &LocalStage,
-        serving: Serving,
+        serve: Serve,
     ) -> Result<Self> {
-        let description = stage
-            .description()
-            .context("the stage was just described")?;
-        configure(stage, &description)?;
+        let description = stage.description().context("the stage does not run")?;
+        write_config(stage, &description)?;
         let mut vite = vite(workspace, stage);
-        if serving == Serving::Build {
+        if serve == Serve::Build {
             let step = Step::begin("build the browser app");
             let mut build = self::vite(workspace, stage);
             let built = stage.path("web");
@@ -63,28 +61,28 @@ impl Web {
             vite.args(["preview", "--outDir"]).arg(&built);
         }
         let port = stage.web_port().to_string();
-        let mut server = vite
+        let mut vite = vite
             .args(["--host", "127.0.0.1", "--strictPort", "--port", &port])
-            // It ends with its standard input, also when this process is killed.
+            // Vite exits when its standard input closes, which also happens if this process is killed.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("the browser app cannot be served")?;
+            .context("cannot start Vite, the browser app's server")?;
         while TcpStream::connect(("127.0.0.1", stage.web_port()))
             .await
             .is_err()
         {
-            if let Some(status) = server.try_wait()? {
-                bail!("the browser app cannot be served on port {port} ({status})");
+            if let Some(status) = vite.try_wait()? {
+                bail!("Vite cannot serve the browser app on port {port} ({status})");
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { _server: server })
+        Ok(Self { _vite: vite })
     }
 }
 
-/// Vite, which also serves the stage's configuration.
+/// Returns a Vite command that also serves the stage's [`CONFIG`].
 fn vite(workspace: &Workspace, stage: &LocalStage) -> Command {
     let mut vite = ui::command(workspace.node_bin("vite"));
     vite.current_dir(workspace.root().join("web"))
@@ -92,8 +90,7 @@ fn vite(workspace: &Workspace, stage: &LocalStage) -> Command {
     vite
 }
 
-/// Writes down what the app of this stage has to know.
-fn configure(stage: &LocalStage, description: &Description) -> Result<()> {
+fn write_config(stage: &LocalStage, description: &Description) -> Result<()> {
     let config = json!({
         "stage": STAGE,
         "apiUrl": description.api_url,
@@ -101,11 +98,11 @@ fn configure(stage: &LocalStage, description: &Description) -> Result<()> {
         "userPoolId": description.user_pool_id,
         "userPoolClientId": description.user_pool_client_id,
         "identityPoolId": description.identity_pool_id,
-        // In the cloud, where AWS has them and Stripe has its script.
+        // Local addresses instead of those of AWS and Stripe.
         "cognitoEndpoint": description.cloud_url,
         "filesUrl": description.cloud_url,
         "stripeScript": format!("{}/v3/", description.stripe_url),
         "stripePublishableKey": local_stripe::Settings::default().publishable_key,
     });
-    write_whole(&stage.path(CONFIG), &serde_json::to_vec_pretty(&config)?)
+    write_atomically(&stage.path(CONFIG), &serde_json::to_vec_pretty(&config)?)
 }

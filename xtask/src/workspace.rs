@@ -1,4 +1,4 @@
-//! The checkout: where things are, and which functions there are.
+//! The checkout: its folders and its functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use cargo_metadata::{MetadataCommand, TargetKind};
+use cargo_metadata::{MetadataCommand, Package, TargetKind};
 use tokio::process::Command;
 
 /// A checkout of the project.
@@ -22,28 +22,28 @@ pub(crate) struct Workspace {
     tests: BTreeSet<String>,
 }
 
-/// One function: a crate under services/ that makes a binary.
+/// A Lambda function: a crate below services/ that has a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
-    /// The name of the crate, the binary, and the entry in the service's serverless.yml.
+    /// The name of the crate, of its binary, and of its entry in the service's serverless.yml.
     pub(crate) name: String,
-    /// The service that it is of.
+    /// The name of the service that has the function.
     pub(crate) service: String,
 }
 
 impl Workspace {
-    /// Reads the checkout that Cargo runs this tool for, or else the one that it was built from.
+    /// Reads the checkout for which Cargo runs this tool. Without Cargo, reads the checkout from which the tool was built.
     ///
     /// # Errors
-    /// When Cargo cannot.
+    /// Fails if Cargo cannot read the manifests.
     pub(crate) fn read() -> Result<Self> {
-        let run_for = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let manifest = run_for
+        let from_cargo = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let manifest = from_cargo
             .filter(|manifest| manifest.ends_with("xtask"))
             .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = manifest
             .parent()
-            .context("xtask stands in the checkout")?
+            .context("xtask's folder has no parent")?
             .to_owned();
         let metadata = MetadataCommand::new()
             .manifest_path(root.join("Cargo.toml"))
@@ -51,23 +51,11 @@ impl Workspace {
             .exec()
             .context("Cargo cannot read the workspace")?;
         let services = root.join("services");
-        let functions = metadata.packages.iter().filter_map(|package| {
-            let below = package
-                .manifest_path
-                .as_std_path()
-                .strip_prefix(&services)
-                .ok()?;
-            let service = below.components().next()?.as_os_str().to_str()?;
-            let binary = package
-                .targets
-                .iter()
-                .find(|target| target.kind.contains(&TargetKind::Bin))?;
-            let function = Function {
-                name: binary.name.clone(),
-                service: service.into(),
-            };
-            Some((binary.name.clone(), function))
-        });
+        let functions = metadata
+            .packages
+            .iter()
+            .filter_map(|package| function(package, &services))
+            .map(|function| (function.name.clone(), function));
         let targets = metadata
             .packages
             .iter()
@@ -81,23 +69,22 @@ impl Workspace {
         })
     }
 
-    /// Cargo, as if it were called from the shell.
+    /// Returns a Cargo command with the environment that it has in a shell.
     pub(crate) fn cargo(&self) -> Command {
-        self.runs_cargo(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        self.cargo_command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
-    /// A program that runs Cargo, as if it were called from the shell.
-    pub(crate) fn runs_cargo(&self, program: impl AsRef<OsStr>) -> Command {
+    /// Returns a command for a program that runs Cargo, with the environment that it has in a shell.
+    pub(crate) fn cargo_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut cargo = Command::new(program);
         cargo
             .current_dir(&self.root)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        // What Cargo says of this tool when it runs it. Crates whose build scripts look at it would
-        // be built anew, and all that depends on them.
+        // Cargo describes xtask to it in these variables. Crates whose build scripts read them would be rebuilt, with
+        // everything that depends on them.
         for (name, _) in env::vars_os() {
-            let said = name.to_string_lossy();
-            if [
+            let is_about_xtask = [
                 "CARGO_BIN_",
                 "CARGO_CRATE_",
                 "CARGO_MANIFEST_",
@@ -105,8 +92,8 @@ impl Workspace {
                 "CARGO_PRIMARY_",
             ]
             .iter()
-            .any(|prefix| said.starts_with(prefix))
-            {
+            .any(|prefix| name.to_string_lossy().starts_with(prefix));
+            if is_about_xtask {
                 cargo.env_remove(&name);
             }
         }
@@ -118,33 +105,33 @@ impl Workspace {
         &self.root
     }
 
-    /// Where Cargo puts all that it builds.
+    /// Cargo's target folder.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where Cargo puts what it builds for this machine.
+    /// The folder of the binaries that Cargo builds in the dev profile.
     pub(crate) fn binaries(&self) -> PathBuf {
         self.target.join("debug")
     }
 
-    /// The zip of a function, where serverless.yml looks for it.
+    /// The path at which serverless.yml expects a function's zip.
     pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
     }
 
-    /// A zip by its hash.
-    pub(crate) fn zip_of(&self, artefact: &str) -> PathBuf {
+    /// The path of the packed zip with this hash.
+    pub(crate) fn zip_of(&self, artifact: &str) -> PathBuf {
         self.root
-            .join(format!("target/lambda/packed/{artefact}.zip"))
+            .join(format!("target/lambda/packed/{artifact}.zip"))
     }
 
-    /// Deletes all zips but these.
+    /// Deletes all packed zips except those with these hashes.
     ///
     /// # Errors
-    /// When a file cannot be deleted.
-    pub(crate) fn keep_zips(&self, artefacts: &BTreeSet<&str>) -> Result<()> {
+    /// Fails if a file cannot be deleted.
+    pub(crate) fn keep_zips(&self, artifacts: &BTreeSet<&str>) -> Result<()> {
         for zip in fs::read_dir(self.root.join("target/lambda/packed"))? {
             let zip = zip?.path();
             let name = zip
@@ -153,7 +140,7 @@ impl Workspace {
                 .to_string_lossy()
                 .into_owned();
             if zip.extension().is_some_and(|extension| extension == "zip")
-                && !artefacts.contains(name.as_str())
+                && !artifacts.contains(name.as_str())
             {
                 fs::remove_file(zip)?;
             }
@@ -161,42 +148,57 @@ impl Workspace {
         Ok(())
     }
 
-    /// The tests that are binaries of their own, by name.
+    /// The names of the integration test targets.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().map(String::as_str)
     }
 
-    /// All functions, by name.
+    /// All functions, ordered by name.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
         self.functions.values()
     }
 
-    /// One function.
+    /// Returns the function with this name.
     ///
     /// # Errors
-    /// With the names that there are.
+    /// Fails if there is none. The message lists all names.
     pub(crate) fn function(&self, name: &str) -> Result<&Function> {
         self.functions.get(name).ok_or_else(|| {
             let known: Vec<_> = self.functions.keys().map(String::as_str).collect();
             anyhow!(
-                "there is no function {name}; there are {}",
+                "there is no function {name}; the functions are {}",
                 known.join(", ")
             )
         })
     }
 
-    /// A program that package.json brings.
+    /// The path of a program that package.json installs.
     pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
         self.root.join("node_modules/.bin").join(name)
     }
 
-    /// A program that requirements.txt brings.
+    /// The path of a program that requirements.txt installs.
     pub(crate) fn python_bin(&self, name: &str) -> PathBuf {
         self.root.join(".venv/bin").join(name)
     }
 
-    /// The Python of `.venv`.
+    /// The path of the Python interpreter in `.venv`.
     pub(crate) fn python(&self) -> PathBuf {
         self.python_bin("python")
     }
+}
+
+/// Returns the function that a package builds. `None` if it is not below `services` or has no binary.
+fn function(package: &Package, services: &Path) -> Option<Function> {
+    let manifest = package.manifest_path.as_std_path();
+    let relative = manifest.strip_prefix(services).ok()?;
+    let service = relative.components().next()?.as_os_str().to_str()?;
+    let binary = package
+        .targets
+        .iter()
+        .find(|target| target.kind.contains(&TargetKind::Bin))?;
+    Some(Function {
+        name: binary.name.clone(),
+        service: service.into(),
+    })
 }

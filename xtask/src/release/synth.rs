@@ -16,7 +16,7 @@ use super::{
     template::{Template, Templates},
 };
 use crate::{
-    stage::write_whole,
+    stage::write_atomically,
     ui::{self, Step, run},
     workspace::Workspace,
 };
@@ -55,7 +55,7 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     let services = osls(workspace, target, &folder, &step);
     let (mut templates, services) = tokio::try_join!(infrastructure, services)?;
     templates.extend(services);
-    write_whole(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
+    write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
 }
