@@ -26,7 +26,7 @@ MINIMUM_SAVE_INTERVAL = 5  # seconds
 PAUSE_PER_SAVE = 20  # the pause after a save is this many times as long as the save, so saving takes at most 5 % of the time
 READ_METHODS = {"GET", "HEAD", "OPTIONS"}
 
-# ministack saves each service separately. Here, each save of all services is a folder of its own, and CURRENT links to the
+# ministack saves each service separately. Here, each save of all services has a separate folder, and CURRENT links to the
 # latest complete one. So services that refer to each other are always loaded from the same save.
 SAVES = pathlib.Path(os.environ["STATE_DIR"]) / "saves"
 CURRENT = SAVES / "current"

@@ -95,7 +95,8 @@ async fn run_harness(workspace: &Workspace, mut harness: Command) -> Result<()> 
     Ok(())
 }
 
-/// Builds the functions as they are deployed, and also [`HELLO`] if `hello` is set. Returns the folder with the binaries.
+/// Builds the functions as they are deployed, and also [`HELLO`] if `hello` is set. Returns the folder with the
+/// binaries.
 async fn build_functions(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
     let functions = workspace.functions();
     let names = functions.map(|function| &*function.name);
@@ -110,8 +111,8 @@ async fn build_default_hello(workspace: &Workspace) -> Result<PathBuf> {
     Ok(package::binary(&folder, HELLO))
 }
 
-/// Builds the harness, optimized if it will measure time. Instruction counts do not depend on the harness's speed. Returns
-/// the path of the binary.
+/// Builds the harness, optimized if it will measure time. Instruction counts do not depend on the harness's speed.
+/// Returns the path of the binary.
 async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     let (profile, folder) = if optimized {
@@ -124,8 +125,8 @@ async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf
     Ok(workspace.target().join(folder).join("bench"))
 }
 
-/// Builds a copy of `notes-get` that uses the AWS SDK's default settings, for comparison. It has a workspace of its own.
-/// Returns the path of the binary.
+/// Builds a copy of `notes-get` that uses the AWS SDK's default settings, for comparison. It has a workspace of its
+/// own. Returns the path of the binary.
 async fn build_sdk_defaults(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.root().join("bench/sdk-defaults");
     let target = workspace.target().join("bench/sdk-defaults");

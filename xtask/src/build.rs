@@ -62,8 +62,8 @@ pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// Packs a function's binary into a zip in target/lambda/packed, unless the zip exists already. Returns the SHA-256 hash
-/// of the zip in hexadecimal, which is also its file name.
+/// Packs a function's binary into a zip in target/lambda/packed, unless the zip exists already. Returns the SHA-256
+/// hash of the zip in hexadecimal, which is also its file name.
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.

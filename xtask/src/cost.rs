@@ -181,8 +181,8 @@ struct Times {
 }
 
 impl Measurements {
-    /// Reads the latest report of this machine, or else the report of `bench/RESULTS.md`. Also returns the name and date
-    /// of the report.
+    /// Reads the latest report of this machine, or else the report of `bench/RESULTS.md`. Also returns the name and
+    /// date of the report.
     fn read(root: &Path) -> Result<(Self, String)> {
         for file in ["target/bench/report.json", "bench/report.json"] {
             let Ok(text) = fs::read_to_string(root.join(file)) else {
@@ -444,9 +444,9 @@ impl Bill {
     }
 }
 
-/// Returns the milliseconds that Lambda bills for an average invocation, including its share of cold starts: CPU time,
-/// extended by the function's fraction of a CPU, and time that the function waits for other services. Lambda rounds up to
-/// a whole millisecond, which adds 0.5 ms on average.
+/// Returns the milliseconds that Lambda bills for an average invocation, including its share of cold starts: CPU
+/// time, extended by the function's fraction of a CPU, and time that the function waits for other services. Lambda
+/// rounds up to a whole millisecond, which adds 0.5 ms on average.
 fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
     let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
     let waiting = function.dynamodb * assumptions.dynamodb_ms
@@ -524,11 +524,12 @@ mod tests {
         close(bill.services["Cognito"], 1350.0);
         // One per second and 5 % of the others; the first 100,000 are free.
         close(bill.services["X-Ray"], (2.592 + 27.408 * 0.05 - 0.1) * 5.0);
-        // In millions: notes-create 2.4 × 3.1, notes-update 3.3 × 1.2, notes-delete 0.9 × 1.1, billing-purchase 0.06 × 6,
-        // billing-webhook 0.06, notify-send 0.06 × 2, notes-attachment-uploaded 0.3 × 2.
+        // In millions: notes-create 2.4 × 3.1, notes-update 3.3 × 1.2, notes-delete 0.9 × 1.1, billing-purchase
+        // 0.06 × 6, billing-webhook 0.06, notify-send 0.06 × 2, notes-attachment-uploaded 0.3 × 2.
         let writes = 7.44 + 3.96 + 0.99 + 0.36 + 0.06 + 0.12 + 0.6;
         close(bill.services["DynamoDB, writes"], writes * 0.625);
-        // In millions: notes-get 12, notes-list 10.5 × 8, notes-delete 0.9, billing-list 0.54, billing-reconcile 8,640 × 2.
+        // In millions: notes-get 12, notes-list 10.5 × 8, notes-delete 0.9, billing-list 0.54, billing-reconcile
+        // 8,640 × 2.
         let reads = 12.0 + 84.0 + 0.9 + 0.54 + 0.01728;
         close(bill.services["DynamoDB, reads"], reads * 0.125);
         let functions: f64 = bill.functions.values().map(|(_, dollars)| dollars).sum();

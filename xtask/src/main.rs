@@ -137,7 +137,7 @@ enum Command {
         #[arg(long, requires = "older_than")]
         remove: bool,
     },
-    /// Set or list the secrets of a stage
+    /// Set, list or copy the secrets of a stage
     Secrets {
         #[command(subcommand)]
         what: release::Secret,
@@ -175,7 +175,7 @@ struct StageOptions {
     /// The name of the stage
     #[arg(long)]
     stage: StageName,
-    /// Whether a new stage without a row in serverless.yml has its own tables, bucket and users, or uses those of dev
+    /// The tables, bucket and users that the stage uses. Only for stages without a row in serverless.yml
     #[arg(long)]
     infrastructure: Option<Infrastructure>,
 }

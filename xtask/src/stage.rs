@@ -103,8 +103,8 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Chooses other ports for the local Stripe and the browser app if processes listen on their ports. Waits up to 0.3 s
-    /// first, because a process that is ending may still listen.
+    /// Chooses other ports for the local Stripe and the browser app if processes listen on their ports. Waits up to
+    /// 0.3 s first, because a process that is ending may still listen.
     ///
     /// # Errors
     /// Fails if no port is free.

@@ -265,8 +265,8 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
 /// The stages whose templates are checked: each row of the stage table, and a stage without a row.
 const CHECKED_STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
 
-/// Checks all templates with cfn-lint. The local cloud accepts templates that AWS would reject. Counts a passed test for
-/// each template.
+/// Checks all templates with cfn-lint. The local cloud accepts templates that AWS would reject. Counts a passed test
+/// for each template.
 async fn templates(workspace: &Workspace) -> Result<Counts> {
     let templates = synthesize_templates(workspace).await?;
     let step = Step::begin("lint the templates");

@@ -48,12 +48,12 @@ const REQUIREMENTS: [Requirement; 3] = [
     },
 ];
 
-/// Checks that the machine has all required programs, and installs the tools of package.json and requirements.txt into the
-/// checkout.
+/// Checks that the machine has all required programs, and installs the tools of package.json and requirements.txt
+/// into the checkout.
 ///
 /// # Errors
-/// Fails if a program is missing or too old, or a tool cannot be installed. The message names all missing programs and says
-/// where to get them.
+/// Fails if a program is missing or too old, or a tool cannot be installed. The message names all missing programs
+/// and says where to get them.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
     for requirement in &REQUIREMENTS {

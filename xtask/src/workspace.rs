@@ -32,7 +32,8 @@ pub(crate) struct Function {
 }
 
 impl Workspace {
-    /// Reads the checkout for which Cargo runs this tool. Without Cargo, reads the checkout from which the tool was built.
+    /// Reads the checkout for which Cargo runs this tool. Without Cargo, reads the checkout from which the tool was
+    /// built.
     ///
     /// # Errors
     /// Fails if Cargo cannot read the manifests.
