@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use console::style;
 use tokio::process::Command;
 
 use crate::{
@@ -51,10 +50,9 @@ pub(crate) async fn package(names: &[String], architecture: Architecture) -> Res
             zip.display()
         ));
     }
-    ui::say(format!(
-        "{} packed {} for {}",
-        style("✓").green(),
-        names.join(", "),
+    ui::success(format!(
+        "{} packed for {} in target/lambda/packed",
+        ui::count(names.len(), "function"),
         architecture.name()
     ));
     Ok(())
