@@ -6,6 +6,7 @@ mod cloud;
 mod cost;
 mod dev;
 mod invoke;
+mod lint;
 mod local_accounts;
 mod local_deploy;
 mod logs;
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long, default_value = "arm64")]
         architecture: Architecture,
     },
+    /// Check formatting, lints, and the licenses and sources of dependencies
+    Lint,
     /// Run all tests, or only some tiers
     Test {
         #[command(flatten)]
@@ -191,6 +194,7 @@ async fn main() -> ExitCode {
             functions,
             architecture,
         } => package::package(&functions, architecture).await,
+        Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
         Command::Deploy {
