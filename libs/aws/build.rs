@@ -1,4 +1,5 @@
-//! Amazon's roots as rustls takes them: to read their text would be a sixth of a function's work at init.
+//! Converts Amazon's root certificates from PEM to DER. Parsing the PEM at run time would be a sixth of a function's work
+//! at init.
 
 use std::error::Error;
 use std::path::Path;

@@ -32,14 +32,16 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
 use aws_types::region::{Region, SigningRegion};
 
-/// Why a call failed, as the SDK has it.
+/// The SDK's error of a call.
 pub type SdkError<E> = result::SdkError<E, Response>;
 
-/// One service of AWS, called by the SDK's operations without the SDK's client of that service.
+/// A client of one AWS service. It runs the SDK's operations without the SDK's generated client of that service.
 ///
-/// Requests, answers, errors, signatures and retries are the SDK's. Its clients are not used: each reads a table of all
-/// the world's regions and their regular expressions when it is made, where a function has one region, and describes itself
-/// anew in a header of every call.
+/// The SDK serializes requests, signs and retries them, and parses responses and errors. A generated client would cost
+/// more time: when it is created, it reads a table of all AWS regions and compiles their regular expressions, although a
+/// function calls only one region. In every call it also composes a user-agent header.
+///
+/// `tests/wire` compares the requests and retries with those of the generated clients.
 ///
 /// ```no_run
 /// # use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
@@ -55,7 +57,7 @@ pub struct Client(RuntimePlugins);
 impl Client {
     pub(crate) fn new(service: Service) -> Self {
         let defaults = DefaultPluginParams::new()
-            // What is left of its retries is no other service's concern.
+            // Each service has a retry quota of its own.
             .with_retry_partition_name(service.name)
             .with_behavior_version(BehaviorVersion::latest());
         Self(
@@ -65,7 +67,7 @@ impl Client {
         )
     }
 
-    /// The same for a service whose operations leave to their client how requests and answers are written.
+    /// Sets the protocol, for a service whose operations do not contain their serialization.
     #[must_use]
     pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");
@@ -74,10 +76,10 @@ impl Client {
         Self(self.0.with_client_plugin(protocol))
     }
 
-    /// Calls an operation, which takes `I`, answers with `O` and fails with `E`.
+    /// Calls an operation with input `I`, output `O` and error `E`, with retries.
     ///
     /// # Errors
-    /// As the SDK's clients have them, once it has tried again what may be tried again.
+    /// Fails as the SDK's generated client does, after the last attempt.
     pub async fn call<I, O, E>(
         &self,
         operation: impl RuntimePlugin + 'static,
@@ -89,26 +91,26 @@ impl Client {
         E: std::error::Error + Send + Sync + 'static,
     {
         let plugins = self.0.clone().with_operation_plugin(operation);
-        // The names are of no use any more: the operation says its own.
-        let answer = orchestrator::invoke("", "", Input::erase(input), &plugins).await;
-        match answer.map(|output| output.downcast()) {
+        // The orchestrator does not use the names: the operation's plugin has them.
+        let result = orchestrator::invoke("", "", Input::erase(input), &plugins).await;
+        match result.map(|output| output.downcast()) {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(_)) => unreachable!("the operation answers with another type"),
+            Ok(Err(_)) => unreachable!("the operation has another output type"),
             Err(error) => Err(error.map_service_error(|error| match error.downcast() {
                 Ok(error) => error,
-                Err(_) => unreachable!("the operation fails with another type"),
+                Err(_) => unreachable!("the operation has another error type"),
             })),
         }
     }
 }
 
-/// What all operations of a service share.
+/// The configuration that all operations of a service share.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// What it is called in signatures, and first in its address.
+    /// The service's name in signatures, which is also the first label of its host name.
     pub(crate) name: &'static str,
-    /// Where it is.
-    pub(crate) address: String,
+    /// URL without a trailing slash. Contains the bucket, if any.
+    pub(crate) endpoint: String,
     pub(crate) region: Region,
     pub(crate) credentials: Credentials,
     pub(crate) http: SharedHttpClient,
@@ -123,18 +125,18 @@ impl Service {
         config.store_put(self.region);
         config.store_put(RetryConfig::standard());
         config.store_put(self.timeouts);
-        // A try that stalls has its limit of time.
+        // The attempt timeout ends a stalled attempt.
         config.store_put(StalledStreamProtectionConfig::disabled());
         let identity = SharedCredentialsProvider::new(self.credentials);
         let components = RuntimeComponentsBuilder::new("service")
             .with_http_client(Some(self.http))
             .with_sleep_impl(Some(TokioSleep::new()))
-            .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(self.address)))
+            .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(self.endpoint)))
             .with_auth_scheme(SigV4AuthScheme::new())
             .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![
                 SCHEME_ID,
             ])))
-            // They come from the environment, and never change.
+            // The credentials come from the environment and never change.
             .with_identity_cache(Some(IdentityCache::no_cache()))
             .with_identity_resolver(SCHEME_ID, SharedIdentityResolver::new(identity))
             .with_retry_classifier(HttpStatusCodeClassifier::default())
@@ -142,7 +144,7 @@ impl Service {
             .with_interceptor(InvocationIdInterceptor::new())
             .with_interceptor(RequestInfoInterceptor::new())
             .with_interceptor(ServiceClockSkewInterceptor::new())
-            // By it Lambda stops functions that call themselves without end:
+            // Sends the trace header, which lets Lambda detect and stop a recursive loop:
             // https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
             .with_interceptor(RecursionDetectionInterceptor::new())
             .with_interceptor(xray::AwsCall);

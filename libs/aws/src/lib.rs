@@ -1,9 +1,8 @@
-//! The one AWS client stack: whatever a function calls of AWS, it calls by the [`Stack`] that is
-//! built once, at init.
+//! The AWS clients of a function. Each function creates one [`Stack`] at init, and calls all AWS services through it.
 //!
-//! It does what cold starts pay for and no more: settings come from the environment that Lambda
-//! fills, never from profile files or a provider chain; cryptography is ring's; the only
-//! certificate authorities trusted are Amazon's own, so that no system bundle is loaded.
+//! The stack keeps cold starts short. It reads region and credentials from the environment variables that Lambda sets,
+//! not from profile files or a chain of credentials providers. It uses ring for cryptography. It trusts only Amazon's
+//! root certificates, which are part of the binary, so that it does not load the system's certificate bundle.
 
 mod client;
 mod objects;
@@ -15,4 +14,4 @@ pub use client::{Client, SdkError};
 pub use objects::{Object, Objects};
 pub use presign::{Method, PresignError, Presigner};
 pub use stack::{Error, Stack, https};
-pub use transient::{failed, is_transient};
+pub use transient::{is_transient, service_error};

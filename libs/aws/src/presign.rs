@@ -9,23 +9,24 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// S3 takes the path once encoded, with all but the unreserved characters and the slash as `%XX`
+/// The characters that are percent-encoded in an object key: all except unreserved characters and the slash. S3 expects
+/// the path to be encoded once
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
-pub(crate) const KEY: &AsciiSet = &VALUE.remove(b'/');
+pub(crate) const KEY_ENCODE_SET: &AsciiSet = &QUERY_ENCODE_SET.remove(b'/');
 
-/// All but the unreserved characters, as a signature's own parameters are written.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters that are percent-encoded in a query parameter: all except unreserved characters.
+const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What a presigned URL lets its holder do.
+/// The HTTP method of a presigned URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Read the object.
+    /// Reads the object.
     Get,
-    /// Write the object.
+    /// Writes the object.
     Put,
 }
 
@@ -38,16 +39,16 @@ impl Method {
     }
 }
 
-/// A URL can't be signed: a header to be signed is not a valid one.
+/// The URL cannot be signed: a header to be signed is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("the URL can't be signed")]
+#[error("the URL cannot be signed")]
 pub struct PresignError(#[from] SigningError);
 
-/// Signs URLs that give their holder one object of one bucket for a while, as
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html> defines them.
+/// Creates presigned URLs for the objects of one bucket
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>).
 ///
-/// Needs no S3 client, which keeps functions that only hand out URLs small. A URL dies with the
-/// credentials it was signed with, also before its time.
+/// Needs no S3 client, so that functions that only create URLs stay small. A URL stops working when the credentials that
+/// signed it expire, even if its own expiry is later.
 #[derive(Clone, Debug)]
 pub struct Presigner {
     base: String,
@@ -56,7 +57,7 @@ pub struct Presigner {
 }
 
 impl Presigner {
-    /// `base` is where the bucket is, without a slash at its end.
+    /// `base` is the URL of the bucket without a trailing slash.
     pub(crate) fn new(base: String, region: String, credentials: Credentials) -> Self {
         Self {
             base,
@@ -65,15 +66,13 @@ impl Presigner {
         }
     }
 
-    /// The URL by which `method` may be done on the object `key` from `now` until `expires_in`
-    /// later (S3 takes at most seven days).
+    /// Returns a URL that allows `method` on the object `key` from `now` until `expires_in` later (at most seven days).
     ///
-    /// A request must carry `signed_headers` (names in lower case) with just these values; S3
-    /// refuses any other with 403. The body is not part of the signature.
+    /// A request must have the `signed_headers` (lower-case names) with exactly these values, else S3 responds with 403.
+    /// The body is not part of the signature.
     ///
     /// # Errors
-    ///
-    /// [`PresignError`] when a header is not a valid one.
+    /// Returns [`PresignError`] if a header is invalid.
     pub fn presign(
         &self,
         method: Method,
@@ -97,10 +96,10 @@ impl Presigner {
             .build()
         {
             Ok(params) => params.into(),
-            Err(never) => unreachable!("every parameter is given: {never}"),
+            Err(never) => unreachable!("every parameter is set: {never}"),
         };
 
-        let mut url = format!("{}/{}", self.base, utf8_percent_encode(key, KEY));
+        let mut url = format!("{}/{}", self.base, utf8_percent_encode(key, KEY_ENCODE_SET));
         let request = SignableRequest::new(
             method.as_str(),
             url.as_str(),
@@ -112,7 +111,7 @@ impl Presigner {
             url.push(if at == 0 { '?' } else { '&' });
             url.push_str(name);
             url.push('=');
-            url.extend(utf8_percent_encode(value, VALUE));
+            url.extend(utf8_percent_encode(value, QUERY_ENCODE_SET));
         }
         Ok(url)
     }
@@ -122,7 +121,7 @@ impl Presigner {
 mod tests {
     use super::*;
 
-    /// 2013-05-24T00:00:00Z, the moment of AWS's example
+    /// 2013-05-24T00:00:00Z, the time of the example in the AWS documentation.
     const NOW: Duration = Duration::from_secs(1_369_353_600);
 
     fn presigner(base: &str, session_token: Option<&str>) -> Presigner {
@@ -150,7 +149,7 @@ mod tests {
 
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
     #[test]
-    fn the_signature_is_that_of_the_example_aws_documents() {
+    fn the_signature_equals_the_example_in_the_aws_documentation() {
         let url = presigner("https://examplebucket.s3.amazonaws.com", None)
             .presign(
                 Method::Get,
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_encoded_once_and_never_normalised() {
+    fn a_key_is_encoded_once_and_not_normalized() {
         for (key, path) in [
             (
                 "private/eu-central-1:8f2e/a b.txt",
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_put_binds_the_headers_that_it_signs() {
+    fn the_signature_of_a_put_covers_its_headers() {
         let presigner = presigner("https://notes.s3.us-east-1.amazonaws.com", None);
         let put = |content_type, length| {
             presigner
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_token_is_part_of_the_url() {
+    fn the_url_contains_the_session_token() {
         let url = presigner("https://notes.s3.us-east-1.amazonaws.com", Some("a/b+c=="))
             .presign(
                 Method::Get,
@@ -240,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_none_is_an_error() {
-        let refused = presigner("https://notes.s3.us-east-1.amazonaws.com", None).presign(
+    fn an_invalid_header_is_an_error() {
+        let presigned = presigner("https://notes.s3.us-east-1.amazonaws.com", None).presign(
             Method::Put,
             "key",
             &[("content-type", "text/plain\r\nx: y")],
             Duration::from_secs(60),
             SystemTime::UNIX_EPOCH + NOW,
         );
-        assert!(refused.is_err());
+        assert!(presigned.is_err());
     }
 }

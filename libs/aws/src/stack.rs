@@ -15,40 +15,40 @@ use https::Https;
 use crate::client::Service;
 use crate::{Client, Objects, Presigner};
 
-/// Covers DNS, TCP and the TLS handshake. Endpoints are in the same region: past a second, another
-/// try is the better bet.
+/// The limit for DNS, TCP and the TLS handshake together. Endpoints are in the same region: if a connection takes longer
+/// than a second, a retry is likely to be faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One try, its connection included. Generous, since a conditional write that is cut off and tried
-/// again meets its own first effect.
+/// The limit for one attempt, including its connection. It is long on purpose: if a conditional write is cut off after it
+/// took effect, the retry fails on its own condition.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A call with its retries: what is left of API Gateway's 29 s is the function's.
+/// The limit for a call with all its retries. API Gateway allows 29 s for a whole request.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The certificate authorities of Amazon Trust Services: those of `amazon-roots.pem`, as DER.
+/// The root certificates of Amazon Trust Services, as DER. `build.rs` converts them from `amazon-roots.pem`.
 static AMAZON_ROOTS: [&[u8]; 5] = include!(concat!(env!("OUT_DIR"), "/amazon-roots.rs"));
 
-/// What stops a function at init: a setting that is missing or makes no sense.
+/// An environment variable is missing or malformed.
 ///
-/// The message names the variable and never shows its value, which may be a credential.
+/// The message contains the name of the variable but not its value, which may be a credential.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The variable is not set, or is empty.
     #[error("{0} is not set")]
     Missing(&'static str),
-    /// The variable is set to something that it can't mean.
+    /// The variable has an invalid value.
     #[error("{name} is not {expected}")]
     Malformed {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
-        /// What it should have been.
+        /// A description of a valid value.
         expected: &'static str,
     },
 }
 
-/// What all AWS clients of a function share: region, credentials, endpoint, retries, time limits
-/// and one pool of connections.
+/// The configuration that all AWS clients of a function share: region, credentials, endpoint, retries, timeouts and
+/// connection pool.
 ///
 /// ```no_run
 /// let aws = aws::Stack::from_env()?;
@@ -65,24 +65,22 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack that this process's environment describes: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY`, and where set `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL`.
+    /// Reads the environment variables `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if set,
+    /// `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL`.
     ///
-    /// Lambda sets these for the life of an execution environment
+    /// Lambda sets all but the endpoint for the lifetime of an execution environment
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
     ///
     /// # Errors
-    ///
-    /// [`Error`] names the first variable that is missing or malformed.
+    /// Returns an [`Error`] for the first variable that is missing or malformed.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_vars(std::env::var_os)
     }
 
-    /// As [`Stack::from_env`], from any source of variables.
+    /// Like [`Stack::from_env`], with the variables that `var` returns.
     ///
     /// # Errors
-    ///
-    /// As [`Stack::from_env`].
+    /// Fails like [`Stack::from_env`].
     pub fn from_vars(var: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, Error> {
         let required = |name| optional(&var, name)?.ok_or(Error::Missing(name));
 
@@ -108,8 +106,8 @@ impl Stack {
         })
     }
 
-    /// What the SDK's own clients are made from, as in `aws_sdk_lambda::Client::new(&stack.config())`: for tools,
-    /// which may be slow to start. They share the stack's connections.
+    /// Returns the configuration for the SDK's generated clients, as in `aws_sdk_lambda::Client::new(&stack.config())`.
+    /// For tools, where the slower start of these clients does not matter. They share the stack's connection pool.
     pub fn config(&self) -> SdkConfig {
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -123,20 +121,20 @@ impl Stack {
         config.build()
     }
 
-    /// Calls operations of a service, such as `dynamodb`.
+    /// Creates a client of a service, such as `dynamodb`.
     pub fn client(&self, service: &'static str) -> Client {
-        Client::new(self.service(service, self.address(service)))
+        Client::new(self.service(service, self.service_url(service)))
     }
 
-    /// The objects of `bucket`.
+    /// Creates a client of the objects in `bucket`.
     pub fn objects(&self, bucket: &str) -> Objects {
-        Objects::new(&self.service("s3", self.bucket(bucket)).plugin())
+        Objects::new(&self.service("s3", self.bucket_url(bucket)).plugin())
     }
 
-    fn service(&self, name: &'static str, address: String) -> Service {
+    fn service(&self, name: &'static str, endpoint: String) -> Service {
         Service {
             name,
-            address,
+            endpoint,
             region: self.region.clone(),
             credentials: self.credentials.clone(),
             http: self.https.for_aws(),
@@ -144,40 +142,40 @@ impl Stack {
         }
     }
 
-    /// Where a service is, in the regions of the partition `aws`
+    /// The URL of a service, for the regions of the partition `aws`
     /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
-    fn address(&self, service: &str) -> String {
+    fn service_url(&self, service: &str) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
             None => format!("https://{service}.{}.amazonaws.com", self.region),
         }
     }
 
-    /// Where a bucket is.
-    fn bucket(&self, bucket: &str) -> String {
+    /// The URL of a bucket.
+    fn bucket_url(&self, bucket: &str) -> String {
         match &self.endpoint {
-            // A stand-in for S3 has no name per bucket.
+            // A local stand-in for S3 has one host name for all buckets.
             Some(endpoint) => format!("{endpoint}/{bucket}"),
-            None => self.address(&format!("{bucket}.s3")),
+            None => self.service_url(&format!("{bucket}.s3")),
         }
     }
 
-    /// Opens a connection to a service, such as `dynamodb`, for the first call to find: at init, when
-    /// nobody waits for an answer yet.
+    /// Opens a connection to a service, such as `dynamodb`, for the first call to use. Meant for init, when no request is
+    /// waiting yet.
     ///
-    /// By a request that is not signed, and so needs no grant; DynamoDB answers it with `healthy`
-    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). One that
-    /// fails is no failure: the first call will say what is wrong, if it still is.
+    /// Sends an unsigned request, which needs no permission. DynamoDB responds to it with `healthy`
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). Ignores a failure: if the
+    /// problem persists, the first call reports it.
     pub async fn warm_up(&self, service: &str) {
-        if let Ok(url) = self.address(service).parse() {
+        if let Ok(url) = self.service_url(service).parse() {
             self.https.warm_up(url).await;
         }
     }
 
-    /// Signs URLs for the objects of `bucket` with this function's own credentials.
+    /// Creates a presigner for the objects of `bucket`, with the credentials of this function.
     pub fn presigner(&self, bucket: &str) -> Presigner {
         Presigner::new(
-            self.bucket(bucket),
+            self.bucket_url(bucket),
             self.region.to_string(),
             self.credentials.clone(),
         )
@@ -191,15 +189,16 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// An HTTPS client that talks to AWS and nobody else, which has to answer a connection in that time.
-pub fn https(connect: Duration) -> Https {
+/// Creates an HTTPS client that trusts only Amazon's root certificates. `connect_timeout` limits DNS, TCP and the TLS
+/// handshake together.
+pub fn https(connect_timeout: Duration) -> Https {
     match ::https::roots(AMAZON_ROOTS) {
-        Ok(roots) => Https::trusting(roots, connect),
+        Ok(roots) => Https::trusting(roots, connect_timeout),
         Err(never) => unreachable!("the roots are part of this crate: {never}"),
     }
 }
 
-/// An empty variable counts as none: that is how a process manager unsets one.
+/// Returns `None` for an empty variable, because some process managers can only empty a variable, not unset it.
 fn optional(
     var: impl Fn(&'static str) -> Option<OsString>,
     name: &'static str,
@@ -224,7 +223,7 @@ fn region(value: String) -> Result<Region, Error> {
     })
 }
 
-/// A credential goes into headers and URLs as it is.
+/// Credentials are written to headers and URLs without encoding.
 fn printable(name: &'static str, value: String) -> Result<String, Error> {
     let valid = value.bytes().all(|b| b.is_ascii_graphic());
     valid.then_some(value).ok_or(Error::Malformed {
@@ -242,7 +241,7 @@ fn endpoint(value: String) -> Result<String, Error> {
         .map(|_| value.trim_end_matches('/').to_owned())
         .ok_or(Error::Malformed {
             name: "AWS_ENDPOINT_URL",
-            expected: "an address like http://127.0.0.1:4566",
+            expected: "a URL without a path, such as http://127.0.0.1:4566",
         })
 }
 
@@ -271,11 +270,11 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_environment_makes_a_stack() {
+    fn a_stack_has_the_region_and_endpoint_of_its_variables() {
         let stack = with("AWS_REGION", "us-east-1").unwrap();
         assert_eq!(stack.region, Region::new("us-east-1"));
-        assert_eq!(stack.address("dynamodb"), "http://127.0.0.1:4566");
-        assert_eq!(stack.bucket("notes"), "http://127.0.0.1:4566/notes");
+        assert_eq!(stack.service_url("dynamodb"), "http://127.0.0.1:4566");
+        assert_eq!(stack.bucket_url("notes"), "http://127.0.0.1:4566/notes");
     }
 
     #[test]
@@ -285,31 +284,54 @@ mod tests {
     }
 
     #[test]
-    fn services_and_buckets_are_where_their_region_has_them() {
+    fn urls_contain_the_region() {
         let stack = with("AWS_ENDPOINT_URL", "").unwrap();
-        for (address, expected) in [
+        for (url, expected) in [
             (
-                stack.address("dynamodb"),
+                stack.service_url("dynamodb"),
                 "https://dynamodb.eu-central-1.amazonaws.com",
             ),
             (
-                stack.bucket("notes"),
+                stack.bucket_url("notes"),
                 "https://notes.s3.eu-central-1.amazonaws.com",
             ),
         ] {
-            assert_eq!(address, expected);
+            assert_eq!(url, expected);
         }
     }
 
+    #[tokio::test]
+    async fn urls_are_those_that_the_sdk_resolves() {
+        macro_rules! sdk {
+            ($service:ident $(, $bucket:literal)?) => {{
+                use $service::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+                let params = Params::builder().region("eu-central-1")$(.bucket($bucket))?;
+                let params = params.build().unwrap();
+                let endpoint = DefaultResolver::new().resolve_endpoint(&params).await;
+                endpoint.unwrap().url().to_owned()
+            }};
+        }
+        let stack = with("AWS_ENDPOINT_URL", "").unwrap();
+        for (service, url) in [
+            ("dynamodb", sdk!(aws_sdk_dynamodb)),
+            ("sns", sdk!(aws_sdk_sns)),
+            ("sqs", sdk!(aws_sdk_sqs)),
+            ("ssm", sdk!(aws_sdk_ssm)),
+        ] {
+            assert_eq!(stack.service_url(service), url);
+        }
+        assert_eq!(stack.bucket_url("notes"), sdk!(aws_sdk_s3, "notes"));
+    }
+
     #[test]
-    fn a_missing_setting_is_named() {
+    fn the_error_contains_the_name_of_a_missing_variable() {
         for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             assert_eq!(with(name, "").unwrap_err(), Error::Missing(name));
         }
     }
 
     #[test]
-    fn a_malformed_setting_is_named_and_its_value_kept_back() {
+    fn the_error_contains_the_name_of_a_malformed_variable_but_not_its_value() {
         for (name, value) in [
             ("AWS_REGION", "EU Central"),
             ("AWS_ACCESS_KEY_ID", "AKID\n"),
@@ -326,30 +348,30 @@ mod tests {
     }
 
     #[test]
-    fn the_stack_keeps_its_secrets_out_of_debug_output() {
+    fn debug_output_does_not_contain_the_secret_key() {
         let stack = format!("{:?}", with("AWS_REGION", "us-east-1").unwrap());
         assert!(!stack.contains("wJalrXUtnFEMI"), "{stack}");
     }
 
     #[tokio::test]
-    async fn a_server_that_amazon_does_not_vouch_for_is_not_talked_to() {
-        let stranger = CertificateAuthority::new("a stranger").unwrap();
-        let server = Server::start(stranger.issue("localhost", 2999).unwrap());
+    async fn a_server_with_a_certificate_of_another_authority_receives_no_request() {
+        let authority = CertificateAuthority::new("not Amazon").unwrap();
+        let server = Server::start(authority.issue("localhost", 2999).unwrap());
         let server = server.await.unwrap();
         let stack = with("AWS_ENDPOINT_URL", &server.url()).unwrap();
-        let refused = stack.objects("notes").head("key").await;
-        let refused = format!("{refused:?}");
-        assert!(refused.contains("UnknownIssuer"), "{refused}");
+        let result = stack.objects("notes").head("key").await;
+        let result = format!("{result:?}");
+        assert!(result.contains("UnknownIssuer"), "{result}");
         assert_eq!(server.requests(), 0);
     }
 
     #[test]
-    fn rustls_takes_the_roots() {
+    fn rustls_accepts_the_root_certificates() {
         assert_eq!(::https::roots(AMAZON_ROOTS).unwrap().len(), 5);
     }
 
     #[test]
-    fn the_five_amazon_roots_parse_and_have_two_years_to_run() {
+    fn the_five_root_certificates_are_valid_for_at_least_two_years() {
         const TWO_YEARS: i64 = 2 * 365 * 24 * 60 * 60;
         let then = ASN1Time::from_timestamp(ASN1Time::now().timestamp() + TWO_YEARS).unwrap();
         let mut names = Vec::new();

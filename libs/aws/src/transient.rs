@@ -4,8 +4,8 @@ use domain::ServiceError;
 
 use crate::SdkError;
 
-/// Whether a call failed in a way that passes: the service throttles it, is down, or cannot be
-/// reached. The SDK has tried again already.
+/// Whether a later call can succeed: the service throttled the call, failed internally, or could not be reached. The
+/// SDK has already retried the call.
 pub fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
@@ -18,8 +18,8 @@ pub fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
-/// What the rules are told of a call that failed.
-pub fn failed<E>(error: SdkError<E>) -> ServiceError
+/// Converts an SDK error: [`ServiceError::Unavailable`] if it [`is_transient`], else [`ServiceError::Failed`].
+pub fn service_error<E>(error: SdkError<E>) -> ServiceError
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
@@ -37,24 +37,24 @@ mod tests {
 
     use super::*;
 
-    fn answered(status: u16, code: &str) -> SdkError<ErrorMetadata> {
+    fn error(status: u16, code: &str) -> SdkError<ErrorMetadata> {
         let response = Response::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
         SdkError::service_error(ErrorMetadata::builder().code(code).build(), response)
     }
 
     #[test]
-    fn throttling_and_outages_pass() {
-        assert!(is_transient(&answered(400, "ThrottlingException")));
-        assert!(is_transient(&answered(
+    fn throttling_and_server_errors_are_transient() {
+        assert!(is_transient(&error(400, "ThrottlingException")));
+        assert!(is_transient(&error(
             400,
             "ProvisionedThroughputExceededException"
         )));
-        assert!(is_transient(&answered(503, "SlowDown")));
+        assert!(is_transient(&error(503, "SlowDown")));
     }
 
     #[test]
-    fn a_call_that_is_wrong_stays_wrong() {
-        assert!(!is_transient(&answered(400, "ValidationException")));
-        assert!(!is_transient(&answered(403, "AccessDeniedException")));
+    fn invalid_and_denied_calls_are_not_transient() {
+        assert!(!is_transient(&error(400, "ValidationException")));
+        assert!(!is_transient(&error(403, "AccessDeniedException")));
     }
 }

@@ -1,4 +1,4 @@
-//! The client as AWS's clients take it.
+//! The HTTP client interface of the AWS SDK.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use hyper_util::client::legacy::{self, connect::capture_connection};
 
-use crate::{Https, dial::TooSlow, find};
+use crate::{Https, connect::ConnectTimeout, find_source};
 
 impl Https {
-    /// What the configuration of an AWS client takes. All clients that have it share the connections.
+    /// Returns the HTTP client for the configuration of AWS clients. All of them share the connections.
     pub fn for_aws(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
@@ -30,9 +30,9 @@ impl HttpConnector for Https {
                 .try_into_http1x()
                 .map_err(|error| ConnectorError::user(error.into()))?;
             let connection = capture_connection(&mut request);
-            if let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() {
-                // By this a connection that gave a 5xx is not taken for the next try.
-                asked.set_connection_retriever(move || {
+            if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+                // Lets the SDK close the connection of a transient failure, so that the retry uses another one.
+                capture.set_connection_retriever(move || {
                     let connection = connection.clone();
                     connection.connection_metadata().as_ref()?;
                     let poison = move || {
@@ -44,22 +44,23 @@ impl HttpConnector for Https {
                     Some(metadata.poison_fn(poison).build())
                 });
             }
-            let response = client.request(request).await.map_err(failed)?;
+            let response = client.request(request).await.map_err(connector_error)?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// What AWS's clients are told, who try again by it: of all but a request that is none.
-fn failed(error: legacy::Error) -> ConnectorError {
-    if find::<TooSlow>(&error).is_some() {
+/// Classifies an error for the SDK, which retries timeouts, I/O errors and transient errors. The rules are those of the
+/// SDK's own HTTP client.
+fn connector_error(error: legacy::Error) -> ConnectorError {
+    if find_source::<ConnectTimeout>(&error).is_some() {
         return ConnectorError::timeout(error.into());
     }
-    if error.is_connect() || find::<io::Error>(&error).is_some() {
+    if error.is_connect() || find_source::<io::Error>(&error).is_some() {
         return ConnectorError::io(error.into());
     }
-    match find::<hyper::Error>(&error) {
+    match find_source::<hyper::Error>(&error) {
         Some(hyper) if hyper.is_user() => ConnectorError::user(error.into()),
         Some(hyper) if hyper.is_closed() || hyper.is_canceled() => ConnectorError::io(error.into()),
         Some(hyper) if hyper.is_incomplete_message() => {

@@ -1,18 +1,17 @@
-//! The one HTTPS client: TLS by ring, HTTP/1.1, connections that are kept for the next request.
+//! The HTTPS client of all functions: HTTP/1.1 with a connection pool, and TLS with ring.
 //!
-//! What it trusts is for its owner to say: Amazon's roots for AWS, the web's for anybody else. No
-//! system's bundle is ever loaded. An address may also be one of plain `http`, for stand-ins on the
-//! same machine.
+//! The caller passes the root certificates to trust: Amazon's for AWS, the public web's for other services. The system's
+//! certificate bundle is never loaded. URLs with the scheme `http` also work, for local stand-ins.
 
+mod connect;
 mod connector;
-mod dial;
 
 use std::error::Error;
 use std::time::Duration;
 
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use dial::Dial;
+use connect::Connect;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -23,33 +22,33 @@ pub use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, crypto::ring};
 
-/// How long a warm-up may take with all: past it, the first request does no worse by itself.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// The limit for a warm-up, including its response. Waiting longer would not make the first request faster.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A client. Clones share their connections.
+/// An HTTPS client. Clones share the connection pool.
 #[derive(Clone, Debug)]
-pub struct Https(Client<Dial, SdkBody>);
+pub struct Https(Client<Connect, SdkBody>);
 
-/// Why a request has no answer, or only a part of one.
+/// A request has no response, or an incomplete one.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// There is no connection to be had, or it was lost.
-    #[error("no connection")]
+    /// The connection could not be established, or failed before the response.
+    #[error("the connection failed")]
     Connection(#[from] legacy::Error),
-    /// The answer ended before its end.
-    #[error("half an answer")]
+    /// The connection failed before the end of the response's body.
+    #[error("the response is incomplete")]
     Body(#[from] hyper::Error),
 }
 
 impl Https {
-    /// A client that talks to who has a certificate by one of these roots.
+    /// Creates a client that trusts only these root certificates.
     ///
-    /// `connect` is how long a connection may take to be there: DNS, TCP and the TLS handshake.
-    pub fn trusting(roots: RootCertStore, connect: Duration) -> Self {
+    /// `connect_timeout` limits DNS, TCP and the TLS handshake together.
+    pub fn trusting(roots: RootCertStore, connect_timeout: Duration) -> Self {
         let config = ClientConfig::builder_with_provider(ring::default_provider().into());
         let config = match config.with_safe_default_protocol_versions() {
             Ok(config) => config.with_root_certificates(roots).with_no_client_auth(),
-            Err(never) => unreachable!("ring has what TLS 1.2 and 1.3 need: {never}"),
+            Err(never) => unreachable!("ring supports TLS 1.2 and 1.3: {never}"),
         };
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -61,46 +60,45 @@ impl Https {
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(Dial::new(tls, connect));
+            .build(Connect::new(tls, connect_timeout));
         Self(client)
     }
 
-    /// Sends a request. Its answer's body is still to come.
+    /// Sends a request and waits for the head of the response. The caller reads the body.
     ///
     /// # Errors
-    /// When there is no connection to be had, or it is lost.
+    /// Returns [`Failure::Connection`] if there is no response.
     pub async fn send(&self, request: Request<SdkBody>) -> Result<Response<Incoming>, Failure> {
         Ok(self.0.request(request).await?)
     }
 
-    /// Sends a request, and waits for the whole answer.
+    /// Sends a request and waits for the complete response.
     ///
     /// # Errors
-    /// When there is no connection to be had, or it is lost.
+    /// Returns a [`Failure`] if there is no response, or an incomplete one.
     pub async fn exchange(&self, request: Request<SdkBody>) -> Result<Response<Bytes>, Failure> {
         let (head, body) = self.send(request).await?.into_parts();
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 
-    /// Opens a connection to where `url` is, by a request for it that nobody signs, and keeps it for
-    /// the first request.
+    /// Sends an unauthenticated GET request to `url`, so that the next request finds an open connection in the pool.
     ///
-    /// A warm-up that fails is no failure: the first request will say what is wrong, if it still is.
-    /// Without TLS there is nothing to gain, and nothing is sent.
+    /// Ignores a failure: if the problem persists, the next request reports it. Sends nothing if the scheme is not
+    /// `https`, because a connection without a TLS handshake takes little time.
     pub async fn warm_up(&self, url: Uri) {
         if url.scheme_str() != Some("https") {
             return;
         }
         let mut request = Request::new(SdkBody::empty());
         *request.uri_mut() = url;
-        let _ = tokio::time::timeout(WARM_UP, self.exchange(request)).await;
+        let _ = tokio::time::timeout(WARM_UP_TIMEOUT, self.exchange(request)).await;
     }
 }
 
-/// These roots, each as DER.
+/// Returns a store with these root certificates, each as DER.
 ///
 /// # Errors
-/// When one cannot be read.
+/// Fails if a certificate is malformed.
 pub fn roots<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertStore, rustls::Error> {
     let mut roots = RootCertStore::empty();
     for root in ders {
@@ -109,8 +107,8 @@ pub fn roots<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertSto
     Ok(roots)
 }
 
-/// The first error of a type among all that caused one.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+/// Returns the first error of type `E` in the chain of sources, `error` included.
+fn find_source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.find_map(|error| error.downcast_ref())
 }

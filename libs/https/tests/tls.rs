@@ -1,4 +1,4 @@
-//! Whom the client talks to, and how often it has to introduce itself.
+//! Which servers the client trusts, and when it reuses a connection.
 
 #![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -22,51 +22,51 @@ fn get(url: &str) -> Request<SdkBody> {
     Request::get(url).body(SdkBody::empty()).unwrap()
 }
 
-/// Why a request fails, with all that caused it
-async fn refusal(https: &Https, url: &str) -> String {
+/// The error of a request, with its sources.
+async fn error(https: &Https, url: &str) -> String {
     let error = https.exchange(get(url)).await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
     causes.map(|error| format!("{error:?} ")).collect()
 }
 
 #[tokio::test]
-async fn a_server_that_is_vouched_for_is_talked_to() {
+async fn a_server_with_a_trusted_certificate_responds() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
-    let answer = trusting(&authority).exchange(get(&server.url())).await;
-    assert_eq!(answer.unwrap().body(), "healthy");
+    let response = trusting(&authority).exchange(get(&server.url())).await;
+    assert_eq!(response.unwrap().body(), "healthy");
 }
 
 #[tokio::test]
-async fn a_server_of_another_name_an_old_one_and_a_stranger_are_not() {
+async fn a_wrong_name_an_expired_certificate_and_an_unknown_authority_are_rejected() {
     let authority = CertificateAuthority::new("ours").unwrap();
-    let stranger = CertificateAuthority::new("a stranger").unwrap();
+    let unknown = CertificateAuthority::new("unknown").unwrap();
     let https = trusting(&authority);
-    for (identity, why) in [
+    for (identity, reason) in [
         (authority.issue("example.com", 2999), "NotValidForName"),
         (authority.issue("localhost", 2020), "Expired"),
-        (stranger.issue("localhost", 2999), "UnknownIssuer"),
+        (unknown.issue("localhost", 2999), "UnknownIssuer"),
     ] {
         let server = Server::start(identity.unwrap()).await.unwrap();
-        let refusal = refusal(&https, &server.url()).await;
-        assert!(refusal.contains(why), "{refusal}");
-        assert_eq!(server.requests(), 0, "{why}");
+        let error = error(&https, &server.url()).await;
+        assert!(error.contains(reason), "{error}");
+        assert_eq!(server.requests(), 0, "{reason}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_trusts_nobody_talks_to_nobody() {
+async fn a_client_without_root_certificates_rejects_every_server() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let https = Https::trusting(RootCertStore::empty(), CONNECT);
-    let refusal = refusal(&https, &server.url()).await;
-    assert!(refusal.contains("UnknownIssuer"), "{refusal}");
+    let error = error(&https, &server.url()).await;
+    assert!(error.contains("UnknownIssuer"), "{error}");
 }
 
 #[tokio::test]
-async fn the_connection_of_a_warm_up_is_the_one_that_all_requests_take() {
+async fn all_requests_reuse_the_connection_of_the_warm_up() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let server = Server::start(authority.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
@@ -75,14 +75,14 @@ async fn the_connection_of_a_warm_up_is_the_one_that_all_requests_take() {
     assert_eq!((server.connections(), server.requests()), (1, 1));
 
     https.exchange(get(&server.url())).await.unwrap();
-    let by_aws = get(&server.url()).try_into().unwrap();
-    let answer = https.call(by_aws).await.unwrap();
-    assert_eq!(answer.status().as_u16(), 200);
+    let sdk_request = get(&server.url()).try_into().unwrap();
+    let response = https.call(sdk_request).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
     assert_eq!((server.connections(), server.requests()), (1, 3));
 }
 
 #[tokio::test]
-async fn a_warm_up_needs_no_success_and_without_tls_is_none() {
+async fn a_warm_up_ignores_failures_and_does_nothing_without_tls() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let https = trusting(&authority);
     https.warm_up("https://localhost:1".parse().unwrap()).await;
@@ -92,16 +92,16 @@ async fn a_warm_up_needs_no_success_and_without_tls_is_none() {
     https
         .warm_up(format!("http://{address}").parse().unwrap())
         .await;
-    let nobody = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
-    assert!(nobody.is_err());
+    let accepted = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+    assert!(accepted.is_err());
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_there_in_time_is_a_timeout_for_aws() {
+async fn a_slow_handshake_is_a_timeout_error_for_the_sdk() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let https = Https::trusting(RootCertStore::empty(), Duration::from_millis(1));
-    // Nobody answers the handshake.
-    let late = https.call(get(&url).try_into().unwrap()).await;
-    assert!(late.unwrap_err().is_timeout());
+    // The server never answers the handshake
+    let result = https.call(get(&url).try_into().unwrap()).await;
+    assert!(result.unwrap_err().is_timeout());
 }

@@ -68,7 +68,7 @@ impl Sms for Phone {
         let publish = publish.map_err(|error| Error::Failed(error.into()))?;
         let call = self.client.call(Publish::new(), publish);
         let sent: Result<PublishOutput, SdkError<PublishError>> = call.await;
-        sent.map(|_| ()).map_err(aws::failed)
+        sent.map(|_| ()).map_err(aws::service_error)
     }
 }
 

@@ -42,7 +42,7 @@ impl DeadLetterQueue {
         let send = send.map_err(|error| Error::Failed(error.into()))?;
         let call = self.client.call(SendMessage::new(), send);
         let sent: Result<SendMessageOutput, SdkError<SendMessageError>> = call.await;
-        sent.map(|_| ()).map_err(aws::failed)
+        sent.map(|_| ()).map_err(aws::service_error)
     }
 }
 

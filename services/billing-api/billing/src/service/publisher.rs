@@ -61,7 +61,7 @@ impl Publisher for Topic {
         let publish = publish.map_err(|error| Error::Failed(error.into()))?;
         let call = self.client.call(Publish::new(), publish);
         let published: Result<PublishOutput, SdkError<PublishError>> = call.await;
-        published.map(|_| ()).map_err(aws::failed)
+        published.map(|_| ()).map_err(aws::service_error)
     }
 }
 

@@ -154,7 +154,11 @@ impl AttachmentsBucket {
 
 impl FileStore for AttachmentsBucket {
     async fn head(&self, key: &FileKey) -> Result<Option<File>, Error> {
-        let object = self.0.head(key.as_str()).await.map_err(aws::failed)?;
+        let object = self
+            .0
+            .head(key.as_str())
+            .await
+            .map_err(aws::service_error)?;
         Ok(object.map(|object| File {
             content_type: object
                 .content_type
@@ -164,6 +168,9 @@ impl FileStore for AttachmentsBucket {
     }
 
     async fn delete(&self, key: &FileKey) -> Result<(), Error> {
-        self.0.delete(key.as_str()).await.map_err(aws::failed)
+        self.0
+            .delete(key.as_str())
+            .await
+            .map_err(aws::service_error)
     }
 }

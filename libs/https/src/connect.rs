@@ -12,25 +12,25 @@ use tower_service::Service;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens connections, each within a limit of time.
+/// Opens connections, each within a timeout for DNS, TCP and the TLS handshake together.
 #[derive(Clone, Debug)]
-pub(crate) struct Dial {
+pub(crate) struct Connect {
     tls: HttpsConnector<HttpConnector>,
-    limit: Duration,
+    timeout: Duration,
 }
 
-/// A connection was not there in time.
+/// A connection was not established within the timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {0:?}")]
-pub(crate) struct TooSlow(Duration);
+pub(crate) struct ConnectTimeout(Duration);
 
-impl Dial {
-    pub(crate) fn new(tls: HttpsConnector<HttpConnector>, limit: Duration) -> Self {
-        Self { tls, limit }
+impl Connect {
+    pub(crate) fn new(tls: HttpsConnector<HttpConnector>, timeout: Duration) -> Self {
+        Self { tls, timeout }
     }
 }
 
-impl Service<Uri> for Dial {
+impl Service<Uri> for Connect {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = Cause;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Cause>> + Send>>;
@@ -40,10 +40,10 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, address: Uri) -> Self::Future {
-        let (connection, limit) = (self.tls.call(address), self.limit);
+        let (connection, timeout) = (self.tls.call(address), self.timeout);
         Box::pin(async move {
-            let connection = tokio::time::timeout(limit, connection).await;
-            connection.unwrap_or_else(|_| Err(TooSlow(limit).into()))
+            let connection = tokio::time::timeout(timeout, connection).await;
+            connection.unwrap_or_else(|_| Err(ConnectTimeout(timeout).into()))
         })
     }
 }

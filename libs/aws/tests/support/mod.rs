@@ -1,0 +1,176 @@
+//! A local server that records requests, and the signature that a request must have.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use aws::Stack;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_types::date_time::{DateTime, Format};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) const REGION: &str = "eu-central-1";
+
+/// The credentials that sign all requests.
+pub(crate) fn credentials() -> Credentials {
+    let token = Some("token/+==".to_owned());
+    Credentials::new("AKIDEXAMPLE", "secret", token, None, "test")
+}
+
+/// A request as received.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    /// By lower-case name. The values of a repeated header are joined with commas.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A complete HTTP response, or `None` to close the connection without one.
+pub(crate) type Reply = Option<String>;
+
+/// A response whose body ends with the connection.
+pub(crate) fn reply(status: &str, headers: &str, body: &str) -> Reply {
+    Some(format!(
+        "HTTP/1.1 {status}\r\n{headers}connection: close\r\n\r\n{body}"
+    ))
+}
+
+/// A server that records requests and gives scripted replies.
+pub(crate) struct Server {
+    url: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Gives the first request the first reply and so on. Every request past the end gets the last reply.
+    pub(crate) async fn start(replies: impl Into<Vec<Reply>>) -> Self {
+        let replies = replies.into();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let (replies, recorded) = (replies.clone(), Arc::clone(&recorded));
+                tokio::spawn(async move {
+                    let request = read(&mut connection).await;
+                    let reply = {
+                        let mut recorded = recorded.lock().unwrap();
+                        recorded.push(request);
+                        replies[recorded.len().min(replies.len()) - 1].clone()
+                    };
+                    if let Some(reply) = reply {
+                        connection.write_all(reply.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// A stack whose endpoint is this server.
+    pub(crate) fn stack(&self) -> Stack {
+        let credentials = credentials();
+        let stack = Stack::from_vars(|name| match name {
+            "AWS_REGION" => Some(REGION.into()),
+            "AWS_ACCESS_KEY_ID" => Some(credentials.access_key_id().into()),
+            "AWS_SECRET_ACCESS_KEY" => Some(credentials.secret_access_key().into()),
+            "AWS_SESSION_TOKEN" => credentials.session_token().map(OsString::from),
+            "AWS_ENDPOINT_URL" => Some(self.url.as_str().into()),
+            _ => None,
+        });
+        stack.unwrap()
+    }
+
+    /// Takes the requests received so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+async fn read(connection: &mut TcpStream) -> Request {
+    let mut bytes = Vec::new();
+    loop {
+        assert_ne!(connection.read_buf(&mut bytes).await.unwrap(), 0);
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let mut first = lines.next().unwrap().split(' ').map(str::to_owned);
+        let mut headers = BTreeMap::<String, String>::new();
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            headers
+                .entry(name.to_lowercase())
+                .and_modify(|values| *values += &format!(",{value}"))
+                .or_insert_with(|| value.to_owned());
+        }
+        let length = headers.get("content-length").map_or("0", String::as_str);
+        let body = &bytes[end + 4..];
+        if body.len() >= length.parse::<usize>().unwrap() {
+            return Request {
+                method: first.next().unwrap(),
+                target: first.next().unwrap(),
+                headers,
+                body: body.to_vec(),
+            };
+        }
+    }
+}
+
+/// The `authorization` header that aws-sigv4 computes for a request of a service.
+pub(crate) fn signature(request: &Request, service: &str) -> String {
+    let header = |name: &str| request.headers[name].as_str();
+    let mut settings = SigningSettings::default();
+    // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+    if service == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    let identity = credentials().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(REGION)
+        .name(service)
+        .time(signing_time(request))
+        .settings(settings);
+    let (_, signed) = header("authorization")
+        .split_once("SignedHeaders=")
+        .unwrap();
+    let (signed, _) = signed.split_once(',').unwrap();
+    // The signer adds these itself
+    let added = ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
+    let given = signed.split(';').filter(|name| !added.contains(name));
+    let signable = SignableRequest::new(
+        &request.method,
+        format!("http://{}{}", header("host"), request.target),
+        given.map(|name| (name, header(name))),
+        SignableBody::Bytes(&request.body),
+    );
+    let signed = sign(signable.unwrap(), &params.build().unwrap().into());
+    let (instructions, _) = signed.unwrap().into_parts();
+    let mut headers = instructions.headers();
+    let authorization = headers.find(|(name, _)| *name == "authorization");
+    authorization.unwrap().1.to_owned()
+}
+
+/// The time in `x-amz-date`, such as 20261121T190000Z.
+pub(crate) fn signing_time(request: &Request) -> SystemTime {
+    let mut dashed = request.headers["x-amz-date"].clone();
+    for (at, mark) in [(13, ':'), (11, ':'), (6, '-'), (4, '-')] {
+        dashed.insert(at, mark);
+    }
+    let time = DateTime::from_str(&dashed, Format::DateTime).unwrap();
+    time.try_into().unwrap()
+}

@@ -1,0 +1,93 @@
+//! Compares the requests of `aws::Client` and `aws::Objects` with those of the SDK's generated clients.
+//!
+//! `libs/aws` builds its client from crates that the generated clients are built from, and AWS may change those crates
+//! for the generated clients alone. Here both call the same operations at a local server, and must send the same
+//! requests, retry after the same failures, and return the same kind of result. Both have the HTTP client of
+//! `libs/https`: its own tests cover how it connects and classifies errors.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Also in the helpers, which clippy does not count as tests
+
+mod compare;
+mod failures;
+mod operations;
+mod sources;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+
+use compare::{DIFFERENT_HEADERS, DIFFERENT_QUERIES};
+use failures::{Failure, check};
+use operations::{Outcome, call_both, operations};
+
+#[tokio::test]
+async fn each_operation_sends_the_request_of_the_sdk() {
+    let mut differences = BTreeSet::new();
+    for operation in operations() {
+        let (ours, sdk) = call_both(&operation, vec![operation.success()]).await;
+        for calls in [&ours, &sdk] {
+            assert_eq!(calls.outcome, Outcome::Success, "{operation}");
+            assert_eq!(calls.requests.len(), 1, "{operation}");
+        }
+        differences.extend(compare::requests(
+            &operation,
+            &ours.requests[0],
+            &sdk.requests[0],
+        ));
+    }
+    // An entry that no operation needs would hide a difference of a later version
+    let listed = DIFFERENT_HEADERS.iter().map(|(name, _)| *name);
+    let listed = listed.chain(DIFFERENT_QUERIES.iter().map(|(name, ..)| *name));
+    assert_eq!(differences, listed.collect());
+}
+
+#[test]
+fn the_table_has_exactly_the_operations_of_the_functions() {
+    let compared: BTreeSet<_> = operations()
+        .iter()
+        .map(|operation| (operation.service.to_owned(), operation.name.to_owned()))
+        .collect();
+    assert_eq!(sources::operations(), compared);
+    let services: BTreeSet<_> = compared.into_iter().map(|(service, _)| service).collect();
+    assert_eq!(sources::services(), services);
+}
+
+#[tokio::test]
+async fn internal_errors_are_retried_like_the_sdk_does() {
+    check(Failure::InternalError).await;
+}
+
+#[tokio::test]
+async fn throttling_is_retried_like_the_sdk_does() {
+    check(Failure::Throttling).await;
+}
+
+#[tokio::test]
+async fn status_429_without_an_error_code_is_handled_like_the_sdk_does() {
+    check(Failure::TooManyRequests).await;
+}
+
+#[tokio::test]
+async fn closed_connections_are_retried_like_the_sdk_does() {
+    check(Failure::ClosedConnection).await;
+}
+
+#[tokio::test]
+async fn a_malformed_response_is_handled_like_the_sdk_does() {
+    check(Failure::MalformedResponse).await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_like_the_sdk_does() {
+    check(Failure::ClockSkew).await;
+}
+
+#[tokio::test]
+async fn an_expired_request_is_handled_like_the_sdk_does() {
+    check(Failure::RequestExpired).await;
+}
+
+#[tokio::test]
+async fn a_denied_request_is_handled_like_the_sdk_does() {
+    check(Failure::AccessDenied).await;
+}
