@@ -67,6 +67,9 @@ async fn throttling_and_closed_connections_are_retried() {
     let server = Server::start([slow_down(), None, no_content()]).await;
     server.stack().objects("files").delete("key").await.unwrap();
     let requests = server.requests();
+    // A connection on which the server failed is not used again
+    let connections: Vec<_> = requests.iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 1, 2]);
     let attempts = requests.iter();
     let attempts: Vec<_> = attempts
         .map(|attempt| &attempt.headers["amz-sdk-request"])

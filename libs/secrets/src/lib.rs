@@ -1,5 +1,5 @@
-//! Secrets of a stage, kept in SSM as SecureStrings: read at init in one call, never logged, and
-//! kept fresh without making a request wait.
+//! The secrets of a stage, which are SecureString parameters in SSM. A function reads them at init in one call. They are
+//! never logged, and are refreshed in the background without delaying a request.
 //!
 //! ```no_run
 //! # async fn init() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,7 +8,7 @@
 //! let names = ["stripe-secret-key", "stripe-webhook-secret"];
 //! let secrets = secrets::Secrets::load(&aws, &prefix, names).await?;
 //!
-//! // In a request
+//! // While handling a request
 //! let [stripe_key, webhook_secret] = secrets.current();
 //! # let _ = (stripe_key.expose(), webhook_secret.expose());
 //! # Ok(())
@@ -27,31 +27,31 @@ use tokio::time::Instant;
 pub use secret::Secret;
 pub use ssm::{Prefix, Ssm};
 
-/// How old a secret may be before it is read again.
+/// The age at which secrets are refreshed.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(5 * 60);
 
-/// How long a refresh has before the next reader begins another: longer than a call to AWS with all
-/// its retries, so that there is one at a time, and a pause after one that failed.
-pub const BACKOFF: Duration = Duration::from_secs(30);
+/// The minimum time between the starts of two refreshes. It is longer than an AWS call with all its retries, so that
+/// refreshes do not overlap and a failed one is followed by a pause.
+pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why secrets can't be had.
+/// The secrets cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// These parameters don't exist; their full names.
+    /// Parameters do not exist. Contains their full names.
     #[error("missing in SSM: {}", .0.join(", "))]
     Missing(Vec<String>),
-    /// SSM gave no answer, or refused one.
-    #[error("the secrets can't be read from SSM")]
+    /// The call of SSM failed.
+    #[error("the secrets cannot be read from SSM")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Where secrets come from: [`Ssm`], or in a test anything.
+/// A source of secrets: [`Ssm`], or a fake in tests.
 pub trait Source<const N: usize>: Send + Sync + 'static {
-    /// All secrets as they are now, in the order of their names.
+    /// Reads the current values of all secrets, in the order of their names.
     fn fetch(&self) -> impl Future<Output = Result<[Secret; N], Error>> + Send;
 }
 
-/// The `N` secrets of a function. A clone shares them.
+/// The `N` secrets of a function, cached. Clones share the cache.
 #[derive(Debug)]
 pub struct Secrets<const N: usize, S = Ssm<N>>(Arc<Shared<N, S>>);
 
@@ -64,45 +64,43 @@ struct Shared<const N: usize, S> {
 #[derive(Debug)]
 struct Cached<const N: usize> {
     secrets: [Secret; N],
-    /// When the next reader is to begin a refresh.
+    /// The time from which the next reader starts a refresh.
     refresh_at: Instant,
 }
 
 impl<const N: usize> Secrets<N> {
-    /// Reads the secrets `names` under `prefix` in one call. For init.
+    /// Reads the secrets `names` under `prefix` in one call. Meant for init.
     ///
     /// # Errors
-    ///
-    /// When SSM can't be asked, or [`Error::Missing`] with all that it doesn't have.
+    /// Returns [`Error::Missing`] with all parameters that do not exist, or [`Error::Unreadable`] if the call fails.
     pub async fn load(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Result<Self, Error> {
         Self::load_from(Ssm::new(aws, prefix, names)).await
     }
 }
 
 impl<const N: usize, S: Source<N>> Secrets<N, S> {
-    /// As [`Secrets::load`], from any source.
+    /// Like [`Secrets::load`], from any source.
     ///
     /// # Errors
-    ///
-    /// Those of the source.
+    /// Fails if the source fails.
     pub async fn load_from(source: S) -> Result<Self, Error> {
         let cached = Mutex::new(Cached::new(source.fetch().await?));
         Ok(Self(Arc::new(Shared { source, cached })))
     }
 
-    /// The secrets in the order of their names, without waiting.
+    /// Returns the secrets in the order of their names, without waiting.
     ///
-    /// Past their time to live they are still given, and one refresh begins in the background.
-    /// Lambda freezes it together with the function when the answer has been given; it goes on
-    /// with the next request, and if it was cut off for good a later reader begins another. One
-    /// that fails is logged, and the earlier secrets stay in use.
+    /// If they are older than [`TIME_TO_LIVE`], this still returns them and starts one refresh in the background. When the
+    /// function has returned its response, Lambda freezes the refresh together with the function. The refresh continues
+    /// with the next request. If it never finishes, a later reader starts another. If it fails, the failure is logged and
+    /// the cached secrets stay in use.
     pub fn current(&self) -> [Secret; N] {
         let mut cached = self.0.lock();
         if Instant::now() >= cached.refresh_at
             && let Ok(runtime) = Handle::try_current()
         {
-            cached.refresh_at = Instant::now() + BACKOFF;
-            // No part of the request that happened to begin it, hence outside of its span
+            cached.refresh_at = Instant::now() + MIN_REFRESH_INTERVAL;
+            // Not instrumented with the request's span, because it is not part of that request
             runtime.spawn(refresh(Arc::clone(&self.0)));
         }
         cached.secrets.clone()
@@ -117,7 +115,7 @@ impl<const N: usize, S> Clone for Secrets<N, S> {
 
 impl<const N: usize, S> Shared<N, S> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cached<N>> {
-        // Nothing can panic between taking and giving back
+        // No code panics while it holds the lock
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,7 +134,7 @@ async fn refresh<const N: usize, S: Source<N>>(shared: Arc<Shared<N, S>>) {
         Ok(secrets) => *shared.lock() = Cached::new(secrets),
         Err(error) => tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "secrets not refreshed, the earlier ones stay in use"
+            "refresh of secrets failed"
         ),
     }
 }
@@ -151,19 +149,19 @@ mod tests {
 
     use super::*;
 
-    /// Gives `version 1`, `version 2` and so on, each when it is let
+    /// A source that returns `version 1`, `version 2` and so on, each after the test has added a permit.
     struct Versions {
         fetched: AtomicUsize,
-        let_through: Semaphore,
+        permits: Semaphore,
         broken: Mutex<bool>,
     }
 
     impl Source<1> for Arc<Versions> {
         async fn fetch(&self) -> Result<[Secret; 1], Error> {
             let version = self.fetched.fetch_add(1, Ordering::SeqCst) + 1;
-            self.let_through.acquire().await.unwrap().forget();
+            self.permits.acquire().await.unwrap().forget();
             match *self.broken.lock().unwrap() {
-                true => Err(Error::Unreadable("no answer".into())),
+                true => Err(Error::Unreadable("unavailable".into())),
                 false => Ok([Secret::from(format!("version {version}"))]),
             }
         }
@@ -174,9 +172,9 @@ mod tests {
             self.fetched.load(Ordering::SeqCst)
         }
 
-        /// Lets one fetch end, and what waits for it go on
-        async fn answer(&self) {
-            self.let_through.add_permits(1);
+        /// Lets one fetch finish, and runs the tasks that wait for it.
+        async fn finish_fetch(&self) {
+            self.permits.add_permits(1);
             run_all().await;
         }
     }
@@ -190,7 +188,7 @@ mod tests {
     async fn loaded() -> (Arc<Versions>, Secrets<1, Arc<Versions>>) {
         let source = Arc::new(Versions {
             fetched: AtomicUsize::new(0),
-            let_through: Semaphore::new(1),
+            permits: Semaphore::new(1),
             broken: Mutex::new(false),
         });
         let secrets = Secrets::load_from(Arc::clone(&source)).await.unwrap();
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn within_their_time_to_live_secrets_are_read_once() {
+    async fn secrets_are_read_once_within_their_time_to_live() {
         let (source, secrets) = loaded().await;
         advance(TIME_TO_LIVE - Duration::from_millis(1)).await;
         assert_eq!(value(&secrets), "version 1");
@@ -212,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn past_it_every_reader_gets_the_old_value_at_once_and_one_refresh_begins() {
+    async fn expired_secrets_are_returned_at_once_while_one_refresh_runs() {
         let (source, secrets) = loaded().await;
         advance(TIME_TO_LIVE).await;
         for _ in 0..5 {
@@ -221,7 +219,7 @@ mod tests {
         }
         assert_eq!(source.fetched(), 2);
 
-        source.answer().await;
+        source.finish_fetch().await;
         assert_eq!(value(&secrets), "version 2");
         advance(TIME_TO_LIVE - Duration::from_millis(1)).await;
         assert_eq!(value(&secrets), "version 2");
@@ -230,42 +228,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_refresh_keeps_the_old_value_and_is_tried_again_after_a_pause() {
+    async fn a_failed_refresh_keeps_the_old_value_and_is_repeated_after_a_pause() {
         let (source, secrets) = loaded().await;
         *source.broken.lock().unwrap() = true;
         advance(TIME_TO_LIVE).await;
         value(&secrets);
         run_all().await;
-        source.answer().await;
+        source.finish_fetch().await;
         assert_eq!(value(&secrets), "version 1");
         run_all().await;
         assert_eq!(source.fetched(), 2);
 
         *source.broken.lock().unwrap() = false;
-        advance(BACKOFF).await;
+        advance(MIN_REFRESH_INTERVAL).await;
         assert_eq!(value(&secrets), "version 1");
         run_all().await;
-        source.answer().await;
+        source.finish_fetch().await;
         assert_eq!(value(&secrets), "version 3");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refresh_that_never_ends_makes_no_reader_wait_and_is_followed_by_another() {
+    async fn a_refresh_that_never_finishes_delays_no_reader_and_is_followed_by_another() {
         let (source, secrets) = loaded().await;
         advance(TIME_TO_LIVE).await;
         value(&secrets);
         run_all().await;
-        advance(BACKOFF).await;
+        advance(MIN_REFRESH_INTERVAL).await;
         assert_eq!(value(&secrets), "version 1");
         run_all().await;
         assert_eq!(source.fetched(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn secrets_that_cannot_be_read_at_init_are_an_error() {
+    async fn load_fails_if_the_source_fails() {
         let (source, _) = loaded().await;
         *source.broken.lock().unwrap() = true;
-        source.let_through.add_permits(1);
+        source.permits.add_permits(1);
         assert!(matches!(
             Secrets::load_from(source).await,
             Err(Error::Unreadable(_))
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn no_formatting_shows_a_secret() {
+    fn formatting_does_not_show_a_secret() {
         let secret = Secret::from("sk_live_1".to_owned());
         assert_eq!(secret.expose(), "sk_live_1");
         assert_eq!(format!("{secret} {secret:?} {secret:#?}"), "*** *** ***");

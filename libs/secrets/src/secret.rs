@@ -1,12 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A value that no log may show: [`Secret::expose`] alone gives it away. A clone shares it.
+/// A secret value. `Debug` and `Display` hide it, and only [`Secret::expose`] returns it. Clones share the value.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// The value itself, for where it is used.
+    /// Returns the value.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -9,14 +9,15 @@ use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 
 use crate::{Error, Secret, Source};
 
-/// The path under which a stage's secrets are, such as `/scratchpad/dev`.
+/// The path of a stage's parameters, such as `/scratchpad/dev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
 
 impl FromStr for Prefix {
     type Err = &'static str;
 
-    /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>
+    /// Accepts a path as SSM defines it, with or without a trailing slash
+    /// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>).
     fn from_str(prefix: &str) -> Result<Self, Self::Err> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
         let path = prefix.trim_end_matches('/');
@@ -28,7 +29,7 @@ impl FromStr for Prefix {
     }
 }
 
-/// Secrets kept by SSM's Parameter Store.
+/// Reads secrets from SSM Parameter Store.
 #[derive(Debug)]
 pub struct Ssm<const N: usize> {
     client: Client,
@@ -36,7 +37,7 @@ pub struct Ssm<const N: usize> {
 }
 
 impl<const N: usize> Ssm<N> {
-    /// The parameters `names` under `prefix`, at most the ten that one call may ask for.
+    /// Reads the parameters `names` under `prefix`, at most ten, which is the limit of one call.
     pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
         const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -54,16 +55,16 @@ impl<const N: usize> Source<N> for Ssm<N> {
         let request = request.set_names(Some(self.names.to_vec())).build();
         let request = request.map_err(|error| Error::Unreadable(error.into()))?;
         let call = self.client.call(GetParameters::new(), request);
-        let answer: Result<GetParametersOutput, SdkError<GetParametersError>> = call.await;
-        let answer = answer.map_err(|error| Error::Unreadable(error.into()))?;
-        let mut found: HashMap<String, String> = answer
+        let output: Result<GetParametersOutput, SdkError<GetParametersError>> = call.await;
+        let output = output.map_err(|error| Error::Unreadable(error.into()))?;
+        let mut found: HashMap<String, String> = output
             .parameters
             .unwrap_or_default()
             .into_iter()
             .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
             .collect();
 
-        // In the order asked for, which is not that of the answer
+        // SSM does not return the parameters in the order of the names
         let mut secrets = Vec::with_capacity(N);
         let mut missing = Vec::new();
         for name in &self.names {
@@ -87,17 +88,17 @@ mod tests {
     use super::*;
     use crate::Secrets;
 
-    /// SSM that answers one request, and what that request was: its operation and its body
+    /// A fake SSM that responds to one request. The future resolves to the request's operation and body.
     async fn ssm(
         status: &str,
-        answer: Value,
+        response: Value,
     ) -> (aws::Stack, impl Future<Output = (String, Value)>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = answer.to_string();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{answer}",
-            answer.len()
+        let body = response.to_string();
+        let response = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         let serve = async move {
             let (mut connection, _) = listener.accept().await.unwrap();
@@ -111,7 +112,7 @@ mod tests {
                     break (head.to_owned(), body);
                 }
             };
-            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.write_all(response.as_bytes()).await.unwrap();
             let target = head
                 .lines()
                 .find_map(|line| line.strip_prefix("x-amz-target: "));
@@ -131,15 +132,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_reads_all_secrets_decrypted_and_in_the_order_of_their_names() {
-        let answer = json!({
+    async fn one_call_reads_all_secrets_decrypted_in_the_order_of_their_names() {
+        let response = json!({
             "InvalidParameters": [],
             "Parameters": [
                 {"Name": "/scratchpad/dev/b", "Type": "SecureString", "Value": "second", "Version": 1},
                 {"Name": "/scratchpad/dev/a", "Type": "SecureString", "Value": "first", "Version": 7},
             ],
         });
-        let (aws, served) = ssm("200 OK", answer).await;
+        let (aws, served) = ssm("200 OK", response).await;
         let prefix = prefix();
         let (secrets, (operation, request)) =
             tokio::join!(Secrets::load(&aws, &prefix, ["a", "b"]), served);
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_missing_parameter_is_named() {
-        let answer = json!({
+    async fn the_error_contains_the_name_of_every_missing_parameter() {
+        let response = json!({
             "InvalidParameters": ["/scratchpad/dev/a", "/scratchpad/dev/c"],
             "Parameters": [
                 {"Name": "/scratchpad/dev/b", "Type": "SecureString", "Value": "second", "Version": 1},
             ],
         });
-        let (aws, served) = ssm("200 OK", answer).await;
+        let (aws, served) = ssm("200 OK", response).await;
         let prefix = prefix();
         let (secrets, _) = tokio::join!(Secrets::load(&aws, &prefix, ["a", "b", "c"]), served);
         let message = secrets.unwrap_err().to_string();
@@ -170,22 +171,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_an_error_that_says_why() {
-        let answer = json!({"__type": "AccessDeniedException", "message": "not yours"});
-        let (aws, served) = ssm("400 Bad Request", answer).await;
+    async fn the_error_of_a_denied_call_contains_the_code() {
+        let response = json!({"__type": "AccessDeniedException", "message": "not yours"});
+        let (aws, served) = ssm("400 Bad Request", response).await;
         let prefix = prefix();
         let (secrets, _) = tokio::join!(Secrets::load(&aws, &prefix, ["a"]), served);
-        let Err(Error::Unreadable(why)) = secrets else {
+        let Err(Error::Unreadable(error)) = secrets else {
             panic!("{secrets:?}")
         };
         assert!(
-            format!("{why:?}").contains("AccessDeniedException"),
-            "{why:?}"
+            format!("{error:?}").contains("AccessDeniedException"),
+            "{error:?}"
         );
     }
 
     #[test]
-    fn a_prefix_is_a_path_with_or_without_a_slash_at_its_end() {
+    fn a_prefix_is_a_path_with_or_without_a_trailing_slash() {
         assert_eq!(
             "/scratchpad/pr-42".parse(),
             Ok(Prefix("/scratchpad/pr-42".to_owned()))

@@ -18,11 +18,10 @@ use serde::de::IgnoredAny;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// The target of the spans of calls to AWS.
+/// The target of the spans of AWS calls.
 pub(crate) const AWS: &str = "xray::aws";
 
-/// What an AWS client carries for its calls to be traced, as subsegments of the step that makes
-/// them.
+/// An interceptor for AWS clients. It records each call as a subsegment of the current step.
 ///
 /// ```no_run
 /// # fn client(config: &aws_types::SdkConfig) -> aws_sdk_dynamodb::Client {
@@ -31,16 +30,16 @@ pub(crate) const AWS: &str = "xray::aws";
 /// # }
 /// ```
 ///
-/// A subsegment has the call's service, operation, region, request id, HTTP status, retries and
-/// for DynamoDB its tables; of an error its code, never its message, which may quote the request.
+/// The subsegment has the service, operation, region, request ID, HTTP status and retries of the call, and for DynamoDB
+/// the tables. It has the code of an error but not the message, which may quote the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsCall;
 
-/// The span of the call under way, kept with the call so that it closes with it.
+/// The span of a call. It is stored in the call's configuration, so that it closes when the call ends.
 #[derive(Debug)]
-struct Call(Span);
+struct CallSpan(Span);
 
-impl Storable for Call {
+impl Storable for CallSpan {
     type Storer = StoreReplace<Self>;
 }
 
@@ -49,7 +48,7 @@ impl Intercept for AwsCall {
         "AwsCall"
     }
 
-    // The earliest hook of a client's interceptor that knows the operation
+    // The first hook of a client's interceptor for which the operation is known
     fn read_before_serialization(
         &self,
         _: &BeforeSerializationInterceptorContextRef<'_>,
@@ -74,7 +73,7 @@ impl Intercept for AwsCall {
             metadata.retries = Empty,
         );
         if !span.is_disabled() {
-            config.interceptor_state().store_put(Call(span));
+            config.interceptor_state().store_put(CallSpan(span));
         }
         Ok(())
     }
@@ -85,7 +84,7 @@ impl Intercept for AwsCall {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(Call(span)) = config.load::<Call>() else {
+        let Some(CallSpan(span)) = config.load::<CallSpan>() else {
             return Ok(());
         };
         if config
@@ -99,7 +98,7 @@ impl Intercept for AwsCall {
                 .map(tables)
                 .unwrap_or_default();
             if !tables.is_empty() {
-                // No name of a table has a comma
+                // Names of tables contain no comma
                 let tables = Vec::from_iter(tables).join(",");
                 span.record("xray.tables", tables);
             }
@@ -113,7 +112,7 @@ impl Intercept for AwsCall {
         components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(Call(span)) = config.load::<Call>() else {
+        let Some(CallSpan(span)) = config.load::<CallSpan>() else {
             return Ok(());
         };
         if let Some(failed) = context.output_or_error().and_then(Result::err) {
@@ -132,7 +131,7 @@ impl Intercept for AwsCall {
         }
         if let Some(response) = context.response() {
             span.record("xray.status", u64::from(response.status().as_u16()));
-            // Two spellings are in use, that of S3 second
+            // The second name is that of S3
             let headers = response.headers();
             if let Some(id) = headers
                 .get("x-amzn-requestid")
@@ -147,12 +146,12 @@ impl Intercept for AwsCall {
         if attempts > 1 {
             span.record("metadata.retries", attempts - 1);
         }
-        config.interceptor_state().unset::<Call>();
+        config.interceptor_state().unset::<CallSpan>();
         Ok(())
     }
 }
 
-/// By the judgement of the client's own classifiers, which know the codes of every service.
+/// Whether one of the client's retry classifiers classifies the failure as throttling. They know the codes of all services.
 fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
     let throttling = RetryAction::throttling_error();
     components
@@ -160,7 +159,7 @@ fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bo
         .any(|classifier| classifier.classify_retry(context) == throttling)
 }
 
-/// What a service that speaks JSON calls its error: `ConditionalCheckFailedException` of
+/// The error code of a service with a JSON protocol, without its namespace: `ConditionalCheckFailedException` for
 /// `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`.
 fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
@@ -181,15 +180,15 @@ fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(code.to_owned()))
 }
 
-/// The tables that a request to DynamoDB names, whichever its operation.
+/// The names of the tables in a DynamoDB request of any operation.
 fn tables(request: &[u8]) -> BTreeSet<String> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "PascalCase")]
     struct Request {
         table_name: Option<String>,
-        // Of batches
+        // In batches
         request_items: BTreeMap<String, IgnoredAny>,
-        // Of transactions, each item an operation and its request
+        // In transactions, where each item maps an operation to its request
         transact_items: Vec<BTreeMap<String, Request>>,
     }
 
@@ -217,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_of_any_dynamodb_request_are_found_and_nothing_that_only_looks_like_one() {
+    fn tables_are_found_in_every_kind_of_request_and_not_in_values() {
         for (request, expected) in [
             (
                 r#"{"TableName":"Notes","Key":{"noteId":{"S":"1"}}}"#,

@@ -1,22 +1,21 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// The target of a sampled invocation's span: what opens a trace.
+/// The target of a sampled invocation's span, which is the root of our spans in a trace.
 pub(crate) const SAMPLED: &str = "xray::invocation";
 
-/// The target of any other invocation's span, which begins like [`SAMPLED`] so that a log's filter
-/// can name both at once.
+/// The target of any other invocation's span. It starts with [`SAMPLED`], so that one directive of a log filter matches
+/// both.
 const UNSAMPLED: &str = "xray::invocation::unsampled";
 
-/// The span of one invocation: its handler runs within, and it is to be dropped before the answer
-/// is given.
+/// Creates the span of one invocation. The handler must run inside it, and the caller must drop it before it returns the
+/// response.
 ///
-/// `header` is Lambda's `Lambda-Runtime-Trace-Id`, in lambda_runtime's `Context::xray_trace_id`;
-/// the invocation is traced if it names a trace, a segment and `Sampled=1`. `name` is what the
-/// subsegment is called. `request_id` is a field for the log, whose filter has to allow the target
-/// `xray::invocation` to show it.
+/// `header` is Lambda's `Lambda-Runtime-Trace-Id`, available as `Context::xray_trace_id` in lambda_runtime. The invocation
+/// is traced if the header contains a trace ID, a segment ID and `Sampled=1`. `name` is the name of the subsegment.
+/// `request_id` is a field for the log. To show it, the log's filter must enable the target `xray::invocation`.
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
-    match header.and_then(Segment::sampled) {
+    match header.and_then(Segment::parse_sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),
         Some(segment) => info_span!(
             target: SAMPLED,
@@ -31,8 +30,7 @@ pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     }
 }
 
-/// Says how an invocation that answers HTTP went: from 400 it is shown as an error, from 500 as a
-/// fault.
+/// Records the HTTP status of an invocation's response. X-Ray shows 400 to 499 as an error, and 500 and above as a fault.
 pub fn record_status(invocation: &Span, status: u16) {
     invocation.record("xray.status", u64::from(status));
     if status >= 400 {
@@ -40,12 +38,12 @@ pub fn record_status(invocation: &Span, status: u16) {
     }
 }
 
-/// Says that an invocation failed, which is shown as a fault.
+/// Records that an invocation failed. X-Ray shows it as a fault.
 pub fn record_failure(invocation: &Span) {
     invocation.record("xray.failed", true);
 }
 
-/// The segment that Lambda sends for an invocation, to which all of ours are joined.
+/// The segment that Lambda sends for an invocation, which is the parent of our subsegments.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
     trace: u128,
@@ -53,12 +51,12 @@ struct Segment {
 }
 
 impl Segment {
-    /// The segment named by a header like `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`,
-    /// whose parts come in any order and with others between them
+    /// Parses a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The parts can
+    /// be in any order, with other parts between them
     /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
     ///
-    /// None if the invocation isn't sampled, or the header is malformed.
-    fn sampled(header: &str) -> Option<Self> {
+    /// Returns `None` if the invocation is not sampled, or the header is malformed.
+    fn parse_sampled(header: &str) -> Option<Self> {
         let part = |name| {
             let mut parts = header
                 .split(';')
@@ -69,8 +67,8 @@ impl Segment {
             return None;
         }
         let (time, unique) = part("Root")?.strip_prefix("1-")?.split_once('-')?;
-        let trace = hexadecimal(time, 8)? << 96 | hexadecimal(unique, 24)?;
-        let id = hexadecimal(part("Parent")?, 16)?;
+        let trace = parse_hex(time, 8)? << 96 | parse_hex(unique, 24)?;
+        let id = parse_hex(part("Parent")?, 16)?;
         Some(Self {
             trace,
             id: u64::try_from(id).ok()?,
@@ -78,7 +76,7 @@ impl Segment {
     }
 }
 
-fn hexadecimal(value: &str, digits: usize) -> Option<u128> {
+fn parse_hex(value: &str, digits: usize) -> Option<u128> {
     let valid = value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     valid
         .then(|| u128::from_str_radix(value, 16).ok())
@@ -91,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sampled_header_names_the_segment_in_any_order_of_its_parts() {
+    fn a_sampled_header_is_parsed_with_its_parts_in_any_order() {
         let expected = Segment {
             trace: 0x5759_e988_bd86_2e3f_e1be_46a9_9427_2793,
             id: 0x5399_5c3f_42cd_8ad8,
@@ -102,7 +100,7 @@ mod tests {
             "Root=1-5759E988-bd862e3fe1be46a994272793; Parent=53995c3f42cd8ad8; Sampled=1;",
         ] {
             assert_eq!(
-                Segment::sampled(header).as_ref(),
+                Segment::parse_sampled(header).as_ref(),
                 Some(&expected),
                 "{header}"
             );
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsampled_or_malformed_header_names_none() {
+    fn an_unsampled_or_malformed_header_has_no_segment() {
         for header in [
             "",
             ";;=;",
@@ -126,7 +124,7 @@ mod tests {
             "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=0000000000000000;Sampled=1",
             "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8ff;Sampled=1",
         ] {
-            assert_eq!(Segment::sampled(header), None, "{header}");
+            assert_eq!(Segment::parse_sampled(header), None, "{header}");
         }
     }
 }

@@ -14,46 +14,43 @@ use crate::aws_call::AWS;
 use crate::invocation::SAMPLED;
 use crate::subsegment::{SpanFields, Subsegment};
 
-/// Names the daemon's address, which Lambda sets where tracing is on.
+/// The environment variable with the daemon's address. Lambda sets it if tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
-/// What stops a function at init: the daemon's address makes no sense.
+/// The daemon's address is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is of none of the forms that X-Ray documents.
+    /// The address has none of the forms that X-Ray documents.
     #[error("{ADDRESS} is not an address like 127.0.0.1:2000")]
     Malformed,
-    /// The system has no way to send to the address.
-    #[error("{ADDRESS} is not an address that can be sent to")]
+    /// No socket can be created to send to the address.
+    #[error("{ADDRESS} is not usable: no socket can be created")]
     Unusable(#[source] io::Error),
 }
 
-/// The layer that sends the spans of sampled invocations to the daemon whose address is in
-/// `AWS_XRAY_DAEMON_ADDRESS`. Where that is unset or empty tracing is off, and the layer lets
-/// nothing in.
+/// Creates the layer that sends the spans of sampled invocations to the daemon at the address in
+/// `AWS_XRAY_DAEMON_ADDRESS`. If the variable is unset or empty, tracing is off and the layer disables all spans.
 ///
-/// `steps` says which spans of a handler are subsegments. It should let no other code's through:
-/// the AWS SDK and hyper open hundreds for a call.
+/// `steps` selects the spans of a handler that become subsegments. It should select only our own code: the AWS SDK and
+/// hyper open hundreds of spans in one call.
 ///
 /// # Errors
-///
-/// When the address is malformed.
+/// Fails if the address is malformed.
 pub fn layer<S>(steps: Targets) -> Result<impl Layer<S> + Send + Sync, Error>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     match std::env::var_os(ADDRESS).filter(|address| !address.is_empty()) {
-        None => with(None, steps),
-        Some(address) => with(Some(address.to_str().ok_or(Error::Malformed)?), steps),
+        None => build(None, steps),
+        Some(address) => build(Some(address.to_str().ok_or(Error::Malformed)?), steps),
     }
 }
 
-/// As [`layer`], for the daemon at `address`: `host:port`, or `udp:host:port tcp:host:port`
+/// Like [`layer`], for the daemon at `address`: `host:port`, or `udp:host:port tcp:host:port`
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon-configuration.html>).
 ///
 /// # Errors
-///
-/// When the address is malformed.
+/// Fails if the address is malformed.
 pub fn layer_to<S>(
     address: &str,
     steps: Targets,
@@ -61,35 +58,34 @@ pub fn layer_to<S>(
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    with(Some(address), steps)
+    build(Some(address), steps)
 }
 
-fn with<S>(
+fn build<S>(
     address: Option<&str>,
     steps: Targets,
 ) -> Result<impl Layer<S> + Send + Sync + use<S>, Error>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let daemon = address.map(Daemon::at).transpose()?;
-    let filter = Traced {
+    let daemon = address.map(DaemonLayer::new).transpose()?;
+    let filter = SampledFilter {
         steps: daemon.is_some().then_some(steps),
     };
-    // Filtered also where it is off: beside a layer without a filter, the registry opens every span
-    // of every crate
+    // Filtered even if tracing is off: a layer without a filter would make the registry open every span of every crate
     Ok(daemon.with_filter(filter))
 }
 
-/// Sends each subsegment when its span closes, on its thread: Lambda may freeze the process soon
-/// after.
-struct Daemon {
+/// Sends each subsegment when its span closes, on the thread that closes it, because Lambda may freeze the process soon
+/// afterwards.
+struct DaemonLayer {
     socket: UdpSocket,
     address: SocketAddr,
 }
 
-impl Daemon {
-    fn at(address: &str) -> Result<Self, Error> {
-        let address = daemon(address)?;
+impl DaemonLayer {
+    fn new(address: &str) -> Result<Self, Error> {
+        let address = parse_address(address)?;
         let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         let socket = bound.map_err(Error::Unusable)?;
         socket.set_nonblocking(true).map_err(Error::Unusable)?;
@@ -97,7 +93,7 @@ impl Daemon {
     }
 }
 
-impl<S> Layer<S> for Daemon
+impl<S> Layer<S> for DaemonLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
@@ -105,14 +101,14 @@ where
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut said = SpanFields::default();
-        attributes.record(&mut said);
-        // The next one up that the filter let through
+        let mut fields = SpanFields::default();
+        attributes.record(&mut fields);
+        // The closest ancestor that the filter enabled
         let parent = span
             .parent()
-            .and_then(|parent| parent.extensions().get().map(Subsegment::place));
-        if let Some(begun) = Subsegment::begin(span.name(), parent, said) {
-            span.extensions_mut().insert(begun);
+            .and_then(|parent| parent.extensions().get().map(Subsegment::context));
+        if let Some(subsegment) = Subsegment::begin(span.name(), parent, fields) {
+            span.extensions_mut().insert(subsegment);
         }
     }
 
@@ -120,7 +116,7 @@ where
         if let Some(span) = context.span(id)
             && let Some(subsegment) = span.extensions_mut().get_mut::<Subsegment>()
         {
-            fields.record(subsegment.said());
+            fields.record(subsegment.fields_mut());
         }
     }
 
@@ -129,14 +125,14 @@ where
             .span(&id)
             .and_then(|span| span.extensions_mut().remove::<Subsegment>());
         if let Some(datagram) = closed.and_then(Subsegment::datagram) {
-            // What nobody takes, or is too long for a datagram, is lost
+            // A datagram that is too long or that no daemon receives is lost
             let _ = self.socket.send_to(&datagram, self.address);
         }
     }
 }
 
-/// Where datagrams go. Lambda's daemon is at an address of IPv4.
-fn daemon(address: &str) -> Result<SocketAddr, Error> {
+/// Parses and resolves the daemon's address to an IPv4 address, which Lambda's daemon has.
+fn parse_address(address: &str) -> Result<SocketAddr, Error> {
     let mut parts = address.split_whitespace();
     match (parts.next(), parts.next(), parts.next()) {
         (Some(only), None, None) => Some(only.strip_prefix("udp:").unwrap_or(only)),
@@ -151,15 +147,15 @@ fn daemon(address: &str) -> Result<SocketAddr, Error> {
     .ok_or(Error::Malformed)
 }
 
-/// Lets through a sampled invocation, and in it the handler's steps and the calls to AWS.
-struct Traced {
-    /// None where tracing is off
+/// Enables the span of a sampled invocation and, inside it, the handler's steps and the AWS calls.
+struct SampledFilter {
+    /// `None` if tracing is off.
     steps: Option<Targets>,
 }
 
-impl Traced {
+impl SampledFilter {
     fn may_be_traced(&self, metadata: &Metadata<'_>) -> bool {
-        // Events are the log's
+        // Events go only to the log
         metadata.is_span()
             && self.steps.as_ref().is_some_and(|steps| {
                 metadata.target() == SAMPLED
@@ -169,12 +165,12 @@ impl Traced {
     }
 }
 
-impl<S> Filter<S> for Traced
+impl<S> Filter<S> for SampledFilter
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        // What this filter let through before is all that it sees
+        // The current span here is the closest one that this filter enabled: inside a sampled invocation there is one
         self.may_be_traced(metadata)
             && (metadata.target() == SAMPLED || context.lookup_current().is_some())
     }
@@ -200,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_documented_form_of_the_address_is_understood() {
+    fn every_documented_form_of_the_address_is_parsed() {
         for (address, expected) in [
             ("127.0.0.1:2000", "127.0.0.1:2000"),
             ("udp:127.0.0.1:2000", "127.0.0.1:2000"),
@@ -208,12 +204,16 @@ mod tests {
             ("tcp:127.0.0.2:2001 udp:127.0.0.1:2000", "127.0.0.1:2000"),
             ("localhost:2000", "127.0.0.1:2000"),
         ] {
-            assert_eq!(daemon(address).unwrap().to_string(), expected, "{address}");
+            assert_eq!(
+                parse_address(address).unwrap().to_string(),
+                expected,
+                "{address}"
+            );
         }
     }
 
     #[test]
-    fn a_malformed_address_is_an_error_that_names_the_variable() {
+    fn the_error_for_a_malformed_address_contains_the_name_of_the_variable() {
         for address in [
             " ",
             "127.0.0.1",
@@ -225,7 +225,7 @@ mod tests {
             "http://127.0.0.1:2000",
             "[::1]:2000",
         ] {
-            let error = daemon(address).unwrap_err().to_string();
+            let error = parse_address(address).unwrap_err().to_string();
             assert!(
                 error.starts_with("AWS_XRAY_DAEMON_ADDRESS is not "),
                 "{error}"

@@ -1,15 +1,14 @@
-//! Traces of invocations, sent to the X-Ray daemon that Lambda runs beside a function.
+//! Sends traces of invocations to the X-Ray daemon that Lambda runs next to a function.
 //!
-//! A traced invocation is a tree of subsegments under the segment that Lambda itself sends: the
-//! [`invocation`], in it the handler's steps (spans of our own code), in those the calls to AWS
-//! (clients that carry an [`AwsCall`]). Each is one datagram, sent as soon as its span closes, so
-//! that all have left before the answer is given and Lambda freezes the process.
+//! A trace is a tree of subsegments below the segment that Lambda sends: the [`invocation`], below it the handler's steps
+//! (spans of our own code), and below those the calls to AWS (of clients with the interceptor [`AwsCall`]). Each
+//! subsegment is one UDP datagram, sent when its span closes. So all are sent before the function returns its response
+//! and Lambda freezes the process.
 //!
-//! Nothing is sent for an invocation that X-Ray didn't sample, and its spans cost next to nothing:
-//! a span is only looked at inside a sampled invocation. Where no daemon listens, datagrams are
-//! lost and nobody waits. What is said of a step is its name, its place and its time. Events go to
-//! the log alone, and so do fields, but for those named `metadata.…`: give no such name to what a
-//! user wrote.
+//! If X-Ray did not sample the invocation, nothing is sent and spans cost almost nothing, because spans are recorded only
+//! inside a sampled invocation. If no daemon is listening, the datagrams are lost and nothing waits. The subsegment of a
+//! step has its name, its parent and its times. Events go only to the log, and so do fields, except fields named
+//! `metadata.…`: never put user input in those.
 //!
 //! ```no_run
 //! use tracing_subscriber::filter::Targets;
@@ -23,9 +22,9 @@
 //!     .init();
 //!
 //! # async fn handle(_: String) -> u16 { 200 }
-//! # async fn answer(header: Option<&str>, request_id: &str, event: String) {
+//! # async fn respond(header: Option<&str>, request_id: &str, event: String) {
 //! // For every invocation
-//! let span = xray::invocation(header, "get", request_id);
+//! let span = xray::invocation(header, "notes-get", request_id);
 //! let status = tracing::Instrument::instrument(handle(event), span.clone()).await;
 //! xray::record_status(&span, status);
 //! # }

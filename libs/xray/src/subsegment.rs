@@ -7,78 +7,77 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 
-/// What comes before every document that the daemon takes
+/// The header that the daemon expects before every document
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon>).
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// The prefix of the fields that a span's owner may show to who reads the trace.
+/// The prefix of the fields that become metadata of the subsegment.
 const METADATA: &str = "metadata.";
 
-/// A step of a traced invocation, from the opening of its span to the close.
+/// A subsegment of a sampled invocation. It exists while its span is open.
 pub(crate) struct Subsegment {
     name: &'static str,
-    place: TraceContext,
-    /// The segment or subsegment that this one is below.
+    context: TraceContext,
+    /// The ID of the parent segment or subsegment.
     parent: u64,
     started: SystemTime,
-    said: SpanFields,
+    fields: SpanFields,
 }
 
-/// Where in which trace a subsegment is: what those below it need to know.
+/// The trace and the ID of a subsegment, which its children need.
 #[derive(Clone, Copy)]
 pub(crate) struct TraceContext {
     trace: u128,
     id: u64,
 }
 
-/// What its span's fields say of a subsegment, by the names that follow `xray.`.
+/// The fields of a span that go into its subsegment. Their names are those of the span's fields without `xray.`.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields {
-    /// These two of an invocation alone: Lambda's own segment.
+    /// Only an invocation has `trace` and `parent`: the trace and the ID of Lambda's segment.
     trace: Option<u128>,
     parent: Option<u64>,
     name: Option<String>,
     operation: Option<String>,
     region: Option<String>,
     request_id: Option<String>,
-    /// Their names, with commas between.
+    /// Names, separated by commas.
     tables: Option<String>,
     status: Option<u64>,
     failed: bool,
     throttled: bool,
-    /// What the error is called.
+    /// The code of the error.
     code: Option<String>,
     metadata: BTreeMap<&'static str, Value>,
 }
 
 impl Subsegment {
-    /// A subsegment that begins now: below the segment that its own fields name, or below `parent`.
-    /// None where there is neither.
+    /// Starts a subsegment. Its parent is the segment in its own fields, else `parent`. Returns `None` without either.
     pub(crate) fn begin(
         name: &'static str,
         parent: Option<TraceContext>,
-        said: SpanFields,
+        fields: SpanFields,
     ) -> Option<Self> {
-        let own = said.trace.zip(said.parent);
+        let own = fields.trace.zip(fields.parent);
         let (trace, parent) = own.or(parent.map(|parent| (parent.trace, parent.id)))?;
         Some(Self {
             name,
-            place: TraceContext { trace, id: id() },
+            context: TraceContext { trace, id: id() },
             parent,
             started: SystemTime::now(),
-            said,
+            fields,
         })
     }
 
-    pub(crate) fn place(&self) -> TraceContext {
-        self.place
+    pub(crate) fn context(&self) -> TraceContext {
+        self.context
     }
 
-    pub(crate) fn said(&mut self) -> &mut SpanFields {
-        &mut self.said
+    pub(crate) fn fields_mut(&mut self) -> &mut SpanFields {
+        &mut self.fields
     }
 
-    /// The datagram of a subsegment that ends now.
+    /// Ends the subsegment and returns its datagram. Returns `None` if it cannot be serialized.
     pub(crate) fn datagram(self) -> Option<Vec<u8>> {
         let mut datagram = HEADER.as_bytes().to_vec();
         serde_json::to_writer(&mut datagram, &self.document(SystemTime::now())).ok()?;
@@ -86,32 +85,34 @@ impl Subsegment {
     }
 
     fn document(&self, ended: SystemTime) -> Document<'_> {
-        let Self { place, said, .. } = self;
-        let tables: Vec<_> = said
+        let Self {
+            context, fields, ..
+        } = self;
+        let tables: Vec<_> = fields
             .tables
             .iter()
             .flat_map(|names| names.split(','))
             .collect();
-        let aws = said.operation.as_deref().map(|operation| Aws {
+        let aws = fields.operation.as_deref().map(|operation| Aws {
             operation,
-            region: said.region.as_deref(),
-            request_id: said.request_id.as_deref(),
+            region: fields.region.as_deref(),
+            request_id: fields.request_id.as_deref(),
             table_name: match tables[..] {
                 [only] => Some(only),
                 _ => None,
             },
             table_names: tables,
         });
-        let throttle = said.failed && (said.throttled || said.status == Some(429));
-        let error = throttle || said.failed && matches!(said.status, Some(400..500));
+        let throttle = fields.failed && (fields.throttled || fields.status == Some(429));
+        let error = throttle || fields.failed && matches!(fields.status, Some(400..500));
         Document {
-            name: said.name.as_deref().unwrap_or(self.name),
-            id: hexadecimal(place.id),
-            parent_id: hexadecimal(self.parent),
+            name: fields.name.as_deref().unwrap_or(self.name),
+            id: hex(context.id),
+            parent_id: hex(self.parent),
             trace_id: format!(
                 "1-{:08x}-{:024x}",
-                place.trace >> 96,
-                place.trace << 32 >> 32
+                context.trace >> 96,
+                context.trace << 32 >> 32
             ),
             r#type: "subsegment",
             start_time: seconds(self.started),
@@ -119,18 +120,18 @@ impl Subsegment {
             namespace: aws.is_some().then_some("aws"),
             error,
             throttle,
-            fault: said.failed && !error,
-            http: said.status.map(|status| Http {
+            fault: fields.failed && !error,
+            http: fields.status.map(|status| Http {
                 response: Response { status },
             }),
             aws,
-            cause: said.code.as_deref().map(|r#type| Cause {
+            cause: fields.code.as_deref().map(|r#type| Cause {
                 exceptions: [Exception {
-                    id: hexadecimal(id()),
+                    id: hex(id()),
                     r#type,
                 }],
             }),
-            metadata: &said.metadata,
+            metadata: &fields.metadata,
         }
     }
 }
@@ -155,7 +156,7 @@ impl SpanFields {
     }
 }
 
-/// Takes what is meant for the trace, and leaves all other fields.
+/// Records the fields that belong to the trace, and ignores all others.
 impl Visit for SpanFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match self.text(field.name()) {
@@ -197,7 +198,7 @@ impl Visit for SpanFields {
     }
 }
 
-/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html>
+/// A subsegment document (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html>).
 #[derive(Serialize)]
 struct Document<'a> {
     name: &'a str,
@@ -263,18 +264,17 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-fn hexadecimal(id: u64) -> String {
+fn hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// Since the epoch, exact to the microsecond, which is as much as X-Ray keeps.
+/// Seconds since the Unix epoch with microsecond precision, which is the precision of X-Ray.
 fn seconds(moment: SystemTime) -> f64 {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as f64 / 1e6
 }
 
-/// An id that no other subsegment of the trace has: the standard library's keys are random, and
-/// each hasher has others.
+/// A random ID. The standard library creates each `RandomState` with different keys.
 fn id() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,4 +1,4 @@
-//! What the daemon receives of an invocation.
+//! The documents that the daemon receives for an invocation.
 
 #![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
 
@@ -26,7 +26,7 @@ const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f4
 const UNSAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// A daemon, and this thread's spans on their way to it
+/// Starts a daemon and sends it the spans of this thread.
 fn traced() -> (Daemon, DefaultGuard) {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
@@ -36,7 +36,7 @@ fn traced() -> (Daemon, DefaultGuard) {
 fn traced_to(address: &str) -> DefaultGuard {
     let ours = Targets::new().with_target("traces", Level::INFO);
     let layer = xray::layer_to(address, ours.clone()).unwrap();
-    // The log sees what the traces don't, as in a function
+    // A second layer for the log, as in a function
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::sink)
         .with_filter(ours);
@@ -46,14 +46,14 @@ fn traced_to(address: &str) -> DefaultGuard {
         .set_default()
 }
 
-/// DynamoDB that gives one answer to everything
+/// An HTTP client that returns one response to every request.
 #[derive(Clone, Debug)]
-struct Answer {
+struct FixedResponse {
     status: u16,
     body: &'static str,
 }
 
-impl HttpConnector for Answer {
+impl HttpConnector for FixedResponse {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         let status = self.status.try_into().unwrap();
         let mut response = HttpResponse::new(status, SdkBody::from(self.body));
@@ -63,7 +63,7 @@ impl HttpConnector for Answer {
 }
 
 fn dynamodb(status: u16, body: &'static str) -> Client {
-    let connector = SharedHttpConnector::new(Answer { status, body });
+    let connector = SharedHttpConnector::new(FixedResponse { status, body });
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(Credentials::new("AKID", "secret", None, None, "test"))
@@ -89,7 +89,7 @@ async fn read(dynamodb: &Client, content: &str) -> bool {
         .is_ok()
 }
 
-/// An invocation of one step that makes one call, and whether the call succeeded
+/// Runs an invocation with one step that makes one call. Returns whether the call succeeded.
 async fn invoke(header: Option<&str>, dynamodb: &Client) -> bool {
     let step = async { read(dynamodb, "a secret thought").await };
     step.instrument(xray::invocation(header, "get", "request"))
@@ -105,7 +105,7 @@ fn by_name(documents: Vec<Value>) -> HashMap<String, Value> {
 }
 
 #[tokio::test]
-async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_lambdas_segment() {
+async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_the_segment_of_lambda() {
     let (daemon, _guard) = traced();
     assert!(invoke(Some(SAMPLED), &dynamodb(200, "{}")).await);
 
@@ -126,7 +126,7 @@ async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_lambdas_segment(
 }
 
 #[tokio::test]
-async fn a_call_to_aws_says_what_it_called_and_how_it_went() {
+async fn an_aws_call_has_its_operation_region_tables_and_status() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
 
@@ -149,7 +149,7 @@ async fn a_call_to_aws_says_what_it_called_and_how_it_went() {
 }
 
 #[tokio::test]
-async fn only_calls_to_aws_are_in_the_aws_namespace() {
+async fn only_aws_calls_have_the_aws_namespace() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
 
@@ -159,7 +159,7 @@ async fn only_calls_to_aws_are_in_the_aws_namespace() {
 }
 
 #[tokio::test]
-async fn a_failed_call_is_flagged_by_whose_fault_it_was() {
+async fn a_failed_call_is_an_error_a_fault_or_throttled() {
     for (status, body, flags, code) in [
         (
             400,
@@ -195,7 +195,7 @@ async fn a_failed_call_is_flagged_by_whose_fault_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_with_retries_is_one_subsegment_that_counts_them() {
+async fn a_call_with_retries_is_one_subsegment_with_their_number() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(503, "{}")).await;
 
@@ -205,7 +205,7 @@ async fn a_call_with_retries_is_one_subsegment_that_counts_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_a_user_wrote_is_sent() {
+async fn no_user_input_is_sent() {
     let (daemon, _guard) = traced();
     let body = r#"{"__type":"x#ValidationException","message":"a secret thought"}"#;
     invoke(Some(SAMPLED), &dynamodb(400, body)).await;
@@ -244,7 +244,7 @@ async fn a_step_outside_an_invocation_sends_nothing() {
 }
 
 #[tokio::test]
-async fn unsampled_invocations_between_sampled_ones_leave_no_trace_in_them() {
+async fn unsampled_invocations_between_sampled_ones_send_nothing() {
     let (daemon, _guard) = traced();
     let dynamodb = dynamodb(200, "{}");
     for header in [SAMPLED, UNSAMPLED, SAMPLED] {
@@ -254,7 +254,7 @@ async fn unsampled_invocations_between_sampled_ones_leave_no_trace_in_them() {
 }
 
 #[tokio::test]
-async fn spans_of_other_code_are_not_sent_and_do_not_break_the_chain() {
+async fn spans_of_other_crates_are_skipped_and_their_children_keep_the_ancestor() {
     let (daemon, _guard) = traced();
     async {
         let other = info_span!(target: "hyper", "connection");
@@ -271,7 +271,7 @@ async fn spans_of_other_code_are_not_sent_and_do_not_break_the_chain() {
 }
 
 #[tokio::test]
-async fn every_subsegment_has_left_when_the_invocations_span_is_dropped() {
+async fn each_subsegment_is_sent_when_its_span_closes() {
     let (daemon, _guard) = traced();
     let span = xray::invocation(Some(SAMPLED), "get", "request");
     async { read(&dynamodb(200, "{}"), "").await }
@@ -283,7 +283,7 @@ async fn every_subsegment_has_left_when_the_invocations_span_is_dropped() {
 }
 
 #[test]
-fn an_invocation_is_flagged_by_the_status_that_it_answers() {
+fn the_status_makes_an_invocation_an_error_or_a_fault() {
     let (daemon, _guard) = traced();
     for (status, flags) in [
         (200, json!([null, null])),
@@ -300,17 +300,17 @@ fn an_invocation_is_flagged_by_the_status_that_it_answers() {
 }
 
 #[tokio::test]
-async fn without_a_daemon_the_invocation_goes_on() {
+async fn an_invocation_succeeds_without_a_daemon() {
     let gone = Daemon::bind(0).unwrap().address().unwrap().to_string();
     let _guard = traced_to(&gone);
-    // The system reports the refusal of one datagram at the next
+    // The operating system reports that a datagram was refused when the next one is sent
     for _ in 0..3 {
         assert!(invoke(Some(SAMPLED), &dynamodb(200, "{}")).await);
     }
 }
 
 #[test]
-fn a_document_too_long_for_a_datagram_is_dropped_alone() {
+fn only_the_document_that_is_too_long_for_a_datagram_is_lost() {
     let (daemon, _guard) = traced();
     let invocation = xray::invocation(Some(SAMPLED), "get", "request");
     invocation.in_scope(|| {
@@ -321,7 +321,7 @@ fn a_document_too_long_for_a_datagram_is_dropped_alone() {
 }
 
 #[test]
-fn spans_of_other_code_are_never_even_opened() {
+fn spans_of_other_crates_are_never_opened() {
     fn opened() -> [bool; 2] {
         [info_span!("ours"), info_span!(target: "hyper", "theirs")].map(|span| !span.is_disabled())
     }
@@ -330,7 +330,7 @@ fn spans_of_other_code_are_never_even_opened() {
     assert_eq!(opened(), [true, false]);
     drop((daemon, guard));
 
-    // No daemon's address is set here: tracing is off
+    // Tracing is off, because the address of a daemon is not set
     let ours = Targets::new().with_target("traces", Level::INFO);
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::sink)

@@ -32,16 +32,21 @@ pub(crate) struct Request {
     /// By lower-case name. The values of a repeated header are joined with commas.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
+    /// The number of the connection, from 0 in the order of acceptance.
+    pub(crate) connection: usize,
 }
 
 /// A complete HTTP response, or `None` to close the connection without one.
 pub(crate) type Reply = Option<String>;
 
-/// A response whose body ends with the connection.
+/// A response after which the connection stays open. `headers` may have the `content-length` of a HEAD request.
 pub(crate) fn reply(status: &str, headers: &str, body: &str) -> Reply {
-    Some(format!(
-        "HTTP/1.1 {status}\r\n{headers}connection: close\r\n\r\n{body}"
-    ))
+    let length = if headers.contains("content-length") || status.starts_with("204") {
+        String::new()
+    } else {
+        format!("content-length: {}\r\n", body.len())
+    };
+    Some(format!("HTTP/1.1 {status}\r\n{headers}{length}\r\n{body}"))
 }
 
 /// A server that records requests and gives scripted replies.
@@ -59,17 +64,20 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let recorded = Arc::clone(&requests);
         tokio::spawn(async move {
-            while let Ok((mut connection, _)) = listener.accept().await {
+            for number in 0.. {
+                let (mut connection, _) = listener.accept().await.unwrap();
                 let (replies, recorded) = (replies.clone(), Arc::clone(&recorded));
                 tokio::spawn(async move {
-                    let request = read(&mut connection).await;
-                    let reply = {
-                        let mut recorded = recorded.lock().unwrap();
-                        recorded.push(request);
-                        replies[recorded.len().min(replies.len()) - 1].clone()
-                    };
-                    if let Some(reply) = reply {
-                        connection.write_all(reply.as_bytes()).await.unwrap();
+                    while let Some(request) = read(&mut connection, number).await {
+                        let reply = {
+                            let mut recorded = recorded.lock().unwrap();
+                            recorded.push(request);
+                            replies[recorded.len().min(replies.len()) - 1].clone()
+                        };
+                        match reply {
+                            Some(reply) => connection.write_all(reply.as_bytes()).await.unwrap(),
+                            None => break,
+                        }
                     }
                 });
             }
@@ -97,10 +105,13 @@ impl Server {
     }
 }
 
-async fn read(connection: &mut TcpStream) -> Request {
+/// Returns the next request of a connection, or `None` at its end.
+async fn read(connection: &mut TcpStream, number: usize) -> Option<Request> {
     let mut bytes = Vec::new();
     loop {
-        assert_ne!(connection.read_buf(&mut bytes).await.unwrap(), 0);
+        if connection.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
             continue;
         };
@@ -118,12 +129,13 @@ async fn read(connection: &mut TcpStream) -> Request {
         let length = headers.get("content-length").map_or("0", String::as_str);
         let body = &bytes[end + 4..];
         if body.len() >= length.parse::<usize>().unwrap() {
-            return Request {
+            return Some(Request {
                 method: first.next().unwrap(),
                 target: first.next().unwrap(),
                 headers,
                 body: body.to_vec(),
-            };
+                connection: number,
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The comparison of what follows a failed attempt.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -14,6 +15,8 @@ pub(crate) enum Failure {
     InternalError,
     /// By the error code that the service uses.
     Throttling,
+    /// An error code that is transient, with a status that is not.
+    RequestTimeout,
     /// Status 429 without an error code.
     TooManyRequests,
     ClosedConnection,
@@ -50,6 +53,7 @@ impl Failure {
             (Self::ClockSkew, "s3") => ("403 Forbidden", "RequestTimeTooSkewed"),
             (Self::ClockSkew, "sns") => ("403 Forbidden", "SignatureDoesNotMatch"),
             (Self::ClockSkew, _) => ("400 Bad Request", "InvalidSignatureException"),
+            (Self::RequestTimeout, _) => ("400 Bad Request", "RequestTimeout"),
             (Self::RequestExpired, _) => ("400 Bad Request", "RequestExpired"),
             (Self::AccessDenied, "s3") => ("403 Forbidden", "AccessDenied"),
             (Self::AccessDenied, _) => ("400 Bad Request", "AccessDeniedException"),
@@ -74,7 +78,7 @@ impl Failure {
         match self {
             Self::InternalError | Self::Throttling | Self::ClosedConnection => true,
             // A response to HEAD has no body, and so no error code.
-            Self::ClockSkew => operation.name != "HeadObject",
+            Self::ClockSkew | Self::RequestTimeout => operation.name != "HeadObject",
             Self::TooManyRequests | Self::RequestExpired | Self::AccessDenied => false,
             Self::MalformedResponse => false,
         }
@@ -127,6 +131,11 @@ fn same(failure: Failure, operation: &Operation, ours: &Called, sdk: &Called, at
         compare::requests(operation, ours, sdk);
     }
     for called in [ours, sdk] {
+        if failure == Failure::InternalError {
+            // The connection of a transient failure is not used again
+            let connections: BTreeSet<_> = called.requests.iter().map(|r| r.connection).collect();
+            assert_eq!(connections.len(), attempts, "{case}");
+        }
         let first = &called.requests[0];
         for (number, attempt) in called.requests.iter().enumerate() {
             let id = |attempt: &Request| attempt.headers["amz-sdk-invocation-id"].clone();

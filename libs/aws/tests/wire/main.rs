@@ -15,10 +15,15 @@ mod sources;
 mod support;
 
 use std::collections::BTreeSet;
+use std::env;
+use std::process::Command;
 
 use compare::{DIFFERENT_HEADERS, DIFFERENT_QUERIES};
 use failures::{Failure, check};
 use operations::{Outcome, call_both, operations};
+
+/// The environment variable in which Lambda has the trace header of an invocation.
+const TRACE: &str = "_X_AMZN_TRACE_ID";
 
 #[tokio::test]
 async fn each_operation_sends_the_request_of_the_sdk() {
@@ -28,6 +33,8 @@ async fn each_operation_sends_the_request_of_the_sdk() {
         for calls in [&ours, &sdk] {
             assert_eq!(calls.outcome, Outcome::Success, "{operation}");
             assert_eq!(calls.requests.len(), 1, "{operation}");
+            let trace = calls.requests[0].headers.get("x-amzn-trace-id");
+            assert_eq!(trace, env::var(TRACE).ok().as_ref(), "{operation}");
         }
         differences.extend(compare::requests(
             &operation,
@@ -39,6 +46,22 @@ async fn each_operation_sends_the_request_of_the_sdk() {
     let listed = DIFFERENT_HEADERS.iter().map(|(name, _)| *name);
     let listed = listed.chain(DIFFERENT_QUERIES.iter().map(|(name, ..)| *name));
     assert_eq!(differences, listed.collect());
+}
+
+/// Both clients read the trace from the environment, which a test cannot set for itself.
+#[test]
+fn each_operation_sends_the_trace_of_an_invocation() {
+    let test = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "each_operation_sends_the_request_of_the_sdk"])
+        .env("AWS_LAMBDA_FUNCTION_NAME", "notes-create")
+        .env(TRACE, "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
+        .output()
+        .unwrap();
+    assert!(test.status.success(), "{test:?}");
+    assert!(
+        String::from_utf8_lossy(&test.stdout).contains("1 passed"),
+        "{test:?}"
+    );
 }
 
 #[test]
@@ -60,6 +83,11 @@ async fn internal_errors_are_retried_like_the_sdk_does() {
 #[tokio::test]
 async fn throttling_is_retried_like_the_sdk_does() {
     check(Failure::Throttling).await;
+}
+
+#[tokio::test]
+async fn request_timeouts_are_retried_like_the_sdk_does() {
+    check(Failure::RequestTimeout).await;
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub(crate) enum Protocol {
     S3,
 }
 
-type Call<T> = fn(T) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type BoxFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 pub(crate) struct Operation {
     /// The service's name in signatures and addresses.
@@ -53,9 +53,9 @@ pub(crate) struct Operation {
     /// The body of a successful response.
     success: &'static str,
     /// Calls the operation as the functions do.
-    ours: Call<Stack>,
+    ours: fn(Stack) -> BoxFuture,
     /// Calls it with the same input by the SDK's generated client.
-    sdk: Call<SdkConfig>,
+    sdk: fn(SdkConfig) -> BoxFuture,
 }
 
 impl Operation {
@@ -102,7 +102,7 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
     }
 }
 
-/// What a client sent for one call, and how the call ended.
+/// The requests of a client for one call, and the outcome of the call.
 pub(crate) struct Called {
     pub(crate) requests: Vec<Request>,
     pub(crate) outcome: Outcome,
@@ -154,10 +154,8 @@ macro_rules! dynamodb {
                 })
             },
             sdk: |config| {
-                Box::pin(async move {
-                    let client = aws_sdk_dynamodb::Client::new(&config);
-                    outcome($input.send_with(&client).await)
-                })
+                let client = aws_sdk_dynamodb::Client::new(&config);
+                Box::pin(async move { outcome($input.send_with(&client).await) })
             },
         }
     };
@@ -178,8 +176,8 @@ macro_rules! publish {
                 })
             },
             sdk: |config| {
+                let client = aws_sdk_sns::Client::new(&config);
                 Box::pin(async move {
-                    let client = aws_sdk_sns::Client::new(&config);
                     outcome($input.send_with(&client).await)
                 })
             },
@@ -212,10 +210,8 @@ pub(crate) fn operations() -> Vec<Operation> {
                 })
             },
             sdk: |config| {
-                Box::pin(async move {
-                    let client = aws_sdk_sqs::Client::new(&config);
-                    outcome(send_message().send_with(&client).await)
-                })
+                let client = aws_sdk_sqs::Client::new(&config);
+                Box::pin(async move { outcome(send_message().send_with(&client).await) })
             },
         },
         Operation {
@@ -236,8 +232,9 @@ pub(crate) fn operations() -> Vec<Operation> {
                 })
             },
             sdk: |config| {
+                let client = aws_sdk_ssm::Client::new(&config);
                 Box::pin(async move {
-                    let call = aws_sdk_ssm::Client::new(&config)
+                    let call = client
                         .get_parameters()
                         .names("/scratchpad/dev/a")
                         .names("/scratchpad/dev/b")
@@ -255,8 +252,9 @@ pub(crate) fn operations() -> Vec<Operation> {
                 Box::pin(async move { outcome(aws.objects(BUCKET).delete(OBJECT_KEY).await) })
             },
             sdk: |config| {
+                let client = s3(&config);
                 Box::pin(async move {
-                    let call = s3(&config).delete_object().bucket(BUCKET).key(OBJECT_KEY);
+                    let call = client.delete_object().bucket(BUCKET).key(OBJECT_KEY);
                     outcome(call.send().await)
                 })
             },
@@ -270,8 +268,9 @@ pub(crate) fn operations() -> Vec<Operation> {
                 Box::pin(async move { outcome(aws.objects(BUCKET).head(OBJECT_KEY).await) })
             },
             sdk: |config| {
+                let client = s3(&config);
                 Box::pin(async move {
-                    let call = s3(&config).head_object().bucket(BUCKET).key(OBJECT_KEY);
+                    let call = client.head_object().bucket(BUCKET).key(OBJECT_KEY);
                     outcome(call.send().await)
                 })
             },
