@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::operations::{Operation, Protocol};
 use crate::support::{REGION, Request, credentials, signature};
 
-/// The headers that may differ, with the reason. What can be said of their values is in [`headers`].
+/// The headers that may differ, with the reason. [`headers`] checks their format.
 pub(crate) const DIFFERENT_HEADERS: &[(&str, &str)] = &[
     ("amz-sdk-invocation-id", "random for each call"),
     (
@@ -25,15 +25,15 @@ pub(crate) const DIFFERENT_HEADERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The operations whose query may differ: what the SDK adds, with the reason.
+/// The operations whose query may differ, with the part that only the SDK sends and the reason.
 pub(crate) const DIFFERENT_QUERIES: &[(&str, &str, &str)] = &[(
     "DeleteObject",
     "?x-id=DeleteObject",
-    "tells operations apart in the SDK's own model. The S3 API does not have it: \
+    "names the operation within the SDK. It is not a parameter of the S3 API: \
      https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html",
 )];
 
-/// Fails if two requests differ by more than is listed. Returns which of the listed differences there are.
+/// Fails if the requests have a difference that is not listed. Returns the listed differences that they have.
 pub(crate) fn requests(
     operation: &Operation,
     ours: &Request,

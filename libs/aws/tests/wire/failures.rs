@@ -1,4 +1,4 @@
-//! The comparison of what follows a failed attempt.
+//! The comparison of retries and errors after a failed attempt.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     /// Status 429 without an error code.
     TooManyRequests,
     ClosedConnection,
-    /// Status 200 with a body that is none of the operation's.
+    /// Status 200 with a body that is neither JSON nor XML.
     MalformedResponse,
     /// The signature is wrong, and the server's clock is ten days ahead.
     ClockSkew,

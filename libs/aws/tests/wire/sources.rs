@@ -1,4 +1,4 @@
-//! The operations that appear in the source of the functions and libraries.
+//! Finds the operations in the source of the functions and libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ pub(crate) fn operations() -> BTreeSet<(String, String)> {
     operations
 }
 
-/// The services that a client is made for.
+/// The services for which a client is created.
 pub(crate) fn services() -> BTreeSet<String> {
     let mut services = BTreeSet::new();
     for (_, source) in files() {
@@ -42,7 +42,7 @@ pub(crate) fn services() -> BTreeSet<String> {
     services
 }
 
-/// What follows each `start`, as far as its characters are `part` of it.
+/// The text after each occurrence of `start`, up to the first character that is not `part` of it.
 fn between<'a>(
     source: &'a str,
     start: &'a str,
