@@ -1,34 +1,33 @@
-//! How every function starts, and what surrounds each of its invocations.
+//! The start of a Lambda function, and what surrounds each of its invocations.
 //!
-//! [`start`] installs the log and tracing, reads the settings, builds what the function works
-//! with, and only then lets the first event in. A function that cannot start says why in one log
-//! line and exits.
+//! [`start`] installs logging and tracing, checks the environment variables, builds the function's
+//! services, and then runs the function. A function that cannot start logs the reason in one line
+//! and exits.
 
+mod error;
 mod log;
 mod settings;
 
 use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
 
+pub use error::{StartError, chain};
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
 
-/// A static executable's own, in place of that of its C library: what zig brings is young, and musl's slow.
+/// The allocator of static executables. It replaces the allocator of the C library: musl's is slow,
+/// and zig's is not mature.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Why a function cannot start: its text names the setting or the call that failed.
-pub type StartError = Box<dyn Error + Send + Sync>;
-
-/// Starts a function that takes events of one type and answers nobody, and runs it until Lambda
-/// stops it.
+/// Runs a function that handles events of type `E` and returns no response.
 ///
-/// `init` builds what the function works with, once. `handle` gets an event, and the moment at which
-/// Lambda stops the function. Its error is logged and given to Lambda, which by the event source's
-/// rules delivers the event again.
+/// `init` builds the function's services once, during the cold start. `handle` receives an event and
+/// the deadline at which Lambda stops the function. If it fails, the error is logged and reported to
+/// Lambda, which retries the event according to the event source.
 pub async fn serve<S, E, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E, SystemTime) -> Fut,
@@ -68,8 +67,8 @@ where
     .await
 }
 
-/// Installs the log and tracing, builds the services, and hands them to `run`, which takes events
-/// until Lambda stops the function.
+/// Installs logging and tracing, builds the services by `init`, and passes them to `run`, which
+/// handles events until Lambda stops the function.
 pub async fn start<S: 'static>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     run: impl AsyncFnOnce(&'static S) -> Result<(), lambda_runtime::Error>,
@@ -93,10 +92,10 @@ pub async fn start<S: 'static>(
     }
 }
 
-/// Runs one invocation's work inside its trace, and lets `record` say how it went.
+/// Runs the work of one invocation inside its span. `record` adds the result to the span.
 ///
-/// The trace is complete when this returns, which is before the answer: once a function has
-/// answered, Lambda freezes it.
+/// The trace is sent before this returns, and so before the response: Lambda freezes a function after
+/// its response.
 pub async fn invocation<T>(
     context: &Context,
     work: impl Future<Output = T>,
@@ -110,13 +109,4 @@ pub async fn invocation<T>(
     let result = work.instrument(span.clone()).await;
     record(&span, &result);
     result
-}
-
-/// An error with all that caused it, on one line, for the log.
-pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

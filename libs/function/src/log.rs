@@ -1,15 +1,15 @@
-//! The log: one JSON object a line on standard output, a constant message and fields.
+//! The log: one JSON object per line on standard output, with a constant message and fields.
 
 use std::str::FromStr;
 
 use tracing::Level;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{StartError, setting};
+use crate::{error::StartError, settings::setting};
 
-/// Our own crates that log or take part in traces. The SDK's and hyper's spans and events stay
-/// out: they cost more than the work they report.
-const OURS: [&str; 8] = [
+/// The workspace crates that write log lines and spans, as prefixes of their targets. Spans and events
+/// of the AWS SDK and hyper are filtered out: they cost more than the work that they report.
+const OWN_TARGETS: [&str; 8] = [
     "api",
     "billing",
     "dynamodb",
@@ -20,22 +20,24 @@ const OURS: [&str; 8] = [
     "secrets",
 ];
 
-/// Installs the log at the level that the setting `LOG_LEVEL` says, and tracing where Lambda has it
-/// on.
+/// Installs the log at the level in the environment variable `LOG_LEVEL`, and X-Ray tracing if Lambda
+/// has enabled it.
 ///
 /// # Errors
-/// Names the setting that is missing or malformed. It is logged all the same, at `info`.
+/// Fails if an environment variable is missing or malformed. The log is installed nevertheless, at
+/// level `info` if `LOG_LEVEL` is the cause.
 pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
-    let most = level.as_ref().map_or(Level::INFO, |level| level.0);
-    let ours = |level: Level| Targets::new().with_targets(OURS.map(|target| (target, level)));
+    let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);
+    let own_crates =
+        |level: Level| Targets::new().with_targets(OWN_TARGETS.map(|target| (target, level)));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_filter(ours(most));
-    let (traces, malformed) = match xray::layer(ours(Level::INFO)) {
+        .with_filter(own_crates(max_level));
+    let (traces, malformed) = match xray::layer(own_crates(Level::INFO)) {
         Ok(traces) => (Some(traces), None),
         Err(error) => (None, Some(error)),
     };

@@ -1,32 +1,32 @@
-//! A function's settings: environment variables, parsed into types at start.
+//! The settings of a function: environment variables, parsed into types during the cold start.
 
 use std::{env, fmt::Display, str::FromStr};
 
-use crate::StartError;
+use crate::error::StartError;
 
-/// A setting that keeps the function from starting. Its text names the setting.
+/// A missing or malformed environment variable.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// The environment variable is not there, or empty.
-    #[error("the setting {name} is missing")]
+    /// The environment variable is not set, or empty.
+    #[error("the environment variable {name} is missing")]
     Missing {
-        /// The environment variable.
+        /// The name of the environment variable.
         name: &'static str,
     },
-    /// The environment variable is not what it should be.
-    #[error("the setting {name} is malformed: {reason}")]
+    /// The environment variable cannot be parsed.
+    #[error("the environment variable {name} is malformed: {reason}")]
     Malformed {
-        /// The environment variable.
+        /// The name of the environment variable.
         name: &'static str,
-        /// What is wrong with it. Never its value: it may be a secret.
+        /// Why it is malformed. Never contains the value, which may be a secret.
         reason: String,
     },
 }
 
-/// Reads a setting from the environment.
+/// Parses the environment variable `name`.
 ///
 /// # Errors
-/// Names the setting when it is missing, empty or malformed.
+/// Fails if the variable is missing, empty or malformed. The error names the variable.
 pub fn setting<T: FromStr<Err: Display>>(name: &'static str) -> Result<T, SettingError> {
     parse(name, env::var(name))
 }
@@ -38,13 +38,13 @@ fn parse<T: FromStr<Err: Display>>(
     let malformed = |reason: String| SettingError::Malformed { name, reason };
     match value {
         Err(env::VarError::NotPresent) => Err(SettingError::Missing { name }),
-        Err(env::VarError::NotUnicode(_)) => Err(malformed("not UTF-8".into())),
+        Err(env::VarError::NotUnicode(_)) => Err(malformed("it must be UTF-8".into())),
         Ok(value) if value.is_empty() => Err(SettingError::Missing { name }),
         Ok(value) => value.parse().map_err(|error| malformed(format!("{error}"))),
     }
 }
 
-/// What the runtime reads itself, and would panic without.
+/// Checks the environment variables that `lambda_runtime` reads, because it panics without them.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 pub(crate) fn require_runtime() -> Result<(), StartError> {
     for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
@@ -60,26 +60,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_or_empty_setting_is_named() {
+    fn the_error_names_a_missing_or_empty_variable() {
         for value in [Err(env::VarError::NotPresent), Ok(String::new())] {
             let error = parse::<String>("NOTES_TABLE", value).unwrap_err();
-            assert_eq!(error.to_string(), "the setting NOTES_TABLE is missing");
+            assert_eq!(
+                error.to_string(),
+                "the environment variable NOTES_TABLE is missing"
+            );
         }
     }
 
     #[test]
-    fn a_malformed_setting_is_named_without_its_value() {
+    fn the_error_names_a_malformed_variable_without_its_value() {
         let error = parse::<u32>("TIMEOUT_SECONDS", Ok("soon".into())).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.starts_with("the setting TIMEOUT_SECONDS is malformed"),
+            text.starts_with("the environment variable TIMEOUT_SECONDS is malformed"),
             "{text}"
         );
         assert!(!text.contains("soon"), "{text}");
     }
 
     #[test]
-    fn a_good_setting_is_parsed() {
+    fn a_valid_variable_is_parsed() {
         assert_eq!(
             parse::<u32>("TIMEOUT_SECONDS", Ok("30".into())).unwrap(),
             30

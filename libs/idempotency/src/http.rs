@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on a route: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
+//! The header `Idempotency-Key` of a route: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 
 use std::{future::Future, time::Duration};
 
@@ -8,26 +8,27 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
-/// The longest that a client is told to wait. A lease says how long work can last at most: nearly
-/// all of it is over long before.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The maximum of `Retry-After`. The rest of the lease is only an upper bound of the wait: most
+/// requests complete long before.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Does a request's `work` once per `Idempotency-Key`, or as often as it is asked for without one.
+/// Runs the `work` of a request once per `Idempotency-Key`, or on every request without the header.
 ///
-/// Call it once the request is parsed: what cannot be read is never remembered. `work` gets the
-/// plan of the first attempt, which is `proposed` unless this attempt takes over, and must do
-/// nothing twice that it did under the same plan before.
+/// Call it after parsing the request, so that a malformed request does not use up its key. `work`
+/// receives the plan of the first attempt, which is `proposed` unless this attempt takes over. It
+/// must not repeat an effect that an earlier attempt had under the same plan.
 ///
-/// What it returns decides what a repetition gets, as with Stripe:
+/// As with Stripe, the result of `work` decides what a repetition receives:
 ///
-/// - `Ok` is an answer, stored and given to every repetition. What is settled belongs here even if
-///   it is bad news, such as a card that was declined.
-/// - `Err` is not stored. The claim is released, so that a repetition tries again at once, with the
-///   same plan.
+/// - `Ok` is stored and returned to every repetition. Return every final result as `Ok`, even a
+///   negative one such as a declined card.
+/// - `Err` is not stored. The claim is released, so that a repetition runs at once, with the same
+///   plan.
 ///
-/// An answer is a value of the route's, not an HTTP response. The route makes its response of that
-/// value and of the request, new or repeated alike, so it is the same to the byte; and it need not
-/// store what the request says already, which may be more than an item of DynamoDB takes.
+/// The stored response is a value of the route's, not an HTTP response. The route builds the HTTP
+/// response from this value and the request, so a replayed response is equal to the first one byte by
+/// byte. The value need not contain what the request contains, which can exceed the size of a
+/// DynamoDB item.
 ///
 /// ```
 /// # use api::{Problem, Request, Response, StatusCode};
@@ -54,22 +55,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// # Errors
-/// 400 when the key is malformed; 409 with `Retry-After` while another request with it is being
-/// worked on; 422 when it was used with another body; those of `work`; 503 and 500 when the claim
-/// cannot be stored.
-pub async fn once<S, P, A, E, Fut>(
+/// Responds 400 if the key is malformed, 409 with `Retry-After` while another request with the key is
+/// in progress, 422 if the key was used with a different body, and 503 or 500 if the claim cannot be
+/// stored. Otherwise returns the error of `work`.
+pub async fn once<S, P, R, E, Fut>(
     idempotency: &Idempotency<S>,
     request: &Request,
     scope: Scope<'_>,
     proposed: P,
     work: impl FnOnce(P) -> Fut,
-) -> api::Result<A>
+) -> api::Result<R>
 where
     S: Store,
     P: Serialize + DeserializeOwned,
-    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
     E: Into<Problem>,
-    Fut: Future<Output = Result<A, E>>,
+    Fut: Future<Output = Result<R, E>>,
 {
     let key = request.header::<IdempotencyKey>(IdempotencyKey::HEADER)?;
     let Some(key) = key else {
@@ -77,33 +78,30 @@ where
     };
     let operation = scope.operation(&key, request.body());
     let claim = idempotency.claim(&operation, request.deadline(), proposed);
-    let (held, plan) = match claim.await? {
-        ClaimOutcome::Start { held, plan } => (held, plan),
-        ClaimOutcome::Replay(answer) => return Ok(answer),
+    let (guard, plan) = match claim.await? {
+        ClaimOutcome::Start { guard, plan } => (guard, plan),
+        ClaimOutcome::Replay(response) => return Ok(response),
         ClaimOutcome::InProgress { retry_after } => {
             return Err(Problem::conflict(
-                "A request with this Idempotency-Key is being worked on. Send it again in a moment.",
+                "A request with this Idempotency-Key is in progress. Retry in a moment.",
             )
-            .retry_after(retry_after.min(LONGEST_WAIT)));
+            .retry_after(retry_after.min(MAX_RETRY_AFTER)));
         }
-        ClaimOutcome::Mismatch => {
+        ClaimOutcome::PayloadMismatch => {
             return Err(Problem::invalid(
                 IdempotencyKey::HEADER,
-                "was used with another body; a new request needs a new key",
+                "was used with a different body; use a new key for a new request",
             ));
         }
     };
     let result = work(plan).await;
     let recorded = match &result {
-        Ok(answer) => held.complete(answer).await,
-        Err(_) => held.release().await,
+        Ok(response) => guard.complete(response).await,
+        Err(_) => guard.release().await,
     };
-    // What is done is done: the client hears of it, and a repetition takes over with the same plan.
+    // The work is done, so return its result. A repetition takes over with the same plan.
     if let Err(error) = recorded {
-        tracing::warn!(
-            error = chain(&error),
-            "an idempotent request's end is not recorded"
-        );
+        tracing::warn!(error = chain(&error), "idempotency record not updated");
     }
     result.map_err(Into::into)
 }
@@ -112,7 +110,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Unavailable(_) => Self::unavailable(error),
-            Error::Failed(_) | Error::Lost | Error::TooLarge(_) | Error::Json(_) => {
+            Error::Failed(_) | Error::LeaseLost | Error::TooLarge(_) | Error::Json(_) => {
                 Self::internal(error)
             }
         }
@@ -150,11 +148,11 @@ mod tests {
         Request::new(from_str(&event.to_string()).unwrap())
     }
 
-    /// A route whose work is done by saying how often it was.
+    /// A route whose work returns its plan and how often it ran.
     struct Route {
         idempotency: Idempotency<Memory>,
         clock: Clock,
-        worked: Cell<usize>,
+        runs: Cell<usize>,
     }
 
     impl Route {
@@ -163,37 +161,37 @@ mod tests {
             Self {
                 idempotency,
                 clock,
-                worked: Cell::new(0),
+                runs: Cell::new(0),
             }
         }
 
         async fn post(&self, key: Option<&str>, body: &str) -> api::Result<String> {
-            self.post_to_do(key, body, async || Ok(())).await
+            self.post_with_work(key, body, async || Ok(())).await
         }
 
-        async fn post_to_do(
+        async fn post_with_work(
             &self,
             key: Option<&str>,
             body: &str,
             work: impl AsyncFnOnce() -> Result<(), Problem>,
         ) -> api::Result<String> {
-            let proposed = self.worked.get();
+            let proposed = self.runs.get();
             let work = async |plan: usize| {
-                self.worked.set(self.worked.get() + 1);
+                self.runs.set(self.runs.get() + 1);
                 work().await?;
-                Ok::<_, Problem>(format!("plan {plan}, done {}", self.worked.get()))
+                Ok::<_, Problem>(format!("plan {plan}, done {}", self.runs.get()))
             };
             let request = request(key, body);
             once(&self.idempotency, &request, SCOPE, proposed, work).await
         }
     }
 
-    fn busy() -> Problem {
+    fn unavailable() -> Problem {
         Problem::unavailable("the table is down")
     }
 
     #[tokio::test]
-    async fn without_a_key_every_request_is_worked_on() {
+    async fn without_a_key_every_request_runs_the_work() {
         let route = Route::new();
         assert_eq!(route.post(None, "{}").await.unwrap(), "plan 0, done 1");
         assert_eq!(route.post(None, "{}").await.unwrap(), "plan 1, done 2");
@@ -201,13 +199,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_a_key_the_first_answer_is_given_again() {
+    async fn with_a_key_the_first_response_is_replayed() {
         let route = Route::new();
         for _ in 0..3 {
-            let answer = route.post(Some("k"), "{}").await.unwrap();
-            assert_eq!(answer, "plan 0, done 1");
+            let response = route.post(Some("k"), "{}").await.unwrap();
+            assert_eq!(response, "plan 0, done 1");
         }
-        assert_eq!(route.worked.get(), 1);
+        assert_eq!(route.runs.get(), 1);
         assert_eq!(
             route.post(Some("other"), "{}").await.unwrap(),
             "plan 1, done 2"
@@ -215,61 +213,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_malformed_key_is_a_bad_request_that_names_the_header_and_nothing_is_done() {
+    async fn a_malformed_key_is_a_400_that_names_the_header() {
         let route = Route::new();
         for key in ["", &"k".repeat(256), "a\tb"] {
             let problem = route.post(Some(key), "{}").await.unwrap_err();
             assert_eq!(problem.status(), StatusCode::BAD_REQUEST, "{key:?}");
             assert!(format!("{problem:?}").contains("Idempotency-Key"));
         }
-        assert_eq!(route.worked.get(), 0);
+        assert_eq!(route.runs.get(), 0);
     }
 
     #[tokio::test]
-    async fn the_same_key_with_another_body_is_refused() {
+    async fn the_same_key_with_a_different_body_is_a_422() {
         let route = Route::new();
         route.post(Some("k"), "{}").await.unwrap();
         let problem = route.post(Some("k"), "other").await.unwrap_err();
         assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(problem.errors()[0].field, "Idempotency-Key");
-        assert_eq!(route.worked.get(), 1);
+        assert_eq!(route.runs.get(), 1);
     }
 
     #[tokio::test]
-    async fn a_second_request_while_the_first_is_worked_on_is_told_when_to_come_back() {
+    async fn a_concurrent_request_with_the_same_key_is_a_409_with_retry_after() {
         let route = Route::new();
-        let meanwhile = async || {
+        let concurrent = async || {
             let second = route.post(Some("k"), "{}").await.unwrap_err();
             assert_eq!(second.status(), StatusCode::CONFLICT);
             assert_eq!(second.headers()["retry-after"], "2");
             Ok(())
         };
-        let first = route.post_to_do(Some("k"), "{}", meanwhile).await;
+        let first = route.post_with_work(Some("k"), "{}", concurrent).await;
         assert_eq!(first.unwrap(), "plan 0, done 1");
-        assert_eq!(route.worked.get(), 1);
+        assert_eq!(route.runs.get(), 1);
     }
 
     #[tokio::test]
-    async fn what_failed_can_be_tried_again_at_once_and_keeps_its_plan() {
+    async fn failed_work_can_be_retried_at_once_with_the_same_plan() {
         let route = Route::new();
-        let failing = async || Err(busy());
-        let failed = route.post_to_do(Some("k"), "{}", failing).await;
+        let failing = async || Err(unavailable());
+        let failed = route.post_with_work(Some("k"), "{}", failing).await;
         assert_eq!(failed.unwrap_err().status(), 503);
         for _ in 0..2 {
-            let answer = route.post(Some("k"), "{}").await.unwrap();
-            assert_eq!(answer, "plan 0, done 2");
+            let response = route.post(Some("k"), "{}").await.unwrap();
+            assert_eq!(response, "plan 0, done 2");
         }
     }
 
     #[tokio::test]
-    async fn what_is_done_is_answered_even_if_that_cannot_be_recorded() {
-        for failure in [Failure::Unsent, Failure::AnswerLost] {
+    async fn the_response_is_returned_even_if_it_cannot_be_recorded() {
+        for failure in [Failure::Unsent, Failure::ResponseLost] {
             let route = Route::new();
-            let lose = async || {
+            let fail_the_record = async || {
                 route.idempotency.store().fail_after(0, failure);
                 Ok(())
             };
-            let first = route.post_to_do(Some("k"), "{}", lose).await;
+            let first = route.post_with_work(Some("k"), "{}", fail_the_record).await;
             assert_eq!(first.unwrap(), "plan 0, done 1");
             route.idempotency.store().recover();
             route.clock.advance(Duration::from_secs(60));
@@ -279,39 +277,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_done_while_claims_cannot_be_stored() {
+    async fn no_work_runs_if_the_claim_cannot_be_stored() {
         let route = Route::new();
         route.idempotency.store().fail_after(0, Failure::Unsent);
         let problem = route.post(Some("k"), "{}").await.unwrap_err();
         assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(route.worked.get(), 0);
+        assert_eq!(route.runs.get(), 0);
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_bad_news_is_given_again_too() {
+    async fn a_negative_response_is_replayed_too() {
         let (idempotency, _clock) = Idempotency::in_memory();
-        let worked = AtomicUsize::new(0);
+        let runs = AtomicUsize::new(0);
         for _ in 0..2 {
             let request = request(Some("k"), "{}");
             let work = async |()| {
-                worked.fetch_add(1, SeqCst);
+                runs.fetch_add(1, SeqCst);
                 Ok::<_, Problem>(Err("insufficient_funds".to_owned()))
             };
-            let answer: Result<(), String> =
+            let response: Result<(), String> =
                 once(&idempotency, &request, SCOPE, (), work).await.unwrap();
-            assert_eq!(answer, Err("insufficient_funds".into()));
+            assert_eq!(response, Err("insufficient_funds".into()));
         }
-        assert_eq!(worked.load(SeqCst), 1);
+        assert_eq!(runs.load(SeqCst), 1);
     }
 
-    /// Lambda's runtime takes no other handlers.
-    #[expect(dead_code, reason = "that it compiles is the point")]
-    fn a_route_that_uses_it_can_be_served(
+    /// Lambda's runtime requires handlers whose futures are `Send`.
+    #[expect(dead_code, reason = "the test is that this compiles")]
+    fn a_handler_that_calls_once_is_send(
         idempotency: &'static Idempotency<IdempotencyTable>,
         request: Request,
     ) {
-        fn sendable(_: impl Future<Output = api::Result<String>> + Send + 'static) {}
-        sendable(async move {
+        fn assert_send(_: impl Future<Output = api::Result<String>> + Send + 'static) {}
+        assert_send(async move {
             let user: String = request.caller()?;
             let work = |plan: String| async { Ok::<_, Problem>(plan + &user) };
             let scope = Scope::of("POST /notes", &user);

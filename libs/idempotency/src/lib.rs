@@ -1,32 +1,37 @@
-//! One effect per key, however often it is asked for: what is asked twice is done once, and
-//! answered twice.
+//! Idempotent operations: a request or message with the same idempotency key takes effect once,
+//! and every repetition receives the stored response.
 //!
-//! Who is to act on an [`Operation`] claims it first, by one conditional write, and is told what to
-//! do next by the [`Claim`]: start, give the answer that is stored, come back later, or refuse. Who
-//! starts holds the claim under a lease, as long as Lambda lets the function run, and ends it with
-//! [`ClaimGuard::complete`] or [`ClaimGuard::release`]. Who crashes loses it when the lease ends, and the next
-//! one takes over, with the first one's **plan**: what it chose before it began, such as the id of
-//! what it makes. Work that is a function of its plan, and whose calls to others carry ids from the
-//! plan, has one effect however many attempts it takes.
+//! An attempt claims its [`Operation`] by one conditional write. The [`ClaimOutcome`] says what to
+//! do next: start, replay the stored response, retry later, or reject a payload mismatch. An attempt
+//! that starts holds the claim under a lease, which lasts as long as Lambda lets the function run,
+//! and ends it by [`ClaimGuard::complete`] or [`ClaimGuard::release`]. If it crashes, the lease
+//! expires and the next attempt takes over with the **plan** of the first attempt. The plan is what
+//! the first attempt chose before it started, such as the id of the item to create. Work that
+//! depends only on its plan, and passes ids from the plan to other services, takes effect once
+//! however many attempts it takes.
 //!
-//! | module | knows |
+//! The terms follow Powertools for AWS Lambda
+//! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>): a record is in
+//! progress, completed or expired, and has a time to live.
+//!
+//! | module | contents |
 //! |---|---|
-//! | `operation` | what is to have one effect, and how its repetition is known |
-//! | `claim` | who may act on it: the rules |
-//! | [`store`] | where claims are kept: one conditional write, and the table Idempotency |
-//! | [`memory`] | the same in memory, with a clock that is told to move, for tests |
-//! | [`http`] | `Idempotency-Key` on a route |
+//! | `operation` | the idempotency key, its scope, and the fingerprint of the payload |
+//! | `claim` | the claim rules: claim, take over, complete, release |
+//! | [`store`] | the record, and the table Idempotency, written by conditional writes |
+//! | [`memory`] | a store in memory and a manual clock, for tests |
+//! | [`http`] | the header `Idempotency-Key` of a route |
 //!
 //! A message is handled once by claiming its id:
 //!
 //! ```
 //! # use std::time::SystemTime;
-//! # use idempotency::{Claim, Error, Idempotency, IdempotencyKey, Scope, store::Store};
+//! # use idempotency::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 //! # async fn send_sms() -> Result<(), Error> { Ok(()) }
 //! # #[derive(Debug, thiserror::Error)]
 //! # enum NotifyError {
 //! #     #[error(transparent)] Store(#[from] Error),
-//! #     #[error("another delivery is being handled")] InProgress,
+//! #     #[error("another delivery is in progress")] InProgress,
 //! # }
 //! async fn notify(
 //!     idempotency: &Idempotency<impl Store>,
@@ -35,28 +40,32 @@
 //! ) -> Result<(), NotifyError> {
 //!     let operation = Scope::shared("notify").operation(purchase, b"");
 //!     match idempotency.claim::<(), ()>(&operation, deadline, ()).await? {
-//!         Claim::Start { held, .. } => match send_sms().await {
-//!             Ok(()) => Ok(held.complete(&()).await?),
+//!         ClaimOutcome::Start { guard, .. } => match send_sms().await {
+//!             Ok(()) => Ok(guard.complete(&()).await?),
 //!             Err(error) => {
-//!                 held.release().await?;
+//!                 guard.release().await?;
 //!                 Err(error.into())
 //!             }
 //!         },
-//!         Claim::Replay(()) => Ok(()),
-//!         // An error has the message delivered again: the other delivery may yet fail.
-//!         Claim::InProgress { .. } => Err(NotifyError::InProgress),
-//!         // There is no body that could differ.
-//!         Claim::Mismatch => Ok(()),
+//!         ClaimOutcome::Replay(()) => Ok(()),
+//!         // An error makes the sender deliver the message again: the other delivery may still fail.
+//!         ClaimOutcome::InProgress { .. } => Err(NotifyError::InProgress),
+//!         // Unreachable: the payload is always empty.
+//!         ClaimOutcome::PayloadMismatch => Ok(()),
 //!     }
 //! }
 //! ```
 
 mod claim;
+#[cfg(test)]
+mod claim_tests;
+mod error;
 pub mod http;
 pub mod memory;
 mod operation;
 pub mod store;
 
-pub use claim::{Cause, ClaimGuard, ClaimOutcome, Error, Idempotency};
+pub use claim::{ClaimGuard, ClaimOutcome, Idempotency};
+pub use error::{Cause, Error};
 pub use operation::{Fingerprint, IdempotencyKey, Operation, Scope};
 pub use store::IdempotencyTable;

@@ -1,5 +1,5 @@
-//! Claims in memory, for the tests of who claims: a store that can be told to fail, and a clock
-//! that stands until it is told to move.
+//! Test doubles: a store in memory that can be made to fail, and a clock that moves only when
+//! advanced.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use std::{
 
 use crate::{
     Error, Idempotency,
-    store::{Expected, Record, Store, Written},
+    store::{Expected, Record, Store, WriteOutcome},
 };
 
-/// Records in memory.
+/// A store in memory.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Inside>);
+pub struct Memory(Mutex<MemoryState>);
 
 #[derive(Debug, Default)]
-struct Inside {
+struct MemoryState {
     records: HashMap<String, Record>,
     calls: usize,
     failing: Option<(usize, Failure)>,
@@ -29,68 +29,72 @@ struct Inside {
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It is never carried out.
+    /// The call has no effect.
     Unsent,
-    /// It is carried out, and nobody hears of it.
-    AnswerLost,
+    /// The call takes effect, but the caller gets an error.
+    ResponseLost,
 }
 
 impl Memory {
-    /// Lets that many more calls through, and fails all that follow.
+    /// Lets the next `calls` calls succeed, and fails all later ones.
     pub fn fail_after(&self, calls: usize, failure: Failure) {
-        let mut inside = self.inside();
-        inside.failing = Some((inside.calls + calls, failure));
+        let mut state = self.state();
+        state.failing = Some((state.calls + calls, failure));
     }
 
-    /// Lets all calls through again.
+    /// Ends the failures.
     pub fn recover(&self) {
-        self.inside().failing = None;
+        self.state().failing = None;
     }
 
-    /// How many calls there were, those that failed among them.
+    /// The number of calls so far, including failed ones.
     pub fn calls(&self) -> usize {
-        self.inside().calls
+        self.state().calls
     }
 
-    /// All records.
+    /// All stored records.
     pub fn records(&self) -> Vec<Record> {
-        self.inside().records.values().cloned().collect()
+        self.state().records.values().cloned().collect()
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for Memory {
-    async fn write(&self, record: &Record, expected: Expected) -> Result<Written, Error> {
-        let mut inside = self.inside();
-        let failure = inside.failing.filter(|(calls, _)| inside.calls >= *calls);
+    async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
+        let mut state = self.state();
+        let failure = state.failing.filter(|(calls, _)| state.calls >= *calls);
         let failure = failure.map(|(_, failure)| failure);
-        inside.calls += 1;
-        let failed = || Error::Unavailable("told to fail".into());
+        state.calls += 1;
+        let failed = || Error::Unavailable("simulated failure".into());
         if failure == Some(Failure::Unsent) {
             return Err(failed());
         }
-        let there = inside.records.get(&record.id);
-        let as_expected = match expected {
-            Expected::Nothing { now } => there.is_none_or(|there| there.expires_at <= now),
-            Expected::Version(version) => there.is_some_and(|there| there.version == version),
+        let existing = state.records.get(&record.id);
+        let condition_holds = match expected {
+            Expected::AbsentOrExpired { now } => {
+                existing.is_none_or(|existing| existing.expires_at <= now)
+            }
+            Expected::Version(version) => {
+                existing.is_some_and(|existing| existing.version == version)
+            }
         };
-        let written = if as_expected {
-            inside.records.insert(record.id.clone(), record.clone());
-            Written::Done
+        let outcome = if condition_holds {
+            state.records.insert(record.id.clone(), record.clone());
+            WriteOutcome::Done
         } else {
-            Written::Refused(there.cloned())
+            WriteOutcome::ConditionFailed(existing.cloned())
         };
         match failure {
             Some(_) => Err(failed()),
-            None => Ok(written),
+            None => Ok(outcome),
         }
     }
 }
 
-/// A clock that stands. Its clones show the same time.
+/// A manual clock, for tests. Clones share its time.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<AtomicU64>);
 
@@ -101,23 +105,23 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The time that it shows.
+    /// The current time.
     pub fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.0.load(SeqCst))
     }
 
-    /// Moves it.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as u64, SeqCst);
     }
 }
 
 impl Idempotency<Memory> {
-    /// Claims in memory, and the clock that they go by.
+    /// Claims in a new store in memory, by a manual clock.
     pub fn in_memory() -> (Self, Clock) {
         let clock = Clock::default();
-        let shown = clock.clone();
-        let idempotency = Self::new(Memory::default()).with_clock(move || shown.now());
+        let shared = clock.clone();
+        let idempotency = Self::new(Memory::default()).with_clock(move || shared.now());
         (idempotency, clock)
     }
 }

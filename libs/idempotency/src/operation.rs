@@ -1,4 +1,4 @@
-//! What is to have one effect, and how its repetition is known.
+//! The identity of an operation: its idempotency key, its scope, and the fingerprint of its payload.
 
 use std::str::FromStr;
 
@@ -7,18 +7,18 @@ use domain::Id;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A name for one effect, chosen by who asks for it: a client in the header `Idempotency-Key`, or
-/// the sender of a message as its id.
+/// An idempotency key: chosen by a client and sent in the header `Idempotency-Key`, or the id of a
+/// message.
 ///
-/// It is 1 to 255 printable ASCII characters, which is what a header can carry and Stripe takes
-/// (<https://docs.stripe.com/api/idempotent_requests>). It is not interpreted: the quotes that
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/> puts around it are
-/// part of it, and clients that send none are served as well.
+/// 1 to 255 printable ASCII characters, which a header can carry and Stripe accepts
+/// (<https://docs.stripe.com/api/idempotent_requests>). The key is opaque: the quotes that
+/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/> requires are part of
+/// the key if the client sends them, and not required.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The request header that carries it.
+    /// The request header that carries the key.
     pub const HEADER: &str = "Idempotency-Key";
 
     /// The key as text.
@@ -46,7 +46,7 @@ impl<Kind> From<Id<Kind>> for IdempotencyKey {
     }
 }
 
-/// Where a key counts: one key in two scopes names two effects.
+/// The namespace of a key: the same key in two scopes identifies two operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
     name: &'static str,
@@ -54,46 +54,45 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// What one caller asks for, such as `POST /notes`.
+    /// The scope of one caller's keys on a route such as `POST /notes`.
     pub const fn of(name: &'static str, caller: &'a str) -> Self {
         Self { name, caller }
     }
 
-    /// What comes from one source that gives no key twice, such as Stripe's events.
+    /// The scope of a single source whose keys are unique, such as the ids of Stripe's events.
     pub const fn shared(name: &'static str) -> Self {
         Self { name, caller: "" }
     }
 
-    /// The effect that `key` names here, asked for with `body`.
+    /// The operation that `key` identifies in this scope, requested with `body`.
     ///
-    /// The body counts byte by byte, as the client sent it: that a retry repeats it is what makes
-    /// it a retry, and a release that reads bodies in another way takes no retry for a new request.
-    /// For a message whose id says all there is, it is empty.
+    /// The fingerprint covers the bytes of the body as the client sent them, so it does not depend on
+    /// how a release parses bodies. Pass an empty body for a message that its id identifies fully.
     pub fn operation(self, key: &IdempotencyKey, body: &[u8]) -> Operation {
         let Self { name, caller } = self;
         let [scope, caller] = [name.as_bytes(), caller.as_bytes()];
         let id = digest([scope, caller, key.as_str().as_bytes()]);
         Operation {
-            // In the clear is the scope alone, for people and for policies (dynamodb:LeadingKeys).
+            // The scope stays readable, for people and for IAM policies (dynamodb:LeadingKeys).
             id: format!("{name}#{id}"),
             fingerprint: Fingerprint(digest([scope, caller, body])),
         }
     }
 }
 
-/// What is to have one effect: a key in its scope, and what was asked for under it.
+/// An operation that takes effect once: the hash of its key and scope, and its fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     pub(crate) id: String,
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// What tells one request from another under the same key: a SHA-256 of scope, caller and body.
+/// A SHA-256 of scope, caller and body. Two requests under the same key match if it is equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
-/// A SHA-256 of the parts, in Base64. Each part's length comes before it, so that no two lists of
-/// parts are hashed alike.
+/// The SHA-256 of `parts`, in Base64url. The length of each part precedes it, so that different lists
+/// of parts have different hashes.
 fn digest<const N: usize>(parts: [&[u8]; N]) -> String {
     let hash = parts.iter().fold(Sha256::new(), |hash, part| {
         hash.chain_update((part.len() as u64).to_be_bytes())
@@ -123,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn one_key_in_two_scopes_or_of_two_callers_names_two_effects() {
+    fn the_same_key_in_another_scope_or_of_another_caller_is_another_operation() {
         let ids: HashSet<_> = [
             Scope::of("POST /notes", "ada").operation(&key("k"), b""),
             Scope::of("POST /notes", "bob").operation(&key("k"), b""),
             Scope::of("POST /billing", "ada").operation(&key("k"), b""),
             Scope::shared("POST /notes").operation(&key("k"), b""),
-            // What would be the same text if the parts were only joined.
+            // Equal to the first one if the parts were only concatenated.
             Scope::of("POST /notes", "ad").operation(&key("ak"), b""),
         ]
         .map(|operation| operation.id)
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_of_the_body_and_its_caller() {
+    fn a_fingerprint_depends_on_body_and_caller() {
         let fingerprint = |caller, body| {
             let scope = Scope::of("POST /notes", caller);
             scope.operation(&key("k"), body).fingerprint
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_names_the_scope_and_shows_neither_key_nor_body() {
+    fn a_stored_operation_shows_its_scope_but_neither_key_nor_body() {
         let scope = Scope::of("POST /notes", "us-east-1:ada");
         let operation = scope.operation(&key("ada@example.com"), b"a secret");
         assert!(operation.id.starts_with("POST /notes#"), "{operation:?}");
@@ -160,9 +159,9 @@ mod tests {
         }
     }
 
-    /// A release that computes another id would do again what the last one did.
+    /// A release that computed different ids would repeat the operations of the previous one.
     #[test]
-    fn an_operation_is_the_same_in_every_release() {
+    fn ids_and_fingerprints_are_stable_across_releases() {
         let operation = Scope::of("POST /notes", "us-east-1:ada").operation(&key("k"), b"{}");
         assert_eq!(
             operation.id,

@@ -1,4 +1,4 @@
-//! Where claims are kept: one record an operation, changed by one conditional write.
+//! The store of idempotency records: one record per operation, changed by conditional writes.
 
 use std::future::Future;
 
@@ -10,41 +10,41 @@ use uuid::Uuid;
 
 use crate::{Error, Fingerprint};
 
-/// Keeps records.
+/// Stores records.
 pub trait Store: Sync {
-    /// Writes `record` over what is there under its id, if that is what `expected` says. No other
-    /// write comes between the look and the write.
+    /// Replaces the record with the same id by `record`, if the stored one matches `expected`.
+    /// Check and write are one atomic operation.
     fn write(
         &self,
         record: &Record,
         expected: Expected,
-    ) -> impl Future<Output = Result<Written, Error>> + Send;
+    ) -> impl Future<Output = Result<WriteOutcome, Error>> + Send;
 }
 
-/// All that is known of one operation.
+/// The state of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The operation.
+    /// The id of the operation: the partition key.
     pub id: String,
-    /// What was asked for.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// Which write this is the state after. The one who made that write holds the claim.
+    /// The last write of the record. The attempt that made this write holds the claim.
     pub version: Version,
-    /// How often it was claimed.
+    /// The number of claims.
     pub attempts: u32,
-    /// What the first attempt chose and all later ones keep, in JSON.
+    /// The plan of the first attempt, which all later ones keep, as JSON.
     pub plan: String,
-    /// How far it is.
+    /// The status and its attributes.
     #[serde(flatten)]
     pub state: State,
-    /// When it counts as forgotten, in seconds since the epoch, as DynamoDB's time to live wants
-    /// it. DynamoDB deletes it up to days later.
+    /// When the record expires, in seconds since the epoch: the table's TTL attribute. DynamoDB
+    /// deletes an expired item up to a few days later, so readers compare it with the clock.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html>
     pub expires_at: u64,
 }
 
-/// How far an operation is.
+/// The status of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
@@ -52,78 +52,79 @@ pub struct Record {
     rename_all_fields = "camelCase"
 )]
 pub enum State {
-    /// Somebody works on it.
+    /// An attempt holds the claim.
     InProgress {
-        /// When others may take over, in milliseconds since the epoch.
+        /// When the lease ends and other attempts may take over, in milliseconds since the epoch.
         lease_until: u64,
     },
-    /// Who worked on it gave up: anybody may take over.
+    /// The last attempt failed and released the claim: any attempt may take over.
     Released,
-    /// It is done.
+    /// The operation is completed.
     Completed {
-        /// What came of it, in JSON.
-        answer: String,
+        /// The stored response, as JSON.
+        #[serde(rename = "answer")]
+        response: String,
     },
 }
 
-/// A name for one write, unlike that of any other: it tells a write that is sent twice from two.
+/// The unique id of one write. It distinguishes one write that was sent twice from two writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version(Uuid);
 
 impl Version {
-    /// The name of a write that is about to happen.
+    /// A new id.
     pub(crate) fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 }
 
-/// What must be there for a write to go ahead.
+/// The condition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// Nothing, or a record that is forgotten by now.
-    Nothing {
-        /// In seconds since the epoch.
+    /// There is no record, or it has expired.
+    AbsentOrExpired {
+        /// The current time, in seconds since the epoch.
         now: u64,
     },
-    /// The record as this write left it.
+    /// The stored record has this version.
     Version(Version),
 }
 
-/// What became of a write.
+/// The result of a conditional write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
-    /// It is done.
+pub enum WriteOutcome {
+    /// The record was written.
     Done,
-    /// Something else was there: this record, or none.
-    Refused(Option<Record>),
+    /// The condition did not hold. Contains the stored record, or None if there is none.
+    ConditionFailed(Option<Record>),
 }
 
-/// The table Idempotency. A function that claims needs `dynamodb:PutItem` on it, and nothing else.
+/// The table Idempotency. A function that claims needs only the permission `dynamodb:PutItem` on it.
 #[derive(Debug)]
 pub struct IdempotencyTable(Table);
 
 impl IdempotencyTable {
-    /// The table that the setting `IDEMPOTENCY_TABLE` names.
+    /// Opens the table that the environment variable `IDEMPOTENCY_TABLE` names.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(
             dynamodb.table(function::setting("IDEMPOTENCY_TABLE")?),
         ))
     }
 
-    /// That table.
+    /// Uses `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 }
 
 impl Store for IdempotencyTable {
-    async fn write(&self, record: &Record, expected: Expected) -> Result<Written, Error> {
+    async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         let put = self.0.put().set_item(Some(item(record)?));
         let put = match expected {
-            Expected::Nothing { now } => put
+            Expected::AbsentOrExpired { now } => put
                 .condition_expression("attribute_not_exists(id) OR expiresAt <= :now")
                 .expression_attribute_values(":now", AttributeValue::N(now.to_string())),
             Expected::Version(Version(version)) => put
@@ -133,8 +134,10 @@ impl Store for IdempotencyTable {
         let put = put
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(match checked(self.0.send(put).await)? {
-            Checked::Done(_) => Written::Done,
-            Checked::ConditionFailed(there) => Written::Refused(there.map(read).transpose()?),
+            Checked::Done(_) => WriteOutcome::Done,
+            Checked::ConditionFailed(existing) => {
+                WriteOutcome::ConditionFailed(existing.map(read).transpose()?)
+            }
         })
     }
 }

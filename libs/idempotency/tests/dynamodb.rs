@@ -1,6 +1,6 @@
-//! The table Idempotency behind a real DynamoDB API: what claims promise, whoever races.
+//! The claim rules against the DynamoDB API, with concurrent attempts.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy allows panics in tests, but not in their helper functions.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,7 +14,7 @@ use idempotency::{
     ClaimGuard, ClaimOutcome, Error, Idempotency, IdempotencyKey, IdempotencyTable, Operation,
     Scope,
     memory::Clock,
-    store::{Expected, Record, Store, Written},
+    store::{Expected, Record, Store, WriteOutcome},
 };
 use local_dynamodb::Dynamodb;
 use tokio::task::JoinSet;
@@ -48,8 +48,8 @@ fn table(database: &Dynamodb) -> IdempotencyTable {
 
 fn idempotency<S: Store>(store: S) -> (Idempotency<S>, Clock) {
     let clock = Clock::default();
-    let shown = clock.clone();
-    let idempotency = Idempotency::new(store).with_clock(move || shown.now());
+    let shared = clock.clone();
+    let idempotency = Idempotency::new(store).with_clock(move || shared.now());
     (idempotency, clock)
 }
 
@@ -70,13 +70,14 @@ async fn claim<'a, S: Store>(
 
 fn started<'a, S: std::fmt::Debug>(outcome: Outcome<'a, S>) -> (ClaimGuard<'a, S, String>, String) {
     match outcome {
-        ClaimOutcome::Start { held, plan } => (held, plan),
+        ClaimOutcome::Start { guard, plan } => (guard, plan),
         other => panic!("{other:?}"),
     }
 }
 
-/// Claims that many times at once, and counts the outcomes and the plans of those that started.
-async fn at_once(
+/// Claims `count` times concurrently. Returns the number of each outcome, and the plans of the claims
+/// that started.
+async fn claim_concurrently(
     idempotency: &Arc<Idempotency<IdempotencyTable>>,
     clock: &Clock,
     count: usize,
@@ -89,7 +90,7 @@ async fn at_once(
                 ClaimOutcome::Start { plan, .. } => ("start", Some(plan)),
                 ClaimOutcome::Replay(_) => ("replay", None),
                 ClaimOutcome::InProgress { .. } => ("in progress", None),
-                ClaimOutcome::Mismatch => ("mismatch", None),
+                ClaimOutcome::PayloadMismatch => ("payload mismatch", None),
             }
         });
     }
@@ -102,68 +103,71 @@ async fn at_once(
 }
 
 #[tokio::test]
-async fn of_a_hundred_claims_at_once_one_starts() {
+async fn one_of_100_concurrent_claims_starts() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
-    let (outcomes, _) = at_once(&Arc::new(idempotency), &clock, 100).await;
+    let (outcomes, _) = claim_concurrently(&Arc::new(idempotency), &clock, 100).await;
     assert_eq!(outcomes, HashMap::from([("start", 1), ("in progress", 99)]));
 }
 
 #[tokio::test]
-async fn of_fifty_takeovers_at_once_one_starts_with_the_first_plan() {
+async fn one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
     let _crashed = started(claim(&idempotency, &clock, "first").await);
     clock.advance(LEASE);
-    let (outcomes, plans) = at_once(&idempotency, &clock, 50).await;
+    let (outcomes, plans) = claim_concurrently(&idempotency, &clock, 50).await;
     assert_eq!(outcomes, HashMap::from([("start", 1), ("in progress", 49)]));
     assert_eq!(plans, ["first"]);
 }
 
 #[tokio::test]
-async fn of_fifty_claims_at_once_of_what_is_forgotten_one_starts_anew() {
+async fn one_of_50_concurrent_claims_of_an_expired_record_starts_with_a_new_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
     let _crashed = started(claim(&idempotency, &clock, "first").await);
     clock.advance(LEASE + DAY);
     assert_eq!(database.items("Idempotency").unwrap().len(), 1);
-    let (outcomes, plans) = at_once(&idempotency, &clock, 50).await;
+    let (outcomes, plans) = claim_concurrently(&idempotency, &clock, 50).await;
     assert_eq!(outcomes, HashMap::from([("start", 1), ("in progress", 49)]));
     assert_ne!(plans, ["first"]);
 }
 
 #[tokio::test]
-async fn what_is_done_is_replayed_until_it_is_forgotten_though_the_record_is_still_there() {
+async fn a_completed_operation_is_replayed_until_it_expires_even_if_the_record_still_exists() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
-    let (held, _) = started(claim(&idempotency, &clock, "first").await);
-    held.complete(&"done \u{0} \"😀\"".into()).await.unwrap();
+    let (guard, _) = started(claim(&idempotency, &clock, "first").await);
+    guard.complete(&"done \u{0} \"😀\"".into()).await.unwrap();
     clock.advance(DAY - Duration::from_secs(1));
     let again = claim(&idempotency, &clock, "second").await;
-    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "done \u{0} \"😀\""));
+    assert!(matches!(again, ClaimOutcome::Replay(response) if response == "done \u{0} \"😀\""));
     clock.advance(Duration::from_secs(1));
-    let (held, plan) = started(claim(&idempotency, &clock, "second").await);
+    let (guard, plan) = started(claim(&idempotency, &clock, "second").await);
     assert_eq!(plan, "second");
-    assert!(!held.is_takeover());
+    assert!(!guard.is_takeover());
 }
 
 #[tokio::test]
-async fn another_body_is_refused() {
+async fn a_different_body_is_a_mismatch() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
-    let _held = started(claim(&idempotency, &clock, "first").await);
+    let _guard = started(claim(&idempotency, &clock, "first").await);
     let other = operation("other");
     let outcome: Outcome<_> = idempotency
         .claim(&other, clock.now(), "other".into())
         .await
         .unwrap();
-    assert!(matches!(outcome, ClaimOutcome::Mismatch), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::PayloadMismatch),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
-async fn who_was_taken_over_changes_nothing_any_more() {
+async fn a_claim_that_was_taken_over_cannot_change_the_record() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let (first, _) = started(claim(&idempotency, &clock, "first").await);
@@ -174,54 +178,54 @@ async fn who_was_taken_over_changes_nothing_any_more() {
     assert_eq!((third.attempts(), plan.as_str()), (3, "first"));
 
     let before = database.items("Idempotency").unwrap();
-    let lost = [
-        first.complete(&"of the first".into()).await.unwrap_err(),
+    let errors = [
+        first.complete(&"first response".into()).await.unwrap_err(),
         second.release().await.unwrap_err(),
     ];
-    assert!(lost.iter().all(|lost| matches!(lost, Error::Lost)));
+    assert!(errors.iter().all(|error| matches!(error, Error::LeaseLost)));
     assert_eq!(database.items("Idempotency").unwrap(), before);
-    third.complete(&"of the third".into()).await.unwrap();
+    third.complete(&"third response".into()).await.unwrap();
 }
 
-/// Sends every write twice, as the SDK does when the first answer is lost.
+/// A store that sends every write twice, as the SDK does if the first response is lost.
 #[derive(Debug)]
 struct SentTwice(IdempotencyTable);
 
 impl Store for SentTwice {
-    async fn write(&self, record: &Record, expected: Expected) -> Result<Written, Error> {
+    async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         self.0.write(record, expected).await?;
         self.0.write(record, expected).await
     }
 }
 
 #[tokio::test]
-async fn a_write_sent_twice_is_one_write() {
+async fn a_write_sent_twice_counts_once() {
     let database = database().await;
     let (idempotency, clock) = idempotency(SentTwice(table(&database)));
-    let (held, _) = started(claim(&idempotency, &clock, "first").await);
-    assert!(!held.is_takeover());
-    held.release().await.unwrap();
+    let (guard, _) = started(claim(&idempotency, &clock, "first").await);
+    assert!(!guard.is_takeover());
+    guard.release().await.unwrap();
     let (_crashed, _) = started(claim(&idempotency, &clock, "second").await);
     clock.advance(LEASE);
-    let (held, plan) = started(claim(&idempotency, &clock, "third").await);
-    assert_eq!((held.attempts(), plan.as_str()), (3, "first"));
-    held.complete(&"done".into()).await.unwrap();
+    let (guard, plan) = started(claim(&idempotency, &clock, "third").await);
+    assert_eq!((guard.attempts(), plan.as_str()), (3, "first"));
+    guard.complete(&"done".into()).await.unwrap();
     let again = claim(&idempotency, &clock, "fourth").await;
-    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == "done"));
+    assert!(matches!(again, ClaimOutcome::Replay(response) if response == "done"));
 }
 
 #[tokio::test]
-async fn a_record_is_as_the_table_declares_it() {
+async fn a_record_has_the_documented_attributes() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
-    let (held, _) = started(claim(&idempotency, &clock, "first").await);
+    let (guard, _) = started(claim(&idempotency, &clock, "first").await);
     let item = &database.items("Idempotency").unwrap()[0];
     let id = item["id"]["S"].as_str().unwrap();
     assert!(id.starts_with("POST /notes#"), "{id}");
     assert_eq!(item["status"]["S"], "INPROGRESS");
     assert_eq!(item["leaseUntil"]["N"], "1700000012000", "milliseconds");
     assert_eq!(item["expiresAt"]["N"], "1700086412", "seconds");
-    held.complete(&"done".into()).await.unwrap();
+    guard.complete(&"done".into()).await.unwrap();
     let item = &database.items("Idempotency").unwrap()[0];
     assert_eq!(item["status"]["S"], "COMPLETED");
     assert_eq!(item["expiresAt"]["N"], "1700086400");
@@ -229,22 +233,22 @@ async fn a_record_is_as_the_table_declares_it() {
 }
 
 #[tokio::test]
-async fn the_largest_answer_that_is_let_through_fits_into_an_item() {
+async fn the_largest_accepted_response_fits_into_an_item() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let largest = "x".repeat(398 * 1024 - r#""first""#.len() - r#""""#.len());
-    let (held, _) = started(claim(&idempotency, &clock, "first").await);
-    let too_large = held.complete(&(largest.clone() + "x")).await.unwrap_err();
+    let (guard, _) = started(claim(&idempotency, &clock, "first").await);
+    let too_large = guard.complete(&(largest.clone() + "x")).await.unwrap_err();
     assert!(matches!(too_large, Error::TooLarge(_)), "{too_large:?}");
     clock.advance(LEASE);
-    let (held, _) = started(claim(&idempotency, &clock, "second").await);
-    held.complete(&largest).await.unwrap();
+    let (guard, _) = started(claim(&idempotency, &clock, "second").await);
+    guard.complete(&largest).await.unwrap();
     let again = claim(&idempotency, &clock, "third").await;
-    assert!(matches!(again, ClaimOutcome::Replay(answer) if answer == largest));
+    assert!(matches!(again, ClaimOutcome::Replay(response) if response == largest));
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_a_failure_and_a_database_that_is_gone_is_busy() {
+async fn a_missing_table_is_a_failure_and_an_unreachable_database_is_unavailable() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (idempotency, clock) = idempotency(table(&empty));
     let operation = operation("{}");
@@ -255,6 +259,9 @@ async fn a_table_that_is_not_there_is_a_failure_and_a_database_that_is_gone_is_b
     let failed = claim().await;
     assert!(matches!(failed, Error::Failed(_)), "{failed:?}");
     drop(empty);
-    let busy = claim().await;
-    assert!(matches!(busy, Error::Unavailable(_)), "{busy:?}");
+    let unavailable = claim().await;
+    assert!(
+        matches!(unavailable, Error::Unavailable(_)),
+        "{unavailable:?}"
+    );
 }
