@@ -1,14 +1,14 @@
-// Turns tables of serverless.yml into CloudFormation resources, for services to list under `resources`.
+// Creates CloudFormation resources from tables of serverless.yml. Services include them under `resources`.
 
 const shared = "file(../../serverless.yml)";
 const pascalCase = (exports.pascalCase = (name) =>
   name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
 const kebabCase = (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
 
-// Whether calls come to new code bit by bit, by the stage's row.
-const shifts = (exports.shifts = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
+// Whether traffic shifts gradually to a new version, by the column `traffic` of the stage.
+const shiftsTraffic = (exports.shiftsTraffic = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
 
-// An AWS::ApiGateway::GatewayResponse per row of `gatewayResponses`: a problem (RFC 9457) that a browser may read.
+// An AWS::ApiGateway::GatewayResponse per row of `gatewayResponses`: a problem (RFC 9457) with CORS headers.
 exports.gatewayResponses = async ({ resolveVariable }) => {
   const [rows, { origin }, exposedHeaders] = await Promise.all(
     ["gatewayResponses", "cors", "exposedHeaders"].map((table) => resolveVariable(`${shared}:${table}`)),
@@ -28,7 +28,7 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
             "gatewayresponse.header.Content-Type": "'application/problem+json'",
           },
           ResponseTemplates: {
-            // messageString comes with its quotes, and escaped; a server's error says nothing of the inside
+            // messageString is quoted and escaped. The detail of a server error does not reveal internals.
             "application/json":
               `{"type":"about:blank","title":"${title}","status":${status},` +
               (status < 500
@@ -40,12 +40,13 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
       },
     ]),
   );
-  // A deployment freezes the responses that exist by then, and waits for its methods: let one of these wait for them.
+  // An API deployment contains only the responses that exist when it is created. It depends on the methods, so one
+  // method depends on the responses.
   const extensions = { ApiGatewayMethodNotesOptions: { DependsOn: Object.keys(Resources) } };
   return { Resources, extensions };
 };
 
-// An AWS::CloudWatch::Alarm per row of `alarms` and function it fits, where the stage's row names whom to tell.
+// An AWS::CloudWatch::Alarm per row of `alarms` and applicable function, if the stage has alarms.
 exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const [rows, { alarms, traffic }, stage, functions] = await Promise.all([
     resolveVariable(`${shared}:alarms`),
@@ -54,24 +55,24 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     resolveConfigurationProperty(["functions"]),
   ]);
   const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
-  const fits = {
+  const applies = {
     Lag: (name) => streams(name).length > 0,
-    Regression: () => shifts(traffic),
+    Regression: () => shiftsTraffic(traffic),
     DeadLetters: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimensions = {
     "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
     "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-dead-letters` }),
   };
-  // While an alias shares its calls out, Lambda counts by version as well:
+  // While an alias splits traffic, Lambda also reports metrics per version:
   // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
-  const ofNewCode = {
+  const newVersionDimensions = {
     Regression: (name) => ({
       Resource: `scratchpad-${stage}-${name}:live`,
       ExecutedVersion: { "Fn::GetAtt": [`${pascalCase(name)}Version`, "Version"] },
     }),
   };
-  const told = [{ "Fn::ImportValue": `scratchpad-${stage}-AlarmsTopicArn` }];
+  const actions = [{ "Fn::ImportValue": `scratchpad-${stage}-AlarmsTopicArn` }];
   const alarm = (name, kind, row) => [
     `${pascalCase(name)}${kind}Alarm`,
     {
@@ -79,25 +80,23 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       Properties: {
         ...row,
         AlarmName: `scratchpad-${stage}-${name}-${kebabCase(kind)}`,
-        Dimensions: Object.entries({ ...dimensions[row.Namespace](name), ...ofNewCode[kind]?.(name) }).map(
-          ([Name, Value]) => ({
-            Name,
-            Value,
-          }),
-        ),
+        Dimensions: Object.entries({
+          ...dimensions[row.Namespace](name),
+          ...newVersionDimensions[kind]?.(name),
+        }).map(([Name, Value]) => ({ Name, Value })),
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
         Period: 60,
         TreatMissingData: "notBreaching",
-        AlarmActions: told,
-        OKActions: told,
+        AlarmActions: actions,
+        OKActions: actions,
       },
     },
   ];
   const all = Object.keys(functions).flatMap((name) =>
     Object.entries(rows).flatMap(([kind, { except, ...row }]) => {
       const Threshold = except && name in except ? except[name] : row.Threshold;
-      const wanted = Threshold !== null && (fits[kind]?.(name) ?? true);
-      return wanted ? [alarm(name, kind, { ...row, Threshold })] : [];
+      const isWanted = Threshold !== null && (applies[kind]?.(name) ?? true);
+      return isWanted ? [alarm(name, kind, { ...row, Threshold })] : [];
     }),
   );
   return { Resources: Object.fromEntries(alarms ? all : []) };

@@ -1,44 +1,42 @@
-// An osls plugin. Where the stage's row shifts traffic, calls go to an alias of each function, which CodeDeploy moves to
-// new code bit by bit, and back if that fails:
+// An osls plugin. On stages that shift traffic gradually, each function is invoked through an alias. CodeDeploy shifts
+// the alias to a new version, and rolls it back if the new version fails:
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
 
-const { pascalCase, shifts } = require("./serverless.resources.cjs");
+const { pascalCase, shiftsTraffic } = require("./serverless.resources.cjs");
 
 module.exports = class Traffic {
   constructor(serverless) {
     const { service } = serverless;
     this.hooks = {
-      "before:package:compileFunctions": () => shift(service, serverless.getProvider("aws")),
+      "before:package:compileFunctions": () => addTrafficShifting(service, serverless.getProvider("aws")),
       "before:package:finalize": () => {
         const { compiledCloudFormationTemplate, tracing } = service.provider;
-        forgetSharedRole(compiledCloudFormationTemplate.Resources);
-        if (tracing?.apiGateway) traceApi(compiledCloudFormationTemplate.Resources);
+        removeSharedRoleDependency(compiledCloudFormationTemplate.Resources);
+        if (tracing?.apiGateway) enableApiTracing(compiledCloudFormationTemplate.Resources);
       },
     };
   }
 };
 
-function shift({ functions, custom, provider }, aws) {
+function addTrafficShifting({ functions, custom, provider }, aws) {
   const { traffic } = custom.stage;
-  if (!shifts(traffic)) return;
+  if (!shiftsTraffic(traffic)) return;
   const { Resources } = provider.compiledCloudFormationTemplate;
   const { iamGlobalPermissionsBoundary: boundary } = custom["serverless-iam-roles-per-function"];
   Object.assign(
     Resources,
-    codeDeploy(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary),
+    codeDeployResources(aws.naming.getStackName(), `scratchpad-${aws.getStage()}-${custom.unit}-traffic`, boundary),
   );
   for (const [name, settings] of Object.entries(functions)) {
-    // Where osls keeps the alias that a function is called by; its triggers and its leave to be called then name it.
+    // osls reads the alias of a function from here: its event sources and invoke permissions then refer to the alias.
     settings.targetAlias = { name: "live", logicalId: `${pascalCase(name)}Alias` };
     const group = { name: settings.name, config: `CodeDeployDefault.${traffic}` };
-    Object.assign(
-      Resources,
-      shifted(pascalCase(name), aws.naming.getLambdaLogicalId(name), group, settings.targetAlias),
-    );
+    const functionId = aws.naming.getLambdaLogicalId(name);
+    Object.assign(Resources, shiftedFunction(pascalCase(name), functionId, group, settings.targetAlias));
   }
 }
 
-const codeDeploy = (stack, role, boundary) => ({
+const codeDeployResources = (stack, role, boundary) => ({
   Traffic: { Type: "AWS::CodeDeploy::Application", Properties: { ApplicationName: stack, ComputePlatform: "Lambda" } },
   TrafficRole: {
     Type: "AWS::IAM::Role",
@@ -56,8 +54,8 @@ const codeDeploy = (stack, role, boundary) => ({
   },
 });
 
-const shifted = (id, functionId, group, alias) => ({
-  // A version never changes: whoever knows the code adds its hash to this name, and there is another version.
+const shiftedFunction = (id, functionId, group, alias) => ({
+  // A version is immutable. xtask adds the hash of the code to this logical id, so that new code creates a new version.
   [`${id}Version`]: { Type: "AWS::Lambda::Version", Properties: { FunctionName: { Ref: functionId } } },
   [alias.logicalId]: {
     Type: "AWS::Lambda::Alias",
@@ -90,14 +88,14 @@ const shifted = (id, functionId, group, alias) => ({
   },
 });
 
-// What reads a stream for an alias waits for the role that osls declares for all functions, and none of them has.
-function forgetSharedRole(resources) {
+// osls makes event source mappings of an alias depend on the shared role, which does not exist.
+function removeSharedRoleDependency(resources) {
   for (const mapping of Object.values(resources).filter(({ Type }) => Type === "AWS::Lambda::EventSourceMapping"))
     mapping.DependsOn = [mapping.DependsOn].flat().filter((id) => id !== "IamRoleLambdaExecution");
 }
 
-// osls turns it on after its own deploy, which is not how a release comes to a stage.
-function traceApi(resources) {
+// Enables X-Ray tracing of the API in the template: osls enables it only in `osls deploy`, which releases do not use.
+function enableApiTracing(resources) {
   for (const deployment of Object.values(resources).filter(({ Type }) => Type === "AWS::ApiGateway::Deployment"))
     deployment.Properties.StageDescription = { TracingEnabled: true };
 }
