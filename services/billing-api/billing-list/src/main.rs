@@ -1,4 +1,4 @@
-//! GET /billing
+//! `GET /billing`: lists the caller's purchases.
 
 use std::process::ExitCode;
 

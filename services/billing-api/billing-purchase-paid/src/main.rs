@@ -1,4 +1,4 @@
-//! The stream of the table Purchases
+//! Handles the stream of the table Purchases: publishes purchases that become PAID.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -11,14 +11,14 @@ use function::StartError;
 
 struct Services {
     topic: Topic,
-    failures: DeadLetterQueue,
+    dead_letters: DeadLetterQueue,
 }
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let services = Services {
         topic: Topic::from_env(&aws)?,
-        failures: DeadLetterQueue::from_env(&aws)?,
+        dead_letters: DeadLetterQueue::from_env(&aws)?,
     };
     aws.warm_up("sns").await;
     Ok(services)
@@ -29,13 +29,16 @@ async fn handle(
     event: Event,
     _deadline: SystemTime,
 ) -> Result<(), controller::Error> {
-    let Services { topic, failures } = services;
+    let Services {
+        topic,
+        dead_letters,
+    } = services;
     for record in event.records {
-        let whole = serde_json::to_string(&record).unwrap_or_default();
-        match Change::read(record.change.old_image, record.change.new_image) {
+        let json = serde_json::to_string(&record).unwrap_or_default();
+        match Change::from_images(record.change.old_image, record.change.new_image) {
             Ok(change) => controller::purchase_paid(topic, &change).await?,
-            // Delivered again it would be no better, and hold up what comes after it.
-            Err(unreadable) => failures.keep(whole, &unreadable).await?,
+            // A retry would fail again, and block the records behind it.
+            Err(malformed) => dead_letters.send(json, &malformed).await?,
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! POST /billing
+//! `POST /billing`: buys storage.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Every five minutes
+//! Reconciles pending purchases with Stripe, every five minutes.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -11,7 +11,7 @@ use dynamodb::Dynamodb;
 use function::StartError;
 use serde::de::IgnoredAny;
 
-/// The most purchases of one shard that a run looks after. What is left is for the next run.
+/// The maximum number of purchases of each shard per run. The next run continues with the rest.
 const LIMIT: usize = 25;
 
 struct Services {
@@ -22,7 +22,7 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    // Most runs have nothing to ask Stripe.
+    // No connection to Stripe is opened ahead: most runs do not call it.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
         stripe: stripe?,

@@ -1,4 +1,4 @@
-//! POST /billing/webhook
+//! `POST /billing/webhook`: receives Stripe's events.
 
 use std::process::ExitCode;
 

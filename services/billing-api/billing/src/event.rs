@@ -1,8 +1,8 @@
-//! What Stripe tells by its webhook, once it is sure that it was Stripe.
+//! Stripe's webhook events and their signatures.
 //!
-//! <https://docs.stripe.com/webhooks#verify-manually>: the header `Stripe-Signature` has the time
-//! of sending (`t`) and one signature (`v1`) per secret that is valid at the moment; a signature is
-//! the HMAC-SHA256 of the time, a dot, and the body byte by byte.
+//! <https://docs.stripe.com/webhooks#verify-manually>: the header `Stripe-Signature` contains the
+//! timestamp (`t`) and one signature (`v1`) per active signing secret. A signature is the HMAC-SHA256
+//! of the timestamp, a dot, and the bytes of the body.
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,102 +16,106 @@ use crate::{
     purchase::{PurchaseKey, Timestamp},
 };
 
-/// How far the time of sending may be from now, before or after: what Stripe's own libraries take.
+/// The maximum difference between the timestamp and now, in either direction. Stripe's libraries use
+/// the same default.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// An event that Stripe signed, a short while ago.
+/// An event with a valid and recent signature of Stripe's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: String,
-    paid: Option<Paid>,
+    succeeded_payment: Option<SucceededPayment>,
 }
 
 /// A payment that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Paid {
-    /// Which.
+pub struct SucceededPayment {
+    /// The intent.
     #[serde(rename = "id")]
     pub intent: IntentId,
-    /// What it is for.
+    /// The key of its purchase.
     #[serde(rename = "metadata")]
     pub purchase: PurchaseKey,
 }
 
-/// Why a body is no event.
+/// Why an event is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// The header cannot be read.
-    #[error("the signature's header is malformed")]
-    Malformed,
-    /// It was sent too long ago, or will be sent.
-    #[error("the signature's time is more than 300 s away")]
-    Untimely,
-    /// No signature is one of ours over this body.
-    #[error("no signature fits")]
-    Forged,
-    /// Stripe signed it, but it is no event that can be read.
+pub enum VerifyError {
+    /// The header is malformed.
+    #[error("the header is malformed")]
+    MalformedHeader,
+    /// The timestamp is too old, or too far in the future.
+    #[error("the timestamp differs from the current time by more than 300 s")]
+    OutsideTolerance,
+    /// No signature matches the body and one of the secrets.
+    #[error("no signature matches the body")]
+    SignatureMismatch,
+    /// The signature is valid, but the body is not an event.
     #[error("the body is not an event")]
-    Unreadable,
+    MalformedBody,
 }
 
 impl Event {
-    /// Reads `body` as the event that it is, if `header` (`Stripe-Signature`) has a signature over
-    /// exactly these bytes, by one of `secrets`, not far from `now`.
+    /// Parses `body` as an event after verifying that `header` (`Stripe-Signature`) has a signature of
+    /// exactly these bytes by one of `secrets`, with a timestamp at most 300 s from `now`.
     ///
     /// # Errors
-    /// When it has not.
+    /// Returns the [`VerifyError`] of the first check that fails.
     pub fn verify(
         body: &[u8],
         header: &str,
         secrets: &[Secret],
         now: Timestamp,
-    ) -> Result<Self, Rejected> {
-        let Header { time, signatures } = header.parse()?;
-        let sent = Timestamp::from_millis(time.saturating_mul(1000));
-        if now.since(sent).max(sent.since(now)) > TOLERANCE {
-            return Err(Rejected::Untimely);
+    ) -> Result<Self, VerifyError> {
+        let SignatureHeader { time, signatures } = header.parse()?;
+        let sent_at = Timestamp::from_millis(time.saturating_mul(1000));
+        if now.since(sent_at).max(sent_at.since(now)) > TOLERANCE {
+            return Err(VerifyError::OutsideTolerance);
         }
-        let signed = secrets.iter().any(|secret| {
+        let is_signed = secrets.iter().any(|secret| {
             Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).is_ok_and(|mac| {
                 let mac = mac.chain_update(time.to_string()).chain_update(".");
                 let mac = mac.chain_update(body);
-                // Compared in constant time.
-                let fits = |signature: &[u8; 32]| mac.clone().verify_slice(signature).is_ok();
-                signatures.iter().any(fits)
+                // `verify_slice` compares in constant time.
+                let matches = |signature: &[u8; 32]| mac.clone().verify_slice(signature).is_ok();
+                signatures.iter().any(matches)
             })
         });
-        if signed {
-            Self::read(body).ok_or(Rejected::Unreadable)
+        if is_signed {
+            Self::parse(body).ok_or(VerifyError::MalformedBody)
         } else {
-            Err(Rejected::Forged)
+            Err(VerifyError::SignatureMismatch)
         }
     }
 
-    /// Its name: one event delivered twice has one.
+    /// The id of the event. All deliveries of one event have the same id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The payment that it says has succeeded. None when it says something else, or of a payment
-    /// that is none of ours.
+    /// The payment that succeeded. None if the event is of another type, or the payment does not
+    /// belong to a purchase.
     ///
-    /// No other event is needed. A card that was declined is no end, for its owner may try again,
-    /// and who cancels a payment settles its purchase, knowing better why.
-    pub fn paid(&self) -> Option<&Paid> {
-        self.paid.as_ref()
+    /// No other type of event is needed. A declined card is not final, because the customer may try
+    /// again, and the function that cancels a payment settles its purchase with the right reason.
+    pub fn succeeded_payment(&self) -> Option<&SucceededPayment> {
+        self.succeeded_payment.as_ref()
     }
 
-    fn read(body: &[u8]) -> Option<Self> {
+    fn parse(body: &[u8]) -> Option<Self> {
         let EventBody { id, kind, data } = serde_json::from_slice(body).ok()?;
-        let paid = match kind.as_str() {
+        let succeeded_payment = match kind.as_str() {
             "payment_intent.succeeded" => serde_json::from_value(data.object).ok(),
             _ => None,
         };
-        Some(Self { id, paid })
+        Some(Self {
+            id,
+            succeeded_payment,
+        })
     }
 }
 
-/// <https://docs.stripe.com/api/events/object>
+/// An event object: <https://docs.stripe.com/api/events/object>.
 #[derive(Deserialize)]
 struct EventBody {
     id: String,
@@ -125,38 +129,38 @@ struct DataBody {
     object: serde_json::Value,
 }
 
-/// What `Stripe-Signature` says.
-struct Header {
-    /// Seconds since the epoch.
+/// A parsed `Stripe-Signature`.
+struct SignatureHeader {
+    /// The timestamp, in seconds since the epoch.
     time: u64,
     signatures: Vec<[u8; 32]>,
 }
 
-impl FromStr for Header {
-    type Err = Rejected;
+impl FromStr for SignatureHeader {
+    type Err = VerifyError;
 
-    fn from_str(header: &str) -> Result<Self, Rejected> {
+    fn from_str(header: &str) -> Result<Self, VerifyError> {
         let parts = || header.split(',').filter_map(|part| part.split_once('='));
         let mut times = parts().filter(|(name, _)| *name == "t");
         let (Some((_, time)), None) = (times.next(), times.next()) else {
-            return Err(Rejected::Malformed);
+            return Err(VerifyError::MalformedHeader);
         };
-        // The signature is over the time as it was written: one spelling, digits without a sign.
+        // The signature covers the digits as sent, so accept only their canonical form.
         let canonical = |time: &u64| time.to_string();
         let time = time.parse().ok().filter(|parsed| canonical(parsed) == time);
-        // A signature that cannot be read fits nothing; those of other schemes are left alone.
+        // Malformed signatures match nothing. Signatures of other schemes are ignored.
         let signatures: Vec<_> = parts()
             .filter(|(name, _)| *name == "v1")
-            .filter_map(|(_, signature)| unhex(signature))
+            .filter_map(|(_, signature)| decode_hex(signature))
             .collect();
         match time {
             Some(time) if !signatures.is_empty() => Ok(Self { time, signatures }),
-            _ => Err(Rejected::Malformed),
+            _ => Err(VerifyError::MalformedHeader),
         }
     }
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+fn decode_hex(text: &str) -> Option<[u8; 32]> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
         return None;
     };
@@ -181,7 +185,7 @@ pub(crate) mod tests {
         secret.to_owned().into()
     }
 
-    /// A signature as Stripe makes it.
+    /// A signature as Stripe computes it.
     pub(crate) fn signature(body: &[u8], secret: &str, time: u64) -> String {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         let mac = mac.chain_update(format!("{time}.")).chain_update(body);
@@ -203,79 +207,91 @@ pub(crate) mod tests {
         format!(r#"{{"id":"evt_2","type":"{kind}","data":{{"object":{{"id":"x"}}}}}}"#).into_bytes()
     }
 
-    fn verify(body: &[u8], header: &str, now: u64) -> Result<Event, Rejected> {
+    fn verify(body: &[u8], header: &str, now: u64) -> Result<Event, VerifyError> {
         let secrets = [secret(SECRET), secret("whsec_two")];
         Event::verify(body, header, &secrets, at(now))
     }
 
-    /// Computed by `openssl dgst -sha256 -hmac`.
+    /// The signature was computed by `openssl dgst -sha256 -hmac`.
     #[test]
-    fn a_signature_that_others_computed_is_taken() {
+    fn a_signature_by_openssl_is_accepted() {
         let body = br#"{"id":"evt_1","type":"ping","data":{"object":{}}}"#;
         let v1 = "78bb785e82462e03657c3e0395d0ff116b83123e9e0a2e1d17725ff6f481c5ca";
         assert_eq!(signature(body, SECRET, NOW), v1);
         let event = verify(body, &format!("t={NOW},v1={v1},v0=ab"), NOW).unwrap();
-        assert_eq!((event.id(), event.paid()), ("evt_1", None));
+        assert_eq!((event.id(), event.succeeded_payment()), ("evt_1", None));
     }
 
     #[test]
-    fn one_signature_of_many_by_one_secret_of_many_is_enough() {
+    fn one_matching_signature_and_secret_is_enough() {
         let body = other("ping");
-        let good = signature(&body, "whsec_two", NOW);
-        let bad = signature(&body, "whsec_three", NOW);
+        let valid = signature(&body, "whsec_two", NOW);
+        let invalid = signature(&body, "whsec_three", NOW);
         for header in [
-            format!("t={NOW},v1={good}"),
-            format!("t={NOW},v1={bad},v1={good}"),
-            format!("v1={good},v1={bad},t={NOW}"),
-            format!("t={NOW},v1=short,v2=x,v1={good}"),
+            format!("t={NOW},v1={valid}"),
+            format!("t={NOW},v1={invalid},v1={valid}"),
+            format!("v1={valid},v1={invalid},t={NOW}"),
+            format!("t={NOW},v1=short,v2=x,v1={valid}"),
         ] {
             assert!(verify(&body, &header, NOW).is_ok(), "{header}");
         }
-        let header = format!("t={NOW},v1={bad}");
-        assert_eq!(verify(&body, &header, NOW), Err(Rejected::Forged));
-        let none = Event::verify(&body, &format!("t={NOW},v1={good}"), &[], at(NOW));
-        assert_eq!(none, Err(Rejected::Forged));
+        let header = format!("t={NOW},v1={invalid}");
+        assert_eq!(
+            verify(&body, &header, NOW),
+            Err(VerifyError::SignatureMismatch)
+        );
+        let none = Event::verify(&body, &format!("t={NOW},v1={valid}"), &[], at(NOW));
+        assert_eq!(none, Err(VerifyError::SignatureMismatch));
     }
 
     #[test]
-    fn a_signature_is_taken_for_300_seconds_before_and_after_its_time() {
+    fn a_signature_is_valid_for_300_seconds_before_and_after_its_timestamp() {
         let body = other("ping");
         let header = format!("t={NOW},v1={}", signature(&body, SECRET, NOW));
         for now in [NOW - 300, NOW, NOW + 300] {
             assert!(verify(&body, &header, now).is_ok(), "{now}");
         }
         for now in [0, NOW - 301, NOW + 301, NOW * 2] {
-            assert_eq!(verify(&body, &header, now), Err(Rejected::Untimely));
+            assert_eq!(
+                verify(&body, &header, now),
+                Err(VerifyError::OutsideTolerance)
+            );
         }
     }
 
     #[test]
-    fn a_signature_is_over_the_bytes_and_the_time_as_they_were_sent() {
+    fn a_changed_body_timestamp_or_signature_is_rejected() {
         let body = other("ping");
         let v1 = signature(&body, SECRET, NOW);
         let spaced = String::from_utf8(body.clone()).unwrap().replace(',', ", ");
         let header = format!("t={NOW},v1={v1}");
         assert_eq!(
             verify(spaced.as_bytes(), &header, NOW),
-            Err(Rejected::Forged)
+            Err(VerifyError::SignatureMismatch)
         );
         let header = format!("t={},v1={v1}", NOW + 1);
-        assert_eq!(verify(&body, &header, NOW), Err(Rejected::Forged));
-        for place in 0..v1.len() {
+        assert_eq!(
+            verify(&body, &header, NOW),
+            Err(VerifyError::SignatureMismatch)
+        );
+        for index in 0..v1.len() {
             let mut changed = v1.clone();
-            let digit = if v1[place..].starts_with('0') {
+            let digit = if v1[index..].starts_with('0') {
                 "1"
             } else {
                 "0"
             };
-            changed.replace_range(place..=place, digit);
+            changed.replace_range(index..=index, digit);
             let header = format!("t={NOW},v1={changed}");
-            assert_eq!(verify(&body, &header, NOW), Err(Rejected::Forged));
+            assert_eq!(
+                verify(&body, &header, NOW),
+                Err(VerifyError::SignatureMismatch)
+            );
         }
     }
 
     #[test]
-    fn a_header_that_cannot_be_read_is_refused() {
+    fn a_malformed_header_is_rejected() {
         let body = other("ping");
         let v1 = signature(&body, SECRET, NOW);
         for header in [
@@ -295,40 +311,40 @@ pub(crate) mod tests {
         ] {
             assert_eq!(
                 verify(&body, &header, NOW),
-                Err(Rejected::Malformed),
+                Err(VerifyError::MalformedHeader),
                 "{header}"
             );
         }
         let far = format!("t={},v1={v1}", u64::MAX);
-        assert_eq!(verify(&body, &far, NOW), Err(Rejected::Untimely));
+        assert_eq!(verify(&body, &far, NOW), Err(VerifyError::OutsideTolerance));
     }
 
     #[test]
-    fn what_is_signed_and_no_event_is_refused_and_no_panic() {
+    fn a_signed_body_that_is_not_an_event_is_rejected() {
         for body in [&b""[..], b"\xff\xfe", b"[]", b"{}", &vec![b'['; 1_000_000]] {
             let header = format!("t={NOW},v1={}", signature(body, SECRET, NOW));
-            assert_eq!(verify(body, &header, NOW), Err(Rejected::Unreadable));
+            assert_eq!(verify(body, &header, NOW), Err(VerifyError::MalformedBody));
         }
     }
 
     #[test]
-    fn only_a_payment_of_ours_that_succeeded_is_paid() {
-        let purchase: PurchaseKey = crate::service::memory::key();
-        let read = |body: &[u8]| {
+    fn only_a_succeeded_payment_with_the_metadata_of_a_purchase_is_returned() {
+        let purchase = crate::fixtures::key();
+        let verified = |body: &[u8]| {
             let header = format!("t={NOW},v1={}", signature(body, SECRET, NOW));
             verify(body, &header, NOW).unwrap()
         };
-        let event = read(&succeeded(&purchase, "pi_1"));
-        assert_eq!(event.paid().unwrap().purchase, purchase);
-        assert_eq!(event.paid().unwrap().intent.as_str(), "pi_1");
+        let event = verified(&succeeded(&purchase, "pi_1"));
+        assert_eq!(event.succeeded_payment().unwrap().purchase, purchase);
+        assert_eq!(event.succeeded_payment().unwrap().intent.as_str(), "pi_1");
         for kind in [
             "payment_intent.payment_failed",
             "payment_intent.canceled",
-            "payment_intent.succeeded", // without our metadata
+            "payment_intent.succeeded", // without the metadata of a purchase
             "charge.succeeded",
-            "never.heard.of",
+            "unknown.event",
         ] {
-            assert_eq!(read(&other(kind)).paid(), None, "{kind}");
+            assert_eq!(verified(&other(kind)).succeeded_payment(), None, "{kind}");
         }
     }
 }

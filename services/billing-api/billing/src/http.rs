@@ -1,5 +1,4 @@
-//! What the routes' handlers share: how purchases look in JSON, and what a client is told when a
-//! card is not charged.
+//! The HTTP side of the routes: the JSON of purchases, and the problem responses.
 
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use serde_json::Value;
 
 use crate::{
     controller::{Error, Receipt},
-    event::Rejected,
+    event::VerifyError,
     payment::Decline,
     purchase::{Cents, Order, Purchase, PurchaseId, Status, Storage, Timestamp, UserId},
     service,
 };
 
-/// When it is worth asking again what is not decided yet.
-const LATER: Duration = Duration::from_secs(5);
+/// `Retry-After` while the outcome of a payment is not known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Body for Order {
     fn read(fields: &mut Fields) -> Option<Self> {
@@ -49,7 +48,7 @@ fn storage(value: Value) -> Result<Storage, String> {
     })
 }
 
-/// A receipt in JSON. `status` is true, as the original API says that it is done.
+/// A receipt in JSON. `status` is always true, for compatibility with the original API.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReceiptBody {
@@ -58,10 +57,10 @@ struct ReceiptBody {
     amount: Cents,
 }
 
-/// 200 with what was charged.
+/// Responds 200 with the amount that was charged.
 ///
 /// # Errors
-/// 402 when the card was declined.
+/// Responds 402 if the card was declined.
 pub fn receipt(receipt: Receipt) -> api::Result {
     let Receipt {
         purchase_id,
@@ -84,7 +83,7 @@ pub fn receipt(receipt: Receipt) -> api::Result {
     Response::json(StatusCode::OK, &body)
 }
 
-/// A purchase in JSON. What pays for it is left out.
+/// A purchase in JSON, without its payment source.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PurchaseBody<'a> {
@@ -121,24 +120,24 @@ impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     }
 }
 
-/// The caller's list of purchases, for their pages.
+/// The list of the caller's purchases.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("purchases", user.as_str())
 }
 
-/// 200 with as many of the purchases as one answer carries, and where the others are.
+/// Responds 200 with as many of the purchases as fit into one response, and a link to the next page.
 ///
 /// # Errors
-/// 500 when a purchase cannot be written as JSON.
+/// Responds 500 if a purchase cannot be serialized.
 pub fn page(found: &Page<Purchase>, user: &UserId, page: PageRequest) -> api::Result {
     let bodies: Vec<_> = found.items.iter().map(PurchaseBody::from).collect();
     let id = |body: &PurchaseBody| *body.purchase_id.as_bytes();
     list(user).response(&bodies, id, found.more, page)
 }
 
-impl From<Rejected> for Problem {
-    fn from(rejected: Rejected) -> Self {
-        Self::bad_request(format!("Stripe-Signature: {rejected}."))
+impl From<VerifyError> for Problem {
+    fn from(error: VerifyError) -> Self {
+        Self::bad_request(format!("Stripe-Signature: {error}."))
     }
 }
 
@@ -149,18 +148,18 @@ impl From<Error> for Problem {
                 purchase_id,
                 client_secret,
             } => Self::payment_required(
-                "Your bank wants you to confirm this payment. Do so, and the purchase is completed.",
+                "Your bank asks you to confirm this payment. Confirm it to complete the purchase.",
             )
             .with("code", "requires_action")
             .with("purchaseId", purchase_id.to_string())
             .with("clientSecret", client_secret.expose()),
-            Error::Undecided { .. } | Error::Charge(_) => Self::unavailable(error)
+            Error::OutcomeUnknown { .. } | Error::Charge(_) => Self::unavailable(error)
                 .detail(
-                    "It is not known yet whether your card is charged. The purchase is completed or \
-                     given up by itself; your list of purchases will say which. Do not order again: \
-                     to ask now, repeat this request with the same Idempotency-Key.",
+                    "It is not known yet whether your card is charged. The purchase completes or \
+                     fails automatically; your list of purchases shows the result. Do not order \
+                     again. To check now, repeat this request with the same Idempotency-Key.",
                 )
-                .retry_after(LATER),
+                .retry_after(RETRY_AFTER),
             Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }
@@ -170,11 +169,11 @@ impl From<Error> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::memory::*;
+    use crate::fixtures::*;
 
-    #[tokio::test]
-    async fn a_purchase_is_shown_without_what_pays_for_it_or_finds_it() {
-        let pending = Memory::default().ordered("tok_visa").await;
+    #[test]
+    fn the_json_of_a_purchase_has_no_payment_or_index_attributes() {
+        let pending = pending("tok_visa");
         for (status, name) in [
             (pending.status.clone(), "PENDING"),
             (paid().into(), "PAID"),
@@ -189,8 +188,8 @@ mod tests {
             assert_eq!(body["amount"], 4_000);
             assert_eq!(body.get("decline").is_some(), name == "FAILED");
             let text = body.to_string();
-            for inside in ["tok_", "pi_", "Shard", "dueAt"] {
-                assert!(!text.contains(inside), "{text}");
+            for internal in ["tok_", "pi_", "Shard", "dueAt"] {
+                assert!(!text.contains(internal), "{text}");
             }
         }
     }
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decline_is_a_problem_with_stripes_codes_and_a_sentence() {
+    fn a_decline_is_a_402_with_stripes_codes_and_message() {
         let problem = receipt(Receipt {
             purchase_id: key().purchase_id,
             amount: Cents::try_from(4_000).unwrap(),
@@ -248,13 +247,13 @@ mod tests {
         });
         let problem = problem.unwrap_err();
         assert_eq!(problem.status(), StatusCode::PAYMENT_REQUIRED);
-        let said = format!("{problem:?}");
+        let text = format!("{problem:?}");
         for part in [
             "card_declined",
             "insufficient_funds",
             "Your card has insufficient funds.",
         ] {
-            assert!(said.contains(part), "{said}");
+            assert!(text.contains(part), "{text}");
         }
     }
 }

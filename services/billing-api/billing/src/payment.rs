@@ -1,4 +1,4 @@
-//! A payment: what Stripe calls a PaymentIntent, as far as a purchase cares.
+//! A payment: the parts of a Stripe PaymentIntent that a purchase needs.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl TryFrom<String> for IntentId {
     }
 }
 
-/// Whether this is an id of Stripe's, of the kind that `prefix` says. At most 255 characters:
+/// Whether `id` is a Stripe id with this prefix, of at most 255 characters:
 /// <https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible>.
 pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -36,13 +36,14 @@ pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
     id.len() <= 255 && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
 }
 
-/// What a browser finishes a payment with. Stripe wants it neither stored nor logged:
+/// The client secret of a PaymentIntent, with which the browser completes the payment. It must be
+/// neither stored nor logged:
 /// <https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret>.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSecret(String);
 
 impl ClientSecret {
-    /// The secret itself, for the answer to its owner.
+    /// The secret itself, for the response to the customer.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -60,38 +61,37 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// Where a payment stands: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
+/// The status of a payment: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 ///
-/// `Succeeded` and `Canceled` are ends: a payment that is one of them stays so. All others may be
-/// old news.
+/// `Succeeded` and `Canceled` are final. Any other status may be outdated when it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payment {
-    /// The card is charged.
+    /// The card was charged.
     Succeeded {
-        /// By this intent.
+        /// The intent.
         intent: IntentId,
     },
-    /// The card was not charged, and cannot be by this intent.
+    /// The card was not charged, and this intent can no longer charge it.
     Canceled {
         /// The intent.
         intent: IntentId,
     },
     /// The card was not charged.
     Declined {
-        /// The intent (`requires_payment_method`, `requires_confirmation`), which can still charge
-        /// a card. None when Stripe made none, for the source is none that it will ever take.
+        /// The intent (`requires_payment_method` or `requires_confirmation`), which can still charge
+        /// a card. None if Stripe rejected the source and so created no intent.
         intent: Option<IntentId>,
-        /// Why.
+        /// The reason.
         decline: Decline,
     },
-    /// The card's owner has to show that it is theirs (3-D Secure).
+    /// The cardholder must complete 3-D Secure authentication.
     RequiresAction {
         /// The intent.
         intent: IntentId,
-        /// What the browser does it with.
+        /// The secret with which the browser completes the payment.
         client_secret: ClientSecret,
     },
-    /// The bank has not decided.
+    /// The bank has not decided yet.
     Processing {
         /// The intent.
         intent: IntentId,
@@ -102,17 +102,17 @@ pub enum Payment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decline {
-    /// Stripe's code, such as `card_declined`, or one of ours.
+    /// Stripe's code, such as `card_declined`, or `payment_unfinished` or `payment_not_made`.
     pub code: String,
     /// The bank's reason, such as `insufficient_funds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decline_code: Option<String>,
-    /// A sentence for the card's owner.
+    /// A sentence for the customer.
     pub message: String,
 }
 
 impl Decline {
-    /// The payment was begun, and not finished in time.
+    /// The payment was started, and not completed in time.
     pub fn unfinished() -> Self {
         Self {
             code: "payment_unfinished".into(),
@@ -121,7 +121,7 @@ impl Decline {
         }
     }
 
-    /// The order never reached Stripe.
+    /// The payment was never made in Stripe.
     pub fn not_made() -> Self {
         Self {
             code: "payment_not_made".into(),
@@ -131,19 +131,19 @@ impl Decline {
     }
 }
 
-/// How a payment ended.
+/// The final outcome of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// The card is charged.
+pub enum Outcome {
+    /// The card was charged.
     Paid {
-        /// By this intent.
+        /// The intent that charged the card.
         intent: IntentId,
     },
-    /// The card is not charged, and nothing that is under way can charge it.
+    /// The card was not charged, and no payment in progress can charge it.
     Failed {
-        /// The intent, if one was made.
+        /// The intent. None if Stripe created none.
         intent: Option<IntentId>,
-        /// Why.
+        /// The reason.
         decline: Decline,
     },
 }

@@ -1,45 +1,45 @@
-//! A purchase and the types that it is made of. None of them can hold a wrong value.
+//! A purchase and its parts. None of the types can hold an invalid value.
 
 use std::fmt;
 
 pub use domain::{Timestamp, UserId, events::PurchaseId};
 use serde::{Deserialize, Serialize};
 
-use crate::payment::{Decline, End, IntentId, is_stripe_id};
+use crate::payment::{Decline, IntentId, Outcome, is_stripe_id};
 
-/// A purchase of storage, as it is kept.
+/// A purchase of storage, as stored in the table Purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Purchase {
-    /// Whose it is, and which.
+    /// The owner and the id.
     #[serde(flatten)]
     pub key: PurchaseKey,
-    /// Notes that it makes room for.
+    /// The storage that is bought.
     pub storage: Storage,
-    /// What it costs.
+    /// The price.
     pub amount: Cents,
-    /// What it is, for people.
+    /// A description for people, such as "storage for 10 notes".
     pub description: String,
-    /// When it was ordered.
+    /// The time of the order.
     pub created_at: Timestamp,
-    /// When it was last written.
+    /// The time of the order or of the settlement.
     pub updated_at: Timestamp,
-    /// How far it is.
+    /// The status and its attributes.
     #[serde(flatten)]
     pub status: Status,
 }
 
-/// What a purchase is found by. Its payment carries it as metadata.
+/// The primary key of a purchase. Its payment carries it as metadata.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseKey {
-    /// Whose it is.
+    /// The owner: the partition key.
     pub user_id: UserId,
-    /// Its name. Newer purchases have greater ids.
+    /// The id: the sort key. Newer purchases have greater ids.
     pub purchase_id: PurchaseId,
 }
 
-/// How far a purchase is.
+/// The status of a purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
@@ -47,38 +47,38 @@ pub struct PurchaseKey {
     rename_all_fields = "camelCase"
 )]
 pub enum Status {
-    /// Ordered. The card may be charged or not.
+    /// Not settled yet. The card may or may not have been charged.
     Pending {
-        /// What is to be charged.
+        /// The payment source to charge.
         source: PaymentSource,
-        /// Where the index of the unsettled has it. Only the unsettled have this attribute, so
-        /// that the index holds nothing else.
+        /// The partition key of the index `unsettled`. Only PENDING purchases have this attribute,
+        /// so the index is sparse and contains no settled ones.
         unsettled_shard: Shard,
-        /// When to look after it.
+        /// When reconcile checks the purchase next: the sort key of the index.
         due_at: Timestamp,
     },
-    /// The card is charged, once.
+    /// The card was charged once.
     Paid {
-        /// What charged it.
+        /// The intent that charged the card.
         payment_intent_id: IntentId,
     },
-    /// The card is not charged, and will not be.
+    /// The card was not charged, and will not be.
     Failed {
-        /// What was to charge it, if that was ever made.
+        /// The intent. None if Stripe created none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payment_intent_id: Option<IntentId>,
-        /// Why.
+        /// The reason.
         decline: Decline,
     },
 }
 
-impl From<End> for Status {
-    fn from(end: End) -> Self {
-        match end {
-            End::Paid { intent } => Self::Paid {
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Paid { intent } => Self::Paid {
                 payment_intent_id: intent,
             },
-            End::Failed { intent, decline } => Self::Failed {
+            Outcome::Failed { intent, decline } => Self::Failed {
                 payment_intent_id: intent,
                 decline,
             },
@@ -86,18 +86,18 @@ impl From<End> for Status {
     }
 }
 
-/// What a person asks for.
+/// The order of a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Room for how many notes.
+    /// The storage to buy.
     pub storage: Storage,
-    /// What pays for it.
+    /// The payment source to charge.
     pub source: PaymentSource,
 }
 
 impl Purchase {
-    /// What `order` comes to, before its card is charged; to be looked after from `due_at` on.
-    pub fn ordered(key: PurchaseKey, order: Order, now: Timestamp, due_at: Timestamp) -> Self {
+    /// A new PENDING purchase for `order`. Reconcile checks it from `due_at` on.
+    pub fn pending(key: PurchaseKey, order: Order, now: Timestamp, due_at: Timestamp) -> Self {
         let Order { storage, source } = order;
         let unsettled_shard = Shard::of(key.purchase_id);
         Self {
@@ -116,17 +116,17 @@ impl Purchase {
     }
 }
 
-/// An amount in cents of a US dollar: 1 to 99,999,999, the most that Stripe charges at once.
+/// An amount in US cents: 1 to 99,999,999, the maximum of a Stripe charge.
 /// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32")]
 pub struct Cents(u32);
 
 impl Cents {
-    /// The greatest amount.
+    /// The maximum amount.
     pub const LIMIT: u32 = 99_999_999;
 
-    /// How many cents.
+    /// The number of cents.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -144,25 +144,25 @@ impl TryFrom<u32> for Cents {
     }
 }
 
-/// Room for a number of notes: 1 to 999,999. One more would cost 100,000,000 cents, which is above
-/// [`Cents::LIMIT`].
+/// Storage for a number of notes: 1 to 999,999. One more note would cost 100,000,000 cents, which
+/// exceeds [`Cents::LIMIT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct Storage(u32);
 
-/// From how many notes on, how many cents each of them costs.
+/// The price tiers: the minimum number of notes, and the price in cents of each note.
 const PRICES: [(u32, u32); 3] = [(1, 400), (11, 200), (101, 100)];
 
 impl Storage {
-    /// The most that one purchase can make room for.
+    /// The maximum number of notes of one purchase.
     pub const LIMIT: u32 = 999_999;
 
-    /// How many notes.
+    /// The number of notes.
     pub fn notes(self) -> u32 {
         self.0
     }
 
-    /// What it costs.
+    /// The price.
     pub fn price(self) -> Cents {
         let reached = PRICES.iter().filter(|(from, _)| *from <= self.0);
         let each = reached.fold(0, |_, (_, cents)| *cents);
@@ -189,8 +189,8 @@ impl fmt::Display for Storage {
     }
 }
 
-/// What pays: a token (`tok_…`) or a payment method (`pm_…`) that Stripe gave the browser. It
-/// stands for a card and says nothing of it. <https://docs.stripe.com/api/tokens>
+/// A payment source: the id of a token (`tok_…`) or a payment method (`pm_…`) that Stripe created in
+/// the browser. It stands for a card without revealing its data. <https://docs.stripe.com/api/tokens>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PaymentSource(String);
@@ -214,27 +214,27 @@ impl TryFrom<String> for PaymentSource {
     }
 }
 
-/// A part of the index of unsettled purchases, which are spread over the parts evenly.
+/// A shard of the index `unsettled`. Purchases are spread evenly over the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard(u8);
 
 impl Shard {
-    /// How many parts there are. More can be added; to take one away, let it empty first.
+    /// The number of shards. Before decreasing it, wait until the removed shards are empty.
     pub const COUNT: u8 = 4;
 
-    /// The part that has this purchase.
+    /// The shard of a purchase.
     fn of(id: PurchaseId) -> Self {
-        // The id's end is random, its beginning is time.
+        // The last byte of a version 7 UUID is random; the first bytes are the time.
         let [.., last] = *id.as_bytes();
         Self(last % Self::COUNT)
     }
 
-    /// All parts.
+    /// All shards.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }
 
-    /// Which part, counted from 0.
+    /// The number of the shard, from 0: the value of the partition key.
     pub fn number(self) -> u8 {
         self.0
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_price_of_a_note_falls_with_their_number() {
+    fn the_price_per_note_falls_with_the_number_of_notes() {
         let prices = [
             (1, 400),
             (10, 4_000),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_price_is_an_amount_that_stripe_charges() {
+    fn every_price_is_a_valid_amount() {
         for notes in (1..=i64::from(Storage::LIMIT)).step_by(7) {
             let price = storage(notes).unwrap().price();
             assert_eq!(Cents::try_from(price.get()), Ok(price));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn storage_whose_price_stripe_would_not_charge_is_refused() {
+    fn storage_out_of_range_is_rejected() {
         for notes in [i64::MIN, -1, 0, 1_000_000, 1 << 32, i64::MAX] {
             assert!(storage(notes).is_err(), "{notes}");
         }

@@ -1,6 +1,6 @@
-//! The table Purchases behind a real DynamoDB API: what the service promises of it.
+//! `PurchasesTable` against the DynamoDB API.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy allows panics in tests, but not in their helper functions.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -17,7 +17,7 @@ use std::{
 
 use billing::{
     controller::reconcile,
-    payment::{Decline, End, IntentId, Payment},
+    payment::{Decline, IntentId, Outcome, Payment},
     purchase::{
         Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Storage, Timestamp,
         UserId,
@@ -33,7 +33,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// The table as its stack has to declare it.
+/// A database with the table as the CDK stack declares it.
 async fn database() -> Dynamodb {
     let database = Dynamodb::start(&[]).await.unwrap();
     let attribute = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
@@ -82,8 +82,8 @@ fn user(name: &str) -> UserId {
     format!("us-east-1:{name}").parse().unwrap()
 }
 
-/// A purchase that is due so many seconds after noon.
-fn ordered(name: &str, due: u64) -> Purchase {
+/// A PENDING purchase that is due `due` seconds after noon.
+fn pending(name: &str, due: u64) -> Purchase {
     let key = PurchaseKey {
         user_id: user(name),
         purchase_id: PurchaseId::generate(),
@@ -92,21 +92,21 @@ fn ordered(name: &str, due: u64) -> Purchase {
         storage: Storage::try_from(10).unwrap(),
         source: PaymentSource::try_from("tok_visa".to_owned()).unwrap(),
     };
-    Purchase::ordered(key, order, NOON, NOON.after(Duration::from_secs(due)))
+    Purchase::pending(key, order, NOON, NOON.after(Duration::from_secs(due)))
 }
 
 fn intent(number: usize) -> IntentId {
     IntentId::try_from(format!("pi_{number}")).unwrap()
 }
 
-fn paid(number: usize) -> End {
-    End::Paid {
+fn paid(number: usize) -> Outcome {
+    Outcome::Paid {
         intent: intent(number),
     }
 }
 
-fn failed() -> End {
-    End::Failed {
+fn failed() -> Outcome {
+    Outcome::Failed {
         intent: None,
         decline: Decline {
             code: "card_declined".into(),
@@ -116,7 +116,7 @@ fn failed() -> End {
     }
 }
 
-/// All purchases of all shards that are due, read by pages of `limit`.
+/// All due purchases of all shards, read in pages of `limit`.
 async fn due(purchases: &PurchasesTable, now: Timestamp, limit: usize) -> Vec<Purchase> {
     let mut all = Vec::new();
     for shard in Shard::all() {
@@ -147,21 +147,21 @@ fn attributes(item: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_purchase_that_is_there_is_not_written_over() {
+async fn an_existing_purchase_is_not_overwritten() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
-    let first = ordered("ada", 120);
+    let first = pending("ada", 120);
     let later = Purchase {
         updated_at: NOON.after(Duration::from_secs(1)),
         ..first.clone()
     };
-    assert_eq!(purchases.open(&first).await.unwrap(), first);
-    assert_eq!(purchases.open(&later).await.unwrap(), first);
+    assert_eq!(purchases.get_or_create(&first).await.unwrap(), first);
+    assert_eq!(purchases.get_or_create(&later).await.unwrap(), first);
     assert_eq!(database.items("Purchases").unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_purchase_has_what_the_index_goes_by_only_while_it_is_pending() {
+async fn only_a_pending_purchase_has_the_attributes_of_the_index() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let common = [
@@ -174,15 +174,18 @@ async fn a_purchase_has_what_the_index_goes_by_only_while_it_is_pending() {
         "updatedAt",
         "userId",
     ];
-    for (end, more) in [
+    for (outcome, more) in [
         (None, vec!["dueAt", "source", "unsettledShard"]),
         (Some(paid(1)), vec!["paymentIntentId"]),
         (Some(failed()), vec!["decline"]),
     ] {
-        let purchase = ordered("ada", 120);
-        purchases.open(&purchase).await.unwrap();
-        if let Some(end) = end {
-            purchases.settle(&purchase.key, &end, NOON).await.unwrap();
+        let purchase = pending("ada", 120);
+        purchases.get_or_create(&purchase).await.unwrap();
+        if let Some(outcome) = outcome {
+            purchases
+                .settle(&purchase.key, &outcome, NOON)
+                .await
+                .unwrap();
         }
         let mut expected = [&common[..], &more].concat();
         expected.sort_unstable();
@@ -194,13 +197,13 @@ async fn a_purchase_has_what_the_index_goes_by_only_while_it_is_pending() {
 }
 
 #[tokio::test]
-async fn the_first_end_stays_and_everybody_is_told_it() {
+async fn the_first_settlement_is_final_and_returned_to_every_caller() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let later = NOON.after(Duration::from_secs(9));
     for (first, second) in [(paid(1), failed()), (failed(), paid(1))] {
-        let purchase = ordered("ada", 120);
-        purchases.open(&purchase).await.unwrap();
+        let purchase = pending("ada", 120);
+        purchases.get_or_create(&purchase).await.unwrap();
         let settled = purchases
             .settle(&purchase.key, &first, later)
             .await
@@ -216,51 +219,57 @@ async fn the_first_end_stays_and_everybody_is_told_it() {
             .await
             .unwrap();
         assert_eq!(again, settled);
-        assert_eq!(purchases.open(&purchase).await.unwrap(), expected);
+        assert_eq!(purchases.get_or_create(&purchase).await.unwrap(), expected);
     }
 }
 
 #[tokio::test]
-async fn of_fifty_ends_at_once_one_is_written() {
+async fn one_of_50_concurrent_settlements_is_written() {
     let database = database().await;
     let purchases = Arc::new(purchases_at(&database.url()));
-    let purchase = ordered("ada", 120);
-    purchases.open(&purchase).await.unwrap();
-    let mut ends = JoinSet::new();
+    let purchase = pending("ada", 120);
+    purchases.get_or_create(&purchase).await.unwrap();
+    let mut outcomes = JoinSet::new();
     for number in 0..50 {
         let purchases = Arc::clone(&purchases);
         let key = purchase.key.clone();
-        let end = if number % 2 == 0 {
+        let outcome = if number % 2 == 0 {
             paid(number)
         } else {
             failed()
         };
-        ends.spawn(async move { purchases.settle(&key, &end, NOON).await.unwrap().unwrap() });
+        outcomes.spawn(async move {
+            purchases
+                .settle(&key, &outcome, NOON)
+                .await
+                .unwrap()
+                .unwrap()
+        });
     }
-    let told = ends.join_all().await;
-    let kept = purchases.open(&purchase).await.unwrap();
-    assert!(!matches!(kept.status, Status::Pending { .. }));
-    assert!(told.iter().all(|told| *told == kept));
+    let returned = outcomes.join_all().await;
+    let stored = purchases.get_or_create(&purchase).await.unwrap();
+    assert!(!matches!(stored.status, Status::Pending { .. }));
+    assert!(returned.iter().all(|purchase| *purchase == stored));
 }
 
 #[tokio::test]
-async fn a_purchase_that_is_not_there_is_neither_settled_nor_put_off() {
+async fn a_missing_purchase_is_neither_settled_nor_postponed() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
-    let key = ordered("ada", 120).key;
+    let key = pending("ada", 120).key;
     assert_eq!(purchases.settle(&key, &paid(1), NOON).await.unwrap(), None);
     purchases.postpone(&key, NOON).await.unwrap();
     assert!(database.items("Purchases").unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn all_purchases_come_back_by_pages_exactly_once_newest_first() {
+async fn pages_contain_every_purchase_once_newest_first() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let mut made = Vec::new();
     for _ in 0..25 {
-        made.push(purchases.open(&ordered("ada", 120)).await.unwrap());
-        purchases.open(&ordered("bob", 120)).await.unwrap();
+        made.push(purchases.get_or_create(&pending("ada", 120)).await.unwrap());
+        purchases.get_or_create(&pending("bob", 120)).await.unwrap();
     }
     made.reverse();
     let mut seen: Vec<Purchase> = Vec::new();
@@ -276,7 +285,7 @@ async fn all_purchases_come_back_by_pages_exactly_once_newest_first() {
 }
 
 #[tokio::test]
-async fn what_is_due_comes_back_by_pages_exactly_once_each_shard_in_order() {
+async fn pages_contain_every_due_purchase_once_in_the_order_of_its_shard() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let mut made = Vec::new();
@@ -284,7 +293,7 @@ async fn what_is_due_comes_back_by_pages_exactly_once_each_shard_in_order() {
         // Some are due at the same moment.
         made.push(
             purchases
-                .open(&ordered("ada", 100 - number / 2))
+                .get_or_create(&pending("ada", 100 - number / 2))
                 .await
                 .unwrap(),
         );
@@ -296,7 +305,7 @@ async fn what_is_due_comes_back_by_pages_exactly_once_each_shard_in_order() {
             due_at,
             ..
         } => (unsettled_shard, due_at),
-        _ => panic!("it is pending"),
+        _ => panic!("the purchase must be PENDING"),
     };
     made.retain(|purchase| due_at(purchase).1 <= now);
     for limit in [1, 3, 100] {
@@ -309,32 +318,35 @@ async fn what_is_due_comes_back_by_pages_exactly_once_each_shard_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_settled_or_put_off_is_not_due() {
+async fn a_settled_or_postponed_purchase_is_not_due() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let later = NOON.after(Duration::from_secs(60));
     let mut keys = Vec::new();
-    for end in [Some(paid(1)), Some(failed()), None] {
-        let purchase = purchases.open(&ordered("ada", 0)).await.unwrap();
-        if let Some(end) = end {
-            purchases.settle(&purchase.key, &end, NOON).await.unwrap();
+    for outcome in [Some(paid(1)), Some(failed()), None] {
+        let purchase = purchases.get_or_create(&pending("ada", 0)).await.unwrap();
+        if let Some(outcome) = outcome {
+            purchases
+                .settle(&purchase.key, &outcome, NOON)
+                .await
+                .unwrap();
         }
         purchases.postpone(&purchase.key, later).await.unwrap();
         keys.push(purchase.key);
     }
     assert!(due(&purchases, NOON, 10).await.is_empty());
-    let [put_off] = due(&purchases, later, 10).await.try_into().unwrap();
-    assert_eq!(Some(&put_off.key), keys.last());
+    let [postponed] = due(&purchases, later, 10).await.try_into().unwrap();
+    assert_eq!(Some(&postponed.key), keys.last());
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_a_failure() {
+async fn a_missing_table_is_a_failure() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let purchases = purchases_at(&empty.url());
-    let purchase = ordered("ada", 0);
+    let purchase = pending("ada", 0);
     let shard = Shard::all().next().unwrap();
     for failed in [
-        purchases.open(&purchase).await.unwrap_err(),
+        purchases.get_or_create(&purchase).await.unwrap_err(),
         purchases
             .settle(&purchase.key, &paid(1), NOON)
             .await
@@ -348,11 +360,11 @@ async fn a_table_that_is_not_there_is_a_failure() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_read_does_not_hold_up_what_is_due() {
+async fn a_malformed_item_does_not_block_due_purchases() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
-    let waiting = ordered("ada", 60);
-    purchases.open(&waiting).await.unwrap();
+    let waiting = pending("ada", 60);
+    purchases.get_or_create(&waiting).await.unwrap();
     for shard in Shard::all() {
         let due = NOON.as_millis().to_string();
         let item = json!({
@@ -366,10 +378,10 @@ async fn what_nobody_can_read_does_not_hold_up_what_is_due() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_no_purchase_is_a_failure_and_no_panic() {
+async fn a_malformed_purchase_is_a_failure() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
-    let purchase = ordered("ada", 0);
+    let purchase = pending("ada", 0);
     let item = json!({
         "userId": {"S": "us-east-1:ada"},
         "purchaseId": {"S": purchase.key.purchase_id.to_string()},
@@ -378,7 +390,7 @@ async fn an_item_that_is_no_purchase_is_a_failure_and_no_panic() {
     });
     database.put("Purchases", &item).unwrap();
     for failed in [
-        purchases.open(&purchase).await.unwrap_err(),
+        purchases.get_or_create(&purchase).await.unwrap_err(),
         purchases
             .settle(&purchase.key, &paid(1), NOON)
             .await
@@ -389,46 +401,48 @@ async fn an_item_that_is_no_purchase_is_a_failure_and_no_panic() {
     }
 }
 
-/// Payments that the bank has not decided.
-struct Undecided;
+/// Payments that are all processing.
+struct ProcessingPayments;
 
-impl Payments for Undecided {
+impl Payments for ProcessingPayments {
     async fn charge(&self, _: &Purchase, _: &PaymentSource) -> Result<Payment, ChargeError> {
-        panic!("it is found")
+        panic!("find_payment finds a payment")
     }
 
-    async fn status_of(&self, _: &PurchaseKey) -> Result<Option<Payment>, Error> {
+    async fn find_payment(&self, _: &PurchaseKey) -> Result<Option<Payment>, Error> {
         let intent = intent(1);
         Ok(Some(Payment::Processing { intent }))
     }
 
     async fn cancel(&self, _: &IntentId) -> Result<Payment, Error> {
-        panic!("it goes on")
+        panic!("a processing payment is not cancelled")
     }
 }
 
-/// What a read of the database was, and what it cost.
+/// A read request, and its cost.
 #[derive(Debug, PartialEq)]
 struct Read {
     operation: String,
     index: Value,
-    /// How many items it went through.
+    /// The number of items that the query scanned.
     scanned: Value,
-    /// In read capacity units.
+    /// The consumed read capacity units.
     capacity: Value,
 }
 
-/// Stands before a database and notes every read.
-async fn metered(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
+/// Starts a proxy of the database that records every read request.
+async fn record_reads(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let reads = Arc::new(Mutex::new(Vec::new()));
-    let (noted, behind, client) = (Arc::clone(&reads), database.url(), reqwest::Client::new());
+    let (recorded, target_url, client) =
+        (Arc::clone(&reads), database.url(), reqwest::Client::new());
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            let (noted, behind, client) = (Arc::clone(&noted), behind.clone(), client.clone());
+            let (recorded, target_url, client) =
+                (Arc::clone(&recorded), target_url.clone(), client.clone());
             let service = service_fn(move |request: Request<Incoming>| {
-                let (noted, call) = (Arc::clone(&noted), client.post(&behind));
+                let (recorded, call) = (Arc::clone(&recorded), client.post(&target_url));
                 async move {
                     let (mut parts, body) = request.into_parts();
                     let mut body: Value =
@@ -437,20 +451,20 @@ async fn metered(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
                     let target = parts.headers["x-amz-target"].to_str().unwrap();
                     let operation = target.split_once('.').unwrap().1.to_owned();
                     parts.headers.remove("content-length");
-                    let answer = call.headers(parts.headers).body(body.to_string());
-                    let answer = answer.send().await.unwrap();
-                    let status = answer.status();
-                    let answer = answer.bytes().await.unwrap();
+                    let response = call.headers(parts.headers).body(body.to_string());
+                    let response = response.send().await.unwrap();
+                    let status = response.status();
+                    let response = response.bytes().await.unwrap();
                     if !matches!(&*operation, "PutItem" | "UpdateItem") {
-                        let mut said: Value = serde_json::from_slice(&answer).unwrap();
-                        noted.lock().unwrap().push(Read {
+                        let mut json: Value = serde_json::from_slice(&response).unwrap();
+                        recorded.lock().unwrap().push(Read {
                             operation,
                             index: body["IndexName"].take(),
-                            scanned: said["ScannedCount"].take(),
-                            capacity: said["ConsumedCapacity"]["CapacityUnits"].take(),
+                            scanned: json["ScannedCount"].take(),
+                            capacity: json["ConsumedCapacity"]["CapacityUnits"].take(),
                         });
                     }
-                    Response::builder().status(status).body(Full::new(answer))
+                    Response::builder().status(status).body(Full::new(response))
                 }
             });
             let connection = TokioIo::new(connection);
@@ -461,22 +475,24 @@ async fn metered(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
 }
 
 #[tokio::test]
-async fn what_reconcile_reads_does_not_grow_with_what_is_settled() {
+async fn the_reads_of_reconcile_do_not_grow_with_settled_purchases() {
     let database = database().await;
-    let (url, reads) = metered(&database).await;
+    let (url, reads) = record_reads(&database).await;
     let purchases = purchases_at(&url);
     for _ in 0..40 {
-        purchases.open(&ordered("ada", 0)).await.unwrap();
+        purchases.get_or_create(&pending("ada", 0)).await.unwrap();
     }
     let run = async |minutes: u64| {
         let now = NOON.after(Duration::from_secs(minutes * 60));
-        let done = reconcile(&Undecided, &purchases, now, 100).await.unwrap();
-        assert_eq!((done.waiting, done.failed), (40, 0));
+        let summary = reconcile(&ProcessingPayments, &purchases, now, 100)
+            .await
+            .unwrap();
+        assert_eq!((summary.pending, summary.errors), (40, 0));
         std::mem::take(&mut *reads.lock().unwrap())
     };
     let before = run(10).await;
 
-    // Of each no more than what the database goes by: nobody is to read it.
+    // These items need no further attributes: no query may read them.
     let settled = |number: usize| {
         let id = PurchaseId::generate().to_string();
         let user = format!("us-east-1:{}", number % 1000);
@@ -487,8 +503,8 @@ async fn what_reconcile_reads_does_not_grow_with_what_is_settled() {
 
     let after = run(20).await;
     assert_eq!(before, after);
-    let of_index = |read: &Read| read.operation == "Query" && read.index == "unsettled";
-    assert!(after.iter().all(of_index), "{after:?}");
+    let is_index_query = |read: &Read| read.operation == "Query" && read.index == "unsettled";
+    assert!(after.iter().all(is_index_query), "{after:?}");
     let scanned = after.iter().map(|read| read.scanned.as_u64().unwrap());
     assert_eq!(scanned.sum::<u64>(), 40);
 }

@@ -1,6 +1,6 @@
-//! Payments by the Stripe double, over the protocol.
+//! The Stripe client against the local Stripe double, over HTTP.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy allows panics in tests, but not in their helper functions.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -44,7 +44,7 @@ fn order(source: &str) -> (Purchase, PaymentSource) {
         purchase_id: PurchaseId::generate(),
     };
     let now = Timestamp::now();
-    (Purchase::ordered(key, order, now, now), source)
+    (Purchase::pending(key, order, now, now), source)
 }
 
 async fn charge(stripe: &Stripe, source: &str) -> (PurchaseKey, Payment) {
@@ -61,7 +61,7 @@ fn declined(payment: Payment) -> (Option<IntentId>, Decline) {
 }
 
 #[tokio::test]
-async fn a_token_and_a_payment_method_are_charged_the_price_of_their_purchase() {
+async fn a_token_and_a_payment_method_are_charged_the_price_of_the_purchase() {
     let (double, stripe) = start().await;
     for source in ["tok_visa", "pm_card_visa"] {
         let (key, payment) = charge(&stripe, source).await;
@@ -79,14 +79,14 @@ async fn a_token_and_a_payment_method_are_charged_the_price_of_their_purchase() 
         assert_eq!(made["metadata"]["purchaseId"], id);
         let calls = double.calls();
         assert_eq!(calls.last().unwrap().idempotency_key, Some(id));
-        let found = stripe.status_of(&key).await.unwrap();
+        let found = stripe.find_payment(&key).await.unwrap();
         assert_eq!(found, Some(Payment::Succeeded { intent }));
     }
     assert_eq!(double.charges().len(), 2);
 }
 
 #[tokio::test]
-async fn a_declined_card_says_why_and_its_payment_can_be_cancelled() {
+async fn a_declined_payment_has_a_reason_and_can_be_cancelled() {
     let (double, stripe) = start().await;
     for (source, code, decline_code) in [
         (
@@ -124,7 +124,7 @@ async fn a_declined_card_says_why_and_its_payment_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_source_that_stripe_does_not_know_makes_no_payment() {
+async fn an_unknown_source_creates_no_intent() {
     let (double, stripe) = start().await;
     for source in ["tok_nobody", "pm_nobody"] {
         let (_, payment) = charge(&stripe, source).await;
@@ -137,28 +137,28 @@ async fn a_source_that_stripe_does_not_know_makes_no_payment() {
 }
 
 #[tokio::test]
-async fn a_card_whose_owner_has_to_act_is_as_it_is_by_now_when_it_is_charged_again() {
+async fn a_repeated_charge_returns_the_current_status_after_authentication() {
     let (double, stripe) = start().await;
     for authentication in [Authentication::Succeeds, Authentication::Fails] {
         let (purchase, source) = order("pm_card_authenticationRequired");
-        let asked = stripe.charge(&purchase, &source).await.unwrap();
+        let payment = stripe.charge(&purchase, &source).await.unwrap();
         let Payment::RequiresAction {
             intent,
             client_secret,
-        } = asked
+        } = payment
         else {
-            panic!("{asked:?}")
+            panic!("{payment:?}")
         };
         assert!(client_secret.expose().contains("_secret_"));
         double
             .authenticate(intent.as_str(), authentication)
             .unwrap();
-        let now = stripe.charge(&purchase, &source).await.unwrap();
+        let current = stripe.charge(&purchase, &source).await.unwrap();
         match authentication {
-            Authentication::Succeeds => assert_eq!(now, Payment::Succeeded { intent }),
+            Authentication::Succeeds => assert_eq!(current, Payment::Succeeded { intent }),
             Authentication::Fails => {
-                let (still, decline) = declined(now);
-                assert_eq!(still, Some(intent));
+                let (same_intent, decline) = declined(current);
+                assert_eq!(same_intent, Some(intent));
                 assert!(decline.message.starts_with("Your bank"), "{decline:?}");
             }
         }
@@ -166,7 +166,7 @@ async fn a_card_whose_owner_has_to_act_is_as_it_is_by_now_when_it_is_charged_aga
 }
 
 #[tokio::test]
-async fn what_has_succeeded_is_not_cancelled() {
+async fn a_succeeded_payment_is_not_cancelled() {
     let (_double, stripe) = start().await;
     let (_, payment) = charge(&stripe, "tok_visa").await;
     let Payment::Succeeded { intent } = &payment else {
@@ -176,7 +176,7 @@ async fn what_has_succeeded_is_not_cancelled() {
 }
 
 #[tokio::test]
-async fn a_call_whose_answer_is_lost_is_sent_again_and_charges_once() {
+async fn a_call_whose_response_is_lost_is_retried_and_charges_once() {
     let (double, stripe) = start().await;
     let create = || Failure::on("POST", "/v1/payment_intents").times(1);
     for failure in [
@@ -194,7 +194,7 @@ async fn a_call_whose_answer_is_lost_is_sent_again_and_charges_once() {
 }
 
 #[tokio::test]
-async fn what_stripe_did_not_say_is_not_known_and_its_error_shows_no_secret() {
+async fn a_failed_charge_is_an_error_that_contains_no_secret() {
     let (double, stripe) = start().await;
     let (purchase, source) = order("tok_visa");
     double.inject(
@@ -203,19 +203,19 @@ async fn what_stripe_did_not_say_is_not_known_and_its_error_shows_no_secret() {
             .respond_with(500),
     );
     let error = stripe.charge(&purchase, &source).await.unwrap_err();
-    let said = format!("{error:?}");
-    assert!(said.contains("500"), "{said}");
-    // The card was charged all the same, and that is found.
-    let found = stripe.status_of(&purchase.key).await.unwrap();
+    let text = format!("{error:?}");
+    assert!(text.contains("500"), "{text}");
+    // The card was charged nevertheless, and the search finds the payment.
+    let found = stripe.find_payment(&purchase.key).await.unwrap();
     assert!(
         matches!(found, Some(Payment::Succeeded { .. })),
         "{found:?}"
     );
 
-    let stranger = with_key(&double, "sk_test_other");
-    let error = stranger.charge(&purchase, &source).await.unwrap_err();
-    let said = format!("{error:?}");
-    assert!(said.contains("401") && !said.contains("sk_test"), "{said}");
+    let with_other_key = with_key(&double, "sk_test_other");
+    let error = with_other_key.charge(&purchase, &source).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("401") && !text.contains("sk_test"), "{text}");
     let intent = IntentId::try_from("pi_none".to_owned()).unwrap();
     let error = stripe.cancel(&intent).await.unwrap_err();
     assert!(matches!(error, Error::Failed(_)), "{error:?}");
@@ -225,11 +225,11 @@ async fn what_stripe_did_not_say_is_not_known_and_its_error_shows_no_secret() {
 async fn a_payment_that_was_never_made_is_not_found() {
     let (_double, stripe) = start().await;
     let (purchase, _) = order("tok_visa");
-    assert_eq!(stripe.status_of(&purchase.key).await.unwrap(), None);
+    assert_eq!(stripe.find_payment(&purchase.key).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_key_that_was_changed_is_used_from_the_next_call_on() {
+async fn the_next_call_uses_a_changed_secret_key() {
     let (double, _) = start().await;
     let key = std::sync::Arc::new(std::sync::Mutex::new("sk_test_old".to_owned()));
     let current = std::sync::Arc::clone(&key);
@@ -245,15 +245,15 @@ async fn a_key_that_was_changed_is_used_from_the_next_call_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_the_web_does_not_trust_never_sees_the_key() {
-    let stranger = CertificateAuthority::new("a stranger").unwrap();
-    let server = Server::start(stranger.issue("localhost", 2999).unwrap());
+async fn a_server_with_an_untrusted_certificate_never_receives_the_key() {
+    let untrusted = CertificateAuthority::new("untrusted authority").unwrap();
+    let server = Server::start(untrusted.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();
     let stripe = Stripe::new(&server.url(), || "sk_test_key".to_owned().into()).unwrap();
     stripe.warm_up().await;
     let (purchase, source) = order("tok_visa");
     let error = stripe.charge(&purchase, &source).await.unwrap_err();
-    let said = function::chain(&error);
-    assert!(said.contains("UnknownIssuer"), "{said}");
+    let text = function::chain(&error);
+    assert!(text.contains("UnknownIssuer"), "{text}");
     assert_eq!(server.requests(), 0);
 }

@@ -1,4 +1,4 @@
-//! The rule: one SMS a purchase.
+//! The business rule: one SMS per purchase.
 
 use std::time::SystemTime;
 
@@ -7,56 +7,58 @@ use idempotency::{ClaimOutcome, Idempotency, Scope, store::Store};
 
 use crate::service::{self, Sms};
 
-/// Why the owner is not told, or not by this delivery. Lambda delivers the message again.
+/// Why this delivery sends no SMS. Lambda retries the message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It is no news of a purchase. To read it again will not help: it ends in the queue of failures.
-    #[error("a message is no purchase")]
-    Unreadable(#[source] serde_json::Error),
-    /// Another delivery is being worked on, and may yet fail.
-    #[error("another delivery of this message is being worked on")]
+    /// The message is not a paid purchase. Retries fail too, so it ends in the dead-letter queue.
+    #[error("the message is not a paid purchase")]
+    MalformedMessage(#[source] serde_json::Error),
+    /// Another delivery is in progress, and may still fail.
+    #[error("another delivery of this message is in progress")]
     InProgress,
-    /// The SMS was not taken.
+    /// SNS did not accept the SMS.
     #[error(transparent)]
     Service(#[from] service::Error),
     /// The purchase cannot be claimed.
     #[error(transparent)]
-    ClaimOutcome(#[from] idempotency::Error),
+    Idempotency(#[from] idempotency::Error),
 }
 
-/// Tells the owner of a purchase by SMS, once however often it is called.
+/// Notifies the owner of the product of a purchase by SMS. Sends one SMS per purchase, however many
+/// deliveries there are.
 ///
-/// A crash between the sending and its record sends it once more: rather twice than never.
+/// After a crash between sending and recording, the retry sends the SMS again: delivery is at least
+/// once.
 ///
 /// # Errors
-/// When the SMS is not known to be sent.
+/// Fails if the SMS may not have been sent.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn notify(
     sms: &impl Sms,
     idempotency: &Idempotency<impl Store>,
-    news: &NotePurchased,
+    purchase: &NotePurchased,
     deadline: SystemTime,
 ) -> Result<(), Error> {
-    let operation = Scope::shared("notify").operation(&news.purchase_id.into(), b"");
-    let held = match idempotency
+    let operation = Scope::shared("notify").operation(&purchase.purchase_id.into(), b"");
+    let guard = match idempotency
         .claim::<(), ()>(&operation, deadline, ())
         .await?
     {
-        ClaimOutcome::Start { held, .. } => held,
+        ClaimOutcome::Start { guard, .. } => guard,
         ClaimOutcome::InProgress { .. } => return Err(Error::InProgress),
-        // It is done; and there is no body that could differ.
-        ClaimOutcome::Replay(()) | ClaimOutcome::Mismatch => return Ok(()),
+        // The SMS was sent. A mismatch cannot occur: the payload is always empty.
+        ClaimOutcome::Replay(()) | ClaimOutcome::PayloadMismatch => return Ok(()),
     };
-    let text = format!("Charged {} for {}", news.amount, news.description);
+    let text = format!("Charged {} for {}", purchase.amount, purchase.description);
     let sent = sms.send(&text).await;
     let recorded = match &sent {
-        Ok(()) => held.complete(&()).await,
-        Err(_) => held.release().await,
+        Ok(()) => guard.complete(&()).await,
+        Err(_) => guard.release().await,
     };
-    // What is sent is sent: to be asked again would only send it twice.
+    // The SMS was sent, so succeed: a retry would send it again.
     if let Err(error) = recorded {
         let error = function::chain(&error);
-        tracing::warn!(error, "what became of a message is not recorded");
+        tracing::warn!(error, "idempotency record not updated");
     }
     Ok(sent?)
 }
@@ -72,17 +74,17 @@ mod tests {
 
     use super::*;
 
-    /// A phone that takes messages, or does not.
+    /// An SMS service that can be made to fail.
     #[derive(Default)]
-    struct Phone {
+    struct FakeSms {
         texts: Mutex<Vec<String>>,
-        dead: Mutex<bool>,
+        unavailable: Mutex<bool>,
     }
 
-    impl Sms for Phone {
+    impl Sms for FakeSms {
         async fn send(&self, text: &str) -> Result<(), service::Error> {
-            if *self.dead.lock().unwrap() {
-                return Err(service::Error::Unavailable("no network".into()));
+            if *self.unavailable.lock().unwrap() {
+                return Err(service::Error::Unavailable("simulated failure".into()));
             }
             self.texts.lock().unwrap().push(text.to_owned());
             Ok(())
@@ -92,7 +94,7 @@ mod tests {
     const A: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
     const B: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b";
 
-    fn news(id: &str) -> NotePurchased {
+    fn purchase(id: &str) -> NotePurchased {
         let json = serde_json::json!({
             "purchaseId": id, "userId": "us-east-1:ada", "amount": 4000,
             "description": "storage for 10 notes",
@@ -100,56 +102,60 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    async fn tell(phone: &Phone, idempotency: &Idempotency<Memory>, id: &str) -> Result<(), Error> {
+    async fn deliver(
+        sms: &FakeSms,
+        idempotency: &Idempotency<Memory>,
+        id: &str,
+    ) -> Result<(), Error> {
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-        notify(phone, idempotency, &news(id), deadline).await
+        notify(sms, idempotency, &purchase(id), deadline).await
     }
 
     #[tokio::test]
-    async fn the_owner_is_told_once_of_each_purchase_however_often_it_is_heard_of() {
-        let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
+    async fn repeated_deliveries_send_one_sms_per_purchase() {
+        let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
         for id in [A, A, B, A] {
-            tell(&phone, &idempotency, id).await.unwrap();
+            deliver(&sms, &idempotency, id).await.unwrap();
         }
         let text = "Charged 4000 for storage for 10 notes";
-        assert_eq!(*phone.texts.lock().unwrap(), [text, text]);
+        assert_eq!(*sms.texts.lock().unwrap(), [text, text]);
     }
 
     #[tokio::test]
-    async fn an_sms_that_was_not_taken_is_sent_by_the_next_delivery() {
-        let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
-        *phone.dead.lock().unwrap() = true;
-        let failed = tell(&phone, &idempotency, A).await.unwrap_err();
+    async fn the_next_delivery_retries_an_sms_that_failed() {
+        let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
+        *sms.unavailable.lock().unwrap() = true;
+        let failed = deliver(&sms, &idempotency, A).await.unwrap_err();
         assert!(matches!(failed, Error::Service(_)), "{failed:?}");
-        *phone.dead.lock().unwrap() = false;
-        tell(&phone, &idempotency, A).await.unwrap();
-        assert_eq!(phone.texts.lock().unwrap().len(), 1);
+        *sms.unavailable.lock().unwrap() = false;
+        deliver(&sms, &idempotency, A).await.unwrap();
+        assert_eq!(sms.texts.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn an_sms_whose_record_is_lost_is_sent_and_not_asked_for_again() {
-        let (phone, (idempotency, _)) = (Phone::default(), Idempotency::in_memory());
+    async fn a_delivery_succeeds_if_only_its_record_is_lost() {
+        let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
         idempotency.store().fail_after(1, Failure::Unsent);
-        tell(&phone, &idempotency, A).await.unwrap();
-        assert_eq!(phone.texts.lock().unwrap().len(), 1);
+        deliver(&sms, &idempotency, A).await.unwrap();
+        assert_eq!(sms.texts.lock().unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn while_another_delivery_is_worked_on_this_one_is_to_come_back() {
-        let (phone, (idempotency, clock)) = (Phone::default(), Idempotency::in_memory());
-        let operation = Scope::shared("notify").operation(&news(A).purchase_id.into(), b"");
+    async fn a_delivery_fails_while_another_one_is_in_progress() {
+        let (sms, (idempotency, clock)) = (FakeSms::default(), Idempotency::in_memory());
+        let operation = Scope::shared("notify").operation(&purchase(A).purchase_id.into(), b"");
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
         let crashed = idempotency.claim::<(), ()>(&operation, deadline, ());
         drop(crashed.await.unwrap());
-        let failed = tell(&phone, &idempotency, A).await.unwrap_err();
+        let failed = deliver(&sms, &idempotency, A).await.unwrap_err();
         assert!(matches!(failed, Error::InProgress), "{failed:?}");
         clock.advance(Duration::from_secs(60));
-        tell(&phone, &idempotency, A).await.unwrap();
-        assert_eq!(phone.texts.lock().unwrap().len(), 1);
+        deliver(&sms, &idempotency, A).await.unwrap();
+        assert_eq!(sms.texts.lock().unwrap().len(), 1);
     }
 
     #[test]
-    fn a_message_that_is_no_purchase_is_an_error() {
+    fn a_malformed_message_is_an_error() {
         for message in [
             "",
             "hello",

@@ -1,4 +1,4 @@
-//! SNS NotePurchased: tells the owner by SMS
+//! Subscribes to the topic NotePurchased: notifies the owner of the product by SMS.
 
 mod controller;
 mod service;
@@ -15,10 +15,10 @@ use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable};
 use service::Phone;
 
-/// How long a purchase is remembered that the owner was told of: longer than the table's stream and
-/// SNS can go on delivering it, which is a day and 23 days.
+/// The time to live of the idempotency records. It exceeds the time for which a purchase can still be
+/// delivered: 1 day by the table's stream, then 23 days by SNS.
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html>
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const RECORD_TIME_TO_LIVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 struct Services {
     phone: Phone,
@@ -35,16 +35,17 @@ async fn init() -> Result<Services, StartError> {
     );
     Ok(Services {
         phone: phone?,
-        idempotency: idempotency.with_time_to_live(REMEMBERED),
+        idempotency: idempotency.with_time_to_live(RECORD_TIME_TO_LIVE),
     })
 }
 
 async fn handle(services: &Services, event: SnsEvent, deadline: SystemTime) -> Result<(), Error> {
     let Services { phone, idempotency } = services;
-    // SNS sends one at a time.
+    // An event of SNS has one record.
     for record in event.records {
-        let news = serde_json::from_str(&record.sns.message).map_err(Error::Unreadable)?;
-        controller::notify(phone, idempotency, &news, deadline).await?;
+        let purchase =
+            serde_json::from_str(&record.sns.message).map_err(Error::MalformedMessage)?;
+        controller::notify(phone, idempotency, &purchase, deadline).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is outside: the owner's phone.
+//! The SMS service.
 
 use std::{fmt, future::Future};
 
@@ -11,31 +11,32 @@ pub(crate) use domain::ServiceError as Error;
 use function::{StartError, setting};
 use secrets::{Secret, Secrets};
 
-/// Sends text messages to the owner.
+/// Sends SMS to the owner of the product.
 pub(crate) trait Sms: Sync {
-    /// Sends one.
+    /// Sends one SMS.
     fn send(&self, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The secret that says where the owner's phone is.
-const PHONE_NUMBER: &str = "admin-phone-number";
+/// The name of the secret that contains the phone number.
+const PHONE_NUMBER_SECRET: &str = "admin-phone-number";
 
-/// The owner's phone, by SNS: <https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>.
+/// The owner's phone, which SNS sends SMS to: <https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>.
 pub(crate) struct Phone {
     client: Client,
     secrets: Secrets<1>,
 }
 
 impl Phone {
-    /// By the setting `SECRETS_PREFIX`, with the secret `admin-phone-number`.
+    /// The phone whose number is the secret `admin-phone-number` under `SECRETS_PREFIX` (environment
+    /// variable).
     ///
     /// # Errors
-    /// Names the setting, or the secret, that is missing or malformed.
+    /// Fails if the variable or the secret is missing or malformed. The error names it.
     pub(crate) async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let prefix = setting("SECRETS_PREFIX")?;
-        let secrets = Secrets::load(aws, &prefix, [PHONE_NUMBER]).await?;
+        let secrets = Secrets::load(aws, &prefix, [PHONE_NUMBER_SECRET]).await?;
         let [number] = secrets.current();
-        is_e164(&number).ok_or(Malformed)?;
+        is_e164(&number).ok_or(MalformedNumber)?;
         Ok(Self {
             client: aws.client("sns"),
             secrets,
@@ -43,22 +44,24 @@ impl Phone {
     }
 }
 
-/// The number is none.
+/// The phone number is malformed.
 #[derive(Debug, thiserror::Error)]
-#[error("the secret {PHONE_NUMBER} is malformed: it must be a number such as +12065550100")]
-struct Malformed;
+#[error(
+    "the secret {PHONE_NUMBER_SECRET} is malformed: it must be a phone number such as +12065550100"
+)]
+struct MalformedNumber;
 
-/// Whether it is a phone number as SNS takes it: <https://www.itu.int/rec/T-REC-E.164>.
+/// `Some` if this is a phone number in the format E.164, which SNS requires: <https://www.itu.int/rec/T-REC-E.164>.
 fn is_e164(number: &Secret) -> Option<()> {
     let digits = number.expose().strip_prefix('+')?;
-    let good = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-    good.then_some(())
+    let valid = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    valid.then_some(())
 }
 
 impl Sms for Phone {
     async fn send(&self, text: &str) -> Result<(), Error> {
         let [number] = self.secrets.current();
-        // Delivered at once, rather than when it is cheap.
+        // Transactional messages are optimized for reliable delivery, promotional ones for cost.
         let kind = MessageAttributeValue::builder();
         let kind = kind.data_type("String").string_value("Transactional");
         let kind = kind.build().map_err(|error| Error::Failed(error.into()))?;
@@ -84,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_phone_number_has_a_plus_and_7_to_15_digits() {
-        let good = |number: &str| is_e164(&number.to_owned().into()).is_some();
+        let valid = |number: &str| is_e164(&number.to_owned().into()).is_some();
         for number in ["+12065550100", "+4930123456", "+123456789012345"] {
-            assert!(good(number), "{number}");
+            assert!(valid(number), "{number}");
         }
         for number in [
             "",
@@ -96,7 +99,7 @@ mod tests {
             "+1234567890123456",
             "+1 206 555",
         ] {
-            assert!(!good(number), "{number}");
+            assert!(!valid(number), "{number}");
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::{
     service::PurchaseStore,
 };
 
-/// The purchases of `user` older than `before`, newest first: at most `limit`.
+/// Lists at most `limit` purchases of `user`, newest first; only those older than `before`, if given.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service fails.
 #[tracing::instrument(skip_all)]
 pub async fn list(
     purchases: &impl PurchaseStore,

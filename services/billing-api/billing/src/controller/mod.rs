@@ -1,13 +1,13 @@
-//! The rules, one file per function. They take their services as traits, and know nothing of
-//! Lambda, HTTP or AWS.
+//! The business rules, one file per function. They use the services through traits, and do not
+//! depend on Lambda, HTTP or AWS.
 
+#[cfg(test)]
+mod crash_sweep_tests;
 mod list;
 mod purchase;
 mod purchase_paid;
 mod reconcile;
 mod settle;
-#[cfg(test)]
-mod sweep;
 mod webhook;
 
 use std::time::Duration;
@@ -15,71 +15,77 @@ use std::time::Duration;
 pub use list::list;
 pub use purchase::{Receipt, purchase};
 pub use purchase_paid::purchase_paid;
-pub use reconcile::{Reconciled, reconcile};
+pub use reconcile::{ReconcileSummary, reconcile};
 pub use settle::settle;
 pub use webhook::webhook;
 
 use crate::{
-    payment::{ClientSecret, Decline, End, Payment},
+    payment::{ClientSecret, Decline, Outcome, Payment},
     purchase::PurchaseId,
     service::{self, ChargeError, Payments},
 };
 
-/// How long after it was ordered a purchase may be charged. Far less than the 24 hours for which
-/// Stripe keeps an idempotency key, and long enough for a person to show that a card is theirs.
-pub const OPEN_FOR: Duration = Duration::from_secs(60 * 60);
+/// The maximum age of a purchase at which its card may be charged. It must be far less than the 24
+/// hours for which Stripe keeps an idempotency key, and long enough for the customer to complete 3-D
+/// Secure authentication.
+pub const CHARGE_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// How old a purchase is when a payment that is not found is known never to have been made: the
-/// last that could make it gave up when the purchase was [`OPEN_FOR`] old, and what Stripe finds is
-/// behind by an hour at most.
-pub const LOST_AFTER: Duration = Duration::from_secs(3 * 60 * 60);
+/// The age of a purchase from which a payment that Stripe's search does not find counts as never
+/// made. The last attempt to charge starts before the age of [`CHARGE_WINDOW`], and the search index
+/// lags by an hour at most.
+pub const ABANDON_AFTER: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// How soon reconcile looks after a purchase: once the function that charges it has ended, and
-/// Stripe finds what it has made. Also the pause before it looks again.
-pub const LOOK_AFTER: Duration = Duration::from_secs(2 * 60);
+/// The grace period before reconcile checks a purchase for the first time, and between two checks. By
+/// then the invocation that charges the card has ended, and Stripe's search usually finds the payment.
+pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
-/// Why a rule does not let something happen.
+/// Why a rule fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The card's owner has to show that it is theirs. Then the purchase is settled by itself.
-    #[error("the card's owner has to act")]
+    /// The payment needs 3-D Secure authentication. A webhook event or reconcile settles the purchase
+    /// afterwards.
+    #[error("the payment requires action by the cardholder")]
     RequiresAction {
-        /// Of this purchase.
+        /// The purchase.
         purchase_id: PurchaseId,
-        /// What their browser does it with.
+        /// The secret with which the browser completes the payment.
         client_secret: ClientSecret,
     },
-    /// Whether the card is charged will be known later.
-    #[error("it is not known yet whether the card is charged")]
-    Undecided {
-        /// Of this purchase.
+    /// The payment is in progress, or too old to be retried by the client.
+    #[error("the outcome of the payment is not known yet")]
+    OutcomeUnknown {
+        /// The purchase.
         purchase_id: PurchaseId,
     },
-    /// As [`Error::Undecided`], for a call of Stripe failed.
+    /// The call to Stripe failed, so the outcome of the payment is not known yet.
     #[error(transparent)]
     Charge(#[from] ChargeError),
-    /// A service did not do its part.
+    /// A service failed.
     #[error(transparent)]
     Service(#[from] service::Error),
 }
 
-/// How a payment has ended, or where it stands.
+/// Whether a payment is final.
+enum Resolution {
+    Final(Outcome),
+    InProgress(Payment),
+}
+
+/// Resolves a payment to its final outcome, if it has one.
 ///
-/// One that was declined can still charge a card: it is cancelled, and that says how it ended.
-async fn end_of(
-    payments: &impl Payments,
-    payment: Payment,
-) -> Result<Result<End, Payment>, service::Error> {
+/// A declined intent can still charge a card later, so it is cancelled first. The result of the
+/// cancellation is the final outcome.
+async fn resolve(payments: &impl Payments, payment: Payment) -> Result<Resolution, service::Error> {
     Ok(match payment {
-        Payment::Succeeded { intent } => Ok(End::Paid { intent }),
-        Payment::Canceled { intent } => Ok(End::Failed {
+        Payment::Succeeded { intent } => Resolution::Final(Outcome::Paid { intent }),
+        Payment::Canceled { intent } => Resolution::Final(Outcome::Failed {
             intent: Some(intent),
             decline: Decline::unfinished(),
         }),
         Payment::Declined {
             intent: None,
             decline,
-        } => Ok(End::Failed {
+        } => Resolution::Final(Outcome::Failed {
             intent: None,
             decline,
         }),
@@ -87,13 +93,15 @@ async fn end_of(
             intent: Some(intent),
             decline,
         } => match payments.cancel(&intent).await? {
-            Payment::Succeeded { intent } => Ok(End::Paid { intent }),
-            Payment::Canceled { intent } => Ok(End::Failed {
+            Payment::Succeeded { intent } => Resolution::Final(Outcome::Paid { intent }),
+            Payment::Canceled { intent } => Resolution::Final(Outcome::Failed {
                 intent: Some(intent),
                 decline,
             }),
-            going_on => Err(going_on),
+            in_progress => Resolution::InProgress(in_progress),
         },
-        going_on @ (Payment::RequiresAction { .. } | Payment::Processing { .. }) => Err(going_on),
+        in_progress @ (Payment::RequiresAction { .. } | Payment::Processing { .. }) => {
+            Resolution::InProgress(in_progress)
+        }
     })
 }

@@ -1,27 +1,27 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Error, LOOK_AFTER, OPEN_FOR, end_of, settle};
+use super::{CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
 use crate::{
     payment::{Decline, Payment},
     purchase::{Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp, UserId},
     service::{Payments, PurchaseStore},
 };
 
-/// What became of an order. It is the same however often it is asked for.
+/// The result of a settled order. Every repetition of the request receives the same receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The purchase.
     pub purchase_id: PurchaseId,
-    /// What it costs.
+    /// The price.
     pub amount: Cents,
-    /// Why the card was not charged. None when it was.
+    /// Why the card was not charged. None if it was charged.
     pub declined: Option<Decline>,
 }
 
 impl Receipt {
-    /// Of a purchase, once it is settled.
-    fn of(purchase: Purchase) -> Option<Self> {
+    /// The receipt of a settled purchase. None if the purchase is PENDING.
+    fn from_settled(purchase: Purchase) -> Option<Self> {
         let declined = match purchase.status {
             Status::Pending { .. } => return None,
             Status::Paid { .. } => None,
@@ -35,14 +35,14 @@ impl Receipt {
     }
 }
 
-/// Writes down what `user` orders, charges the card, and settles the purchase.
+/// Stores the order of `user` as a PENDING purchase, charges the card, and settles the purchase.
 ///
-/// Called again with the same `id`, it goes on where the last call ended: what is settled is not
-/// charged again, and what is not is sent again as the same charge.
+/// A repetition with the same `id` continues where the last call stopped: a settled purchase is not
+/// charged again, and a pending one is charged with the same idempotency key.
 ///
 /// # Errors
-/// [`Error::RequiresAction`], [`Error::Undecided`] and [`Error::Charge`] leave the purchase PENDING:
-/// a later call, an event or reconcile settles it.
+/// After [`Error::RequiresAction`], [`Error::OutcomeUnknown`] and [`Error::Charge`] the purchase stays
+/// PENDING: a repetition, a webhook event or reconcile settles it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,
@@ -56,34 +56,36 @@ pub async fn purchase(
         user_id: user,
         purchase_id: id,
     };
-    let undecided = || Error::Undecided { purchase_id: id };
-    let ordered = Purchase::ordered(key, order, now, now.after(LOOK_AFTER));
-    let there = purchases.open(&ordered).await?;
-    let Status::Pending { source, .. } = &there.status else {
-        return Receipt::of(there).ok_or_else(undecided);
+    let outcome_unknown = || Error::OutcomeUnknown { purchase_id: id };
+    let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
+    let stored = purchases.get_or_create(&pending).await?;
+    let Status::Pending { source, .. } = &stored.status else {
+        return Receipt::from_settled(stored).ok_or_else(outcome_unknown);
     };
-    if now.since(there.created_at) >= OPEN_FOR {
-        return Err(undecided());
+    if now.since(stored.created_at) >= CHARGE_WINDOW {
+        return Err(outcome_unknown());
     }
-    let payment = payments.charge(&there, source).await?;
-    let end = match end_of(payments, payment).await? {
-        Ok(end) => end,
-        Err(Payment::RequiresAction { client_secret, .. }) => {
+    let payment = payments.charge(&stored, source).await?;
+    let outcome = match resolve(payments, payment).await? {
+        Resolution::Final(outcome) => outcome,
+        Resolution::InProgress(Payment::RequiresAction { client_secret, .. }) => {
             return Err(Error::RequiresAction {
                 purchase_id: id,
                 client_secret,
             });
         }
-        Err(_) => return Err(undecided()),
+        Resolution::InProgress(_) => return Err(outcome_unknown()),
     };
-    let settled = settle(purchases, &there.key, &end, now).await?;
-    settled.and_then(Receipt::of).ok_or_else(undecided)
+    let settled = settle(purchases, &stored.key, &outcome, now).await?;
+    settled
+        .and_then(Receipt::from_settled)
+        .ok_or_else(outcome_unknown)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controller::LOST_AFTER, service::memory::*};
+    use crate::{controller::ABANDON_AFTER, fixtures::*, service::memory::*};
 
     async fn buy(
         cloud: &Memory,
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_good_card_is_charged_its_price_and_the_purchase_is_paid() {
+    async fn a_valid_card_is_charged_the_price_and_the_purchase_is_paid() {
         let cloud = Memory::default();
         let id = PurchaseId::generate();
         let receipt = buy(&cloud, id, "tok_visa", NOON).await.unwrap();
@@ -103,11 +105,11 @@ mod tests {
         assert_eq!(receipt.amount.get(), 4_000);
         assert_eq!(receipt.declined, None);
         assert_eq!(cloud.charges(), [(id, 4_000)]);
-        assert!(matches!(cloud.only().status, Status::Paid { .. }));
+        assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
     }
 
     #[tokio::test]
-    async fn asked_for_again_the_same_purchase_is_not_charged_again_and_has_the_same_receipt() {
+    async fn a_repetition_is_not_charged_again_and_has_the_same_receipt() {
         for source in ["tok_visa", "tok_chargeDeclined"] {
             let cloud = Memory::default();
             let id = PurchaseId::generate();
@@ -121,18 +123,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_declined_purchase_has_failed_and_its_payment_is_cancelled() {
+    async fn a_declined_purchase_fails_and_its_intent_is_cancelled() {
         let cloud = Memory::default();
         let id = PurchaseId::generate();
         let receipt = buy(&cloud, id, "tok_chargeDeclined", NOON).await.unwrap();
         assert_eq!(receipt.declined.unwrap().code, "card_declined");
         assert!(cloud.charges().is_empty());
-        assert!(matches!(cloud.only().status, Status::Failed { .. }));
+        assert!(matches!(
+            cloud.only_purchase().status,
+            Status::Failed { .. }
+        ));
         assert!(!cloud.can_still_charge());
     }
 
     #[tokio::test]
-    async fn a_source_that_stripe_never_takes_has_failed_and_no_payment_is_left() {
+    async fn a_purchase_with_an_unknown_source_fails_without_an_intent() {
         let cloud = Memory::default();
         let id = PurchaseId::generate();
         let receipt = buy(&cloud, id, "tok_nobody", NOON).await.unwrap();
@@ -141,35 +146,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_card_that_needs_its_owner_gives_what_the_browser_acts_with_also_when_asked_again() {
+    async fn every_repetition_returns_the_client_secret_while_authentication_is_pending() {
         let cloud = Memory::default();
         let id = PurchaseId::generate();
         for _ in 0..2 {
-            let waits = buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
-            assert!(matches!(waits, Error::RequiresAction { .. }), "{waits:?}");
-            assert!(matches!(cloud.only().status, Status::Pending { .. }));
+            let error = buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
+            assert!(matches!(error, Error::RequiresAction { .. }), "{error:?}");
+            assert!(matches!(
+                cloud.only_purchase().status,
+                Status::Pending { .. }
+            ));
         }
         assert_eq!(cloud.intents(), 1);
     }
 
     #[tokio::test]
-    async fn nothing_is_charged_for_an_order_that_is_no_longer_open() {
+    async fn nothing_is_charged_after_the_charge_window() {
         let cloud = Memory::default();
         cloud.fail(Failure::Unsent, 1);
         let id = PurchaseId::generate();
-        let lost = buy(&cloud, id, "tok_visa", NOON).await.unwrap_err();
-        assert!(matches!(lost, Error::Charge(_)), "{lost:?}");
-        for later in [OPEN_FOR, LOST_AFTER] {
+        let error = buy(&cloud, id, "tok_visa", NOON).await.unwrap_err();
+        assert!(matches!(error, Error::Charge(_)), "{error:?}");
+        for later in [CHARGE_WINDOW, ABANDON_AFTER] {
             let late = buy(&cloud, id, "tok_visa", NOON.after(later)).await;
-            assert!(matches!(late.unwrap_err(), Error::Undecided { .. }));
+            assert!(matches!(late.unwrap_err(), Error::OutcomeUnknown { .. }));
         }
         assert!(cloud.charges().is_empty());
     }
 
     #[tokio::test]
-    async fn no_log_shows_what_the_browser_acts_with() {
+    async fn debug_output_does_not_show_the_client_secret() {
         let cloud = Memory::default();
-        let waits = buy(&cloud, PurchaseId::generate(), "pm_threeDSecure", NOON).await;
-        assert!(!format!("{waits:?}").contains("_secret_"), "{waits:?}");
+        let result = buy(&cloud, PurchaseId::generate(), "pm_threeDSecure", NOON).await;
+        assert!(!format!("{result:?}").contains("_secret_"), "{result:?}");
     }
 }

@@ -4,17 +4,17 @@ use crate::{
     service::{NotePurchased, Publisher, stream::Change},
 };
 
-/// Announces a purchase that became PAID. Any other change is no news.
+/// Publishes a purchase that became PAID. Ignores any other change.
 ///
 /// # Errors
-/// When a service fails; the stream delivers the change again.
+/// Fails if a service fails. The stream then delivers the change again.
 #[tracing::instrument(skip_all)]
-pub async fn purchase_paid(announcer: &impl Publisher, change: &Change) -> Result<(), Error> {
+pub async fn purchase_paid(publisher: &impl Publisher, change: &Change) -> Result<(), Error> {
     let is_paid = |purchase: &&Purchase| matches!(purchase.status, Status::Paid { .. });
     let before = change.before.as_ref().filter(is_paid);
     let after = change.after.as_ref().filter(is_paid);
     if let (None, Some(paid)) = (before, after) {
-        announcer.announce(&NotePurchased::from(paid)).await?;
+        publisher.publish(&NotePurchased::from(paid)).await?;
     }
     Ok(())
 }
@@ -22,14 +22,14 @@ pub async fn purchase_paid(announcer: &impl Publisher, change: &Change) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::memory::*;
+    use crate::{fixtures::*, payment::Outcome, service::memory::*};
 
     #[tokio::test]
-    async fn a_purchase_is_announced_when_it_becomes_paid_and_at_no_other_change() {
+    async fn a_purchase_is_published_when_it_becomes_paid_and_on_no_other_change() {
         let cloud = Memory::default();
-        let pending = cloud.ordered("tok_visa").await;
-        let settled = |end: crate::payment::End| Purchase {
-            status: end.into(),
+        let pending = cloud.with_pending("tok_visa").await;
+        let settled = |outcome: Outcome| Purchase {
+            status: outcome.into(),
             ..pending.clone()
         };
         let (paid, failed) = (settled(paid()), settled(failed()));
@@ -40,14 +40,14 @@ mod tests {
             (Some(&paid), Some(&paid), 1),
             (Some(&paid), None, 1),
         ];
-        for (before, after, announced) in changes {
+        for (before, after, published) in changes {
             let change = Change {
                 before: before.cloned(),
                 after: after.cloned(),
             };
             purchase_paid(&cloud, &change).await.unwrap();
-            assert_eq!(cloud.announced().len(), announced, "{change:?}");
+            assert_eq!(cloud.published().len(), published, "{change:?}");
         }
-        assert_eq!(cloud.announced(), [NotePurchased::from(&paid)]);
+        assert_eq!(cloud.published(), [NotePurchased::from(&paid)]);
     }
 }

@@ -1,57 +1,61 @@
-use super::{Error, LOOK_AFTER, LOST_AFTER, OPEN_FOR, end_of, settle};
+use super::{ABANDON_AFTER, CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
 use crate::{
-    payment::{Decline, End, Payment},
+    payment::{Decline, Outcome, Payment},
     purchase::{Purchase, Shard, Status, Timestamp},
     service::{Payments, PurchaseStore},
 };
 
-/// What a run did.
+/// The number of purchases that a run checked, by result.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Reconciled {
-    /// Purchases that are settled.
+pub struct ReconcileSummary {
+    /// Purchases that are settled now.
     pub settled: usize,
-    /// Purchases whose payment goes on.
-    pub waiting: usize,
-    /// Purchases that could not be looked after this time.
-    pub failed: usize,
+    /// Purchases whose payment is still in progress.
+    pub pending: usize,
+    /// Purchases whose check failed.
+    pub errors: usize,
 }
 
-/// Purchases that are read at once.
-const PAGE: usize = 25;
+/// The page size of the queries for due purchases.
+const PAGE_SIZE: usize = 25;
 
-/// Looks after the purchases that are PENDING and due: asks Stripe, carries out what never reached
-/// it, gives up what nobody finishes, and settles. At most `limit` purchases of each shard.
+/// Reconciles the PENDING purchases that are due with Stripe, at most `limit` of each shard.
 ///
-/// One that cannot be settled is put off, so that it holds up nothing behind it.
+/// Charges a purchase that Stripe does not know yet, cancels a payment that was not completed in
+/// time, and settles a purchase whose payment is final. A purchase that cannot be settled is
+/// postponed, so that it does not block those behind it.
 ///
 /// # Errors
-/// When the purchases cannot be read. What goes wrong with one of them is logged and counted.
+/// Fails if due purchases cannot be read or postponed. The error of a single purchase is logged and
+/// counted.
 #[tracing::instrument(skip_all)]
 pub async fn reconcile(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
     now: Timestamp,
     limit: usize,
-) -> Result<Reconciled, Error> {
-    let mut done = Reconciled::default();
+) -> Result<ReconcileSummary, Error> {
+    let mut summary = ReconcileSummary::default();
     for shard in Shard::all() {
         let mut left = limit;
         let mut last = None;
         while left > 0 {
             let page = purchases
-                .due(shard, now, last.as_ref(), left.min(PAGE))
+                .due(shard, now, last.as_ref(), left.min(PAGE_SIZE))
                 .await?;
             left = left.saturating_sub(page.items.len());
             for due in &page.items {
-                match look_after(payments, purchases, due, now).await {
-                    Ok(true) => done.settled += 1,
-                    Ok(false) => done.waiting += 1,
+                match reconcile_one(payments, purchases, due, now).await {
+                    Ok(true) => summary.settled += 1,
+                    Ok(false) => summary.pending += 1,
                     Err(error) => {
-                        done.failed += 1;
+                        summary.errors += 1;
                         let purchase_id = due.key.purchase_id;
                         let error = function::chain(&error);
-                        tracing::warn!(%purchase_id, error, "a purchase was not looked after");
-                        purchases.postpone(&due.key, now.after(LOOK_AFTER)).await?;
+                        tracing::warn!(%purchase_id, error, "purchase not reconciled");
+                        purchases
+                            .postpone(&due.key, now.after(RECONCILE_DELAY))
+                            .await?;
                     }
                 }
             }
@@ -61,11 +65,11 @@ pub async fn reconcile(
             }
         }
     }
-    Ok(done)
+    Ok(summary)
 }
 
-/// Settles one purchase, or puts it off. Returns whether it is settled.
-async fn look_after(
+/// Settles or postpones one purchase. Returns whether it is settled.
+async fn reconcile_one(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
     due: &Purchase,
@@ -75,32 +79,37 @@ async fn look_after(
         return Ok(true);
     };
     let age = now.since(due.created_at);
-    let payment = match payments.status_of(&due.key).await? {
-        Some(Payment::RequiresAction { intent, .. }) if age >= OPEN_FOR => {
+    let payment = match payments.find_payment(&due.key).await? {
+        Some(Payment::RequiresAction { intent, .. }) if age >= CHARGE_WINDOW => {
             Some(Payment::Declined {
                 intent: Some(intent),
                 decline: Decline::unfinished(),
             })
         }
-        None if age < OPEN_FOR => Some(payments.charge(due, source).await?),
+        None if age < CHARGE_WINDOW => Some(payments.charge(due, source).await?),
         found => found,
     };
-    let end = match payment {
-        Some(payment) => end_of(payments, payment).await?.ok(),
-        // Nobody has sent it, and nobody will.
-        None if age >= LOST_AFTER => Some(End::Failed {
+    let outcome = match payment {
+        Some(payment) => match resolve(payments, payment).await? {
+            Resolution::Final(outcome) => Some(outcome),
+            Resolution::InProgress(_) => None,
+        },
+        // No call has made the payment, and no later one will.
+        None if age >= ABANDON_AFTER => Some(Outcome::Failed {
             intent: None,
             decline: Decline::not_made(),
         }),
         None => None,
     };
-    match end {
-        Some(end) => {
-            settle(purchases, &due.key, &end, now).await?;
+    match outcome {
+        Some(outcome) => {
+            settle(purchases, &due.key, &outcome, now).await?;
             Ok(true)
         }
         None => {
-            purchases.postpone(&due.key, now.after(LOOK_AFTER)).await?;
+            purchases
+                .postpone(&due.key, now.after(RECONCILE_DELAY))
+                .await?;
             Ok(false)
         }
     }
@@ -109,99 +118,105 @@ async fn look_after(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::memory::*;
+    use crate::{fixtures::*, service::memory::*};
 
-    async fn run(cloud: &Memory, now: Timestamp) -> Reconciled {
+    async fn run(cloud: &Memory, now: Timestamp) -> ReconcileSummary {
         reconcile(cloud, cloud, now, 100).await.unwrap()
     }
 
-    fn counts(settled: usize, waiting: usize, failed: usize) -> Reconciled {
-        Reconciled {
+    fn counts(settled: usize, pending: usize, errors: usize) -> ReconcileSummary {
+        ReconcileSummary {
             settled,
-            waiting,
-            failed,
+            pending,
+            errors,
         }
     }
 
     #[tokio::test]
-    async fn a_purchase_is_left_alone_until_it_is_due() {
+    async fn a_purchase_is_not_checked_before_it_is_due() {
         let cloud = Memory::default();
-        cloud.ordered("tok_visa").await;
+        cloud.with_pending("tok_visa").await;
         assert_eq!(run(&cloud, NOON).await, counts(0, 0, 0));
-        assert_eq!(cloud.calls_of("status_of"), 0);
+        assert_eq!(cloud.calls_of("find_payment"), 0);
     }
 
     #[tokio::test]
-    async fn an_order_that_never_reached_stripe_is_carried_out_while_it_is_open() {
+    async fn a_payment_that_was_never_made_is_made_within_the_charge_window() {
         let cloud = Memory::default();
-        cloud.ordered("tok_visa").await;
-        let done = run(&cloud, NOON.after(LOOK_AFTER)).await;
-        assert_eq!(done, counts(1, 0, 0));
+        cloud.with_pending("tok_visa").await;
+        let summary = run(&cloud, NOON.after(RECONCILE_DELAY)).await;
+        assert_eq!(summary, counts(1, 0, 0));
         assert_eq!(cloud.charges().len(), 1);
-        assert!(matches!(cloud.only().status, Status::Paid { .. }));
+        assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
     }
 
     #[tokio::test]
-    async fn an_order_that_never_reached_stripe_has_failed_once_that_is_sure_and_is_not_charged() {
+    async fn a_purchase_without_a_payment_fails_after_the_abandon_age_and_is_not_charged() {
         let cloud = Memory::default();
-        cloud.ordered("tok_visa").await;
-        assert_eq!(run(&cloud, NOON.after(OPEN_FOR)).await, counts(0, 1, 0));
-        assert_eq!(run(&cloud, NOON.after(LOST_AFTER)).await, counts(1, 0, 0));
+        cloud.with_pending("tok_visa").await;
+        let at = |age| NOON.after(age);
+        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, counts(0, 1, 0));
+        assert_eq!(run(&cloud, at(ABANDON_AFTER)).await, counts(1, 0, 0));
         assert!(cloud.charges().is_empty());
-        let Status::Failed { decline, .. } = cloud.only().status else {
-            panic!("it is settled")
+        let Status::Failed { decline, .. } = cloud.only_purchase().status else {
+            panic!("the purchase must be settled as FAILED")
         };
         assert_eq!(decline, Decline::not_made());
     }
 
     #[tokio::test]
-    async fn a_payment_that_nobody_finishes_is_cancelled_after_its_time_and_not_before() {
+    async fn an_unfinished_payment_is_cancelled_after_the_charge_window_and_not_before() {
         let cloud = Memory::default();
-        cloud.ordered("pm_threeDSecure").await;
-        assert_eq!(run(&cloud, NOON.after(LOOK_AFTER)).await, counts(0, 1, 0));
+        cloud.with_pending("pm_threeDSecure").await;
+        let at = |age| NOON.after(age);
+        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, counts(0, 1, 0));
         assert!(cloud.can_still_charge());
-        assert_eq!(run(&cloud, NOON.after(OPEN_FOR)).await, counts(1, 0, 0));
+        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, counts(1, 0, 0));
         assert!(!cloud.can_still_charge());
-        assert!(matches!(cloud.only().status, Status::Failed { .. }));
+        assert!(matches!(
+            cloud.only_purchase().status,
+            Status::Failed { .. }
+        ));
     }
 
     #[tokio::test]
-    async fn a_payment_that_the_bank_has_not_decided_is_waited_for() {
+    async fn a_processing_payment_stays_pending_at_any_age() {
         let cloud = Memory::default();
-        cloud.ordered("pm_slow").await;
-        for later in [LOOK_AFTER, OPEN_FOR, LOST_AFTER] {
-            assert_eq!(run(&cloud, NOON.after(later)).await, counts(0, 1, 0));
+        cloud.with_pending("pm_slow").await;
+        for age in [RECONCILE_DELAY, CHARGE_WINDOW, ABANDON_AFTER] {
+            assert_eq!(run(&cloud, NOON.after(age)).await, counts(0, 1, 0));
         }
         assert_eq!(cloud.calls_of("charge"), 1);
     }
 
     #[tokio::test]
-    async fn a_purchase_that_cannot_be_looked_after_holds_up_no_other() {
+    async fn a_purchase_whose_check_fails_does_not_block_the_others() {
         let cloud = Memory::default();
         for _ in 0..100 {
-            cloud.ordered("tok_visa").await;
+            cloud.with_pending("tok_visa").await;
         }
-        // The first call reads a page, the second asks Stripe.
+        // The first call reads a page, the second searches for a payment.
         cloud.fail(Failure::Unsent, 1);
-        let due = NOON.after(LOOK_AFTER);
+        let due = NOON.after(RECONCILE_DELAY);
         assert_eq!(run(&cloud, due).await, counts(99, 0, 1));
-        assert_eq!(run(&cloud, due).await, counts(0, 0, 0), "it is put off");
-        assert_eq!(run(&cloud, due.after(LOOK_AFTER)).await, counts(1, 0, 0));
+        assert_eq!(run(&cloud, due).await, counts(0, 0, 0), "it is postponed");
+        let next = due.after(RECONCILE_DELAY);
+        assert_eq!(run(&cloud, next).await, counts(1, 0, 0));
     }
 
     #[tokio::test]
-    async fn a_run_looks_after_no_more_than_it_is_told_to_and_the_next_goes_on() {
+    async fn a_run_stops_at_its_limit_and_later_runs_settle_the_rest() {
         let cloud = Memory::default();
         for _ in 0..400 {
-            cloud.ordered("tok_visa").await;
+            cloud.with_pending("tok_visa").await;
         }
-        let due = NOON.after(LOOK_AFTER);
+        let due = NOON.after(RECONCILE_DELAY);
         let mut settled = 0;
         for _ in 0..400 {
-            let before = cloud.calls_of("status_of");
+            let before = cloud.calls_of("find_payment");
             settled += reconcile(&cloud, &cloud, due, 30).await.unwrap().settled;
-            let asked = cloud.calls_of("status_of") - before;
-            assert!(asked <= 30 * usize::from(Shard::COUNT), "{asked}");
+            let checked = cloud.calls_of("find_payment") - before;
+            assert!(checked <= 30 * usize::from(Shard::COUNT), "{checked}");
             if settled == 400 {
                 return;
             }

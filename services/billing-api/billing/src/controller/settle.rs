@@ -1,30 +1,30 @@
 use crate::{
-    payment::End,
+    payment::Outcome,
     purchase::{Purchase, PurchaseKey, Status, Timestamp},
     service::{self, PurchaseStore},
 };
 
-/// Settles a purchase whose payment has ended: PENDING becomes PAID or FAILED, anything else stays
-/// as it is. Returns what the purchase is then, and None when there is none.
+/// Settles a purchase whose payment is final: PENDING becomes PAID or FAILED. A purchase that is
+/// already settled stays unchanged. Returns the stored purchase, or None if there is none.
 ///
-/// All that hear of an end call it, in any order and any number of times.
+/// Every function that learns the outcome of a payment calls it, in any order and any number of times.
 ///
 /// # Errors
-/// When a service fails.
+/// Fails if a service fails.
 #[tracing::instrument(skip_all)]
 pub async fn settle(
     purchases: &impl PurchaseStore,
     key: &PurchaseKey,
-    end: &End,
+    outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Option<Purchase>, service::Error> {
-    let settled = purchases.settle(key, end, now).await?;
+    let settled = purchases.settle(key, outcome, now).await?;
     let purchase_id = key.purchase_id;
-    match (settled.as_ref().map(|purchase| &purchase.status), end) {
-        (Some(Status::Failed { .. }), End::Paid { .. }) => {
-            tracing::error!(%purchase_id, "a card was charged for a purchase that had failed");
+    match (settled.as_ref().map(|purchase| &purchase.status), outcome) {
+        (Some(Status::Failed { .. }), Outcome::Paid { .. }) => {
+            tracing::error!(%purchase_id, "card charged for a failed purchase");
         }
-        (None, _) => tracing::warn!(%purchase_id, "a payment is for a purchase that is not there"),
+        (None, _) => tracing::warn!(%purchase_id, "payment for a missing purchase"),
         _ => (),
     }
     Ok(settled)
@@ -33,25 +33,25 @@ pub async fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::memory::*;
+    use crate::{fixtures::*, service::memory::*};
 
     #[tokio::test]
-    async fn the_first_end_stays_whatever_comes_later() {
+    async fn the_first_settlement_is_final() {
         for (first, later) in [(paid(), failed()), (failed(), paid())] {
             let cloud = Memory::default();
-            let ordered = cloud.ordered("tok_visa").await;
-            let now = ordered.created_at;
-            let settled = settle(&cloud, &ordered.key, &first, now).await.unwrap();
+            let pending = cloud.with_pending("tok_visa").await;
+            let now = pending.created_at;
+            let settled = settle(&cloud, &pending.key, &first, now).await.unwrap();
             assert_eq!(settled.as_ref().unwrap().status, first.into());
-            for end in [later, paid(), failed()] {
-                let again = settle(&cloud, &ordered.key, &end, now).await.unwrap();
+            for outcome in [later, paid(), failed()] {
+                let again = settle(&cloud, &pending.key, &outcome, now).await.unwrap();
                 assert_eq!(again, settled);
             }
         }
     }
 
     #[tokio::test]
-    async fn a_purchase_that_is_not_there_is_not_made() {
+    async fn settling_a_missing_purchase_does_not_create_it() {
         let cloud = Memory::default();
         let settled = settle(&cloud, &key(), &paid(), NOON).await.unwrap();
         assert_eq!(settled, None);

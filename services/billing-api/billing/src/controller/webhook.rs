@@ -1,26 +1,26 @@
 use super::{Error, settle};
 use crate::{
-    event::{Event, Paid},
-    payment::End,
+    event::{Event, SucceededPayment},
+    payment::Outcome,
     purchase::Timestamp,
     service::PurchaseStore,
 };
 
-/// Settles the purchase whose payment an event says has succeeded. Any other event is no news.
+/// Settles the purchase of an event that reports a succeeded payment. Ignores any other event.
 ///
-/// Events come late, twice and out of order. A success is one whenever it is heard of, and a
-/// purchase that is settled stays as it is: no event needs remembering.
+/// Stripe delivers events late, more than once and out of order. No event needs to be remembered: a
+/// payment that succeeded stays so, and a settled purchase stays unchanged.
 ///
 /// # Errors
-/// When a service fails; Stripe delivers the event again.
+/// Fails if a service fails. Stripe then delivers the event again.
 #[tracing::instrument(skip_all)]
 pub async fn webhook(
     purchases: &impl PurchaseStore,
     event: &Event,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(Paid { intent, purchase }) = event.paid().cloned() {
-        settle(purchases, &purchase, &End::Paid { intent }, now).await?;
+    if let Some(SucceededPayment { intent, purchase }) = event.succeeded_payment().cloned() {
+        settle(purchases, &purchase, &Outcome::Paid { intent }, now).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The queue of what could not be handled.
+//! The dead-letter queue of purchase-paid.
 
 use std::{fmt, str::FromStr};
 
@@ -9,19 +9,19 @@ use aws_sdk_sqs::operation::send_message::{
 use function::StartError;
 use http::Uri;
 
-use super::{Error, stream::Unreadable};
+use super::{Error, stream::MalformedRecord};
 
-/// Keeps what can never be handled, for somebody to look at.
+/// An SQS queue of stream records that cannot be handled, for manual inspection.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,
 }
 
 impl DeadLetterQueue {
-    /// The queue that the setting `DEAD_LETTER_QUEUE` gives the URL of.
+    /// The queue whose URL is in the environment variable `DEAD_LETTER_QUEUE`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let QueueUrl(url) = function::setting("DEAD_LETTER_QUEUE")?;
         Ok(Self {
@@ -30,15 +30,15 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Keeps a message, with why it could not be handled in the log. It is not worth another try.
+    /// Sends a record that a retry would not help, and logs `why` it cannot be handled.
     ///
     /// # Errors
-    /// When it is not kept.
-    pub async fn keep(&self, message: String, why: &Unreadable) -> Result<(), Error> {
+    /// Fails if SQS does not accept the message.
+    pub async fn send(&self, record: String, why: &MalformedRecord) -> Result<(), Error> {
         let error = function::chain(why);
-        tracing::error!(error, "a message is put aside");
+        tracing::error!(error, "stream record sent to the dead-letter queue");
         let send = SendMessageInput::builder().queue_url(&self.url);
-        let send = send.message_body(message).build();
+        let send = send.message_body(record).build();
         let send = send.map_err(|error| Error::Failed(error.into()))?;
         let call = self.client.call(SendMessage::new(), send);
         let sent: Result<SendMessageOutput, SdkError<SendMessageError>> = call.await;
@@ -59,8 +59,8 @@ impl FromStr for QueueUrl {
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let parsed = url.parse::<Uri>().ok();
-        let known = parsed.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
-        known
+        let is_http = parsed.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+        is_http
             .map(|_| Self(url.into()))
             .ok_or("it must be the URL of a queue")
     }

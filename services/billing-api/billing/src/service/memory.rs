@@ -1,5 +1,5 @@
-//! All services in memory, for the controllers' tests: one struct, which counts calls, can be told
-//! to fail, and can be broken on purpose.
+//! All services in memory, for the tests of the controllers. One struct counts the calls, can fail
+//! any of them, and can be given a bug that the tests must detect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,44 +12,43 @@ use super::{
     ChargeError, Error, NotePurchased, Payments, Publisher, PurchaseStore, stream::Change,
 };
 use crate::{
-    controller::LOOK_AFTER,
-    event::Paid,
-    payment::{Decline, End, IntentId, Payment},
+    event::SucceededPayment,
+    fixtures::{NOON, intent, pending},
+    payment::{Decline, IntentId, Outcome, Payment},
     purchase::{
-        Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Storage, Timestamp,
-        UserId,
+        PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId,
     },
 };
 
 #[derive(Default)]
 pub(crate) struct Memory {
     state: Mutex<State>,
-    broken: Broken,
+    bug: SeededBug,
 }
 
-/// What is not as it should be.
+/// A bug to plant in the services.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum SeededBug {
     #[default]
-    Nothing,
+    None,
     /// Charges carry no idempotency key.
-    StripeKey,
-    /// Settle writes over whatever is there.
-    SettleCondition,
-    /// A payment that is to be cancelled is not.
-    Cancel,
+    NoIdempotencyKey,
+    /// Settling overwrites a settled purchase.
+    UnconditionalSettle,
+    /// Cancelling a payment has no effect.
+    NoCancel,
 }
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It is never carried out.
+    /// The call has no effect.
     Unsent,
-    /// It is carried out, and nobody hears of it.
-    AnswerLost,
-    /// The function is killed before it.
+    /// The call takes effect, but the caller gets an error.
+    ResponseLost,
+    /// The invocation is killed before the call.
     KilledBefore,
-    /// The function is killed after it.
+    /// The invocation is killed after the call took effect.
     KilledAfter,
 }
 
@@ -58,56 +57,26 @@ struct State {
     purchases: BTreeMap<PurchaseKey, Purchase>,
     stream: Vec<Change>,
     intents: Vec<Intent>,
-    answers: HashMap<PurchaseId, Option<Payment>>,
+    /// Stripe's stored response by idempotency key. None is an error 500.
+    stored_responses: HashMap<PurchaseId, Option<Payment>>,
     charges: Vec<(PurchaseId, u32)>,
-    succeeded: Vec<Paid>,
-    announced: Vec<NotePurchased>,
+    succeeded: Vec<SucceededPayment>,
+    published: Vec<NotePurchased>,
     calls: Vec<&'static str>,
+    /// The index of the call to fail, and how.
     failing: Option<(usize, Failure)>,
+    /// Whether the current invocation was killed: all its calls fail.
     killed: bool,
-    unseen: usize,
-    meanwhile: Option<Paid>,
+    /// The number of searches that still find nothing.
+    hidden_searches: usize,
+    /// A payment whose purchase the webhook settles during the next search.
+    success_during_search: Option<SucceededPayment>,
 }
 
 struct Intent {
     purchase: PurchaseKey,
     amount: u32,
     payment: Payment,
-}
-
-pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-pub(crate) fn ada() -> UserId {
-    "us-east-1:ada".parse().unwrap()
-}
-
-pub(crate) fn key() -> PurchaseKey {
-    PurchaseKey {
-        user_id: ada(),
-        purchase_id: PurchaseId::generate(),
-    }
-}
-
-pub(crate) fn order(source: &str) -> Order {
-    Order {
-        storage: Storage::try_from(10).unwrap(),
-        source: PaymentSource::try_from(source.to_owned()).unwrap(),
-    }
-}
-
-fn intent(number: usize) -> IntentId {
-    IntentId::try_from(format!("pi_{number}")).unwrap()
-}
-
-pub(crate) fn paid() -> End {
-    End::Paid { intent: intent(1) }
-}
-
-pub(crate) fn failed() -> End {
-    End::Failed {
-        intent: Some(intent(1)),
-        decline: Decline::unfinished(),
-    }
 }
 
 fn decline(code: &str) -> Decline {
@@ -119,9 +88,9 @@ fn decline(code: &str) -> Decline {
 }
 
 impl Memory {
-    pub(crate) fn broken(broken: Broken) -> Self {
+    pub(crate) fn with_bug(bug: SeededBug) -> Self {
         Self {
-            broken,
+            bug,
             ..Self::default()
         }
     }
@@ -130,64 +99,62 @@ impl Memory {
         self.state.lock().unwrap()
     }
 
-    /// A purchase that was written down, and not charged.
-    pub(crate) async fn ordered(&self, source: &str) -> Purchase {
-        let due_at = NOON.after(LOOK_AFTER);
-        let purchase = Purchase::ordered(key(), order(source), NOON, due_at);
-        self.open(&purchase).await.unwrap()
+    /// Stores a new PENDING purchase, which is not charged.
+    pub(crate) async fn with_pending(&self, source: &str) -> Purchase {
+        self.get_or_create(&pending(source)).await.unwrap()
     }
 
-    /// Has one call fail, after that many more.
+    /// Lets the next `after` calls succeed, and fails the call after them.
     pub(crate) fn fail(&self, failure: Failure, after: usize) {
         let mut state = self.state();
         state.failing = Some((state.calls.len() + after, failure));
     }
 
-    /// Starts a function anew after it was killed.
-    pub(crate) fn revive(&self) {
+    /// Starts a new invocation, after one that may have been killed.
+    pub(crate) fn start_invocation(&self) {
         self.state().killed = false;
     }
 
-    /// Lets Stripe find nothing, that many times.
+    /// Makes the next `times` searches find nothing, as while Stripe's search index lags.
     pub(crate) fn hide_payments(&self, times: usize) {
-        self.state().unseen = times;
+        self.state().hidden_searches = times;
     }
 
-    /// Has the webhook settle a purchase while somebody asks Stripe where its payment stands.
-    pub(crate) fn pay_while_asked(&self, paid: Paid) {
-        self.state().meanwhile = Some(paid);
+    /// Makes the webhook settle the purchase of `payment` while the next search runs.
+    pub(crate) fn succeed_during_search(&self, payment: SucceededPayment) {
+        self.state().success_during_search = Some(payment);
     }
 
-    /// The cards' owners show that the cards are theirs.
+    /// Completes 3-D Secure authentication of all payments that require it.
     pub(crate) fn authenticate(&self) {
         let mut state = self.state();
-        for place in 0..state.intents.len() {
-            if let Payment::RequiresAction { .. } = state.intents[place].payment {
-                state.succeed(place);
+        for index in 0..state.intents.len() {
+            if let Payment::RequiresAction { .. } = state.intents[index].payment {
+                state.succeed(index);
             }
         }
     }
 
-    /// Whether anything could charge a card from now on.
+    /// Whether any payment is not final and could still charge a card.
     pub(crate) fn can_still_charge(&self) -> bool {
-        let ended = |intent: &Intent| {
+        let is_final = |intent: &Intent| {
             matches!(
                 intent.payment,
                 Payment::Succeeded { .. } | Payment::Canceled { .. }
             )
         };
-        !self.state().intents.iter().all(ended)
+        !self.state().intents.iter().all(is_final)
     }
 
     pub(crate) fn calls(&self) -> usize {
         self.state().calls.len()
     }
 
-    /// The call that was told to fail, if it came to it.
+    /// The name of the call that failed, if it was made.
     pub(crate) fn failed_call(&self) -> Option<&'static str> {
         let state = self.state();
-        let (at, _) = state.failing?;
-        state.calls.get(at).copied()
+        let (index, _) = state.failing?;
+        state.calls.get(index).copied()
     }
 
     pub(crate) fn calls_of(&self, name: &str) -> usize {
@@ -203,12 +170,12 @@ impl Memory {
         self.state().charges.clone()
     }
 
-    pub(crate) fn succeeded(&self) -> Vec<Paid> {
+    pub(crate) fn succeeded(&self) -> Vec<SucceededPayment> {
         self.state().succeeded.clone()
     }
 
-    pub(crate) fn announced(&self) -> Vec<NotePurchased> {
-        self.state().announced.clone()
+    pub(crate) fn published(&self) -> Vec<NotePurchased> {
+        self.state().published.clone()
     }
 
     pub(crate) fn stream(&self) -> Vec<Change> {
@@ -219,26 +186,27 @@ impl Memory {
         self.state().purchases.values().cloned().collect()
     }
 
-    /// The one purchase that there is.
-    pub(crate) fn only(&self) -> Purchase {
+    /// The only purchase. Panics if there is another number of purchases.
+    pub(crate) fn only_purchase(&self) -> Purchase {
         let [purchase] = self.purchases().try_into().unwrap();
         purchase
     }
 
-    /// Begins a call: `Ok(Some(_))` if it is to be carried out and its answer lost.
+    /// Begins a call. Returns `Ok(Some(_))` if the call takes effect and its response is lost, and
+    /// `Err(_)` if it has no effect.
     pub(crate) fn begin(&self, name: &'static str) -> Result<Option<Failure>, Failure> {
         let mut state = self.state();
-        let number = state.calls.len();
+        let index = state.calls.len();
         state.calls.push(name);
         if state.killed {
             return Err(Failure::KilledBefore);
         }
-        let failure = state.failing.filter(|(at, _)| *at == number);
+        let failure = state.failing.filter(|(failing, _)| *failing == index);
         let failure = failure.map(|(_, failure)| failure);
         state.killed = matches!(failure, Some(Failure::KilledBefore | Failure::KilledAfter));
         match failure {
             Some(failure @ (Failure::Unsent | Failure::KilledBefore)) => Err(failure),
-            answer_lost => Ok(answer_lost),
+            response_lost => Ok(response_lost),
         }
     }
 
@@ -248,13 +216,13 @@ impl Memory {
         work: impl FnOnce(&mut State) -> T,
     ) -> Result<T, Failure> {
         let lost = self.begin(name)?;
-        let answer = work(&mut self.state());
-        lost.map_or(Ok(answer), Err)
+        let response = work(&mut self.state());
+        lost.map_or(Ok(response), Err)
     }
 
     fn call<T>(&self, name: &'static str, work: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
-        let answer = self.try_call(name, work);
-        answer.map_err(|failure| Error::Unavailable(format!("{failure:?}").into()))
+        let response = self.try_call(name, work);
+        response.map_err(|failure| Error::Unavailable(format!("{failure:?}").into()))
     }
 }
 
@@ -273,36 +241,37 @@ impl State {
     fn settle(
         &mut self,
         key: &PurchaseKey,
-        end: &End,
+        outcome: &Outcome,
         now: Timestamp,
-        whatever_is_there: bool,
+        bug: SeededBug,
     ) -> Option<Purchase> {
+        let unconditional = bug == SeededBug::UnconditionalSettle;
         let mut purchase = self.purchases.get(key)?.clone();
-        if whatever_is_there || matches!(purchase.status, Status::Pending { .. }) {
-            purchase.status = end.clone().into();
+        if unconditional || matches!(purchase.status, Status::Pending { .. }) {
+            purchase.status = outcome.clone().into();
             purchase.updated_at = now;
             self.write(purchase.clone());
         }
         Some(purchase)
     }
 
-    fn succeed(&mut self, place: usize) {
-        let made = &mut self.intents[place];
-        let intent = intent(place);
+    fn succeed(&mut self, index: usize) {
+        let made = &mut self.intents[index];
+        let intent = intent(index);
         made.payment = Payment::Succeeded {
             intent: intent.clone(),
         };
         self.charges.push((made.purchase.purchase_id, made.amount));
-        self.succeeded.push(Paid {
+        self.succeeded.push(SucceededPayment {
             intent,
             purchase: made.purchase.clone(),
         });
     }
 
-    /// A charge that Stripe takes up. None is an error 500.
+    /// Executes a charge in Stripe. None is an error 500.
     fn charge(&mut self, purchase: &Purchase, source: &PaymentSource) -> Option<Payment> {
-        let place = self.intents.len();
-        let intent = intent(place);
+        let index = self.intents.len();
+        let intent = intent(index);
         let payment = match source.as_str() {
             "tok_nobody" => {
                 return Some(Payment::Declined {
@@ -312,7 +281,7 @@ impl State {
             }
             "pm_threeDSecure" => Payment::RequiresAction {
                 intent,
-                client_secret: format!("pi_{place}_secret_x").into(),
+                client_secret: format!("pi_{index}_secret_x").into(),
             },
             "pm_slow" => Payment::Processing { intent },
             "tok_chargeDeclined" => Payment::Declined {
@@ -327,7 +296,7 @@ impl State {
             payment: payment.clone(),
         });
         if let Payment::Succeeded { .. } = payment {
-            self.succeed(place);
+            self.succeed(index);
         }
         (source.as_str() != "tok_error500").then_some(payment)
     }
@@ -340,37 +309,37 @@ impl Payments for Memory {
         source: &PaymentSource,
     ) -> Result<Payment, ChargeError> {
         let id = purchase.key.purchase_id;
-        let answer = self.try_call("charge", |state| {
-            let known = state.answers.get(&id).cloned();
-            if let Some(answer) = known.filter(|_| self.broken != Broken::StripeKey) {
-                return answer;
+        let response = self.try_call("charge", |state| {
+            let stored = state.stored_responses.get(&id).cloned();
+            if let Some(response) = stored.filter(|_| self.bug != SeededBug::NoIdempotencyKey) {
+                return response;
             }
-            let answer = state.charge(purchase, source);
-            // What Stripe does not take up it does not remember.
-            if !matches!(answer, Some(Payment::Declined { intent: None, .. })) {
-                state.answers.insert(id, answer.clone());
+            let response = state.charge(purchase, source);
+            // Stripe stores no response for a request that it rejects before execution.
+            if !matches!(response, Some(Payment::Declined { intent: None, .. })) {
+                state.stored_responses.insert(id, response.clone());
             }
-            answer
+            response
         });
-        match answer {
+        match response {
             Ok(Some(payment)) => Ok(payment),
             Ok(None) => Err(ChargeError("500".into())),
             Err(failure) => Err(ChargeError(format!("{failure:?}").into())),
         }
     }
 
-    async fn status_of(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
-        self.call("status_of", |state| {
-            if let Some(Paid { intent, purchase }) = state.meanwhile.take() {
-                let broken = self.broken == Broken::SettleCondition;
-                state.settle(&purchase, &End::Paid { intent }, NOON, broken);
+    async fn find_payment(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
+        self.call("find_payment", |state| {
+            if let Some(payment) = state.success_during_search.take() {
+                let SucceededPayment { intent, purchase } = payment;
+                state.settle(&purchase, &Outcome::Paid { intent }, NOON, self.bug);
             }
-            if state.unseen > 0 {
-                state.unseen -= 1;
+            if state.hidden_searches > 0 {
+                state.hidden_searches -= 1;
                 return None;
             }
-            let made = &mut state.intents.iter();
-            let found = made.find(|intent| intent.purchase == *purchase);
+            let mut intents = state.intents.iter();
+            let found = intents.find(|intent| intent.purchase == *purchase);
             found.map(|intent| intent.payment.clone())
         })
     }
@@ -378,11 +347,11 @@ impl Payments for Memory {
     async fn cancel(&self, id: &IntentId) -> Result<Payment, Error> {
         self.call("cancel", |state| {
             let canceled = Payment::Canceled { intent: id.clone() };
-            if self.broken == Broken::Cancel {
+            if self.bug == SeededBug::NoCancel {
                 return canceled;
             }
-            let place = (0..state.intents.len()).find(|place| intent(*place) == *id);
-            let payment = &mut state.intents[place.unwrap()].payment;
+            let index = (0..state.intents.len()).find(|index| intent(*index) == *id);
+            let payment = &mut state.intents[index.unwrap()].payment;
             if !matches!(payment, Payment::Succeeded { .. }) {
                 *payment = canceled;
             }
@@ -392,12 +361,14 @@ impl Payments for Memory {
 }
 
 impl PurchaseStore for Memory {
-    async fn open(&self, purchase: &Purchase) -> Result<Purchase, Error> {
-        self.call("open", |state| match state.purchases.get(&purchase.key) {
-            Some(there) => there.clone(),
-            None => {
-                state.write(purchase.clone());
-                purchase.clone()
+    async fn get_or_create(&self, purchase: &Purchase) -> Result<Purchase, Error> {
+        self.call("get_or_create", |state| {
+            match state.purchases.get(&purchase.key) {
+                Some(stored) => stored.clone(),
+                None => {
+                    state.write(purchase.clone());
+                    purchase.clone()
+                }
             }
         })
     }
@@ -405,11 +376,10 @@ impl PurchaseStore for Memory {
     async fn settle(
         &self,
         key: &PurchaseKey,
-        end: &End,
+        outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Option<Purchase>, Error> {
-        let broken = self.broken == Broken::SettleCondition;
-        self.call("settle", |state| state.settle(key, end, now, broken))
+        self.call("settle", |state| state.settle(key, outcome, now, self.bug))
     }
 
     async fn postpone(&self, key: &PurchaseKey, due: Timestamp) -> Result<(), Error> {
@@ -449,7 +419,7 @@ impl PurchaseStore for Memory {
         last: Option<&Purchase>,
         limit: usize,
     ) -> Result<Page<Purchase>, Error> {
-        let place = |purchase: &Purchase| match purchase.status {
+        let sort_key = |purchase: &Purchase| match purchase.status {
             Status::Pending {
                 unsettled_shard,
                 due_at,
@@ -457,18 +427,18 @@ impl PurchaseStore for Memory {
             } if unsettled_shard == shard && due_at <= now => Some((due_at, purchase.key.clone())),
             _ => None,
         };
-        let last = last.and_then(place);
+        let last = last.and_then(sort_key);
         self.call("due", |state| {
             let mut due: Vec<_> = state.purchases.values().cloned().collect();
-            due.retain(|purchase| place(purchase).is_some_and(|place| Some(place) > last));
-            due.sort_by_key(place);
+            due.retain(|purchase| sort_key(purchase).is_some_and(|key| Some(key) > last));
+            due.sort_by_key(sort_key);
             Page::cut(due, limit)
         })
     }
 }
 
 impl Publisher for Memory {
-    async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
-        self.call("announce", |state| state.announced.push(news.clone()))
+    async fn publish(&self, message: &NotePurchased) -> Result<(), Error> {
+        self.call("publish", |state| state.published.push(message.clone()))
     }
 }

@@ -1,4 +1,4 @@
-//! What is outside: one trait per thing, and its AWS implementation beside it.
+//! The external services: one trait per service, next to its AWS or Stripe implementation.
 
 pub mod dead_letters;
 #[cfg(test)]

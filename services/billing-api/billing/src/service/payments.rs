@@ -1,4 +1,4 @@
-//! Payments by card: Stripe.
+//! Card payments by Stripe.
 
 use std::future::Future;
 
@@ -8,37 +8,38 @@ use crate::{
     purchase::{PaymentSource, Purchase, PurchaseKey},
 };
 
-/// Makes payments and knows where they stand.
+/// Makes, finds and cancels payments.
 pub trait Payments: Sync {
-    /// Charges `source` for `purchase`: creates and confirms a PaymentIntent over its amount, with
-    /// its description, its key as metadata (`userId`, `purchaseId`), and its id as the idempotency
-    /// key (<https://docs.stripe.com/api/idempotent_requests>).
+    /// Charges `source` for `purchase`: creates and confirms a PaymentIntent with the purchase's
+    /// amount, its description, its key as metadata (`userId`, `purchaseId`), and its id as the
+    /// idempotency key (<https://docs.stripe.com/api/idempotent_requests>).
     ///
-    /// Everything that is sent comes from these two, so a repetition is the same request: for at
-    /// least 24 hours it gets the first answer, which may be old news, and charges nothing.
+    /// The request depends only on the two arguments, so a repetition is identical. For at least 24
+    /// hours Stripe answers it with the stored response, which may be outdated, and charges nothing.
     fn charge(
         &self,
         purchase: &Purchase,
         source: &PaymentSource,
     ) -> impl Future<Output = Result<Payment, ChargeError>> + Send;
 
-    /// Where the payment for this purchase stands, also when nobody ever heard of its intent: found
-    /// by its metadata (<https://docs.stripe.com/api/payment_intents/search>), which Stripe says can
-    /// be behind by a minute, and by an hour in an outage. So what is found may be old news, unless
-    /// it is an end, and what was just made may not be found.
-    fn status_of(
+    /// Finds the payment of a purchase by its metadata, without the id of the intent
+    /// (<https://docs.stripe.com/api/payment_intents/search>). None if the search finds nothing.
+    ///
+    /// Stripe's search index lags by up to a minute, and by up to an hour during an outage. So the
+    /// result may be outdated, unless it is final, and a new payment may not be found.
+    fn find_payment(
         &self,
         purchase: &PurchaseKey,
     ) -> impl Future<Output = Result<Option<Payment>, Error>> + Send;
 
-    /// Ends a payment, unless it has ended: then nothing can charge the card by it. Returns where it
-    /// stands from now on, which is no old news; one that has succeeded stays so.
+    /// Cancels a payment, so that it can no longer charge the card. Returns the current status: a
+    /// payment that is already final keeps its status.
     /// <https://docs.stripe.com/api/payment_intents/cancel>
     fn cancel(&self, intent: &IntentId) -> impl Future<Output = Result<Payment, Error>> + Send;
 }
 
-/// It is not known whether the card was charged: the call was not sent, its answer did not come or
-/// says nothing, or it was not taken up. Its text is for the log.
+/// It is not known whether the card was charged: the request was not sent, there was no usable
+/// response, or Stripe did not execute the request. The text is for the log.
 /// <https://docs.stripe.com/error-low-level#server-errors>
 #[derive(Debug, thiserror::Error)]
 #[error("it is not known whether the card was charged")]

@@ -1,4 +1,4 @@
-//! The topic NotePurchased.
+//! The SNS topic NotePurchased.
 
 use std::{fmt, future::Future, str::FromStr};
 
@@ -10,10 +10,10 @@ use function::StartError;
 use super::Error;
 use crate::purchase::Purchase;
 
-/// Tells whoever listens.
+/// Publishes paid purchases.
 pub trait Publisher: Sync {
-    /// Tells of a purchase. Told twice, it is heard twice: listeners know it by its id.
-    fn announce(&self, news: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Publishes a paid purchase. A retry publishes it again: subscribers deduplicate by purchase id.
+    fn publish(&self, message: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 impl From<&Purchase> for NotePurchased {
@@ -27,17 +27,17 @@ impl From<&Purchase> for NotePurchased {
     }
 }
 
-/// The topic in SNS.
+/// An SNS topic.
 pub struct Topic {
     client: Client,
     arn: String,
 }
 
 impl Topic {
-    /// The topic that the setting `NOTE_PURCHASED_TOPIC` gives the ARN of.
+    /// The topic whose ARN is in the environment variable `NOTE_PURCHASED_TOPIC`.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let TopicArn(arn) = function::setting("NOTE_PURCHASED_TOPIC")?;
         Ok(Self {
@@ -54,8 +54,9 @@ impl fmt::Debug for Topic {
 }
 
 impl Publisher for Topic {
-    async fn announce(&self, news: &NotePurchased) -> Result<(), Error> {
-        let message = serde_json::to_string(news).map_err(|error| Error::Failed(error.into()))?;
+    async fn publish(&self, message: &NotePurchased) -> Result<(), Error> {
+        let message =
+            serde_json::to_string(message).map_err(|error| Error::Failed(error.into()))?;
         let publish = PublishInput::builder().topic_arn(&self.arn);
         let publish = publish.message(message).build();
         let publish = publish.map_err(|error| Error::Failed(error.into()))?;

@@ -1,5 +1,5 @@
-//! The purchases: the table Purchases, with a purchase's owner and id as its key, and its index of
-//! those that are not settled.
+//! The table Purchases, with the owner as partition key and the purchase's id as sort key, and its
+//! sparse index of the purchases that are not settled.
 
 use std::{collections::HashMap, future::Future};
 
@@ -10,32 +10,36 @@ use function::StartError;
 
 use super::Error;
 use crate::{
-    payment::End,
+    payment::Outcome,
     purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
 };
 
-/// Keeps purchases.
+/// Stores purchases.
 pub trait PurchaseStore: Sync {
-    /// Adds a purchase, unless there is one with its key. Returns the one that is there.
-    fn open(&self, purchase: &Purchase) -> impl Future<Output = Result<Purchase, Error>> + Send;
+    /// Stores a purchase, unless there is one with its key. Returns the stored purchase.
+    fn get_or_create(
+        &self,
+        purchase: &Purchase,
+    ) -> impl Future<Output = Result<Purchase, Error>> + Send;
 
-    /// Writes how a purchase's payment ended, if it is PENDING. Returns the purchase as it is then,
-    /// and None when there is none.
+    /// Stores the outcome of a purchase's payment, if the purchase is PENDING. Returns the stored
+    /// purchase, or None if there is none.
     fn settle(
         &self,
         key: &PurchaseKey,
-        end: &End,
+        outcome: &Outcome,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
 
-    /// Has a purchase that is PENDING looked after from `due_at` on.
+    /// Sets the next check of a PENDING purchase to `due_at`. Does nothing if it is settled.
     fn postpone(
         &self,
         key: &PurchaseKey,
         due_at: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The purchases of `user` older than `before`, newest first: at most `limit`, perhaps fewer.
+    /// The purchases of `user` older than `before`, newest first. Returns at most `limit`, possibly
+    /// fewer even if there are more.
     fn page(
         &self,
         user: &UserId,
@@ -43,8 +47,9 @@ pub trait PurchaseStore: Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
-    /// The PENDING purchases of a shard that are due by `now`, after `last` in the order in which
-    /// they became due: at most `limit`, perhaps fewer. They may be settled since.
+    /// The PENDING purchases of a shard that are due by `now`, in the order of their due time,
+    /// starting after `last`. Returns at most `limit`, possibly fewer even if there are more. The index
+    /// is eventually consistent: some of them may already be settled.
     fn due(
         &self,
         shard: Shard,
@@ -59,19 +64,19 @@ pub trait PurchaseStore: Sync {
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
 
-/// The index that only the purchases which are PENDING are in.
+/// The name of the sparse index, which contains only PENDING purchases.
 const UNSETTLED: &str = "unsettled";
 
 impl PurchasesTable {
-    /// The table that the setting `PURCHASES_TABLE` names.
+    /// Opens the table that the environment variable `PURCHASES_TABLE` names.
     ///
     /// # Errors
-    /// Names the setting when it is missing or malformed.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
-    /// That table.
+    /// Uses `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -93,7 +98,7 @@ fn number(value: impl ToString) -> AttributeValue {
 }
 
 impl PurchaseStore for PurchasesTable {
-    async fn open(&self, purchase: &Purchase) -> Result<Purchase, Error> {
+    async fn get_or_create(&self, purchase: &Purchase) -> Result<Purchase, Error> {
         let put = self
             .0
             .put()
@@ -102,10 +107,10 @@ impl PurchaseStore for PurchasesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(purchase.clone()),
-            Checked::ConditionFailed(Some(there)) => Ok(read(there)?),
-            Checked::ConditionFailed(None) => {
-                Err(Error::Failed("a purchase is and is not there".into()))
-            }
+            Checked::ConditionFailed(Some(stored)) => Ok(read(stored)?),
+            Checked::ConditionFailed(None) => Err(Error::Failed(
+                "DynamoDB did not return the stored purchase".into(),
+            )),
         }
     }
 
@@ -115,12 +120,12 @@ impl PurchaseStore for PurchasesTable {
             user_id,
             purchase_id,
         }: &PurchaseKey,
-        end: &End,
+        outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Option<Purchase>, Error> {
-        let ended = Status::from(end.clone());
-        // An end's attributes take the place of those that only a PENDING purchase has.
-        let attributes = item(&ended)?;
+        let settled = Status::from(outcome.clone());
+        // The attributes of a settled purchase replace those of a PENDING one.
+        let attributes = item(&settled)?;
         let sets: String = attributes
             .keys()
             .map(|name| format!(", #{name} = :{name}"))
@@ -143,11 +148,11 @@ impl PurchaseStore for PurchasesTable {
                 .expression_attribute_values(format!(":{name}"), value)
                 .expression_attribute_names(format!("#{name}"), name);
         }
-        let there = match checked(self.0.send(update).await)? {
+        let stored = match checked(self.0.send(update).await)? {
             Checked::Done(done) => done.attributes,
-            Checked::ConditionFailed(there) => there,
+            Checked::ConditionFailed(stored) => stored,
         };
-        Ok(there.map(read).transpose()?)
+        Ok(stored.map(read).transpose()?)
     }
 
     async fn postpone(
@@ -167,7 +172,7 @@ impl PurchaseStore for PurchasesTable {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", text("PENDING"))
             .expression_attribute_values(":dueAt", number(due_at.as_millis()));
-        // One that was settled in the meantime needs no looking after.
+        // A purchase that was settled in the meantime needs no further check.
         checked(self.0.send(update).await)?;
         Ok(())
     }
@@ -222,12 +227,12 @@ impl PurchaseStore for PurchasesTable {
             .limit(page_limit(limit));
         let mut found = self.0.send(query).await.map_err(dynamodb::Error::from)?;
         let items = found.items.get_or_insert_default();
-        // One that nobody can read must not hold up the others.
+        // A malformed item must not block the others.
         items.retain(|item| match read::<Purchase>(item.clone()) {
             Ok(_) => true,
             Err(error) => {
                 let error = function::chain(&error);
-                tracing::error!(error, key = ?item.get("purchaseId"), "a purchase cannot be read");
+                tracing::error!(error, key = ?item.get("purchaseId"), "malformed purchase skipped");
                 false
             }
         });

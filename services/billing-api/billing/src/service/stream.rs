@@ -1,4 +1,4 @@
-//! What the stream of the table Purchases says: a purchase as it was, and as it is.
+//! The stream of the table Purchases: a purchase before and after each write.
 
 use serde_dynamo::Item;
 
@@ -8,23 +8,23 @@ use crate::purchase::Purchase;
 /// A write of a purchase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What it was before. None when it was not there.
+    /// The purchase before the write. None if the write created it.
     pub before: Option<Purchase>,
-    /// What it is. None when it is gone.
+    /// The purchase after the write. None if the write deleted it.
     pub after: Option<Purchase>,
 }
 
-/// A record that is not of purchases. To read it again will not help.
+/// A stream record that does not contain a purchase. A retry does not help.
 #[derive(Debug, thiserror::Error)]
-#[error("a record of the stream is no purchase")]
-pub struct Unreadable(#[source] Cause);
+#[error("the stream record does not contain a purchase")]
+pub struct MalformedRecord(#[source] Cause);
 
 impl Change {
-    /// Reads the images of a record. One that is empty is of nothing.
+    /// Parses the images of a stream record. An empty image means that there is no purchase.
     ///
     /// # Errors
-    /// When one of them is no purchase.
-    pub fn read(old_image: Item, new_image: Item) -> Result<Self, Unreadable> {
+    /// Returns [`MalformedRecord`] if an image is neither empty nor a purchase.
+    pub fn from_images(old_image: Item, new_image: Item) -> Result<Self, MalformedRecord> {
         Ok(Self {
             before: purchase(old_image)?,
             after: purchase(new_image)?,
@@ -32,12 +32,14 @@ impl Change {
     }
 }
 
-fn purchase(image: Item) -> Result<Option<Purchase>, Unreadable> {
+fn purchase(image: Item) -> Result<Option<Purchase>, MalformedRecord> {
     if image.is_empty() {
         return Ok(None);
     }
-    let read = serde_dynamo::from_item(image);
-    read.map(Some).map_err(|error| Unreadable(error.into()))
+    let purchase = serde_dynamo::from_item(image);
+    purchase
+        .map(Some)
+        .map_err(|error| MalformedRecord(error.into()))
 }
 
 #[cfg(test)]
@@ -47,38 +49,37 @@ mod tests {
     use serde_dynamo::AttributeValue;
 
     use super::*;
-    use crate::service::memory::*;
+    use crate::fixtures::*;
 
     fn image(purchase: &Purchase) -> Item {
         serde_dynamo::to_item(purchase).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_purchase_is_read_as_it_was_written() {
-        let pending = Memory::default().ordered("tok_visa").await;
-        for end in [paid(), failed()] {
+    #[test]
+    fn a_change_contains_the_purchases_that_were_written() {
+        let pending = pending("tok_visa");
+        for outcome in [paid(), failed()] {
             let settled = Purchase {
-                status: end.into(),
+                status: outcome.into(),
                 ..pending.clone()
             };
-            let change = Change::read(image(&pending), image(&settled)).unwrap();
+            let change = Change::from_images(image(&pending), image(&settled)).unwrap();
             assert_eq!(change.before.as_ref(), Some(&pending));
             assert_eq!(change.after, Some(settled));
         }
-        let nothing = HashMap::<String, AttributeValue>::new().into();
-        let added = Change::read(nothing, image(&pending)).unwrap();
+        let empty = HashMap::<String, AttributeValue>::new().into();
+        let added = Change::from_images(empty, image(&pending)).unwrap();
         assert_eq!((added.before, added.after), (None, Some(pending)));
     }
 
-    #[tokio::test]
-    async fn a_record_that_is_no_purchase_is_an_error_and_no_panic() {
-        let pending = Memory::default().ordered("tok_visa").await;
-        let whole = image(&pending);
-        for name in whole.keys() {
-            let mut item: HashMap<_, _> = whole.clone().into();
+    #[test]
+    fn a_record_with_a_malformed_attribute_is_an_error() {
+        let valid = image(&pending("tok_visa"));
+        for name in valid.keys() {
+            let mut item: HashMap<_, _> = valid.clone().into();
             item.insert(name.clone(), AttributeValue::Null(true));
-            let read = Change::read(whole.clone(), item.into());
-            assert!(read.is_err(), "{name}");
+            let result = Change::from_images(valid.clone(), item.into());
+            assert!(result.is_err(), "{name}");
         }
     }
 }

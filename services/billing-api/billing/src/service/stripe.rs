@@ -1,5 +1,5 @@
-//! Payments by Stripe, in async-stripe's words and over our own connections: in the version of the
-//! API that this library's types are of.
+//! Payments by Stripe: the request and response types of async-stripe, sent by the HTTP client of the
+//! `https` library. Requests use the API version of these types.
 
 use std::{collections::BTreeMap, error, fmt, str::FromStr, time::Duration};
 
@@ -29,77 +29,87 @@ use crate::{
     purchase::{Cents, PaymentSource, Purchase, PurchaseKey},
 };
 
-/// How long one try may take. Stripe goes on with what it has begun, and gives its answer to the
-/// next try.
-const ATTEMPT: Duration = Duration::from_secs(7);
+/// The timeout of one attempt. Stripe still completes a request that timed out, and returns its
+/// response to the next attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// How long a call is tried again before it is given up. With what else a function does, it has to
-/// end before Lambda ends the function.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The timeout of a call with all its attempts. Together with the other work of a function it must stay
+/// below the function's timeout.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The pause before a second try; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The backoff before the second attempt. It doubles with every further one.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(250);
 
-/// Stripe, under the key that is valid at the moment.
+/// A client of the Stripe API.
 pub struct Stripe {
     url: Uri,
-    key: Box<dyn Fn() -> Secret + Send + Sync>,
+    /// Returns the current secret key.
+    secret_key: Box<dyn Fn() -> Secret + Send + Sync>,
     https: Https,
 }
 
 impl Stripe {
-    /// By the settings `STRIPE_URL` and `SECRETS_PREFIX`, with the secret `stripe-secret-key`.
+    /// A client of the API at `STRIPE_URL`, with the secret `stripe-secret-key` under
+    /// `SECRETS_PREFIX` (environment variables).
     ///
     /// # Errors
-    /// Names the setting that is missing or malformed, or the secret that cannot be had.
+    /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names the
+    /// variable or the secret.
     pub async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let Address(url) = function::setting("STRIPE_URL")?;
+        let BaseUrl(url) = function::setting("STRIPE_URL")?;
         let prefix = function::setting("SECRETS_PREFIX")?;
         let secrets = Secrets::load(aws, &prefix, ["stripe-secret-key"]).await?;
-        let key = move || {
+        let secret_key = move || {
             let [key] = secrets.current();
             key
         };
-        Self::at(url, key)
+        Self::with_url(url, secret_key)
     }
 
-    /// At that address, such as `https://api.stripe.com`, with what `key` gives at every call.
+    /// A client of the API at `url`, such as `https://api.stripe.com`. `secret_key` returns the key for
+    /// each call.
     ///
     /// # Errors
-    /// When the address or the key cannot be used.
+    /// Fails if the URL has a path, or the key cannot be sent in a header.
     pub fn new(
         url: &str,
-        key: impl Fn() -> Secret + Send + Sync + 'static,
+        secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let Address(url) = url.parse()?;
-        Self::at(url, key)
+        let BaseUrl(url) = url.parse()?;
+        Self::with_url(url, secret_key)
     }
 
-    fn at(url: Uri, key: impl Fn() -> Secret + Send + Sync + 'static) -> Result<Self, StartError> {
-        authorization(&key())?;
-        // Stripe asks not to be pinned: its certificates are by whom the web trusts.
+    fn with_url(
+        url: Uri,
+        secret_key: impl Fn() -> Secret + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        authorization(&secret_key())?;
+        // Stripe advises against certificate pinning, so trust the public web's root certificates.
         let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         Ok(Self {
             url,
-            key: Box::new(key),
-            https: Https::trusting(roots, ATTEMPT),
+            secret_key: Box::new(secret_key),
+            https: Https::trusting(roots, ATTEMPT_TIMEOUT),
         })
     }
 
-    /// Opens a connection for the first call to find.
+    /// Opens a connection ahead of the first call.
     pub async fn warm_up(&self) {
         self.https.warm_up(self.url.clone()).await;
     }
 
-    /// What is sent for a request.
-    fn request(&self, asked: CustomizedStripeRequest) -> Result<Request<SdkBody>, Failed> {
-        let (asked, settings) = asked.into_pieces();
-        let mut url = format!("{}v1{}", self.url, asked.path);
-        if let Some(query) = asked.query {
+    /// Builds the HTTP request of a Stripe request.
+    fn request(
+        &self,
+        stripe_request: CustomizedStripeRequest,
+    ) -> Result<Request<SdkBody>, CallError> {
+        let (parts, options) = stripe_request.into_pieces();
+        let mut url = format!("{}v1{}", self.url, parts.path);
+        if let Some(query) = parts.query {
             url.push('?');
             url.push_str(&query);
         }
-        let method = match asked.method {
+        let method = match parts.method {
             StripeMethod::Get => Method::GET,
             StripeMethod::Post => Method::POST,
             StripeMethod::Delete => Method::DELETE,
@@ -107,42 +117,42 @@ impl Stripe {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
-            .header(header::AUTHORIZATION, authorization(&(self.key)())?)
+            .header(header::AUTHORIZATION, authorization(&(self.secret_key)())?)
             .header(header::USER_AGENT, "scratchpad")
             .header("stripe-version", VERSION.as_str());
-        let strategy = settings.request_strategy;
+        let strategy = options.request_strategy;
         if let Some(key) = strategy.and_then(|strategy| strategy.get_key()) {
             request = request.header("idempotency-key", key.as_str());
         }
-        if asked.body.is_some() {
+        if parts.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
-        let body = asked.body.map_or_else(SdkBody::empty, SdkBody::from);
-        request.body(body).map_err(|_| Failed::NoRequest)
+        let body = parts.body.map_or_else(SdkBody::empty, SdkBody::from);
+        request.body(body).map_err(|_| CallError::InvalidRequest)
     }
 
-    /// Sends a request until it has an answer that says something.
-    async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, Failed>
+    /// Sends a request, and retries it while the error is retryable and time is left.
+    async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, CallError>
     where
         R: StripeRequest<Output: Deserialize + Send> + Sync,
     {
-        let (begun, mut pause) = (Instant::now(), PAUSE);
+        let (started, mut backoff) = (Instant::now(), INITIAL_BACKOFF);
         loop {
-            let once = request.customize().request_strategy(strategy.clone());
-            let error = match once.send(self).await {
-                Err(error) if error.says_nothing() => error,
-                answer => return answer,
+            let attempt = request.customize().request_strategy(strategy.clone());
+            let error = match attempt.send(self).await {
+                Err(error) if error.is_retryable() => error,
+                result => return result,
             };
-            if begun.elapsed() + pause + ATTEMPT > PATIENCE {
+            if started.elapsed() + backoff + ATTEMPT_TIMEOUT > CALL_TIMEOUT {
                 return Err(error);
             }
-            sleep(pause).await;
-            pause *= 2;
+            sleep(backoff).await;
+            backoff *= 2;
         }
     }
 
-    /// How the intent is by now.
-    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, Failed> {
+    /// Reads the current state of an intent.
+    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, CallError> {
         let retrieve = RetrievePaymentIntent::new(intent);
         self.send(&retrieve, RequestStrategy::Once).await
     }
@@ -155,54 +165,56 @@ impl fmt::Debug for Stripe {
 }
 
 impl StripeClient for Stripe {
-    type Err = Failed;
+    type Err = CallError;
 
-    /// Tries once.
-    async fn execute(&self, asked: CustomizedStripeRequest) -> Result<Bytes, Failed> {
-        let request = self.request(asked)?;
-        let answer = timeout(ATTEMPT, self.https.exchange(request)).await;
-        let answer = answer
-            .map_err(|_| Failed::Late)?
-            .map_err(Failed::Unreachable)?;
-        if answer.status().is_success() {
-            return Ok(answer.into_body());
+    /// Makes one attempt.
+    async fn execute(&self, stripe_request: CustomizedStripeRequest) -> Result<Bytes, CallError> {
+        let request = self.request(stripe_request)?;
+        let response = timeout(ATTEMPT_TIMEOUT, self.https.exchange(request)).await;
+        let response = response
+            .map_err(|_| CallError::Timeout)?
+            .map_err(CallError::Unreachable)?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
         }
-        let status = answer.status().as_u16();
-        let said = str::from_utf8(answer.body()).map_err(Failed::deserialize_err)?;
-        let said: stripe_shared::Error = json::from_str(said).map_err(Failed::deserialize_err)?;
-        Err(Failed::Refused(said.error, status))
+        let status = response.status().as_u16();
+        let body = str::from_utf8(response.body()).map_err(CallError::deserialize_err)?;
+        let body: stripe_shared::Error =
+            json::from_str(body).map_err(CallError::deserialize_err)?;
+        Err(CallError::Api(body.error, status))
     }
 }
 
-/// The header that says whose request it is. No debug output shows it.
-fn authorization(key: &Secret) -> Result<HeaderValue, Failed> {
-    let mut value =
-        HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| Failed::NoRequest)?;
+/// The `Authorization` header. It is marked as sensitive, so that debug output does not show it.
+fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+        .map_err(|_| CallError::InvalidRequest)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Where Stripe is.
-struct Address(Uri);
+/// The base URL of the API.
+struct BaseUrl(Uri);
 
-impl FromStr for Address {
+impl FromStr for BaseUrl {
     type Err = &'static str;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let parsed = url.parse::<Uri>().ok();
-        let good = parsed.filter(|url| {
-            let known = matches!(url.scheme_str(), Some("http" | "https"));
-            known && url.path() == "/" && url.query().is_none()
+        let valid = parsed.filter(|url| {
+            let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+            is_http && url.path() == "/" && url.query().is_none()
         });
-        good.map(Self)
-            .ok_or("it must be an address like https://api.stripe.com")
+        valid
+            .map(Self)
+            .ok_or("it must be a URL without a path, such as https://api.stripe.com")
     }
 }
 
 /// Creates and confirms a PaymentIntent: <https://docs.stripe.com/api/payment_intents/create>.
-/// async-stripe's own type has no way to pay by a token.
+/// async-stripe's type cannot pay by a token.
 #[derive(Serialize)]
-struct Charge<'a> {
+struct CreatePaymentIntent<'a> {
     amount: Cents,
     currency: &'static str,
     confirm: bool,
@@ -210,7 +222,7 @@ struct Charge<'a> {
     metadata: Metadata<'a>,
     automatic_payment_methods: BTreeMap<&'static str, &'static str>,
     #[serde(flatten)]
-    by: By<'a>,
+    payment_method: PaymentMethodParam<'a>,
 }
 
 #[derive(Serialize)]
@@ -220,9 +232,10 @@ struct Metadata<'a> {
     purchase_id: String,
 }
 
+/// The parameter `payment_method` or `payment_method_data`.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum By<'a> {
+enum PaymentMethodParam<'a> {
     PaymentMethod(&'a str),
     PaymentMethodData {
         r#type: &'static str,
@@ -235,12 +248,12 @@ struct Card<'a> {
     token: &'a str,
 }
 
-impl<'a> Charge<'a> {
+impl<'a> CreatePaymentIntent<'a> {
     fn new(purchase: &'a Purchase, source: &'a PaymentSource) -> Self {
         let source = source.as_str();
-        let by = match source.starts_with("pm_") {
-            true => By::PaymentMethod(source),
-            false => By::PaymentMethodData {
+        let payment_method = match source.starts_with("pm_") {
+            true => PaymentMethodParam::PaymentMethod(source),
+            false => PaymentMethodParam::PaymentMethodData {
                 r#type: "card",
                 card: Card { token: source },
             },
@@ -254,14 +267,14 @@ impl<'a> Charge<'a> {
                 user_id: purchase.key.user_id.as_str(),
                 purchase_id: purchase.key.purchase_id.to_string(),
             },
-            // A card's owner acts within the page, or not at all.
+            // The customer authenticates within the page: a redirect is not supported.
             automatic_payment_methods: [("enabled", "true"), ("allow_redirects", "never")].into(),
-            by,
+            payment_method,
         }
     }
 }
 
-impl StripeRequest for Charge<'_> {
+impl StripeRequest for CreatePaymentIntent<'_> {
     type Output = PaymentIntent;
 
     fn build(&self) -> RequestBuilder {
@@ -276,33 +289,34 @@ impl Payments for Stripe {
         purchase: &Purchase,
         source: &PaymentSource,
     ) -> Result<Payment, ChargeError> {
-        let charge = Charge::new(purchase, source);
+        let create = CreatePaymentIntent::new(purchase, source);
         let key = IdempotencyKey::new(purchase.key.purchase_id.to_string());
         let key = key.map_err(|error| ChargeError(error.into()))?;
-        let intent = match self.send(&charge, RequestStrategy::Idempotent(key)).await {
+        let intent = match self.send(&create, RequestStrategy::Idempotent(key)).await {
             Ok(intent) => intent,
-            Err(Failed::Refused(error, 400 | 402)) => {
-                return refused(error).map_err(|error| ChargeError(error.into()));
+            Err(CallError::Api(error, 400 | 402)) => {
+                return payment_from_error(error).map_err(|error| ChargeError(error.into()));
             }
             Err(error) => return Err(ChargeError(error.into())),
         };
         let intent = match intent.status {
-            // The answer may be the stored one of an earlier try, and its owner may have acted since.
+            // This may be the stored response of an earlier attempt, from before the customer
+            // authenticated.
             PaymentIntentStatus::RequiresAction | PaymentIntentStatus::Processing => {
                 self.retrieve(&intent.id).await.unwrap_or(intent)
             }
             _ => intent,
         };
-        payment(intent).map_err(ChargeError)
+        payment_from_intent(intent).map_err(ChargeError)
     }
 
     #[tracing::instrument(name = "Stripe search", skip_all)]
-    async fn status_of(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
+    async fn find_payment(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
         let id = purchase.purchase_id;
         let search = SearchPaymentIntent::new(format!("metadata['purchaseId']:'{id}'"));
         let found = self.send(&search, RequestStrategy::Once).await;
         let found = found.map_err(service_error)?.data.into_iter().next();
-        let payment = found.map(payment).transpose();
+        let payment = found.map(payment_from_intent).transpose();
         payment.map_err(Error::Failed)
     }
 
@@ -310,17 +324,17 @@ impl Payments for Stripe {
     async fn cancel(&self, intent: &IntentId) -> Result<Payment, Error> {
         let cancel = CancelPaymentIntent::new(intent.as_str());
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
-        let now = match canceled {
-            // It has ended, or cannot be cancelled at the moment.
-            Err(Failed::Refused(_, 400)) => self.retrieve(intent.as_str()).await,
+        let current = match canceled {
+            // The intent is already final, or cannot be cancelled in its current state.
+            Err(CallError::Api(_, 400)) => self.retrieve(intent.as_str()).await,
             canceled => canceled,
         };
-        payment(now.map_err(service_error)?).map_err(Error::Failed)
+        payment_from_intent(current.map_err(service_error)?).map_err(Error::Failed)
     }
 }
 
-/// What an intent says of its payment.
-fn payment(intent: PaymentIntent) -> Result<Payment, Cause> {
+/// The payment status of an intent.
+fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     let id = IntentId::try_from(intent.id.to_string())?;
     Ok(match intent.status {
         PaymentIntentStatus::Succeeded => Payment::Succeeded { intent: id },
@@ -328,48 +342,52 @@ fn payment(intent: PaymentIntent) -> Result<Payment, Cause> {
         PaymentIntentStatus::Processing => Payment::Processing { intent: id },
         PaymentIntentStatus::RequiresAction => Payment::RequiresAction {
             intent: id,
-            client_secret: ClientSecret::from(intent.client_secret.ok_or("it has no secret")?),
+            client_secret: ClientSecret::from(
+                intent
+                    .client_secret
+                    .ok_or("the intent has no client secret")?,
+            ),
         },
         PaymentIntentStatus::RequiresPaymentMethod | PaymentIntentStatus::RequiresConfirmation => {
             let error = intent.last_payment_error.map(|error| *error);
             Payment::Declined {
                 intent: Some(id),
-                decline: error.map_or_else(Decline::unfinished, decline),
+                decline: error.map_or_else(Decline::unfinished, decline_from_error),
             }
         }
-        other => return Err(format!("a payment cannot be {}", other.as_str()).into()),
+        other => return Err(format!("unexpected intent status {}", other.as_str()).into()),
     })
 }
 
-/// What an error of Stripe's says of the payment, if it says something.
-fn refused(mut error: Box<ApiErrors>) -> Result<Payment, Failed> {
+/// The payment status that an API error implies. Returns the error if it implies none.
+fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
     if let Some(intent) = error.payment_intent.take() {
         let declined = |intent| Payment::Declined {
             intent: Some(intent),
-            decline: decline(*error),
+            decline: decline_from_error(*error),
         };
         return IntentId::try_from(intent.id.to_string())
             .map(declined)
-            .map_err(Failed::deserialize_err);
+            .map_err(CallError::deserialize_err);
     }
     let param = error.param.as_deref().unwrap_or_default();
     if param == "payment_method" || param.starts_with("payment_method_data") {
         return Ok(Payment::Declined {
             intent: None,
-            decline: decline(*error),
+            decline: decline_from_error(*error),
         });
     }
-    Err(Failed::Refused(error, 400))
+    Err(CallError::Api(error, 400))
 }
 
-/// Why a card was not charged. What Stripe says of a card is for its owner, all else for programmers:
-/// <https://docs.stripe.com/api/errors#errors-message>.
-fn decline(error: ApiErrors) -> Decline {
+/// Why a card was not charged. Only the message of a card error is meant for customers:
+/// <https://docs.stripe.com/api/errors#errors-message>. Other errors get a message of our own.
+fn decline_from_error(error: ApiErrors) -> Decline {
     let code = error.code.as_ref().map(|code| code.as_str());
-    let words = error
+    let card_message = error
         .message
         .filter(|_| error.type_ == ApiErrorsType::CardError);
-    let own = match error.code {
+    let default_message = match error.code {
         Some(ApiErrorsCode::PaymentIntentAuthenticationFailure) => {
             "Your bank could not confirm that this card is yours. Your card was not charged."
         }
@@ -378,82 +396,82 @@ fn decline(error: ApiErrors) -> Decline {
     Decline {
         code: code.unwrap_or("card_declined").into(),
         decline_code: error.decline_code,
-        message: words.unwrap_or_else(|| own.into()),
+        message: card_message.unwrap_or_else(|| default_message.into()),
     }
 }
 
-fn service_error(error: Failed) -> Error {
-    if error.says_nothing() {
+fn service_error(error: CallError) -> Error {
+    if error.is_retryable() {
         Error::Unavailable(error.into())
     } else {
         Error::Failed(error.into())
     }
 }
 
-/// A call of Stripe that failed. Its text is for the log: what Stripe said may hold what opens a
-/// payment, and is not in it.
-pub enum Failed {
-    /// Stripe answered with an error and that status.
-    Refused(Box<ApiErrors>, u16),
-    /// No answer came, or half of one.
+/// Why a call to Stripe failed. The text is for the log. It leaves out Stripe's response, which may
+/// contain a client secret.
+pub enum CallError {
+    /// Stripe responded with an API error and this HTTP status.
+    Api(Box<ApiErrors>, u16),
+    /// There was no complete response.
     Unreachable(https::Failure),
-    /// No answer came in time.
-    Late,
-    /// What came cannot be read.
-    Unreadable,
-    /// The key or the request is none that can be sent.
-    NoRequest,
+    /// There was no response within the timeout of an attempt.
+    Timeout,
+    /// The response cannot be parsed.
+    InvalidResponse,
+    /// The secret key or the request cannot be sent over HTTP.
+    InvalidRequest,
 }
 
-impl Failed {
-    /// Whether the same request may get another answer in a moment: no answer came, Stripe is down or
-    /// has too much to do, or it works on an earlier try.
+impl CallError {
+    /// Whether a retry may succeed: there was no valid response, Stripe failed or throttles, or an
+    /// earlier attempt is still in progress (409).
     /// <https://docs.stripe.com/error-low-level>
-    fn says_nothing(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Late | Self::Unreadable => true,
-            Self::Refused(_, status) => matches!(status, 409 | 429 | 500..),
-            Self::NoRequest => false,
+            Self::Unreachable(_) | Self::Timeout | Self::InvalidResponse => true,
+            Self::Api(_, status) => matches!(status, 409 | 429 | 500..),
+            Self::InvalidRequest => false,
         }
     }
 }
 
-impl StripeClientErr for Failed {
+impl StripeClientErr for CallError {
     fn deserialize_err(_: impl fmt::Display) -> Self {
-        Self::Unreadable
+        Self::InvalidResponse
     }
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(error, status) => {
+            Self::Api(error, status) => {
                 let code = error.code.as_ref().map(|code| code.as_str());
                 let kind = error.type_.as_str();
                 write!(
                     f,
-                    "Stripe answered {status} {kind} {}",
+                    "Stripe responded {status} {kind} {}",
                     code.unwrap_or_default()
                 )
             }
             Self::Unreachable(_) => write!(f, "Stripe cannot be reached"),
-            Self::Late => write!(f, "Stripe did not answer in {ATTEMPT:?}"),
-            Self::Unreadable => write!(f, "Stripe's answer cannot be read"),
-            Self::NoRequest => write!(f, "Stripe cannot be called by its settings"),
+            Self::Timeout => write!(f, "Stripe did not respond within {ATTEMPT_TIMEOUT:?}"),
+            Self::InvalidResponse => write!(f, "the response of Stripe cannot be parsed"),
+            Self::InvalidRequest => write!(f, "the request to Stripe cannot be built"),
         }
     }
 }
 
-impl fmt::Debug for Failed {
+impl fmt::Debug for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl error::Error for Failed {
+impl error::Error for CallError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Unreachable(why) => Some(why),
+            Self::Unreachable(cause) => Some(cause),
             _ => None,
         }
     }

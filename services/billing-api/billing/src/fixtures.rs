@@ -1,0 +1,51 @@
+//! Values for the tests of several modules.
+
+use crate::{
+    controller::RECONCILE_DELAY,
+    payment::{Decline, IntentId, Outcome},
+    purchase::{
+        Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Storage, Timestamp, UserId,
+    },
+};
+
+pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+pub(crate) fn ada() -> UserId {
+    "us-east-1:ada".parse().unwrap()
+}
+
+/// The key of a new purchase of Ada's.
+pub(crate) fn key() -> PurchaseKey {
+    PurchaseKey {
+        user_id: ada(),
+        purchase_id: PurchaseId::generate(),
+    }
+}
+
+/// An order of storage for 10 notes, which cost 4000 cents.
+pub(crate) fn order(source: &str) -> Order {
+    Order {
+        storage: Storage::try_from(10).unwrap(),
+        source: PaymentSource::try_from(source.to_owned()).unwrap(),
+    }
+}
+
+/// A PENDING purchase, created at [`NOON`] and due after [`RECONCILE_DELAY`].
+pub(crate) fn pending(source: &str) -> Purchase {
+    Purchase::pending(key(), order(source), NOON, NOON.after(RECONCILE_DELAY))
+}
+
+pub(crate) fn intent(number: usize) -> IntentId {
+    IntentId::try_from(format!("pi_{number}")).unwrap()
+}
+
+pub(crate) fn paid() -> Outcome {
+    Outcome::Paid { intent: intent(1) }
+}
+
+pub(crate) fn failed() -> Outcome {
+    Outcome::Failed {
+        intent: Some(intent(1)),
+        decline: Decline::unfinished(),
+    }
+}
