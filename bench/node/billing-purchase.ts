@@ -42,7 +42,7 @@ export const handler = route(async (event) => {
       ConditionExpression: "attribute_not_exists(purchaseId)",
     }),
   );
-  const by = source.startsWith("pm_")
+  const payment = source.startsWith("pm_")
     ? { payment_method: source }
     : { payment_method_data: { type: "card" as const, card: { token: source } } };
   const intent = await stripe.paymentIntents.create(
@@ -53,7 +53,7 @@ export const handler = route(async (event) => {
       description,
       metadata: { userId, purchaseId },
       automatic_payment_methods: { enabled: true, allow_redirects: "never" },
-      ...(by as object),
+      ...(payment as object),
     },
     { idempotencyKey: purchaseId },
   );

@@ -6,14 +6,18 @@ const endpointSecret = await secret("stripe-webhook-secret");
 const stripe = new Stripe("sk_none");
 
 export const handler = route(async (event) => {
-  let heard: Stripe.Event;
+  let stripeEvent: Stripe.Event;
   try {
-    heard = stripe.webhooks.constructEvent(event.body ?? "", event.headers["Stripe-Signature"] ?? "", endpointSecret);
+    stripeEvent = stripe.webhooks.constructEvent(
+      event.body ?? "",
+      event.headers["Stripe-Signature"] ?? "",
+      endpointSecret,
+    );
   } catch {
-    throw new Problem(400, "The signature is not Stripe's.");
+    throw new Problem(400, "The signature is invalid.");
   }
-  if (heard.type === "payment_intent.succeeded") {
-    const { id, metadata } = heard.data.object;
+  if (stripeEvent.type === "payment_intent.succeeded") {
+    const { id, metadata } = stripeEvent.data.object;
     await settle(metadata.userId!, metadata.purchaseId!, id);
   }
   return [200, { status: true }];

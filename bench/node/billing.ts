@@ -1,4 +1,4 @@
-// Purchases, as the routes of billing share them.
+// Purchases and secrets, shared by the billing routes.
 import { ConditionalCheckFailedException } from "@aws-sdk/client-dynamodb";
 import { GetParametersCommand, SSMClient } from "@aws-sdk/client-ssm";
 import { UpdateCommand } from "@aws-sdk/lib-dynamodb";
@@ -6,18 +6,18 @@ import { dynamodb } from "./dynamodb.ts";
 
 export const Purchases = process.env.PURCHASES_TABLE!;
 
-/** A secret, read once at init. */
+/** Reads a secret from SSM. */
 export async function secret(name: string): Promise<string> {
   const Name = `${process.env.SECRETS_PREFIX}/${name}`;
   const { Parameters } = await new SSMClient({}).send(
     new GetParametersCommand({ Names: [Name], WithDecryption: true }),
   );
   const value = Parameters?.[0]?.Value;
-  if (!value) throw new Error(`there is no secret ${name}`);
+  if (!value) throw new Error(`the secret ${name} does not exist`);
   return value;
 }
 
-/** PENDING becomes PAID; what is settled stays as it is. */
+/** Sets a purchase from PENDING to PAID. A settled purchase does not change. */
 export async function settle(userId: string, purchaseId: string, intentId: string) {
   try {
     await dynamodb.send(

@@ -1,5 +1,5 @@
-// Runs a handler as Lambda's own runtime for Node does: asks the Runtime API for an event, over one connection that stays
-// open, calls the handler, and tells its answer. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+// Runs a handler like Lambda's runtime for Node: gets an event from the Runtime API over one persistent connection, calls the
+// handler and sends its response. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -37,8 +37,8 @@ for (;;) {
   process.env._X_AMZN_TRACE_ID = event.headers["lambda-runtime-trace-id"] as string;
   const context = { awsRequestId, getRemainingTimeInMillis: () => deadline - Date.now() };
   try {
-    const answer = await handler(JSON.parse(event.body), context);
-    await call("POST", `invocation/${awsRequestId}/response`, JSON.stringify(answer ?? null));
+    const response = await handler(JSON.parse(event.body), context);
+    await call("POST", `invocation/${awsRequestId}/response`, JSON.stringify(response ?? null));
   } catch (error) {
     await call("POST", `invocation/${awsRequestId}/error`, failure(error as Error));
   }

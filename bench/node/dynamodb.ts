@@ -1,4 +1,4 @@
-// The one client of DynamoDB, made before the first event and kept with its connections.
+// The DynamoDB client, created at init and reused with its connections.
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 

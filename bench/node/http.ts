@@ -1,4 +1,4 @@
-// What the routes share: who calls, and how they are answered.
+// Requests and responses of all routes.
 
 export interface Event {
   body: string | null;
@@ -9,13 +9,13 @@ export interface Event {
   requestContext: { requestId: string; resourcePath: string; identity: { cognitoIdentityId: string | null } };
 }
 
-export interface Answer {
+export interface Response {
   statusCode: number;
   headers: Record<string, string>;
   body: string;
 }
 
-/** A refusal. */
+/** An error that becomes a problem document with this status. */
 export class Problem extends Error {
   constructor(
     readonly status: number,
@@ -41,7 +41,7 @@ export function json<T>(event: Event): T {
 
 const origin = process.env.ALLOWED_ORIGIN!;
 
-function answer(statusCode: number, body: unknown, headers: Record<string, string>): Answer {
+function respond(statusCode: number, body: unknown, headers: Record<string, string>): Response {
   return {
     statusCode,
     headers: {
@@ -57,22 +57,22 @@ function answer(statusCode: number, body: unknown, headers: Record<string, strin
   };
 }
 
-/** Makes a handler of a route: one line of log a request, and a problem document for what goes wrong. */
+/** Makes a handler from a route: logs one line per request and turns errors into problem documents. */
 export function route(
   work: (event: Event) => Promise<[status: number, body: unknown, headers?: Record<string, string> | undefined]>,
 ) {
-  return async (event: Event): Promise<Answer> => {
+  return async (event: Event): Promise<Response> => {
     const started = Date.now();
     const requestId = event.requestContext.requestId;
-    let made: Answer;
+    let response: Response;
     try {
       const [status, body, headers] = await work(event);
-      made = answer(status, body, headers ?? {});
+      response = respond(status, body, headers ?? {});
     } catch (error) {
       const status = error instanceof Problem ? error.status : 500;
       if (status === 500) console.error(JSON.stringify({ level: "ERROR", message: String(error), requestId }));
       const title = error instanceof Problem ? error.message : "Internal Server Error";
-      made = answer(
+      response = respond(
         status,
         { type: "about:blank", title, status, requestId },
         { "Content-Type": "application/problem+json" },
@@ -84,7 +84,7 @@ export function route(
       method: event.httpMethod,
       route: event.requestContext.resourcePath,
     };
-    console.log(JSON.stringify({ ...line, status: made.statusCode, durationMs: Date.now() - started, requestId }));
-    return made;
+    console.log(JSON.stringify({ ...line, status: response.statusCode, durationMs: Date.now() - started, requestId }));
+    return response;
   };
 }

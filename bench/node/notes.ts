@@ -1,4 +1,4 @@
-// Notes and their files, as the routes of notes share them.
+// Notes and their attachments, shared by the notes routes.
 import { DeleteObjectCommand, GetObjectCommand } from "@aws-sdk/client-s3";
 import { BatchGetCommand, DeleteCommand, UpdateCommand } from "@aws-sdk/lib-dynamodb";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
@@ -27,7 +27,7 @@ interface Draft {
   attachment: string | null;
 }
 
-/** What a person writes, if it can be a note. */
+/** Validates the body of a note. */
 export function draft(body: Partial<Draft>): Draft {
   const { content, attachment = null } = body;
   if (typeof content !== "string" || content === "" || content.length > 100_000) throw new Problem(422, "content");
@@ -36,7 +36,7 @@ export function draft(body: Partial<Draft>): Draft {
   return { content, attachment };
 }
 
-/** The key of the file that a person means by a name. */
+/** The S3 key of the user's attachment. */
 export function key(userId: string, attachment: string): string {
   const own = `private/${userId}/`;
   if (!attachment.startsWith("private/")) return own + attachment;
@@ -44,12 +44,12 @@ export function key(userId: string, attachment: string): string {
   return attachment;
 }
 
-/** Notes as their owner sees them, with their files. */
+/** Notes as the API returns them, with download URLs. */
 export async function show(notes: Note[]) {
-  const untold = notes.flatMap(({ userId, attachment, uploaded }) =>
+  const unknown = notes.flatMap(({ userId, attachment, uploaded }) =>
     attachment && !uploaded ? [key(userId, attachment)] : [],
   );
-  const keys = new Set(untold);
+  const keys = new Set(unknown);
   const files = new Map<string, Note["uploaded"]>();
   if (keys.size > 0) {
     const Keys = [...keys].map((attachment) => ({ userId: notes[0]!.userId, attachment }));
@@ -80,13 +80,13 @@ async function change(verb: "ADD" | "DELETE", { userId, noteId, version }: Write
   return Attributes;
 }
 
-/** Records that a write names a file, and says what it is, once it is uploaded. */
+/** Adds a claim to the file of an attachment. Returns its type and size, or null if it is not uploaded yet. */
 export async function claim(write: Write, attachment: string): Promise<Note["uploaded"]> {
   const file = await change("ADD", write, attachment);
   return file?.contentType === undefined ? null : { contentType: file.contentType, size: file.size };
 }
 
-/** Takes a claim back, and deletes the file when it was the last one. */
+/** Removes a claim, and deletes the file if that was the last one. */
 export async function release(write: Write, attachment: string) {
   const { userId } = write;
   const left = await change("DELETE", write, attachment);

@@ -1,9 +1,9 @@
-// A page of what a person has, as the lists share it.
+// Pagination, shared by the list routes.
 import { QueryCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
 import { caller, type Event, Problem } from "./http.ts";
 
-/** The newest items of a table, and the header that says where older ones are. `id` is the table's sort key. */
+/** Queries a page of the user's newest items. The Link header points to older ones. `id` is the table's sort key. */
 export async function page(event: Event, TableName: string, id: string, path: string) {
   const userId = caller(event);
   const { limit: asked, cursor } = event.queryStringParameters ?? {};

@@ -1,5 +1,5 @@
 import { S3Client } from "@aws-sdk/client-s3";
 
-// A stand-in for S3 has no name per bucket.
+// The local S3 has no host name per bucket.
 export const s3 = new S3Client({ forcePathStyle: process.env.AWS_ENDPOINT_URL !== undefined });
 export const Bucket = process.env.ATTACHMENTS_BUCKET!;

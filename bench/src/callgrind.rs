@@ -1,5 +1,5 @@
-//! How many instructions a function executes, by valgrind's callgrind
-//! (<https://valgrind.org/docs/manual/cl-manual.html>): they hardly differ between two runs.
+//! Counts the instructions that a function executes, with valgrind's callgrind
+//! (<https://valgrind.org/docs/manual/cl-manual.html>). Counts hardly differ between two runs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,44 +12,54 @@ use local_aws::Cloud;
 use crate::measure::{Running, Subject};
 use crate::report::Instructions;
 
-/// A program under valgrind is many times slower.
-const INIT: Duration = Duration::from_secs(120);
+/// The init timeout: a program under valgrind is many times slower.
+const INIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How many warm events are counted.
+/// The number of warm events that are counted.
 const WARM: usize = 20;
 
-/// By how many per mille two counts of the same may differ that agree: more than a hash map's seed makes.
-const ALIKE: u64 = 5;
+/// Two counts agree if they differ by at most this many per mille: more than the random seed of a hash
+/// map causes.
+const TOLERANCE_PER_MILLE: u64 = 5;
 
-/// How often is counted at most until two counts agree.
-const TRIES: usize = 6;
+/// The maximum number of counts taken until two agree.
+const MAX_COUNTS: usize = 6;
 
-/// Counts by differences: a process that is asked nothing, one that is asked once, and one that is
-/// asked more often. On a busy machine a connection may take too long and be tried again, or be given up: `is_sure` has
-/// each counted until two counts agree.
+/// How many counts are taken of the same work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// One count.
+    Once,
+    /// As many as it takes until two agree. On a busy machine a connection may time out and be retried,
+    /// or be given up, which changes a count.
+    UntilTwoAgree,
+}
+
+/// Counts the instructions of init, of the cold invocation and of a warm one, as differences between
+/// three processes: one that gets no event, one that gets one event, and one that gets more.
 ///
 /// # Errors
-/// When valgrind is not there, the subject fails, or its counts do not agree.
+/// Fails if valgrind cannot be run, the subject fails, or no two counts agree.
 pub(crate) async fn count(
     subject: &Subject,
     cloud: &Cloud,
     valgrind: &Path,
     folder: &Path,
-    is_sure: bool,
+    repetition: Repetition,
 ) -> Result<Instructions> {
-    let once = async |events| total(subject, cloud, valgrind, folder, events).await;
+    let once = async |events| instructions(subject, cloud, valgrind, folder, events).await;
     let count = async |events| {
-        if !is_sure {
+        if repetition == Repetition::Once {
             return once(events).await;
         }
         let mut counts = Vec::new();
-        while counts.len() < TRIES {
+        while counts.len() < MAX_COUNTS {
             counts.push(once(events).await?);
-            if let Some(count) = agreed(&mut counts) {
+            if let Some(count) = agreeing(&mut counts) {
                 return Ok(count);
             }
         }
-        bail!("the counts of {events} events do not agree: {counts:?}")
+        bail!("no two counts of {events} events agree: {counts:?}")
     };
     let init = count(0).await?;
     let cold = count(1).await?;
@@ -61,18 +71,18 @@ pub(crate) async fn count(
     })
 }
 
-/// The lesser of two counts that agree, if there are two.
-fn agreed(counts: &mut [u64]) -> Option<u64> {
+/// The smaller of two counts that agree. None if no two agree.
+fn agreeing(counts: &mut [u64]) -> Option<u64> {
     counts.sort_unstable();
     let mut pairs = counts.windows(2);
     pairs.find_map(|pair| match *pair {
-        [less, more] if more * 1000 <= less * (1000 + ALIKE) => Some(less),
+        [less, more] if more * 1000 <= less * (1000 + TOLERANCE_PER_MILLE) => Some(less),
         _ => None,
     })
 }
 
-/// The instructions of one process that is asked `events` times.
-async fn total(
+/// The instructions of one process that handles `events` events.
+async fn instructions(
     subject: &Subject,
     cloud: &Cloud,
     valgrind: &Path,
@@ -90,23 +100,23 @@ async fn total(
     arguments.append(&mut hosted.arguments);
     hosted.arguments = arguments;
     hosted.binary = valgrind.to_owned();
-    hosted.init_timeout = INIT;
+    hosted.init_timeout = INIT_TIMEOUT;
     let mut running = Running::start(&under, cloud).await?;
     for _ in 0..events {
-        running.ask().await?;
+        running.invoke().await?;
     }
-    still(&running).await?;
+    wait_until_idle(&running).await?;
     let log = running.terminate().await;
-    let found = fs::read_to_string(file.path())?;
-    sum(&found).with_context(|| format!("valgrind counted nothing: {}", log.join("\n")))
+    let output = fs::read_to_string(file.path())?;
+    parse_total(&output).with_context(|| format!("valgrind wrote no total: {}", log.join("\n")))
 }
 
-/// Waits until the process has nothing more to do: it asks for an event a little before it is idle.
-async fn still(running: &Running<'_>) -> Result<()> {
-    let mut before = running.cpu()?;
+/// Waits until the process uses no more CPU time. It asks for the next event shortly before that.
+async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
+    let mut before = running.cpu_ms()?;
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = running.cpu()?;
+        let now = running.cpu_ms()?;
         if now <= before {
             return Ok(());
         }
@@ -114,8 +124,8 @@ async fn still(running: &Running<'_>) -> Result<()> {
     }
 }
 
-/// What a file of callgrind's says of the whole program.
-fn sum(file: &str) -> Option<u64> {
+/// The total of the whole program in callgrind's output file. None if there is none.
+fn parse_total(file: &str) -> Option<u64> {
     let line = file
         .lines()
         .rev()
@@ -128,17 +138,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_of_a_file_is_read() {
+    fn the_total_of_an_output_file_is_parsed() {
         let file = "version: 1\nevents: Ir\nsummary: 7\n\nfn=(1) main\n1 20\ntotals: 20\n";
-        assert_eq!(sum(file), Some(20));
-        assert_eq!(sum("events: Ir\n"), None);
+        assert_eq!(parse_total(file), Some(20));
+        assert_eq!(parse_total("events: Ir\n"), None);
     }
 
     #[test]
-    fn one_count_that_is_off_does_not_count_whether_it_is_more_or_less() {
-        assert_eq!(agreed(&mut [1000]), None);
-        assert_eq!(agreed(&mut [1000, 500]), None);
-        assert_eq!(agreed(&mut [1000, 500, 1004]), Some(1000));
-        assert_eq!(agreed(&mut [1000, 2000, 1004]), Some(1000));
+    fn an_outlier_is_ignored_whether_it_is_higher_or_lower() {
+        assert_eq!(agreeing(&mut [1000]), None);
+        assert_eq!(agreeing(&mut [1000, 500]), None);
+        assert_eq!(agreeing(&mut [1000, 500, 1004]), Some(1000));
+        assert_eq!(agreeing(&mut [1000, 2000, 1004]), Some(1000));
     }
 }

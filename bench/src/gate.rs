@@ -1,16 +1,37 @@
-//! The gate: what each function as it is deployed may take, in figures that do not depend on the machine's mood.
+//! The gates: upper limits for the instruction counts and package sizes of the deployed functions.
+//! These figures do not depend on the machine's load.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
-/// By how many percent a figure may exceed what is written down: more than it differs between two runs.
-const TOLERANCE: u64 = 2;
+use anyhow::{Context, Result};
 
-/// What is allowed, as `gates.toml` has it: figures by their names, by what they are of.
+/// By how many percent a figure may exceed its gate: more than it differs between two runs.
+const TOLERANCE_PERCENT: u64 = 2;
+
+/// Figures by name (`init`, `first`, `warm`, `zip`), by the function's name, with `-tls` appended for
+/// counts over TLS. The format of `gates.toml`.
 pub(crate) type Gates = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Takes the lesser of two counts of the same thing.
-pub(crate) fn least(counted: &mut Gates, again: Gates) {
+/// A figure that exceeds its gate, a figure without a gate, or a gate without a figure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// The key in [`Gates`].
+    pub(crate) name: String,
+    /// One line for the developer.
+    pub(crate) message: String,
+}
+
+/// Whether a gate belongs to one of these functions. An empty slice means all functions.
+pub(crate) fn is_of(gate: &str, functions: &[String]) -> bool {
+    let name = gate.strip_suffix("-tls").unwrap_or(gate);
+    functions.is_empty() || functions.iter().any(|function| function == name)
+}
+
+/// Keeps the smaller of two counts of each figure.
+pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     for (name, again) in again {
         let figures = counted.entry(name).or_default();
         for (figure, again) in again {
@@ -20,42 +41,60 @@ pub(crate) fn least(counted: &mut Gates, again: Gates) {
     }
 }
 
-/// Says what exceeds its gate, and what has none: each by its name and a line. Nothing when all is as
-/// allowed.
-pub(crate) fn exceeded(gates: &Gates, counted: &Gates) -> Vec<(String, String)> {
-    let mut lines = Vec::new();
+/// The violations, in the order of `counted`, then gates without a figure. Empty if all gates hold.
+pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for (name, figures) in counted {
         for (figure, &counted) in figures {
             let allowed = gates.get(name).and_then(|gate| gate.get(figure));
-            let Some(&allowed) = allowed else {
-                lines.push((name.clone(), format!("{name} has no gate for {figure}")));
-                continue;
+            let message = match allowed {
+                None => format!("{name} has no gate for {figure}"),
+                Some(&allowed) if counted * 100 > allowed * (100 + TOLERANCE_PERCENT) => {
+                    let excess = (counted as f64 / allowed as f64 - 1.0) * 100.0;
+                    format!(
+                        "{name}, {figure}: {counted} is {excess:.1} % more than its gate, {allowed}"
+                    )
+                }
+                Some(_) => continue,
             };
-            if counted * 100 > allowed * (100 + TOLERANCE) {
-                let more = counted as f64 / allowed as f64 - 1.0;
-                let line = format!(
-                    "{name}, {figure}: {counted}, {:.1} % more than the {allowed} that its gate says",
-                    more * 100.0
-                );
-                lines.push((name.clone(), line));
-            }
+            violations.push(Violation {
+                name: name.clone(),
+                message,
+            });
         }
     }
-    let gone = gates.keys().filter(|name| !counted.contains_key(*name));
-    lines.extend(gone.map(|name| {
-        let line = format!("{name} has a gate, and was not measured");
-        (name.clone(), line)
+    let unused = gates.keys().filter(|name| !counted.contains_key(*name));
+    violations.extend(unused.map(|name| Violation {
+        name: name.clone(),
+        message: format!("{name} has a gate but was not measured"),
     }));
-    lines
+    violations
 }
 
-/// The file of these gates.
-pub(crate) fn write(gates: &Gates) -> String {
+/// Reads the gates. A file that does not exist has none.
+///
+/// # Errors
+/// Fails if the file is malformed.
+pub(crate) fn read(file: &Path) -> Result<Gates> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
+}
+
+/// Writes the gates.
+///
+/// # Errors
+/// Fails if the file cannot be written.
+pub(crate) fn write(file: &Path, gates: &Gates) -> Result<()> {
+    fs::write(file, render(gates)).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+fn render(gates: &Gates) -> String {
     let mut file = String::from(
-        "# What each function may take, 2 % more at most. Instructions: until it asks for its first event (init), for its\n\
-         # first answer, and for one event after that (warm); name-tls is over TLS. Bytes: its zip. What\n\
-         # `cargo xtask bench --gate` compares with, and `cargo xtask bench --accept` writes anew. They depend on Rust and zig\n\
-         # as well: after an update of either, accept them anew.\n\n",
+        "# Limits for each deployed function. `cargo xtask bench --gate` fails if a figure exceeds its limit by more than\n\
+         # 2 %; `cargo xtask bench --accept` writes new limits. Instructions: `init` until the function asks for its first\n\
+         # event, `first` for its first response, `warm` for one warm invocation. Bytes: `zip`, the deployment package.\n\
+         # `NAME-tls`: the same with calls to AWS over TLS. The figures also depend on Rust and zig: after an update of\n\
+         # either, accept new limits.\n\n",
     );
     for (name, figures) in gates {
         let figures = figures.iter();
@@ -85,28 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn two_percent_more_pass_and_a_little_more_than_that_is_named_with_both_figures() {
+    fn an_excess_of_two_percent_passes_and_more_is_reported_with_both_figures() {
         let allowed = gates(&[("notes-get", &[("init", 1000), ("first", 2000)])]);
         for passing in [[1020, 2040], [1, 1]] {
             let [init, first] = passing;
             let counted = gates(&[("notes-get", &[("init", init), ("first", first)])]);
-            assert!(exceeded(&allowed, &counted).is_empty());
+            assert!(violations(&allowed, &counted).is_empty());
         }
-        let lines = exceeded(
+        let violations = violations(
             &allowed,
             &gates(&[("notes-get", &[("init", 1000), ("first", 2041)])]),
         );
-        let [(name, line)] = &lines[..] else {
-            panic!("{lines:?}")
+        let [Violation { name, message }] = &violations[..] else {
+            panic!("{violations:?}")
         };
         assert_eq!(name, "notes-get");
         for part in ["notes-get", "first", "2041", "2000", "2.0 %"] {
-            assert!(line.contains(part), "{line}");
+            assert!(message.contains(part), "{message}");
         }
     }
 
     #[test]
-    fn what_has_no_gate_and_a_gate_of_nothing_do_not_pass() {
+    fn a_figure_without_a_gate_and_a_gate_without_a_figure_are_violations() {
         let old = gates(&[
             ("notes-get", &[("init", 1)]),
             ("notes-list", &[("init", 1)]),
@@ -115,19 +154,19 @@ mod tests {
             ("notes-get", &[("init", 1), ("zip", 1)]),
             ("new", &[("init", 1)]),
         ]);
-        let lines = exceeded(&old, &new);
-        let names: Vec<_> = lines.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["notes-get", "new", "notes-list"]);
+        let violations = violations(&old, &new);
+        let names: Vec<_> = violations.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["new", "notes-get", "notes-list"]);
     }
 
     #[test]
-    fn of_two_counts_the_lesser_counts_in_each_figure() {
+    fn the_smaller_of_two_counts_is_kept_for_each_figure() {
         let mut counted = gates(&[("notes-get", &[("init", 10), ("first", 20)])]);
         let again = gates(&[
             ("notes-get", &[("init", 11), ("first", 19)]),
             ("notes-list", &[("init", 1)]),
         ]);
-        least(&mut counted, again);
+        keep_minimum(&mut counted, again);
         let expected = gates(&[
             ("notes-get", &[("init", 10), ("first", 19)]),
             ("notes-list", &[("init", 1)]),
@@ -136,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_gates_can_be_read() {
         let gates = gates(&[
             ("notes-get", &[("init", 1), ("zip", 2)]),
-            ("get-tls", &[("init", 4)]),
+            ("notes-get-tls", &[("init", 4)]),
         ]);
-        assert_eq!(toml::from_str::<Gates>(&write(&gates)).unwrap(), gates);
+        assert_eq!(toml::from_str::<Gates>(&render(&gates)).unwrap(), gates);
     }
 }

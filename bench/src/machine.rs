@@ -1,4 +1,4 @@
-//! What a run ran on, and when.
+//! The machine and the date of a run.
 
 use std::fs;
 use std::process::Command;
@@ -10,17 +10,17 @@ use aws_smithy_types::date_time::Format;
 
 use crate::report::Machine;
 
-/// The day, as YYYY-MM-DD in UTC.
+/// Today's date as YYYY-MM-DD in UTC.
 ///
 /// # Errors
-/// When the clock says nothing that can be written so.
+/// Fails if the clock is outside the range that can be formatted.
 pub(crate) fn today() -> Result<String> {
     let now = DateTime::from(SystemTime::now()).fmt(Format::DateTime)?;
-    let (day, _) = now.split_once('T').context("a time has a day")?;
+    let (day, _) = now.split_once('T').context("the time has no date")?;
     Ok(day.to_owned())
 }
 
-/// This machine. What it does not tell of itself is "unknown".
+/// This machine. Values that cannot be read are "unknown".
 pub(crate) fn machine() -> Machine {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
@@ -31,13 +31,13 @@ pub(crate) fn machine() -> Machine {
     Machine {
         cpu: model.unwrap_or_else(unknown),
         cores: cores.map_or(0, std::num::NonZero::get),
-        system: said("uname", &["-sr"]),
-        rustc: said("rustc", &["--version"]),
-        node: said("node", &["--version"]),
+        system: output_of("uname", &["-sr"]),
+        rustc: output_of("rustc", &["--version"]),
+        node: output_of("node", &["--version"]),
     }
 }
 
-fn said(program: &str, arguments: &[&str]) -> String {
+fn output_of(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let output = output.ok().filter(|output| output.status.success());
     let text = output.and_then(|output| String::from_utf8(output.stdout).ok());

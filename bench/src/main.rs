@@ -1,67 +1,74 @@
-//! Measures the functions as they are deployed, beside the bare runtime, their twins in Node, and what
-//! the SDK's defaults cost. Run by `cargo xtask bench`, which builds what is measured.
+//! The benchmark harness. It measures the deployed functions and compares them with the bare runtime,
+//! with equivalent functions in Node and with the AWS SDK's defaults. `cargo xtask bench` builds what
+//! it measures and runs it.
+//!
+//! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and README.md's table from
+//! bench/report.json without measuring.
 
 mod callgrind;
+mod counting;
+mod fixture;
 mod gate;
 mod machine;
 mod measure;
 mod pages;
+mod progress;
 mod report;
 mod results;
 mod stats;
+mod timing;
 mod tls;
 mod variants;
 
-use std::collections::{BTreeMap, btree_map::Entry};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use e2e::functions::{self, Function};
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use test_support::functions::{self, Function};
 
-use crate::measure::{Sample, Subject};
-use crate::report::{Instructions, Report, Row};
-use crate::variants::{Over, Places, Scene, Variant};
+use crate::callgrind::Repetition;
+use crate::counting::Scope;
+use crate::report::Report;
+use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the functions' binaries, as they are deployed, and `hello`, linked as they are
-    #[arg(long)]
-    binaries: PathBuf,
-    /// The folder with their twins for Node
+    /// The folder with the deployed functions' binaries, and with `hello`, linked like them
+    #[arg(long, required_unless_present = "render")]
+    binaries: Option<PathBuf>,
+    /// The folder with the equivalent functions for Node
     #[arg(long)]
     node: Option<PathBuf>,
-    /// `get` by the SDK's defaults
+    /// The binary of `notes-get` with the AWS SDK's defaults
     #[arg(long)]
     defaults: Option<PathBuf>,
     /// The bare runtime as cargo-lambda builds it
     #[arg(long)]
     hello: Option<PathBuf>,
-    /// The folder for the report
-    #[arg(long)]
-    out: PathBuf,
-    /// The folder for RESULTS.md, and the report that is behind it
+    /// The folder for report.json
+    #[arg(long, required_unless_present = "render")]
+    out: Option<PathBuf>,
+    /// The folder for RESULTS.md and a copy of report.json
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Some functions alone
+    /// Measure only this function; repeatable
     #[arg(long)]
     only: Vec<String>,
-    /// Count instructions, and compare them with this file
+    /// Only count instructions, and compare them with this file
     #[arg(long)]
     gate: Option<PathBuf>,
-    /// Count instructions, and write them to this file
+    /// Only count instructions, and write them to this file
     #[arg(long)]
     accept: Option<PathBuf>,
-    /// How often each variant is started
+    /// Measure nothing: rewrite RESULTS.md in this folder, and README.md's table, from its report.json
+    #[arg(long, value_name = "FOLDER", exclusive = true)]
+    render: Option<PathBuf>,
+    /// How many times each variant is started
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// How often it is asked after its first answer
+    /// How many warm invocations follow the cold one
     #[arg(long, default_value_t = 100)]
     warm: usize,
 }
@@ -83,317 +90,153 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked for, and returns what went wrong, a line each.
+/// Runs the requested mode and returns its failures, one line each.
 async fn run(cli: Cli) -> Result<Vec<String>> {
-    let scratch = cli.out.join("scratch");
-    // Copies of earlier binaries, if there are any
+    if let Some(folder) = &cli.render {
+        let report = Report::read(&folder.join("report.json"))?;
+        results::write(folder, &report)?;
+        return Ok(Vec::new());
+    }
+    let out = cli.out.clone().context("--out is missing")?;
+    let scratch = out.join("scratch");
+    // Copies of earlier binaries, if any, are stale.
     let _ = fs::remove_dir_all(&scratch);
     fs::create_dir_all(&scratch)?;
-    let places = Places {
-        binaries: cli.binaries.clone(),
-        node: cli.node.clone(),
-        defaults: cli.defaults.clone(),
-        hello: cli.hello.clone(),
-        scratch,
-    };
-    let all = functions::all().into_iter();
-    let mut functions: Vec<_> = all
-        .filter(|function| cli.only.is_empty() || cli.only.contains(&function.name))
-        .collect();
-    let mut failures = Vec::new();
-    let mut report = Report {
-        date: machine::today()?,
-        machine: machine::machine(),
+    let mut functions = functions::all();
+    functions.retain(|function| cli.only.is_empty() || cli.only.contains(&function.name));
+    let harness = Harness {
+        functions,
+        paths: Paths {
+            binaries: cli.binaries.context("--binaries is missing")?,
+            node: cli.node,
+            defaults: cli.defaults,
+            hello: cli.hello,
+            scratch,
+        },
+        only: cli.only,
         rounds: cli.rounds,
         warm: cli.warm,
-        ..Report::default()
     };
-    if let Some(file) = &cli.accept {
-        count(&functions, &places, true, true, &mut report, &mut failures).await?;
+    match (cli.accept, cli.gate) {
+        (Some(file), _) => harness.accept(&file).await,
+        (None, Some(file)) => harness.check(&file).await,
+        (None, None) => harness.measure(&out, cli.results.as_deref()).await,
+    }
+}
+
+/// What to say after a gate was exceeded.
+const HOW_TO_ACCEPT: &str = "if the change is worth it, accept the new counts with cargo xtask bench --accept, \
+     and give the reason in the commit";
+
+/// What is measured, and how often.
+struct Harness {
+    functions: Vec<Function>,
+    paths: Paths,
+    /// The function names given by `--only`; empty for all functions.
+    only: Vec<String>,
+    rounds: usize,
+    warm: usize,
+}
+
+impl Harness {
+    /// Counts instructions and writes them to the gates' file, unless a count failed. With `--only`,
+    /// the gates of other functions stay.
+    async fn accept(&self, file: &Path) -> Result<Vec<String>> {
+        let mut failures = Vec::new();
+        let counted = self
+            .count_deployed(&self.functions, Repetition::UntilTwoAgree, &mut failures)
+            .await?;
         if failures.is_empty() {
-            accept(file, &cli.only, report.counted())?;
+            let mut gates = gate::read(file)?;
+            gates.retain(|name, _| !gate::is_of(name, &self.only));
+            gates.extend(counted);
+            gate::write(file, &gates)?;
         }
-        return Ok(failures);
+        Ok(failures)
     }
-    if let Some(file) = &cli.gate {
-        let gates = gates(file)?.into_iter();
-        let gates = gates.filter(|(name, _)| is_of(name, &cli.only)).collect();
-        count(&functions, &places, true, false, &mut report, &mut failures).await?;
-        let mut counted = report.counted();
-        // A second look at what exceeds its gate, before anybody else has to take one
-        let suspects = gate::exceeded(&gates, &counted);
-        let is_suspect = |function: &Function| {
+
+    /// Counts instructions and compares them with the gates. Counts a function that exceeds a gate a
+    /// second time before reporting it.
+    async fn check(&self, file: &Path) -> Result<Vec<String>> {
+        let mut failures = Vec::new();
+        let mut gates = gate::read(file)?;
+        gates.retain(|name, _| gate::is_of(name, &self.only));
+        let mut counted = self
+            .count_deployed(&self.functions, Repetition::Once, &mut failures)
+            .await?;
+        let suspects = gate::violations(&gates, &counted);
+        let is_suspect = |function: &&Function| {
             let name = [function.name.clone()];
-            suspects.iter().any(|(suspect, _)| is_of(suspect, &name))
+            suspects
+                .iter()
+                .any(|suspect| gate::is_of(&suspect.name, &name))
         };
-        functions.retain(is_suspect);
-        if !functions.is_empty() {
-            count(&functions, &places, true, true, &mut report, &mut failures).await?;
-            gate::least(&mut counted, report.counted());
+        let recounted: Vec<_> = self.functions.iter().filter(is_suspect).cloned().collect();
+        if !recounted.is_empty() {
+            let again = self
+                .count_deployed(&recounted, Repetition::UntilTwoAgree, &mut failures)
+                .await?;
+            gate::keep_minimum(&mut counted, again);
         }
-        let exceeded = gate::exceeded(&gates, &counted);
-        if !exceeded.is_empty() {
-            failures.extend(exceeded.into_iter().map(|(_, line)| line));
-            failures.push(ACCEPTING.into());
+        let violations = gate::violations(&gates, &counted);
+        if !violations.is_empty() {
+            failures.extend(violations.into_iter().map(|violation| violation.message));
+            failures.push(HOW_TO_ACCEPT.into());
         }
-        return Ok(failures);
+        Ok(failures)
     }
-    report.rows = times(&functions, &places, &cli, &mut failures).await?;
-    count(
-        &functions,
-        &places,
-        false,
-        false,
-        &mut report,
-        &mut failures,
-    )
-    .await?;
-    if let Some(list) = functions
-        .iter()
-        .find(|function| function.name == "notes-list")
-    {
-        report.pages = pages::pages(list, &places, cli.rounds * cli.warm).await?;
+
+    async fn count_deployed(
+        &self,
+        functions: &[Function],
+        repetition: Repetition,
+        failures: &mut Vec<String>,
+    ) -> Result<gate::Gates> {
+        let rows = counting::count(
+            functions,
+            &self.paths,
+            Scope::Deployed,
+            repetition,
+            failures,
+        )
+        .await?;
+        Ok(report::gate_figures(&rows))
     }
-    let file = cli.out.join("report.json");
-    fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("{} cannot be written", file.display()))?;
-    if let Some(folder) = &cli.results
-        && failures.is_empty()
-    {
-        fs::copy(&file, folder.join("report.json"))?;
-        let file = folder.join("RESULTS.md");
-        let before = fs::read_to_string(&file).unwrap_or_default();
-        fs::write(file, results::write(&report, results::by_hand(&before)))?;
-        let readme = e2e::root().join("README.md");
-        let text = fs::read_to_string(&readme)?;
-        fs::write(readme, results::in_readme(&text, &report))?;
-    }
-    Ok(failures)
-}
 
-/// What to do about a gate that is exceeded on purpose.
-const ACCEPTING: &str =
-    "where that is worth it, accept it by cargo xtask bench --accept, and say why in the commit";
-
-fn gates(file: &Path) -> Result<gate::Gates> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
-}
-
-/// Whether a gate is of one of these functions, or there are none and all are meant.
-fn is_of(gate: &str, functions: &[String]) -> bool {
-    let name = gate.strip_suffix("-tls").unwrap_or(gate);
-    functions.is_empty() || functions.iter().any(|function| function == name)
-}
-
-/// Writes the gates anew. Where only some functions were asked for, those of the others stay.
-fn accept(file: &Path, only: &[String], counted: gate::Gates) -> Result<()> {
-    let mut gates = gates(file)?;
-    gates.retain(|name, _| !is_of(name, only));
-    gates.extend(counted);
-    fs::write(file, gate::write(&gates))
-        .with_context(|| format!("{} cannot be written", file.display()))
-}
-
-/// Starts every variant of every function in turn, as often as there are rounds: what slows the machine
-/// down for a while slows all of them down.
-async fn times(
-    functions: &[Function],
-    places: &Places,
-    cli: &Cli,
-    failures: &mut Vec<String>,
-) -> Result<Vec<Row>> {
-    let mut runs = Vec::new();
-    for function in functions {
-        let scene = Arc::new(Scene::start().await?);
-        for variant in Variant::of(&function.name, places) {
-            for &over in variant.over() {
-                runs.push(Run {
-                    function,
-                    variant,
-                    over,
-                    scene: Arc::clone(&scene),
-                    subject: scene.subject(function, variant, over, places)?,
-                    samples: Vec::new(),
-                    has_failed: false,
-                });
-            }
-        }
-    }
-    let bar = progress("measure", cli.rounds * runs.len());
-    for _ in 0..cli.rounds {
-        for run in &mut runs {
-            bar.set_message(run.name());
-            if !run.has_failed {
-                match measure::life(&run.subject, &run.scene.cloud, cli.warm).await {
-                    Ok(sample) => run.samples.push(sample),
-                    Err(error) => {
-                        failures.push(format!("{} is not measured: {error:#}", run.name()));
-                        run.has_failed = true;
-                    }
-                }
-                run.scene.drain()?;
-            }
-            bar.inc(1);
-        }
-    }
-    bar.finish_and_clear();
-    let mut rows: Vec<Row> = Vec::new();
-    for run in runs.into_iter().filter(|run| !run.has_failed) {
-        let Run {
-            function,
-            variant,
-            over,
-            samples,
-            ..
-        } = run;
-        let is_same =
-            |row: &&mut Row| row.function == function.name && row.variant == variant.name();
-        let row = match rows.iter_mut().find(is_same) {
-            Some(row) => row,
-            None => {
-                rows.push(packed(function, variant, places)?);
-                rows.last_mut().context("just pushed")?
-            }
+    /// Measures everything and writes the report to `out`. Without failures, also writes the results
+    /// to the folder `results`.
+    async fn measure(&self, out: &Path, results: Option<&Path>) -> Result<Vec<String>> {
+        let mut failures = Vec::new();
+        let (functions, paths) = (&self.functions, &self.paths);
+        let mut report = Report {
+            date: machine::today()?,
+            machine: machine::machine(),
+            rounds: self.rounds,
+            warm: self.warm,
+            rows: timing::time(functions, paths, self.rounds, self.warm, &mut failures).await?,
+            ..Report::default()
         };
-        let times = measure::summary(&samples);
-        match over {
-            Over::Http => row.http = times,
-            Over::Tls => row.tls = times,
+        report.add_counts(
+            counting::count(
+                functions,
+                paths,
+                Scope::AllRust,
+                Repetition::Once,
+                &mut failures,
+            )
+            .await?,
+        );
+        let mut functions = functions.iter();
+        if let Some(list) = functions.find(|function| function.name == "notes-list") {
+            report.pages = pages::measure(list, paths, self.rounds * self.warm).await?;
         }
-    }
-    Ok(rows)
-}
-
-/// One variant of one function, and what was measured of it.
-struct Run<'a> {
-    function: &'a Function,
-    variant: Variant,
-    over: Over,
-    scene: Arc<Scene>,
-    subject: Subject,
-    samples: Vec<Sample>,
-    has_failed: bool,
-}
-
-impl Run<'_> {
-    fn name(&self) -> String {
-        name(self.function, self.variant, self.over)
-    }
-}
-
-fn name(function: &Function, variant: Variant, over: Over) -> String {
-    format!("{}, {}, {over:?}", function.name, variant.name())
-}
-
-/// A row in which nothing is but what is known without running anything.
-fn packed(function: &Function, variant: Variant, places: &Places) -> Result<Row> {
-    let package = variant.package(&function.name, places);
-    Ok(Row {
-        function: function.name.clone(),
-        variant: variant.name().into(),
-        zip: package.map(|file| zipped(&file)).transpose()?.unwrap_or(0),
-        ..Row::default()
-    })
-}
-
-/// Counts the instructions of every function as it is deployed, as many at a time as there are cores:
-/// counts do not depend on how busy the machine is.
-async fn count(
-    functions: &[Function],
-    places: &Places,
-    only_deployed: bool,
-    is_sure: bool,
-    report: &mut Report,
-    failures: &mut Vec<String>,
-) -> Result<()> {
-    let valgrind = variants::program("valgrind")?;
-    let cores = std::thread::available_parallelism()?;
-    let turns = Arc::new(Semaphore::new(cores.get()));
-    let mut counts = JoinSet::new();
-    for function in functions {
-        for variant in Variant::of(&function.name, places) {
-            // The gate is for what is deployed
-            if variant == Variant::Node || (only_deployed && variant != Variant::Rust) {
-                continue;
-            }
-            for &over in variant.over() {
-                let (turns, valgrind) = (Arc::clone(&turns), valgrind.clone());
-                let (function, places) = (function.clone(), places.clone());
-                counts.spawn(async move {
-                    let counted = async {
-                        let _turn = turns.acquire().await?;
-                        let scene = Scene::start().await?;
-                        let subject = scene.subject(&function, variant, over, &places)?;
-                        callgrind::count(
-                            &subject,
-                            &scene.cloud,
-                            &valgrind,
-                            &places.scratch,
-                            is_sure,
-                        )
-                        .await
-                    };
-                    let counted: Result<Instructions> = counted.await;
-                    (function, variant, over, counted)
-                });
-            }
+        report.write(&out.join("report.json"))?;
+        if let Some(folder) = results
+            && failures.is_empty()
+        {
+            report.write(&folder.join("report.json"))?;
+            results::write(folder, &report)?;
         }
+        Ok(failures)
     }
-    let bar = progress("count instructions", counts.len());
-    let mut found = BTreeMap::new();
-    while let Some(counted) = counts.join_next().await {
-        let (function, variant, over, counted) = counted?;
-        bar.set_message(name(&function, variant, over));
-        bar.inc(1);
-        match counted {
-            Ok(counts) => {
-                let row = match found.entry((function.name.clone(), variant.name())) {
-                    Entry::Occupied(row) => row.into_mut(),
-                    Entry::Vacant(none) => none.insert(packed(&function, variant, places)?),
-                };
-                match over {
-                    Over::Http => row.instructions = Some(counts),
-                    Over::Tls => row.tls_instructions = Some(counts),
-                }
-            }
-            Err(error) => failures.push(format!(
-                "{} is not counted: {error:#}",
-                name(&function, variant, over)
-            )),
-        }
-    }
-    bar.finish_and_clear();
-    for counted in found.into_values() {
-        let is_same =
-            |row: &&mut Row| row.function == counted.function && row.variant == counted.variant;
-        match report.rows.iter_mut().find(is_same) {
-            Some(row) => {
-                row.instructions = counted.instructions;
-                row.tls_instructions = counted.tls_instructions;
-            }
-            None => report.rows.push(counted),
-        }
-    }
-    Ok(())
-}
-
-/// How many bytes a file has in a zip, as Lambda takes it.
-fn zipped(file: &PathBuf) -> Result<u64> {
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    // As xtask packs what is shipped
-    let options = zip::write::SimpleFileOptions::default().compression_level(Some(9));
-    zip.start_file("bootstrap", options)?;
-    std::io::copy(&mut fs::File::open(file)?, &mut zip)?;
-    Ok(zip.finish()?.get_ref().len() as u64)
-}
-
-fn progress(what: &str, steps: usize) -> ProgressBar {
-    let bar = ProgressBar::new(steps as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{prefix} {pos}/{len} {msg:.dim} {elapsed:.dim}")
-    {
-        bar.set_style(style);
-    }
-    bar.with_prefix(what.to_owned())
 }

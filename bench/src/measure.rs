@@ -1,4 +1,4 @@
-//! One function's life: started as Lambda starts it, asked once, then again and again.
+//! Takes one sample of a function: starts it as Lambda does, invokes it cold, then warm.
 
 use std::time::Duration;
 
@@ -10,33 +10,35 @@ use serde_json::Value;
 use crate::report::Times;
 use crate::stats::{median, percentile};
 
-/// How long any answer may take. Far more than it does.
+/// The timeout of an invocation: far more than any takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The header that a traced invocation comes with, and one that X-Ray did not sample
+/// The tracing header of a sampled invocation
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
 pub(crate) const SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+/// The tracing header of an invocation that is not sampled.
 pub(crate) const NOT_SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// What is measured.
+/// A function under test.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    /// What is run.
+    /// The process to start.
     pub(crate) hosted: Function,
-    /// What it is asked.
+    /// The event of every invocation.
     pub(crate) event: Value,
-    /// The trace that each event comes with.
+    /// The tracing header of every invocation.
     pub(crate) trace: &'static str,
-    /// An answer of the kind that it has to give.
+    /// A response with the expected status and fields.
     pub(crate) expected: Value,
-    /// Whether all that it calls is put back to what it was before each event. What only reads needs
-    /// none of it.
+    /// Whether the local AWS is restored to its initial content before each event. A function that
+    /// only reads does not need this.
     pub(crate) restores: bool,
 }
 
-/// What one start showed. Times in milliseconds.
+/// The measurements of one start. Times in milliseconds, memory in bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
     init: f64,
@@ -47,7 +49,7 @@ pub(crate) struct Sample {
     memory: u64,
 }
 
-/// A running subject.
+/// A started subject.
 pub(crate) struct Running<'a> {
     host: Host,
     subject: &'a Subject,
@@ -58,7 +60,7 @@ impl<'a> Running<'a> {
     /// Starts the subject.
     ///
     /// # Errors
-    /// With what it wrote when it does not come so far as to ask for an event.
+    /// Fails with the process's log if it does not ask for an event.
     pub(crate) async fn start(subject: &'a Subject, cloud: &'a Cloud) -> Result<Self> {
         let host = match Host::start(subject.hosted.clone()).await {
             Ok(host) => host,
@@ -78,17 +80,17 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Asks it once, with all that it calls as it was, and waits until it is idle. Returns how long the
-    /// answer took.
+    /// Invokes it once, with the local AWS restored, and waits until it is idle. Returns the time until
+    /// the response.
     ///
     /// # Errors
-    /// When it dies, says that it failed, or answers otherwise than it has to.
-    pub(crate) async fn ask(&mut self) -> Result<Duration> {
+    /// Fails if the process exits, returns an error, or returns a response of another form.
+    pub(crate) async fn invoke(&mut self) -> Result<Duration> {
         if self.subject.restores {
             let restored = self.cloud.reset();
             restored.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
-        // Signed anew: a signature is good for minutes
+        // Signed now, because a signature expires after minutes.
         let event = local_aws::sign_event(self.subject.event.clone()).to_string();
         let trace = self.subject.trace;
         let invocation = self.host.invoke(event, DEADLINE, Some(trace)).await;
@@ -96,66 +98,67 @@ impl<'a> Running<'a> {
             return Err(error.context(self.host.log().join("\n")));
         }
         if !self.host.wait_until_idle(DEADLINE).await {
-            bail!("it answered, and never asked for another event");
+            bail!("it responded, but did not ask for another event");
         }
         Ok(invocation.duration)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Terminates the process and returns its log.
     pub(crate) async fn terminate(self) -> Vec<String> {
         self.host.terminate(DEADLINE).await
     }
 
-    /// The time that it has been on a CPU until now, in milliseconds.
-    pub(crate) fn cpu(&self) -> Result<f64> {
+    /// The CPU time that it has used so far, in milliseconds.
+    pub(crate) fn cpu_ms(&self) -> Result<f64> {
         let time = self.host.cpu_time();
         time.map(millis)
-            .context("this system does not tell how long another process was on a CPU")
+            .context("this system does not report the CPU time of another process")
     }
 }
 
-/// Starts a subject, and asks it once and then `warm` times.
+/// Starts a subject, invokes it once cold and then `warm` times.
 ///
 /// # Errors
-/// When it does not start, dies or answers wrong: then nothing of it counts.
-pub(crate) async fn life(subject: &Subject, cloud: &Cloud, warm: usize) -> Result<Sample> {
+/// Fails if it does not start, exits, or returns a wrong response.
+pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Result<Sample> {
     let mut running = Running::start(subject, cloud).await?;
     let init = millis(running.host.init_duration());
-    let first = millis(running.ask().await?);
-    let cold_cpu = running.cpu()?;
-    let mut answers = Vec::with_capacity(warm);
+    let first = millis(running.invoke().await?);
+    let cold_cpu = running.cpu_ms()?;
+    let mut latencies = Vec::with_capacity(warm);
     for _ in 0..warm {
-        answers.push(millis(running.ask().await?));
+        latencies.push(millis(running.invoke().await?));
     }
-    let warm_cpu = (running.cpu()? - cold_cpu) / warm.max(1) as f64;
+    let warm_cpu = (running.cpu_ms()? - cold_cpu) / warm.max(1) as f64;
     let memory = running.host.max_memory().unwrap_or_default();
     running.host.stop().await;
     Ok(Sample {
         init,
         first,
         cold_cpu,
-        warm: answers,
+        warm: latencies,
         warm_cpu,
         memory,
     })
 }
 
-/// The medians of all starts; of warm answers, all that there were. None of no starts.
+/// The medians of all samples; percentiles of the warm latencies over all samples. None if there are
+/// no samples.
 pub(crate) fn summary(samples: &[Sample]) -> Option<Times> {
-    let middle = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
+    let median_of = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
     let warm: Vec<_> = samples
         .iter()
         .flat_map(|sample| sample.warm.clone())
         .collect();
     Some(Times {
-        init_ms: middle(|sample| sample.init)?,
-        first_ms: middle(|sample| sample.first)?,
-        cold_ms: middle(|sample| sample.init + sample.first)?,
-        cold_cpu_ms: middle(|sample| sample.cold_cpu)?,
+        init_ms: median_of(|sample| sample.init)?,
+        first_ms: median_of(|sample| sample.first)?,
+        cold_ms: median_of(|sample| sample.init + sample.first)?,
+        cold_cpu_ms: median_of(|sample| sample.cold_cpu)?,
         warm_p50_ms: percentile(&warm, 50.0)?,
         warm_p99_ms: percentile(&warm, 99.0)?,
-        warm_cpu_ms: middle(|sample| sample.warm_cpu)?,
-        memory: middle(|sample| sample.memory as f64)? as u64,
+        warm_cpu_ms: median_of(|sample| sample.warm_cpu)?,
+        memory: median_of(|sample| sample.memory as f64)? as u64,
     })
 }
 
@@ -163,46 +166,51 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Whether the outcome is an answer of the kind that is expected: the same status, and a body with the
-/// same fields.
+/// Checks that the outcome is a response with the expected status and a body with the expected fields.
 ///
 /// # Errors
-/// Says what it is instead.
+/// Fails with the difference if it is not.
 pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
-    let answer = match outcome {
-        Outcome::Response(answer) => answer,
-        Outcome::Error(error) => bail!("it said that it failed: {error}"),
-        Outcome::TimedOut => bail!("it did not answer within {DEADLINE:?}"),
-        Outcome::Exited(status) => bail!("it died: {status}"),
+    let response = match outcome {
+        Outcome::Response(response) => response,
+        Outcome::Error(error) => bail!("it returned an error: {error}"),
+        Outcome::TimedOut => bail!("it did not respond within {DEADLINE:?}"),
+        Outcome::Exited(status) => bail!("it exited: {status}"),
     };
-    let answer: Value = serde_json::from_slice(answer).context("its answer is not JSON")?;
-    let (status, body) = (answer.get("statusCode"), answer.get("body"));
+    let response: Value = serde_json::from_slice(response).context("the response is not JSON")?;
+    let (status, body) = (response.get("statusCode"), response.get("body"));
     let (right_status, right_body) = (expected.get("statusCode"), expected.get("body"));
     if status != right_status {
-        bail!("it answered {answer}, where the status of {expected} is right");
+        bail!("it returned {response}, but the expected response is {expected}");
     }
     let body = body.and_then(Value::as_str).unwrap_or("null");
-    let body: Value = serde_json::from_str(body).context("its answer's body is not JSON")?;
-    if !alike(&body, right_body.unwrap_or(&Value::Null)) {
-        bail!("it answered {body}, which is not like that of {expected}");
+    let body: Value = serde_json::from_str(body).context("the response's body is not JSON")?;
+    if !has_same_fields(&body, right_body.unwrap_or(&Value::Null)) {
+        bail!("it returned the body {body}, whose fields are not those of {expected}");
     }
     Ok(())
 }
 
-/// Whether two values have the same fields, as far as there are any.
-fn alike(one: &Value, other: &Value) -> bool {
+/// Whether two values have the same structure of objects and arrays.
+fn has_same_fields(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
             one.len() == other.len()
-                && one
-                    .iter()
-                    .all(|(name, value)| other.get(name).is_some_and(|other| alike(value, other)))
+                && one.iter().all(|(name, value)| {
+                    other
+                        .get(name)
+                        .is_some_and(|other| has_same_fields(value, other))
+                })
         }
         (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|(one, other)| has_same_fields(one, other))
         }
         (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_)) => false,
-        // Texts and numbers are others in every run
+        // Strings and numbers differ in every run.
         _ => true,
     }
 }
@@ -213,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(value: Value) -> Outcome {
+    fn response(value: Value) -> Outcome {
         Outcome::Response(value.to_string().into())
     }
 
@@ -231,22 +239,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_that_dies_is_reported_with_what_it_wrote() {
+    async fn a_process_that_exits_is_reported_with_its_log() {
         let cloud = Cloud::start().await.unwrap();
-        let died = life(&shell("echo no table; exit 3"), &cloud, 1).await;
-        let said = format!("{:#}", died.unwrap_err());
+        let result = sample(&shell("echo no table; exit 3"), &cloud, 1).await;
+        let message = format!("{:#}", result.unwrap_err());
         assert!(
-            said.contains("no table") && said.contains("exit status: 3"),
-            "{said}"
+            message.contains("no table") && message.contains("exit status: 3"),
+            "{message}"
         );
     }
 
     #[test]
-    fn an_answer_counts_when_status_and_fields_are_right_whatever_their_values() {
+    fn a_response_passes_if_its_status_and_fields_match_whatever_their_values() {
         let expected =
             json!({"statusCode": 200, "body": {"noteId": "<id>", "files": [{"size": 7}]}});
         let body = json!({"noteId": "019a", "files": [{"size": 8}]}).to_string();
-        check(&answer(json!({"statusCode": 200, "body": body})), &expected).unwrap();
+        check(
+            &response(json!({"statusCode": 200, "body": body})),
+            &expected,
+        )
+        .unwrap();
         for (status, body) in [
             (500, body.as_str()),
             (200, r#"{"noteId":"019a"}"#),
@@ -254,22 +266,22 @@ mod tests {
             (200, r#"{"noteId":"019a","files":[{"size":8}],"more":1}"#),
             (200, "hello"),
         ] {
-            let wrong = answer(json!({"statusCode": status, "body": body}));
+            let wrong = response(json!({"statusCode": status, "body": body}));
             assert!(check(&wrong, &expected).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
-    fn what_is_no_answer_does_not_count() {
+    fn an_outcome_without_a_response_fails() {
         let expected = json!(null);
-        check(&answer(json!(null)), &expected).unwrap();
+        check(&response(json!(null)), &expected).unwrap();
         assert!(check(&Outcome::TimedOut, &expected).is_err());
         assert!(check(&Outcome::Exited(Default::default()), &expected).is_err());
         assert!(check(&Outcome::Error(Default::default()), &expected).is_err());
     }
 
     #[test]
-    fn a_summary_is_of_medians_and_one_slow_start_does_not_show() {
+    fn a_summary_ignores_one_slow_start() {
         let sample = |init: f64| Sample {
             init,
             warm: vec![1.0; 10],

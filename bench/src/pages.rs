@@ -1,15 +1,16 @@
-//! What a page of a list costs a user with few notes and one with very many.
+//! Measures a page of `notes-list` for users with few and with very many notes.
 
 use anyhow::{Context, Result, anyhow};
-use e2e::functions::Function;
 use serde_json::{Value, json};
+use test_support::functions::Function;
 
-use crate::callgrind;
+use crate::callgrind::{self, Repetition};
+use crate::fixture::{Fixture, program};
 use crate::measure::{self, Subject};
 use crate::report::Page;
-use crate::variants::{Over, Places, Scene, Variant, program};
+use crate::variants::{Case, Paths, Transport, Variant};
 
-/// How many notes there are, and how many are asked for.
+/// The number of notes of a user, and the requested page length.
 const CASES: [(usize, usize); 5] = [
     (1, 1),
     (10_000, 1),
@@ -18,26 +19,31 @@ const CASES: [(usize, usize); 5] = [
     (1_000_000, 100),
 ];
 
-/// Notes that are written at a time.
+/// The number of notes written at a time.
 const BATCH: usize = 10_000;
 
-/// Asks for the first page of users with ever more notes, warm.
+/// Measures `warm` warm requests for the first page in each of the cases.
 ///
 /// # Errors
-/// When the function fails, or a page is not as long as it has to be.
-pub(crate) async fn pages(list: &Function, places: &Places, warm: usize) -> Result<Vec<Page>> {
+/// Fails if the function fails or a page has the wrong length.
+pub(crate) async fn measure(list: &Function, paths: &Paths, warm: usize) -> Result<Vec<Page>> {
     let mut pages = Vec::new();
-    let scene = Scene::start().await?;
+    let fixture = Fixture::start().await?;
+    let case = Case {
+        function: list.clone(),
+        variant: Variant::Rust,
+        transport: Transport::Http,
+    };
     let mut written = Vec::new();
     for (notes, length) in CASES {
         let user = format!("{}-{notes}", local_aws::USER);
         if !written.contains(&notes) {
-            write(&scene, &user, notes)?;
+            write_notes(&fixture, &user, notes)?;
             written.push(notes);
         }
-        let mut subject = scene.subject(list, Variant::Rust, Over::Http, places)?;
+        let mut subject = fixture.subject(&case, paths)?;
         let limit = length.to_string();
-        for (place, value) in [
+        for (pointer, value) in [
             ("/requestContext/identity/cognitoIdentityId", json!(user)),
             ("/queryStringParameters", json!({"limit": limit})),
             (
@@ -45,14 +51,14 @@ pub(crate) async fn pages(list: &Function, places: &Places, warm: usize) -> Resu
                 json!({"limit": [limit]}),
             ),
         ] {
-            let place = subject.event.pointer_mut(place);
-            *place.context("the sample event has a caller and a query")? = value;
+            let field = subject.event.pointer_mut(pointer);
+            *field.with_context(|| format!("the sample event has no {pointer}"))? = value;
         }
         let shown = json!({"userId": "", "noteId": "", "content": "", "attachment": null, "createdAt": 0, "updatedAt": 0});
         subject.expected = json!({"statusCode": 200, "body": vec![shown; length]});
         subject.restores = false;
-        let sample = measure::life(&subject, &scene.cloud, warm).await?;
-        let times = measure::summary(&[sample]).ok_or_else(|| anyhow!("nothing is measured"))?;
+        let sample = measure::sample(&subject, &fixture.cloud, warm).await?;
+        let times = measure::summary(&[sample]).ok_or_else(|| anyhow!("no sample was taken"))?;
         pages.push(Page {
             notes,
             length,
@@ -60,24 +66,31 @@ pub(crate) async fn pages(list: &Function, places: &Places, warm: usize) -> Resu
             p99_ms: times.warm_p99_ms,
             cpu_ms: times.warm_cpu_ms,
             memory: times.memory,
-            instructions: Some(counted(&subject, &scene, places).await?),
+            instructions: Some(warm_instructions(&subject, &fixture, paths).await?),
         });
     }
     Ok(pages)
 }
 
-async fn counted(subject: &Subject, scene: &Scene, places: &Places) -> Result<u64> {
+async fn warm_instructions(subject: &Subject, fixture: &Fixture, paths: &Paths) -> Result<u64> {
     let valgrind = program("valgrind")?;
-    let counts = callgrind::count(subject, &scene.cloud, &valgrind, &places.scratch, false).await?;
+    let counts = callgrind::count(
+        subject,
+        &fixture.cloud,
+        &valgrind,
+        &paths.scratch,
+        Repetition::Once,
+    )
+    .await?;
     Ok(counts.warm)
 }
 
-/// Gives a user so many notes, without files.
-fn write(scene: &Scene, user: &str, notes: usize) -> Result<()> {
+/// Writes this many notes without attachments for a user.
+fn write_notes(fixture: &Fixture, user: &str, notes: usize) -> Result<()> {
     let note = |number: usize| -> Value {
         json!({
             "userId": {"S": user},
-            // As those of version 7 do, later ones sort after earlier ones
+            // Later ids sort after earlier ones, as UUIDs of version 7 do.
             "noteId": {"S": format!("019aa0b4-{:04x}-7{:03x}-8000-{number:012x}", number >> 12, number & 0xfff)},
             "version": {"S": format!("019aa0b4-0000-7000-9000-{number:012x}")},
             "content": {"S": format!("note {number:07} ").repeat(20)},
@@ -88,11 +101,11 @@ fn write(scene: &Scene, user: &str, notes: usize) -> Result<()> {
     };
     for from in (0..notes).step_by(BATCH) {
         let batch = (from..notes.min(from + BATCH)).map(note);
-        scene
+        fixture
             .cloud
             .dynamodb
             .put_all("Notes", batch)
-            .map_err(|error| anyhow!("notes cannot be written: {error}"))?;
+            .map_err(|error| anyhow!("the notes cannot be written: {error}"))?;
     }
     Ok(())
 }

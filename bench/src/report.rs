@@ -1,25 +1,31 @@
-//! What a run found, as `target/bench/report.json` has it.
+//! The measurements of a run, as stored in report.json.
 
-use crate::gate::Gates;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// A run.
+use crate::gate::Gates;
+
+/// The measurements of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The day, as YYYY-MM-DD in UTC.
+    /// The date, as YYYY-MM-DD in UTC.
     pub(crate) date: String,
-    /// What it ran on.
+    /// The machine.
     pub(crate) machine: Machine,
-    /// How often each variant was started, and then called.
+    /// How many times each variant was started.
     pub(crate) rounds: usize,
+    /// How many warm invocations followed each start.
     pub(crate) warm: usize,
-    /// What was measured, in the order of the tables.
+    /// One row per variant of a function, in the order of the tables.
     pub(crate) rows: Vec<Row>,
-    /// A page of a list, by how many notes its user has.
+    /// Pages of `notes-list`, by the number of notes of the user.
     pub(crate) pages: Vec<Page>,
 }
 
-/// What a run ran on.
+/// The machine of a run, and its tools.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -29,106 +35,141 @@ pub(crate) struct Machine {
     pub(crate) node: String,
 }
 
-/// One variant of one function.
+/// The measurements of one variant of a function.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// The function's name.
     pub(crate) function: String,
-    /// `rust` is what is deployed.
+    /// The variant; `rust` is the deployed function.
     pub(crate) variant: String,
-    /// Bytes of its zip.
+    /// The size of the deployment package in bytes.
     pub(crate) zip: u64,
-    /// By plain HTTP to what it calls.
+    /// Times with calls to AWS over plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<Times>,
-    /// Over TLS.
+    /// Times with calls to AWS over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<Times>,
-    /// Instructions, by plain HTTP.
+    /// Instructions with calls to AWS over plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<Instructions>,
-    /// Instructions over TLS.
+    /// Instructions with calls to AWS over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls_instructions: Option<Instructions>,
 }
 
-/// Medians over all starts: milliseconds, and bytes of memory.
+/// Medians over all starts, in milliseconds; memory in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// From the start of the process until it asks for its first event.
+    /// From process start until it asks for its first event.
     pub(crate) init_ms: f64,
-    /// From the first event until its answer.
+    /// From the first event until its response.
     pub(crate) first_ms: f64,
-    /// From the start of the process until its first answer.
+    /// From process start until its first response.
     pub(crate) cold_ms: f64,
-    /// On a CPU until the process, having answered once, is idle.
+    /// CPU time until the process is idle after its first response.
     pub(crate) cold_cpu_ms: f64,
-    /// An answer of a warm function: half of all, and 99 in 100, take no longer.
+    /// The median latency of warm invocations.
     pub(crate) warm_p50_ms: f64,
+    /// The 99th percentile of the latency of warm invocations.
     pub(crate) warm_p99_ms: f64,
-    /// On a CPU for one event of a warm function, on average.
+    /// The mean CPU time of a warm invocation.
     pub(crate) warm_cpu_ms: f64,
-    /// The most memory that was resident.
+    /// Peak resident memory.
     pub(crate) memory: u64,
 }
 
-/// How many instructions a function executes, as callgrind counts them.
+/// The instructions that a function executes, as callgrind counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instructions {
     /// Until it asks for its first event.
     pub(crate) init: u64,
-    /// Until it has answered once.
+    /// Until its first response, including init.
     pub(crate) cold: u64,
-    /// For one event after that.
+    /// For one warm invocation.
     pub(crate) warm: u64,
 }
 
-/// A page of `list`.
+/// A page of `notes-list`. Times in milliseconds, memory in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Page {
-    /// How many notes the user has.
+    /// The number of notes of the user.
     pub(crate) notes: usize,
-    /// How many of them are on the page.
+    /// The number of notes on the page.
     pub(crate) length: usize,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) memory: u64,
-    /// For one page of a warm function.
+    /// Instructions of one warm invocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
 }
 
 impl Report {
-    /// The row of a variant of a function.
+    /// Reads a report from a file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or is not a report.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
+    }
+
+    /// Writes the report to a file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+        fs::write(file, serde_json::to_string_pretty(self)? + "\n")
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// The row of a variant of a function. None if it was not measured.
     pub(crate) fn row(&self, function: &str, variant: &str) -> Option<&Row> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.function == function && row.variant == variant)
     }
 
-    /// What the gate compares: figures of what is deployed, by what they are of.
-    pub(crate) fn counted(&self) -> Gates {
-        let deployed = self.rows.iter().filter(|row| row.variant == "rust");
-        let counted = deployed.flat_map(|row| {
-            let tls = format!("{}-tls", row.function);
-            [
-                (row.function.clone(), row.instructions, Some(row.zip)),
-                (tls, row.tls_instructions, None),
-            ]
-        });
-        let figures = counted.filter_map(|(name, instructions, zip)| {
-            let Instructions { init, cold, warm } = instructions?;
-            // What moves from init, where nobody waits, to the first answer is to be seen.
-            let figures = [
-                ("init", Some(init)),
-                ("first", Some(cold.saturating_sub(init))),
-                ("warm", Some(warm)),
-                ("zip", zip),
-            ];
-            let figures = figures.into_iter();
-            let figures = figures.filter_map(|(figure, value)| Some((figure.to_owned(), value?)));
-            Some((name, figures.collect()))
-        });
-        figures.collect()
+    /// Adds the instruction counts of these rows, and appends those rows that are not in the report.
+    pub(crate) fn add_counts(&mut self, counted: Vec<Row>) {
+        for counted in counted {
+            let is_same =
+                |row: &&mut Row| row.function == counted.function && row.variant == counted.variant;
+            match self.rows.iter_mut().find(is_same) {
+                Some(row) => {
+                    row.instructions = counted.instructions;
+                    row.tls_instructions = counted.tls_instructions;
+                }
+                None => self.rows.push(counted),
+            }
+        }
     }
+}
+
+/// The figures that the gates limit: those of the deployed functions.
+pub(crate) fn gate_figures(rows: &[Row]) -> Gates {
+    let deployed = rows.iter().filter(|row| row.variant == "rust");
+    let counted = deployed.flat_map(|row| {
+        let tls = format!("{}-tls", row.function);
+        [
+            (row.function.clone(), row.instructions, Some(row.zip)),
+            (tls, row.tls_instructions, None),
+        ]
+    });
+    let figures = counted.filter_map(|(name, instructions, zip)| {
+        let Instructions { init, cold, warm } = instructions?;
+        // The cold count minus init shows work that moved from init into the first invocation.
+        let figures = [
+            ("init", Some(init)),
+            ("first", Some(cold.saturating_sub(init))),
+            ("warm", Some(warm)),
+            ("zip", zip),
+        ];
+        let figures = figures.into_iter();
+        let figures = figures.filter_map(|(figure, value)| Some((figure.to_owned(), value?)));
+        Some((name, figures.collect()))
+    });
+    figures.collect()
 }

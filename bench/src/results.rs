@@ -1,53 +1,92 @@
-//! `RESULTS.md`: what a run found, for people.
+//! Renders the results of a run: `RESULTS.md`, and the table in README.md.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 use crate::report::{Instructions, Page, Report, Row, Times};
 
-/// What each variant is called in tables.
+/// The name of each variant in the tables.
 const VARIANTS: [(&str, &str); 8] = [
     ("rust", "Rust, as deployed"),
     ("node", "Node"),
-    ("hello", "bare lambda_runtime, as cargo-lambda builds it"),
-    ("hello-static", "bare lambda_runtime, linked as ours are"),
-    ("sdk-defaults", "Rust, the SDK's defaults"),
-    ("not-sampled", "an event that X-Ray does not sample"),
+    ("hello", "bare lambda_runtime, built by cargo-lambda"),
+    (
+        "hello-static",
+        "bare lambda_runtime, linked like the deployed functions",
+    ),
+    ("sdk-defaults", "Rust with the AWS SDK's defaults"),
+    ("not-sampled", "event not sampled by X-Ray"),
     ("untraced", "tracing off"),
-    ("debug-log", "`LOG_LEVEL` debug"),
+    ("debug-log", "`LOG_LEVEL` is `debug`"),
 ];
 
-/// The variants of `get` that differ from what is deployed by one setting.
+/// The variants of `notes-get` that differ from the deployed function in one setting.
 const SETTINGS: [&str; 3] = ["not-sampled", "untraced", "debug-log"];
 
-/// From here on a file is written by hand.
-const BY_HAND: &str = "<!-- measured by hand, and kept from run to run -->\n";
+/// The line of RESULTS.md after which a run changes nothing.
+const HANDWRITTEN: &str =
+    "<!-- Written by hand from here on: cargo xtask bench keeps the rest of this file. -->\n";
 
-/// The whole file, with what is written by hand.
-pub(crate) fn write(report: &Report, by_hand: &str) -> String {
+/// The lines of README.md between which a run writes.
+const BEGIN: &str = "<!-- written by cargo xtask bench -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// The cold-start ratio of Node to Rust for `notes-get` over TLS, measured on another machine.
+const SECOND_MACHINE: f64 = 24.3;
+
+/// Writes RESULTS.md in this folder, with its handwritten part unchanged, and the table in README.md.
+///
+/// # Errors
+/// Fails if a file cannot be read or written.
+pub(crate) fn write(folder: &Path, report: &Report) -> Result<()> {
+    let write = |file: &Path, text: String| {
+        fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
+    };
+    let file = folder.join("RESULTS.md");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    write(&file, render(report, handwritten(&before)))?;
+    let readme = test_support::root().join("README.md");
+    let before = fs::read_to_string(&readme)
+        .with_context(|| format!("{} cannot be read", readme.display()))?;
+    write(&readme, in_readme(&before, report))
+}
+
+/// RESULTS.md with this handwritten part.
+fn render(report: &Report, handwritten: &str) -> String {
     let mut out = String::new();
+    introduction(&mut out, report);
+    limits(&mut out, report);
+    measurements(&mut out, report);
+    ratios_to_get(&mut out, report);
+    ratios_to_rust(&mut out, report);
+    settings(&mut out, report);
+    pages(&mut out, &report.pages);
+    out + HANDWRITTEN + handwritten
+}
+
+/// The handwritten part of RESULTS.md. Empty if there is none.
+fn handwritten(file: &str) -> &str {
+    file.split_once(HANDWRITTEN).map_or("", |(_, text)| text)
+}
+
+fn introduction(out: &mut String, report: &Report) {
     let machine = &report.machine;
     let (rounds, warm) = (report.rounds, report.warm);
-    // Writing to a string does not fail
+    // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "# Results
+        "# Benchmark results
 
 Written by `cargo xtask bench` on {date}: {cpu}, {cores} cores, {system}; {rustc}; Node {node}.
 
-Every variant was started {rounds} times, all in turn, and each time asked once and then {warm} times. Times are medians of
-the {rounds} starts; of warm answers they are of all {all}. Read them as ratios: the machine is a shared one, and what stands in for
-DynamoDB (dynoxide, in the harness's process) answers sooner than AWS. CPU is the process's own, so nobody else's work is in it.
-Instructions are counted by callgrind, hardly differ between runs, and are what `cargo xtask bench --gate` holds to
-[gates.toml](gates.toml).
-
-- *init*: from the start of the process until it asks for its first event; *first*: from that event until its answer; *cold*: both.
-- *TLS*: the same over TLS, with a chain like AWS's own (RSA 2048: certificate, intermediate, cross-signed root). A function trusts
-  Amazon's roots and can be told of no other, so these rows run a copy of the shipped binary in which one of these is written
-  over by the bench's, of the same length: the same code. All other rows run the shipped binary as it is.
-  Node is given that root alone, in place of the many it brings, which is a little in its favour. Stripe's double is asked by plain HTTP.
-- Lambda's environment: nothing but its variables, tracing on and every event sampled, a session token of 1000 bytes. The twins in
-  Node are not traced, check less and keep no Idempotency-Keys.
-- *memory*: the most that was resident. *zip*: what is uploaded.
+Each variant was started {rounds} times, in turn with all others. After each start it handled one cold invocation and then
+{warm} warm ones. Times are medians over the {rounds} starts; warm latencies are percentiles over all {all} warm invocations.
+Compare ratios rather than absolute times: the machine is shared with other work, and the local DynamoDB (dynoxide, in the
+harness's process) responds faster than AWS. CPU time is that of the function's process alone. Instructions are counted by
+callgrind and hardly differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](gates.toml).
 ",
         date = report.date,
         cpu = machine.cpu,
@@ -57,36 +96,53 @@ Instructions are counted by callgrind, hardly differ between runs, and are what 
         node = machine.node,
         all = rounds * warm,
     );
-    marks(&mut out, report);
-    functions(&mut out, report);
-    beside_get(&mut out, report);
-    ratios(&mut out, report);
-    settings(&mut out, report);
-    pages(&mut out, &report.pages);
-    out + BY_HAND + by_hand
+    if let Some(caveat) = caveat(report, "this file") {
+        let _ = writeln!(out, "{caveat}\n");
+    }
+    out.push_str(
+        "- *init*: from process start until the function asks for its first event. *first*: from that event until the response.
+  *cold*: init and first together.
+- *TLS*: the function calls AWS over TLS, with a certificate chain of the same form as AWS's (RSA 2048: certificate,
+  intermediate, cross-signed root). A deployed function trusts only Amazon's root certificates, which are compiled in. The TLS
+  rows therefore run a copy of the deployed binary in which the benchmark's root overwrites one of these roots; both have the
+  same length, and the code is the same. All other rows run the deployed binary unchanged. Node trusts only the benchmark's
+  root instead of the many that it ships with, which favors Node slightly. The local Stripe is called over plain HTTP.
+- The environment is Lambda's: no other variables, tracing on, every event sampled, a session token of 1000 bytes. The
+  functions for Node are not traced, validate less and do not support Idempotency-Key.
+- *memory*: peak resident memory. *zip*: the size of the deployment package.
+
+",
+    );
 }
 
-/// What of an earlier file is written by hand.
-pub(crate) fn by_hand(file: &str) -> &str {
-    file.split_once(BY_HAND).map_or("", |(_, text)| text)
+/// How far the ratios hold on another machine. None without the measurements of `notes-get`.
+fn caveat(report: &Report, results: &str) -> Option<String> {
+    let [node, rust] = ["node", "rust"].map(|variant| report.row("notes-get", variant));
+    let ratio = node?.tls?.cold_ms / rust?.tls?.cold_ms;
+    Some(format!(
+        "These ratios come from one machine. A second machine measured about half of the lead for a cold start ({SECOND_MACHINE}\n\
+         instead of {} for notes-get); {results} will say why once the cause is found.",
+        number(ratio)
+    ))
 }
 
-fn called(variant: &str) -> &str {
+/// The variant's name in the tables.
+fn title(variant: &str) -> &str {
     let found = VARIANTS.iter().find(|(name, _)| *name == variant);
-    found.map_or(variant, |(_, called)| called)
+    found.map_or(variant, |(_, title)| title)
 }
 
-/// Whether it is a bare runtime, which calls nobody.
+/// Whether the row is of the bare runtime, which makes no calls.
 fn is_bare(row: &Row) -> bool {
     row.variant.starts_with("hello")
 }
 
-/// A row's address in the file.
+/// The row's anchor in the file.
 fn anchor(row: &Row) -> String {
     format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
 }
 
-const HEAD: &str = "| zip MB | init ms | cold ms | cold CPU ms | first TLS ms | cold TLS ms | cold TLS CPU ms | warm p50 ms | warm p99 ms | warm CPU ms | memory MB | M instructions init / cold / warm | the same over TLS |
+const HEAD: &str = "| zip MB | init ms | cold ms | cold CPU ms | first TLS ms | cold TLS ms | cold TLS CPU ms | warm p50 ms | warm p99 ms | warm CPU ms | memory MB | M instructions init / cold / warm | M instructions over TLS init / cold / warm |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn cells(row: &Row) -> String {
@@ -121,7 +177,7 @@ fn counts(counts: Option<Instructions>) -> String {
     })
 }
 
-/// With as many digits as say something.
+/// Formats a number with three significant digits, but with at most two decimals.
 fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -143,104 +199,110 @@ fn table<'a>(
     out.push('\n');
 }
 
-fn functions(out: &mut String, report: &Report) {
-    out.push_str("## Functions and their peers\n\n");
+fn measurements(out: &mut String, report: &Report) {
+    out.push_str("## Measurements\n\n");
     let all = report.rows.iter();
     let rows = all.filter(|row| !SETTINGS.contains(&row.variant.as_str()));
     table(out, "", rows, |row| {
         let anchor = anchor(row);
         match row.variant.as_str() {
-            variant if is_bare(row) => format!("{anchor}{}", called(variant)),
-            variant => format!("{anchor}{}: {}", row.function, called(variant)),
+            variant if is_bare(row) => format!("{anchor}{}", title(variant)),
+            variant => format!("{anchor}{}: {}", row.function, title(variant)),
         }
     });
 }
 
-/// What `get` may take at most.
-struct Mark {
-    of: &'static str,
+/// An upper limit for `notes-get`.
+struct Limit {
+    metric: &'static str,
     limit: f64,
     unit: &'static str,
-    /// By the rows of `get`, of Node and of the bare runtime.
-    measured: fn(&Row, &Row, &Row) -> Option<f64>,
+    /// The value, from the rows of `notes-get`, of Node and of the bare runtime.
+    value: fn(&Row, &Row, &Row) -> Option<f64>,
 }
 
-const MARKS: [Mark; 9] = [
-    Mark {
-        of: "CPU of a cold start, in those of the bare runtime",
+const LIMITS: [Limit; 9] = [
+    Limit {
+        metric: "CPU time of a cold start, relative to the bare runtime",
         limit: 2.0,
         unit: "×",
-        measured: |get, _, bare| Some(get.http?.cold_cpu_ms / bare.http?.cold_cpu_ms),
+        value: |get, _, bare| Some(get.http?.cold_cpu_ms / bare.http?.cold_cpu_ms),
     },
-    Mark {
-        of: "cold, in Node's",
+    Limit {
+        metric: "cold start, relative to Node",
         limit: 2.5,
         unit: "%",
-        measured: |get, node, _| Some(100.0 * get.http?.cold_ms / node.http?.cold_ms),
+        value: |get, node, _| Some(100.0 * get.http?.cold_ms / node.http?.cold_ms),
     },
-    Mark {
-        of: "cold over TLS, in the bare runtime's that calls nobody",
+    Limit {
+        metric: "cold start over TLS, relative to the bare runtime (no calls)",
         limit: 3.0,
         unit: "×",
-        measured: |get, _, bare| Some(get.tls?.cold_ms / bare.http?.cold_ms),
+        value: |get, _, bare| Some(get.tls?.cold_ms / bare.http?.cold_ms),
     },
-    Mark {
-        of: "cold over TLS, in Node's",
+    Limit {
+        metric: "cold start over TLS, relative to Node",
         limit: 4.0,
         unit: "%",
-        measured: |get, node, _| Some(100.0 * get.tls?.cold_ms / node.tls?.cold_ms),
+        value: |get, node, _| Some(100.0 * get.tls?.cold_ms / node.tls?.cold_ms),
     },
-    Mark {
-        of: "first answer after init over TLS, its connection open",
+    Limit {
+        metric: "first response after init over TLS, with an open connection",
         limit: 1.0,
         unit: "ms",
-        measured: |get, _, _| Some(get.tls?.first_ms),
+        value: |get, _, _| Some(get.tls?.first_ms),
     },
-    Mark {
-        of: "CPU of a warm answer, in Node's",
+    Limit {
+        metric: "CPU time of a warm invocation, relative to Node",
         limit: 12.0,
         unit: "%",
-        measured: |get, node, _| Some(100.0 * get.http?.warm_cpu_ms / node.http?.warm_cpu_ms),
+        value: |get, node, _| Some(100.0 * get.http?.warm_cpu_ms / node.http?.warm_cpu_ms),
     },
-    Mark {
-        of: "the same over TLS",
+    Limit {
+        metric: "CPU time of a warm invocation over TLS, relative to Node",
         limit: 12.0,
         unit: "%",
-        measured: |get, node, _| Some(100.0 * get.tls?.warm_cpu_ms / node.tls?.warm_cpu_ms),
+        value: |get, node, _| Some(100.0 * get.tls?.warm_cpu_ms / node.tls?.warm_cpu_ms),
     },
-    Mark {
-        of: "memory, over TLS",
+    Limit {
+        metric: "memory over TLS",
         limit: 9.0,
         unit: "MB",
-        measured: |get, _, _| Some(megabytes(get.tls?)),
+        value: |get, _, _| Some(megabytes(get.tls?)),
     },
-    Mark {
-        of: "zip",
+    Limit {
+        metric: "zip",
         limit: 3.5,
         unit: "MB",
-        measured: |get, _, _| Some(get.zip as f64 / 1e6),
+        value: |get, _, _| Some(get.zip as f64 / 1e6),
     },
 ];
 
-/// How `get` stands to what it may take.
-fn marks(out: &mut String, report: &Report) {
+fn limits(out: &mut String, report: &Report) {
     let row = |variant| report.row("notes-get", variant);
     let (Some(get), Some(node), Some(bare)) = (row("rust"), row("node"), row("hello")) else {
         return;
     };
-    out.push_str("## What `get` may take\n\n| | at most | measured | |\n|---|---|---|---|\n");
-    for mark in MARKS {
-        let (of, limit, unit) = (mark.of, mark.limit, mark.unit);
-        if let Some(measured) = (mark.measured)(get, node, bare) {
-            let verdict = if measured <= limit {
-                "held"
+    out.push_str(
+        "## Limits for `notes-get`\n\n| metric | limit | measured | result |\n|---|---|---|---|\n",
+    );
+    for Limit {
+        metric,
+        limit,
+        unit,
+        value,
+    } in LIMITS
+    {
+        if let Some(value) = value(get, node, bare) {
+            let result = if value <= limit {
+                "within"
             } else {
-                "**not held**"
+                "**exceeded**"
             };
-            let measured = number(measured);
+            let value = number(value);
             let _ = writeln!(
                 out,
-                "| {of} | {limit} {unit} | {measured} {unit} | {verdict} |"
+                "| {metric} | {limit} {unit} | {value} {unit} | {result} |"
             );
         }
     }
@@ -251,7 +313,7 @@ fn megabytes(times: Times) -> f64 {
     times.memory as f64 / 1_048_576.0
 }
 
-/// What is compared of two rows.
+/// A metric by which two rows are compared: its name and its value.
 type Column = (&'static str, fn(&Row) -> Option<f64>);
 
 const COLUMNS: [Column; 11] = [
@@ -268,8 +330,8 @@ const COLUMNS: [Column; 11] = [
     ("memory", |row| Some(row.http?.memory as f64)),
 ];
 
-/// A table of how many times as much the first of two rows takes as the second; bold what is above `limit`.
-fn compared<'a>(
+/// Writes a table of the ratios of the first row of each pair to the second. Ratios above `limit` are bold.
+fn ratio_table<'a>(
     out: &mut String,
     limit: f64,
     pairs: impl Iterator<Item = (String, &'a Row, &'a Row)>,
@@ -287,30 +349,28 @@ fn compared<'a>(
     out.push('\n');
 }
 
-/// What the others may take, in those of `get`.
-const BESIDE_GET: f64 = 1.5;
+/// The ratio to `notes-get` above which a function's figures are bold.
+const LIMIT_TO_GET: f64 = 1.5;
 
-/// How many times as much as `get` each other function takes.
-fn beside_get(out: &mut String, report: &Report) {
+fn ratios_to_get(out: &mut String, report: &Report) {
     let Some(get) = report.row("notes-get", "rust") else {
         return;
     };
     let _ = write!(
         out,
-        "## Every function beside `get`\n\nHow many times as much it takes; bold what is above {BESIDE_GET}.\n\n"
+        "## Ratios of each function to `notes-get`\n\nRatios above {LIMIT_TO_GET} are bold.\n\n"
     );
     let others = report.rows.iter();
     let others = others.filter(|row| row.variant == "rust" && row.function != "notes-get");
     let pairs = others.map(|row| {
         let name = &row.function;
-        (format!("<a id=\"{name}-beside-get\"></a>{name}"), row, get)
+        (format!("<a id=\"{name}-to-get\"></a>{name}"), row, get)
     });
-    compared(out, BESIDE_GET, pairs);
+    ratio_table(out, LIMIT_TO_GET, pairs);
 }
 
-/// How many times as much the peers of what is deployed take.
-fn ratios(out: &mut String, report: &Report) {
-    out.push_str("## How many times as much as Rust, as deployed\n\n");
+fn ratios_to_rust(out: &mut String, report: &Report) {
+    out.push_str("## Ratios of the alternatives to the deployed function\n\n");
     let peers = report.rows.iter();
     let peers =
         peers.filter(|row| is_bare(row) || ["node", "sdk-defaults"].contains(&&*row.variant));
@@ -318,33 +378,35 @@ fn ratios(out: &mut String, report: &Report) {
         let (function, variant) = (&peer.function, &peer.variant);
         let name = format!(
             "<a id=\"{function}-{variant}-ratio\"></a>{function}: {}",
-            called(variant)
+            title(variant)
         );
         Some((name, peer, report.row(function, "rust")?))
     });
-    compared(out, f64::INFINITY, pairs);
+    ratio_table(out, f64::INFINITY, pairs);
 }
 
 fn settings(out: &mut String, report: &Report) {
     out.push_str(
-        "## What a setting costs\n\n`get` as it is deployed, and with one setting otherwise.\n\n",
+        "## Cost of tracing and logging\n\n`notes-get` as deployed, and with one setting changed.\n\n",
     );
     let all = report.rows.iter().filter(|row| row.function == "notes-get");
     let rows = all.filter(|row| row.variant == "rust" || SETTINGS.contains(&row.variant.as_str()));
     table(out, "", rows, |row| match row.variant.as_str() {
-        "rust" => called("rust").into(),
-        variant => format!("{}{}", anchor(row), called(variant)),
+        "rust" => title("rust").into(),
+        variant => format!("{}{}", anchor(row), title(variant)),
     });
 }
 
 fn pages(out: &mut String, pages: &[Page]) {
-    out.push_str("## A page of a list, by how many notes its user has\n\n");
-    out.push_str("`list`, warm. A page costs what is on it, not what there is.\n\n");
-    out.push_str("| notes | on the page | p50 ms | p99 ms | CPU ms | memory MB | M instructions |\n|---|---|---|---|---|---|---|\n");
+    out.push_str("## Cost of a page by number of notes\n\n");
+    out.push_str(
+        "`notes-list`, warm. The cost of a page depends on its length, not on how many notes the user has.\n\n",
+    );
+    out.push_str("| notes | page length | p50 ms | p99 ms | CPU ms | memory MB | M instructions |\n|---|---|---|---|---|---|---|\n");
     for page in pages {
         let _ = writeln!(
             out,
-            "| <a id=\"list-{0}-{1}\"></a>{0} | {1} | {2} | {3} | {4} | {5} | {6} |",
+            "| <a id=\"notes-list-{0}-{1}\"></a>{0} | {1} | {2} | {3} | {4} | {5} | {6} |",
             page.notes,
             page.length,
             number(page.p50_ms),
@@ -358,40 +420,39 @@ fn pages(out: &mut String, pages: &[Page]) {
     out.push('\n');
 }
 
-/// Between these stands what README.md tells of a run.
-const BEGIN: &str = "<!-- written by cargo xtask bench -->\n";
-const END: &str = "<!-- to here -->\n";
-
-/// README.md with the ratios of a run. As it is when it has no place for them.
-pub(crate) fn in_readme(readme: &str, report: &Report) -> String {
-    let place = readme.split_once(BEGIN);
-    let place = place.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let Some((before, after)) = place else {
+/// README.md with the ratios of a run between [`BEGIN`] and [`END`]. Unchanged if it lacks these lines.
+fn in_readme(readme: &str, report: &Report) -> String {
+    let parts = readme.split_once(BEGIN);
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let Some((before, after)) = parts else {
         return readme.to_owned();
     };
     let mut out = format!(
-        "{before}{BEGIN}| route | cold start | its CPU time | CPU time of a warm request | memory | zip |\n|---|---|---|---|---|---|\n"
+        "{before}{BEGIN}| route | cold start | CPU time of a cold start | CPU time of a warm request | memory | zip |\n|---|---|---|---|---|---|\n"
     );
     for peer in report.rows.iter().filter(|row| row.variant == "node") {
-        let times = report.row(&peer.function, "rust").and_then(|ours| {
-            let (theirs, our) = (peer.tls?, ours.tls?);
-            let ratio = |of: fn(Times) -> f64| number(of(theirs) / of(our));
+        let ratios = report.row(&peer.function, "rust").and_then(|rust| {
+            let (node_times, rust_times) = (peer.tls?, rust.tls?);
+            let ratio = |of: fn(Times) -> f64| number(of(node_times) / of(rust_times));
             Some([
                 ratio(|times| times.cold_ms),
                 ratio(|times| times.cold_cpu_ms),
                 ratio(|times| times.warm_cpu_ms),
                 ratio(|times| times.memory as f64),
-                number(peer.zip as f64 / ours.zip as f64),
+                number(peer.zip as f64 / rust.zip as f64),
             ])
         });
-        if let Some(times) = times {
+        if let Some(ratios) = ratios {
             let _ = writeln!(
                 out,
                 "| [{0}](bench/RESULTS.md#{0}-node-ratio) | {1} |",
                 peer.function,
-                times.join(" | ")
+                ratios.join(" | ")
             );
         }
+    }
+    if let Some(caveat) = caveat(report, "bench/RESULTS.md") {
+        let _ = writeln!(out, "\n{caveat}");
     }
     out + END + after
 }
@@ -418,51 +479,51 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_held_up_to_its_limit_and_what_is_above_it_is_said() {
+    fn a_value_up_to_its_limit_is_within_and_a_value_above_is_exceeded() {
         let mut report = report();
-        for (cold_cpu_ms, line) in [(2.0, "2.00 × | held"), (2.1, "2.10 × | **not held**")] {
+        for (cold_cpu_ms, line) in [(2.0, "2.00 × | within"), (2.1, "2.10 × | **exceeded**")] {
             for row in &mut report.rows {
-                let is_ours = row.variant == "rust";
+                let is_rust = row.variant == "rust";
                 row.http = row.http.map(|times| Times {
-                    cold_cpu_ms: if is_ours { cold_cpu_ms } else { 1.0 },
+                    cold_cpu_ms: if is_rust { cold_cpu_ms } else { 1.0 },
                     ..times
                 });
             }
-            let results = write(&report, "");
+            let results = render(&report, "");
             assert!(results.contains(&format!("| 2 × | {line} |")), "{results}");
         }
     }
 
     #[test]
-    fn a_function_stands_beside_get_and_what_takes_too_much_is_bold() {
+    fn a_function_is_compared_with_get_and_high_ratios_are_bold() {
         let mut report = report();
         let mut list = report.rows[0].clone();
         list.function = "notes-list".into();
         list.zip = 5_000_000;
         report.rows.push(list);
-        let results = write(&report, "");
+        let results = render(&report, "");
         assert!(
-            results.contains("<a id=\"list-beside-get\"></a>list | **2.50** | 1.00 | "),
+            results.contains("<a id=\"notes-list-to-get\"></a>notes-list | **2.50** | 1.00 | "),
             "{results}"
         );
     }
 
     #[test]
-    fn a_peer_has_a_row_of_its_own_and_one_of_how_many_times_as_much_it_takes() {
-        let results = write(&report(), "");
+    fn an_alternative_has_a_row_of_measurements_and_a_row_of_ratios() {
+        let results = render(&report(), "");
         assert!(
-            results.contains("<a id=\"get-node\"></a>get: Node | 2.00 | 130 |"),
+            results.contains("<a id=\"notes-get-node\"></a>notes-get: Node | 2.00 | 130 |"),
             "{results}"
         );
         assert!(
-            results.contains("<a id=\"get-node-ratio\"></a>get: Node | 1.00 | 65.0 |"),
+            results.contains("<a id=\"notes-get-node-ratio\"></a>notes-get: Node | 1.00 | 65.0 |"),
             "{results}"
         );
     }
 
     #[test]
-    fn tables_have_as_many_cells_in_each_row_as_in_their_head() {
-        let results = write(&report(), "");
+    fn all_rows_of_a_table_have_as_many_cells_as_its_head() {
+        let results = render(&report(), "");
         let lines: Vec<_> = results.lines().collect();
         for pair in lines
             .windows(2)
@@ -474,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_ratios_in_their_place_and_is_otherwise_as_it_was() {
+    fn only_the_text_between_the_markers_of_the_readme_changes() {
         let mut report = report();
         for row in &mut report.rows {
             row.tls = row.http.map(|times| Times {
@@ -482,21 +543,25 @@ mod tests {
                 ..times
             });
         }
-        let readme = format!("before\n{BEGIN}of last week\n{END}after\n");
+        let readme = format!("before\n{BEGIN}old ratios\n{END}after\n");
         let written = in_readme(&readme, &report);
         assert!(written.starts_with("before\n") && written.ends_with("after\n"));
         assert!(
-            written.contains("| [get](bench/RESULTS.md#get-node-ratio) | 65.0 |"),
+            written.contains("| [notes-get](bench/RESULTS.md#notes-get-node-ratio) | 65.0 |"),
             "{written}"
         );
-        assert!(!written.contains("last week"));
-        assert_eq!(in_readme("no place", &report), "no place");
+        assert!(
+            written.contains("(24.3\ninstead of 65.0 for notes-get)"),
+            "{written}"
+        );
+        assert!(!written.contains("old ratios"));
+        assert_eq!(in_readme("no markers", &report), "no markers");
     }
 
     #[test]
-    fn what_was_measured_by_hand_stays() {
-        let results = write(&report(), "| a save | 3 s |\n");
-        assert_eq!(write(&report(), by_hand(&results)), results);
+    fn the_handwritten_part_is_kept() {
+        let results = render(&report(), "| a save | 3 s |\n");
+        assert_eq!(render(&report(), handwritten(&results)), results);
         assert!(results.ends_with("\n| a save | 3 s |\n"));
     }
 }

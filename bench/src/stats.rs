@@ -1,6 +1,6 @@
-//! What stands for many measurements of one thing.
+//! Statistics.
 
-/// The middle of the values: half of them are not greater. None of no values.
+/// The median. None if there are no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -8,8 +8,8 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// The least of the values that `percent` of them do not exceed
-/// (<https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method>). None of no values.
+/// The percentile by the nearest-rank method
+/// (<https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method>). None if there are no values.
 pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let sorted = sorted(values);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle_whatever_the_order_and_ignores_an_outlier() {
+    fn the_median_ignores_order_and_outliers() {
         assert_eq!(median(&[3.0, 1.0, 1000.0]), Some(3.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);

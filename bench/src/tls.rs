@@ -1,8 +1,9 @@
-//! TLS as at AWS: a server with a certificate of 2048 bits of RSA, vouched for by an intermediate of
-//! the same kind, which is vouched for by the root that clients trust; the chain ends with that root,
-//! vouched for by an older one. `tls/` has it, made once by openssl; the authorities' keys are gone.
+//! A certificate chain of the same form as AWS's: a server certificate with a 2048-bit RSA key, an
+//! intermediate of the same kind, and the root that clients trust, cross-signed by an older root. It is
+//! in `bench/tls/`, was made once with openssl, and the keys of the authorities were deleted.
 //!
-//! Functions are measured by copies of the shipped binaries that trust our root ([`local_tls::patch_trusted_root`]).
+//! Functions are measured with copies of the deployed binaries that trust this root
+//! ([`local_tls::patch_trusted_root`]).
 
 use std::fs;
 use std::path::Path;
@@ -10,19 +11,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-/// The server's certificate and those that vouch for it.
+/// The server's certificate chain, as PEM.
 pub(crate) const CHAIN: &str = include_str!("../tls/chain.pem");
 
-/// The key of the server's certificate.
+/// The private key of the server's certificate, as PEM.
 pub(crate) const KEY: &str = include_str!("../tls/key.pem");
 
-/// The root.
+/// The root certificate, as PEM.
 const ROOT: &str = include_str!("../tls/root.pem");
 
-/// Writes a copy of a function's binary that trusts our root in place of one of Amazon's.
+/// Writes a copy of a function's binary that trusts the benchmark's root instead of one of Amazon's.
 ///
 /// # Errors
-/// When the binary does not have the root in it as it is in `libs/aws`.
+/// Fails if the binary does not contain the Amazon root of `libs/aws`, or a file cannot be accessed.
 pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     Ok(local_tls::patch_trusted_root(
         &CertificateDer::from_pem_slice(ROOT.as_bytes())?,
@@ -31,10 +32,10 @@ pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     )?)
 }
 
-/// Writes the root to a file, for those that take one: alone, or after `others`.
+/// Writes a PEM file with `others` followed by the root.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Fails if the file cannot be written.
 pub(crate) fn write_root(file: &Path, others: &str) -> Result<()> {
     fs::write(file, format!("{others}\n{ROOT}"))
         .with_context(|| format!("{} cannot be written", file.display()))

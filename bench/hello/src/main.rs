@@ -1,4 +1,4 @@
-//! The floor of the comparison: the runtime of every function here, and nothing that it does.
+//! A function that does nothing: the lower limit of the comparison.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};

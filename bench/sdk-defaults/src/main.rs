@@ -1,4 +1,4 @@
-//! GET /notes/{id} with the AWS SDK as it is by default.
+//! GET /notes/{id} with the AWS SDK's defaults.
 
 use std::{collections::HashMap, env, time::Duration};
 
@@ -33,12 +33,12 @@ struct Note {
     #[serde(skip_serializing)]
     uploaded: Option<File>,
     #[serde(flatten)]
-    file: Option<Shown>,
+    file: Option<FileFields>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct FileFields {
     attachment_type: String,
     attachment_size: u64,
     attachment_url: String,
@@ -58,17 +58,17 @@ fn key(names: [&str; 2], values: [&str; 2]) -> HashMap<String, AttributeValue> {
 
 async fn handle(services: &Services, request: Request) -> Result<Response<Body>, Error> {
     let RequestContext::ApiGatewayV1(context) = request.request_context() else {
-        return Ok(refused(400));
+        return Ok(empty_response(400));
     };
     let Some(user) = context.identity.cognito_identity_id else {
-        return Ok(refused(401));
+        return Ok(empty_response(401));
     };
     let parameters = request.path_parameters();
     let id = parameters.first("id").unwrap_or_default();
     let get = services.dynamodb.get_item().table_name(&services.notes);
     let get = get.set_key(Some(key(["userId", "noteId"], [&user, id])));
     let Some(item) = get.consistent_read(true).send().await?.item else {
-        return Ok(refused(404));
+        return Ok(empty_response(404));
     };
     let mut note: Note = from_item(item)?;
     if let Some(attachment) = &note.attachment {
@@ -79,7 +79,7 @@ async fn handle(services: &Services, request: Request) -> Result<Response<Body>,
         };
         let file = match note.uploaded.take() {
             Some(file) => Some(file),
-            None => recorded(services, &user, &name).await?,
+            None => file_record(services, &user, &name).await?,
         };
         if let Some(File {
             content_type: Some(attachment_type),
@@ -89,7 +89,7 @@ async fn handle(services: &Services, request: Request) -> Result<Response<Body>,
             let get = services.s3.get_object().bucket(&services.bucket).key(name);
             let life = PresigningConfig::expires_in(Duration::from_secs(900))?;
             let attachment_url = get.presigned(life).await?.uri().to_owned();
-            note.file = Some(Shown {
+            note.file = Some(FileFields {
                 attachment_type,
                 attachment_size,
                 attachment_url,
@@ -104,16 +104,16 @@ async fn handle(services: &Services, request: Request) -> Result<Response<Body>,
     Ok(response.body(serde_json::to_string(&note)?.into())?)
 }
 
-async fn recorded(services: &Services, user: &str, name: &str) -> Result<Option<File>, Error> {
-    let wanted = KeysAndAttributes::builder().keys(key(["userId", "attachment"], [user, name]));
+async fn file_record(services: &Services, user: &str, name: &str) -> Result<Option<File>, Error> {
+    let keys = KeysAndAttributes::builder().keys(key(["userId", "attachment"], [user, name]));
     let batch = services.dynamodb.batch_get_item();
-    let batch = batch.request_items(&services.attachments, wanted.build()?);
+    let batch = batch.request_items(&services.attachments, keys.build()?);
     let found = batch.send().await?.responses.unwrap_or_default();
     let found = found.into_values().flatten().next();
     Ok(found.map(from_item).transpose()?)
 }
 
-fn refused(status: u16) -> Response<Body> {
+fn empty_response(status: u16) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status.try_into().unwrap_or_default();
     response

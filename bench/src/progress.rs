@@ -1,0 +1,14 @@
+//! Progress bars.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A progress bar with this label.
+pub(crate) fn bar(label: &str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} {pos}/{len} {msg:.dim} {elapsed:.dim}")
+    {
+        bar.set_style(style);
+    }
+    bar.with_prefix(label.to_owned())
+}

@@ -1,0 +1,93 @@
+//! Times every variant of every function.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use test_support::functions::Function;
+
+use crate::fixture::Fixture;
+use crate::measure::{self, Sample, Subject};
+use crate::progress;
+use crate::report::Row;
+use crate::variants::{Case, Paths, Transport};
+
+/// One case and the samples taken of it.
+struct Run {
+    case: Case,
+    fixture: Arc<Fixture>,
+    subject: Subject,
+    samples: Vec<Sample>,
+    has_failed: bool,
+}
+
+/// Starts every variant of every function once per round, in turn: a temporary slowdown of the machine
+/// then affects all variants. A case that fails is left out, and `failures` says why.
+///
+/// # Errors
+/// Fails if a fixture cannot be started or a binary is missing.
+pub(crate) async fn time(
+    functions: &[Function],
+    paths: &Paths,
+    rounds: usize,
+    warm: usize,
+    failures: &mut Vec<String>,
+) -> Result<Vec<Row>> {
+    let mut runs = runs(functions, paths).await?;
+    let bar = progress::bar("measure", rounds * runs.len());
+    for _ in 0..rounds {
+        for run in &mut runs {
+            bar.set_message(run.case.label());
+            if !run.has_failed {
+                match measure::sample(&run.subject, &run.fixture.cloud, warm).await {
+                    Ok(sample) => run.samples.push(sample),
+                    Err(error) => {
+                        failures.push(format!("{} was not measured: {error:#}", run.case.label()));
+                        run.has_failed = true;
+                    }
+                }
+                run.fixture.discard_traces()?;
+            }
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    runs.retain(|run| !run.has_failed);
+    rows(runs, paths)
+}
+
+async fn runs(functions: &[Function], paths: &Paths) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for function in functions {
+        let fixture = Arc::new(Fixture::start().await?);
+        for case in Case::all(function, paths) {
+            runs.push(Run {
+                subject: fixture.subject(&case, paths)?,
+                fixture: Arc::clone(&fixture),
+                case,
+                samples: Vec::new(),
+                has_failed: false,
+            });
+        }
+    }
+    Ok(runs)
+}
+
+/// One row per variant of a function, with its times over each transport.
+fn rows(runs: Vec<Run>, paths: &Paths) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for Run { case, samples, .. } in runs {
+        let row = match rows.iter_mut().find(|row| case.is_of(row)) {
+            Some(row) => row,
+            None => {
+                rows.push(case.row(paths)?);
+                rows.last_mut().context("the row was just added")?
+            }
+        };
+        let times = measure::summary(&samples);
+        match case.transport {
+            Transport::Http => row.http = times,
+            Transport::Tls => row.tls = times,
+        }
+    }
+    Ok(rows)
+}
