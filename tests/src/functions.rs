@@ -1,4 +1,4 @@
-//! What the manifests say of the functions, and where their binaries are.
+//! The functions as their manifests list them, with their binaries and sample events.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,44 +7,44 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::root;
+use crate::workspace::root;
 
-/// The folder with the functions' binaries.
-const FUNCTIONS: &str = "SCRATCHPAD_FUNCTIONS";
+/// The environment variable with the folder of the functions' binaries.
+const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 
-/// One function.
+/// A deployed function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
-    /// The name of its crate and of its binary.
+    /// The name of its crate and its binary.
     pub name: String,
-    /// Whether it answers requests; the others take events.
+    /// Whether it handles requests of API Gateway. The others handle events.
     pub is_route: bool,
-    /// Whether API Gateway lets only those through who sign their requests.
+    /// Whether API Gateway requires signed requests.
     pub is_signed: bool,
-    /// How long one invocation may take.
+    /// The timeout of an invocation.
     pub timeout: Duration,
-    /// The settings that its stack sets.
+    /// The names of the environment variables that its stack sets.
     pub variables: Vec<String>,
 }
 
-/// The part of a serverless.yml that says which functions there are.
+/// The functions in a serverless.yml.
 #[derive(Deserialize)]
 struct Manifest {
-    functions: BTreeMap<String, Entry>,
+    functions: BTreeMap<String, FunctionEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct FunctionEntry {
     events: Vec<BTreeMap<String, Value>>,
-    /// In seconds, if it is not that of all functions.
+    /// In seconds. None for the root manifest's timeout.
     timeout: Option<u64>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
 }
 
-/// The part of the root's serverless.yml that says what all functions have.
+/// The settings of all functions in the root's serverless.yml.
 #[derive(Deserialize)]
-struct Shared {
+struct RootManifest {
     provider: Provider,
 }
 
@@ -54,9 +54,9 @@ struct Provider {
     environment: BTreeMap<String, Value>,
 }
 
-/// All functions of all services, as their manifests list them.
+/// All functions of all services.
 pub fn all() -> Vec<Function> {
-    let shared: Shared = read(&root().join("serverless.yml"));
+    let root_manifest: RootManifest = read(&root().join("serverless.yml"));
     let services = std::fs::read_dir(root().join("services")).unwrap();
     let manifests = services.map(|service| service.unwrap().path().join("serverless.yml"));
     let mut functions = Vec::new();
@@ -66,10 +66,10 @@ pub fn all() -> Vec<Function> {
             let mut routes = entry.events.iter().filter_map(|event| event.get("http"));
             let route = routes.next();
             let is_route = route.is_some();
-            let timeout = entry.timeout.unwrap_or(shared.provider.timeout);
-            let shared = shared.provider.environment.keys().cloned();
-            // Set for all, and read by those that answer browsers.
-            let shared = shared.filter(|setting| is_route || setting != "ALLOWED_ORIGIN");
+            let timeout = entry.timeout.unwrap_or(root_manifest.provider.timeout);
+            let shared = root_manifest.provider.environment.keys().cloned();
+            // Set for all functions, but read only by those that respond to browsers.
+            let shared = shared.filter(|name| is_route || name != "ALLOWED_ORIGIN");
             Function {
                 name,
                 is_route,
@@ -79,7 +79,7 @@ pub fn all() -> Vec<Function> {
             }
         }));
     }
-    assert!(!functions.is_empty(), "no manifest lists a function");
+    assert!(!functions.is_empty(), "the manifests list no functions");
     functions
 }
 
@@ -89,12 +89,12 @@ fn read<T: for<'de> Deserialize<'de>>(file: &Path) -> T {
 }
 
 impl Function {
-    /// Its binary, built for this machine.
+    /// The path of its binary, built for this machine.
     pub fn binary(&self) -> PathBuf {
-        let folder = std::env::var(FUNCTIONS).unwrap_or_else(|_| {
+        let folder = std::env::var(BINARIES_VARIABLE).unwrap_or_else(|_| {
             panic!(
-                "{FUNCTIONS} names no folder with the functions' binaries: \
-                 run these by cargo xtask test --integration"
+                "{BINARIES_VARIABLE} is not set to the folder of the functions' binaries: \
+                 run these tests with cargo xtask test --integration"
             )
         });
         root().join(folder).join(&self.name)

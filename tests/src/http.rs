@@ -1,4 +1,4 @@
-//! Requests, signed as AWS wants them, and their answers.
+//! Requests signed with AWS Signature Version 4, and their responses.
 
 use std::time::SystemTime;
 
@@ -10,20 +10,20 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-/// Who signs a request, and for which service of AWS.
+/// The credentials and scope of a signature.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    /// The signer's credentials.
+    /// The credentials.
     pub credentials: Credentials,
-    /// The region in which the signature holds.
+    /// The region of the signature.
     pub region: String,
-    /// The service for which it does.
+    /// The AWS service of the signature, such as `execute-api`.
     pub service: &'static str,
 }
 
-/// A request under way.
+/// A request that has not been sent yet.
 #[derive(Debug)]
-#[must_use = "it goes out with send()"]
+#[must_use = "a request is sent by send()"]
 pub struct Request {
     client: Client,
     request: reqwest::Request,
@@ -32,7 +32,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request that nobody signs.
+    /// An unsigned request.
     pub fn new(client: &Client, method: Method, url: Url) -> Self {
         Self {
             client: client.clone(),
@@ -42,19 +42,19 @@ impl Request {
         }
     }
 
-    /// Signed by `signer`, just before it goes out.
+    /// Signs the request with `signer` when it is sent.
     pub fn signed_by(mut self, signer: &Signer) -> Self {
         self.signer = Some(signer.clone());
         self
     }
 
-    /// Signed as if it were that moment.
+    /// Signs the request with this time instead of the current time.
     pub fn signed_at(mut self, time: SystemTime) -> Self {
         self.time = time;
         self
     }
 
-    /// With a header, in place of what it was before.
+    /// Sets a header, replacing an earlier value.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = HeaderName::try_from(name).unwrap();
         let value = HeaderValue::try_from(value).unwrap();
@@ -62,36 +62,36 @@ impl Request {
         self
     }
 
-    /// With a body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         *self.request.body_mut() = Some(body.into().into());
         self
     }
 
-    /// With a JSON body, declared as such.
+    /// Sets a JSON body and its content type.
     pub fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// Signs and sends it.
-    pub async fn send(self) -> Answer {
-        self.send_altered(|_| ()).await
+    /// Signs and sends the request.
+    pub async fn send(self) -> Response {
+        self.send_tampered(|_| ()).await
     }
 
-    /// Signs it, lets `alter` change it behind the signature's back, and sends it.
-    pub async fn send_altered(mut self, alter: impl FnOnce(&mut reqwest::Request)) -> Answer {
+    /// Signs the request, lets `tamper` change it without a new signature, and sends it.
+    pub async fn send_tampered(mut self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
         if let Some(signer) = self.signer.take() {
             self.sign(&signer);
         }
-        alter(&mut self.request);
+        tamper(&mut self.request);
         let (method, url) = (self.request.method().clone(), self.request.url().clone());
-        let answer = self.client.execute(self.request).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.bytes().await;
+        let response = self.client.execute(self.request).await;
+        let response = response.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await;
         let body = body.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
-        Answer {
+        Response {
             url,
             status,
             headers,
@@ -128,58 +128,58 @@ impl Request {
     }
 }
 
-/// What came back.
+/// A response with its whole body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     url: Url,
-    /// The status.
+    /// The status code.
     pub status: u16,
     headers: HeaderMap,
-    /// The body, as it came.
+    /// The body as received.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header.
+    /// A header. None if it is missing.
     pub fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers.get(name)?.to_str().unwrap())
     }
 
-    /// The JSON body of an answer that must have this status, and that a browser may read.
+    /// The JSON body. Asserts the status and the CORS headers.
     #[track_caller]
     pub fn json(&self, status: u16) -> Value {
         let text = self.text();
         assert_eq!(self.status, status, "{}: {text}", self.url);
-        self.assert_readable();
+        self.assert_cors_headers();
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{}: {error}: {text}", self.url))
     }
 
-    /// The problem document (RFC 9457) of an answer that must be one, with this status, readable
-    /// by a browser, and under the request id that the log knows.
+    /// The problem document (RFC 9457). Asserts the status, the CORS headers and the required fields,
+    /// with the request id.
     #[track_caller]
     pub fn problem(&self, status: u16) -> Value {
         let problem = self.json(status);
-        let said = format!("{}: {problem}", self.url);
+        let context = format!("{}: {problem}", self.url);
         let kind = self.header("content-type");
-        assert_eq!(kind, Some("application/problem+json"), "{said}");
-        assert_eq!(problem["type"], "about:blank", "{said}");
-        assert_eq!(problem["status"], status, "{said}");
+        assert_eq!(kind, Some("application/problem+json"), "{context}");
+        assert_eq!(problem["type"], "about:blank", "{context}");
+        assert_eq!(problem["status"], status, "{context}");
         for text in ["title", "detail", "requestId"] {
             let text = problem[text].as_str().unwrap_or_default();
-            assert!(!text.is_empty(), "{said}");
+            assert!(!text.is_empty(), "{context}");
         }
         problem
     }
 
-    /// As [`Answer::problem`]: a 422 for these fields and no others, in any order.
+    /// Asserts a 422 problem that lists exactly these fields, in any order.
     #[track_caller]
-    pub fn names(&self, fields: &[&str]) {
+    pub fn assert_invalid(&self, fields: &[&str]) {
         let problem = self.problem(422);
         let named = problem["errors"].as_array().cloned().unwrap_or_default();
         let mut named: Vec<_> = named.iter().map(|error| &error["field"]).collect();
@@ -192,9 +192,9 @@ impl Answer {
         }
     }
 
-    /// Whether a browser lets the app's script read the answer and its headers.
+    /// Asserts the CORS headers that let the app's script read the response and its headers.
     #[track_caller]
-    fn assert_readable(&self) {
+    fn assert_cors_headers(&self) {
         assert_eq!(
             self.header("access-control-allow-origin"),
             Some("*"),
@@ -209,15 +209,19 @@ impl Answer {
         }
     }
 
-    /// The address of the next page, if there is one.
+    /// The URL of the next page, from the `Link` header. None on the last page.
     pub fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let next = link.strip_prefix('<')?.strip_suffix(r#">; rel="next""#);
-        Some(self.address(next.unwrap_or_else(|| panic!("not a next page: {link}"))))
+        Some(
+            self.resolve(
+                next.unwrap_or_else(|| panic!("the Link header has no next page: {link}")),
+            ),
+        )
     }
 
-    /// An address that the answer gives, such as its `Location`, in full.
-    pub fn address(&self, reference: &str) -> String {
+    /// Resolves a relative URL of the response, such as its `Location`, against the request's URL.
+    pub fn resolve(&self, reference: &str) -> String {
         self.url.join(reference).unwrap().into()
     }
 }

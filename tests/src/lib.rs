@@ -1,14 +1,15 @@
-//! What the scenarios of `tests/` stand on.
+//! Shared helpers of the tests in `tests/` and of the benchmark harness.
 //!
-//! | module | is |
+//! | module | contents |
 //! |---|---|
-//! | [`functions`] | what the manifests say of the functions, and where their binaries are |
-//! | [`stage`] | the stage that the end-to-end scenarios run against, and people who signed up there |
-//! | [`owner`] | what the account's owner sees and does there, past the API |
-//! | [`stripe`] | the double that the stage takes for Stripe, and what people buy by it |
-//! | [`http`] | requests, signed as AWS wants them, and their answers |
+//! | [`functions`] | the functions as their manifests list them, with their binaries and sample events |
+//! | [`stage`] | the stage under test, and users who sign up there |
+//! | [`owner`] | access to the stage with the account owner's credentials, without the API |
+//! | [`stripe`] | the stage's local Stripe, and the users' purchases |
+//! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
+//! | [`workspace`] | the path of the checkout |
 //!
-//! It panics where a test would: on whatever stands between the scenario and what it is about.
+//! Helpers panic on unexpected results, as tests do.
 
 #![allow(
     clippy::expect_used,
@@ -17,15 +18,11 @@
     clippy::unwrap_used
 )]
 
-use std::path::Path;
-
 pub mod functions;
 pub mod http;
 pub mod owner;
 pub mod stage;
 pub mod stripe;
+pub mod workspace;
 
-/// The checkout's folder.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+pub use workspace::root;

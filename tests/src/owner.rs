@@ -1,5 +1,5 @@
-//! What the account's owner sees and does on a stage, past the API: functions, secrets, logs, text
-//! messages, queues and tables.
+//! Access to a stage with the account owner's credentials, without the API: functions, secrets, logs,
+//! SMS, queues and tables.
 
 use std::path::Path;
 
@@ -7,140 +7,144 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::http::{Method, Request};
-use crate::stage::{ACCOUNT, Stage, file};
+use crate::stage::{ACCOUNT, Stage, stage_file};
 
 impl Stage {
-    /// The folder that the stage's own files are in.
+    /// The folder with the stage's files.
     pub fn folder(&self) -> &'static Path {
-        file().parent().unwrap()
+        stage_file().parent().unwrap()
     }
 
-    /// Calls a service that speaks JSON.
-    async fn ask(&self, service: &'static str, target: &str, input: &Value) -> Value {
-        let request = Request::new(&Client::new(), Method::POST, self.cloud("/"))
+    /// Calls an AWS service with a JSON protocol, as the account's owner.
+    async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
+        let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
             .json(input)
             .header("content-type", "application/x-amz-json-1.1");
-        let answer = request.signed_by(&self.owner(service)).send().await;
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+        let response = request.signed_by(&self.owner_signer(service)).send().await;
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
     }
 
-    fn function(&self, function: &str, part: &str) -> (String, reqwest::Url) {
+    /// The name of a function, and the URL of a part of its Lambda API.
+    fn function_url(&self, function: &str, part: &str) -> (String, reqwest::Url) {
         let name = format!("scratchpad-{}-{function}", self.name());
-        let url = self.cloud(&format!("/2015-03-31/functions/{name}/{part}"));
+        let url = self.endpoint(&format!("/2015-03-31/functions/{name}/{part}"));
         (name, url)
     }
 
-    /// How a function is set up, by the name of its crate.
+    /// A function's configuration, by the name of its crate.
     pub async fn configuration(&self, function: &str) -> Value {
-        let (name, url) = self.function(function, "configuration");
+        let (name, url) = self.function_url(function, "configuration");
         let request = Request::new(&Client::new(), Method::GET, url);
-        let answer = request.signed_by(&self.owner("lambda")).send().await;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+        let response = request.signed_by(&self.owner_signer("lambda")).send().await;
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Has a function start anew: it is set up as it is.
+    /// Restarts a function by writing its configuration unchanged.
     pub async fn restart(&self, function: &str) {
         let timeout = &self.configuration(function).await["Timeout"];
-        let (name, url) = self.function(function, "configuration");
+        let (name, url) = self.function_url(function, "configuration");
         let request = Request::new(&Client::new(), Method::PUT, url);
         let request = request.json(&json!({"Timeout": timeout}));
-        let answer = request.signed_by(&self.owner("lambda")).send().await;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let response = request.signed_by(&self.owner_signer("lambda")).send().await;
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
     }
 
-    /// Invokes a function and waits for it.
+    /// Invokes a function and waits for its response.
     ///
     /// # Errors
-    /// What the function says when it fails.
+    /// Returns the error document if the function fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
-        let (name, url) = self.function(function, "invocations");
+        let (name, url) = self.function_url(function, "invocations");
         let request = Request::new(&Client::new(), Method::POST, url).json(event);
-        let answer = request.signed_by(&self.owner("lambda")).send().await;
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
-        let said = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        match answer.header("x-amz-function-error") {
-            None => Ok(said),
-            Some(_) => Err(said),
+        let response = request.signed_by(&self.owner_signer("lambda")).send().await;
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
+        let payload = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
+        match response.header("x-amz-function-error") {
+            None => Ok(payload),
+            Some(_) => Err(payload),
         }
     }
 
-    /// Where a secret is.
+    /// The name of a secret in SSM.
     async fn secret_name(&self, name: &str) -> String {
         let webhook = self.configuration("billing-webhook").await;
         let prefix = &webhook["Environment"]["Variables"]["SECRETS_PREFIX"];
         format!("{}/{name}", prefix.as_str().unwrap())
     }
 
-    /// A secret of the stage.
+    /// The value of a secret.
     pub async fn secret(&self, name: &str) -> String {
         let input = json!({"Name": self.secret_name(name).await, "WithDecryption": true});
-        let found = self.ask("ssm", "AmazonSSM.GetParameter", &input).await;
+        let found = self
+            .call_as_owner("ssm", "AmazonSSM.GetParameter", &input)
+            .await;
         found["Parameter"]["Value"].as_str().unwrap().to_owned()
     }
 
-    /// Changes a secret of the stage.
+    /// Changes a secret.
     pub async fn put_secret(&self, name: &str, value: &str) {
         let input = json!({
             "Name": self.secret_name(name).await, "Value": value,
             "Type": "SecureString", "Overwrite": true,
         });
-        self.ask("ssm", "AmazonSSM.PutParameter", &input).await;
+        self.call_as_owner("ssm", "AmazonSSM.PutParameter", &input)
+            .await;
     }
 
-    /// How often the stage's owner was sent this text.
-    pub async fn told(&self, text: &str) -> usize {
+    /// How many SMS with this text the stage's owner has received.
+    pub async fn sms_count(&self, text: &str) -> usize {
         let number = self.secret("admin-phone-number").await;
-        let mut url = self.cloud("/_ministack/sns/sms-messages");
+        let mut url = self.endpoint("/_ministack/sns/sms-messages");
         url.query_pairs_mut().append_pair("phoneNumber", &number);
-        let answer = Request::new(&Client::new(), Method::GET, url).send().await;
-        let sent: Value = serde_json::from_slice(&answer.body).unwrap();
+        let response = Request::new(&Client::new(), Method::GET, url).send().await;
+        let sent: Value = serde_json::from_slice(&response.body).unwrap();
         let sent = sent["sms_messages"][number].as_array().unwrap();
         sent.iter().filter(|sms| sms["Message"] == text).count()
     }
 
-    /// Publishes to the topic of purchases.
+    /// Publishes a message to the topic NotePurchased.
     pub async fn publish(&self, message: &str) {
         let publisher = self.configuration("billing-purchase-paid").await;
         let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];
-        let mut url = self.cloud("/");
+        let mut url = self.endpoint("/");
         url.query_pairs_mut()
             .append_pair("Action", "Publish")
             .append_pair("Version", "2010-03-31")
             .append_pair("TopicArn", topic.as_str().unwrap())
             .append_pair("Message", message);
-        let request = Request::new(&Client::new(), Method::POST, self.cloud("/"))
+        let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(url.query().unwrap());
-        let answer = request.signed_by(&self.owner("sns")).send().await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        let response = request.signed_by(&self.owner_signer("sns")).send().await;
+        assert_eq!(response.status, 200, "{}", response.text());
     }
 
-    /// The messages that wait in the queue of a function's failures.
+    /// The messages in a function's dead-letter queue.
     pub async fn dead_letters_of(&self, function: &str) -> Vec<String> {
-        let mut url = self.cloud("/_ministack/sqs/messages");
+        let mut url = self.endpoint("/_ministack/sqs/messages");
         let queue = format!(
             "{}/{ACCOUNT}/scratchpad-{}-{function}-dead-letters",
             self.cloud_url,
             self.name()
         );
         url.query_pairs_mut().append_pair("QueueUrl", &queue);
-        let answer = Request::new(&Client::new(), Method::GET, url).send().await;
-        let waiting: Value = serde_json::from_slice(&answer.body).unwrap();
+        let response = Request::new(&Client::new(), Method::GET, url).send().await;
+        let waiting: Value = serde_json::from_slice(&response.body).unwrap();
         let waiting = waiting["messages"][ACCOUNT][&self.region][&queue].as_array();
-        let waiting = waiting.unwrap_or_else(|| panic!("no queue {queue}"));
+        let waiting = waiting.unwrap_or_else(|| panic!("the queue {queue} does not exist"));
         let bodies = waiting.iter().map(|message| message["Body"].as_str());
         bodies.map(|body| body.unwrap().to_owned()).collect()
     }
 
-    /// All that a function logged, and nothing when it never did.
-    pub async fn log_of(&self, function: &str) -> String {
+    /// The whole log of a function. Empty if it has not logged anything.
+    pub async fn log(&self, function: &str) -> String {
         const PAGE: usize = 10_000;
         let group = format!("/aws/lambda/scratchpad-{}-{function}", self.name());
         let groups = json!({"logGroupNamePrefix": group});
-        let groups = self.ask("logs", "Logs_20140328.DescribeLogGroups", &groups);
+        let groups = self.call_as_owner("logs", "Logs_20140328.DescribeLogGroups", &groups);
         let groups = groups.await["logGroups"].take();
         if !groups.to_string().contains(&format!("\"{group}\"")) {
             return String::new();
@@ -149,38 +153,37 @@ impl Stage {
         loop {
             let input = json!({"logGroupName": group, "startTime": from, "limit": PAGE});
             let target = "Logs_20140328.FilterLogEvents";
-            let page = self.ask("logs", target, &input).await["events"].take();
+            let page = self.call_as_owner("logs", target, &input).await["events"].take();
             let events = page.as_array().unwrap();
             for event in events {
                 log += event["message"].as_str().unwrap();
                 log.push('\n');
             }
             match events.last() {
-                // What is of the same millisecond comes twice.
+                // Events of the same millisecond are returned twice.
                 Some(last) if events.len() == PAGE => from = last["timestamp"].as_u64().unwrap(),
                 _ => return log,
             }
         }
     }
 
-    /// Writes an item into the table of purchases.
+    /// Writes an item to the table Purchases.
     pub async fn put_purchase(&self, item: &Value) {
         let input = json!({"TableName": self.purchases_table, "Item": item});
-        self.ask("dynamodb", "DynamoDB_20120810.PutItem", &input)
+        self.call_as_owner("dynamodb", "DynamoDB_20120810.PutItem", &input)
             .await;
     }
 
-    /// Writes over a moment (`dueAt` or `createdAt`) of a person's purchase, in milliseconds since
-    /// the epoch.
-    pub async fn set_moment(&self, person: &str, purchase: &str, moment: &str, millis: u64) {
+    /// Sets the attribute `dueAt` or `createdAt` of a purchase, in milliseconds since the epoch.
+    pub async fn set_purchase_time(&self, user: &str, purchase: &str, name: &str, millis: u64) {
         let input = json!({
             "TableName": self.purchases_table,
-            "Key": {"userId": {"S": person}, "purchaseId": {"S": purchase}},
-            "UpdateExpression": "SET #moment = :moment",
-            "ExpressionAttributeNames": {"#moment": moment},
-            "ExpressionAttributeValues": {":moment": {"N": millis.to_string()}},
+            "Key": {"userId": {"S": user}, "purchaseId": {"S": purchase}},
+            "UpdateExpression": "SET #name = :time",
+            "ExpressionAttributeNames": {"#name": name},
+            "ExpressionAttributeValues": {":time": {"N": millis.to_string()}},
         });
-        self.ask("dynamodb", "DynamoDB_20120810.UpdateItem", &input)
+        self.call_as_owner("dynamodb", "DynamoDB_20120810.UpdateItem", &input)
             .await;
     }
 }

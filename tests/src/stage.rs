@@ -1,4 +1,4 @@
-//! The stage that the end-to-end scenarios run against, and people who signed up there.
+//! The stage under test, and users who sign up there.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -14,66 +14,66 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::http::{Answer, Method, Request, Signer};
+use crate::http::{Method, Request, Response, Signer};
 
-/// The setting with its path.
-const STAGE: &str = "SCRATCHPAD_STAGE";
+/// The environment variable with the path of the stage's file.
+const STAGE_VARIABLE: &str = "SCRATCHPAD_STAGE";
 
-/// The account that the local cloud plays. A key id of twelve digits is that account's owner.
+/// The account of the local AWS. An access key id that equals the account id is its owner's.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
-/// How long anything that happens in the background may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of [`wait_for`].
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a stage is, as `cargo xtask` writes it down.
+/// The URLs and resources of a stage, as `cargo xtask` writes them to a file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// The API, without a slash at its end.
+    /// The URL of the API, without a trailing slash.
     pub api_url: String,
-    /// Where all services of the cloud are.
+    /// The endpoint of all AWS services, without a trailing slash.
     pub cloud_url: String,
-    /// The region that it plays.
+    /// The region.
     pub region: String,
-    /// The user pool.
+    /// The id of the user pool.
     pub user_pool_id: String,
-    /// The browser app, to the user pool.
+    /// The id of the browser app in the user pool.
     pub user_pool_client_id: String,
-    /// The identity pool.
+    /// The id of the identity pool.
     pub identity_pool_id: String,
-    /// The bucket of attachments.
+    /// The name of the bucket with attachments.
     pub attachments_bucket: String,
-    /// The table of notes.
+    /// The name of the table Notes.
     pub notes_table: String,
-    /// The table of purchases.
+    /// The name of the table Purchases.
     pub purchases_table: String,
-    /// What the functions take for Stripe, without a slash at its end.
+    /// The URL of the local Stripe, without a trailing slash.
     pub stripe_url: String,
 }
 
-/// The file that says where the stage is.
-pub(crate) fn file() -> &'static Path {
+/// The path of the stage's file.
+pub(crate) fn stage_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let file = std::env::var(STAGE).unwrap_or_else(|_| {
-            panic!("{STAGE} names no stage: run these by cargo xtask test --e2e")
+        let file = std::env::var(STAGE_VARIABLE).unwrap_or_else(|_| {
+            panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test --e2e")
         });
-        // Tests run in the folder of their crate; a path is meant from the checkout's.
-        crate::root().join(file)
+        // Tests run in the folder of their crate; the path is relative to the checkout.
+        crate::workspace::root().join(file)
     });
     &FILE
 }
 
-/// Whether a test has the stage for itself.
-static USE: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
+/// Held for writing by a test that needs the stage for itself.
+static LOCK: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
-/// The stage, for as long as a test uses it.
+/// The stage, locked for as long as a test uses it.
 #[derive(Debug)]
-pub struct InUse<Guard> {
+pub struct StageGuard<Guard> {
     stage: &'static Stage,
     _guard: Guard,
 }
 
-impl<Guard> Deref for InUse<Guard> {
+impl<Guard> Deref for StageGuard<Guard> {
     type Target = Stage;
 
     fn deref(&self) -> &Stage {
@@ -81,47 +81,47 @@ impl<Guard> Deref for InUse<Guard> {
     }
 }
 
-impl<Guard> InUse<Guard> {
-    /// The stage, for a task that ends before the test does.
+impl<Guard> StageGuard<Guard> {
+    /// The stage, for a task that must end before the test does.
     pub fn for_task(&self) -> &'static Stage {
         self.stage
     }
 }
 
 impl Stage {
-    /// The stage, together with other tests: each has people of its own.
-    pub async fn shared() -> InUse<RwLockReadGuard<'static, ()>> {
-        InUse {
+    /// The stage, shared with other tests. Each test signs up its own users.
+    pub async fn shared() -> StageGuard<RwLockReadGuard<'static, ()>> {
+        StageGuard {
             stage: Self::load(),
-            _guard: USE.read().await,
+            _guard: LOCK.read().await,
         }
     }
 
-    /// The stage for one test alone, which changes what all depend on.
-    pub async fn alone() -> InUse<RwLockWriteGuard<'static, ()>> {
-        InUse {
+    /// The stage, for a test that changes what other tests depend on.
+    pub async fn exclusive() -> StageGuard<RwLockWriteGuard<'static, ()>> {
+        StageGuard {
             stage: Self::load(),
-            _guard: USE.write().await,
+            _guard: LOCK.write().await,
         }
     }
 
     fn load() -> &'static Self {
         static LOADED: OnceLock<Stage> = OnceLock::new();
         LOADED.get_or_init(|| {
-            let file = file();
+            let file = stage_file();
             let text = std::fs::read_to_string(file)
-                .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()));
+                .unwrap_or_else(|error| panic!("{STAGE_VARIABLE}: {}: {error}", file.display()));
             serde_json::from_str(&text)
-                .unwrap_or_else(|error| panic!("{STAGE}: {}: {error}", file.display()))
+                .unwrap_or_else(|error| panic!("{STAGE_VARIABLE}: {}: {error}", file.display()))
         })
     }
 
-    /// The stage's name.
+    /// The name of the stage.
     pub fn name(&self) -> &str {
         self.api_url.rsplit('/').next().unwrap()
     }
 
-    /// A request to the API that nobody signs: `path` below the API, or a full address.
+    /// An unsigned request. `path` is relative to the API, or an absolute URL.
     pub fn request(&self, client: &Client, method: Method, path: &str) -> Request {
         let url = match path.starts_with('/') {
             true => format!("{}{path}", self.api_url),
@@ -130,23 +130,25 @@ impl Stage {
         Request::new(client, method, Url::parse(&url).unwrap())
     }
 
-    /// Calls a service of the cloud that speaks JSON, as anybody.
-    async fn call(&self, client: &Client, target: &str, input: &Value) -> Value {
-        answered(self.to(client, target, input)).await
+    /// Calls an AWS service with a JSON protocol, unsigned.
+    async fn call_unsigned(&self, client: &Client, target: &str, input: &Value) -> Value {
+        send_successfully(self.json_request(client, target, input)).await
     }
 
-    fn to(&self, client: &Client, target: &str, input: &Value) -> Request {
-        Request::new(client, Method::POST, self.cloud("/"))
+    fn json_request(&self, client: &Client, target: &str, input: &Value) -> Request {
+        Request::new(client, Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
             .json(input)
             .header("content-type", "application/x-amz-json-1.1")
     }
 
-    pub(crate) fn cloud(&self, path: &str) -> Url {
+    /// The URL of a path below the endpoint of AWS.
+    pub(crate) fn endpoint(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
-    pub(crate) fn owner(&self, service: &'static str) -> Signer {
+    /// Signs as the owner of the account.
+    pub(crate) fn owner_signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: credentials(ACCOUNT, "any", None),
             region: self.region.clone(),
@@ -154,26 +156,26 @@ impl Stage {
         }
     }
 
-    /// The ARN of the role of a function, by the name of its crate.
+    /// The ARN of a function's role.
     pub async fn role_of(&self, function: &str) -> String {
         let configuration = self.configuration(function).await;
         configuration["Role"].as_str().unwrap().to_owned()
     }
 
-    /// Calls IAM as the account's owner, with parameters that need no encoding but `%XX`, and
-    /// returns the texts of all elements of that name in the answer.
+    /// Calls IAM as the account's owner. Returns the texts of all elements of this name in the
+    /// response, percent-decoded.
     async fn iam(&self, parameters: &[(&str, &str)], element: &str) -> Vec<String> {
-        let mut url = self.cloud("/");
+        let mut url = self.endpoint("/");
         url.query_pairs_mut().extend_pairs(parameters);
         let form = url.query().unwrap().to_owned() + "&Version=2010-05-08";
-        let request = Request::new(&Client::new(), Method::POST, self.cloud("/"))
+        let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
-            .signed_by(&self.owner("iam"));
-        let answer = request.send().await;
-        assert_eq!(answer.status, 200, "{parameters:?}: {}", answer.text());
+            .signed_by(&self.owner_signer("iam"));
+        let response = request.send().await;
+        assert_eq!(response.status, 200, "{parameters:?}: {}", response.text());
         let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-        let text = answer.text();
+        let text = response.text();
         let texts = text.split(&open).skip(1);
         let texts = texts.map(|text| text.split(&close).next().unwrap());
         texts
@@ -181,20 +183,20 @@ impl Stage {
             .collect()
     }
 
-    /// The names of the policies that a role holds itself.
-    pub async fn policies_of(&self, role: &str) -> Vec<String> {
+    /// The names of a role's inline policies.
+    pub async fn inline_policies(&self, role: &str) -> Vec<String> {
         let list = [("Action", "ListRolePolicies"), ("RoleName", role)];
         self.iam(&list, "member").await
     }
 
-    /// The ARNs of the policies that a role shares with others.
-    pub async fn shared_policies_of(&self, role: &str) -> Vec<String> {
+    /// The ARNs of the managed policies attached to a role.
+    pub async fn attached_policies(&self, role: &str) -> Vec<String> {
         let list = [("Action", "ListAttachedRolePolicies"), ("RoleName", role)];
         self.iam(&list, "PolicyArn").await
     }
 
-    /// A policy of a role.
-    pub async fn policy(&self, role: &str, name: &str) -> Value {
+    /// An inline policy of a role.
+    pub async fn inline_policy(&self, role: &str, name: &str) -> Value {
         let get = [
             ("Action", "GetRolePolicy"),
             ("RoleName", role),
@@ -204,8 +206,8 @@ impl Stage {
         serde_json::from_str(&found[0]).unwrap()
     }
 
-    /// Writes over a policy of a role.
-    pub async fn put_policy(&self, role: &str, name: &str, policy: &Value) {
+    /// Replaces an inline policy of a role.
+    pub async fn put_inline_policy(&self, role: &str, name: &str, policy: &Value) {
         let put = [
             ("Action", "PutRolePolicy"),
             ("RoleName", role),
@@ -214,61 +216,84 @@ impl Stage {
         ];
         self.iam(&put, "RequestId").await;
     }
+
+    /// Signs a user in and returns the ID token. `owner` signs in with the account owner's credentials.
+    async fn sign_in(&self, client: &Client, email: &str, owner: Option<&Signer>) -> Value {
+        let app = &self.user_pool_client_id;
+        let mut input = json!({
+            "ClientId": app, "AuthFlow": "USER_PASSWORD_AUTH",
+            "AuthParameters": {"USERNAME": email, "PASSWORD": PASSWORD},
+        });
+        let mut signed_in = match owner {
+            None => {
+                self.call_unsigned(client, &user_pool_target("InitiateAuth"), &input)
+                    .await
+            }
+            Some(owner) => {
+                input["AuthFlow"] = "ADMIN_USER_PASSWORD_AUTH".into();
+                input["UserPoolId"] = self.user_pool_id.clone().into();
+                let request =
+                    self.json_request(client, &user_pool_target("AdminInitiateAuth"), &input);
+                send_successfully(request.signed_by(owner)).await
+            }
+        };
+        signed_in["AuthenticationResult"]["IdToken"].take()
+    }
 }
 
-/// Somebody who signed up and in.
+/// The password of all users.
+const PASSWORD: &str = "Correct-horse-7";
+
+fn user_pool_target(action: &str) -> String {
+    format!("AWSCognitoIdentityProviderService.{action}")
+}
+
+/// A user who is signed in.
 #[derive(Debug)]
 pub struct Person<'a> {
     stage: &'a Stage,
     client: Client,
     signer: Signer,
-    /// The id of their Cognito identity.
+    /// The id of the Cognito identity.
     pub id: String,
 }
 
 impl<'a> Person<'a> {
-    /// Signs up somebody new, by the code that the stage mails them, and signs them in.
+    /// Signs up a new user with the confirmation code from the email, and signs them in.
     pub async fn sign_up(stage: &'a Stage) -> Self {
-        Self::sign_up_by(stage, None).await
+        Self::sign_up_with(stage, None).await
     }
 
-    /// As [`Person::sign_up`], where the app may not send passwords: the account's owner signs them in.
-    pub async fn sign_up_by_owner(stage: &'a Stage, owner: &Signer) -> Self {
-        Self::sign_up_by(stage, Some(owner)).await
+    /// Like [`Person::sign_up`], but the account's owner signs the user in, for stages whose app cannot
+    /// send passwords.
+    pub async fn sign_up_as_owner(stage: &'a Stage, owner: &Signer) -> Self {
+        Self::sign_up_with(stage, Some(owner)).await
     }
 
-    async fn sign_up_by(stage: &'a Stage, owner: Option<&Signer>) -> Self {
-        // One to a person: a client belongs to the runtime of the test that made it.
+    async fn sign_up_with(stage: &'a Stage, owner: Option<&Signer>) -> Self {
+        // One client per user, because a client belongs to the runtime of the test that created it.
         let client = Client::new();
         let email = format!("{}@example.com", Uuid::now_v7().simple());
-        let (app, password) = (&stage.user_pool_client_id, "Correct-horse-7");
+        let app = &stage.user_pool_client_id;
 
-        let provider = |action| format!("AWSCognitoIdentityProviderService.{action}");
         let input = json!({
-            "ClientId": app, "Username": email, "Password": password,
+            "ClientId": app, "Username": email, "Password": PASSWORD,
             "UserAttributes": [{"Name": "email", "Value": email}],
         });
-        stage.call(&client, &provider("SignUp"), &input).await;
-        let code = code_sent_to(stage, &client, &email).await;
+        stage
+            .call_unsigned(&client, &user_pool_target("SignUp"), &input)
+            .await;
+        let code = confirmation_code(stage, &client, &email).await;
         let input = json!({"ClientId": app, "Username": email, "ConfirmationCode": code});
         stage
-            .call(&client, &provider("ConfirmSignUp"), &input)
+            .call_unsigned(&client, &user_pool_target("ConfirmSignUp"), &input)
             .await;
-        let mut input = json!({
-            "ClientId": app, "AuthFlow": "USER_PASSWORD_AUTH",
-            "AuthParameters": {"USERNAME": email, "PASSWORD": password},
-        });
-        let signed_in = match owner {
-            None => stage.call(&client, &provider("InitiateAuth"), &input).await,
-            Some(owner) => {
-                input["AuthFlow"] = "ADMIN_USER_PASSWORD_AUTH".into();
-                input["UserPoolId"] = stage.user_pool_id.clone().into();
-                let request = stage.to(&client, &provider("AdminInitiateAuth"), &input);
-                answered(request.signed_by(owner)).await
-            }
-        };
-        let token = &signed_in["AuthenticationResult"]["IdToken"];
+        let token = stage.sign_in(&client, &email, owner).await;
+        Self::with_identity(stage, client, &token).await
+    }
 
+    /// The user that this ID token identifies, with credentials of the identity pool.
+    async fn with_identity(stage: &'a Stage, client: Client, token: &Value) -> Self {
         let pool = format!(
             "cognito-idp.{}.amazonaws.com/{}",
             stage.region, stage.user_pool_id
@@ -277,19 +302,19 @@ impl<'a> Person<'a> {
             "IdentityPoolId": stage.identity_pool_id, "Logins": {(pool.as_str()): token},
         });
         let target = "AWSCognitoIdentityService.GetId";
-        let identity = stage.call(&client, target, &input).await["IdentityId"].take();
+        let identity = stage.call_unsigned(&client, target, &input).await["IdentityId"].take();
         let input = json!({"IdentityId": identity, "Logins": {(pool.as_str()): token}});
         let target = "AWSCognitoIdentityService.GetCredentialsForIdentity";
-        let given = &stage.call(&client, target, &input).await["Credentials"];
-        let given = |name: &str| given[name].as_str().unwrap().to_owned();
+        let issued = &stage.call_unsigned(&client, target, &input).await["Credentials"];
+        let field = |name: &str| issued[name].as_str().unwrap().to_owned();
         Self {
             stage,
             client,
             signer: Signer {
                 credentials: credentials(
-                    &given("AccessKeyId"),
-                    &given("SecretKey"),
-                    Some(given("SessionToken")),
+                    &field("AccessKeyId"),
+                    &field("SecretKey"),
+                    Some(field("SessionToken")),
                 ),
                 region: stage.region.clone(),
                 service: "execute-api",
@@ -298,19 +323,19 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// A request to the API, signed by them: `path` below the API, or a full address.
+    /// A request signed by the user. `path` is relative to the API, or an absolute URL.
     pub fn request(&self, method: Method, path: &str) -> Request {
         self.stage
             .request(&self.client, method, path)
             .signed_by(&self.signer)
     }
 
-    /// A request that they do not sign, to the API or, by a full address, anywhere.
+    /// An unsigned request. `path` is relative to the API, or an absolute URL.
     pub fn unsigned(&self, method: Method, path: &str) -> Request {
         self.stage.request(&self.client, method, path)
     }
 
-    /// Their credentials, with another key id or secret, or without the session's token.
+    /// The user's credentials, with another key id or secret, or without the session token.
     pub fn signer_with(&self, key_id: Option<&str>, secret: Option<&str>, token: bool) -> Signer {
         let own = &self.signer.credentials;
         Signer {
@@ -323,93 +348,95 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// GET, signed.
-    pub async fn get(&self, path: &str) -> Answer {
+    /// Sends a signed GET.
+    pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await
     }
 
-    /// DELETE, signed.
-    pub async fn delete(&self, path: &str) -> Answer {
+    /// Sends a signed DELETE.
+    pub async fn delete(&self, path: &str) -> Response {
         self.request(Method::DELETE, path).send().await
     }
 
-    /// POST with a JSON body, signed.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    /// Sends a signed POST with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path).json(body).send().await
     }
 
-    /// PUT with a JSON body, signed.
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+    /// Sends a signed PUT with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Response {
         self.request(Method::PUT, path).json(body).send().await
     }
 
-    /// Makes a note, and returns it as the API does.
-    pub async fn note(&self, content: &str, attachment: Option<&str>) -> Value {
+    /// Creates a note and returns it.
+    pub async fn create_note(&self, content: &str, attachment: Option<&str>) -> Value {
         let body = json!({"content": content, "attachment": attachment});
         self.post("/notes", &body).await.json(201)
     }
 
-    /// All notes, page by page as the `Link` headers say, beginning at `path`.
+    /// All pages of a list, from `path` on, following the `Link` headers.
     pub async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
         let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
         while let Some(path) = next {
-            let answer = self.get(&path).await;
-            let page = answer.json(200);
+            let response = self.get(&path).await;
+            let page = response.json(200);
             pages.push(page.as_array().unwrap().clone());
-            next = answer.next_page();
+            next = response.next_page();
         }
         pages
     }
 
-    /// Whether they have no note at all.
+    /// Whether the user has no notes.
     pub async fn has_no_notes(&self) -> bool {
         self.get("/notes").await.json(200) == json!([])
     }
 }
 
-/// What a service of the cloud answers, which must be that it did it.
-async fn answered(request: Request) -> Value {
-    let said = format!("{request:?}");
-    let answer = request.send().await;
-    assert_eq!(answer.status, 200, "{said}: {}", answer.text());
-    serde_json::from_slice(&answer.body).unwrap()
+/// Sends the request, asserts status 200 and returns the JSON body.
+async fn send_successfully(request: Request) -> Value {
+    let context = format!("{request:?}");
+    let response = request.send().await;
+    assert_eq!(response.status, 200, "{context}: {}", response.text());
+    serde_json::from_slice(&response.body).unwrap()
 }
 
 fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials {
     Credentials::new(key_id, secret, token, None, "test")
 }
 
-/// The code that the user pool mailed.
-async fn code_sent_to(stage: &Stage, client: &Client, email: &str) -> String {
+/// The confirmation code that the user pool sent by email.
+async fn confirmation_code(stage: &Stage, client: &Client, email: &str) -> String {
     let sent = || async {
-        let url = stage.cloud("/_ministack/ses/messages");
-        let answer = Request::new(client, Method::GET, url).send().await;
-        let mails: Value = serde_json::from_slice(&answer.body).unwrap();
+        let url = stage.endpoint("/_ministack/ses/messages");
+        let response = Request::new(client, Method::GET, url).send().await;
+        let mails: Value = serde_json::from_slice(&response.body).unwrap();
         let mails = mails["messages"].as_object()?.values();
         let mut mails = mails.flat_map(|mails| mails.as_array().unwrap());
         let mail = mails.find(|mail| mail["To"].to_string().contains(email))?;
-        let digits = |c: char| !c.is_ascii_digit();
-        let mut numbers = mail["BodyText"].as_str()?.split(digits);
+        let is_separator = |c: char| !c.is_ascii_digit();
+        let mut numbers = mail["BodyText"].as_str()?.split(is_separator);
         numbers.find(|number| number.len() == 6).map(str::to_owned)
     };
-    until(&format!("the code for {email}"), sent).await
+    wait_for(&format!("the code for {email}"), sent).await
 }
 
-/// Asks time and again until there is an answer.
-///
-/// For what happens in the background, such as an event on its way.
-pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    within(PATIENCE, what, ask).await
+/// Polls until `poll` returns a value. Panics after 10 seconds.
+pub async fn wait_for<T>(what: &str, poll: impl AsyncFn() -> Option<T>) -> T {
+    wait_for_up_to(TIMEOUT, what, poll).await
 }
 
-/// As [`until`], for what takes longer by design.
-pub async fn within<T>(patience: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let deadline = Instant::now() + patience;
+/// Polls until `poll` returns a value. Panics after `timeout`.
+pub async fn wait_for_up_to<T>(
+    timeout: Duration,
+    what: &str,
+    poll: impl AsyncFn() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + timeout;
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(value) = poll().await {
+            return value;
         }
-        assert!(Instant::now() < deadline, "{what} did not come");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(50)).await;
     }
 }

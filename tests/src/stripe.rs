@@ -1,13 +1,13 @@
-//! The double that the stage takes for Stripe, by its control API, and what people buy by it.
+//! The stage's local Stripe and its control API, and the users' purchases.
 
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::{Answer, Method, Request};
+use crate::http::{Method, Request, Response};
 use crate::stage::{Person, Stage};
 
-/// The stage's Stripe.
+/// The stage's local Stripe.
 #[derive(Debug)]
 pub struct Stripe {
     client: Client,
@@ -15,7 +15,7 @@ pub struct Stripe {
 }
 
 impl Stage {
-    /// What the stage takes for Stripe.
+    /// The stage's local Stripe.
     pub fn stripe(&self) -> Stripe {
         Stripe {
             client: Client::new(),
@@ -28,12 +28,12 @@ impl Stripe {
     async fn control(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let url = Url::parse(&format!("{}/_double/{path}", self.url)).unwrap();
         let request = Request::new(&self.client, method, url);
-        let answer = match body {
+        let response = match body {
             Some(body) => request.json(body).send().await,
             None => request.send().await,
         };
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
     }
 
     async fn list(&self, what: &str) -> Vec<Value> {
@@ -44,29 +44,31 @@ impl Stripe {
         }
     }
 
-    /// The PaymentIntents of whom or what this metadata says (`userId`, `purchaseId`), oldest first.
+    /// The PaymentIntents with this metadata (`userId` or `purchaseId`), oldest first.
     pub async fn intents_of(&self, key: &str, value: &str) -> Vec<Value> {
         let mut intents = self.list("payment_intents").await;
         intents.retain(|intent| intent["metadata"][key] == value);
         intents
     }
 
-    /// The one PaymentIntent of a purchase.
+    /// The only PaymentIntent of a purchase.
     pub async fn intent_of(&self, purchase: &str) -> Value {
         let intents = self.intents_of("purchaseId", purchase).await;
-        let [intent] = intents.try_into().expect("a purchase has one intent");
+        let [intent] = intents
+            .try_into()
+            .expect("the purchase has exactly one intent");
         intent
     }
 
-    /// What was charged for a PaymentIntent, each time that it was, in cents.
-    pub async fn charged(&self, intent: &Value) -> Vec<u64> {
+    /// The amounts of all successful charges of a PaymentIntent, in cents.
+    pub async fn charged_amounts(&self, intent: &Value) -> Vec<u64> {
         let mut charges = self.list("charges").await;
         charges.retain(|charge| charge["payment_intent"] == intent["id"] && charge["paid"] == true);
         let amounts = charges.iter().map(|charge| charge["amount"].as_u64());
         amounts.map(Option::unwrap).collect()
     }
 
-    /// The ids of the events that tell of a PaymentIntent, oldest first.
+    /// The ids of the events about a PaymentIntent, oldest first.
     pub async fn events_of(&self, intent: &Value) -> Vec<String> {
         let mut events = self.list("events").await;
         events.retain(|event| event["data"]["object"]["id"] == intent["id"]);
@@ -74,8 +76,8 @@ impl Stripe {
         ids.map(|id| id.unwrap().to_owned()).collect()
     }
 
-    /// How many calls have come in that are to charge a card.
-    pub async fn orders(&self) -> usize {
+    /// The number of requests received that create a PaymentIntent.
+    pub async fn charge_requests(&self) -> usize {
         let calls = self.list("calls").await;
         let calls = calls.iter().filter(|call| call["method"] == "POST");
         calls
@@ -83,46 +85,46 @@ impl Stripe {
             .count()
     }
 
-    /// Has calls that charge cards go wrong, until [`Stripe::heal`]. What is left out of `failure` is
-    /// as if nothing went wrong.
-    pub async fn fail(&self, failure: Value) {
+    /// Makes requests that create a PaymentIntent fail until [`Stripe::clear_failures`]. Fields missing
+    /// from `failure` keep their normal behavior.
+    pub async fn inject_failure(&self, failure: Value) {
         let mut whole = json!({"method": "POST", "path": "/v1/payment_intents"});
         let failure = failure.as_object().unwrap().clone();
         whole.as_object_mut().unwrap().extend(failure);
         self.control(Method::POST, "failures", Some(&whole)).await;
     }
 
-    /// Has no more calls go wrong.
-    pub async fn heal(&self) {
+    /// Removes all injected failures.
+    pub async fn clear_failures(&self) {
         self.control(Method::DELETE, "failures", None).await;
     }
 
-    /// Has the owner of the card answer the challenge of a PaymentIntent: `succeeds` or `fails`.
-    pub async fn authenticate(&self, intent: &Value, how: &str) {
+    /// Completes the authentication of a PaymentIntent by the card's owner: `succeeds` or `fails`.
+    pub async fn authenticate(&self, intent: &Value, outcome: &str) {
         let id = intent["id"].as_str().unwrap();
         let path = format!("payment_intents/{id}/authenticate");
-        let body = json!({"authentication": how});
+        let body = json!({"authentication": outcome});
         self.control(Method::POST, &path, Some(&body)).await;
     }
 
-    /// Sends an event once more, and gives the status of the answer.
+    /// Sends an event to the webhook again, and returns the status of its response.
     pub async fn redeliver(&self, event: &str) -> Value {
         let path = format!("events/{event}/redeliver");
         self.control(Method::POST, &path, None).await["status"].take()
     }
 
-    /// Has what search finds be so many seconds behind.
+    /// Sets the indexing delay of the search API.
     pub async fn set_search_lag(&self, seconds: u32) {
         let body = json!({"seconds": seconds});
         self.control(Method::PUT, "search_lag", Some(&body)).await;
     }
 
-    /// Sends no events to the stage.
+    /// Stops sending events to the stage.
     pub async fn unset_webhook(&self) {
         self.control(Method::DELETE, "webhook", None).await;
     }
 
-    /// Sends events to the stage, as it does from the beginning.
+    /// Sends events to the stage, as by default.
     pub async fn set_webhook(&self, stage: &Stage) {
         let url = format!("{}/billing/webhook", stage.api_url);
         let secret = stage.secret("stripe-webhook-secret").await;
@@ -131,30 +133,30 @@ impl Stripe {
     }
 }
 
-/// An amount of storage that nobody else buys, so that what is told of it is told of one purchase.
-pub fn own_storage() -> u32 {
+/// A random amount of storage, so that an SMS about it belongs to one purchase.
+pub fn unique_storage() -> u32 {
     let random = u32::from_le_bytes(*Uuid::now_v7().as_bytes().last_chunk().unwrap());
     1_000 + random % 999_000
 }
 
-/// What the owner is told of a purchase of storage at the lowest price.
-pub fn text_of(storage: u32) -> String {
+/// The text of the SMS about a purchase of storage at the lowest price.
+pub fn sms_text(storage: u32) -> String {
     format!("Charged {} for storage for {storage} notes", storage * 100)
 }
 
 impl Person<'_> {
     /// Orders storage.
-    pub async fn buy(&self, storage: u32, source: &str) -> Answer {
+    pub async fn buy(&self, storage: u32, source: &str) -> Response {
         self.order(storage, source).send().await
     }
 
-    /// Orders storage under an idempotency key.
-    pub async fn buy_under(&self, key: &str, storage: u32, source: &str) -> Answer {
+    /// Orders storage with an idempotency key.
+    pub async fn buy_with_key(&self, key: &str, storage: u32, source: &str) -> Response {
         let order = self.order(storage, source);
         order.header("Idempotency-Key", key).send().await
     }
 
-    /// An order of storage.
+    /// The request for an order of storage.
     pub fn order(&self, storage: u32, source: &str) -> Request {
         let body = json!({"storage": storage, "source": source});
         self.request(Method::POST, "/billing").json(&body)
@@ -169,7 +171,7 @@ impl Person<'_> {
     pub async fn purchase(&self, id: &Value) -> Value {
         let mut purchases = self.purchases().await;
         purchases.retain(|purchase| purchase["purchaseId"] == *id);
-        let [purchase] = purchases.try_into().expect("it is listed once");
+        let [purchase] = purchases.try_into().expect("the purchase is listed once");
         purchase
     }
 }

@@ -1,17 +1,17 @@
-//! Who may do what: people through the API, functions by their roles.
+//! Access control: what users may do through the API, and functions with their roles.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use e2e::functions;
-use e2e::http::{Method, Request};
-use e2e::stage::{Person, Stage, until};
 use serde_json::{Value, json};
+use test_support::functions;
+use test_support::http::{Method, Request};
+use test_support::stage::{Person, Stage, wait_for};
 
-use crate::address;
-use crate::attachments::{declare, put};
+use crate::attachments::{put_file, request_upload};
+use crate::path_of;
 
-/// Every route, as a request that would do if it were signed by `ada`, who has that note.
+/// A valid request for every route, if the owner of the note signs it.
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let draft = json!({"content": "not hers"});
@@ -19,16 +19,16 @@ fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     vec![
         (Method::POST, "/notes".into(), Some(draft.clone())),
         (Method::GET, "/notes".into(), None),
-        (Method::GET, address(note), None),
-        (Method::PUT, address(note), Some(draft)),
-        (Method::DELETE, address(note), None),
+        (Method::GET, path_of(note), None),
+        (Method::PUT, path_of(note), Some(draft)),
+        (Method::DELETE, path_of(note), None),
         (Method::POST, "/notes/attachments".into(), Some(file)),
         (Method::POST, "/billing".into(), Some(order)),
         (Method::GET, "/billing".into(), None),
     ]
 }
 
-fn with(request: Request, body: &Option<Value>) -> Request {
+fn with_body(request: Request, body: &Option<Value>) -> Request {
     match body {
         Some(body) => request.json(body),
         None => request,
@@ -36,27 +36,27 @@ fn with(request: Request, body: &Option<Value>) -> Request {
 }
 
 #[tokio::test]
-async fn two_people_see_and_touch_their_own_notes_alone() {
+async fn users_can_access_only_their_own_notes() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     assert_ne!(ada.id, bob.id);
-    let hers = ada.note("hers", None).await;
-    let his = bob.note("his", None).await;
+    let hers = ada.create_note("hers", None).await;
+    let his = bob.create_note("his", None).await;
 
     assert_eq!(bob.get("/notes").await.json(200), json!([his]));
-    bob.get(&address(&hers)).await.problem(404);
+    bob.get(&path_of(&hers)).await.problem(404);
     let draft = json!({"content": "his by now"});
-    bob.put(&address(&hers), &draft).await.problem(404);
-    let put = bob.request(Method::PUT, &address(&hers)).json(&draft);
+    bob.put(&path_of(&hers), &draft).await.problem(404);
+    let put = bob.request(Method::PUT, &path_of(&hers)).json(&draft);
     put.header("if-match", "*").send().await.problem(404);
-    // As if it were gone: whether it ever was is not his to know.
-    bob.delete(&address(&hers)).await.json(200);
-    assert_eq!(ada.get(&address(&hers)).await.json(200), hers);
+    // The response is the same as for a note that does not exist.
+    bob.delete(&path_of(&hers)).await.json(200);
+    assert_eq!(ada.get(&path_of(&hers)).await.json(200), hers);
     assert_eq!(ada.get("/notes").await.json(200), json!([hers]));
 }
 
 #[tokio::test]
-async fn nobody_is_who_a_request_says_they_are() {
+async fn a_user_id_in_the_body_or_a_header_is_ignored() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     let body = json!({"content": "whose?", "userId": ada.id, "noteId": "x"});
@@ -67,25 +67,25 @@ async fn nobody_is_who_a_request_says_they_are() {
 }
 
 #[tokio::test]
-async fn an_unsigned_request_is_refused_on_every_route() {
+async fn unsigned_requests_are_rejected_on_every_route() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("hers", None).await;
+    let note = ada.create_note("hers", None).await;
     for (method, path, body) in routes(&note) {
-        let request = with(ada.unsigned(method, &path), &body);
+        let request = with_body(ada.unsigned(method, &path), &body);
         request.send().await.problem(403);
     }
     assert_eq!(ada.get("/notes").await.json(200), json!([note]));
 }
 
 #[tokio::test]
-async fn a_request_changed_after_it_was_signed_is_refused_on_every_route() {
+async fn requests_changed_after_signing_are_rejected_on_every_route() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("hers", None).await;
+    let note = ada.create_note("hers", None).await;
     for (method, path, body) in routes(&note) {
-        let request = || with(ada.request(method.clone(), &path), &body);
-        let signature = request().send_altered(|request| {
+        let request = || with_body(ada.request(method.clone(), &path), &body);
+        let signature = request().send_tampered(|request| {
             let header = &request.headers()["authorization"];
             let mut header = header.to_str().unwrap().to_owned();
             let last = if header.ends_with('0') { "1" } else { "0" };
@@ -94,25 +94,25 @@ async fn a_request_changed_after_it_was_signed_is_refused_on_every_route() {
             request.headers_mut().insert("authorization", header);
         });
         signature.await.problem(403);
-        let query = request().send_altered(|request| {
+        let query = request().send_tampered(|request| {
             request.url_mut().set_query(Some("limit=1"));
         });
         query.await.problem(403);
-        let verb = request().send_altered(|request| {
+        let method = request().send_tampered(|request| {
             let other = match request.method() {
                 &Method::GET => Method::DELETE,
                 _ => Method::GET,
             };
-            // A list cannot be deleted, nor attachments read: there a changed note has to do.
+            // Not every path supports both methods, so the path changes as well.
             request.url_mut().set_path(&{
                 let api = stage.api_url.split_once("/_aws").unwrap().1;
-                format!("/_aws{api}{}", address(&note))
+                format!("/_aws{api}{}", path_of(&note))
             });
             *request.method_mut() = other;
         });
-        verb.await.problem(403);
+        method.await.problem(403);
         if body.is_some() {
-            let body = request().send_altered(|request| {
+            let body = request().send_tampered(|request| {
                 *request.body_mut() = Some(json!({"content": "other"}).to_string().into());
             });
             body.await.problem(403);
@@ -122,20 +122,20 @@ async fn a_request_changed_after_it_was_signed_is_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_request_signed_an_hour_ago_is_refused_on_every_route() {
+async fn requests_signed_an_hour_ago_are_rejected_on_every_route() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("hers", None).await;
+    let note = ada.create_note("hers", None).await;
     let long_ago = SystemTime::now() - Duration::from_secs(60 * 60);
     for (method, path, body) in routes(&note) {
-        let request = with(ada.request(method, &path), &body);
+        let request = with_body(ada.request(method, &path), &body);
         request.signed_at(long_ago).send().await.problem(403);
     }
     assert_eq!(ada.get("/notes").await.json(200), json!([note]));
 }
 
 #[tokio::test]
-async fn credentials_that_are_nobodys_or_not_whole_are_refused() {
+async fn unknown_or_incomplete_credentials_are_rejected() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for (key_id, secret, token) in [
@@ -150,10 +150,10 @@ async fn credentials_that_are_nobodys_or_not_whole_are_refused() {
 }
 
 #[tokio::test]
-async fn a_browser_is_let_through_to_every_route() {
+async fn preflight_requests_allow_every_route() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("hers", None).await;
+    let note = ada.create_note("hers", None).await;
     for (method, path, _) in routes(&note) {
         let preflight = ada
             .unsigned(Method::OPTIONS, &path)
@@ -163,10 +163,10 @@ async fn a_browser_is_let_through_to_every_route() {
                 "access-control-request-headers",
                 "authorization,content-type,if-match,x-amz-date,x-amz-security-token",
             );
-        let answer = preflight.send().await;
-        assert!(matches!(answer.status, 200 | 204), "{answer:?}");
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-        let allowed = |name| answer.header(name).unwrap_or_default().to_lowercase();
+        let response = preflight.send().await;
+        assert!(matches!(response.status, 200 | 204), "{response:?}");
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+        let allowed = |name| response.header(name).unwrap_or_default().to_lowercase();
         let methods = allowed("access-control-allow-methods");
         assert!(
             methods
@@ -191,7 +191,7 @@ async fn a_browser_is_let_through_to_every_route() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_a_problem_that_a_browser_may_read() {
+async fn unknown_routes_return_a_problem_with_cors_headers() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for (method, path) in [
@@ -199,14 +199,14 @@ async fn an_address_that_is_none_is_a_problem_that_a_browser_may_read() {
         (Method::PATCH, "/notes"),
         (Method::GET, "/notes/attachments/x"),
     ] {
-        let answer = ada.request(method, path).send().await;
-        assert!(matches!(answer.status, 403 | 404), "{answer:?}");
-        answer.problem(answer.status);
+        let response = ada.request(method, path).send().await;
+        assert!(matches!(response.status, 403 | 404), "{response:?}");
+        response.problem(response.status);
     }
 }
 
-/// A value that a policy gives as one or as a list.
-pub(crate) fn texts(value: &Value) -> Vec<&str> {
+/// The strings of a policy field that holds one string or a list.
+pub(crate) fn strings(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap()).collect(),
         text => vec![text.as_str().unwrap()],
@@ -214,23 +214,23 @@ pub(crate) fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
+async fn every_function_has_its_own_role_limited_to_named_resources() {
     let stage = Stage::shared().await;
     let mut roles = HashSet::new();
     for function in functions::all() {
         let role = stage.role_of(&function.name).await;
         let name = role.rsplit('/').next().unwrap();
         assert!(roles.insert(role.clone()), "{role} is shared");
-        let shared = stage.shared_policies_of(name).await;
+        let shared = stage.attached_policies(name).await;
         assert!(shared.is_empty(), "{role}: {shared:?}");
-        let policies = stage.policies_of(name).await;
+        let policies = stage.inline_policies(name).await;
         assert!(!policies.is_empty(), "{role}");
         for policy in policies {
-            let policy = stage.policy(name, &policy).await;
+            let policy = stage.inline_policy(name, &policy).await;
             for statement in policy["Statement"].as_array().unwrap() {
-                let actions = texts(&statement["Action"]);
+                let actions = strings(&statement["Action"]);
                 let tracing = actions.iter().all(|action| action.starts_with("xray:"));
-                // Phones have no names in AWS: leave to text them is leave for all but topics.
+                // Phone numbers have no ARN: permission for SMS is permission for everything but topics.
                 let phones =
                     actions == ["sns:Publish"] && statement["NotResource"] == "arn:aws:sns:*:*:*";
                 for action in &actions {
@@ -239,15 +239,15 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
                 if phones {
                     continue;
                 }
-                for resource in texts(&statement["Resource"]) {
-                    // Below its bucket's private/ and its own log group a function may name all.
-                    let named = resource
+                for resource in strings(&statement["Resource"]) {
+                    // A wildcard may follow the bucket's private/ prefix and the function's log group.
+                    let prefix = resource
                         .split_once('*')
-                        .map_or(resource, |(named, _)| named);
-                    let ours = ["scratchpad-{}-", "/scratchpad/{}/"];
-                    let ours = ours.map(|ours| ours.replace("{}", stage.name()));
+                        .map_or(resource, |(prefix, _)| prefix);
+                    let names = ["scratchpad-{}-", "/scratchpad/{}/"];
+                    let names = names.map(|name| name.replace("{}", stage.name()));
                     assert!(
-                        tracing || ours.iter().any(|ours| named.contains(ours)),
+                        tracing || names.iter().any(|name| prefix.contains(name)),
                         "{role}: {statement}"
                     );
                 }
@@ -257,157 +257,173 @@ async fn every_function_has_a_role_of_its_own_that_names_what_it_touches() {
     assert_eq!(roles.len(), functions::all().len());
 }
 
-/// Does `work` while the role of a function lacks an action.
-pub(crate) async fn without<T>(
+/// Runs `work` while the role of a function lacks a permission.
+pub(crate) async fn without_permission<T>(
     stage: &Stage,
     (function, action): (&str, &str),
     work: impl AsyncFnOnce() -> T,
 ) -> T {
     let role = stage.role_of(function).await;
     let role = role.rsplit('/').next().unwrap();
-    let name = &stage.policies_of(role).await[0];
-    let whole = stage.policy(role, name).await;
+    let name = &stage.inline_policies(role).await[0];
+    let whole = stage.inline_policy(role, name).await;
     let mut trimmed = whole.clone();
     let statements = trimmed["Statement"].as_array_mut().unwrap();
     for statement in statements.iter_mut() {
-        let mut actions = texts(&statement["Action"]);
+        let mut actions = strings(&statement["Action"]);
         actions.retain(|allowed| *allowed != action);
         statement["Action"] = json!(actions);
     }
     statements.retain(|statement| statement["Action"] != json!([]));
     assert!(
         whole.to_string().contains(action) && !trimmed.to_string().contains(action),
-        "{function} has {action} to lose: {whole}"
+        "{function} has the permission {action}: {whole}"
     );
-    stage.put_policy(role, name, &trimmed).await;
+    stage.put_inline_policy(role, name, &trimmed).await;
     let result = work().await;
-    stage.put_policy(role, name, &whole).await;
+    stage.put_inline_policy(role, name, &whole).await;
     result
 }
 
-/// A note with an attachment, which is not uploaded, and a body that names another.
+/// A note with an attachment that is not uploaded yet, and a request body with another attachment.
 async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
     let mut names = [(); 2].map(|()| Value::Null);
     for name in &mut names {
-        let leave = declare(person, "cat.png", "image/png", 3).await;
-        *name = leave["attachment"].clone();
+        let upload = request_upload(person, "cat.png", "image/png", 3).await;
+        *name = upload["attachment"].clone();
     }
-    let note = person.note("hello", names[0].as_str()).await;
+    let note = person.create_note("hello", names[0].as_str()).await;
     (note, json!({"content": "hello", "attachment": names[1]}))
 }
 
+/// The permissions that the functions of the notes need for the requests below.
+const NEEDED: [(&str, Method, &[&str]); 5] = [
+    (
+        "notes-create",
+        Method::POST,
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
+    ),
+    (
+        "notes-list",
+        Method::GET,
+        &["dynamodb:Query", "dynamodb:BatchGetItem"],
+    ),
+    (
+        "notes-get",
+        Method::GET,
+        &["dynamodb:GetItem", "dynamodb:BatchGetItem"],
+    ),
+    ("notes-update", Method::PUT, &["dynamodb:UpdateItem"]),
+    (
+        "notes-delete",
+        Method::DELETE,
+        &[
+            "dynamodb:GetItem",
+            "dynamodb:UpdateItem",
+            "dynamodb:DeleteItem",
+            "s3:DeleteObject",
+        ],
+    ),
+];
+
 #[tokio::test]
-async fn a_function_whose_role_lacks_one_needed_action_fails_and_says_nothing_of_the_inside() {
-    let stage = Stage::alone().await;
+async fn a_missing_permission_is_a_500_without_internal_details() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    for (function, method, actions) in [
-        (
-            "notes-create",
-            Method::POST,
-            &[
-                "dynamodb:BatchGetItem",
-                "dynamodb:PutItem",
-                "dynamodb:UpdateItem",
-            ][..],
-        ),
-        (
-            "notes-list",
-            Method::GET,
-            &["dynamodb:Query", "dynamodb:BatchGetItem"],
-        ),
-        (
-            "notes-get",
-            Method::GET,
-            &["dynamodb:GetItem", "dynamodb:BatchGetItem"],
-        ),
-        ("notes-update", Method::PUT, &["dynamodb:UpdateItem"]),
-        (
-            "notes-delete",
-            Method::DELETE,
-            &[
-                "dynamodb:GetItem",
-                "dynamodb:UpdateItem",
-                "dynamodb:DeleteItem",
-                "s3:DeleteObject",
-            ],
-        ),
-    ] {
-        for action in actions {
-            let (note, body) = note_with_file(&ada).await;
-            if (function, *action) == ("notes-delete", "dynamodb:UpdateItem") {
-                // Of a file that another note names as well, the claim alone is taken back.
-                ada.note("hello too", note["attachment"].as_str()).await;
-            }
-            let path = match function {
-                "notes-create" | "notes-list" => "/notes".to_owned(),
-                _ => address(&note),
-            };
-            let request = || {
-                let request = ada.request(method.clone(), &path);
-                match method {
-                    Method::POST | Method::PUT => request.json(&body),
-                    _ => request,
-                }
-            };
-            let refused = without(&stage, (function, action), async || request().send().await);
-            let said = refused.await.problem(500).to_string();
-            for inside in ["dynamodb", "DynamoDB", "s3", "AccessDenied", "arn:", "role"] {
-                assert!(
-                    !said.contains(inside),
-                    "{function} without {action}: {said}"
-                );
-            }
-            let again = request().send().await;
-            let done = matches!(again.status, 200 | 201);
-            assert!(done, "{function} with {action} again: {}", again.text());
+    let permissions = NEEDED.into_iter().flat_map(|(function, method, actions)| {
+        let actions = actions.iter();
+        actions.map(move |action| (function, method.clone(), *action))
+    });
+    for (function, method, action) in permissions {
+        let (note, body) = note_with_file(&ada).await;
+        if (function, action) == ("notes-delete", "dynamodb:UpdateItem") {
+            // The file of another note stays, so only the claim is removed.
+            ada.create_note("hello too", note["attachment"].as_str())
+                .await;
         }
+        let path = match function {
+            "notes-create" | "notes-list" => "/notes".to_owned(),
+            _ => path_of(&note),
+        };
+        let request = || {
+            let request = ada.request(method.clone(), &path);
+            match method {
+                Method::POST | Method::PUT => request.json(&body),
+                _ => request,
+            }
+        };
+        let response =
+            without_permission(&stage, (function, action), async || request().send().await);
+        let problem = response.await.problem(500).to_string();
+        for inside in ["dynamodb", "DynamoDB", "s3", "AccessDenied", "arn:", "role"] {
+            assert!(
+                !problem.contains(inside),
+                "{function} without {action}: {problem}"
+            );
+        }
+        let again = request().send().await;
+        let succeeded = matches!(again.status, 200 | 201);
+        assert!(
+            succeeded,
+            "{function} with {action} again: {}",
+            again.text()
+        );
     }
 }
 
 #[tokio::test]
-async fn a_note_that_was_told_of_its_file_is_read_without_the_files_record() {
-    let stage = Stage::alone().await;
+async fn a_note_that_stores_its_upload_is_read_without_the_attachment_record() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    let leave = declare(&ada, "cat.png", "image/png", 3).await;
-    let name = leave["attachment"].as_str();
-    let earlier = ada.note("before the upload", name).await;
-    assert_eq!(put(&ada, &leave, b"cat").await.status, 200);
-    without(&stage, ("notes-get", "dynamodb:BatchGetItem"), async || {
-        let told = async |note: &Value| {
-            let answer = ada.get(&address(note)).await;
-            (answer.status == 200).then(|| answer.json(200))
+    let upload = request_upload(&ada, "cat.png", "image/png", 3).await;
+    let name = upload["attachment"].as_str();
+    let earlier = ada.create_note("before the upload", name).await;
+    assert_eq!(put_file(&ada, &upload, b"cat").await.status, 200);
+    without_permission(&stage, ("notes-get", "dynamodb:BatchGetItem"), async || {
+        let read = async |note: &Value| {
+            let response = ada.get(&path_of(note)).await;
+            (response.status == 200).then(|| response.json(200))
         };
-        let shown = until("the news of the upload", async || told(&earlier).await).await;
+        let shown = wait_for("the upload to reach the note", async || {
+            read(&earlier).await
+        })
+        .await;
         assert_eq!(shown["attachmentSize"], 3);
-        let later = ada.note("after it", name).await;
-        let shown = told(&later).await.unwrap();
+        let later = ada.create_note("after it", name).await;
+        let shown = read(&later).await.unwrap();
         assert_eq!(shown["attachmentSize"], 3);
     })
     .await;
 }
 
 #[tokio::test]
-async fn leave_to_read_or_write_a_file_is_worth_what_its_functions_role_may() {
-    let stage = Stage::alone().await;
+async fn a_presigned_url_grants_only_what_the_function_role_allows() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    let leave = declare(&ada, "cat.png", "image/png", 3).await;
-    let put = async || put(&ada, &leave, b"cat").await.status;
-    let refused = without(&stage, ("notes-upload", "s3:PutObject"), &put).await;
+    let upload = request_upload(&ada, "cat.png", "image/png", 3).await;
+    let put = async || put_file(&ada, &upload, b"cat").await.status;
+    let refused = without_permission(&stage, ("notes-upload", "s3:PutObject"), &put).await;
     assert_eq!((refused, put().await), (403, 200));
 
-    let note = ada.note("my cat", leave["attachment"].as_str()).await;
+    let note = ada
+        .create_note("my cat", upload["attachment"].as_str())
+        .await;
     for (function, path) in [
-        ("notes-get", address(&note)),
+        ("notes-get", path_of(&note)),
         ("notes-list", "/notes".to_owned()),
     ] {
-        let shown = until("the upload", async || {
-            let answer = ada.get(&path).await.json(200);
-            let note = answer.get(0).unwrap_or(&answer);
+        let shown = wait_for("the download URL", async || {
+            let response = ada.get(&path).await.json(200);
+            let note = response.get(0).unwrap_or(&response);
             Some(note.get("attachmentUrl")?.as_str()?.to_owned())
         })
         .await;
         let get = async || ada.unsigned(Method::GET, &shown).send().await.status;
-        let refused = without(&stage, (function, "s3:GetObject"), &get).await;
+        let refused = without_permission(&stage, (function, "s3:GetObject"), &get).await;
         assert_eq!((refused, get().await), (403, 200), "{function}");
     }
 }

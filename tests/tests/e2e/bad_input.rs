@@ -1,13 +1,13 @@
-//! What cannot be done, and what is said of it.
+//! Invalid input and the responses to it.
 
-use e2e::http::{Method, Request};
-use e2e::stage::{Person, Stage};
 use serde_json::{Value, json};
+use test_support::http::{Method, Request};
+use test_support::stage::{Person, Stage};
 
-use crate::address;
+use crate::path_of;
 
-/// Bodies of a note that cannot be used, with the fields that are to blame.
-fn drafts() -> Vec<(Value, Vec<&'static str>)> {
+/// Invalid bodies of a note, with their invalid fields.
+fn invalid_drafts() -> Vec<(Value, Vec<&'static str>)> {
     let long = "x".repeat(100_001);
     vec![
         (json!({}), vec!["content"]),
@@ -45,8 +45,11 @@ fn drafts() -> Vec<(Value, Vec<&'static str>)> {
     ]
 }
 
-/// What every route with a body says of bodies that cannot be read.
-pub(crate) async fn assert_bodies_are_read_with_care(request: impl Fn() -> Request, good: &Value) {
+/// Asserts that a route rejects malformed bodies, unsupported content types and too large bodies.
+pub(crate) async fn assert_unreadable_bodies_are_rejected(
+    request: impl Fn() -> Request,
+    valid: &Value,
+) {
     for text in [
         "{",
         "hello",
@@ -54,10 +57,10 @@ pub(crate) async fn assert_bodies_are_read_with_care(request: impl Fn() -> Reque
         "\u{0}",
         r#"{"content":"x"} x"#,
     ] {
-        let answer = request()
+        let response = request()
             .header("content-type", "application/json")
             .body(text);
-        answer.send().await.problem(400);
+        response.send().await.problem(400);
     }
     let invalid = request()
         .header("content-type", "application/json")
@@ -70,40 +73,40 @@ pub(crate) async fn assert_bodies_are_read_with_care(request: impl Fn() -> Reque
         "application/x-www-form-urlencoded",
         "x",
     ] {
-        let answer = request().json(good).header("content-type", kind);
-        answer.send().await.problem(415);
+        let response = request().json(valid).header("content-type", kind);
+        response.send().await.problem(415);
     }
     let large = json!({"content": "x".repeat(2_000_001)});
     request().json(&large).send().await.problem(413);
 }
 
 #[tokio::test]
-async fn a_note_that_cannot_be_is_not_made() {
+async fn invalid_notes_are_not_created() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let request = || ada.request(Method::POST, "/notes");
-    for (draft, fields) in drafts() {
-        request().json(&draft).send().await.names(&fields);
+    for (draft, fields) in invalid_drafts() {
+        request().json(&draft).send().await.assert_invalid(&fields);
     }
-    assert_bodies_are_read_with_care(request, &json!({"content": "x"})).await;
+    assert_unreadable_bodies_are_rejected(request, &json!({"content": "x"})).await;
     assert!(ada.has_no_notes().await);
 }
 
 #[tokio::test]
-async fn a_note_is_not_written_over_with_what_cannot_be() {
+async fn invalid_updates_do_not_change_a_note() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("hello", None).await;
-    let request = || ada.request(Method::PUT, &address(&note));
-    for (draft, fields) in drafts() {
-        request().json(&draft).send().await.names(&fields);
+    let note = ada.create_note("hello", None).await;
+    let request = || ada.request(Method::PUT, &path_of(&note));
+    for (draft, fields) in invalid_drafts() {
+        request().json(&draft).send().await.assert_invalid(&fields);
     }
-    assert_bodies_are_read_with_care(request, &json!({"content": "x"})).await;
+    assert_unreadable_bodies_are_rejected(request, &json!({"content": "x"})).await;
     assert_eq!(ada.get("/notes").await.json(200), json!([note]));
 }
 
 #[tokio::test]
-async fn no_leave_is_given_to_upload_what_cannot_be() {
+async fn invalid_upload_requests_are_rejected() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let request = || ada.request(Method::POST, "/notes/attachments");
@@ -143,30 +146,34 @@ async fn no_leave_is_given_to_upload_what_cannot_be() {
         for value in values {
             let mut bad = good.clone();
             bad[field] = value;
-            request().json(&bad).send().await.names(&[field]);
+            request().json(&bad).send().await.assert_invalid(&[field]);
         }
         let mut without = good.clone();
         without.as_object_mut().unwrap().remove(field);
-        request().json(&without).send().await.names(&[field]);
+        request()
+            .json(&without)
+            .send()
+            .await
+            .assert_invalid(&[field]);
     }
     let all = ["filename", "contentType", "size"];
     let bad = json!({"filename": "", "contentType": "", "size": 0});
-    request().json(&bad).send().await.names(&all);
-    assert_bodies_are_read_with_care(request, &good).await;
+    request().json(&bad).send().await.assert_invalid(&all);
+    assert_unreadable_bodies_are_rejected(request, &good).await;
 }
 
 #[tokio::test]
-async fn a_limit_that_is_none_is_refused() {
+async fn invalid_page_limits_are_rejected() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for limit in ["0", "101", "x", "-1", "1.5", "", "99999999999999999999"] {
         let list = ada.get(&format!("/notes?limit={limit}")).await;
-        list.names(&["limit"]);
+        list.assert_invalid(&["limit"]);
     }
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_a_uuid_is_not_found_and_is_already_deleted() {
+async fn a_malformed_note_id_is_not_found_and_counts_as_deleted() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for id in [

@@ -1,43 +1,48 @@
-//! POST and GET /billing: what is charged, what is not, and what is said of it.
+//! POST and GET /billing: charges, declines and their responses.
 
-use e2e::http::{Answer, Method};
-use e2e::stage::{Person, Stage, until};
-use e2e::stripe::{own_storage, text_of};
 use serde_json::{Value, json};
+use test_support::http::{Method, Response};
+use test_support::stage::{Person, Stage, wait_for};
+use test_support::stripe::{sms_text, unique_storage};
 use tokio::task::JoinSet;
 
-use crate::bad_input::assert_bodies_are_read_with_care;
+use crate::bad_input::assert_unreadable_bodies_are_rejected;
 
-/// What is the same when an answer comes again.
-fn content(answer: &Answer) -> (u16, Value) {
-    let mut content: Value = serde_json::from_slice(&answer.body).unwrap();
+/// The status and body of a response, without the request id.
+fn content(response: &Response) -> (u16, Value) {
+    let mut content: Value = serde_json::from_slice(&response.body).unwrap();
     content.as_object_mut().unwrap().remove("requestId");
-    (answer.status, content)
+    (response.status, content)
 }
 
-/// The id of the purchase that an answer is about.
-fn id(answer: &Value) -> &str {
-    answer["purchaseId"].as_str().unwrap()
+/// The purchase id in a response.
+fn id(response: &Value) -> &str {
+    response["purchaseId"].as_str().unwrap()
 }
 
-/// Waits until a purchase is PAID, and the owner was told of it, once.
-pub(crate) async fn paid(stage: &Stage, person: &Person<'_>, id: &Value, storage: u32) -> Value {
-    let paid = until("the payment", async || {
+/// Waits until a purchase is PAID, and asserts that exactly one SMS was sent.
+pub(crate) async fn assert_paid(
+    stage: &Stage,
+    person: &Person<'_>,
+    id: &Value,
+    storage: u32,
+) -> Value {
+    let paid = wait_for("the payment", async || {
         let purchase = person.purchase(id).await;
         (purchase["status"] == "PAID").then_some(purchase)
     })
     .await;
-    until("the SMS", async || {
-        let told = stage.told(&text_of(storage)).await;
-        (told > 0).then_some(told)
+    wait_for("the SMS", async || {
+        let count = stage.sms_count(&sms_text(storage)).await;
+        (count > 0).then_some(count)
     })
     .await;
-    assert_eq!(stage.told(&text_of(storage)).await, 1);
+    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
     paid
 }
 
 #[tokio::test]
-async fn a_purchase_is_charged_its_price_and_listed_and_the_owner_is_told() {
+async fn a_purchase_is_charged_listed_and_announced_by_sms() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -50,23 +55,23 @@ async fn a_purchase_is_charged_its_price_and_listed_and_the_owner_is_told() {
     ] {
         let description = format!("storage for {storage} notes");
         let text = format!("Charged {cents} for {description}");
-        let told = stage.told(&text).await;
-        let answer = ada.buy(storage, source).await.json(200);
-        let expected = json!({"status": true, "purchaseId": id(&answer), "amount": cents});
-        assert_eq!(answer, expected);
+        let before = stage.sms_count(&text).await;
+        let response = ada.buy(storage, source).await.json(200);
+        let expected = json!({"status": true, "purchaseId": id(&response), "amount": cents});
+        assert_eq!(response, expected);
 
-        let intent = stripe.intent_of(id(&answer)).await;
+        let intent = stripe.intent_of(id(&response)).await;
         assert_eq!(intent["status"], "succeeded");
         assert_eq!(intent["description"], description.as_str());
         assert_eq!(intent["metadata"]["userId"], ada.id.as_str());
-        assert_eq!(stripe.charged(&intent).await, [cents]);
-        until(&text, async || {
-            (stage.told(&text).await == told + 1).then_some(())
+        assert_eq!(stripe.charged_amounts(&intent).await, [cents]);
+        wait_for(&text, async || {
+            (stage.sms_count(&text).await == before + 1).then_some(())
         })
         .await;
         bought.insert(
             0,
-            (answer["purchaseId"].clone(), storage, cents, description),
+            (response["purchaseId"].clone(), storage, cents, description),
         );
     }
     let listed = ada.purchases().await;
@@ -83,7 +88,7 @@ async fn a_purchase_is_charged_its_price_and_listed_and_the_owner_is_told() {
     }
 }
 
-/// Stripe's cards that are declined: their name, and the codes that Stripe says.
+/// Stripe's test cards that are declined: name, code and decline code.
 /// <https://docs.stripe.com/testing#declined-payments>
 const DECLINES: [(&str, &str, &str); 15] = [
     ("chargeDeclined", "card_declined", "generic_decline"),
@@ -124,7 +129,7 @@ const DECLINES: [(&str, &str, &str); 15] = [
     ),
     ("radarBlock", "card_declined", "fraudulent"),
     ("chargeDeclinedFraudulent", "card_declined", "fraudulent"),
-    // Its owner is asked first: see below.
+    // This card requires authentication first.
     (
         "authenticationRequiredChargeDeclinedInsufficientFunds",
         "card_declined",
@@ -132,16 +137,21 @@ const DECLINES: [(&str, &str, &str); 15] = [
     ),
 ];
 
-/// Whether a text is a sentence for a person.
+/// Whether a text is a sentence without internal identifiers.
 fn is_sentence(text: &Value) -> bool {
     let text = text.as_str().unwrap();
-    let begins = text.chars().next().is_some_and(char::is_uppercase);
-    begins && text.contains(' ') && text.ends_with('.') && !text.contains('_')
+    let is_capitalized = text.chars().next().is_some_and(char::is_uppercase);
+    is_capitalized && text.contains(' ') && text.ends_with('.') && !text.contains('_')
 }
 
-/// Checks the answer to an order whose card was declined, and what is left of it.
-async fn assert_declined(person: &Person<'_>, stage: &Stage, answer: &Answer, codes: (&str, &str)) {
-    let problem = answer.problem(402);
+/// Asserts the response to a declined order, its purchase and its canceled intent.
+async fn assert_declined(
+    person: &Person<'_>,
+    stage: &Stage,
+    response: &Response,
+    codes: (&str, &str),
+) {
+    let problem = response.problem(402);
     assert_eq!(
         (&problem["code"], &problem["declineCode"]),
         (&json!(codes.0), &json!(codes.1)),
@@ -155,11 +165,11 @@ async fn assert_declined(person: &Person<'_>, stage: &Stage, answer: &Answer, co
     let stripe = stage.stripe();
     let intent = stripe.intent_of(id(&problem)).await;
     assert_eq!(intent["status"], "canceled");
-    assert!(stripe.charged(&intent).await.is_empty());
+    assert!(stripe.charged_amounts(&intent).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_declined_card_is_a_402_with_stripes_codes_and_leaves_nothing_that_could_charge_it() {
+async fn a_declined_card_is_a_402_with_stripes_codes_and_a_canceled_intent() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let declined = DECLINES
@@ -167,14 +177,14 @@ async fn a_declined_card_is_a_402_with_stripes_codes_and_leaves_nothing_that_cou
         .filter(|(card, ..)| !card.contains("authentication"));
     for (card, code, decline_code) in declined {
         for source in [format!("tok_{card}"), format!("pm_card_{card}")] {
-            let answer = ada.buy(10, &source).await;
-            assert_declined(&ada, &stage, &answer, (code, decline_code)).await;
+            let response = ada.buy(10, &source).await;
+            assert_declined(&ada, &stage, &response, (code, decline_code)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_card_that_stripe_does_not_know_is_a_402_and_leaves_nothing() {
+async fn an_unknown_card_is_a_402_and_creates_no_intent() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for source in ["tok_nobody", "pm_nobody"] {
@@ -188,15 +198,15 @@ async fn a_card_that_stripe_does_not_know_is_a_402_and_leaves_nothing() {
     assert_eq!(intents, [json!(null); 0]);
 }
 
-/// Orders by a card whose owner has to act, and returns what the answer and Stripe say of it.
-async fn challenged(
+/// Orders with a card that requires authentication. Returns the problem and the PaymentIntent.
+async fn order_requiring_action(
     person: &Person<'_>,
     stage: &Stage,
     key: &str,
     storage: u32,
     source: &str,
 ) -> (Value, Value) {
-    let problem = person.buy_under(key, storage, source).await.problem(402);
+    let problem = person.buy_with_key(key, storage, source).await.problem(402);
     assert_eq!(problem["code"], "requires_action", "{source}");
     assert!(is_sentence(&problem["detail"]), "{problem}");
     let intent = stage.stripe().intent_of(id(&problem)).await;
@@ -208,7 +218,7 @@ async fn challenged(
 }
 
 #[tokio::test]
-async fn a_card_whose_owner_has_to_act_is_charged_once_they_did() {
+async fn a_card_that_requires_action_is_charged_after_authentication() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -217,48 +227,51 @@ async fn a_card_whose_owner_has_to_act_is_charged_once_they_did() {
         "tok_threeDSecureRequired",
         "pm_card_authenticationRequired",
     ] {
-        let storage = own_storage();
-        let (asked, intent) = challenged(&ada, &stage, source, storage, source).await;
-        // Until they do, the answer is the same, and so is what it is about.
-        let (again, _) = challenged(&ada, &stage, source, storage, source).await;
-        assert_eq!(again["purchaseId"], asked["purchaseId"]);
-        assert_eq!(again["clientSecret"], asked["clientSecret"]);
+        let storage = unique_storage();
+        let (problem, intent) = order_requiring_action(&ada, &stage, source, storage, source).await;
+        // Before authentication, a repeated order gets the same response.
+        let (again, _) = order_requiring_action(&ada, &stage, source, storage, source).await;
+        assert_eq!(again["purchaseId"], problem["purchaseId"]);
+        assert_eq!(again["clientSecret"], problem["clientSecret"]);
 
         stripe.authenticate(&intent, "succeeds").await;
-        paid(&stage, &ada, &asked["purchaseId"], storage).await;
-        let answer = ada.buy_under(source, storage, source).await.json(200);
-        assert_eq!(answer["purchaseId"], asked["purchaseId"]);
-        assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
+        assert_paid(&stage, &ada, &problem["purchaseId"], storage).await;
+        let response = ada.buy_with_key(source, storage, source).await.json(200);
+        assert_eq!(response["purchaseId"], problem["purchaseId"]);
+        assert_eq!(
+            stripe.charged_amounts(&intent).await,
+            [u64::from(storage) * 100]
+        );
     }
     assert_eq!(ada.purchases().await.len(), 3);
 }
 
 #[tokio::test]
-async fn a_card_whose_owner_did_not_act_or_that_is_declined_then_is_not_charged() {
+async fn a_card_is_not_charged_if_authentication_fails_or_it_is_declined_afterwards() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let refused = "pm_card_authenticationRequired";
-    let (asked, intent) = challenged(&ada, &stage, "refused", 10, refused).await;
+    let (challenge, intent) = order_requiring_action(&ada, &stage, "refused", 10, refused).await;
     stage.stripe().authenticate(&intent, "fails").await;
-    let problem = ada.buy_under("refused", 10, refused).await.problem(402);
+    let problem = ada.buy_with_key("refused", 10, refused).await.problem(402);
     assert_eq!(problem["code"], "payment_intent_authentication_failure");
-    assert_eq!(problem["purchaseId"], asked["purchaseId"]);
-    let purchase = ada.purchase(&asked["purchaseId"]).await;
+    assert_eq!(problem["purchaseId"], challenge["purchaseId"]);
+    let purchase = ada.purchase(&challenge["purchaseId"]).await;
     assert_eq!(purchase["status"], "FAILED");
-    let intent = stage.stripe().intent_of(id(&asked)).await;
+    let intent = stage.stripe().intent_of(id(&challenge)).await;
     assert_eq!(intent["status"], "canceled");
 
     let (card, code, decline_code) = DECLINES[14];
     let source = format!("pm_card_{card}");
-    let (_, intent) = challenged(&ada, &stage, "declined", 10, &source).await;
+    let (_, intent) = order_requiring_action(&ada, &stage, "declined", 10, &source).await;
     stage.stripe().authenticate(&intent, "succeeds").await;
-    let answer = ada.buy_under("declined", 10, &source).await;
-    assert_declined(&ada, &stage, &answer, (code, decline_code)).await;
+    let response = ada.buy_with_key("declined", 10, &source).await;
+    assert_declined(&ada, &stage, &response, (code, decline_code)).await;
     assert!(is_sentence(&problem["detail"]), "{problem}");
 }
 
 #[tokio::test]
-async fn storage_can_be_a_string_of_digits_as_the_original_client_sends_it() {
+async fn storage_can_be_a_string_of_digits() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let order = json!({"storage": "20", "source": "tok_visa"});
@@ -270,14 +283,14 @@ async fn storage_can_be_a_string_of_digits_as_the_original_client_sends_it() {
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_never_reaches_stripe() {
-    let stage = Stage::alone().await;
+async fn invalid_orders_never_reach_stripe() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    let before = stripe.orders().await;
+    let before = stripe.charge_requests().await;
     let request = || ada.request(Method::POST, "/billing");
-    let good = json!({"storage": 10, "source": "tok_visa"});
-    let mut bad = Vec::new();
+    let valid = json!({"storage": 10, "source": "tok_visa"});
+    let mut invalid = Vec::new();
     for (field, values) in [
         (
             "storage",
@@ -315,39 +328,39 @@ async fn an_order_that_cannot_be_never_reaches_stripe() {
         ),
     ] {
         for value in values.as_array().unwrap() {
-            let mut order = good.clone();
+            let mut order = valid.clone();
             order[field] = value.clone();
-            bad.push((order, vec![field]));
+            invalid.push((order, vec![field]));
         }
-        let mut without = good.clone();
+        let mut without = valid.clone();
         without.as_object_mut().unwrap().remove(field);
-        bad.push((without, vec![field]));
+        invalid.push((without, vec![field]));
     }
     let both = ["storage", "source"];
-    bad.push((
+    invalid.push((
         json!({"storage": 0, "source": "4242424242424242"}),
         both.to_vec(),
     ));
-    bad.push((json!({}), both.to_vec()));
-    bad.push((json!([]), vec![""]));
-    bad.push((json!("tok_visa"), vec![""]));
-    for (order, fields) in bad {
-        let answer = request().json(&order).send().await;
-        answer.names(&fields);
-        assert!(!answer.text().contains("4242"), "{}", answer.text());
+    invalid.push((json!({}), both.to_vec()));
+    invalid.push((json!([]), vec![""]));
+    invalid.push((json!("tok_visa"), vec![""]));
+    for (order, fields) in invalid {
+        let response = request().json(&order).send().await;
+        response.assert_invalid(&fields);
+        assert!(!response.text().contains("4242"), "{}", response.text());
     }
-    assert_bodies_are_read_with_care(request, &good).await;
-    assert_eq!(stripe.orders().await, before);
+    assert_unreadable_bodies_are_rejected(request, &valid).await;
+    assert_eq!(stripe.charge_requests().await, before);
     assert!(stripe.intents_of("userId", &ada.id).await.is_empty());
     assert!(ada.purchases().await.is_empty());
 }
 
 #[tokio::test]
-async fn of_100_orders_at_once_under_one_key_one_is_charged() {
+async fn a_hundred_concurrent_orders_with_one_key_charge_once() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    let storage = own_storage();
+    let storage = unique_storage();
     let order = || {
         ada.order(storage, "tok_visa")
             .header("Idempotency-Key", "once")
@@ -356,52 +369,57 @@ async fn of_100_orders_at_once_under_one_key_one_is_charged() {
     for _ in 0..100 {
         orders.spawn(order().send());
     }
-    let answers = orders.join_all().await;
+    let responses = orders.join_all().await;
     let again = order().send().await;
     let receipt = again.json(200);
-    for answer in answers {
-        match answer.status {
-            200 => assert_eq!(answer.body, again.body),
+    for response in responses {
+        match response.status {
+            200 => assert_eq!(response.body, again.body),
             _ => {
-                answer.problem(409);
-                let wait = answer.header("retry-after").unwrap().parse::<u32>();
-                assert!(wait.is_ok_and(|wait| wait > 0));
+                response.problem(409);
+                let seconds = response.header("retry-after").unwrap().parse::<u32>();
+                assert!(seconds.is_ok_and(|seconds| seconds > 0));
             }
         }
     }
-    paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
     assert_eq!(ada.purchases().await.len(), 1);
     let [intent] = stripe
         .intents_of("userId", &ada.id)
         .await
         .try_into()
         .unwrap();
-    assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
+    assert_eq!(
+        stripe.charged_amounts(&intent).await,
+        [u64::from(storage) * 100]
+    );
 
-    let other = ada.buy_under("once", storage + 1, "tok_visa").await;
-    other.names(&["Idempotency-Key"]);
+    let other = ada.buy_with_key("once", storage + 1, "tok_visa").await;
+    other.assert_invalid(&["Idempotency-Key"]);
     assert_eq!(ada.purchases().await.len(), 1);
 }
 
 #[tokio::test]
-async fn while_an_order_is_worked_on_its_key_is_taken() {
-    let stage = Stage::alone().await;
+async fn a_second_order_with_the_key_of_a_running_order_is_a_409() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     let order = || {
         let order = ada.order(10, "tok_visa");
         order.header("Idempotency-Key", "slow").send()
     };
-    let before = stripe.orders().await;
-    stripe.fail(json!({"times": 1, "delay_ms": 4_000})).await;
+    let before = stripe.charge_requests().await;
+    stripe
+        .inject_failure(json!({"times": 1, "delay_ms": 4_000}))
+        .await;
     let first = tokio::spawn(order());
-    until("the call to Stripe", async || {
-        (stripe.orders().await > before).then_some(())
+    wait_for("the call to Stripe", async || {
+        (stripe.charge_requests().await > before).then_some(())
     })
     .await;
     let second = order().await;
     let first = first.await.unwrap();
-    stripe.heal().await;
+    stripe.clear_failures().await;
     second.problem(409);
     assert!(second.header("retry-after").is_some());
     first.json(200);
@@ -410,10 +428,10 @@ async fn while_an_order_is_worked_on_its_key_is_taken() {
 }
 
 #[tokio::test]
-async fn a_decline_is_the_same_when_its_order_is_repeated() {
+async fn a_repeated_order_gets_the_same_decline() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let order = || ada.buy_under("declined", 10, "tok_chargeDeclined");
+    let order = || ada.buy_with_key("declined", 10, "tok_chargeDeclined");
     let first = order().await;
     assert_declined(&ada, &stage, &first, ("card_declined", "generic_decline")).await;
     for _ in 0..3 {
@@ -425,11 +443,11 @@ async fn a_decline_is_the_same_when_its_order_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_key_is_one_persons_and_orders_without_one_are_orders_each() {
+async fn keys_are_per_user_and_orders_without_a_key_are_separate() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
-    let hers = ada.buy_under("key", 10, "tok_visa").await.json(200);
-    let his = bob.buy_under("key", 10, "tok_visa").await.json(200);
+    let hers = ada.buy_with_key("key", 10, "tok_visa").await.json(200);
+    let his = bob.buy_with_key("key", 10, "tok_visa").await.json(200);
     assert_ne!(hers["purchaseId"], his["purchaseId"]);
     for _ in 0..2 {
         ada.buy(10, "tok_visa").await.json(200);
@@ -437,14 +455,16 @@ async fn a_key_is_one_persons_and_orders_without_one_are_orders_each() {
     assert_eq!(ada.purchases().await.len(), 3);
     assert_eq!(bob.purchases().await.len(), 1);
     for malformed in ["", &"x".repeat(256)] {
-        ada.buy_under(malformed, 10, "tok_visa").await.problem(400);
+        ada.buy_with_key(malformed, 10, "tok_visa")
+            .await
+            .problem(400);
     }
     assert_eq!(ada.purchases().await.len(), 3);
 }
 
 #[tokio::test]
-async fn a_call_to_stripe_that_goes_wrong_once_is_made_again_and_charges_once() {
-    let stage = Stage::alone().await;
+async fn a_failed_stripe_call_is_retried_and_charges_once() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     for failure in [
@@ -453,27 +473,27 @@ async fn a_call_to_stripe_that_goes_wrong_once_is_made_again_and_charges_once() 
         json!({"times": 1, "end": {"status": 429}, "effect": false}),
         json!({"times": 1, "end": {"status": 409}, "effect": false}),
     ] {
-        stripe.fail(failure.clone()).await;
-        let answer = ada.buy(10, "tok_visa").await;
-        stripe.heal().await;
-        let receipt = answer.json(200);
+        stripe.inject_failure(failure.clone()).await;
+        let response = ada.buy(10, "tok_visa").await;
+        stripe.clear_failures().await;
+        let receipt = response.json(200);
         let intent = stripe.intent_of(id(&receipt)).await;
-        assert_eq!(stripe.charged(&intent).await, [4_000], "{failure}");
+        assert_eq!(stripe.charged_amounts(&intent).await, [4_000], "{failure}");
     }
 }
 
 #[tokio::test]
-async fn an_order_whose_answer_stripe_lost_for_good_is_not_an_error_of_the_card_and_is_completed() {
-    let stage = Stage::alone().await;
+async fn a_stored_stripe_500_is_a_503_and_the_purchase_completes_later() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    let storage = own_storage();
-    // Stripe gives a stored 500 to every repetition, though the card is charged.
+    let storage = unique_storage();
+    // Stripe returns the stored 500 to every retry, although the card is charged.
     stripe
-        .fail(json!({"times": 1, "end": {"status": 500}}))
+        .inject_failure(json!({"times": 1, "end": {"status": 500}}))
         .await;
-    let first = ada.buy_under("lost", storage, "tok_visa").await;
-    stripe.heal().await;
+    let first = ada.buy_with_key("lost", storage, "tok_visa").await;
+    stripe.clear_failures().await;
     let problem = first.problem(503);
     assert!(first.header("retry-after").is_some());
     assert!(is_sentence(&problem["detail"]), "{problem}");
@@ -483,8 +503,11 @@ async fn an_order_whose_answer_stripe_lost_for_good_is_not_an_error_of_the_card_
         .try_into()
         .unwrap();
     let purchase = &intent["metadata"]["purchaseId"];
-    paid(&stage, &ada, purchase, storage).await;
-    let receipt = ada.buy_under("lost", storage, "tok_visa").await.json(200);
+    assert_paid(&stage, &ada, purchase, storage).await;
+    let receipt = ada
+        .buy_with_key("lost", storage, "tok_visa")
+        .await
+        .json(200);
     assert_eq!(receipt["purchaseId"], *purchase);
-    assert_eq!(stripe.charged(&intent).await.len(), 1);
+    assert_eq!(stripe.charged_amounts(&intent).await.len(), 1);
 }

@@ -1,27 +1,27 @@
-//! GET /billing, page by page.
+//! Pagination of GET /billing.
 
-use e2e::stage::{Person, Stage};
 use serde_json::{Value, json};
+use test_support::stage::{Person, Stage};
 
-/// Orders one after the other, some of which are declined, and returns the ids of the purchases in
-/// descending order.
-async fn fill(person: &Person<'_>, number: u32) -> Vec<Value> {
+/// Places orders one after the other, every second with a declined card. Returns the purchase ids,
+/// newest first.
+async fn create_purchases(person: &Person<'_>, number: u32) -> Vec<Value> {
     let mut ids = Vec::new();
     for number in 0..number {
         let source = ["tok_visa", "tok_chargeDeclined"][(number % 2) as usize];
-        let answer = person.buy(number + 1, source).await;
-        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
-        ids.insert(0, answer["purchaseId"].clone());
+        let response = person.buy(number + 1, source).await;
+        let response: Value = serde_json::from_slice(&response.body).unwrap();
+        ids.insert(0, response["purchaseId"].clone());
     }
     ids
 }
 
 #[tokio::test]
-async fn a_page_has_as_many_purchases_as_asked_for_and_so_have_those_after_it() {
+async fn pages_have_the_requested_number_of_purchases() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     assert_eq!(ada.get("/billing").await.json(200), json!([]));
-    let made = fill(&ada, 7).await;
+    let created = create_purchases(&ada, 7).await;
     for (path, expected) in [
         ("/billing?limit=3", vec![3, 3, 1]),
         ("/billing?limit=7", vec![7]),
@@ -36,48 +36,48 @@ async fn a_page_has_as_many_purchases_as_asked_for_and_so_have_those_after_it() 
             .iter()
             .map(|purchase| &purchase["purchaseId"])
             .collect();
-        assert_eq!(ids, made.iter().collect::<Vec<_>>());
+        assert_eq!(ids, created.iter().collect::<Vec<_>>());
     }
 }
 
 #[tokio::test]
-async fn purchases_that_come_while_one_reads_do_not_move_the_pages() {
+async fn new_purchases_do_not_shift_later_pages() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let made = fill(&ada, 4).await;
+    let created = create_purchases(&ada, 4).await;
     let (mut seen, mut next) = (Vec::new(), Some("/billing?limit=1".to_owned()));
     while let Some(path) = next {
-        let answer = ada.get(&path).await;
-        seen.push(answer.json(200)[0]["purchaseId"].clone());
-        next = answer.next_page();
+        let response = ada.get(&path).await;
+        seen.push(response.json(200)[0]["purchaseId"].clone());
+        next = response.next_page();
         ada.buy(1, "tok_visa").await.json(200);
     }
-    assert_eq!(seen, made);
+    assert_eq!(seen, created);
 }
 
 #[tokio::test]
-async fn a_limit_of_purchases_that_is_none_is_refused() {
+async fn invalid_page_limits_of_purchases_are_rejected() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for limit in ["0", "101", "x", "-1", "1.5", "", "99999999999999999999"] {
         let list = ada.get(&format!("/billing?limit={limit}")).await;
-        list.names(&["limit"]);
+        list.assert_invalid(&["limit"]);
     }
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_person_or_another_list_or_tampered_with_is_refused() {
+async fn a_cursor_that_was_changed_or_is_of_another_user_or_list_is_rejected() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
-    fill(&ada, 2).await;
-    fill(&bob, 1).await;
+    create_purchases(&ada, 2).await;
+    create_purchases(&bob, 1).await;
     let next = ada.get("/billing?limit=1").await.next_page().unwrap();
     bob.get(&next).await.problem(400);
     ada.get(&next.replace("/billing", "/notes"))
         .await
         .problem(400);
     for content in ["one", "two"] {
-        ada.note(content, None).await;
+        ada.create_note(content, None).await;
     }
     let notes = ada.get("/notes?limit=1").await.next_page().unwrap();
     ada.get(&notes.replace("/notes", "/billing"))
@@ -85,8 +85,8 @@ async fn a_cursor_of_another_person_or_another_list_or_tampered_with_is_refused(
         .problem(400);
     let (start, cursor) = next.split_once("cursor=").unwrap();
     for tampered in [&cursor[1..], &cursor[..cursor.len() / 2], "", "x", "%00"] {
-        let answer = ada.get(&format!("{start}cursor={tampered}")).await;
-        let problem = answer.problem(400);
+        let response = ada.get(&format!("{start}cursor={tampered}")).await;
+        let problem = response.problem(400);
         assert!(
             problem["detail"].to_string().contains("cursor"),
             "{problem}"
@@ -96,10 +96,10 @@ async fn a_cursor_of_another_person_or_another_list_or_tampered_with_is_refused(
 }
 
 #[tokio::test]
-async fn two_people_see_their_own_purchases_alone() {
+async fn users_see_only_their_own_purchases() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
-    fill(&ada, 1).await;
+    create_purchases(&ada, 1).await;
     assert_eq!(bob.get("/billing").await.json(200), json!([]));
     let listed = ada.get("/billing").await;
     assert_eq!(listed.json(200)[0]["userId"], ada.id.as_str());

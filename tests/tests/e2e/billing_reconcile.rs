@@ -1,130 +1,139 @@
-//! What becomes of purchases that nobody settled: reconcile.
+//! Reconciliation of purchases that no request or event settled.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use e2e::http::Answer;
-use e2e::stage::{Person, Stage};
-use e2e::stripe::own_storage;
 use serde_json::{Value, json};
+use test_support::http::Response;
+use test_support::stage::{Person, Stage};
+use test_support::stripe::unique_storage;
 
-use crate::billing::paid;
+use crate::billing::assert_paid;
 use crate::sample;
-use crate::webhook::flood;
+use crate::webhook::redeliver;
 
-/// Runs reconcile, with a purchase due for it.
+/// Makes a purchase due and runs billing-reconcile.
 async fn reconcile(stage: &Stage, person: &Person<'_>, purchase: &Value) {
     let id = purchase.as_str().unwrap();
-    stage.set_moment(&person.id, id, "dueAt", 1).await;
+    stage.set_purchase_time(&person.id, id, "dueAt", 1).await;
     run(stage).await;
 }
 
 async fn run(stage: &Stage) {
-    let done = stage
+    let result = stage
         .invoke("billing-reconcile", &sample("billing-reconcile"))
         .await;
-    done.unwrap_or_else(|error| panic!("reconcile: {error}"));
+    result.unwrap_or_else(|error| panic!("billing-reconcile failed: {error}"));
 }
 
-/// Checks that an answer says that it is not known whether a card is charged, and returns the
-/// purchase that it is about, which is PENDING.
-async fn undecided(person: &Person<'_>, answer: &Answer) -> Value {
-    answer.problem(503);
+/// Asserts that the response is a 503 and that the user's only purchase is PENDING. Returns its id.
+async fn pending_purchase(person: &Person<'_>, response: &Response) -> Value {
+    response.problem(503);
     let [purchase] = person.purchases().await.try_into().unwrap();
     assert_eq!(purchase["status"], "PENDING");
     purchase["purchaseId"].clone()
 }
 
 #[tokio::test]
-async fn an_order_that_never_reached_stripe_is_carried_out_later() {
-    let stage = Stage::alone().await;
+async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    let storage = own_storage();
-    stripe.fail(json!({"end": "close", "effect": false})).await;
-    let order = async || ada.buy_under("unheard", storage, "tok_visa").await;
-    let answer = order().await;
-    stripe.heal().await;
-    let purchase = undecided(&ada, &answer).await;
+    let storage = unique_storage();
+    stripe
+        .inject_failure(json!({"end": "close", "effect": false}))
+        .await;
+    let order = async || ada.buy_with_key("lost-order", storage, "tok_visa").await;
+    let response = order().await;
+    stripe.clear_failures().await;
+    let purchase = pending_purchase(&ada, &response).await;
     assert!(stripe.intents_of("userId", &ada.id).await.is_empty());
 
-    // It is left alone for two minutes.
+    // It is not due for two minutes.
     run(&stage).await;
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
-    // Then two runs at once carry it out, while its owner asks again.
+    // Then two concurrent runs and a repeated order complete it.
     tokio::join!(reconcile(&stage, &ada, &purchase), run(&stage), order());
-    paid(&stage, &ada, &purchase, storage).await;
+    assert_paid(&stage, &ada, &purchase, storage).await;
     assert_eq!(order().await.json(200)["purchaseId"], purchase);
     let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
-    assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
+    assert_eq!(
+        stripe.charged_amounts(&intent).await,
+        [u64::from(storage) * 100]
+    );
 }
 
 #[tokio::test]
-async fn a_charge_that_nobody_heard_of_is_found_however_events_and_reconcile_come() {
-    let stage = Stage::alone().await;
+async fn a_charge_with_a_lost_response_settles_once_in_any_order_of_events() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    // Also when it is found by its metadata, and when search does not know it yet.
+    // Without a search delay, reconcile finds the intent by its metadata. With it, search has no result.
     for lag in [0, 60] {
         let key = format!("lag {lag}");
-        let storage = own_storage();
+        let storage = unique_storage();
         stripe.unset_webhook().await;
         stripe.set_search_lag(lag).await;
-        stripe.fail(json!({"end": "close"})).await;
-        let answer = ada.buy_under(&key, storage, "tok_visa").await;
-        stripe.heal().await;
+        stripe.inject_failure(json!({"end": "close"})).await;
+        let response = ada.buy_with_key(&key, storage, "tok_visa").await;
+        stripe.clear_failures().await;
         let purchases = ada.purchases().await;
         stripe.set_webhook(&stage).await;
-        answer.problem(503);
+        response.problem(503);
         assert_eq!(purchases[0]["status"], "PENDING");
         let purchase = &purchases[0]["purchaseId"];
         let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
 
         let events = stripe.events_of(&intent).await;
-        let told = flood(&stage, &events);
-        let order = ada.buy_under(&key, storage, "tok_visa");
+        let deliveries = redeliver(&stage, &events);
+        let order = ada.buy_with_key(&key, storage, "tok_visa");
         match lag {
-            // All at once, and
+            // All of them at the same time.
             0 => drop(tokio::join!(
-                told,
+                deliveries,
                 order,
                 reconcile(&stage, &ada, purchase),
                 run(&stage)
             )),
-            // reconcile before the others.
+            // Reconcile before the others.
             _ => {
                 reconcile(&stage, &ada, purchase).await;
-                told.await;
+                deliveries.await;
                 drop(order.await);
             }
         }
-        let settled = paid(&stage, &ada, purchase, storage).await;
-        assert_eq!(stripe.charged(&intent).await, [u64::from(storage) * 100]);
+        let settled = assert_paid(&stage, &ada, purchase, storage).await;
+        assert_eq!(
+            stripe.charged_amounts(&intent).await,
+            [u64::from(storage) * 100]
+        );
 
-        flood(&stage, &events).await;
+        redeliver(&stage, &events).await;
         run(&stage).await;
-        let receipt = ada.buy_under(&key, storage, "tok_visa").await.json(200);
+        let receipt = ada.buy_with_key(&key, storage, "tok_visa").await.json(200);
         assert_eq!(receipt["purchaseId"], *purchase);
         assert_eq!(ada.purchase(purchase).await, settled);
-        paid(&stage, &ada, purchase, storage).await;
+        assert_paid(&stage, &ada, purchase, storage).await;
     }
     stripe.set_search_lag(60).await;
 }
 
 #[tokio::test]
-async fn a_payment_that_its_owner_never_finishes_is_given_up_after_an_hour() {
-    let stage = Stage::alone().await;
+async fn an_unauthenticated_payment_is_canceled_after_an_hour() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     stripe.set_search_lag(0).await;
-    let answer = ada.buy(10, "pm_card_authenticationRequired").await;
-    let purchase = answer.problem(402)["purchaseId"].clone();
+    let response = ada.buy(10, "pm_card_authenticationRequired").await;
+    let purchase = response.problem(402)["purchaseId"].clone();
     reconcile(&stage, &ada, &purchase).await;
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (id, hour) = (purchase.as_str().unwrap(), 60 * 60 * 1_000);
     let created = u64::try_from(now.as_millis()).unwrap() - hour;
-    stage.set_moment(&ada.id, id, "createdAt", created).await;
+    stage
+        .set_purchase_time(&ada.id, id, "createdAt", created)
+        .await;
     reconcile(&stage, &ada, &purchase).await;
     stripe.set_search_lag(60).await;
     let failed = ada.purchase(&purchase).await;

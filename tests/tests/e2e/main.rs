@@ -1,6 +1,6 @@
-//! What somebody who uses the API sees, on a stage that is deployed. Run by `cargo xtask test --e2e`.
+//! End-to-end tests of the API on a deployed stage. Run by `cargo xtask test --e2e`.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy does not treat helpers outside test functions as test code.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -21,17 +21,17 @@ mod pages;
 mod secrets;
 mod webhook;
 
-/// Where a note is, below the API.
-fn address(note: &serde_json::Value) -> String {
+/// The path of a note in the API.
+fn path_of(note: &serde_json::Value) -> String {
     format!("/notes/{}", note["noteId"].as_str().unwrap())
 }
 
 /// The sample event of a function, by the name of its crate.
 fn sample(function: &str) -> serde_json::Value {
-    let functions = e2e::functions::all();
+    let functions = test_support::functions::all();
     let mut functions = functions.iter();
     let known = functions.find(|known| known.name == function);
     known
-        .unwrap_or_else(|| panic!("{function} is no function"))
+        .unwrap_or_else(|| panic!("there is no function {function}"))
         .event()
 }

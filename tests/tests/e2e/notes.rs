@@ -1,22 +1,22 @@
-//! /notes and /notes/{id}
+//! /notes and /notes/{id}.
 
-use e2e::http::Method;
-use e2e::stage::{Person, Stage};
 use serde_json::json;
+use test_support::http::Method;
+use test_support::stage::{Person, Stage};
 use tokio::task::JoinSet;
 
-use crate::address;
+use crate::path_of;
 
 #[tokio::test]
-async fn a_note_is_made_read_changed_and_deleted() {
+async fn a_note_can_be_created_read_updated_and_deleted() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
 
-    let made = ada
+    let created = ada
         .post("/notes", &json!({"content": "hello", "attachment": null}))
         .await;
-    let note = made.json(201);
-    assert_eq!(made.header("content-type"), Some("application/json"));
+    let note = created.json(201);
+    assert_eq!(created.header("content-type"), Some("application/json"));
     let mut fields: Vec<_> = note.as_object().unwrap().keys().collect();
     fields.sort();
     let expected = [
@@ -33,48 +33,48 @@ async fn a_note_is_made_read_changed_and_deleted() {
     assert_eq!(note["attachment"], json!(null));
     assert_eq!(note["createdAt"], note["updatedAt"]);
 
-    let location = made.address(made.header("location").unwrap());
+    let location = created.resolve(created.header("location").unwrap());
     let read = ada.get(&location).await;
     assert_eq!(read.json(200), note);
-    assert_eq!(read.header("etag"), made.header("etag"));
+    assert_eq!(read.header("etag"), created.header("etag"));
     assert_eq!(ada.get("/notes").await.json(200), json!([note]));
 
-    let changed = ada.put(&address(&note), &json!({"content": "bye"})).await;
+    let changed = ada.put(&path_of(&note), &json!({"content": "bye"})).await;
     assert_eq!(changed.json(200), json!({"status": true}));
-    let read = ada.get(&address(&note)).await;
+    let read = ada.get(&path_of(&note)).await;
     assert_eq!(read.header("etag"), changed.header("etag"));
-    assert_ne!(read.header("etag"), made.header("etag"));
-    let now = read.json(200);
-    assert!(now["updatedAt"].as_u64() >= note["updatedAt"].as_u64());
+    assert_ne!(read.header("etag"), created.header("etag"));
+    let updated = read.json(200);
+    assert!(updated["updatedAt"].as_u64() >= note["updatedAt"].as_u64());
     let mut expected = note.clone();
     expected["content"] = json!("bye");
-    expected["updatedAt"] = now["updatedAt"].clone();
-    assert_eq!(now, expected);
+    expected["updatedAt"] = updated["updatedAt"].clone();
+    assert_eq!(updated, expected);
 
     for _ in 0..2 {
-        let deleted = ada.delete(&address(&note)).await;
+        let deleted = ada.delete(&path_of(&note)).await;
         assert_eq!(deleted.json(200), json!({"status": true}));
-        ada.get(&address(&note)).await.problem(404);
+        ada.get(&path_of(&note)).await.problem(404);
     }
     assert!(ada.has_no_notes().await);
 }
 
 #[tokio::test]
-async fn a_note_that_is_not_there_cannot_be_changed() {
+async fn updating_a_missing_note_is_a_404() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let nowhere = "/notes/019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
+    let missing = "/notes/019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
     let body = json!({"content": "hello"});
-    ada.put(nowhere, &body).await.problem(404);
+    ada.put(missing, &body).await.problem(404);
     for tags in ["*", r#""019aa0b4-e100-7d21-a6e4-3c8f1b52d907""#] {
-        let put = ada.request(Method::PUT, nowhere).json(&body);
+        let put = ada.request(Method::PUT, missing).json(&body);
         put.header("if-match", tags).send().await.problem(404);
     }
     assert!(ada.has_no_notes().await);
 }
 
 #[tokio::test]
-async fn whatever_a_note_says_comes_back_byte_for_byte() {
+async fn any_content_is_returned_unchanged() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for content in [
@@ -89,83 +89,84 @@ async fn whatever_a_note_says_comes_back_byte_for_byte() {
         &"\u{0}".repeat(100_000),
         &"\"\\".repeat(50_000),
     ] {
-        let said = format!("{:?}", content.chars().take(30).collect::<String>());
-        let note = ada.note(content, None).await;
-        assert!(note["content"] == content, "{said}, when it is made");
-        let read = ada.get(&address(&note)).await.json(200);
-        assert!(read["content"] == content, "{said}, when it is read");
+        let shown = format!("{:?}", content.chars().take(30).collect::<String>());
+        let note = ada.create_note(content, None).await;
+        assert!(note["content"] == content, "{shown}, after POST");
+        let read = ada.get(&path_of(&note)).await.json(200);
+        assert!(read["content"] == content, "{shown}, after GET");
 
-        let other = ada.note("other", None).await;
+        let other = ada.create_note("other", None).await;
         let body = json!({"content": content});
-        ada.put(&address(&other), &body).await.json(200);
+        ada.put(&path_of(&other), &body).await.json(200);
         let listed = ada.get("/notes?limit=1").await.json(200);
-        assert!(listed[0]["content"] == content, "{said}, when it is listed");
+        assert!(listed[0]["content"] == content, "{shown}, in the list");
     }
 }
 
 #[tokio::test]
-async fn of_fifty_writes_at_once_over_what_was_read_one_is_done() {
+async fn one_of_fifty_concurrent_updates_with_the_same_etag_succeeds() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("old", None).await;
-    let read = ada.get(&address(&note)).await;
+    let note = ada.create_note("old", None).await;
+    let read = ada.get(&path_of(&note)).await;
     let tag = read.header("etag").unwrap();
 
     let mut writes = JoinSet::new();
     for number in 0..50 {
         let body = json!({"content": format!("write {number}")});
-        let put = ada.request(Method::PUT, &address(&note)).json(&body);
+        let put = ada.request(Method::PUT, &path_of(&note)).json(&body);
         let put = put.header("if-match", tag);
         writes.spawn(async move { (body, put.send().await) });
     }
-    let mut done = Vec::new();
-    for (body, answer) in writes.join_all().await {
-        match answer.status {
-            200 => done.push((body, answer)),
-            _ => drop(answer.problem(412)),
+    let mut succeeded = Vec::new();
+    for (body, response) in writes.join_all().await {
+        match response.status {
+            200 => succeeded.push((body, response)),
+            _ => drop(response.problem(412)),
         }
     }
-    assert_eq!(done.len(), 1);
-    let read = ada.get(&address(&note)).await;
-    assert_eq!(read.header("etag"), done[0].1.header("etag"));
-    assert_eq!(read.json(200)["content"], done[0].0["content"]);
+    assert_eq!(succeeded.len(), 1);
+    let read = ada.get(&path_of(&note)).await;
+    assert_eq!(read.header("etag"), succeeded[0].1.header("etag"));
+    assert_eq!(read.json(200)["content"], succeeded[0].0["content"]);
 }
 
 #[tokio::test]
-async fn writes_at_once_that_expect_nothing_are_all_done() {
+async fn concurrent_updates_without_if_match_all_succeed() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("old", None).await;
+    let note = ada.create_note("old", None).await;
     let mut writes = JoinSet::new();
     for number in 0..50 {
         let body = json!({"content": format!("write {number}")});
-        let put = ada.request(Method::PUT, &address(&note)).json(&body);
+        let put = ada.request(Method::PUT, &path_of(&note)).json(&body);
         writes.spawn(async move { (body, put.send().await) });
     }
     let mut tags = Vec::new();
-    for (body, answer) in writes.join_all().await {
-        answer.json(200);
-        tags.push((answer.header("etag").unwrap().to_owned(), body));
+    for (body, response) in writes.join_all().await {
+        response.json(200);
+        tags.push((response.header("etag").unwrap().to_owned(), body));
     }
-    let read = ada.get(&address(&note)).await;
+    let read = ada.get(&path_of(&note)).await;
     let last = tags
         .iter()
         .find(|(tag, _)| Some(tag.as_str()) == read.header("etag"));
     assert_eq!(
         read.json(200)["content"],
-        last.expect("the note is as one of them left it").1["content"]
+        last.expect("the note is the result of one of the updates")
+            .1["content"]
     );
 }
 
 #[tokio::test]
-async fn a_write_goes_ahead_only_over_what_it_expects() {
+async fn an_update_with_if_match_needs_a_matching_etag() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let note = ada.note("old", None).await;
-    let first = ada.get(&address(&note)).await;
+    let note = ada.create_note("old", None).await;
+    let first = ada.get(&path_of(&note)).await;
     let first = first.header("etag").unwrap();
     let put = async |tags: &str, content: &str| {
-        let put = ada.request(Method::PUT, &address(&note));
+        let put = ada.request(Method::PUT, &path_of(&note));
         let put = put.json(&json!({"content": content}));
         put.header("if-match", tags).send().await
     };
@@ -174,12 +175,12 @@ async fn a_write_goes_ahead_only_over_what_it_expects() {
     for stale in [first, &format!("W/{first}"), r#""x""#] {
         put(stale, "stale").await.problem(412);
     }
-    let now = ada.get(&address(&note)).await;
+    let now = ada.get(&path_of(&note)).await;
     let now = now.header("etag").unwrap();
     for malformed in ["x", now.trim_matches('"'), &format!("{now},")] {
         put(malformed, "malformed").await.problem(400);
     }
-    let read = ada.get(&address(&note)).await.json(200);
+    let read = ada.get(&path_of(&note)).await.json(200);
     assert_eq!(read["content"], "any");
     put(&format!("{first}, {now}"), "one of two")
         .await
@@ -187,7 +188,7 @@ async fn a_write_goes_ahead_only_over_what_it_expects() {
 }
 
 #[tokio::test]
-async fn posts_with_one_idempotency_key_make_one_note_and_have_one_answer() {
+async fn requests_with_one_idempotency_key_create_one_note_and_get_one_response() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let body = json!({"content": "once \u{1f600}", "attachment": "hello.jpg"});
@@ -199,23 +200,25 @@ async fn posts_with_one_idempotency_key_make_one_note_and_have_one_answer() {
     for _ in 0..50 {
         posts.spawn(post());
     }
-    let answers = posts.join_all().await;
-    let (made, waiting): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
-    for answer in waiting {
-        answer.problem(409);
-        assert!(answer.header("retry-after").is_some());
+    let responses = posts.join_all().await;
+    let (created, conflicts): (Vec<_>, Vec<_>) = responses
+        .iter()
+        .partition(|response| response.status == 201);
+    for response in conflicts {
+        response.problem(409);
+        assert!(response.header("retry-after").is_some());
     }
     let again = post().await;
-    for answer in made {
-        assert_eq!(answer.body, again.body);
-        assert_eq!(answer.header("etag"), again.header("etag"));
-        assert_eq!(answer.header("location"), again.header("location"));
+    for response in created {
+        assert_eq!(response.body, again.body);
+        assert_eq!(response.header("etag"), again.header("etag"));
+        assert_eq!(response.header("location"), again.header("location"));
     }
     assert_eq!(ada.get("/notes").await.json(200), json!([again.json(201)]));
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_for_one_body_and_one_person() {
+async fn an_idempotency_key_belongs_to_one_body_and_one_user() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     let post = |person: &Person<'_>, key: &str, content: &str| {
@@ -223,14 +226,14 @@ async fn an_idempotency_key_is_for_one_body_and_one_person() {
         let request = request.json(&json!({"content": content}));
         request.header("Idempotency-Key", key).send()
     };
-    let made = post(&ada, "key", "one").await.json(201);
+    let created = post(&ada, "key", "one").await.json(201);
     post(&ada, "key", "another")
         .await
-        .names(&["Idempotency-Key"]);
+        .assert_invalid(&["Idempotency-Key"]);
     let other = post(&bob, "key", "one").await.json(201);
-    assert_ne!(made["noteId"], other["noteId"]);
+    assert_ne!(created["noteId"], other["noteId"]);
     for malformed in ["", &"x".repeat(256)] {
         post(&ada, malformed, "one").await.problem(400);
     }
-    assert_eq!(ada.get("/notes").await.json(200), json!([made]));
+    assert_eq!(ada.get("/notes").await.json(200), json!([created]));
 }

@@ -1,85 +1,85 @@
-//! From a purchase that is PAID to the owner's phone.
+//! The SMS about a purchase that is PAID, and the dead-letter queues.
 
 use std::time::Duration;
 
-use e2e::stage::{Person, Stage, within};
-use e2e::stripe::{own_storage, text_of};
 use serde_json::{Value, json};
+use test_support::stage::{Person, Stage, wait_for_up_to};
+use test_support::stripe::{sms_text, unique_storage};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::billing::paid;
+use crate::billing::assert_paid;
 use crate::sample;
 
-/// The event that hands notify this message.
+/// The event that delivers this message to notify-send.
 fn event(message: &str) -> Value {
     let mut event = sample("notify-send");
     event["Records"][0]["Sns"]["Message"] = json!(message);
     event
 }
 
-/// What the topic has of a purchase.
-fn news(storage: u32) -> Value {
+/// A message of the topic NotePurchased.
+fn purchase_message(storage: u32) -> Value {
     json!({
         "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": storage * 100,
         "description": format!("storage for {storage} notes"),
     })
 }
 
-/// Lambda runs a function that failed on an event again, and once more, before it puts it aside.
-const RETRIES: Duration = Duration::from_secs(40);
+/// How long Lambda retries an event before it sends it to the dead-letter queue.
+const RETRY_TIME: Duration = Duration::from_secs(40);
 
-/// Waits until so many failures of a function are put aside that tell of this.
-async fn put_aside(stage: &Stage, function: &str, what: &str, number: usize) {
-    within(RETRIES, "what was put aside", async || {
-        let failures = stage.dead_letters_of(function).await;
-        let ours = failures.iter().filter(|failure| failure.contains(what));
-        (ours.count() == number).then_some(())
+/// Waits for `number` messages with `text` in the function's dead-letter queue.
+async fn wait_for_dead_letters(stage: &Stage, function: &str, text: &str, number: usize) {
+    wait_for_up_to(RETRY_TIME, "the dead-letter queue", async || {
+        let messages = stage.dead_letters_of(function).await;
+        let matching = messages.iter().filter(|message| message.contains(text));
+        (matching.count() == number).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_message_that_comes_twenty_times_at_once_is_one_sms() {
-    let stage = Stage::alone().await;
-    let storage = own_storage();
-    let event = event(&news(storage).to_string());
+async fn twenty_concurrent_deliveries_send_one_sms() {
+    let stage = Stage::exclusive().await;
+    let storage = unique_storage();
+    let event = event(&purchase_message(storage).to_string());
     let mut deliveries = JoinSet::new();
     for _ in 0..20 {
         let event = event.clone();
         let stage = stage.for_task();
         deliveries.spawn(async move { stage.invoke("notify-send", &event).await });
     }
-    let done = deliveries.join_all().await;
-    // Others may find it being worked on, and come again.
-    assert!(done.iter().any(Result::is_ok), "{done:?}");
-    assert_eq!(stage.told(&text_of(storage)).await, 1);
+    let results = deliveries.join_all().await;
+    // Others may fail because a delivery is in progress; Lambda retries them.
+    assert!(results.iter().any(Result::is_ok), "{results:?}");
+    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
     stage.invoke("notify-send", &event).await.unwrap();
-    assert_eq!(stage.told(&text_of(storage)).await, 1);
+    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_read_is_put_aside_and_holds_up_nothing() {
+async fn an_unreadable_message_goes_to_the_dead_letter_queue_and_blocks_nothing() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let mark = Uuid::now_v7().to_string();
-    let mut incomplete = news(1);
+    let marker = Uuid::now_v7().to_string();
+    let mut incomplete = purchase_message(1);
     incomplete.as_object_mut().unwrap().remove("amount");
-    incomplete["description"] = json!(mark);
-    for message in [mark.clone(), incomplete.to_string()] {
+    incomplete["description"] = json!(marker);
+    for message in [marker.clone(), incomplete.to_string()] {
         stage.publish(&message).await;
     }
-    let storage = own_storage();
+    let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    put_aside(&stage, "notify-send", &mark, 2).await;
+    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    wait_for_dead_letters(&stage, "notify-send", &marker, 2).await;
 }
 
 #[tokio::test]
-async fn items_that_are_no_purchases_are_put_aside_and_hold_up_nothing() {
+async fn items_that_are_not_purchases_go_to_the_dead_letter_queue_and_block_nothing() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    let mark = Uuid::now_v7().to_string();
+    let marker = Uuid::now_v7().to_string();
     let attributes = [
         json!({"S": ""}),
         json!({"N": "-1.25E+120"}),
@@ -94,13 +94,13 @@ async fn items_that_are_no_purchases_are_put_aside_and_hold_up_nothing() {
     ];
     for (number, attribute) in attributes.iter().enumerate() {
         let item = json!({
-            "userId": {"S": mark}, "purchaseId": {"S": number.to_string()},
+            "userId": {"S": marker}, "purchaseId": {"S": number.to_string()},
             "status": {"S": "PAID"}, "amount": attribute,
         });
         stage.put_purchase(&item).await;
     }
-    let storage = own_storage();
+    let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    put_aside(&stage, "billing-purchase-paid", &mark, attributes.len()).await;
+    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    wait_for_dead_letters(&stage, "billing-purchase-paid", &marker, attributes.len()).await;
 }

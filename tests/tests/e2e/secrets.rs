@@ -1,15 +1,18 @@
-//! No secret is where somebody could find it: not in logs, traces, settings, templates or answers.
+//! Secrets are not in logs, traces, function configurations, templates or responses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::functions;
-use e2e::http::{Answer, Method};
-use e2e::stage::{Person, Stage, until};
 use serde_json::{Value, json};
+use test_support::functions;
+use test_support::http::{Method, Response};
+use test_support::stage::{Person, Stage, wait_for};
 use xray_daemon::Daemon;
 
-/// What goes wrong with calls to Stripe in this order, as one order meets it.
+/// A Stripe key that Stripe rejects.
+const INVALID_KEY: &str = "sk_test_thisOneIsWrong7f3a91";
+
+/// Failures of the calls to Stripe that one order makes, in this order.
 fn failures() -> [Value; 4] {
     [
         json!({"times": 1, "end": {"status": 429}, "effect": false}),
@@ -19,16 +22,16 @@ fn failures() -> [Value; 4] {
     ]
 }
 
-/// The local cloud's own folders: its data, in which the secrets are kept, and its working copies.
-const CLOUDS: [&str; 2] = ["data", "tmp"];
+/// The folders of the local AWS: its data, which contains the secrets, and its temporary files.
+const AWS_FOLDERS: [&str; 2] = ["data", "tmp"];
 
-/// Files below a stage's folder that a person may read or pass on.
+/// The files in a stage's folder that a developer may read or share.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {
-            true if CLOUDS.iter().any(|clouds| path.ends_with(clouds)) => (),
+            true if AWS_FOLDERS.iter().any(|folder| path.ends_with(folder)) => (),
             true => found.extend(files(&path)),
             false => found.push(path),
         }
@@ -36,102 +39,114 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Listens where the stage's functions send their traces, unless the stage itself does, in which
-/// case they are in its folder.
+/// Listens for traces at the stage's X-Ray port. None if the stage's own daemon listens there; then the
+/// traces are in the stage's folder.
 fn daemon(stage: &Stage) -> Option<Daemon> {
     let ports = fs::read(stage.folder().join("ports.json")).unwrap();
     let ports: Value = serde_json::from_slice(&ports).unwrap();
     Daemon::bind(u16::try_from(ports["xray"].as_u64()?).ok()?).ok()
 }
 
+/// The response to an order while the stage has an invalid Stripe key.
+async fn order_with_invalid_key(stage: &Stage, user: &Person<'_>, key: &str) -> Response {
+    stage.put_secret("stripe-secret-key", INVALID_KEY).await;
+    stage.restart("billing-purchase").await;
+    let response = user.buy_with_key("refused", 10, "tok_visa").await;
+    stage.put_secret("stripe-secret-key", key).await;
+    stage.restart("billing-purchase").await;
+    user.buy_with_key("refused", 10, "tok_visa").await.json(200);
+    response
+}
+
+/// Everything that a developer may read, each with its source: logs, function configurations, traces and
+/// the files in the stage's folder.
+async fn readable_texts(stage: &Stage, traces: Option<Daemon>) -> Vec<(String, String)> {
+    let mut texts = Vec::new();
+    for function in functions::all() {
+        let name = function.name;
+        let configuration = stage.configuration(&name).await.to_string();
+        texts.push((format!("the log of {name}"), stage.log(&name).await));
+        texts.push((format!("the configuration of {name}"), configuration));
+    }
+    if let Some(traces) = traces {
+        let traces = Value::from(traces.documents().unwrap()).to_string();
+        assert!(traces.contains("Stripe charge"), "{traces}");
+        texts.push(("the traces".to_owned(), traces));
+    }
+    for file in files(stage.folder()) {
+        let bytes = fs::read(&file).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        texts.push((file.display().to_string(), text));
+    }
+    texts
+}
+
 #[tokio::test]
-async fn no_secret_is_in_logs_traces_settings_templates_or_answers() {
-    let stage = Stage::alone().await;
+async fn no_secret_is_in_logs_traces_configurations_templates_or_responses() {
+    let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     let key = stage.secret("stripe-secret-key").await;
     let webhook = stage.secret("stripe-webhook-secret").await;
     let traces = daemon(&stage);
-    let wrong = "sk_test_thisOneIsWrong7f3a91";
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut responses: Vec<Response> = Vec::new();
 
     for source in [
         "tok_visa",
         "pm_card_visa",
         "tok_chargeDeclined",
-        "tok_nobodyKnows",
+        "tok_unknown",
         "card_1",
         "4242424242424242",
     ] {
-        answers.push(ada.buy(10, source).await);
+        responses.push(ada.buy(10, source).await);
     }
     let challenge = ada.buy(10, "pm_card_authenticationRequired").await;
     let client_secret = challenge.problem(402)["clientSecret"].clone();
 
     for failure in failures() {
-        stripe.fail(failure).await;
+        stripe.inject_failure(failure).await;
     }
-    answers.push(ada.buy_under("failed", 10, "tok_visa").await);
-    stripe.heal().await;
+    responses.push(ada.buy_with_key("failed", 10, "tok_visa").await);
+    stripe.clear_failures().await;
 
-    stage.put_secret("stripe-secret-key", wrong).await;
-    stage.restart("billing-purchase").await;
-    let refused = ada.buy_under("refused", 10, "tok_visa").await;
-    stage.put_secret("stripe-secret-key", &key).await;
-    stage.restart("billing-purchase").await;
-    ada.buy_under("refused", 10, "tok_visa").await.json(200);
+    let refused = order_with_invalid_key(&stage, &ada, &key).await;
     let last = refused.problem(503)["requestId"].clone();
-    answers.push(refused);
+    responses.push(refused);
 
     for signature in [webhook.clone(), format!("t={webhook},v1={webhook}")] {
         let request = ada.unsigned(Method::POST, "/billing/webhook").body("{}");
-        let answer = request.header("Stripe-Signature", &signature).send().await;
-        answer.problem(400);
-        answers.push(answer);
+        let response = request.header("Stripe-Signature", &signature).send().await;
+        response.problem(400);
+        responses.push(response);
     }
-    answers.push(ada.get("/billing").await);
+    responses.push(ada.get("/billing").await);
 
-    // What the functions say comes into their logs a little later.
-    until("the log of the last order", async || {
-        let log = stage.log_of("billing-purchase").await;
+    // Log lines arrive with a delay.
+    wait_for("the log of the last order", async || {
+        let log = stage.log("billing-purchase").await;
         log.contains(last.as_str().unwrap()).then_some(())
     })
     .await;
-    let mut places = Vec::new();
-    for (number, answer) in answers.iter().enumerate() {
-        places.push((format!("answer {number}"), answer.text()));
-    }
-    for function in functions::all() {
-        let name = function.name;
-        let configuration = stage.configuration(&name).await.to_string();
-        places.push((format!("the log of {name}"), stage.log_of(&name).await));
-        places.push((format!("the settings of {name}"), configuration));
-    }
-    if let Some(traces) = traces {
-        let traces = Value::from(traces.documents().unwrap()).to_string();
-        assert!(traces.contains("Stripe charge"), "{traces}");
-        places.push(("the traces".to_owned(), traces));
-    }
-    for file in files(stage.folder()) {
-        let bytes = fs::read(&file).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        places.push((file.display().to_string(), text));
+    let mut texts = readable_texts(&stage, traces).await;
+    for (number, response) in responses.iter().enumerate() {
+        texts.push((format!("response {number}"), response.text()));
     }
     let secrets = [
         &key,
         &webhook,
-        wrong,
+        INVALID_KEY,
         client_secret.as_str().unwrap(),
         "tok_visa",
         "pm_card_visa",
         "tok_chargeDeclined",
-        "tok_nobodyKnows",
+        "tok_unknown",
         "4242424242424242",
     ];
     let mut leaks = Vec::new();
-    for (place, text) in &places {
+    for (source, text) in &texts {
         let found = secrets.iter().filter(|secret| text.contains(**secret));
-        leaks.extend(found.map(|secret| format!("{secret} in {place}")));
+        leaks.extend(found.map(|secret| format!("{secret} in {source}")));
     }
     assert!(leaks.is_empty(), "{leaks:#?}");
 }

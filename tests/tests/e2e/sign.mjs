@@ -1,5 +1,5 @@
-// Signs as Stripe does, by Stripe's own library: reads [{payload, secret, timestamp}] and writes the values of
-// Stripe-Signature.
+// Signs webhook payloads with Stripe's library. Reads [{payload, secret, timestamp}] from stdin and writes the values of
+// Stripe-Signature to stdout.
 
 import { json } from "node:stream/consumers";
 import Stripe from "stripe";

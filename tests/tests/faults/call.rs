@@ -1,5 +1,4 @@
-//! A call of a function, as it is on the wire: which service it is for, and what it is called in
-//! the table.
+//! A call of a function to a service, with its name in the report.
 
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -7,7 +6,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use serde_json::Value;
 
-/// Who is called.
+/// The service that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     DynamoDb,
@@ -15,21 +14,22 @@ pub(crate) enum Service {
     Sqs,
     Ssm,
     Stripe,
-    /// Nobody whom the functions should call.
+    /// A service that the functions must not call.
     Unknown,
 }
 
-/// One call.
+/// A call, with its whole body.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) service: Service,
-    /// The same in every life: `DynamoDB PutItem Purchases PENDING`.
+    /// The name, which does not depend on ids, such as `DynamoDB PutItem Purchases PENDING`.
     pub(crate) name: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
 }
 
 impl Call {
+    /// Reads a request. None if the connection breaks.
     pub(crate) async fn read(request: Request<Incoming>) -> Option<Self> {
         let (head, body) = request.into_parts();
         Some(Self::new(head, body.collect().await.ok()?.to_bytes()))
@@ -37,7 +37,7 @@ impl Call {
 
     pub(crate) fn new(head: Parts, body: Bytes) -> Self {
         let (service, name) = name(&head, &body).unwrap_or_else(|| {
-            let name = format!("{} {} of nobody", head.method, head.uri.path());
+            let name = format!("{} {}{UNKNOWN}", head.method, head.uri.path());
             (Service::Unknown, name)
         });
         Self {
@@ -48,27 +48,32 @@ impl Call {
         }
     }
 
-    /// Whether it is that call, sent again.
-    pub(crate) fn repeats(&self, earlier: &Self) -> bool {
+    /// Whether it is a retry of an earlier call.
+    pub(crate) fn is_retry_of(&self, earlier: &Self) -> bool {
         (&self.name, &self.head.uri, &self.body)
             == (&earlier.name, &earlier.head.uri, &earlier.body)
     }
 
-    /// The parameters of a call in JSON.
+    /// The parameters of a call with a JSON body. Null for another body.
     pub(crate) fn input(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// A parameter of a call in a form.
+    /// A parameter of a call with a form body.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         parameter(&self.body, name)
     }
 }
 
-/// Where the message of a Publish goes.
+/// The end of the name of a call to a service that the functions must not call.
+pub(crate) const UNKNOWN: &str = " to an unknown service";
+
+/// The name of a publication to the topic.
 pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
+/// The name of a publication to a phone number.
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
 
+/// The service and the name of a call. None for an unknown service.
 fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     if let Some(target) = head.headers.get("x-amz-target") {
         let (service, operation) = target.to_str().ok()?.split_once('.')?;
@@ -77,7 +82,7 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
             "AmazonSQS" => Some((Service::Sqs, format!("SQS {operation}"))),
             "DynamoDB_20120810" => {
                 let input = serde_json::from_slice(body).ok()?;
-                Some((Service::DynamoDb, of_table(operation, &input)?))
+                Some((Service::DynamoDb, dynamodb_name(operation, &input)?))
             }
             _ => None,
         };
@@ -100,8 +105,8 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     Some((Service::Sns, name.to_owned()))
 }
 
-/// Says of a read what it reads, and of a write the status that it leads to, if it says one.
-fn of_table(operation: &str, input: &Value) -> Option<String> {
+/// The name of a DynamoDB call: operation, table, and the status that it writes or the shard that it reads.
+fn dynamodb_name(operation: &str, input: &Value) -> Option<String> {
     let table = input["TableName"].as_str()?;
     let values = &input["ExpressionAttributeValues"];
     let status = &input["Item"]["status"];

@@ -1,5 +1,5 @@
-//! What is outside of the functions: DynamoDB and Stripe as their doubles have them, and as much of
-//! SSM, SNS and SQS as it takes.
+//! The services that the functions call: the local DynamoDB and Stripe, and minimal versions of SSM,
+//! SNS and SQS.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::call::{BY_SMS, Call, Service};
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type HttpResponse = Response<Full<Bytes>>;
 
 pub(crate) const PURCHASES: &str = "Purchases";
 pub(crate) const IDEMPOTENCY: &str = "Idempotency";
@@ -24,21 +24,21 @@ pub(crate) const SECRETS: &str = "/scratchpad/faults";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4b1f0c6e2d9a";
 const STRIPE_KEY: &str = "sk_test_7e3a9d5c1f08";
 
-/// Texts that no log line may hold.
-pub(crate) const HIDDEN: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "_secret_"];
+/// Texts that no log line may contain.
+pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "_secret_"];
 
-/// What functions sent somewhere.
+/// The messages that functions sent.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Messages of the topic that nobody has received yet.
+    /// Messages of the topic that are not delivered yet.
     pub(crate) topic: Vec<String>,
-    /// Number and text.
+    /// SMS: phone number and text.
     pub(crate) sms: Vec<(String, String)>,
-    /// What was put aside.
-    pub(crate) failures: Vec<String>,
+    /// Messages in the dead-letter queue.
+    pub(crate) dead_letters: Vec<String>,
 }
 
-/// A cloud for one life.
+/// The services of one simulation.
 pub(crate) struct Cloud {
     pub(crate) dynamodb: Dynamodb,
     pub(crate) stripe: Stripe,
@@ -86,27 +86,27 @@ impl Cloud {
         self.sent.lock().unwrap()
     }
 
-    /// All purchases that there are, but for what cannot be read.
+    /// All purchases. Items that are not purchases are left out.
     pub(crate) fn purchases(&self) -> Vec<Value> {
         let mut items = self.dynamodb.items(PURCHASES).unwrap();
         items.retain(|item| item.get("status").is_some());
         items
     }
 
-    /// Does what the call asks for.
-    pub(crate) async fn carry_out(&self, call: Call) -> Answer {
+    /// Executes the call.
+    pub(crate) async fn execute(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => self.forward(&self.dynamodb.url(), call).await,
             Service::Stripe => self.forward(&self.stripe.url(), call).await,
             Service::Ssm => self.parameters(&call),
             Service::Sns => self.publish(&call),
-            Service::Sqs => self.put_aside(&call),
-            Service::Unknown => answer(501, json!({})),
+            Service::Sqs => self.send_to_dead_letter_queue(&call),
+            Service::Unknown => json_response(501, json!({})),
         }
     }
 
-    /// Refuses the call as the service does when it has too much to do, without effect.
-    pub(crate) async fn throttle(&self, call: Call) -> Answer {
+    /// Responds with the throttling error of the service, without executing the call.
+    pub(crate) async fn throttle(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => aws_error(400, "ProvisionedThroughputExceededException"),
             Service::Ssm => aws_error(400, "ThrottlingException"),
@@ -114,20 +114,20 @@ impl Cloud {
             Service::Sns => sns_error(400, "Sender", "Throttling"),
             Service::Stripe => {
                 self.fail_at_stripe(&call, 429, false);
-                self.carry_out(call).await
+                self.execute(call).await
             }
-            Service::Unknown => self.carry_out(call).await,
+            Service::Unknown => self.execute(call).await,
         }
     }
 
-    /// Carries the call out, and answers that the service failed.
-    pub(crate) async fn fail(&self, call: Call) -> Answer {
+    /// Executes the call and responds with the internal error of the service.
+    pub(crate) async fn fail(&self, call: Call) -> HttpResponse {
         if let Service::Stripe = call.service {
             self.fail_at_stripe(&call, 500, true);
-            return self.carry_out(call).await;
+            return self.execute(call).await;
         }
         let service = call.service;
-        self.carry_out(call).await;
+        self.execute(call).await;
         match service {
             Service::DynamoDb | Service::Ssm => aws_error(500, "InternalServerError"),
             Service::Sns => sns_error(500, "Receiver", "InternalError"),
@@ -135,46 +135,45 @@ impl Cloud {
         }
     }
 
-    /// Has Stripe fail the call that comes next, which is this one: a life calls nothing twice at
-    /// once.
-    fn fail_at_stripe(&self, call: &Call, status: u16, effect: bool) {
+    /// Makes Stripe fail the next call, which is this one, because a simulation makes one call at a time.
+    fn fail_at_stripe(&self, call: &Call, status: u16, has_effect: bool) {
         let failure = local_stripe::Failure::on(call.head.method.as_str(), call.head.uri.path());
         let failure = failure.times(1).respond_with(status);
-        self.stripe.inject(match effect {
+        self.stripe.inject(match has_effect {
             true => failure,
             false => failure.without_effect(),
         });
     }
 
-    async fn forward(&self, url: &str, call: Call) -> Answer {
+    async fn forward(&self, url: &str, call: Call) -> HttpResponse {
         let url = format!("{url}{}", call.head.uri);
         let mut headers = call.head.headers;
         headers.remove("host");
         headers.remove("content-length");
         let request = self.client.request(call.head.method, url).headers(headers);
-        let given = request.body(call.body).send().await.unwrap();
-        let mut answer = Answer::default();
-        *answer.status_mut() = given.status();
-        *answer.headers_mut() = given.headers().clone();
-        *answer.body_mut() = given.bytes().await.unwrap().into();
-        answer
+        let upstream = request.body(call.body).send().await.unwrap();
+        let mut response = HttpResponse::default();
+        *response.status_mut() = upstream.status();
+        *response.headers_mut() = upstream.headers().clone();
+        *response.body_mut() = upstream.bytes().await.unwrap().into();
+        response
     }
 
-    /// Calls DynamoDB past the functions.
+    /// Calls DynamoDB directly.
     pub(crate) async fn dynamodb(&self, target: &str, input: &Value) -> Value {
         let request = self.client.request(Method::POST, self.dynamodb.url());
         let request = request.header("x-amz-target", target);
         let request = request.header("content-type", "application/x-amz-json-1.0");
-        // It wants a signature, and does not look at whose.
+        // A signature is required but not verified.
         let request = request.header("authorization", AUTHORIZATION);
         let request = request.header("x-amz-date", "20251120T100000Z");
-        let answer = request.body(input.to_string()).send().await.unwrap();
-        assert!(answer.status().is_success(), "{target}: {answer:?}");
-        answer.json().await.unwrap()
+        let response = request.body(input.to_string()).send().await.unwrap();
+        assert!(response.status().is_success(), "{target}: {response:?}");
+        response.json().await.unwrap()
     }
 
     /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
-    fn parameters(&self, call: &Call) -> Answer {
+    fn parameters(&self, call: &Call) -> HttpResponse {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         let input = call.input();
         for name in input["Names"].as_array().into_iter().flatten() {
@@ -190,14 +189,14 @@ impl Cloud {
             };
             found.push(json!({"Name": name, "Type": "SecureString", "Value": value, "Version": 1}));
         }
-        answer(
+        json_response(
             200,
             json!({"Parameters": found, "InvalidParameters": missing}),
         )
     }
 
     /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
-    fn publish(&self, call: &Call) -> Answer {
+    fn publish(&self, call: &Call) -> HttpResponse {
         let message = call.parameter("Message").unwrap_or_default();
         let mut sent = self.sent();
         match call.parameter("PhoneNumber") {
@@ -217,14 +216,14 @@ impl Cloud {
     }
 
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-    fn put_aside(&self, call: &Call) -> Answer {
+    fn send_to_dead_letter_queue(&self, call: &Call) -> HttpResponse {
         let message = call.input()["MessageBody"].take();
         let message = message.as_str().unwrap_or_default().to_owned();
-        self.sent().failures.push(message);
-        answer(200, json!({"MessageId": "1", "MD5OfMessageBody": ""}))
+        self.sent().dead_letters.push(message);
+        json_response(200, json!({"MessageId": "1", "MD5OfMessageBody": ""}))
     }
 
-    /// The call with which somebody else than a function publishes to the topic.
+    /// A call that publishes a message to the topic.
     pub(crate) fn publication(message: &Value) -> Call {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", "Publish");
@@ -234,7 +233,7 @@ impl Cloud {
         Call::new(head, form.finish().into())
     }
 
-    /// The texts that were sent by SMS.
+    /// The texts of all SMS.
     pub(crate) fn sms(&self) -> Vec<String> {
         let sent = self.sent();
         let texts = sent.sms.iter().map(|(number, text)| {
@@ -249,31 +248,31 @@ const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=AKIDEXAMPLE/20251120/us-east-1/dynamodb/aws4_request, \
     SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
 
-fn answer(status: u16, body: Value) -> Answer {
-    let answer = Response::builder().status(status);
-    let answer = answer.header("content-type", "application/x-amz-json-1.1");
-    answer.body(body.to_string().into()).unwrap()
+fn json_response(status: u16, body: Value) -> HttpResponse {
+    let response = Response::builder().status(status);
+    let response = response.header("content-type", "application/x-amz-json-1.1");
+    response.body(body.to_string().into()).unwrap()
 }
 
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
-fn aws_error(status: u16, code: &str) -> Answer {
-    answer(status, json!({"__type": code, "message": "on request"}))
+fn aws_error(status: u16, code: &str) -> HttpResponse {
+    json_response(status, json!({"__type": code, "message": "injected"}))
 }
 
 /// <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
-fn sns_error(status: u16, at_fault: &str, code: &str) -> Answer {
+fn sns_error(status: u16, kind: &str, code: &str) -> HttpResponse {
     xml(
         status,
         format!(
             "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error>\
-             <Type>{at_fault}</Type><Code>{code}</Code><Message>on request</Message></Error>\
+             <Type>{kind}</Type><Code>{code}</Code><Message>injected</Message></Error>\
              <RequestId>1</RequestId></ErrorResponse>"
         ),
     )
 }
 
-fn xml(status: u16, body: String) -> Answer {
-    let answer = Response::builder().status(status);
-    let answer = answer.header("content-type", "text/xml");
-    answer.body(body.into()).unwrap()
+fn xml(status: u16, body: String) -> HttpResponse {
+    let response = Response::builder().status(status);
+    let response = response.header("content-type", "text/xml");
+    response.body(body.into()).unwrap()
 }

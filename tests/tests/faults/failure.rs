@@ -1,31 +1,31 @@
 //! The ways in which a call fails.
 
-/// What happens to a call, and to who made it. What is not said to be once goes on for every
-/// repetition of the call in the same run: a service that is down is not up a moment later.
+/// What happens to a call and to the function that makes it. Unless it happens once, every retry of the
+/// call in the same run fails, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The function is killed; the call is never sent.
+    /// The function is killed before the call is sent.
     KilledBefore,
-    /// The call is carried out, and the function is killed before it hears of it.
+    /// The call is executed, and the function is killed before it receives the response.
     KilledAfter,
-    /// The call is carried out, and the connection breaks in place of an answer. Once.
+    /// The call is executed, and the connection breaks before the response. Once.
     LostOnce,
-    /// As [`Failure::LostOnce`], time and again.
+    /// Like [`Failure::LostOnce`], for every retry.
     Lost,
-    /// The call is carried out, and the answer comes after the caller has stopped waiting. Once.
+    /// The call is executed, and the response comes after the caller's timeout. Once.
     LateOnce,
-    /// As [`Failure::LateOnce`], time and again.
+    /// Like [`Failure::LateOnce`], for every retry.
     Late,
-    /// The service has too much to do: it says so, and does nothing.
+    /// The service throttles the call and does not execute it.
     Throttled,
-    /// The service answers 500. It has carried the call out all the same, for that may be:
+    /// The service responds with 500 although it executed the call, which is possible:
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
-    /// Stripe gives that answer again to whoever comes with the same idempotency key.
+    /// Stripe repeats that response for every request with the same idempotency key.
     Failed,
 }
 
 impl Failure {
-    /// All of them, in the order of the table's columns.
+    /// All failures, in the order of the report's columns.
     pub(crate) const ALL: [Self; 8] = [
         Self::KilledBefore,
         Self::KilledAfter,
@@ -37,7 +37,7 @@ impl Failure {
         Self::Failed,
     ];
 
-    /// Its column's head.
+    /// The name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KilledBefore => "killed before",
@@ -51,27 +51,27 @@ impl Failure {
         }
     }
 
-    /// Whether repetitions of the call in the same run fail as well.
-    pub(crate) fn lasts(self) -> bool {
+    /// Whether retries of the call in the same run fail as well.
+    pub(crate) fn is_persistent(self) -> bool {
         !matches!(self, Self::LostOnce | Self::LateOnce)
     }
 
-    /// Whether the call has its effect.
-    pub(crate) fn is_carried_out(self) -> bool {
+    /// Whether the call is executed.
+    pub(crate) fn is_executed(self) -> bool {
         !matches!(self, Self::KilledBefore | Self::Throttled)
     }
 }
 
-/// One call that fails.
+/// A call that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The function that makes it.
     pub(crate) function: &'static str,
-    /// In which of its runs, from 1.
+    /// The number of the run, from 1.
     pub(crate) run: usize,
-    /// The call's name.
+    /// The name of the call.
     pub(crate) call: String,
-    /// Which of the calls of that name in that run, from 1.
+    /// The position among the calls of this name in the run, from 1.
     pub(crate) nth: usize,
     pub(crate) failure: Failure,
 }

@@ -1,123 +1,151 @@
-//! What must hold at the end of every life.
+//! The invariants that must hold at the end of every simulation.
 
 use local_stripe::Charge;
 use serde_json::Value;
 
-use crate::call::BY_SMS;
-use crate::cloud::HIDDEN;
+use crate::call::{BY_SMS, UNKNOWN};
+use crate::cloud::SECRET_TEXTS;
 use crate::failure::Fault;
-use crate::life::NOTIFY;
-use crate::world::{Final, PRICE, SMS, World};
+use crate::scenario::NOTIFY;
+use crate::simulation::{FinalResponse, POISON, PRICE, SMS, Simulation};
 
 pub(crate) const CHARGED_ONCE: &str = "a card is charged at most once per key";
-pub(crate) const CHARGE_IS_PAID: &str = "every charge is one purchase that is PAID";
-pub(crate) const PAID_IS_CHARGED: &str = "what is PAID was charged";
-pub(crate) const PAID_IS_TOLD: &str = "what is PAID is told by SMS";
-pub(crate) const TOLD_ONCE: &str = "what is PAID is told by one SMS";
-pub(crate) const TOLD_RIGHT: &str = "an SMS is of a purchase that is PAID";
-pub(crate) const ENDED: &str = "nothing can charge a card in the end";
-pub(crate) const SETTLED: &str = "every purchase is settled in the end";
-pub(crate) const SETTLED_ONCE: &str = "what is settled is not written again";
-pub(crate) const ONE_PURCHASE: &str = "there is one purchase per key at the most";
-pub(crate) const ANSWERED: &str = "a client that goes on asking is told how it ended";
-pub(crate) const ANSWERED_RIGHT: &str = "a client is told what happened, and the same each time";
-pub(crate) const TAKEN: &str = "what is delivered is taken in the end";
-pub(crate) const NOTHING_ASIDE: &str = "what can be read is not put aside, and what cannot be, is";
-pub(crate) const KNOWN: &str = "functions call nobody else";
-pub(crate) const HIDDEN_STAYS: &str = "no log line holds a secret";
+pub(crate) const CHARGE_IS_PAID: &str = "every charge belongs to one purchase that is PAID";
+pub(crate) const PAID_IS_CHARGED: &str = "every purchase that is PAID was charged";
+pub(crate) const PAID_HAS_SMS: &str = "an SMS is sent for every purchase that is PAID";
+pub(crate) const ONE_SMS: &str = "at most one SMS is sent for a purchase";
+pub(crate) const SMS_IS_CORRECT: &str = "every SMS describes a purchase that is PAID";
+pub(crate) const INTENTS_FINAL: &str = "every PaymentIntent is succeeded or canceled at the end";
+pub(crate) const SETTLED: &str = "every purchase is settled at the end";
+pub(crate) const SETTLED_ONCE: &str = "a settled purchase is not written again";
+pub(crate) const ONE_PURCHASE: &str = "there is at most one purchase per key";
+pub(crate) const CLIENT_GETS_RESULT: &str = "a client that retries gets the result";
+pub(crate) const RESULT_IS_CORRECT: &str =
+    "every final response is the same and describes the purchase";
+pub(crate) const DELIVERIES_SUCCEED: &str = "every delivery succeeds eventually";
+pub(crate) const DEAD_LETTERS: &str = "exactly the unreadable records are in the dead-letter queue";
+pub(crate) const ONLY_KNOWN_SERVICES: &str = "functions call only known services";
+pub(crate) const NO_SECRET_LOGGED: &str = "no log line contains a secret";
 pub(crate) const NO_PANIC: &str = "no function panics";
 
-/// An invariant that does not hold, and in what.
+/// A violated invariant, and the values that violate it.
 #[derive(Clone, Debug)]
-pub(crate) struct Breach {
+pub(crate) struct Violation {
     pub(crate) invariant: &'static str,
     pub(crate) found: String,
 }
 
-/// What does not hold in a world that has come to its end, with this fault in it.
-pub(crate) fn breaches(world: &World, fault: Option<&Fault>) -> Vec<Breach> {
-    let mut breaches = Breaches(Vec::new());
-    let charges = world.cloud.stripe.charges();
-    let charges: Vec<_> = charges.into_iter().filter(|charge| charge.paid).collect();
-    let intents = world.cloud.stripe.payment_intents();
-    let purchases = world.cloud.purchases();
-    breaches.unless(charges.len() <= 1, CHARGED_ONCE, &charges);
-    breaches.unless(purchases.len() <= 1, ONE_PURCHASE, &purchases);
-    for charge in &charges {
-        let its_own = purchases.iter().any(|purchase| is_for(charge, purchase));
-        breaches.unless(its_own, CHARGE_IS_PAID, charge);
-    }
-    let sms = world.cloud.sms();
-    let mut paid = 0;
-    for purchase in &purchases {
-        match purchase["status"]["S"].as_str() {
-            Some("PAID") => {
-                paid += 1;
-                let charged = charges.iter().any(|charge| is_for(charge, purchase));
-                breaches.unless(charged, PAID_IS_CHARGED, purchase);
-                breaches.unless(!sms.is_empty(), PAID_IS_TOLD, purchase);
-            }
-            Some("FAILED") => {}
-            _ => breaches.unless(false, SETTLED, purchase),
-        }
-    }
-    breaches.unless(
-        sms.len() <= 1 || may_be_told_twice(world, fault),
-        TOLD_ONCE,
-        &sms,
-    );
-    let told_right = sms.is_empty() || paid == 1 && sms.iter().all(|text| text == SMS);
-    breaches.unless(told_right, TOLD_RIGHT, &sms);
-    for intent in &intents {
-        let ended = ["succeeded", "canceled"]
-            .iter()
-            .any(|end| intent["status"] == *end);
-        breaches.unless(ended, ENDED, intent);
-    }
-    for change in &world.changes {
-        let before = &change["dynamodb"]["OldImage"]["status"]["S"];
-        breaches.unless(
-            before.is_null() || before == "PENDING",
-            SETTLED_ONCE,
-            change,
-        );
-    }
-    let answered = !world.life.client_repeats || world.finals.len() >= 2;
-    breaches.unless(answered, ANSWERED, &world.finals);
-    for told in &world.finals {
-        let same = Some(told) == world.finals.first();
-        let right = purchases.iter().any(|purchase| is_said(told, purchase));
-        breaches.unless(same && right, ANSWERED_RIGHT, &(told, &purchases));
-    }
-    breaches.unless(world.untaken.is_empty(), TAKEN, &world.untaken);
-    let aside = &world.cloud.sent().failures;
-    let poison = aside.iter().all(|message| message.contains("nobody"));
-    let expected = poison && aside.is_empty() != world.life.has_poison;
-    breaches.unless(expected, NOTHING_ASIDE, aside);
-    let calls = world.runs.iter().flat_map(|ran| &ran.calls);
-    for call in calls.filter(|call| call.ends_with("of nobody")) {
-        breaches.unless(false, KNOWN, call);
-    }
-    for line in &world.log {
-        let shown = HIDDEN.iter().any(|hidden| line.contains(hidden));
-        breaches.unless(!shown, HIDDEN_STAYS, line);
-        breaches.unless(!line.contains("panicked"), NO_PANIC, line);
-    }
-    breaches.0
+/// The violations at the end of a simulation with this fault.
+pub(crate) fn violations(simulation: &Simulation, fault: Option<&Fault>) -> Vec<Violation> {
+    let mut violations = Violations(Vec::new());
+    let purchases = simulation.cloud.purchases();
+    violations.check_payments(simulation, &purchases, fault);
+    violations.check_stripe_and_stream(simulation);
+    violations.check_responses(simulation, &purchases);
+    violations.check_deliveries(simulation);
+    violations.check_calls_and_log(simulation);
+    violations.0
 }
 
-struct Breaches(Vec<Breach>);
+struct Violations(Vec<Violation>);
 
-impl Breaches {
-    fn unless(&mut self, holds: bool, invariant: &'static str, found: &impl std::fmt::Debug) {
+impl Violations {
+    fn check(&mut self, holds: bool, invariant: &'static str, found: &impl std::fmt::Debug) {
         if !holds {
             let found = format!("{found:?}");
-            self.0.push(Breach { invariant, found });
+            self.0.push(Violation { invariant, found });
+        }
+    }
+
+    /// Checks charges, purchases and SMS against each other.
+    fn check_payments(
+        &mut self,
+        simulation: &Simulation,
+        purchases: &[Value],
+        fault: Option<&Fault>,
+    ) {
+        let charges = simulation.cloud.stripe.charges();
+        let charges: Vec<_> = charges.into_iter().filter(|charge| charge.paid).collect();
+        self.check(charges.len() <= 1, CHARGED_ONCE, &charges);
+        self.check(purchases.len() <= 1, ONE_PURCHASE, &purchases);
+        for charge in &charges {
+            let has_purchase = purchases.iter().any(|purchase| is_for(charge, purchase));
+            self.check(has_purchase, CHARGE_IS_PAID, charge);
+        }
+        let sms = simulation.cloud.sms();
+        let mut paid = 0;
+        for purchase in purchases {
+            match purchase["status"]["S"].as_str() {
+                Some("PAID") => {
+                    paid += 1;
+                    let charged = charges.iter().any(|charge| is_for(charge, purchase));
+                    self.check(charged, PAID_IS_CHARGED, purchase);
+                    self.check(!sms.is_empty(), PAID_HAS_SMS, purchase);
+                }
+                Some("FAILED") => {}
+                _ => self.check(false, SETTLED, purchase),
+            }
+        }
+        let is_once = sms.len() <= 1 || may_send_two_sms(simulation, fault);
+        self.check(is_once, ONE_SMS, &sms);
+        let is_correct = sms.is_empty() || paid == 1 && sms.iter().all(|text| text == SMS);
+        self.check(is_correct, SMS_IS_CORRECT, &sms);
+    }
+
+    /// Checks the final status of the PaymentIntents, and the old images in the stream.
+    fn check_stripe_and_stream(&mut self, simulation: &Simulation) {
+        for intent in &simulation.cloud.stripe.payment_intents() {
+            let is_final = ["succeeded", "canceled"]
+                .iter()
+                .any(|status| intent["status"] == *status);
+            self.check(is_final, INTENTS_FINAL, intent);
+        }
+        for change in &simulation.changes {
+            let before = &change["dynamodb"]["OldImage"]["status"]["S"];
+            let was_unsettled = before.is_null() || before == "PENDING";
+            self.check(was_unsettled, SETTLED_ONCE, change);
+        }
+    }
+
+    /// Checks the final responses to the client.
+    fn check_responses(&mut self, simulation: &Simulation, purchases: &[Value]) {
+        let responses = &simulation.final_responses;
+        let has_result = !simulation.scenario.client_retries || responses.len() >= 2;
+        self.check(has_result, CLIENT_GETS_RESULT, responses);
+        for response in responses {
+            let is_same = Some(response) == responses.first();
+            let is_correct = purchases
+                .iter()
+                .any(|purchase| describes(response, purchase));
+            let found = (response, purchases);
+            self.check(is_same && is_correct, RESULT_IS_CORRECT, &found);
+        }
+    }
+
+    /// Checks deliveries and dead letters.
+    fn check_deliveries(&mut self, simulation: &Simulation) {
+        let failed = &simulation.failed_deliveries;
+        self.check(failed.is_empty(), DELIVERIES_SUCCEED, failed);
+        let dead_letters = &simulation.cloud.sent().dead_letters;
+        let is_poison = dead_letters.iter().all(|message| message.contains(POISON));
+        let is_expected = is_poison && dead_letters.is_empty() != simulation.scenario.has_poison;
+        self.check(is_expected, DEAD_LETTERS, dead_letters);
+    }
+
+    fn check_calls_and_log(&mut self, simulation: &Simulation) {
+        let calls = simulation.runs.iter().flat_map(|run| &run.calls);
+        for call in calls.filter(|call| call.ends_with(UNKNOWN)) {
+            self.check(false, ONLY_KNOWN_SERVICES, call);
+        }
+        for line in &simulation.log {
+            let has_secret = SECRET_TEXTS.iter().any(|text| line.contains(text));
+            self.check(!has_secret, NO_SECRET_LOGGED, line);
+            self.check(!line.contains("panicked"), NO_PANIC, line);
         }
     }
 }
 
-/// Whether a charge is what a purchase that is PAID says of it.
+/// Whether a charge matches a purchase that is PAID.
 fn is_for(charge: &Charge, purchase: &Value) -> bool {
     let amount = charge.amount.to_string();
     purchase["status"]["S"] == "PAID"
@@ -126,26 +154,30 @@ fn is_for(charge: &Charge, purchase: &Value) -> bool {
         && charge.amount == PRICE
 }
 
-/// Whether an answer says what became of a purchase.
-fn is_said(told: &Final, purchase: &Value) -> bool {
-    let Final { status, body } = told;
-    let named = body["purchaseId"] == purchase["purchaseId"]["S"];
-    let said = match status {
+/// Whether a final response describes the purchase.
+fn describes(response: &FinalResponse, purchase: &Value) -> bool {
+    let FinalResponse { status, body } = response;
+    let has_id = body["purchaseId"] == purchase["purchaseId"]["S"];
+    let has_outcome = match status {
         200 => body["amount"] == PRICE && purchase["status"]["S"] == "PAID",
         402 => body["code"].is_string() && purchase["status"]["S"] == "FAILED",
         _ => false,
     };
-    named && said
+    has_id && has_outcome
 }
 
-/// Whether what failed is between the sending of an SMS and its record: the one thing that cannot
-/// be both done once and never lost.
-fn may_be_told_twice(world: &World, fault: Option<&Fault>) -> bool {
-    let faults = world.life.always().into_iter().chain(fault.cloned());
+/// Whether the fault is between sending an SMS and recording it. Then the SMS is sent again: without an
+/// idempotency key for SMS, the alternative is that it may be lost.
+fn may_send_two_sms(simulation: &Simulation, fault: Option<&Fault>) -> bool {
+    let faults = simulation
+        .scenario
+        .initial_fault()
+        .into_iter()
+        .chain(fault.cloned());
     let mut faults = faults.filter(|fault| fault.function == NOTIFY);
     faults.any(|fault| match fault.call.as_str() {
-        BY_SMS => fault.failure.is_carried_out(),
-        "DynamoDB PutItem Idempotency COMPLETED" => !fault.failure.is_carried_out(),
+        BY_SMS => fault.failure.is_executed(),
+        "DynamoDB PutItem Idempotency COMPLETED" => !fault.failure.is_executed(),
         _ => false,
     })
 }

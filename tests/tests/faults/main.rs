@@ -1,19 +1,18 @@
-//! The crash sweep over the real binaries and the wire: each call of each function through which
-//! money goes fails in every way, and what Stripe, the tables and the SMS outbox hold at the end of
-//! the purchase's life is what it should be. Run by `cargo xtask test --faults`.
+//! Fault injection with the real binaries: every call of every payment function fails in every way, and
+//! at the end the invariants hold for Stripe, the tables and the SMS. Run by `cargo xtask test --faults`.
 //!
-//! | module | is |
+//! | module | contents |
 //! |---|---|
-//! | [`life`] | what becomes of a purchase: its card, who comes back, which calls fail |
-//! | [`failure`] | the ways in which a call fails |
-//! | [`world`] | one life, lived to its end by everybody who takes part |
-//! | [`wire`], [`call`] | the proxy through which all calls go |
-//! | [`cloud`], [`stream`] | what is outside |
-//! | [`invariants`] | what must hold |
-//! | [`sweep`](mod@sweep), [`table`], [`place`] | all cells, what they came to, and how many at once |
-//! | [`broken`] | functions that are broken on purpose, which the sweep has to find out |
+//! | [`scenario`] | scenarios: the card, the client's behavior, and the functions whose calls fail |
+//! | [`failure`] | the ways in which a call can fail |
+//! | [`simulation`] | one run of a scenario with the client, Stripe, Lambda and reconcile |
+//! | [`proxy`], [`call`] | the proxy that receives all calls and injects failures |
+//! | [`cloud`], [`stream`] | the services that the functions call |
+//! | [`invariants`] | the invariants |
+//! | [`sweep`](mod@sweep), [`report`], [`cpu_slot`] | all combinations of call and failure, their results, and the limit on concurrent runs |
+//! | [`mutation`] | simulated bugs that the sweep must detect |
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy does not treat helpers outside test functions as test code.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -21,70 +20,70 @@
     clippy::unwrap_used
 )]
 
-mod broken;
 mod call;
 mod cloud;
+mod cpu_slot;
 mod failure;
 mod invariants;
-mod life;
-mod place;
+mod mutation;
+mod proxy;
+mod report;
+mod scenario;
+mod simulation;
 mod stream;
 mod sweep;
-mod table;
-mod wire;
-mod world;
 
-use broken::Broken;
-use life::{LIVES, PURCHASE, WEBHOOK};
+use mutation::Mutation;
+use scenario::{PURCHASE, SCENARIOS, WEBHOOK};
 use sweep::{Row, Sweep, sweep};
 
 #[tokio::test]
-async fn whatever_call_fails_in_whatever_way_the_invariants_hold() {
-    let tell = |done: usize| {
+async fn the_invariants_hold_for_every_failure_of_every_call() {
+    let on_progress = |done: usize| {
         if done.is_multiple_of(50) {
             eprintln!("{done} cells");
         }
     };
-    let swept = sweep(Broken::Nothing, LIVES, |_| true, tell).await;
+    let swept = sweep(Mutation::None, SCENARIOS, |_| true, on_progress).await;
     println!("{swept}");
-    assert!(swept.ends().all(|(_, end)| end.held()));
+    assert!(swept.results().all(|(_, result)| result.held()));
     assert!(swept.cells() >= 100, "{}", swept.cells());
 }
 
-/// Sweeps some calls of a purchase by a good card, with functions that are broken.
-async fn sweep_broken(broken: Broken, keeps: fn(&Row) -> bool) -> Sweep {
-    let swept = sweep(broken, &LIVES[..1], keeps, |_| ()).await;
+/// Sweeps the selected calls of the first scenario with a mutation.
+async fn sweep_mutation(mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
+    let swept = sweep(mutation, &SCENARIOS[..1], is_selected, |_| ()).await;
     assert!(swept.cells() > 0, "{swept}");
     swept
 }
 
 #[tokio::test]
-async fn without_its_condition_settle_writes_over_what_is_settled() {
-    let found = sweep_broken(Broken::SettleCondition, |row| row.function == WEBHOOK).await;
+async fn the_sweep_detects_a_missing_settle_condition() {
+    let found = sweep_mutation(Mutation::SettleCondition, |row| row.function == WEBHOOK).await;
     assert!(
-        found.breached().contains(invariants::SETTLED_ONCE),
+        found.violated().contains(invariants::SETTLED_ONCE),
         "{found}"
     );
 }
 
 #[tokio::test]
-async fn published_from_the_request_a_purchase_is_lost_between_its_settlement_and_its_message() {
+async fn the_sweep_detects_publishing_from_the_request() {
     let publishes = |row: &Row| row.function == PURCHASE && row.call == call::TO_TOPIC;
-    let found = sweep_broken(Broken::PublishFromRequest, publishes).await;
-    assert!(found.lives[0].unfailing.held(), "{found}");
+    let found = sweep_mutation(Mutation::PublishFromRequest, publishes).await;
+    assert!(found.scenarios[0].baseline.held(), "{found}");
     assert!(
-        found.breached().contains(invariants::PAID_IS_TOLD),
+        found.violated().contains(invariants::PAID_HAS_SMS),
         "{found}"
     );
 }
 
 #[tokio::test]
-async fn without_the_idempotency_key_a_card_is_charged_twice() {
+async fn the_sweep_detects_a_missing_stripe_idempotency_key() {
     let charges = |row: &Row| row.function == PURCHASE && row.call.starts_with("Stripe");
-    let found = sweep_broken(Broken::StripeKey, charges).await;
-    assert!(found.lives[0].unfailing.held(), "{found}");
+    let found = sweep_mutation(Mutation::StripeKey, charges).await;
+    assert!(found.scenarios[0].baseline.held(), "{found}");
     assert!(
-        found.breached().contains(invariants::CHARGED_ONCE),
+        found.violated().contains(invariants::CHARGED_ONCE),
         "{found}"
     );
 }

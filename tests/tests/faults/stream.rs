@@ -1,4 +1,4 @@
-//! The stream of the table Purchases, as Lambda reads it.
+//! Reads the DynamoDB stream of the table Purchases.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// From its beginning.
+    /// Opens the stream at its beginning.
     pub(crate) async fn open(cloud: &Arc<Cloud>) -> Self {
         let call = async |operation, input| call(cloud, operation, input).await;
         let mut streams = call("ListStreams", json!({"TableName": PURCHASES})).await;
         let arn = streams["Streams"][0]["StreamArn"].take();
         let described = call("DescribeStream", json!({"StreamArn": arn})).await;
         let shard = &described["StreamDescription"]["Shards"][0]["ShardId"];
-        let begin = json!({
+        let start = json!({
             "StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON",
         });
-        let iterator = call("GetShardIterator", begin).await["ShardIterator"].take();
+        let iterator = call("GetShardIterator", start).await["ShardIterator"].take();
         Self {
             cloud: Arc::clone(cloud),
             iterator,
         }
     }
 
-    /// The records that were written since it was read last.
+    /// The records written since the last call.
     pub(crate) async fn read(&mut self) -> Vec<Value> {
         let input = json!({"ShardIterator": self.iterator});
         let mut read = call(&self.cloud, "GetRecords", input).await;

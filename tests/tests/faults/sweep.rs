@@ -1,4 +1,4 @@
-//! The sweep: every call of every life fails in every way.
+//! The sweep: every call of every scenario fails in every way, each in a simulation of its own.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,80 +8,83 @@ use std::time::{Duration, Instant};
 use reqwest::Client;
 use tokio::sync::Semaphore;
 
-use crate::broken::Broken;
+use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
-use crate::invariants::{Breach, breaches};
-use crate::life::Life;
-use crate::place::Place;
-use crate::world::{Ran, World};
+use crate::invariants::{Violation, violations};
+use crate::mutation::Mutation;
+use crate::scenario::Scenario;
+use crate::simulation::{FunctionRun, Simulation};
 
-/// Lives that use the CPU at the same time.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(12)));
+/// Simulations that use the CPU at the same time.
+static CPU_SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(12)));
 
-/// Lives that are begun, most of which wait: each has processes, connections and a database.
-static BEGUN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
+/// Simulations that run at the same time. Most of them wait; each has processes, connections and a
+/// database.
+static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
 
-/// A call of a function in a life, which fails in some way in each of its cells.
+/// A call of a function in a scenario. It fails in another way in each cell of the row.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) life: &'static Life,
+    pub(crate) scenario: &'static Scenario,
     pub(crate) function: &'static str,
-    /// In which run of the function.
+    /// The number of the run, from 1.
     pub(crate) run: usize,
-    /// Which of the run's calls, from 1.
+    /// The position of the call in the run, from 1.
     pub(crate) k: usize,
     pub(crate) call: String,
-    /// Which of the run's calls of that name, from 1.
+    /// The position among the run's calls of this name, from 1.
     nth: usize,
 }
 
-/// What is left at the end of a life.
+/// The result of a simulation.
 #[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) breaches: Vec<Breach>,
-    /// What led there.
-    pub(crate) story: Vec<String>,
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<Violation>,
+    /// The events that led to the result, and the log.
+    pub(crate) history: Vec<String>,
 }
 
-/// What became of a life in which only fails what always does, and of each of its rows, in the
-/// order of [`Failure::ALL`].
-pub(crate) struct Swept {
-    pub(crate) life: &'static Life,
-    pub(crate) unfailing: End,
-    pub(crate) rows: Vec<(Row, Vec<End>)>,
+/// The outcome of a scenario without an added failure, and the outcomes of each row in the order of
+/// [`Failure::ALL`].
+pub(crate) struct SweptScenario {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) baseline: Outcome,
+    pub(crate) rows: Vec<(Row, Vec<Outcome>)>,
 }
 
-/// What a sweep found.
+/// The results of a sweep.
 pub(crate) struct Sweep {
-    pub(crate) lives: Vec<Swept>,
-    pub(crate) took: Duration,
+    pub(crate) scenarios: Vec<SweptScenario>,
+    pub(crate) duration: Duration,
 }
 
-/// Lives these lives, and again with each of the calls that `keeps` takes failing in every way.
-/// `tell` hears how many cells are done.
+/// Simulates these scenarios, and then each again with every selected call failing in every way.
+/// `on_progress` receives the number of completed cells.
 pub(crate) async fn sweep(
-    broken: Broken,
-    lives: &'static [Life],
-    keeps: fn(&Row) -> bool,
-    tell: fn(usize),
+    mutation: Mutation,
+    scenarios: &'static [Scenario],
+    is_selected: fn(&Row) -> bool,
+    on_progress: fn(usize),
 ) -> Sweep {
-    let begun = Instant::now();
+    let started = Instant::now();
     let sweeping = Arc::new(Sweeping {
-        broken,
-        keeps,
-        tell,
+        mutation,
+        is_selected,
+        on_progress,
         client: Client::new(),
         done: AtomicUsize::new(0),
     });
-    let swept = lives.iter().map(|life| Arc::clone(&sweeping).sweep(life));
+    let swept = scenarios
+        .iter()
+        .map(|scenario| Arc::clone(&sweeping).sweep(scenario));
     Sweep {
-        lives: all(swept).await,
-        took: begun.elapsed(),
+        scenarios: join_all(swept).await,
+        duration: started.elapsed(),
     }
 }
 
-/// Does all of this at the same time.
-async fn all<T: Send + 'static>(
+/// Runs the futures as concurrent tasks and returns their results in order.
+async fn join_all<T: Send + 'static>(
     work: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut done = Vec::new();
@@ -92,84 +95,110 @@ async fn all<T: Send + 'static>(
 }
 
 struct Sweeping {
-    broken: Broken,
-    keeps: fn(&Row) -> bool,
-    tell: fn(usize),
+    mutation: Mutation,
+    is_selected: fn(&Row) -> bool,
+    on_progress: fn(usize),
     client: Client,
     done: AtomicUsize,
 }
 
 impl Sweeping {
-    async fn sweep(self: Arc<Self>, life: &'static Life) -> Swept {
-        let (unfailing, ran) = self.live(life, None).await;
-        let mut rows = rows(life, &ran);
-        rows.retain(self.keeps);
+    async fn sweep(self: Arc<Self>, scenario: &'static Scenario) -> SweptScenario {
+        let (baseline, runs) = self.simulate(scenario, None).await;
+        let mut rows = rows(scenario, &runs);
+        rows.retain(self.is_selected);
         let mut cells: Vec<_> = (0..rows.len() * Failure::ALL.len()).collect();
         let fault = |cell: usize| {
             let failure = Failure::ALL[cell % Failure::ALL.len()];
             (rows[cell / Failure::ALL.len()].fault(failure), failure)
         };
-        // Those that wait longest begin first.
+        // Cells with long waits start first.
         let is_late = |cell: &usize| matches!(fault(*cell).1, Failure::Late | Failure::LateOnce);
         cells.sort_by_key(|cell| !is_late(cell));
-        let lived = cells.iter().map(|cell| {
+        let runs = cells.iter().map(|cell| {
             let (sweeping, (fault, _)) = (Arc::clone(&self), fault(*cell));
             async move {
-                let (end, _) = sweeping.live(life, Some(fault)).await;
-                (sweeping.tell)(sweeping.done.fetch_add(1, Relaxed) + 1);
-                end
+                let (outcome, _) = sweeping.simulate(scenario, Some(fault)).await;
+                (sweeping.on_progress)(sweeping.done.fetch_add(1, Relaxed) + 1);
+                outcome
             }
         });
-        let mut ends: Vec<_> = cells.iter().zip(all(lived).await).collect();
-        ends.sort_by_key(|(cell, _)| **cell);
-        let mut ends = ends.into_iter().map(|(_, end)| end);
+        let mut outcomes: Vec<_> = cells.iter().zip(join_all(runs).await).collect();
+        outcomes.sort_by_key(|(cell, _)| **cell);
+        let mut outcomes = outcomes.into_iter().map(|(_, outcome)| outcome);
         let rows = rows.into_iter().map(|row| {
-            let ends = ends.by_ref().take(Failure::ALL.len()).collect();
-            (row, ends)
+            let outcomes = outcomes.by_ref().take(Failure::ALL.len()).collect();
+            (row, outcomes)
         });
-        Swept {
-            life,
-            unfailing,
+        SweptScenario {
+            scenario,
+            baseline,
             rows: rows.collect(),
         }
     }
 
-    /// Lives a life with this fault in it. Says also what ran.
-    async fn live(&self, life: &'static Life, fault: Option<Fault>) -> (End, Vec<Ran>) {
-        let _begun = BEGUN.acquire().await.unwrap();
-        let place = Place::among(&PLACES);
+    /// Simulates a scenario with this fault. Also returns the runs of the functions.
+    async fn simulate(
+        &self,
+        scenario: &'static Scenario,
+        fault: Option<Fault>,
+    ) -> (Outcome, Vec<FunctionRun>) {
+        let _running = RUNNING.acquire().await.unwrap();
+        let cpu_slot = CpuSlot::new(&CPU_SLOTS);
         let client = self.client.clone();
-        let mut world = World::new(*life, self.broken, fault.clone(), place, client).await;
-        world.live().await;
-        let mut breaches = breaches(&world, fault.as_ref());
-        breaches.extend(world.wire.unmet().into_iter().map(|unmet| Breach {
-            invariant: "the call that was to fail was made",
-            found: format!("{unmet:?}"),
-        }));
-        let story = world.story.iter().chain(&world.log).cloned().collect();
-        let runs = std::mem::take(&mut world.runs);
-        (End { breaches, story }, runs)
+        let mut simulation =
+            Simulation::new(*scenario, self.mutation, fault.clone(), cpu_slot, client).await;
+        simulation.run().await;
+        let mut violations = violations(&simulation, fault.as_ref());
+        violations.extend(
+            simulation
+                .proxy
+                .pending_faults()
+                .into_iter()
+                .map(|fault| Violation {
+                    invariant: "the call that must fail is made",
+                    found: format!("{fault:?}"),
+                }),
+        );
+        let history = simulation
+            .history
+            .iter()
+            .chain(&simulation.log)
+            .cloned()
+            .collect();
+        let runs = std::mem::take(&mut simulation.runs);
+        (
+            Outcome {
+                violations,
+                history,
+            },
+            runs,
+        )
     }
 }
 
-/// The calls that are to fail in a life: of each function all that its runs make, each where it
-/// comes first; those that only tell it where to begin in the first of the lives alone.
-fn rows(life: &'static Life, ran: &[Ran]) -> Vec<Row> {
+/// The calls that fail in a scenario: every distinct call of each swept function, at its first
+/// occurrence. Calls that only read secrets or due purchases are included only in the function's first
+/// scenario.
+fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (function, first) in life.sweeps {
+    for (function, first) in scenario.sweeps {
         let mut known = HashSet::new();
-        let runs = ran.iter();
-        let runs = runs.filter(|ran| ran.function == *function && ran.number >= *first);
-        for Ran { number, calls, .. } in runs {
-            for (at, call) in calls.iter().enumerate() {
-                let nth = calls[..=at].iter().filter(|other| *other == call).count();
-                let is_new = life.is_first_of(function) || !tells_where_to_begin(call);
+        let runs = runs.iter();
+        let runs = runs.filter(|run| run.function == *function && run.number >= *first);
+        for FunctionRun { number, calls, .. } in runs {
+            for (index, call) in calls.iter().enumerate() {
+                let nth = calls[..=index]
+                    .iter()
+                    .filter(|other| *other == call)
+                    .count();
+                let is_new = scenario.is_first_of(function) || !is_initial_read(call);
                 if is_new && known.insert((call, nth)) {
                     rows.push(Row {
-                        life,
+                        scenario,
                         function,
                         run: *number,
-                        k: at + 1,
+                        k: index + 1,
                         call: call.clone(),
                         nth,
                     });
@@ -180,9 +209,9 @@ fn rows(life: &'static Life, ran: &[Ran]) -> Vec<Row> {
     rows
 }
 
-/// Whether a call reads a function's secrets, or the list of what is to be done. It changes nothing,
-/// and comes before what differs from life to life.
-fn tells_where_to_begin(call: &str) -> bool {
+/// Whether a call reads the secrets or the due purchases. It changes nothing, and its position is the
+/// same in every scenario.
+fn is_initial_read(call: &str) -> bool {
     call.starts_with("SSM ") || call.starts_with("DynamoDB Query ")
 }
 
@@ -198,51 +227,57 @@ impl Row {
     }
 }
 
-impl End {
+impl Outcome {
+    /// Whether all invariants held.
     pub(crate) fn held(&self) -> bool {
-        self.breaches.is_empty()
+        self.violations.is_empty()
     }
 }
 
 impl Sweep {
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &(Row, Vec<End>)> {
-        self.lives.iter().flat_map(|swept| &swept.rows)
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &(Row, Vec<Outcome>)> {
+        self.scenarios.iter().flat_map(|swept| &swept.rows)
     }
 
-    /// All ends, each with what failed.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (String, &End)> {
-        let unfailing = self.lives.iter();
-        let unfailing = unfailing.map(
-            |Swept {
-                 life, unfailing, ..
-             }| { (format!("{}: nothing else fails", life.name), unfailing) },
+    /// All outcomes, each with the scenario and the fault in words.
+    pub(crate) fn results(&self) -> impl Iterator<Item = (String, &Outcome)> {
+        let baseline = self.scenarios.iter();
+        let baseline = baseline.map(
+            |SweptScenario {
+                 scenario, baseline, ..
+             }| {
+                (
+                    format!("{}: without an added failure", scenario.name),
+                    baseline,
+                )
+            },
         );
-        let cells = self.rows().flat_map(|(row, ends)| {
-            let ends = Failure::ALL.into_iter().zip(ends);
-            ends.map(move |(failure, end)| {
+        let cells = self.rows().flat_map(|(row, outcomes)| {
+            let outcomes = Failure::ALL.into_iter().zip(outcomes);
+            outcomes.map(move |(failure, outcome)| {
                 let Row {
-                    life,
+                    scenario,
                     function,
                     run,
                     k,
                     call,
                     ..
                 } = row;
-                let failed = format!("{function} {run}.{k} {call}: {}", failure.name());
-                (format!("{}: {failed}", life.name), end)
+                let fault = format!("{function} {run}.{k} {call}: {}", failure.name());
+                (format!("{}: {fault}", scenario.name), outcome)
             })
         });
-        unfailing.chain(cells)
+        baseline.chain(cells)
     }
 
-    /// The invariants that do not hold at some end.
-    pub(crate) fn breached(&self) -> HashSet<&'static str> {
-        let breaches = self.ends().flat_map(|(_, end)| &end.breaches);
-        breaches.map(|breach| breach.invariant).collect()
+    /// The invariants that are violated in any simulation.
+    pub(crate) fn violated(&self) -> HashSet<&'static str> {
+        let violations = self.results().flat_map(|(_, outcome)| &outcome.violations);
+        violations.map(|violation| violation.invariant).collect()
     }
 
-    /// How many cells there are.
+    /// The number of cells.
     pub(crate) fn cells(&self) -> usize {
-        self.rows().map(|(_, ends)| ends.len()).sum()
+        self.rows().map(|(_, outcomes)| outcomes.len()).sum()
     }
 }

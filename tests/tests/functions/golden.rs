@@ -1,17 +1,17 @@
-//! What each function makes of its sample event: its answer, and what has changed in
-//! the cloud, as the files in `tests/golden/` say.
+//! Golden tests: each function's response to its sample event and its changes in the local AWS equal the
+//! file in `tests/golden/`.
 //!
-//! After a change that is meant, `UPDATE_GOLDEN=1 cargo xtask test --integration` writes them
-//! anew; the change is then read in the diff.
+//! After an intended change, run `UPDATE_GOLDEN=1 cargo xtask test --integration` to rewrite the files,
+//! and check the diff.
 
-use e2e::functions;
 use local_aws::Cloud;
 use serde_json::{Value, json};
+use test_support::functions;
 
-use crate::{DEADLINE, answer, event, start};
+use crate::{DEADLINE, event, response, start};
 
 #[tokio::test]
-async fn each_function_makes_of_its_sample_event_what_its_golden_file_says() {
+async fn every_sample_event_has_its_golden_response_and_effects() {
     let mut wrong = Vec::new();
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();
@@ -20,40 +20,40 @@ async fn each_function_makes_of_its_sample_event_what_its_golden_file_says() {
         let event = event(&function).to_string();
         let invocation = host.invoke(event.clone(), DEADLINE, None).await;
         let known = format!("{before}{event}");
-        let mut answer = answer(&function, invocation);
-        // A body is JSON within JSON.
-        if let Some(Ok(body)) = answer["body"].as_str().map(serde_json::from_str) {
-            answer["body"] = body;
+        let mut response = response(&function, invocation);
+        // The body is a string with JSON.
+        if let Some(Ok(body)) = response["body"].as_str().map(serde_json::from_str) {
+            response["body"] = body;
         }
         let after = changed(&before, cloud.snapshot().unwrap());
-        let mut made = json!({"answer": answer, "cloud": after});
-        mask(&mut made, &known, &cloud.url());
-        let made = format!("{made:#}\n");
+        let mut actual = json!({"response": response, "cloud": after});
+        mask(&mut actual, &known, &cloud.url());
+        let actual = format!("{actual:#}\n");
 
-        let file = e2e::root().join(format!("tests/golden/{}.json", function.name));
+        let file = test_support::root().join(format!("tests/golden/{}.json", function.name));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&file, &made).unwrap();
+            std::fs::write(&file, &actual).unwrap();
         }
         let golden = std::fs::read_to_string(&file).unwrap_or_default();
-        if made != golden {
-            wrong.push(format!("{}:\n{made}", file.display()));
+        if actual != golden {
+            wrong.push(format!("{}:\n{actual}", file.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is not as it was.
+/// The parts of the content that changed.
 fn changed(before: &Value, mut after: Value) -> Value {
     let fields = after.as_object_mut().unwrap();
     fields.retain(|name, content| before[name] != *content);
     if fields.is_empty() {
-        return json!("as before");
+        return json!("unchanged");
     }
     after
 }
 
-/// Replaces what is another in every run: ids and times that were not in the cloud before, and
-/// signatures.
+/// Masks what differs in every run: signatures, and ids and times that are not in the event or the
+/// initial content.
 fn mask(value: &mut Value, known: &str, cloud: &str) {
     match value {
         Value::Object(fields) => fields
@@ -83,12 +83,12 @@ fn mask(value: &mut Value, known: &str, cloud: &str) {
     }
 }
 
-/// Milliseconds of this century.
+/// Whether the text is a time of this century in milliseconds.
 fn is_time(text: &str) -> bool {
     text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// With `<id>` in place of every UUID that was not known before, with dashes and without.
+/// Replaces every unknown UUID by `<id>`, with or without dashes.
 fn without_ids(text: &str, known: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -109,7 +109,7 @@ fn without_ids(text: &str, known: &str) -> String {
     out
 }
 
-/// The query of a presigned URL, without what the time decides.
+/// Masks the parameters of a presigned URL that depend on the time.
 fn without_signature(query: &str) -> String {
     let parameters = query.split('&').map(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap();

@@ -1,7 +1,7 @@
-//! The functions' binaries, each alone, as Lambda would run it: a database in memory, no cloud.
-//! Run by `cargo xtask test --integration`.
+//! Integration tests of the functions' binaries, each run as Lambda runs it, with local services in
+//! memory. Run by `cargo xtask test --integration`.
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy does not treat helpers outside test functions as test code.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -9,56 +9,56 @@
     clippy::unwrap_used
 )]
 
-mod answers;
+mod configuration;
 mod golden;
-mod settings;
+mod responses;
 mod tls;
 mod traces;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::functions::{self, Function};
 use lambda_host::{Host, Invocation, Outcome};
 use local_aws::LAMBDA_VARIABLES;
 use serde_json::Value;
+use test_support::functions::{self, Function};
 
-/// How long any invocation may take. Far more than it does: a test that waits this long fails.
+/// The timeout of an invocation: far more than any takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A good value for every setting of any function, given where the cloud is.
-fn good(setting: &str, cloud: &str) -> String {
-    let value = local_aws::environment_variable(setting, cloud);
-    value.unwrap_or_else(|| panic!("say in local/aws what a good {setting} is"))
+/// A valid value of an environment variable, with the local AWS at `url`.
+fn valid_value(name: &str, url: &str) -> String {
+    let value = local_aws::environment_variable(name, url);
+    value.unwrap_or_else(|| panic!("add a value for {name} to local/aws"))
 }
 
-/// A whole environment of a function, but for what the runtime itself needs.
-fn environment(function: &Function, cloud: &str) -> BTreeMap<String, String> {
+/// The environment of a function, without the variables that the runtime itself reads.
+fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
     let stack = function.variables.iter().map(String::as_str);
     stack
         .chain(LAMBDA_VARIABLES)
-        .map(|setting| (setting.to_owned(), good(setting, cloud)))
+        .map(|name| (name.to_owned(), valid_value(name, url)))
         .collect()
 }
 
-/// Starts a function with these variables besides its whole environment.
-async fn start(function: &Function, cloud: &str, more: &[(&str, &str)]) -> Host {
+/// Starts a function with these additional variables.
+async fn start(function: &Function, url: &str, variables: &[(&str, &str)]) -> Host {
     let hosted = lambda_host::Function::new(function.binary());
-    let hosted = hosted.with_env(environment(function, cloud));
-    let hosted = hosted.with_env(more.iter().copied());
+    let hosted = hosted.with_env(environment(function, url));
+    let hosted = hosted.with_env(variables.iter().copied());
     let started = Host::start(hosted).await;
     started.unwrap_or_else(|error| panic!("{}: {error}", function.name))
 }
 
-/// The function's answer, which must be one.
-fn answer(function: &Function, invocation: Invocation) -> Value {
+/// The function's response. Panics if it returned an error or none.
+fn response(function: &Function, invocation: Invocation) -> Value {
     match invocation.outcome {
-        Outcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),
+        Outcome::Response(response) => serde_json::from_slice(&response).unwrap(),
         other => panic!("{}: {other:?}", function.name),
     }
 }
 
-/// The function's sample event. That of Stripe's is signed now, as if it had just been sent.
+/// The function's sample event. An event from Stripe is signed with the current time.
 fn event(function: &Function) -> Value {
     local_aws::sign_event(function.event())
 }

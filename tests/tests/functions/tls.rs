@@ -1,24 +1,24 @@
-//! Whom the functions take for AWS and for Stripe.
+//! The functions connect only to servers with trusted certificates.
 
-use e2e::functions::{self, Function};
 use lambda_host::{Host, Outcome};
 use local_aws::Cloud;
 use local_tls::{CertificateAuthority, Server, patch_trusted_root};
 use tempfile::TempDir;
+use test_support::functions::{self, Function};
 use tokio::task::JoinSet;
 
 use crate::{DEADLINE, environment, event};
 
-/// Until this year a certificate holds that is still good.
-const LATER: i32 = 2999;
+/// The year in which a valid certificate expires.
+const VALID: i32 = 2999;
 
-/// A function as it is, but for an authority that it takes for one of Amazon's.
-struct Believer {
+/// A copy of a function that trusts a test authority instead of one of Amazon's.
+struct PatchedFunction {
     function: Function,
     folder: TempDir,
 }
 
-impl Believer {
+impl PatchedFunction {
     fn new(function: &Function, authority: &CertificateAuthority) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join(&function.name);
@@ -27,9 +27,9 @@ impl Believer {
         Self { function, folder }
     }
 
-    /// Starts it with AWS and Stripe at these addresses and gives it its sample event. Returns its log and whether it
-    /// came to an answer that is no failure.
-    async fn works(&self, aws: &str, stripe: &str) -> (bool, String) {
+    /// Runs the function with its sample event and AWS and Stripe at these URLs. Returns whether it succeeded, and its
+    /// log.
+    async fn succeeds(&self, aws: &str, stripe: &str) -> (bool, String) {
         let Self { function, folder } = self;
         let mut environment = environment(function, aws);
         if let Some(url) = environment.get_mut("STRIPE_URL") {
@@ -43,15 +43,16 @@ impl Believer {
             Ok(mut host) => {
                 let event = event(function).to_string();
                 let outcome = host.invoke(event, DEADLINE, None).await.outcome;
-                let works = match outcome {
-                    Outcome::Response(answer) => {
-                        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
-                        answer["statusCode"].as_u64().unwrap_or(200) < 500
+                let succeeded = match outcome {
+                    Outcome::Response(response) => {
+                        let response: serde_json::Value =
+                            serde_json::from_slice(&response).unwrap();
+                        response["statusCode"].as_u64().unwrap_or(200) < 500
                     }
                     Outcome::Error(_) => false,
                     other => panic!("{}: {other:?}", function.name),
                 };
-                (works, host.stop().await.join("\n"))
+                (succeeded, host.stop().await.join("\n"))
             }
             Err(lambda_host::StartError::Exited { log, .. }) => (false, log.join("\n")),
             Err(error) => panic!("{}: {error}", function.name),
@@ -59,65 +60,65 @@ impl Believer {
     }
 }
 
-/// Gives a function to three that are not AWS, and to one that could be.
-async fn ask(function: Function) {
-    let [ours, strange] =
-        ["ours", "a stranger"].map(|name| CertificateAuthority::new(name).unwrap());
-    let believer = Believer::new(&function, &ours);
+/// Runs a function against three servers with untrusted certificates, and one with a trusted certificate.
+async fn assert_checks_certificates(function: Function) {
+    let [trusted, untrusted] =
+        ["trusted", "untrusted"].map(|name| CertificateAuthority::new(name).unwrap());
+    let patched = PatchedFunction::new(&function, &trusted);
     let name = &function.name;
-    for (identity, why) in [
-        (ours.issue("example.com", LATER), "not valid for name"),
-        (ours.issue("localhost", 2020), "certificate expired"),
-        (strange.issue("localhost", LATER), "UnknownIssuer"),
+    for (identity, error) in [
+        (trusted.issue("example.com", VALID), "not valid for name"),
+        (trusted.issue("localhost", 2020), "certificate expired"),
+        (untrusted.issue("localhost", VALID), "UnknownIssuer"),
     ] {
         let server = Server::start(identity.unwrap()).await.unwrap();
         let cloud = Cloud::start().await.unwrap();
-        let (works, log) = believer.works(&server.url(), &cloud.url()).await;
+        let (succeeded, log) = patched.succeeds(&server.url(), &cloud.url()).await;
         assert_eq!(
-            (works, server.requests()),
+            (succeeded, server.requests()),
             (false, 0),
-            "{name}, {why}: {log}"
+            "{name}, {error}: {log}"
         );
-        assert!(log.contains(why), "{name}, {why}: {log}");
+        assert!(log.contains(error), "{name}, {error}: {log}");
     }
-    // They were refused for what they are: whom it takes for AWS it asks.
-    let server = Server::start(ours.issue("localhost", LATER).unwrap())
+    // With a trusted certificate, the function sends requests.
+    let server = Server::start(trusted.issue("localhost", VALID).unwrap())
         .await
         .unwrap();
     let cloud = Cloud::start().await.unwrap();
-    let (_, log) = believer.works(&server.url(), &cloud.url()).await;
+    let (_, log) = patched.succeeds(&server.url(), &cloud.url()).await;
     assert!(server.requests() > 0, "{name}: {log}");
 }
 
 #[tokio::test]
-async fn a_function_talks_to_nobody_who_is_not_aws() {
-    // One signs addresses, and calls nobody.
+async fn functions_reject_untrusted_certificates_of_aws() {
+    // notes-upload only signs URLs and makes no calls.
     let calling = functions::all()
         .into_iter()
         .filter(|function| function.name != "notes-upload");
-    let mut all: JoinSet<()> = calling.map(ask).collect();
+    let mut all: JoinSet<()> = calling.map(assert_checks_certificates).collect();
     while let Some(done) = all.join_next().await {
         done.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_function_of_stripes_talks_to_nobody_whom_the_web_does_not_vouch_for() {
-    let strange = CertificateAuthority::new("a stranger").unwrap();
-    let server = Server::start(strange.issue("localhost", LATER).unwrap());
+async fn functions_reject_untrusted_certificates_of_stripe() {
+    let untrusted = CertificateAuthority::new("untrusted").unwrap();
+    let server = Server::start(untrusted.issue("localhost", VALID).unwrap());
     let server = server.await.unwrap();
     let all = functions::all().into_iter();
-    let of_stripe =
+    let calls_stripe =
         |function: &Function| function.variables.iter().any(|name| name == "STRIPE_URL");
-    let mut asked = 0;
-    for function in all.filter(of_stripe) {
-        // Not even who could pass for AWS
-        let believer = Believer::new(&function, &strange);
+    let mut tested = 0;
+    for function in all.filter(calls_stripe) {
+        // An authority trusted for AWS is not trusted for Stripe.
+        let patched = PatchedFunction::new(&function, &untrusted);
         let cloud = Cloud::start().await.unwrap();
-        let (_, log) = believer.works(&cloud.url(), &server.url()).await;
+        let (_, log) = patched.succeeds(&cloud.url(), &server.url()).await;
         assert_eq!(server.requests(), 0, "{}: {log}", function.name);
         assert!(log.contains("UnknownIssuer"), "{}: {log}", function.name);
-        asked += 1;
+        tested += 1;
     }
-    assert!(asked > 0);
+    assert!(tested > 0);
 }

@@ -1,13 +1,13 @@
-//! What the X-Ray daemon receives of the functions.
+//! The subsegments that functions send to the X-Ray daemon.
 
 use std::collections::HashMap;
 
-use e2e::functions;
 use local_aws::Cloud;
 use serde_json::{Value, json};
+use test_support::functions;
 use xray_daemon::Daemon;
 
-use crate::{DEADLINE, answer, event, named, start};
+use crate::{DEADLINE, event, named, response, start};
 
 const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 const SEGMENT: &str = "53995c3f42cd8ad8";
@@ -24,12 +24,23 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
         .collect()
 }
 
+/// The name of a function's subsegment: the Rust function that handles the event.
+fn step_name(function: &str) -> String {
+    match function {
+        "notify-send" => "notify".to_owned(),
+        _ => {
+            let (_service, action) = function.split_once('-').unwrap();
+            action.replace('-', "_")
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_segment() {
+async fn a_sampled_request_sends_subsegments_for_its_step_and_its_dynamodb_calls() {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
     let cloud = Cloud::start().await.unwrap();
-    // A note that was not told of its file asks twice.
+    // A note without upload details makes the function call DynamoDB twice.
     let mut note = cloud.dynamodb.items("Notes").unwrap().remove(0);
     note["uploaded"] = json!({"NULL": true});
     cloud.dynamodb.put("Notes", &note).unwrap();
@@ -37,29 +48,28 @@ async fn a_sampled_get_sends_its_step_and_its_calls_to_dynamodb_below_lambdas_se
     let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
     let (event, header) = (event(&get).to_string(), header(true));
     let invocation = host.invoke(event, DEADLINE, Some(&header)).await;
-    assert_eq!(answer(&get, invocation)["statusCode"], 200);
+    assert_eq!(response(&get, invocation)["statusCode"], 200);
 
     let documents = daemon.documents().unwrap();
     for document in &documents {
         assert_eq!(document["type"], "subsegment", "{document}");
         assert_eq!(document["trace_id"], ROOT, "{document}");
     }
-    let of = |parent: &str| -> Vec<_> {
-        let below = documents.iter();
-        below
-            .filter(|document| document["parent_id"] == parent)
+    let children = |parent: &str| -> Vec<_> {
+        let all = documents.iter();
+        all.filter(|document| document["parent_id"] == parent)
             .collect()
     };
-    let [handler] = of(SEGMENT)[..] else {
-        panic!("one subsegment is below Lambda's segment: {documents:#?}")
+    let [handler] = children(SEGMENT)[..] else {
+        panic!("Lambda's segment has more or less than one child: {documents:#?}")
     };
     assert_eq!(handler["http"]["response"]["status"], 200);
-    let [step] = of(handler["id"].as_str().unwrap())[..] else {
-        panic!("one step is below the handler: {documents:#?}")
+    let [step] = children(handler["id"].as_str().unwrap())[..] else {
+        panic!("the handler has more or less than one child: {documents:#?}")
     };
-    assert_eq!(step["name"], "notes-get");
+    assert_eq!(step["name"], step_name(&get.name));
     assert_eq!(step.get("namespace"), None);
-    let calls: Vec<_> = of(step["id"].as_str().unwrap())
+    let calls: Vec<_> = children(step["id"].as_str().unwrap())
         .into_iter()
         .map(|call| {
             assert_eq!(call["namespace"], "aws", "{call}");
@@ -91,7 +101,7 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
         for unsampled in [None, Some(header(false)), Some(format!("Root={ROOT}"))] {
             let unsampled = unsampled.as_deref();
             let invocation = host.invoke(event.clone(), DEADLINE, unsampled).await;
-            answer(&function, invocation);
+            response(&function, invocation);
             assert_eq!(
                 daemon.documents().unwrap(),
                 Vec::<Value>::new(),
@@ -101,7 +111,7 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
         }
         let sampled = header(true);
         let invocation = host.invoke(event, DEADLINE, Some(&sampled)).await;
-        answer(&function, invocation);
+        response(&function, invocation);
         let documents = daemon.documents().unwrap();
         let by_id = ids(&documents);
         let mut steps = 0;
@@ -109,27 +119,31 @@ async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
             let parent = document["parent_id"].as_str().unwrap();
             let known = parent == SEGMENT || by_id.contains_key(parent);
             assert!(known, "{}: {documents:#?}", function.name);
-            steps += usize::from(document["name"] == function.name.replace('-', "_"));
+            steps += usize::from(document["name"] == step_name(&function.name));
         }
         assert_eq!(steps, 1, "{}: {documents:#?}", function.name);
         let content = documents.iter().map(Value::to_string).collect::<String>();
-        for written in ["hello", "new world"] {
-            assert!(!content.contains(written), "{}: {content}", function.name);
+        for content_text in ["hello", "new world"] {
+            assert!(
+                !content.contains(content_text),
+                "{}: {content}",
+                function.name
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn where_no_daemon_listens_everything_is_as_it_was() {
+async fn functions_work_without_an_xray_daemon() {
     let address = Daemon::bind(0).unwrap().address().unwrap().to_string();
     let cloud = Cloud::start().await.unwrap();
     let get = named("notes-get");
     let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
-    // The system reports the refusal of one datagram at the next.
+    // The kernel reports a refused datagram at the next send, hence several invocations.
     let (event, header) = (event(&get).to_string(), header(true));
     for _ in 0..3 {
         let invocation = host.invoke(event.clone(), DEADLINE, Some(&header)).await;
-        assert_eq!(answer(&get, invocation)["statusCode"], 200);
+        assert_eq!(response(&get, invocation)["statusCode"], 200);
     }
     let log = host.stop().await;
     assert_eq!(log.len(), 3, "{log:#?}");

@@ -1,14 +1,14 @@
-//! Accounts, secrets, and what is protected.
+//! Wrong accounts, secrets, stage lists and protected stages.
 
 use std::fs;
 
 use serde_json::json;
 
 use crate::account::{Account, configuration};
-use crate::checkout::{Checkout, Running, Told};
+use crate::checkout::{Checkout, Output, Running};
 
 #[tokio::test]
-async fn with_the_credentials_of_another_account_nothing_is_touched_and_both_are_named() {
+async fn credentials_of_another_account_are_rejected_before_any_change() {
     let (checkout, dev, prod) = (Checkout::clean().await, Account::dev(), Account::prod());
     let other = checkout.path("target/other-account");
     fs::write(&other, configuration().replace(&dev.id, &prod.id)).unwrap();
@@ -23,49 +23,52 @@ async fn with_the_credentials_of_another_account_nothing_is_touched_and_both_are
     ] {
         let mut command = checkout.command(arguments);
         command.env("AWS_CONFIG_FILE", &other);
-        let said = Running::of(command, arguments).end().await.refused();
-        assert!(said.contains(&dev.id) && said.contains(&prod.id), "{said}");
-        assert!(said.contains("Nothing was changed"), "{said}");
+        let output = Running::spawn(command, arguments).wait().await.failure();
+        assert!(
+            output.contains(&dev.id) && output.contains(&prod.id),
+            "{output}"
+        );
+        assert!(output.contains("Nothing was changed"), "{output}");
     }
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }
 
-/// Sets a secret of a stage.
-async fn set(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Told {
+/// Sets a secret of a stage from stdin.
+async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Output {
     let arguments = format!("secrets set {name} --stage {stage}");
     let file = checkout.path("target/secret");
     fs::write(&file, value).unwrap();
     let mut command = checkout.command(&arguments);
     command.stdin(fs::File::open(file).unwrap());
-    Running::of(command, &arguments).end().await
+    Running::spawn(command, &arguments).wait().await
 }
 
-/// A secret of a stage, as functions read it: its value, its type.
+/// The value and the type of a parameter in SSM.
 async fn secret(account: &Account, name: &str) -> (String, String) {
     let input = json!({"Name": name, "WithDecryption": true});
-    let found = account.ask("ssm", "AmazonSSM.GetParameter", &input).await;
+    let found = account.call("ssm", "AmazonSSM.GetParameter", &input).await;
     let [value, kind] =
         ["Value", "Type"].map(|field| found["Parameter"][field].as_str().unwrap().to_owned());
     (value, kind)
 }
 
 #[tokio::test]
-async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_never_shown() {
+async fn secrets_are_read_from_stdin_copied_if_missing_and_never_printed() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    let [key, other, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
-    let mut said = set(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))
+    let [key, other_key, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
+    let mut output = set_secret(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))
         .await
-        .did();
-    said += &set(checkout, "admin-phone-number", "pr-5", phone)
+        .success();
+    output += &set_secret(checkout, "admin-phone-number", "pr-5", phone)
         .await
-        .did();
-    said += &set(checkout, "stripe-secret-key", "pr-6", other)
+        .success();
+    output += &set_secret(checkout, "stripe-secret-key", "pr-6", other_key)
         .await
-        .did();
-    said += &set(checkout, "stripe-webhook-secret", "pr-5", other)
+        .success();
+    output += &set_secret(checkout, "stripe-webhook-secret", "pr-5", other_key)
         .await
-        .refused();
-    let listed = checkout.run("secrets list --stage pr-5").await.did();
+        .failure();
+    let listed = checkout.run("secrets list --stage pr-5").await.success();
     let line = |name: &str| {
         listed
             .lines()
@@ -77,10 +80,10 @@ async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_
         line("stripe-webhook-secret").contains("missing"),
         "{listed}"
     );
-    said += &checkout
+    output += &checkout
         .run("secrets copy --from pr-5 --stage pr-6")
         .await
-        .did();
+        .success();
     let secure = |value: &str| (value.to_owned(), "SecureString".to_owned());
     assert_eq!(
         secret(&account, "/scratchpad/pr-6/admin-phone-number").await,
@@ -88,11 +91,11 @@ async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_
     );
     assert_eq!(
         secret(&account, "/scratchpad/pr-6/stripe-secret-key").await,
-        secure(other)
+        secure(other_key)
     );
-    said += &listed;
-    for value in [key, other, phone] {
-        assert!(!said.contains(value), "{said}");
+    output += &listed;
+    for value in [key, other_key, phone] {
+        assert!(!output.contains(value), "{output}");
     }
     for (stage, name) in [
         ("pr-5", "stripe-secret-key"),
@@ -102,24 +105,27 @@ async fn secrets_come_by_standard_input_are_copied_where_there_are_none_and_are_
     ] {
         let delete = json!({"Name": format!("/scratchpad/{stage}/{name}")});
         account
-            .ask("ssm", "AmazonSSM.DeleteParameter", &delete)
+            .call("ssm", "AmazonSSM.DeleteParameter", &delete)
             .await;
     }
 }
 
 #[tokio::test]
-async fn stages_are_listed_and_those_without_a_row_alone_are_removed_when_they_are_old() {
+async fn stages_are_listed_and_only_old_ephemeral_ones_are_removed() {
     let (checkout, dev, prod) = (Checkout::clean().await, Account::dev(), Account::prod());
-    checkout.run("deploy --stage dev").await.did();
+    checkout.run("deploy --stage dev").await.success();
     checkout
         .run("promote --from dev --to prod --yes")
         .await
-        .did();
+        .success();
     for stage in ["pr-1", "pr-2"] {
-        checkout.run(&format!("deploy --stage {stage}")).await.did();
+        checkout
+            .run(&format!("deploy --stage {stage}"))
+            .await
+            .success();
     }
-    let listed = |said: &str| {
-        let first = said
+    let listed = |output: &str| {
+        let first = output
             .lines()
             .filter_map(|line| line.split_whitespace().next().map(str::to_owned));
         let stages = ["dev", "pr-1", "pr-2", "prod"];
@@ -127,29 +133,39 @@ async fn stages_are_listed_and_those_without_a_row_alone_are_removed_when_they_a
             .filter(|first| stages.contains(&first.as_str()))
             .collect::<Vec<_>>()
     };
-    let said = checkout.run("stages").await.did();
-    assert_eq!(listed(&said), ["dev", "pr-1", "pr-2", "prod"], "{said}");
-    let of_pr = said.lines().find(|line| line.starts_with("pr-1 ")).unwrap();
+    let output = checkout.run("stages").await.success();
+    assert_eq!(listed(&output), ["dev", "pr-1", "pr-2", "prod"], "{output}");
+    let pr_line = output
+        .lines()
+        .find(|line| line.starts_with("pr-1 "))
+        .unwrap();
     assert!(
-        of_pr.contains(&dev.id) && of_pr.contains("tester") && of_pr.contains("tests"),
-        "{said}"
+        pr_line.contains(&dev.id) && pr_line.contains("tester") && pr_line.contains("tests"),
+        "{output}"
     );
     assert!(
-        said.lines()
+        output
+            .lines()
             .any(|line| line.starts_with("prod ") && line.contains(&prod.id)),
-        "{said}"
+        "{output}"
     );
     assert_eq!(
-        listed(&checkout.run("stages --older-than 7d").await.did()),
+        listed(&checkout.run("stages --older-than 7d").await.success()),
         Vec::<String>::new()
     );
 
-    let with_row = (dev.fingerprints("dev").await, prod.history().await);
-    checkout.run("stages --older-than 0s --remove").await.did();
-    assert_eq!(listed(&checkout.run("stages").await.did()), ["dev", "prod"]);
+    let permanent = (dev.fingerprints("dev").await, prod.history().await);
+    checkout
+        .run("stages --older-than 0s --remove")
+        .await
+        .success();
+    assert_eq!(
+        listed(&checkout.run("stages").await.success()),
+        ["dev", "prod"]
+    );
     assert_eq!(
         (dev.fingerprints("dev").await, prod.history().await),
-        with_row
+        permanent
     );
     assert!(dev.stacks_of("pr-1").await.is_empty() && dev.stacks_of("pr-2").await.is_empty());
 }
@@ -157,13 +173,13 @@ async fn stages_are_listed_and_those_without_a_row_alone_are_removed_when_they_a
 #[tokio::test]
 async fn a_protected_stage_is_not_removed() {
     let (checkout, prod) = (Checkout::clean().await, Account::prod());
-    checkout.run("deploy --stage dev").await.did();
+    checkout.run("deploy --stage dev").await.success();
     checkout
         .run("promote --from dev --to prod --yes")
         .await
-        .did();
+        .success();
     let before = prod.inventory().await;
-    let said = checkout.run("remove --stage prod --yes").await.refused();
-    assert!(said.contains("prod is protected"), "{said}");
+    let output = checkout.run("remove --stage prod --yes").await.failure();
+    assert!(output.contains("prod is protected"), "{output}");
     assert_eq!(prod.inventory().await, before);
 }

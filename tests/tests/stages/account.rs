@@ -1,21 +1,21 @@
-//! What is in an account, by AWS's APIs.
+//! A local account: its stacks, functions and releases, read through AWS's APIs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::types::{Stack, StackEvent};
-use e2e::http::{Method, Request, Signer};
 use reqwest::{Client, Url};
-use serde_json::{Value, json};
+use serde_json::Value;
+use test_support::http::{Method, Request, Signer};
 
-/// The AWS configuration with the accounts that this machine plays.
-const CONFIGURATION: &str = "AWS_CONFIG_FILE";
+/// The environment variable with the path of the AWS configuration, which has a profile per local account.
+const CONFIGURATION_VARIABLE: &str = "AWS_CONFIG_FILE";
 
-/// An account that this machine plays, and its owner.
+/// A local account, with the credentials of its owner.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// Its number.
+    /// The account id.
     pub(crate) id: String,
-    /// Where its services are.
+    /// The endpoint of its services.
     pub(crate) endpoint: String,
     pub(crate) region: String,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
@@ -24,7 +24,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account of dev, and of stages without a row.
+    /// The account of dev and of ephemeral stages.
     pub(crate) fn dev() -> Self {
         Self::of("scratchpad-dev")
     }
@@ -39,10 +39,10 @@ impl Account {
         let begin = format!("[profile {profile}]\n");
         let section = configuration.split(&begin).nth(1).unwrap();
         let section = section.split("\n[").next().unwrap();
-        let settings = section.lines().filter_map(|line| line.split_once(" = "));
-        let settings: BTreeMap<&str, &str> = settings.collect();
+        let fields = section.lines().filter_map(|line| line.split_once(" = "));
+        let fields: BTreeMap<&str, &str> = fields.collect();
         let [id, endpoint, region] =
-            ["aws_access_key_id", "endpoint_url", "region"].map(|name| settings[name].to_owned());
+            ["aws_access_key_id", "endpoint_url", "region"].map(|name| fields[name].to_owned());
         let var = |name: &str| match name {
             "AWS_REGION" => Some(region.clone().into()),
             "AWS_ACCESS_KEY_ID" => Some(id.clone().into()),
@@ -87,7 +87,7 @@ impl Account {
         stacks
     }
 
-    /// What the stacks of a stage were made from, by their names.
+    /// The fingerprints of a stage's stacks (hashes of their inputs), by stack name.
     pub(crate) async fn fingerprints(&self, stage: &str) -> BTreeMap<String, String> {
         let stacks = self.stacks_of(stage).await.into_iter();
         let fingerprint = |stack: &Stack| {
@@ -101,8 +101,8 @@ impl Account {
             .collect()
     }
 
-    /// What the stacks export, by name. The stacks themselves say it: what an update drops, the local cloud goes on
-    /// listing as an export.
+    /// The exports of all stacks, by name. They are read from the stacks' outputs, because the local AWS keeps listing an
+    /// export that an update removed.
     pub(crate) async fn exports(&self) -> BTreeMap<String, String> {
         let mut exports = BTreeMap::new();
         for stack in self.stacks().await.into_values() {
@@ -113,7 +113,7 @@ impl Account {
         exports
     }
 
-    /// The names of all that a stack's template imports.
+    /// The names of the exports that a stack's template imports.
     pub(crate) async fn imports(&self, stack: &str) -> BTreeSet<String> {
         fn find(value: &Value, names: &mut BTreeSet<String>) {
             if let Some(name) = value.get("Fn::ImportValue").and_then(Value::as_str) {
@@ -140,7 +140,7 @@ impl Account {
         names
     }
 
-    /// All that has happened to a stack, the newest first.
+    /// The events of a stack, newest first.
     pub(crate) async fn events(&self, stack: &str) -> Vec<StackEvent> {
         let mut pages = self
             .cloudformation
@@ -156,7 +156,7 @@ impl Account {
         events
     }
 
-    /// All that has happened to all stacks, in one text that is another once anything more has.
+    /// The events and the status of all stacks, by stack name. Any change of a stack changes its entry.
     pub(crate) async fn history(&self) -> BTreeMap<String, Vec<String>> {
         let mut history = BTreeMap::new();
         for (name, stack) in self.stacks().await {
@@ -171,7 +171,7 @@ impl Account {
         history
     }
 
-    /// The resources of the stacks of a stage: type, and name in the account.
+    /// The resources of a stage's stacks: type and physical id.
     pub(crate) async fn resources(&self, stage: &str) -> BTreeSet<(String, String)> {
         let mut resources = BTreeSet::new();
         for name in self.stacks_of(stage).await.keys() {
@@ -193,8 +193,8 @@ impl Account {
         resources
     }
 
-    /// The hashes of the functions' code, as Lambda counts them, by the functions' names without the stage's.
-    pub(crate) async fn code(&self, stage: &str) -> BTreeMap<String, String> {
+    /// The code hashes that Lambda reports, by function name without the stage's prefix.
+    pub(crate) async fn code_hashes(&self, stage: &str) -> BTreeMap<String, String> {
         let prefix = format!("scratchpad-{stage}-");
         let mut pages = self.lambda.list_functions().into_paginator().items().send();
         let mut code = BTreeMap::new();
@@ -207,12 +207,12 @@ impl Account {
         code
     }
 
-    /// The bucket with releases.
+    /// The name of the bucket with releases.
     pub(crate) fn releases_bucket(&self) -> String {
         format!("scratchpad-releases-{}", self.id)
     }
 
-    /// The records of a stage's releases, the oldest first.
+    /// The records of a stage's releases, oldest first.
     pub(crate) async fn releases(&self, stage: &str) -> Vec<Value> {
         let prefix = format!("releases/{stage}/");
         let list = self
@@ -230,7 +230,7 @@ impl Account {
         releases
     }
 
-    /// An object of the bucket with releases.
+    /// An object in the bucket with releases. None if it does not exist.
     pub(crate) async fn object(&self, key: &str) -> Option<Value> {
         let object = self
             .s3
@@ -243,192 +243,15 @@ impl Account {
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// Writes an object into the bucket with releases.
+    /// Writes an object to the bucket with releases.
     pub(crate) async fn put_object(&self, key: &str, value: &Value) {
         let put = self.s3.put_object().bucket(self.releases_bucket()).key(key);
         let body = value.to_string().into_bytes();
         put.body(body.into()).send().await.unwrap();
     }
 
-    /// Everything in the account, resource by resource.
-    pub(crate) async fn inventory(&self) -> BTreeSet<String> {
-        let mut all = BTreeSet::new();
-        for (name, stack) in self.stacks().await {
-            all.insert(format!("stack {name} {:?}", stack.stack_status.unwrap()));
-        }
-        all.extend(
-            self.exports()
-                .await
-                .into_iter()
-                .map(|(name, value)| format!("export {name} {value}")),
-        );
-        for bucket in self.s3.list_buckets().send().await.unwrap().buckets() {
-            let bucket = bucket.name().unwrap();
-            all.insert(format!("bucket {bucket}"));
-            let mut pages = self
-                .s3
-                .list_objects_v2()
-                .bucket(bucket)
-                .into_paginator()
-                .send();
-            while let Some(page) = pages.next().await {
-                let page = page.unwrap();
-                let objects = page.contents().iter();
-                all.extend(objects.map(|object| {
-                    format!(
-                        "object {bucket}/{} {}",
-                        object.key().unwrap(),
-                        object.e_tag().unwrap()
-                    )
-                }));
-            }
-        }
-        let mut functions = self.lambda.list_functions().into_paginator().items().send();
-        while let Some(function) = functions.next().await {
-            let function = function.unwrap();
-            all.insert(format!(
-                "function {} {}",
-                function.function_name().unwrap(),
-                function.code_sha256().unwrap()
-            ));
-        }
-        for mapping in self
-            .lambda
-            .list_event_source_mappings()
-            .send()
-            .await
-            .unwrap()
-            .event_source_mappings()
-        {
-            all.insert(format!("event source {}", mapping.uuid().unwrap()));
-        }
-        // Each service that speaks JSON: the call, and where its answer has names.
-        let asked = [
-            (
-                "dynamodb",
-                "DynamoDB_20120810.ListTables",
-                json!({}),
-                "/TableNames",
-                "",
-            ),
-            (
-                "logs",
-                "Logs_20140328.DescribeLogGroups",
-                json!({}),
-                "/logGroups",
-                "/logGroupName",
-            ),
-            (
-                "ssm",
-                "AmazonSSM.DescribeParameters",
-                json!({}),
-                "/Parameters",
-                "/Name",
-            ),
-            (
-                "events",
-                "AWSEvents.ListRules",
-                json!({}),
-                "/Rules",
-                "/Name",
-            ),
-            ("sqs", "AmazonSQS.ListQueues", json!({}), "/QueueUrls", ""),
-            (
-                "cognito-idp",
-                "AWSCognitoIdentityProviderService.ListUserPools",
-                json!({"MaxResults": 60}),
-                "/UserPools",
-                "/Id",
-            ),
-            (
-                "cognito-identity",
-                "AWSCognitoIdentityService.ListIdentityPools",
-                json!({"MaxResults": 60}),
-                "/IdentityPools",
-                "/IdentityPoolId",
-            ),
-        ];
-        for (service, target, input, list, name) in asked {
-            let token = if service == "logs" {
-                "nextToken"
-            } else {
-                "NextToken"
-            };
-            let mut input = input;
-            loop {
-                let answer = self.ask(service, target, &input).await;
-                let entries = answer
-                    .pointer(list)
-                    .and_then(Value::as_array)
-                    .cloned()
-                    .unwrap_or_default();
-                all.extend(
-                    entries
-                        .iter()
-                        .map(|entry| format!("{service} {}", entry.pointer(name).unwrap())),
-                );
-                match answer.get(token) {
-                    Some(next) if !next.is_null() => input[token] = next.clone(),
-                    _ => break,
-                }
-            }
-        }
-        // Each that speaks forms and XML: the call, and the element with names.
-        let asked = [
-            ("iam", "2010-05-08", "ListRoles", "RoleName"),
-            ("iam", "2010-05-08", "ListPolicies", "PolicyName"),
-            ("sns", "2010-03-31", "ListTopics", "TopicArn"),
-            ("sns", "2010-03-31", "ListSubscriptions", "SubscriptionArn"),
-            ("monitoring", "2010-08-01", "DescribeAlarms", "AlarmName"),
-        ];
-        for (service, version, action, element) in asked {
-            let form = format!("Action={action}&Version={version}&MaxItems=1000&MaxRecords=100");
-            let request = self
-                .request(Method::POST, "/")
-                .header("content-type", "application/x-www-form-urlencoded");
-            let answer = request
-                .body(form)
-                .signed_by(&self.signer(service))
-                .send()
-                .await;
-            assert_eq!(answer.status, 200, "{action}: {}", answer.text());
-            all.extend(
-                elements(&answer.text(), element).map(|name| format!("{service} {action} {name}")),
-            );
-        }
-        // Each that has addresses, and where its answer has names.
-        let request = self
-            .request(Method::GET, "/restapis?limit=500")
-            .signed_by(&self.signer("apigateway"));
-        let apis: Value = serde_json::from_slice(&request.send().await.body).unwrap();
-        let apis = apis["item"].as_array().cloned().unwrap_or_default();
-        all.extend(apis.iter().map(|api| format!("API {}", api["id"])));
-        for (service, path, element) in [
-            ("cloudfront", "/2020-05-31/distribution", "Id"),
-            ("cloudfront", "/2020-05-31/origin-access-control", "Id"),
-            ("cloudfront", "/2020-05-31/function", "Name"),
-            (
-                "cloudfront",
-                "/2020-05-31/response-headers-policy?Type=custom",
-                "Id",
-            ),
-            ("route53", "/2013-04-01/hostedzone", "Id"),
-        ] {
-            let answer = self
-                .request(Method::GET, path)
-                .signed_by(&self.signer(service))
-                .send()
-                .await;
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-            all.extend(
-                elements(&answer.text(), element).map(|name| format!("{service} {path} {name}")),
-            );
-        }
-        all
-    }
-
-    /// Calls a service that speaks JSON.
-    pub(crate) async fn ask(&self, service: &'static str, target: &str, input: &Value) -> Value {
+    /// Calls a service with a JSON protocol as the account's owner.
+    pub(crate) async fn call(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = self
             .request(Method::POST, "/")
             .header("x-amz-target", target)
@@ -438,21 +261,21 @@ impl Account {
         } else {
             "application/x-amz-json-1.1"
         };
-        let answer = request
+        let response = request
             .header("content-type", kind)
             .signed_by(&self.signer(service))
             .send()
             .await;
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap_or(Value::Null)
     }
 
-    fn request(&self, method: Method, path: &str) -> Request {
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         let url = Url::parse(&format!("{}{path}", self.endpoint)).unwrap();
         Request::new(&Client::new(), method, url)
     }
 
-    /// Its owner, for calls of a service.
+    /// Signs calls to a service as the account's owner.
     pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: aws_credential_types::Credentials::new(
@@ -464,23 +287,13 @@ impl Account {
     }
 }
 
-/// The AWS configuration, as text.
+/// The text of the AWS configuration.
 pub(crate) fn configuration() -> String {
-    let file = std::env::var(CONFIGURATION);
+    let file = std::env::var(CONFIGURATION_VARIABLE);
     let file = file.unwrap_or_else(|_| {
-        panic!("{CONFIGURATION} names no accounts: run these by cargo xtask test --stages")
+        panic!(
+            "{CONFIGURATION_VARIABLE} is not set: run these tests with cargo xtask test --stages"
+        )
     });
     std::fs::read_to_string(file).unwrap()
-}
-
-/// The texts of all elements of a name.
-fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let close = format!("</{name}>");
-    let open = format!("<{name}>");
-    let texts: Vec<&str> = xml
-        .split(&open)
-        .skip(1)
-        .map(|rest| rest.split(&close).next().unwrap())
-        .collect();
-    texts.into_iter()
 }

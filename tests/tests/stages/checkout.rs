@@ -1,4 +1,4 @@
-//! Copies of the checkout, whose sources can be changed, and the tool run in them.
+//! Copies of the checkout whose sources a test can change, and `cargo xtask` run in them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,24 +7,24 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use e2e::root;
+use test_support::root;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::OnceCell;
 use walkdir::WalkDir;
 
-/// Where the tool is.
-const XTASK: &str = "SCRATCHPAD_XTASK";
+/// The environment variable with the path of the xtask binary.
+const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 
-/// Where the copies are, below target/: what they were made into before is kept with them.
+/// The folder of the copies. Each copy keeps its target folder between runs.
 const COPIES: &str = "target/stages-test/checkouts";
 
-/// The copies have no binaries, and what has to be compiled would take minutes. Whoever compiles in one has not found
-/// what was built before, and that is a failure.
-const ONLY_READS: &str = r#"#!/bin/sh
+/// A replacement for cargo in the copies. It refuses to compile: every test must find the artifacts that were built before,
+/// and compiling in a copy would take minutes.
+const READ_ONLY_CARGO: &str = r#"#!/bin/sh
 case "$1" in
   metadata) exec "$SCRATCHPAD_CARGO" "$@" ;;
-  *) echo "nothing is to be compiled here: cargo $*" >&2; exit 97 ;;
+  *) echo "compiling is not allowed in this checkout: cargo $*" >&2; exit 97 ;;
 esac
 "#;
 
@@ -32,28 +32,28 @@ esac
 #[derive(Debug)]
 pub(crate) struct Checkout {
     root: PathBuf,
-    /// Whether nothing may be compiled in it.
-    only_reads: bool,
+    /// Whether compiling is refused in it.
+    is_read_only: bool,
 }
 
 impl Checkout {
-    /// The sources as they are. Everything that they give has been built, and is known in the account.
+    /// A copy of the unchanged sources. All of their artifacts are built and stored in the account.
     pub(crate) async fn clean() -> &'static Self {
         static CLEAN: OnceCell<Checkout> = OnceCell::const_new();
         CLEAN
             .get_or_init(|| async {
-                // Built here, and known by dev's release to all.
-                let own = Self {
+                // Builds the artifacts and stores them for all stages.
+                let original = Self {
                     root: root().into(),
-                    only_reads: false,
+                    is_read_only: false,
                 };
-                own.run("deploy --stage dev").await.did();
+                original.run("deploy --stage dev").await.success();
                 Self::copy("clean")
             })
             .await
     }
 
-    /// The sources with changes, of which none is one of functions' sources.
+    /// A copy of the sources with a change that does not affect the functions' binaries.
     pub(crate) async fn changed(name: &str, change: impl FnOnce(&Self)) -> Self {
         Self::clean().await;
         let copy = Self::copy(name);
@@ -72,13 +72,13 @@ impl Checkout {
     fn copy(name: &str) -> Self {
         let copy = Self {
             root: root().join(COPIES).join(name),
-            only_reads: true,
+            is_read_only: true,
         };
-        let kept = copy.root.join("target");
+        let target = copy.root.join("target");
         for entry in fs::read_dir(&copy.root).into_iter().flatten() {
             let path = entry.unwrap().path();
             match path.is_dir() && !path.is_symlink() {
-                _ if path == kept => {}
+                _ if path == target => {}
                 true => fs::remove_dir_all(path).unwrap(),
                 false => fs::remove_file(path).unwrap(),
             }
@@ -93,7 +93,7 @@ impl Checkout {
                 symlink(root().join(installed), copy.root.join(installed)).unwrap();
             }
         }
-        // What the templates were made from is kept with them: they are taken for the same manifests alone.
+        // Cached templates store their inputs, so they are reused only for the same manifests.
         for stages in [
             root().join("target/stages"),
             root().join(COPIES).join("clean/target/stages"),
@@ -110,11 +110,11 @@ impl Checkout {
         }
         let cargo = copy.path("target/programs/cargo");
         fs::create_dir_all(cargo.parent().unwrap()).unwrap();
-        fs::write(&cargo, ONLY_READS).unwrap();
+        fs::write(&cargo, READ_ONLY_CARGO).unwrap();
         fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
         copy.git(&["init", "--quiet", "--initial-branch", "tests"]);
         copy.git(&["add", "--all"]);
-        copy.git(&["commit", "--quiet", "--message", "As it is"]);
+        copy.git(&["commit", "--quiet", "--message", "Copy the checkout"]);
         copy
     }
 
@@ -128,7 +128,7 @@ impl Checkout {
         ])
         .args(arguments)
         .current_dir(&self.root);
-        // Not those of a hook that these may run in.
+        // These variables are set if the tests run in a git hook.
         for name in ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"] {
             git.env_remove(name);
         }
@@ -139,21 +139,21 @@ impl Checkout {
         self.root.join(below)
     }
 
-    /// Replaces a text in a file, which must have it.
-    pub(crate) fn edit(&self, file: &str, text: &str, by: &str) {
+    /// Replaces a text in a file. Panics if the file does not contain it.
+    pub(crate) fn edit(&self, file: &str, text: &str, replacement: &str) {
         let path = self.path(file);
         let before = fs::read_to_string(&path).unwrap();
-        assert!(before.contains(text), "{file} has no {text:?}");
-        fs::write(path, before.replace(text, by)).unwrap();
+        assert!(before.contains(text), "{file} does not contain {text:?}");
+        fs::write(path, before.replace(text, replacement)).unwrap();
     }
 
-    /// Adds a text at the end of a file.
+    /// Appends a text to a file.
     pub(crate) fn append(&self, file: &str, text: &str) {
         let before = fs::read_to_string(self.path(file)).unwrap();
         fs::write(self.path(file), before + text).unwrap();
     }
 
-    /// Makes a file what the last commit has.
+    /// Restores a file from the last commit.
     pub(crate) fn restore(&self, file: &str) {
         self.git(&["checkout", "--quiet", "HEAD", "--", file]);
     }
@@ -167,17 +167,17 @@ impl Checkout {
             .arg("--offline")
             .current_dir(&self.root);
         let output = output.output().unwrap();
-        let failed = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cargo {arguments:?}: {failed}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cargo {arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The tool with arguments, which have no spaces in them.
+    /// A command that runs xtask. The arguments are separated by spaces.
     pub(crate) fn command(&self, arguments: &str) -> AsyncCommand {
-        let tool = std::env::var(XTASK).unwrap_or_else(|_| {
-            panic!("{XTASK} names no tool: run these by cargo xtask test --stages")
+        let xtask = std::env::var(XTASK_VARIABLE).unwrap_or_else(|_| {
+            panic!("{XTASK_VARIABLE} is not set to the xtask binary: run these tests with cargo xtask test --stages")
         });
-        let mut command = AsyncCommand::new(tool);
+        let mut command = AsyncCommand::new(xtask);
         command
             .args(arguments.split_whitespace())
             .current_dir(&self.root)
@@ -189,10 +189,10 @@ impl Checkout {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // It is killed with all that it started.
+            // A signal to the process group also reaches its children.
             .process_group(0)
             .kill_on_drop(true);
-        if self.only_reads {
+        if self.is_read_only {
             let programs = self.path("target/programs");
             let mut path = OsString::from(&programs);
             path.push(":");
@@ -205,13 +205,13 @@ impl Checkout {
         command
     }
 
-    /// Runs the tool to its end.
-    pub(crate) async fn run(&self, arguments: &str) -> Told {
-        Running::start(self, arguments).end().await
+    /// Runs xtask and waits until it exits.
+    pub(crate) async fn run(&self, arguments: &str) -> Output {
+        Running::start(self, arguments).wait().await
     }
 }
 
-/// The files of the checkout, by their paths in it.
+/// The files of the checkout, as relative paths.
 fn files() -> BTreeSet<PathBuf> {
     let list = [
         "ls-files",
@@ -228,18 +228,18 @@ fn files() -> BTreeSet<PathBuf> {
         let names = names.split_terminator('\0').map(PathBuf::from);
         return names.filter(|name| root().join(name).is_file()).collect();
     }
-    let apart = [".git", ".venv", "cdk.out", "node_modules", "target"];
+    let excluded = [".git", ".venv", "cdk.out", "node_modules", "target"];
     let entries = WalkDir::new(root()).into_iter();
     let entries =
-        entries.filter_entry(|entry| !apart.iter().any(|apart| entry.file_name() == *apart));
+        entries.filter_entry(|entry| !excluded.iter().any(|name| entry.file_name() == *name));
     let files = entries
         .map(Result::unwrap)
         .filter(|entry| entry.file_type().is_file());
-    let below = |path: &Path| path.strip_prefix(root()).unwrap().to_owned();
-    files.map(|file| below(file.path())).collect()
+    let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_owned();
+    files.map(|file| relative(file.path())).collect()
 }
 
-/// The tool at work.
+/// A running xtask.
 #[derive(Debug)]
 pub(crate) struct Running {
     arguments: String,
@@ -248,38 +248,38 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(checkout: &Checkout, arguments: &str) -> Self {
-        Self::of(checkout.command(arguments), arguments)
+        Self::spawn(checkout.command(arguments), arguments)
     }
 
-    pub(crate) fn of(mut command: AsyncCommand, arguments: &str) -> Self {
+    pub(crate) fn spawn(mut command: AsyncCommand, arguments: &str) -> Self {
         Self {
             arguments: arguments.into(),
             child: command.spawn().unwrap(),
         }
     }
 
-    /// Sends a signal to it and to all that it started.
+    /// Sends a signal to the process and its children.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        // It may be over.
+        // The process may have exited.
         let Some(id) = self.child.id() else { return };
         let group = rustix::process::Pid::from_raw(id.try_into().unwrap()).unwrap();
         rustix::process::kill_process_group(group, signal).ok();
     }
 
-    /// Whether it has ended.
-    pub(crate) fn is_over(&mut self) -> bool {
+    /// Whether it has exited.
+    pub(crate) fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end.
-    pub(crate) async fn end(mut self) -> Told {
+    /// Waits until it exits.
+    pub(crate) async fn wait(mut self) -> Output {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let (out, err) = tokio::join!(text(out.unwrap()), text(err.unwrap()));
         let status = self.child.wait().await.unwrap();
-        Told {
-            what: format!("cargo xtask {}", self.arguments),
+        Output {
+            command: format!("cargo xtask {}", self.arguments),
             succeeded: status.success(),
-            said: err + &out,
+            text: err + &out,
         }
     }
 }
@@ -290,31 +290,36 @@ async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What the tool told when it was done.
+/// The result of an xtask command.
 #[derive(Debug)]
-pub(crate) struct Told {
-    what: String,
+pub(crate) struct Output {
+    command: String,
     pub(crate) succeeded: bool,
-    said: String,
+    /// stderr, then stdout.
+    text: String,
 }
 
-impl Told {
-    /// What it said, if it did what it should.
+impl Output {
+    /// The text that it printed. Panics if it failed.
     #[track_caller]
-    pub(crate) fn did(self) -> String {
-        assert!(self.succeeded, "{} failed:\n{}", self.what, self.said);
-        self.said
+    pub(crate) fn success(self) -> String {
+        assert!(self.succeeded, "{} failed:\n{}", self.command, self.text);
+        self.text
     }
 
-    /// What it said, if it did not.
+    /// The text that it printed. Panics if it succeeded.
     #[track_caller]
-    pub(crate) fn refused(self) -> String {
-        assert!(!self.succeeded, "{} succeeded:\n{}", self.what, self.said);
-        self.said
+    pub(crate) fn failure(self) -> String {
+        assert!(
+            !self.succeeded,
+            "{} succeeded:\n{}",
+            self.command, self.text
+        );
+        self.text
     }
 
-    /// What it said, whether it did or not.
-    pub(crate) fn said(self) -> String {
-        self.said
+    /// The text that it printed, whether it succeeded or failed.
+    pub(crate) fn text(self) -> String {
+        self.text
     }
 }

@@ -1,47 +1,50 @@
-//! Changes that would cost data: nobody makes them by mistake.
+//! Changes that would delete data are refused unless they are allowed explicitly.
 
 use serde_json::json;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
-use crate::people::{sign_up, stage};
+use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod";
 
-/// Notes that somebody on a stage has.
-async fn write(account: &Account, name: &str, notes: usize) {
-    let place = stage(account, name).await;
-    let person = sign_up(account, &place).await;
+/// Creates notes as a new user of a stage.
+async fn create_notes(account: &Account, name: &str, notes: usize) {
+    let stage = stage(account, name).await;
+    let user = sign_up(account, &stage).await;
     for _ in 0..notes {
-        let answer = person
+        let response = user
             .post("/notes", &json!({"content": "Stays", "attachment": null}))
             .await;
-        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(response.status, 201, "{}", response.text());
     }
 }
 
-/// How many items a table has.
-async fn items(account: &Account, table: &str) -> u64 {
+/// The number of items in a table.
+async fn item_count(account: &Account, table: &str) -> u64 {
     let scan = json!({"TableName": table, "Select": "COUNT"});
     account
-        .ask("dynamodb", "DynamoDB_20120810.Scan", &scan)
+        .call("dynamodb", "DynamoDB_20120810.Scan", &scan)
         .await["Count"]
         .as_u64()
         .unwrap()
 }
 
 #[tokio::test]
-async fn a_change_that_would_cost_a_table_is_refused_with_what_is_in_it_unless_it_is_named() {
+async fn replacing_a_table_is_refused_with_its_item_count_unless_allowed() {
     let (dev, prod) = (Account::dev(), Account::prod());
     let clean = Checkout::clean().await;
     clean.run("remove --stage pr-1 --yes").await;
     for stage in ["dev", "pr-1"] {
-        clean.run(&format!("deploy --stage {stage}")).await.did();
+        clean
+            .run(&format!("deploy --stage {stage}"))
+            .await
+            .success();
     }
-    clean.run(&format!("{PROMOTE} --yes")).await.did();
-    write(&dev, "pr-1", 3).await;
-    write(&prod, "prod", 2).await;
-    // Another key of the table on all stages but dev, which has something else that is new.
+    clean.run(&format!("{PROMOTE} --yes")).await.success();
+    create_notes(&dev, "pr-1", 3).await;
+    create_notes(&prod, "prod", 2).await;
+    // Changes the key of the table Notes in all stages except dev. In dev, only the address for alarms changes.
     let rekeyed = Checkout::changed("rekeyed", |checkout| {
         let file = "infrastructure/lib/dynamodb-stack.ts";
         let key = "...own,\n        ...(name === \"Notes\" && stage.name !== \"dev\" ? { sortKey: string(\"id\") } : {}),";
@@ -54,43 +57,43 @@ async fn a_change_that_would_cost_a_table_is_refused_with_what_is_in_it_unless_i
     });
     let rekeyed = rekeyed.await;
 
-    let lost = |stage: &str, items| {
+    let warning = |stage: &str, items| {
         format!(
             "scratchpad-{stage}-Notes (AWS::DynamoDB::Table: AttributeDefinitions, KeySchema): its {items} items would be lost"
         )
     };
     let (history, releases) = (dev.history().await, dev.releases("pr-1").await.len());
-    let said = rekeyed.run("deploy --stage pr-1").await.refused();
-    assert!(said.contains("--allow-replacement"), "{said}");
-    assert!(said.contains(&lost("pr-1", 3)), "{said}");
+    let output = rekeyed.run("deploy --stage pr-1").await.failure();
+    assert!(output.contains("--allow-replacement"), "{output}");
+    assert!(output.contains(&warning("pr-1", 3)), "{output}");
     assert_eq!(dev.history().await, history);
-    assert_eq!(items(&dev, "scratchpad-pr-1-Notes").await, 3);
+    assert_eq!(item_count(&dev, "scratchpad-pr-1-Notes").await, 3);
     assert_eq!(releases, 1);
 
-    rekeyed.run("deploy --stage dev").await.did();
+    rekeyed.run("deploy --stage dev").await.success();
     let history = prod.history().await;
-    let count = items(&prod, "scratchpad-prod-Notes").await;
-    for how in [
+    let count = item_count(&prod, "scratchpad-prod-Notes").await;
+    for options in [
         "--yes",
         "--show",
         "--yes --allow-replacement scratchpad-prod-Purchases",
     ] {
-        let said = rekeyed.run(&format!("{PROMOTE} {how}")).await.refused();
+        let output = rekeyed.run(&format!("{PROMOTE} {options}")).await.failure();
         assert!(
-            said.contains(&lost("prod", count.try_into().unwrap())),
-            "{said}"
+            output.contains(&warning("prod", count.try_into().unwrap())),
+            "{output}"
         );
         assert_eq!(prod.history().await, history);
     }
-    assert_eq!(items(&prod, "scratchpad-prod-Notes").await, count);
+    assert_eq!(item_count(&prod, "scratchpad-prod-Notes").await, count);
 
-    let named = format!("{PROMOTE} --show --allow-replacement scratchpad-prod-Notes");
-    let said = rekeyed.run(&named).await.did();
-    assert!(said.contains("replace scratchpad-prod-Notes"), "{said}");
-    // What CloudFormation then makes of it is its own matter: it does not replace what has a name.
-    let named = "deploy --stage pr-1 --allow-replacement scratchpad-pr-1-Notes";
-    let said = rekeyed.run(named).await.said();
-    assert!(!said.contains("would be lost"), "{said}");
-    assert!(said.contains("dynamodb"), "{said}");
-    clean.run("remove --stage pr-1 --yes").await.did();
+    let allowed = format!("{PROMOTE} --show --allow-replacement scratchpad-prod-Notes");
+    let output = rekeyed.run(&allowed).await.success();
+    assert!(output.contains("replace scratchpad-prod-Notes"), "{output}");
+    // Whether the deploy succeeds depends on CloudFormation, which does not replace a resource with a fixed name.
+    let allowed = "deploy --stage pr-1 --allow-replacement scratchpad-pr-1-Notes";
+    let output = rekeyed.run(allowed).await.text();
+    assert!(!output.contains("would be lost"), "{output}");
+    assert!(output.contains("dynamodb"), "{output}");
+    clean.run("remove --stage pr-1 --yes").await.success();
 }

@@ -1,13 +1,13 @@
-//! A stage made what the sources say, and nothing done twice.
+//! Deploys: the order of stacks, and repeated deploys.
 
 use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
 
-/// The moments at which each stack was begun and was whole.
-async fn moments(account: &Account, stage: &str) -> BTreeMap<String, (f64, f64)> {
-    let mut moments = BTreeMap::new();
+/// The times at which each stack was started and completed, in seconds.
+async fn deploy_times(account: &Account, stage: &str) -> BTreeMap<String, (f64, f64)> {
+    let mut times_of_stacks = BTreeMap::new();
     for name in account.stacks_of(stage).await.into_keys() {
         let events = account.events(&name).await;
         let of_stack = events
@@ -16,19 +16,19 @@ async fn moments(account: &Account, stage: &str) -> BTreeMap<String, (f64, f64)>
         let times: Vec<f64> = of_stack
             .map(|event| event.timestamp().unwrap().as_secs_f64())
             .collect();
-        moments.insert(name, (*times.last().unwrap(), *times.first().unwrap()));
+        times_of_stacks.insert(name, (*times.last().unwrap(), *times.first().unwrap()));
     }
-    moments
+    times_of_stacks
 }
 
 #[tokio::test]
-async fn a_stage_is_deployed_with_every_import_resolved_and_no_stack_before_what_it_needs() {
+async fn every_stack_is_deployed_after_the_stacks_that_it_imports_from() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     checkout.run("remove --stage pr-1 --yes").await;
-    checkout.run("deploy --stage pr-1").await.did();
+    checkout.run("deploy --stage pr-1").await.success();
     let stacks = account.stacks_of("pr-1").await;
-    let moments = moments(&account, "pr-1").await;
-    assert!(moments.len() >= 7, "{moments:?}");
+    let times = deploy_times(&account, "pr-1").await;
+    assert!(times.len() >= 7, "{times:?}");
     let exports = stacks.iter().flat_map(|(name, stack)| {
         let exports = stack
             .outputs()
@@ -47,10 +47,10 @@ async fn a_stage_is_deployed_with_every_import_resolved_and_no_stack_before_what
         for import in account.imports(name).await {
             let exporter = exporters.get(&import);
             let exporter = *exporter
-                .unwrap_or_else(|| panic!("{name} imports {import}, which nobody exports"));
+                .unwrap_or_else(|| panic!("{name} imports {import}, which no stack exports"));
             assert!(
-                moments[exporter].1 <= moments[name].0,
-                "{name} began before {exporter} was whole"
+                times[exporter].1 <= times[name].0,
+                "{name} started before {exporter} was complete"
             );
             imports += 1;
         }
@@ -59,23 +59,23 @@ async fn a_stage_is_deployed_with_every_import_resolved_and_no_stack_before_what
 }
 
 #[tokio::test]
-async fn deployed_again_at_once_a_stage_is_left_alone() {
+async fn a_second_deploy_of_the_same_sources_changes_nothing() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    checkout.run("deploy --stage pr-1").await.did();
+    checkout.run("deploy --stage pr-1").await.success();
     let (history, releases) = (account.history().await, account.releases("pr-1").await);
-    let said = checkout.run("deploy --stage pr-1").await.did();
+    let output = checkout.run("deploy --stage pr-1").await.success();
     assert_eq!(account.history().await, history);
     assert_eq!(account.releases("pr-1").await, releases);
     let stacks = account.stacks_of("pr-1").await.len();
-    let skipped = said
+    let skipped = output
         .lines()
         .filter(|line| line.starts_with('=') && line.ends_with(": nothing changes"));
-    assert!(skipped.count() >= stacks, "{said}");
+    assert!(skipped.count() >= stacks, "{output}");
     assert!(
-        said.contains(&format!(
+        output.contains(&format!(
             "pr-1 runs release {} of these sources",
             releases.len()
         )),
-        "{said}"
+        "{output}"
     );
 }

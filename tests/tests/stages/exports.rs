@@ -1,4 +1,4 @@
-//! What stacks import from each other, renamed and dropped.
+//! Renamed and removed exports that other stacks import.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use crate::account::Account;
 use crate::checkout::{Checkout, Running};
 
-/// The sources with the export of the notes' table under another name, where it is made and where it is imported.
+/// A checkout in which the export of the table Notes is renamed, together with its import.
 async fn renamed() -> &'static Checkout {
     static RENAMED: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -28,15 +28,15 @@ async fn renamed() -> &'static Checkout {
 }
 
 #[tokio::test]
-async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all_the_time() {
+async fn renaming_an_imported_export_keeps_every_import_resolved() {
     let account = Account::dev();
     Checkout::clean()
         .await
         .run("deploy --stage pr-1")
         .await
-        .did();
-    // Its templates are made: what is looked at below is what is done to the stacks.
-    renamed().await.run("plan --stage pr-1").await.did();
+        .success();
+    // Builds the templates in advance, so that the loop below observes only the stack updates.
+    renamed().await.run("plan --stage pr-1").await.success();
     let [exporter, importer] = ["scratchpad-dynamodb-pr-1", "scratchpad-notes-api-pr-1"];
     let mut known = BTreeMap::new();
     for stack in [exporter, importer] {
@@ -44,32 +44,32 @@ async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all
     }
 
     let mut deploy = Running::start(renamed().await, "deploy --stage pr-1");
-    let mut looks = 0;
+    let mut observations = 0;
     loop {
-        let over = deploy.is_over();
+        let has_exited = deploy.has_exited();
         let before = account.imports(importer).await;
         let exports = account.exports().await;
-        // What it imported before and after is what it imported in between.
+        // Equal imports before and after mean that the imports did not change in between.
         if account.imports(importer).await == before {
             for import in &before {
                 assert!(
                     exports.contains_key(import),
-                    "{import} is imported, and not exported"
+                    "{import} is imported but not exported"
                 );
             }
-            looks += 1;
+            observations += 1;
         }
-        if over {
+        if has_exited {
             break;
         }
     }
-    deploy.end().await.did();
-    assert!(looks > 2, "{looks}");
+    deploy.wait().await.success();
+    assert!(observations > 2, "{observations}");
     let exports = account.exports().await;
     assert!(exports.contains_key("scratchpad-pr-1-NotesTable"));
     assert!(!exports.contains_key("scratchpad-pr-1-NotesTableName"));
 
-    // The exporter with both names, the importer, and the exporter with the new one alone.
+    // First the exporter with both names, then the importer, then the exporter with only the new name.
     let mut steps = Vec::new();
     for stack in [exporter, importer] {
         let events = account.events(stack).await;
@@ -77,9 +77,9 @@ async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all
         let of_stack = new
             .iter()
             .filter(|event| event.logical_resource_id() == Some(stack));
-        let begun = of_stack
+        let started = of_stack
             .filter(|event| event.resource_status().unwrap().as_str() == "UPDATE_IN_PROGRESS");
-        steps.extend(begun.map(|event| (event.timestamp().unwrap().as_nanos(), stack)));
+        steps.extend(started.map(|event| (event.timestamp().unwrap().as_nanos(), stack)));
     }
     steps.sort();
     let steps: Vec<&str> = steps.into_iter().map(|(_, stack)| stack).collect();
@@ -87,27 +87,27 @@ async fn an_export_is_renamed_while_it_is_imported_and_every_import_resolves_all
 }
 
 #[tokio::test]
-async fn an_export_that_another_stage_imports_is_not_dropped_and_who_imports_it_is_named() {
+async fn an_export_that_another_stage_imports_is_not_removed() {
     let account = Account::dev();
     let clean = Checkout::clean().await;
-    clean.run("deploy --stage dev").await.did();
+    clean.run("deploy --stage dev").await.success();
     clean
         .run("deploy --stage pr-3 --infrastructure dev")
         .await
-        .did();
+        .success();
     let (history, releases) = (account.history().await, account.releases("dev").await);
-    let said = renamed().await.run("deploy --stage dev").await.refused();
+    let output = renamed().await.run("deploy --stage dev").await.failure();
     for name in ["scratchpad-dev-NotesTableName", "scratchpad-notes-api-pr-3"] {
-        assert!(said.contains(name), "{said}");
+        assert!(output.contains(name), "{output}");
     }
     assert_eq!(account.history().await, history);
     assert_eq!(account.releases("dev").await, releases);
-    // Nor does what it links to go before it.
-    let said = clean.run("remove --stage dev --yes").await.refused();
+    // A stage that another stage links to cannot be removed first.
+    let output = clean.run("remove --stage dev --yes").await.failure();
     assert!(
-        said.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"),
-        "{said}"
+        output.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"),
+        "{output}"
     );
     assert_eq!(account.history().await, history);
-    clean.run("remove --stage pr-3 --yes").await.did();
+    clean.run("remove --stage pr-3 --yes").await.success();
 }

@@ -1,23 +1,23 @@
-//! What `cargo xtask` does to stages in the cloud, on the accounts of the stage table as this machine plays them: it
-//! is run as a developer runs it, in copies of the checkout, and what AWS's APIs say afterwards is what counts. Run by
-//! `cargo xtask test --stages`.
+//! Tests of the `cargo xtask` commands that deploy stages. They run xtask in copies of the checkout, as a developer does,
+//! against local accounts, and check the result through AWS's APIs. Run by `cargo xtask test --stages`.
 //!
-//! | module | is |
+//! | module | contents |
 //! |---|---|
-//! | [`checkout`] | copies of the checkout, and the tool run in them |
-//! | [`account`] | what is in an account |
-//! | [`people`] | people of a stage, who call its API |
-//! | [`deploy`] | a stage made what the sources say, and nothing done twice |
-//! | [`plan`] | what a change of the sources would do |
-//! | [`together`] | stages side by side in an account, and one that links to another |
-//! | [`promote`] | a release put on the next stage, that fails and that does not, and put back |
-//! | [`exports`] | what stacks import from each other, renamed and dropped |
-//! | [`killed`] | the tool killed at any moment |
-//! | [`lock`] | two that deploy the same stage |
-//! | [`data`] | changes that would cost data |
-//! | [`access`] | accounts, secrets, and what is protected |
+//! | [`checkout`] | copies of the checkout, and xtask run in them |
+//! | [`account`] | a local account: its stacks, functions and releases |
+//! | [`inventory`] | a list of every resource in an account |
+//! | [`users`] | users of a deployed stage, who call its API |
+//! | [`deploy`] | the order of stacks, and repeated deploys |
+//! | [`plan`] | the functions that a change affects |
+//! | [`isolation`] | several stages in one account |
+//! | [`promote`] | promotions, failed promotions and rollbacks |
+//! | [`exports`] | renamed and removed exports |
+//! | [`interruption`] | killed commands |
+//! | [`lock`] | concurrent commands on one stage |
+//! | [`data`] | changes that would delete data |
+//! | [`access`] | wrong accounts, secrets, stage lists and protected stages |
 
-// Clippy takes helpers outside of a test for code that must not panic.
+// Clippy does not treat helpers outside test functions as test code.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -31,9 +31,10 @@ mod checkout;
 mod data;
 mod deploy;
 mod exports;
-mod killed;
+mod interruption;
+mod inventory;
+mod isolation;
 mod lock;
-mod people;
 mod plan;
 mod promote;
-mod together;
+mod users;

@@ -1,4 +1,4 @@
-//! What a change of the sources would do: it changes the functions that are made from it, and no others.
+//! Plans: a change of a source affects only the functions that are built from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,22 +12,25 @@ use crate::checkout::Checkout;
 
 const STAGE: &str = "pr-1";
 
-/// The functions that a plan says are changed, and through what.
+/// The changed functions in a plan, each with the cause.
 async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
-    let said = checkout.run(&format!("plan --stage {STAGE}")).await.did();
-    let lines = said.lines().filter(|line| line.starts_with('~'));
+    let output = checkout
+        .run(&format!("plan --stage {STAGE}"))
+        .await
+        .success();
+    let lines = output.lines().filter(|line| line.starts_with('~'));
     let reasons = lines.map(|line| line.split_once(": ").unwrap().1);
     let changed = reasons.map(|reason| {
         let (function, why) = reason
             .split_once(" changed, ")
-            .unwrap_or_else(|| panic!("something else changes: {said}"));
+            .unwrap_or_else(|| panic!("the plan lists another change: {output}"));
         (function.to_owned(), why.to_owned())
     });
     changed.collect()
 }
 
-/// The functions whose binaries a crate is linked into, as Cargo's own tree says.
-fn made_from(checkout: &Checkout, name: &str) -> BTreeSet<String> {
+/// The functions that link a crate, according to `cargo tree`.
+fn functions_with(checkout: &Checkout, name: &str) -> BTreeSet<String> {
     let inverse = [
         "tree",
         "--workspace",
@@ -40,7 +43,7 @@ fn made_from(checkout: &Checkout, name: &str) -> BTreeSet<String> {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    let functions = e2e::functions::all()
+    let functions = test_support::functions::all()
         .into_iter()
         .map(|function| function.name);
     functions
@@ -49,14 +52,17 @@ fn made_from(checkout: &Checkout, name: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_through() {
+async fn a_plan_lists_the_functions_that_a_change_affects_and_the_cause() {
     let checkout = Checkout::changed("planned", |_| ()).await;
-    checkout.run(&format!("deploy --stage {STAGE}")).await.did();
+    checkout
+        .run(&format!("deploy --stage {STAGE}"))
+        .await
+        .success();
     let history = Account::dev().history().await;
     assert_eq!(planned(&checkout).await, BTreeMap::new());
 
     let main = "services/notes-api/notes-get/src/main.rs";
-    checkout.append(main, "\n// Nothing.\n");
+    checkout.append(main, "\n// A comment.\n");
     let get = (
         "notes-get".to_owned(),
         "through services/notes-api/notes-get".to_owned(),
@@ -64,31 +70,31 @@ async fn a_plan_names_the_functions_that_a_change_reaches_and_what_it_comes_thro
     assert_eq!(planned(&checkout).await, BTreeMap::from([get]));
     checkout.restore(main);
 
-    let mut reached = Vec::new();
+    let mut counts = Vec::new();
     for library in ["xray", "idempotency", "dynamodb"] {
         let source = format!("libs/{library}/src/lib.rs");
-        checkout.append(&source, "\n// Nothing.\n");
+        checkout.append(&source, "\n// A comment.\n");
         let planned = planned(&checkout).await;
         checkout.restore(&source);
         let through = format!("through libs/{library}");
         assert!(planned.values().all(|why| *why == through), "{planned:?}");
         let functions: BTreeSet<String> = planned.into_keys().collect();
-        assert_eq!(functions, made_from(&checkout, library), "{library}");
-        reached.push(functions.len());
+        assert_eq!(functions, functions_with(&checkout, library), "{library}");
+        counts.push(functions.len());
     }
-    let all = e2e::functions::all().len();
-    assert_eq!(reached[0], all);
-    assert!((1..all).contains(&reached[1]), "{reached:?}");
+    let all = test_support::functions::all().len();
+    assert_eq!(counts[0], all);
+    assert!((1..all).contains(&counts[1]), "{counts:?}");
     assert_eq!(Account::dev().history().await, history);
 }
 
-/// Takes a crate that is not ours in a newer version: its own sources under the next number. Returns both numbers.
+/// Updates a third-party crate to a newer version with the same sources. Returns the old and the new version.
 fn bump(checkout: &Checkout, name: &str) -> (String, String) {
-    // Without the filter, Cargo needs the dependencies of all platforms, which nothing has downloaded.
     let metadata = checkout.cargo(&[
         "metadata",
         "--locked",
         "--format-version=1",
+        // Without the filter, Cargo needs the dependencies of all platforms, which nothing has downloaded.
         "--filter-platform=host-tuple",
     ]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
@@ -97,13 +103,13 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
     let version = package["version"].as_str().unwrap();
     let (rest, last) = version.rsplit_once('.').unwrap();
     let next = format!("{rest}.{}", last.parse::<u32>().unwrap() + 1);
-    let from = Path::new(package["manifest_path"].as_str().unwrap())
+    let sources = Path::new(package["manifest_path"].as_str().unwrap())
         .parent()
         .unwrap();
-    for entry in WalkDir::new(from) {
+    for entry in WalkDir::new(sources) {
         let entry = entry.unwrap();
-        let below = entry.path().strip_prefix(from).unwrap();
-        let to = checkout.path("newer").join(name).join(below);
+        let relative = entry.path().strip_prefix(sources).unwrap();
+        let to = checkout.path("newer").join(name).join(relative);
         match entry.file_type().is_dir() {
             true => fs::create_dir_all(to).unwrap(),
             false => drop(fs::copy(entry.path(), to).unwrap()),
@@ -125,11 +131,14 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_newer_dependency_changes_the_functions_that_it_is_linked_into_alone() {
+async fn a_dependency_update_changes_only_the_functions_that_link_it() {
     const DEPENDENCY: &str = "miniserde";
     let checkout = Checkout::changed("bumped", |_| ()).await;
-    checkout.run(&format!("deploy --stage {STAGE}")).await.did();
-    let expected = made_from(&checkout, DEPENDENCY);
+    checkout
+        .run(&format!("deploy --stage {STAGE}"))
+        .await
+        .success();
+    let expected = functions_with(&checkout, DEPENDENCY);
     let (before, after) = bump(&checkout, DEPENDENCY);
     let planned = planned(&checkout).await;
     for why in planned.values() {
@@ -140,5 +149,5 @@ async fn a_newer_dependency_changes_the_functions_that_it_is_linked_into_alone()
     }
     let functions: BTreeSet<String> = planned.into_keys().collect();
     assert_eq!(functions, expected);
-    assert!((1..e2e::functions::all().len()).contains(&expected.len()));
+    assert!((1..test_support::functions::all().len()).contains(&expected.len()));
 }

@@ -1,24 +1,24 @@
-//! A release put on the next stage, that fails and that does not, and put back.
+//! Promotions, failed promotions and rollbacks.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use e2e::stage::Person;
 use serde_json::{Value, json};
+use test_support::stage::Person;
 use tokio::sync::OnceCell;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
-use crate::people::{sign_up, stage};
+use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
 const ORIGIN: &str = "https://scratchpad.example.com";
 const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
 
-/// The sources with the app at another place, of which all its stacks but the first know, and one more parameter
-/// in the third of those that know.
-async fn next() -> &'static Checkout {
+/// A checkout in which the app has another origin, which changes all stacks but the first, and in which the third of these
+/// stacks has an additional parameter.
+async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
         for (from, to) in [
@@ -40,30 +40,30 @@ async fn next() -> &'static Checkout {
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
 }
 
-/// Puts these sources on prod, through dev.
+/// Deploys these sources to dev and promotes the release to prod.
 async fn release(checkout: &Checkout) {
-    checkout.run("deploy --stage dev").await.did();
-    checkout.run(PROMOTE).await.did();
+    checkout.run("deploy --stage dev").await.success();
+    checkout.run(PROMOTE).await.success();
 }
 
-/// The place of the app that the API of somebody's stage answers for.
-async fn origin(person: &Person<'_>) -> String {
-    let answer = person.get("/notes").await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer
+/// The origin of the app that the API allows.
+async fn origin(user: &Person<'_>) -> String {
+    let response = user.get("/notes").await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    response
         .header("access-control-allow-origin")
         .unwrap()
         .to_owned()
 }
 
-async fn write(person: &Person<'_>, content: &str) {
+async fn create_note(user: &Person<'_>, content: &str) {
     let note = json!({"content": content, "attachment": null});
-    let answer = person.post("/notes", &note).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
+    let response = user.post("/notes", &note).await;
+    assert_eq!(response.status, 201, "{}", response.text());
 }
 
-/// The hashes of the functions' zips that a release was recorded with, as Lambda writes them.
-fn artefacts(release: &Value) -> BTreeMap<String, String> {
+/// The hashes of the functions' zips in the record of a release, in Lambda's format.
+fn artifact_hashes(release: &Value) -> BTreeMap<String, String> {
     let functions = release["functions"].as_object().unwrap().iter();
     let hash = |function: &Value| {
         let digits = function["artifact"].as_str().unwrap().as_bytes();
@@ -76,96 +76,102 @@ fn artefacts(release: &Value) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_promotion_that_fails_in_its_third_stack_leaves_the_old_release_and_succeeds_once_that_is_mended()
- {
+async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed() {
     let (dev, prod) = (Account::dev(), Account::prod());
     release(Checkout::clean().await).await;
-    let place = stage(&prod, "prod").await;
-    let person = sign_up(&prod, &place).await;
-    write(&person, "Before").await;
-    assert_eq!(origin(&person).await, ORIGIN);
+    let stage = stage(&prod, "prod").await;
+    let user = sign_up(&prod, &stage).await;
+    create_note(&user, "Before").await;
+    assert_eq!(origin(&user).await, ORIGIN);
     let before = prod.fingerprints("prod").await;
 
-    next().await.run("deploy --stage dev").await.did();
-    // What one stack is to make is there already.
-    let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "somebody's"});
-    prod.ask("ssm", "AmazonSSM.PutParameter", &refunds).await;
-    let said = next().await.run(PROMOTE).await.refused();
+    next_version()
+        .await
+        .run("deploy --stage dev")
+        .await
+        .success();
+    // A resource that one stack is about to create exists already.
+    let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "existing"});
+    prod.call("ssm", "AmazonSSM.PutParameter", &refunds).await;
+    let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
-        said.contains("prod was rolled back to its previous release"),
-        "{said}"
+        output.contains("prod was rolled back to its previous release"),
+        "{output}"
     );
-    assert!(said.contains("Refunds (AWS::SSM::Parameter)"), "{said}");
+    assert!(output.contains("Refunds (AWS::SSM::Parameter)"), "{output}");
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
-            said.contains(&format!("✓ roll back {stack}")),
-            "{stack}: {said}"
+            output.contains(&format!("✓ roll back {stack}")),
+            "{stack}: {output}"
         );
     }
     assert_eq!(prod.fingerprints("prod").await, before);
-    assert_eq!(origin(&person).await, ORIGIN);
+    assert_eq!(origin(&user).await, ORIGIN);
     assert_eq!(
         prod.releases("prod").await.last().unwrap()["outcome"],
         "failed"
     );
     let recorded = dev.releases("dev").await.pop().unwrap();
     let promoted = recorded["promotes"][1].as_object().unwrap().keys();
-    let unlike = promoted.filter(|name| !before.contains_key(*name)).count();
-    assert_eq!(unlike, 0);
+    let unknown = promoted.filter(|name| !before.contains_key(*name)).count();
+    assert_eq!(unknown, 0);
 
     let refunds = json!({"Name": "/refunds/prod"});
-    prod.ask("ssm", "AmazonSSM.DeleteParameter", &refunds).await;
-    next().await.run(PROMOTE).await.did();
-    assert_eq!(origin(&person).await, NEXT_ORIGIN);
+    prod.call("ssm", "AmazonSSM.DeleteParameter", &refunds)
+        .await;
+    next_version().await.run(PROMOTE).await.success();
+    assert_eq!(origin(&user).await, NEXT_ORIGIN);
     let after = prod.fingerprints("prod").await;
     let changed = after
         .iter()
         .filter(|(name, fingerprint)| before.get(*name) != Some(fingerprint));
     assert!(changed.count() >= 4, "{before:?} {after:?}");
-    let code = prod.code("prod").await;
-    assert_eq!(code, dev.code("dev").await);
-    assert_eq!(code, artefacts(&recorded));
-    let copy = prod.releases("prod").await.pop().unwrap();
-    assert_eq!(code, artefacts(&copy));
-    assert_eq!(copy["from"], json!(["dev", recorded["number"]]));
-    assert_eq!(copy["commit"], recorded["commit"]);
-    assert!(person.get("/notes").await.text().contains("Before"));
-    // And once more there is nothing to do.
+    let code = prod.code_hashes("prod").await;
+    assert_eq!(code, dev.code_hashes("dev").await);
+    assert_eq!(code, artifact_hashes(&recorded));
+    let promoted = prod.releases("prod").await.pop().unwrap();
+    assert_eq!(code, artifact_hashes(&promoted));
+    assert_eq!(promoted["from"], json!(["dev", recorded["number"]]));
+    assert_eq!(promoted["commit"], recorded["commit"]);
+    assert!(user.get("/notes").await.text().contains("Before"));
+    // A second promotion changes nothing.
     let history = prod.history().await;
-    next().await.run(PROMOTE).await.did();
+    next_version().await.run(PROMOTE).await.success();
     assert_eq!(prod.history().await, history);
 }
 
 #[tokio::test]
-async fn a_rollback_compiles_nothing_brings_the_old_behaviour_back_and_keeps_what_was_written_since()
- {
+async fn a_rollback_restores_the_old_release_without_compiling_and_keeps_new_data() {
     let prod = Account::prod();
     release(Checkout::clean().await).await;
-    let place = stage(&prod, "prod").await;
-    let person = sign_up(&prod, &place).await;
+    let stage = stage(&prod, "prod").await;
+    let user = sign_up(&prod, &stage).await;
     let before = prod.fingerprints("prod").await;
-    release(next().await).await;
+    release(next_version().await).await;
     let newer = prod.releases("prod").await.pop().unwrap()["number"].clone();
     let during = prod.fingerprints("prod").await;
     assert_ne!(during, before);
-    assert_eq!(origin(&person).await, NEXT_ORIGIN);
-    write(&person, "In between").await;
+    assert_eq!(origin(&user).await, NEXT_ORIGIN);
+    create_note(&user, "In between").await;
 
-    // These sources are neither of what runs nor needed for what ran: no compiler can be reached.
-    let elsewhere = Checkout::changed("elsewhere", |checkout| {
-        checkout.edit("libs/xray/src/lib.rs", "//!", "not Rust at all //!");
+    // The sources of this checkout cannot be compiled, and a rollback does not need them.
+    let uncompilable = Checkout::changed("uncompilable", |checkout| {
+        checkout.edit("libs/xray/src/lib.rs", "//!", "not valid Rust //!");
     });
-    let elsewhere = elsewhere.await;
-    elsewhere.run("rollback --stage prod --yes").await.did();
+    let uncompilable = uncompilable.await;
+    uncompilable
+        .run("rollback --stage prod --yes")
+        .await
+        .success();
     assert_eq!(prod.fingerprints("prod").await, before);
-    assert_eq!(origin(&person).await, ORIGIN);
-    assert!(person.get("/notes").await.text().contains("In between"));
+    assert_eq!(origin(&user).await, ORIGIN);
+    assert!(user.get("/notes").await.text().contains("In between"));
 
-    elsewhere
+    uncompilable
         .run(&format!("rollback --stage prod --to {newer} --yes"))
         .await
-        .did();
+        .success();
     assert_eq!(prod.fingerprints("prod").await, during);
-    assert_eq!(origin(&person).await, NEXT_ORIGIN);
-    assert!(person.get("/notes").await.text().contains("In between"));
+    assert_eq!(origin(&user).await, NEXT_ORIGIN);
+    assert!(user.get("/notes").await.text().contains("In between"));
 }

@@ -1,18 +1,17 @@
-//! What the functions answer when the event or the database is not as it should be, and what they
-//! log of it.
+//! Responses and log lines of the functions, with malformed events and an unreachable database.
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use e2e::functions;
 use lambda_host::Outcome;
 use local_aws::Cloud;
 use serde_json::{Value, json};
+use test_support::functions;
 
-use crate::{DEADLINE, answer, event, named, start};
+use crate::{DEADLINE, event, named, response, start};
 
-/// Events that are not what API Gateway sends, or are of a request that lacks something.
-fn odd(event: &Value) -> Vec<(String, Value)> {
-    let mut odd = vec![
+/// Malformed events, each with a description: a field is missing or has another type.
+fn malformed(event: &Value) -> Vec<(String, Value)> {
+    let mut malformed = vec![
         ("an empty object".to_owned(), json!({})),
         ("a list".to_owned(), json!([])),
         ("null".to_owned(), json!(null)),
@@ -22,30 +21,30 @@ fn odd(event: &Value) -> Vec<(String, Value)> {
             ("missing", None),
             ("null", Some(json!(null))),
             ("empty", Some(json!({}))),
-            ("a text", Some(json!("x"))),
+            ("a string", Some(json!("x"))),
         ] {
             let mut event = event.clone();
             event.as_object_mut().unwrap().remove(field);
             if let Some(value) = value {
                 event[field] = value;
             }
-            odd.push((format!("{field} is {what}"), event));
+            malformed.push((format!("{field} is {what}"), event));
         }
     }
-    odd
+    malformed
 }
 
 #[tokio::test]
-async fn no_event_is_odd_enough_to_stop_a_function() {
+async fn malformed_events_do_not_crash_a_function() {
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();
         let mut host = start(&function, &cloud.url(), &[]).await;
         let event = event(&function);
-        for (what, odd) in odd(&event) {
-            let invocation = host.invoke(odd.to_string(), DEADLINE, None).await;
+        for (what, malformed) in malformed(&event) {
+            let invocation = host.invoke(malformed.to_string(), DEADLINE, None).await;
             match invocation.outcome {
                 Outcome::Response(_) => {}
-                // What cannot be read as the event that it should be is told to Lambda.
+                // The function reports an unreadable event to Lambda as an error.
                 Outcome::Error(error) => assert!(
                     !error.error_type.to_lowercase().contains("panic"),
                     "{}: {what}: {error}",
@@ -55,9 +54,9 @@ async fn no_event_is_odd_enough_to_stop_a_function() {
             }
         }
         let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
-        let after = answer(&function, invocation);
+        let after = response(&function, invocation);
         if function.is_route {
-            // The note may have been deleted by one that was not so odd.
+            // One of the events may have been valid enough to delete the note.
             assert!(
                 after["statusCode"].as_u64() < Some(500),
                 "{}: {after}",
@@ -69,12 +68,12 @@ async fn no_event_is_odd_enough_to_stop_a_function() {
     }
 }
 
-/// The problem that an answer is, which a browser of the app's origin may read.
-fn problem(answer: &Value, status: u16) -> Value {
-    assert_eq!(answer["statusCode"], status, "{answer}");
+/// The problem document in a response. Asserts the status and the headers, with CORS.
+fn problem(response: &Value, status: u16) -> Value {
+    assert_eq!(response["statusCode"], status, "{response}");
     let header = |name: &str| {
-        let one = answer["headers"].get(name);
-        let many = answer["multiValueHeaders"].get(name);
+        let one = response["headers"].get(name);
+        let many = response["multiValueHeaders"].get(name);
         one.or(many.map(|many| &many[0])).cloned()
     };
     for (name, value) in [
@@ -83,13 +82,13 @@ fn problem(answer: &Value, status: u16) -> Value {
         ("vary", "Origin"),
         ("cache-control", "no-store"),
     ] {
-        assert_eq!(header(name), Some(json!(value)), "{answer}");
+        assert_eq!(header(name), Some(json!(value)), "{response}");
     }
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+    serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_without_an_identity() {
+async fn a_request_without_an_identity_is_a_401() {
     let all = functions::all().into_iter();
     for route in all.filter(|function| function.is_signed) {
         let cloud = Cloud::start().await.unwrap();
@@ -103,7 +102,7 @@ async fn nobody_is_let_in_without_an_identity() {
             let mut event = event(&route);
             event["requestContext"]["identity"] = identity;
             let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
-            problem(&answer(&route, invocation), 401);
+            problem(&response(&route, invocation), 401);
         }
         assert_eq!(cloud.snapshot().unwrap(), before);
     }
@@ -119,34 +118,34 @@ async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
         let mut event = event(&delete);
         event["pathParameters"]["id"] = json!(id);
         let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
-        let answer = answer(&delete, invocation);
-        assert_eq!(answer["statusCode"], 200, "{answer}");
-        assert_eq!(answer["body"], r#"{"status":true}"#);
+        let response = response(&delete, invocation);
+        assert_eq!(response["statusCode"], 200, "{response}");
+        assert_eq!(response["body"], r#"{"status":true}"#);
     }
     assert_eq!(cloud.snapshot().unwrap(), before);
 }
 
 #[tokio::test]
-async fn a_database_out_of_reach_is_told_to_the_log_and_not_to_the_client() {
-    // A port that was free a moment ago: nobody listens there.
+async fn an_unreachable_database_is_logged_and_hidden_from_the_client() {
+    // The port was free a moment ago, so no process listens on it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let nowhere = listener.local_addr().unwrap();
+    let unused = listener.local_addr().unwrap();
     drop(listener);
     let get = named("notes-get");
-    let mut host = start(&get, &format!("http://{nowhere}"), &[]).await;
+    let mut host = start(&get, &format!("http://{unused}"), &[]).await;
     let event = event(&get);
     let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
-    let problem = problem(&answer(&get, invocation), 503);
-    let said = problem.to_string();
+    let problem = problem(&response(&get, invocation), 503);
+    let text = problem.to_string();
     for inside in ["DynamoDB", "dynamodb", "Notes", "127.0.0.1", "refused"] {
-        assert!(!said.contains(inside), "{said}");
+        assert!(!text.contains(inside), "{text}");
     }
     let id = &event["requestContext"]["requestId"];
     assert_eq!(problem["requestId"], *id);
 
     let log = host.stop().await;
     let [line] = &log[..] else {
-        panic!("one line of log a request: {log:#?}")
+        panic!("the request logged more or less than one line: {log:#?}")
     };
     let line: Value = serde_json::from_str(line).unwrap();
     assert_eq!(line["level"], "ERROR");
@@ -154,32 +153,38 @@ async fn a_database_out_of_reach_is_told_to_the_log_and_not_to_the_client() {
     assert_eq!(line["request_id"], *id);
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("DynamoDB"), "{error}");
-    assert!(error.contains("refused"), "down to the cause: {error}");
+    assert!(
+        error.contains("refused"),
+        "the error lacks its cause: {error}"
+    );
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_of_log_that_says_how_it_went_and_nothing_of_the_note() {
+async fn an_invocation_logs_one_line_without_note_content() {
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();
         let mut host = start(&function, &cloud.url(), &[("LOG_LEVEL", "trace")]).await;
         let event = event(&function);
         let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
         let aws_request_id = invocation.request_id.clone();
-        let answer = answer(&function, invocation);
+        let response = response(&function, invocation);
         let log = host.stop().await;
         let [line] = &log[..] else {
-            panic!("{}: one line of log: {log:#?}", function.name)
+            panic!(
+                "{}: the invocation logged more or less than one line: {log:#?}",
+                function.name
+            )
         };
-        let said: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(said["level"], "INFO", "{line}");
-        assert_eq!(said["aws_request_id"], aws_request_id.as_str(), "{line}");
+        let fields: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(fields["level"], "INFO", "{line}");
+        assert_eq!(fields["aws_request_id"], aws_request_id.as_str(), "{line}");
         if function.is_route {
             let context = &event["requestContext"];
-            assert_eq!(said["message"], "request", "{line}");
-            assert_eq!(said["status"], answer["statusCode"], "{line}");
-            assert_eq!(said["method"], event["httpMethod"], "{line}");
-            assert_eq!(said["route"], context["resourcePath"], "{line}");
-            assert_eq!(said["request_id"], context["requestId"], "{line}");
+            assert_eq!(fields["message"], "request", "{line}");
+            assert_eq!(fields["status"], response["statusCode"], "{line}");
+            assert_eq!(fields["method"], event["httpMethod"], "{line}");
+            assert_eq!(fields["route"], context["resourcePath"], "{line}");
+            assert_eq!(fields["request_id"], context["requestId"], "{line}");
         }
         for secret in ["hello", "new world", "a-secret", "X-Amz"] {
             assert!(!line.contains(secret), "{line}");

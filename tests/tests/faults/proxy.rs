@@ -1,5 +1,4 @@
-//! What is between the functions and the outside: the proxy through which all their calls go, and
-//! where calls fail.
+//! The proxy that receives all calls of the functions, forwards them and injects failures.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,72 +12,72 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::broken::Broken;
 use crate::call::Call;
-use crate::cloud::{Answer, Cloud};
+use crate::cloud::{Cloud, HttpResponse};
+use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
-use crate::place::Place;
+use crate::mutation::Mutation;
 
-/// The run of a function: from the event that it is given until it has answered or is gone. What it
-/// calls at its start belongs to its first run.
+/// A run of a function: from its event until it responds or exits. The calls at init belong to its first
+/// run.
 #[derive(Debug, Default)]
 struct Run {
     function: &'static str,
-    /// Counted from 1, for each function.
+    /// The number of the run, from 1 for each function.
     number: usize,
     calls: Vec<Call>,
 }
 
 struct State {
     run: Run,
-    /// Each with whether it has happened.
+    /// The faults, each with whether it happened.
     faults: Vec<(Fault, bool)>,
 }
 
-/// The wire of one life, in which one function runs at a time.
-pub(crate) struct Wire {
+/// The proxy of one simulation, in which one function runs at a time.
+pub(crate) struct Proxy {
     cloud: Arc<Cloud>,
-    broken: Broken,
-    place: Arc<Place>,
+    mutation: Mutation,
+    cpu_slot: Arc<CpuSlot>,
     state: Mutex<State>,
     kill: Notify,
 }
 
-/// There is no answer: the connection breaks.
+/// The connection breaks without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is lost")]
+#[error("the response is lost")]
 struct Lost;
 
-impl Wire {
+impl Proxy {
     pub(crate) fn new(
         cloud: Arc<Cloud>,
-        broken: Broken,
+        mutation: Mutation,
         faults: Vec<Fault>,
-        place: Arc<Place>,
+        cpu_slot: Arc<CpuSlot>,
     ) -> Self {
         let faults = faults.into_iter().map(|fault| (fault, false)).collect();
         let run = Run::default();
         Self {
             cloud,
-            broken,
-            place,
+            mutation,
+            cpu_slot,
             state: Mutex::new(State { run, faults }),
             kill: Notify::new(),
         }
     }
 
-    /// Listens at an address of its own, which takes the place of AWS and of Stripe alike.
+    /// Listens on a free port. The URL serves as the endpoint of both AWS and Stripe.
     pub(crate) async fn listen(self: &Arc<Self>) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let wire = Arc::clone(self);
+        let proxy = Arc::clone(self);
         let server = tokio::spawn(async move {
             loop {
                 let (connection, _) = listener.accept().await.unwrap();
-                // Without it, the two writes of an answer wait for each other's receipt.
+                // Without TCP_NODELAY, the second write of a response waits for an acknowledgement.
                 let _ = connection.set_nodelay(true);
-                let wire = Arc::clone(&wire);
-                let service = service_fn(move |request| Arc::clone(&wire).answer(request));
+                let proxy = Arc::clone(&proxy);
+                let service = service_fn(move |request| Arc::clone(&proxy).handle(request));
                 let connection = TokioIo::new(connection);
                 let http = server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(connection, service));
@@ -87,7 +86,7 @@ impl Wire {
         (url, server)
     }
 
-    /// A function begins to run.
+    /// Starts a run of a function.
     pub(crate) fn begin(&self, function: &'static str, number: usize) {
         self.state.lock().unwrap().run = Run {
             function,
@@ -96,7 +95,7 @@ impl Wire {
         };
     }
 
-    /// What the function that ran last has called, without repetitions.
+    /// The names of the calls of the last run, without retries.
     pub(crate) fn calls(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state
@@ -107,86 +106,92 @@ impl Wire {
             .collect()
     }
 
-    /// Waits until the function that runs is to be killed.
+    /// Waits until the running function must be killed.
     pub(crate) async fn killed(&self) {
         self.kill.notified().await;
     }
 
     /// The faults that have not happened.
-    pub(crate) fn unmet(&self) -> Vec<Fault> {
+    pub(crate) fn pending_faults(&self) -> Vec<Fault> {
         let state = self.state.lock().unwrap();
-        let unmet = state.faults.iter().filter(|(_, happened)| !happened);
-        unmet.map(|(fault, _)| fault.clone()).collect()
+        let pending = state.faults.iter().filter(|(_, happened)| !happened);
+        pending.map(|(fault, _)| fault.clone()).collect()
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Lost> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<HttpResponse, Lost> {
         let call = Call::read(request).await.ok_or(Lost)?;
         let function = self.state.lock().unwrap().run.function;
-        let sent = self.broken.sends(&call);
-        let answer = self.meet(call.clone(), sent).await?;
-        // Whatever comes of that, a function that is broken in this way goes on.
-        if let Some(publication) = self.broken.publishes(function, &call, &answer, &self.cloud) {
-            let _ = self.meet(publication.clone(), publication).await;
+        let sent = self.mutation.mutate(&call);
+        let response = self.forward(call.clone(), sent).await?;
+        // The mutated function ignores the result of the publication.
+        if let Some(publication) =
+            self.mutation
+                .publication(function, &call, &response, &self.cloud)
+        {
+            let _ = self.forward(publication.clone(), publication).await;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Has `call` meet its fate, `sent` being what is carried out.
-    async fn meet(self: &Arc<Self>, call: Call, sent: Call) -> Result<Answer, Lost> {
-        let failure = self.fate(call);
+    /// Records `call`, and executes `sent` unless the call fails before that.
+    async fn forward(self: &Arc<Self>, call: Call, sent: Call) -> Result<HttpResponse, Lost> {
+        let failure = self.record(call);
         let cloud = Arc::clone(&self.cloud);
         match failure {
-            Some(Failure::KilledBefore) => match self.die().await {},
-            // From here on the function waits for its own patience to end, and takes no CPU.
-            Some(failure) if failure != Failure::KilledAfter => self.place.leave(),
+            Some(Failure::KilledBefore) => match self.kill_function().await {},
+            // From here on the function waits for its own timeout and needs no CPU.
+            Some(failure) if failure != Failure::KilledAfter => self.cpu_slot.release(),
             _ => (),
         }
-        // On its own: what has reached a service is carried out whether or not the caller waits.
-        let carried_out = tokio::spawn(async move {
+        // In its own task, because a service executes a call whether or not the caller still waits.
+        let executed = tokio::spawn(async move {
             match failure {
                 Some(Failure::Throttled) => cloud.throttle(sent).await,
                 Some(Failure::Failed) => cloud.fail(sent).await,
-                _ => cloud.carry_out(sent).await,
+                _ => cloud.execute(sent).await,
             }
         });
-        let answer = carried_out.await.map_err(|_| Lost)?;
+        let response = executed.await.map_err(|_| Lost)?;
         match failure {
-            Some(Failure::KilledAfter) => match self.die().await {},
+            Some(Failure::KilledAfter) => match self.kill_function().await {},
             Some(Failure::Lost | Failure::LostOnce) => Err(Lost),
-            // Who has stopped waiting has closed the connection, which ends this.
+            // The caller closes the connection after its timeout, which cancels this future.
             Some(Failure::Late | Failure::LateOnce) => pending().await,
-            _ => Ok(answer),
+            _ => Ok(response),
         }
     }
 
-    /// Notes a call, and says how it fails, if it does.
-    fn fate(&self, call: Call) -> Option<Failure> {
+    /// Records a call and returns its failure, if it fails.
+    fn record(&self, call: Call) -> Option<Failure> {
         let mut state = self.state.lock().unwrap();
         let State { run, faults } = &mut *state;
         let name = call.name.clone();
-        let earlier = run.calls.iter().position(|earlier| call.repeats(earlier));
+        let earlier = run
+            .calls
+            .iter()
+            .position(|earlier| call.is_retry_of(earlier));
         let at = earlier.unwrap_or_else(|| {
             run.calls.push(call);
             run.calls.len() - 1
         });
-        let namesakes = run.calls[..=at].iter().filter(|call| call.name == name);
-        let nth = namesakes.count();
+        let same_name = run.calls[..=at].iter().filter(|call| call.name == name);
+        let nth = same_name.count();
         if earlier.is_some() {
-            // Who tries again waits between its tries.
-            self.place.leave();
+            // The function waits before a retry.
+            self.cpu_slot.release();
         }
         let (fault, happened) = faults.iter_mut().find(|(fault, _)| {
             (fault.function, fault.run, &fault.call, fault.nth)
                 == (run.function, run.number, &name, nth)
         })?;
-        if earlier.is_some() && !fault.failure.lasts() {
+        if earlier.is_some() && !fault.failure.is_persistent() {
             return None;
         }
         *happened = true;
         Some(fault.failure)
     }
 
-    async fn die(&self) -> Infallible {
+    async fn kill_function(&self) -> Infallible {
         self.kill.notify_one();
         pending().await
     }

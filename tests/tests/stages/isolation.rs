@@ -1,18 +1,17 @@
-//! Stages side by side in an account, and one that links to another's data and people.
+//! Several stages in one account, and a stage that uses the data and users of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::stage::Person;
 use serde_json::Value;
+use test_support::stage::Person;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
-use crate::people::{linked, stage};
+use crate::users::{linked, stage};
 
-/// The contents of somebody's notes.
-async fn notes(person: &Person<'_>) -> Vec<Value> {
-    person
-        .get("/notes")
+/// The user's notes.
+async fn notes(user: &Person<'_>) -> Vec<Value> {
+    user.get("/notes")
         .await
         .json(200)
         .as_array()
@@ -20,10 +19,13 @@ async fn notes(person: &Person<'_>) -> Vec<Value> {
         .clone()
 }
 
-/// The environment of each function of a stage.
-async fn settings(account: &Account, stage: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut settings = BTreeMap::new();
-    for name in account.code(stage).await.into_keys() {
+/// The environment variables of each function of a stage.
+async fn environments(
+    account: &Account,
+    stage: &str,
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut environments = BTreeMap::new();
+    for name in account.code_hashes(stage).await.into_keys() {
         let get = account.lambda.get_function_configuration();
         let function = get
             .function_name(format!("scratchpad-{stage}-{name}"))
@@ -31,16 +33,19 @@ async fn settings(account: &Account, stage: &str) -> BTreeMap<String, BTreeMap<S
             .await
             .unwrap();
         let variables = function.environment().unwrap().variables().unwrap();
-        settings.insert(name, variables.clone().into_iter().collect());
+        environments.insert(name, variables.clone().into_iter().collect());
     }
-    settings
+    environments
 }
 
 #[tokio::test]
-async fn two_stages_share_nothing_and_what_is_written_in_one_is_not_in_the_other() {
+async fn two_stages_share_no_resources_and_no_data() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     for stage in ["pr-1", "pr-2"] {
-        checkout.run(&format!("deploy --stage {stage}")).await.did();
+        checkout
+            .run(&format!("deploy --stage {stage}"))
+            .await
+            .success();
     }
     let [one, two] = [
         account.resources("pr-1").await,
@@ -57,11 +62,11 @@ async fn two_stages_share_nothing_and_what_is_written_in_one_is_not_in_the_other
         Vec::<&(String, String)>::new()
     );
     let [one, two] = [
-        settings(&account, "pr-1").await,
-        settings(&account, "pr-2").await,
+        environments(&account, "pr-1").await,
+        environments(&account, "pr-2").await,
     ];
-    for (function, settings) in &one {
-        for (name, value) in settings
+    for (function, variables) in &one {
+        for (name, value) in variables
             .iter()
             .filter(|(name, _)| name.ends_with("TABLE") || name.ends_with("BUCKET"))
         {
@@ -71,22 +76,22 @@ async fn two_stages_share_nothing_and_what_is_written_in_one_is_not_in_the_other
 
     let [one, two] = [stage(&account, "pr-1").await, stage(&account, "pr-2").await];
     let [ann, bob] = [Person::sign_up(&one).await, Person::sign_up(&two).await];
-    ann.note("Only here", None).await;
+    ann.create_note("Only here", None).await;
     assert_eq!(notes(&ann).await.len(), 1);
     assert!(bob.has_no_notes().await);
-    // Not even with the credentials that the other stage gave.
+    // The credentials of one stage are rejected by the other.
     let elsewhere = format!("{}/notes", two.api_url);
     assert_eq!(ann.get(&elsewhere).await.status, 403);
 }
 
 #[tokio::test]
-async fn a_linked_stage_works_with_the_data_of_dev_and_shares_nothing_else() {
+async fn a_linked_stage_uses_the_data_of_dev_and_shares_nothing_else() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    checkout.run("deploy --stage dev").await.did();
+    checkout.run("deploy --stage dev").await.success();
     checkout
         .run("deploy --stage pr-3 --infrastructure dev")
         .await
-        .did();
+        .success();
     let [dev, pr] = [
         account.resources("dev").await,
         account.resources("pr-3").await,
@@ -101,15 +106,15 @@ async fn a_linked_stage_works_with_the_data_of_dev_and_shares_nothing_else() {
     }
     let exports = account.exports().await;
     let [of_dev, of_pr] = [
-        settings(&account, "dev").await,
-        settings(&account, "pr-3").await,
+        environments(&account, "dev").await,
+        environments(&account, "pr-3").await,
     ];
     assert_eq!(
         of_pr["notes-create"]["NOTES_TABLE"],
         exports["scratchpad-dev-NotesTableName"]
     );
-    for (function, settings) in &of_pr {
-        for (name, value) in settings
+    for (function, variables) in &of_pr {
+        for (name, value) in variables
             .iter()
             .filter(|(name, _)| name.ends_with("TABLE") || name.ends_with("BUCKET"))
         {
@@ -125,26 +130,50 @@ async fn a_linked_stage_works_with_the_data_of_dev_and_shares_nothing_else() {
         stage(&account, "dev").await,
         linked(&account, "pr-3", "dev").await,
     ];
-    let person = Person::sign_up(&pr).await;
-    person.note("By a branch", None).await;
-    let by_dev = person.get(&format!("{}/notes", dev.api_url)).await;
-    assert_eq!(by_dev.status, 200, "{}", by_dev.text());
-    assert!(by_dev.text().contains("By a branch"));
-    checkout.run("remove --stage pr-3 --yes").await.did();
-    let by_dev = person.get(&format!("{}/notes", dev.api_url)).await;
-    assert!(by_dev.text().contains("By a branch"));
+    let user = Person::sign_up(&pr).await;
+    user.create_note("From a branch", None).await;
+    let from_dev = user.get(&format!("{}/notes", dev.api_url)).await;
+    assert_eq!(from_dev.status, 200, "{}", from_dev.text());
+    assert!(from_dev.text().contains("From a branch"));
+    checkout.run("remove --stage pr-3 --yes").await.success();
+    let from_dev = user.get(&format!("{}/notes", dev.api_url)).await;
+    assert!(from_dev.text().contains("From a branch"));
+}
+
+/// Creates data in a stage: a secret, a note and an object in its bucket.
+async fn fill(checkout: &Checkout, account: &Account, name: &str) {
+    let mut set = checkout.command(&format!("secrets set admin-phone-number --stage {name}"));
+    let phone = checkout.path("target/phone");
+    std::fs::write(&phone, "+15555550100\n").unwrap();
+    set.stdin(std::fs::File::open(phone).unwrap());
+    crate::checkout::Running::spawn(set, "secrets set")
+        .wait()
+        .await
+        .success();
+    let stage = stage(account, name).await;
+    let ann = Person::sign_up(&stage).await;
+    ann.create_note("Goes", None).await;
+    let put = account
+        .s3
+        .put_object()
+        .bucket(&stage.attachments_bucket)
+        .key("private/file");
+    put.body(b"Goes".to_vec().into()).send().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_removed_stage_leaves_the_account_as_it_was_before_and_others_at_work() {
+async fn removing_a_stage_restores_the_account_and_keeps_other_stages_working() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    checkout.run("remove --stage pr-1 --yes").await.said();
+    checkout.run("remove --stage pr-1 --yes").await.text();
     for stage in ["dev", "pr-2"] {
-        checkout.run(&format!("deploy --stage {stage}")).await.did();
+        checkout
+            .run(&format!("deploy --stage {stage}"))
+            .await
+            .success();
     }
     let two = stage(&account, "pr-2").await;
     let bob = Person::sign_up(&two).await;
-    bob.note("Stays", None).await;
+    bob.create_note("Stays", None).await;
     let before = account.inventory().await;
     let kinds: BTreeSet<&str> = before
         .iter()
@@ -169,27 +198,11 @@ async fn a_removed_stage_leaves_the_account_as_it_was_before_and_others_at_work(
         assert!(kinds.contains(kind), "the inventory has no {kind}");
     }
 
-    checkout.run("deploy --stage pr-1").await.did();
-    let mut set = checkout.command("secrets set admin-phone-number --stage pr-1");
-    let phone = checkout.path("target/phone");
-    std::fs::write(&phone, "+15555550100\n").unwrap();
-    set.stdin(std::fs::File::open(phone).unwrap());
-    crate::checkout::Running::of(set, "secrets set")
-        .end()
-        .await
-        .did();
-    let one = stage(&account, "pr-1").await;
-    let ann = Person::sign_up(&one).await;
-    ann.note("Goes", None).await;
-    let put = account
-        .s3
-        .put_object()
-        .bucket(&one.attachments_bucket)
-        .key("private/file");
-    put.body(b"Goes".to_vec().into()).send().await.unwrap();
+    checkout.run("deploy --stage pr-1").await.success();
+    fill(checkout, &account, "pr-1").await;
     assert!(account.inventory().await.len() > before.len() + 50);
 
-    checkout.run("remove --stage pr-1 --yes").await.did();
+    checkout.run("remove --stage pr-1 --yes").await.success();
     let after = account.inventory().await;
     let left: Vec<_> = after.difference(&before).collect();
     let lost: Vec<_> = before.difference(&after).collect();
@@ -204,7 +217,7 @@ async fn a_removed_stage_leaves_the_account_as_it_was_before_and_others_at_work(
         checkout
             .run("remove --stage pr-1 --yes")
             .await
-            .refused()
+            .failure()
             .contains("has no stage pr-1")
     );
 }

@@ -1,32 +1,33 @@
-//! Functions that are broken on purpose, imitated on the wire: what is sent is what such a build
-//! would send. A sweep that does not find them out is worth nothing.
+//! Mutations: functions with a deliberate bug, simulated in the proxy, which sends the calls that such
+//! a function would send. They prove that the sweep detects the bug.
 
 use serde_json::{Value, json};
 
 use crate::call::{Call, Service};
-use crate::cloud::{Answer, Cloud, PURCHASES};
-use crate::life::PURCHASE;
+use crate::cloud::{Cloud, HttpResponse, PURCHASES};
+use crate::scenario::PURCHASE;
 
-/// What is not as it should be.
+/// The simulated bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    Nothing,
-    /// Settle writes over whatever is there.
+pub(crate) enum Mutation {
+    /// No bug.
+    None,
+    /// Settling a purchase overwrites any status.
     SettleCondition,
-    /// A purchase is announced by the request that settles it, and not by the table's stream.
+    /// The request that settles a purchase publishes it, instead of the function on the table's stream.
     PublishFromRequest,
-    /// Charges carry no idempotency key.
+    /// Charges have no idempotency key.
     StripeKey,
 }
 
-impl Broken {
-    /// What such a function sends in place of `call`.
-    pub(crate) fn sends(self, call: &Call) -> Call {
+impl Mutation {
+    /// The call that the function sends instead of `call`.
+    pub(crate) fn mutate(self, call: &Call) -> Call {
         let mut sent = call.clone();
         match self {
             Self::SettleCondition if settles(call) => {
                 let mut input = call.input();
-                // Always true. The condition itself stays, for all names in a call must be used.
+                // Always true. The original condition stays, because DynamoDB requires that all names are used.
                 let condition = input["ConditionExpression"].as_str().unwrap_or_default();
                 let condition = format!(
                     "({condition}) OR attribute_exists(userId) OR attribute_not_exists(userId)"
@@ -42,20 +43,20 @@ impl Broken {
         sent
     }
 
-    /// What such a function publishes, once `call` has had this answer.
-    pub(crate) fn publishes(
+    /// The publication that the function sends after `call` got this response. None if it sends none.
+    pub(crate) fn publication(
         self,
         function: &str,
         call: &Call,
-        answer: &Answer,
+        response: &HttpResponse,
         cloud: &Cloud,
     ) -> Option<Call> {
-        let pays =
+        let sets_paid =
             settles(call) && call.input()["ExpressionAttributeValues"][":status"]["S"] == "PAID";
         if self != Self::PublishFromRequest
             || function != PURCHASE
-            || !pays
-            || !answer.status().is_success()
+            || !sets_paid
+            || !response.status().is_success()
         {
             return None;
         }

@@ -1,0 +1,34 @@
+//! The limit on simulations that use the CPU at the same time.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A simulation's permit to use the CPU. It releases the permit while it only waits.
+#[derive(Debug)]
+pub(crate) struct CpuSlot {
+    slots: Arc<Semaphore>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl CpuSlot {
+    /// A slot without a permit.
+    pub(crate) fn new(slots: &Arc<Semaphore>) -> Arc<Self> {
+        Arc::new(Self {
+            slots: Arc::clone(slots),
+            permit: Mutex::default(),
+        })
+    }
+
+    /// Waits for a permit, unless the simulation has one.
+    pub(crate) async fn acquire(&self) {
+        if self.permit.lock().unwrap().is_none() {
+            let permit = Arc::clone(&self.slots).acquire_owned().await.unwrap();
+            *self.permit.lock().unwrap() = Some(permit);
+        }
+    }
+
+    pub(crate) fn release(&self) {
+        self.permit.lock().unwrap().take();
+    }
+}

@@ -1,0 +1,190 @@
+//! Scenarios of a purchase: the card, the client's behavior, and the functions whose calls fail.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Fault};
+
+pub(crate) const PURCHASE: &str = "billing-purchase";
+pub(crate) const WEBHOOK: &str = "billing-webhook";
+pub(crate) const PURCHASE_PAID: &str = "billing-purchase-paid";
+pub(crate) const NOTIFY: &str = "notify-send";
+pub(crate) const RECONCILE: &str = "billing-reconcile";
+
+/// The payment functions.
+pub(crate) const FUNCTIONS: [&str; 5] = [PURCHASE, WEBHOOK, PURCHASE_PAID, NOTIFY, RECONCILE];
+
+const CHARGE: &str = "Stripe POST payment_intents";
+const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
+
+/// A scenario, without the failure that the sweep adds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// The name in the report.
+    pub(crate) name: &'static str,
+    /// The Stripe source.
+    pub(crate) source: &'static str,
+    /// A failure that is part of the scenario: the function, the call in its first run, and the failure.
+    pub(crate) initial_failure: Option<(&'static str, &'static str, Failure)>,
+    /// Whether the client retries until it has a final response. Otherwise it sends one request.
+    pub(crate) client_retries: bool,
+    /// Whether the card's owner completes a requested authentication.
+    pub(crate) owner_authenticates: bool,
+    /// Whether Stripe delivers events immediately. Otherwise it delivers them at the end.
+    pub(crate) events_are_immediate: bool,
+    /// Minutes until the first run of billing-reconcile.
+    pub(crate) first_reconcile: u64,
+    /// The delay of Stripe's search index.
+    pub(crate) search_lag: Duration,
+    /// Whether the table's stream contains an unreadable record.
+    pub(crate) has_poison: bool,
+    /// The functions whose calls the sweep fails, each with the number of the first run in which it does.
+    pub(crate) sweeps: &'static [(&'static str, usize)],
+}
+
+const DEFAULT: Scenario = Scenario {
+    name: "",
+    source: "tok_visa",
+    initial_failure: None,
+    client_retries: true,
+    owner_authenticates: true,
+    events_are_immediate: true,
+    first_reconcile: 2,
+    search_lag: Duration::from_secs(60),
+    has_poison: false,
+    sweeps: &[],
+};
+
+/// The client sends one request, and the call fails. Then only reconcile and late events act.
+const fn abandoned(name: &'static str, call: &'static str, failure: Failure) -> Scenario {
+    Scenario {
+        name,
+        initial_failure: Some((PURCHASE, call, failure)),
+        client_retries: false,
+        events_are_immediate: false,
+        sweeps: &[(RECONCILE, 1)],
+        ..DEFAULT
+    }
+}
+
+/// All scenarios of the sweep. Together they reach every call of every payment function.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "good card",
+        sweeps: &[(PURCHASE, 1), (WEBHOOK, 1), (PURCHASE_PAID, 1), (NOTIFY, 1)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "declined card",
+        source: "tok_chargeDeclined",
+        sweeps: &[(PURCHASE, 1)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "unknown source",
+        source: "tok_nobody",
+        sweeps: &[(PURCHASE, 1)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "3-D Secure",
+        source: "pm_card_threeDSecure2Required",
+        sweeps: &[(PURCHASE, 1), (WEBHOOK, 1)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "3-D Secure, webhook late",
+        source: "pm_card_threeDSecure2Required",
+        events_are_immediate: false,
+        sweeps: &[(PURCHASE, 2)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "3-D Secure, abandoned",
+        source: "pm_card_threeDSecure2Required",
+        owner_authenticates: false,
+        sweeps: &[(RECONCILE, 1)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "retry, not charged",
+        initial_failure: Some((PURCHASE, CHARGE, Failure::KilledBefore)),
+        events_are_immediate: false,
+        sweeps: &[(PURCHASE, 2)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "retry, charged",
+        initial_failure: Some((PURCHASE, CHARGE, Failure::KilledAfter)),
+        events_are_immediate: false,
+        sweeps: &[(PURCHASE, 2)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "retry, Stripe failed",
+        initial_failure: Some((PURCHASE, CHARGE, Failure::Failed)),
+        events_are_immediate: false,
+        sweeps: &[(PURCHASE, 2)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "good card, client gone",
+        client_retries: false,
+        events_are_immediate: false,
+        sweeps: &[(PURCHASE, 1)],
+        ..DEFAULT
+    },
+    abandoned("abandoned uncharged", CHARGE, Failure::KilledBefore),
+    abandoned("abandoned charged", CHARGE, Failure::KilledAfter),
+    Scenario {
+        name: "abandoned charged, search delayed",
+        search_lag: Duration::from_secs(60 * 60),
+        ..abandoned("", CHARGE, Failure::KilledAfter)
+    },
+    Scenario {
+        source: "tok_chargeDeclined",
+        ..abandoned("abandoned declined", CANCEL, Failure::KilledBefore)
+    },
+    Scenario {
+        name: "abandoned uncharged, an hour",
+        first_reconcile: 70,
+        ..abandoned("", CHARGE, Failure::KilledBefore)
+    },
+    Scenario {
+        name: "abandoned charged, webhook",
+        events_are_immediate: true,
+        sweeps: &[(WEBHOOK, 1)],
+        ..abandoned("", CHARGE, Failure::KilledAfter)
+    },
+    Scenario {
+        name: "retry of the SMS",
+        initial_failure: Some((NOTIFY, crate::call::BY_SMS, Failure::KilledBefore)),
+        sweeps: &[(NOTIFY, 2)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "poison in the stream",
+        has_poison: true,
+        sweeps: &[(PURCHASE_PAID, 1)],
+        ..DEFAULT
+    },
+];
+
+impl Scenario {
+    /// Whether it is the first scenario that sweeps this function.
+    pub(crate) fn is_first_of(&self, function: &str) -> bool {
+        let sweeps = |scenario: &&Self| scenario.sweeps.iter().any(|(swept, _)| *swept == function);
+        let first = SCENARIOS.iter().find(sweeps);
+        first.is_some_and(|first| first.name == self.name)
+    }
+
+    /// The failure that is part of the scenario, as a fault.
+    pub(crate) fn initial_fault(&self) -> Option<Fault> {
+        self.initial_failure.map(|(function, call, failure)| Fault {
+            function,
+            run: 1,
+            call: call.to_owned(),
+            nth: 1,
+            failure,
+        })
+    }
+}

@@ -1,0 +1,509 @@
+//! Runs one scenario to its end: the client, Stripe, Lambda's event sources and billing-reconcile act,
+//! while a call fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+use lambda_host::{Host, Outcome, StartError};
+use local_stripe::Authentication;
+use reqwest::Client;
+use serde_json::{Value, json};
+use test_support::functions::{self, Function};
+use tokio::task::JoinHandle;
+
+use crate::cloud::{Cloud, IDEMPOTENCY, PURCHASES, SECRETS, TOPIC, WEBHOOK_SECRET};
+use crate::cpu_slot::CpuSlot;
+use crate::failure::Fault;
+use crate::mutation::Mutation;
+use crate::proxy::Proxy;
+use crate::scenario::{FUNCTIONS, NOTIFY, PURCHASE, PURCHASE_PAID, RECONCILE, Scenario, WEBHOOK};
+use crate::stream::Stream;
+
+/// How long a client waits before each retry. The first pause is shorter than the lease of an
+/// idempotency key.
+const CLIENT_PAUSES: [Duration; 3] = [
+    Duration::from_secs(13),
+    Duration::from_secs(31),
+    Duration::from_secs(31),
+];
+
+/// The maximum number of deliveries of an event.
+const MAX_DELIVERIES: usize = 5;
+
+/// How long Lambda waits before each retry of an asynchronous event. After the last one, the event goes to
+/// the dead-letter queue.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const LAMBDA_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
+
+/// Minutes between the runs of billing-reconcile after the first. At the last run, a purchase is old
+/// enough to be given up.
+const RECONCILE_PAUSES: [u64; 7] = [5, 5, 30, 25, 60, 60, 30];
+
+/// The user id of the unreadable record in the stream.
+pub(crate) const POISON: &str = "poison";
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The storage that the client buys, in notes.
+const STORAGE: u32 = 10;
+/// The price of the storage, in cents.
+pub(crate) const PRICE: u32 = 4_000;
+/// The text of the SMS about the purchase.
+pub(crate) const SMS: &str = "Charged 4000 for storage for 10 notes";
+
+/// The payment functions, as their manifests list them.
+static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
+    let all = functions::all().into_iter();
+    let of_name = |function: Function| {
+        let name = FUNCTIONS.into_iter().find(|name| *name == function.name)?;
+        Some((name, function))
+    };
+    let found: BTreeMap<_, _> = all.filter_map(of_name).collect();
+    assert_eq!(found.len(), FUNCTIONS.len(), "{found:#?}");
+    found
+});
+
+/// A response that tells the client the result.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FinalResponse {
+    pub(crate) status: u64,
+    pub(crate) body: Value,
+}
+
+/// A run of a function, with the names of its calls.
+#[derive(Debug)]
+pub(crate) struct FunctionRun {
+    pub(crate) function: &'static str,
+    pub(crate) number: usize,
+    pub(crate) calls: Vec<String>,
+}
+
+/// One run of a scenario.
+pub(crate) struct Simulation {
+    pub(crate) scenario: Scenario,
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) proxy: Arc<Proxy>,
+    cpu_slot: Arc<CpuSlot>,
+    mutation: Mutation,
+    url: String,
+    server: JoinHandle<()>,
+    /// The warm functions.
+    hosts: HashMap<&'static str, Host>,
+    stream: Stream,
+    /// All records of the stream that functions wrote.
+    pub(crate) changes: Vec<Value>,
+    /// How many of the changes were delivered.
+    delivered_changes: usize,
+    /// How many of Stripe's events were delivered.
+    delivered_events: usize,
+    pub(crate) final_responses: Vec<FinalResponse>,
+    pub(crate) runs: Vec<FunctionRun>,
+    /// What happened, in words.
+    pub(crate) history: Vec<String>,
+    /// All log lines of the functions.
+    pub(crate) log: Vec<String>,
+    /// Deliveries that never succeeded.
+    pub(crate) failed_deliveries: Vec<String>,
+}
+
+/// The kinds of responses that a client gets.
+enum ClientResponse {
+    /// The purchase is settled.
+    Final,
+    /// The card's owner must authenticate.
+    RequiresAction,
+    /// None, or an error after which the client retries.
+    Retry,
+}
+
+impl Simulation {
+    pub(crate) async fn new(
+        scenario: Scenario,
+        mutation: Mutation,
+        fault: Option<Fault>,
+        cpu_slot: Arc<CpuSlot>,
+        client: Client,
+    ) -> Self {
+        cpu_slot.acquire().await;
+        let cloud = Arc::new(Cloud::start(client, scenario.search_lag).await);
+        let faults = scenario.initial_fault().into_iter().chain(fault).collect();
+        let proxy = Proxy::new(Arc::clone(&cloud), mutation, faults, Arc::clone(&cpu_slot));
+        let proxy = Arc::new(proxy);
+        let (url, server) = proxy.listen().await;
+        Self {
+            scenario,
+            stream: Stream::open(&cloud).await,
+            cloud,
+            proxy,
+            cpu_slot,
+            mutation,
+            url,
+            server,
+            hosts: HashMap::new(),
+            changes: Vec::new(),
+            delivered_changes: 0,
+            delivered_events: 0,
+            final_responses: Vec::new(),
+            runs: Vec::new(),
+            history: Vec::new(),
+            log: Vec::new(),
+            failed_deliveries: Vec::new(),
+        }
+    }
+
+    /// Runs the scenario to its end.
+    pub(crate) async fn run(&mut self) {
+        if self.scenario.has_poison {
+            let poison = json!({"userId": {"S": POISON}, "purchaseId": {"S": "none"}});
+            self.cloud.dynamodb.put(PURCHASES, &poison).unwrap();
+        }
+        self.order_with_retries().await;
+        if self.scenario.owner_authenticates {
+            self.authenticate();
+        }
+        if self.scenario.events_are_immediate {
+            self.deliver_stripe_events().await;
+        }
+        if self.scenario.client_retries {
+            self.order().await;
+            self.deliver_changes().await;
+        }
+        self.reconcile().await;
+        self.deliver_stripe_events().await;
+        if self.scenario.client_retries {
+            // Twice, because every final response must be the same.
+            self.order_with_retries().await;
+            self.order_with_retries().await;
+        }
+        for (_, host) in self.hosts.drain() {
+            self.log.extend(host.stop().await);
+        }
+    }
+
+    /// The client sends the order until it gets a response other than Retry, or gives up.
+    async fn order_with_retries(&mut self) {
+        let retries = self.scenario.client_retries;
+        let mut pauses = CLIENT_PAUSES.into_iter().filter(|_| retries);
+        loop {
+            let response = self.order().await;
+            self.deliver_changes().await;
+            match (response, pauses.next()) {
+                (ClientResponse::Retry, Some(pause)) => self.advance(pause).await,
+                _ => break,
+            }
+        }
+    }
+
+    /// Runs billing-reconcile until no purchase is pending.
+    async fn reconcile(&mut self) {
+        for minutes in [self.scenario.first_reconcile]
+            .into_iter()
+            .chain(RECONCILE_PAUSES)
+        {
+            self.advance(MINUTE * u32::try_from(minutes).unwrap()).await;
+            self.invoke(RECONCILE, MANIFESTS[RECONCILE].event()).await;
+            self.deliver_changes().await;
+            if self.scenario.events_are_immediate {
+                self.deliver_stripe_events().await;
+            }
+            if self.pending().is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// The purchases that are PENDING.
+    pub(crate) fn pending(&self) -> Vec<Value> {
+        let mut purchases = self.cloud.purchases();
+        purchases.retain(|purchase| purchase["status"]["S"] == "PENDING");
+        purchases
+    }
+
+    /// The client sends its order with the same idempotency key.
+    async fn order(&mut self) -> ClientResponse {
+        let body = json!({"storage": STORAGE, "source": self.scenario.source});
+        let mut event = MANIFESTS[PURCHASE].event();
+        set_header(&mut event, "Idempotency-Key", "the-key");
+        event["body"] = body.to_string().into();
+        // Without a response of the function, API Gateway responds with 502 or 504.
+        let Some(response) = self.invoke(PURCHASE, event).await else {
+            return ClientResponse::Retry;
+        };
+        let body = response["body"].as_str().unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        match response["statusCode"].as_u64().unwrap_or_default() {
+            402 if body["code"] == "requires_action" => ClientResponse::RequiresAction,
+            409 | 500.. => ClientResponse::Retry,
+            status => {
+                self.final_responses.push(FinalResponse { status, body });
+                ClientResponse::Final
+            }
+        }
+    }
+
+    /// Completes the authentication of all PaymentIntents that require it.
+    fn authenticate(&mut self) {
+        for intent in self.cloud.stripe.payment_intents() {
+            if intent["status"] == "requires_action" {
+                let id = intent["id"].as_str().unwrap();
+                let succeeds = Authentication::Succeeds;
+                self.cloud.stripe.authenticate(id, succeeds).unwrap();
+                self.history.push("the card's owner authenticates".into());
+            }
+        }
+    }
+
+    /// Stripe delivers its new events in order, each until it succeeds, and then once more.
+    async fn deliver_stripe_events(&mut self) {
+        while let Some(event) = self
+            .cloud
+            .stripe
+            .events()
+            .get(self.delivered_events)
+            .cloned()
+        {
+            self.delivered_events += 1;
+            let mut successes = 0;
+            for _ in 0..MAX_DELIVERIES {
+                let succeeded = self.deliver_stripe_event(&event).await;
+                successes += usize::from(succeeded);
+                if successes == 2 {
+                    break;
+                }
+                if !succeeded {
+                    self.advance(MINUTE).await;
+                }
+            }
+            self.check_delivery(successes == 2, &event["type"]);
+            self.deliver_changes().await;
+        }
+    }
+
+    async fn deliver_stripe_event(&mut self, stripe_event: &Value) -> bool {
+        let payload = stripe_event.to_string();
+        let now = SystemTime::now();
+        let signature = local_stripe::signature(payload.as_bytes(), now, &[WEBHOOK_SECRET]);
+        let mut event = MANIFESTS[WEBHOOK].event();
+        set_header(&mut event, "Stripe-Signature", &signature);
+        event["body"] = payload.into();
+        event["isBase64Encoded"] = false.into();
+        let response = self.invoke(WEBHOOK, event).await;
+        response.is_some_and(|response| response["statusCode"] == 200)
+    }
+
+    /// The stream delivers new records until that succeeds, and then once more. Then the topic delivers
+    /// the published messages.
+    async fn deliver_changes(&mut self) {
+        loop {
+            self.read_stream().await;
+            let batch = self.changes[self.delivered_changes..].to_vec();
+            self.delivered_changes = self.changes.len();
+            if batch.is_empty() || !self.mutation.has_stream() {
+                break;
+            }
+            let event = stream_event(batch);
+            let mut successes = 0;
+            for _ in 0..MAX_DELIVERIES {
+                successes += usize::from(self.invoke(PURCHASE_PAID, event.clone()).await.is_some());
+                if successes == 2 {
+                    break;
+                }
+            }
+            self.check_delivery(successes == 2, &json!("a batch of the stream"));
+        }
+        let published = std::mem::take(&mut self.cloud.sent().topic);
+        for message in published {
+            self.deliver_message(message).await;
+        }
+    }
+
+    /// The topic delivers a message to notify-send twice, with Lambda's retries.
+    async fn deliver_message(&mut self, message: String) {
+        let mut event = MANIFESTS[NOTIFY].event();
+        event["Records"][0]["Sns"]["Message"] = message.into();
+        for _ in 0..2 {
+            let mut retries = LAMBDA_PAUSES.into_iter();
+            while self.invoke(NOTIFY, event.clone()).await.is_none() {
+                let Some(pause) = retries.next() else {
+                    self.check_delivery(false, &json!("a message of the topic"));
+                    break;
+                };
+                self.advance(pause).await;
+            }
+        }
+    }
+
+    fn check_delivery(&mut self, succeeded: bool, what: &Value) {
+        if !succeeded {
+            self.failed_deliveries.push(what.to_string());
+        }
+    }
+
+    /// Reads the new records of the stream.
+    async fn read_stream(&mut self) {
+        let records = self.stream.read().await;
+        self.changes.extend(records);
+    }
+
+    /// Lets time pass: makes all stored times earlier. This is equivalent, because functions only compare
+    /// stored times with the current time.
+    async fn advance(&mut self, time: Duration) {
+        self.read_stream().await;
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        let dynamodb = &self.cloud.dynamodb;
+        for mut purchase in self.pending() {
+            for name in ["createdAt", "updatedAt", "dueAt"] {
+                set_back(&mut purchase[name], millis);
+            }
+            dynamodb.put(PURCHASES, &purchase).unwrap();
+        }
+        for mut claim in dynamodb.items(IDEMPOTENCY).unwrap() {
+            set_back(&mut claim["expiresAt"], time.as_secs());
+            if claim.get("leaseUntil").is_some() {
+                set_back(&mut claim["leaseUntil"], millis);
+            }
+            dynamodb.put(IDEMPOTENCY, &claim).unwrap();
+        }
+        self.cloud.stripe.advance(time);
+        // Skips the records of these writes, because no function wrote them.
+        self.stream.read().await;
+        self.history.push(format!("{} s pass", time.as_secs()));
+    }
+
+    /// Invokes a function and records the run. Returns its response, if it responded.
+    async fn invoke(&mut self, function: &'static str, event: Value) -> Option<Value> {
+        let earlier = self.runs.iter().filter(|run| run.function == function);
+        let number = earlier.count() + 1;
+        self.proxy.begin(function, number);
+        let outcome = self.invoke_host(function, event).await;
+        self.cpu_slot.acquire().await;
+        let calls = self.proxy.calls();
+        let result = match &outcome {
+            Ok(response) if response["statusCode"].is_null() => response.to_string(),
+            Ok(response) => format!("{} {}", response["statusCode"], response["body"]),
+            Err(error) => error.clone(),
+        };
+        let entry = format!("{function} #{number}: {}\n    = {result}", calls.join(", "));
+        self.history.push(entry);
+        self.runs.push(FunctionRun {
+            function,
+            number,
+            calls,
+        });
+        outcome.ok()
+    }
+
+    /// Starts the function if it is not warm, and invokes it until it responds, exits or is killed.
+    async fn invoke_host(&mut self, function: &'static str, event: Value) -> Result<Value, String> {
+        let manifest = &MANIFESTS[function];
+        let mut host = self.hosts.remove(function);
+        let invocation = async {
+            let host = match &mut host {
+                Some(warm) => warm,
+                cold => cold.insert(Host::start(self.hosted(manifest)).await?),
+            };
+            let timeout = manifest.timeout;
+            Ok::<_, StartError>(host.invoke(event.to_string(), timeout, None).await)
+        };
+        let result = tokio::select! {
+            biased;
+            () = self.proxy.killed() => None,
+            result = invocation => Some(result),
+        };
+        let outcome = match result {
+            None => Err("killed".to_owned()),
+            Some(Err(error)) => {
+                if let StartError::Exited { log, .. } | StartError::TimedOut { log, .. } = &error {
+                    self.log.extend(log.iter().cloned());
+                }
+                Err(error.to_string())
+            }
+            Some(Ok(invocation)) => match invocation.outcome {
+                Outcome::Response(response) => {
+                    let response = serde_json::from_slice(&response).unwrap();
+                    self.hosts.extend(host.take().map(|host| (function, host)));
+                    Ok(response)
+                }
+                Outcome::Error(error) => {
+                    self.hosts.extend(host.take().map(|host| (function, host)));
+                    Err(error.to_string())
+                }
+                exited => Err(format!("{exited:?}")),
+            },
+        };
+        if let Some(exited) = host {
+            self.log.extend(exited.stop().await);
+        }
+        outcome
+    }
+
+    /// The function with the environment of this simulation.
+    fn hosted(&self, function: &Function) -> lambda_host::Function {
+        let from_lambda = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_ENDPOINT_URL",
+            "AWS_REGION",
+            "AWS_SECRET_ACCESS_KEY",
+        ];
+        let names = function.variables.iter().map(String::as_str);
+        let variables = names.chain(from_lambda).map(|name| {
+            let value = match name {
+                "ALLOWED_ORIGIN" => "https://app.example.com",
+                "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
+                "AWS_ENDPOINT_URL" | "STRIPE_URL" => &self.url,
+                "AWS_REGION" => "us-east-1",
+                "AWS_SECRET_ACCESS_KEY" => "a-secret",
+                "DEAD_LETTER_QUEUE" => {
+                    "https://sqs.us-east-1.amazonaws.com/111111111111/dead-letters"
+                }
+                "IDEMPOTENCY_TABLE" => IDEMPOTENCY,
+                "LOG_LEVEL" => "info",
+                "NOTE_PURCHASED_TOPIC" => TOPIC,
+                "PURCHASES_TABLE" => PURCHASES,
+                "SECRETS_PREFIX" => SECRETS,
+                other => panic!("add a value for {other} here"),
+            };
+            (name, value)
+        });
+        lambda_host::Function::new(function.binary()).with_env(variables)
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Sets a header of a request in both fields of the event.
+fn set_header(event: &mut Value, name: &str, value: &str) {
+    for (headers, value) in [
+        ("headers", json!(value)),
+        ("multiValueHeaders", json!([value])),
+    ] {
+        if let Value::Object(headers) = &mut event[headers] {
+            headers.retain(|other, _| !other.eq_ignore_ascii_case(name));
+            headers.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// The event of a batch of stream records.
+fn stream_event(records: Vec<Value>) -> Value {
+    let records = records.into_iter().map(|mut record| {
+        record["eventSourceARN"] = format!(
+            "arn:aws:dynamodb:us-east-1:111111111111:report/{PURCHASES}/stream/2025-11-20T00:00:00.000"
+        )
+        .into();
+        record["awsRegion"] = "us-east-1".into();
+        record
+    });
+    json!({"Records": records.collect::<Vec<_>>()})
+}
+
+/// Makes a stored time earlier.
+fn set_back(time: &mut Value, by: u64) {
+    let was: u64 = time["N"].as_str().unwrap().parse().unwrap();
+    time["N"] = (was - by).to_string().into();
+}

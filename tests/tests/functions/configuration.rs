@@ -1,0 +1,130 @@
+//! A function does not start if an environment variable is missing or malformed, and names it in its log.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Stdio;
+
+use serde_json::Value;
+use test_support::functions::{self, Function};
+use tokio::process::Command;
+
+use crate::{DEADLINE, environment};
+
+/// The variables that the runtime reads, with valid values. No process listens at the address of the
+/// Runtime API, so a function that starts in spite of its configuration fails in another way.
+const RUNTIME: [(&str, &str); 4] = [
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+    ("AWS_LAMBDA_FUNCTION_NAME", "function"),
+    ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+    ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1"),
+];
+
+/// Variables that may be missing, but not malformed.
+const OPTIONAL: [&str; 3] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_SESSION_TOKEN",
+    "AWS_XRAY_DAEMON_ADDRESS",
+];
+
+/// Invalid values of a variable. A value that is not UTF-8 is invalid for every variable.
+fn invalid_values(name: &str) -> &'static [&'static str] {
+    match name {
+        "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
+        "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
+        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" | "PURCHASES_TABLE" => {
+            &["Z Z", "x", "tab/le"]
+        }
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
+        "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],
+        "AWS_REGION" => &["US East", "us/east"],
+        "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
+        "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
+        "DEAD_LETTER_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
+        "LOG_LEVEL" => &["loud", "INFO "],
+        "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
+        "SECRETS_PREFIX" => &["nowhere", "/a b"],
+        "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"],
+        // Any text is valid.
+        "AWS_LAMBDA_FUNCTION_NAME" | "AWS_LAMBDA_FUNCTION_VERSION" => &[],
+        "AWS_LAMBDA_RUNTIME_API" => &["Z Z"],
+        other => panic!("add invalid values for {other} here"),
+    }
+}
+
+/// The whole environment of a function.
+fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
+    let variables = environment(function, "http://127.0.0.1:1").into_iter();
+    let runtime = RUNTIME.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let all = variables.chain(runtime);
+    all.map(|(name, value)| (name, value.into())).collect()
+}
+
+/// Runs the function, asserts that it exits at init with one log line, and returns that line.
+async fn startup_error(function: &Function, environment: &BTreeMap<String, OsString>) -> Value {
+    let run = Command::new(function.binary())
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(DEADLINE, run).await;
+    let context = format!("{}: {environment:?}", function.name);
+    let output = output
+        .unwrap_or_else(|_| panic!("{context}: it started"))
+        .unwrap();
+    let log = [output.stdout, output.stderr].concat();
+    let log = String::from_utf8(log).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{context}: {log}");
+    assert_eq!(log.lines().count(), 1, "{context}: {log}");
+    let line: Value =
+        serde_json::from_str(&log).unwrap_or_else(|error| panic!("{context}: {error}: {log}"));
+    assert_eq!(line["level"], "ERROR", "{context}: {log}");
+    assert_eq!(
+        line["message"], "the function cannot start",
+        "{context}: {log}"
+    );
+    line
+}
+
+#[tokio::test]
+async fn a_missing_or_empty_variable_stops_the_function_with_one_line_that_names_it() {
+    for function in functions::all() {
+        let whole = whole_environment(&function);
+        for name in whole
+            .keys()
+            .filter(|name| !OPTIONAL.contains(&name.as_str()))
+        {
+            for value in [None, Some("")] {
+                let mut broken = whole.clone();
+                broken.remove(name);
+                broken.extend(value.map(|value| (name.clone(), value.into())));
+                let line = startup_error(&function, &broken).await;
+                let error = line["error"].as_str().unwrap();
+                assert!(error.contains(name), "{name}: {line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_variable_stops_the_function_with_one_line_that_names_it_without_its_value() {
+    for function in functions::all() {
+        let whole = whole_environment(&function);
+        let names = whole.keys().map(String::as_str);
+        for name in names.chain(OPTIONAL) {
+            let values = invalid_values(name).iter().map(OsString::from);
+            let not_utf8 = OsString::from_vec(vec![b'/', 0xff]);
+            for value in values.chain([not_utf8]) {
+                let mut broken = whole.clone();
+                broken.insert(name.to_owned(), value.clone());
+                let line = startup_error(&function, &broken).await;
+                let error = line["error"].as_str().unwrap();
+                assert!(error.contains(name), "{name} = {value:?}: {line}");
+                let value = value.to_string_lossy();
+                assert!(!error.contains(value.trim()), "{name} = {value:?}: {line}");
+            }
+        }
+    }
+}

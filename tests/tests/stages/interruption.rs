@@ -1,0 +1,77 @@
+//! A command that is killed at any point completes when it is run again.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use crate::account::Account;
+use crate::checkout::{Checkout, Output, Running};
+
+/// The number of points, evenly spread over the run time, at which each command is killed.
+const POINTS: u32 = 20;
+
+/// Runs a command and returns its run time.
+async fn run_time(checkout: &Checkout, arguments: &str) -> Duration {
+    let started = Instant::now();
+    checkout.run(arguments).await.success();
+    started.elapsed()
+}
+
+/// Starts a command, kills it and its children after a time, and runs it again.
+async fn kill_and_rerun(checkout: &Checkout, arguments: &str, after: Duration) -> Output {
+    let running = Running::start(checkout, arguments);
+    sleep(after).await;
+    running.signal(Signal::KILL);
+    running.wait().await;
+    checkout.run(arguments).await
+}
+
+#[tokio::test]
+async fn a_killed_deploy_or_removal_completes_when_it_is_run_again() {
+    let (checkout, account) = (Checkout::clean().await, Account::dev());
+    let (deploy, remove) = ("deploy --stage pr-1", "remove --stage pr-1 --yes");
+    checkout.run(deploy).await.success();
+    let deployed = account.fingerprints("pr-1").await;
+    checkout.run(remove).await.success();
+    let removed = account.inventory().await;
+    let deploy_time = run_time(checkout, deploy).await;
+    let remove_time = run_time(checkout, remove).await;
+
+    for point in 0..POINTS {
+        let at = |run_time: Duration| run_time * point / POINTS;
+        kill_and_rerun(checkout, deploy, at(deploy_time))
+            .await
+            .success();
+        assert_eq!(
+            account.fingerprints("pr-1").await,
+            deployed,
+            "killed after {:?}",
+            at(deploy_time)
+        );
+        for (name, stack) in account.stacks_of("pr-1").await {
+            let status = stack.stack_status.unwrap();
+            assert!(
+                ["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&status.as_str()),
+                "{name} is {status:?}"
+            );
+        }
+        let rerun = kill_and_rerun(checkout, remove, at(remove_time)).await;
+        if !rerun.succeeded {
+            // The first run had completed before it was killed.
+            assert!(rerun.failure().contains("has no stage pr-1"));
+        }
+        let after = account.inventory().await;
+        let left: Vec<_> = after.symmetric_difference(&removed).collect();
+        assert!(
+            left.is_empty(),
+            "killed after {:?}: {left:#?}",
+            at(remove_time)
+        );
+    }
+    checkout.run(deploy).await.success();
+    let history = account.history().await;
+    let output = checkout.run(deploy).await.success();
+    assert!(output.contains("of these sources"), "{output}");
+    assert_eq!(account.history().await, history);
+}

@@ -1,0 +1,37 @@
+//! Users of a deployed stage, who call its API.
+
+use test_support::stage::{Person, Stage};
+
+use crate::account::Account;
+
+/// The URLs and resources of a stage, from its stacks' exports.
+pub(crate) async fn stage(account: &Account, name: &str) -> Stage {
+    linked(account, name, name).await
+}
+
+/// Like [`stage`], for a stage that uses the data and the users of another stage, `to`.
+pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
+    let exports = account.exports().await;
+    let export = |stage: &str, name: &str| exports[&format!("scratchpad-{stage}-{name}")].clone();
+    Stage {
+        api_url: format!(
+            "{}/_aws/execute-api/{}/{name}",
+            account.endpoint,
+            export(name, "RestApiId")
+        ),
+        cloud_url: account.endpoint.clone(),
+        region: account.region.clone(),
+        user_pool_id: export(to, "UserPoolId"),
+        user_pool_client_id: export(to, "UserPoolClientId"),
+        identity_pool_id: export(to, "IdentityPoolId"),
+        attachments_bucket: export(to, "AttachmentsBucketName"),
+        notes_table: export(to, "NotesTableName"),
+        purchases_table: export(to, "PurchasesTableName"),
+        stripe_url: String::new(),
+    }
+}
+
+/// Signs up a user on a stage of an account.
+pub(crate) async fn sign_up<'a>(account: &Account, stage: &'a Stage) -> Person<'a> {
+    Person::sign_up_as_owner(stage, &account.signer("cognito-idp")).await
+}
