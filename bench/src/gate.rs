@@ -1,7 +1,7 @@
 //! The gates: upper limits for the instruction counts and package sizes of the deployed functions.
 //! These figures do not depend on the machine's load.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -69,6 +69,30 @@ pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
         message: format!("{name} has a gate but was not measured"),
     }));
     violations
+}
+
+/// Counts the rows and their functions, and names the figure with the largest change. For the case that all gates hold.
+pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
+    let functions: BTreeSet<_> = counted
+        .keys()
+        .map(|name| name.strip_suffix("-tls").unwrap_or(name))
+        .collect();
+    let changes = counted.iter().flat_map(|(name, figures)| {
+        figures.iter().filter_map(move |(figure, &counted)| {
+            let allowed = *gates.get(name)?.get(figure)?;
+            let percent = (counted as f64 / allowed as f64 - 1.0) * 100.0;
+            Some((percent, name, figure))
+        })
+    });
+    let largest = changes.max_by(|(one, ..), (other, ..)| one.total_cmp(other));
+    let largest = largest.map_or_else(String::new, |(percent, name, figure)| {
+        format!(" (largest: {name} {figure}, {percent:+.1} %)")
+    });
+    format!(
+        "{} rows of {} functions are within their limits{largest}",
+        counted.len(),
+        functions.len()
+    )
 }
 
 /// Reads the gates. A file that does not exist has none.
@@ -157,6 +181,24 @@ mod tests {
         let violations = violations(&old, &new);
         let names: Vec<_> = violations.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["new", "notes-get", "notes-list"]);
+    }
+
+    #[test]
+    fn summary_names_the_figure_with_the_largest_change() {
+        let allowed = gates(&[
+            ("notes-get", &[("first", 1000), ("init", 1000)]),
+            ("notes-get-tls", &[("first", 2000)]),
+            ("notes-list", &[("first", 2000)]),
+        ]);
+        let counted = gates(&[
+            ("notes-get", &[("first", 990), ("init", 1002)]),
+            ("notes-get-tls", &[("first", 2006)]),
+            ("notes-list", &[("first", 2000)]),
+        ]);
+        assert_eq!(
+            summary(&allowed, &counted),
+            "3 rows of 2 functions are within their limits (largest: notes-get-tls first, +0.3 %)"
+        );
     }
 
     #[test]

@@ -182,6 +182,8 @@ impl Harness {
         if !violations.is_empty() {
             failures.extend(violations.into_iter().map(|violation| violation.message));
             failures.push(HOW_TO_ACCEPT.into());
+        } else if failures.is_empty() {
+            eprintln!("✓ {}", gate::summary(&gates, &counted));
         }
         Ok(failures)
     }
