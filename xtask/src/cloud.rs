@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -110,19 +111,24 @@ async fn is_ready(stage: &LocalStage) -> bool {
     response.is_ok_and(|response| response.status().is_success())
 }
 
+/// A command with the cloud's environment and nothing of this process's environment. The functions inherit it from the
+/// cloud, so they cannot find credentials or endpoints of AWS.
+fn isolated(program: impl AsRef<OsStr>, stage: &LocalStage) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(environment(stage));
+    command
+}
+
 /// Returns the command that starts the cloud, with an environment that has nothing from this process but `PATH`.
 fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
     use std::os::unix::process::CommandExt as _;
 
     fs::create_dir_all(stage.path("data").join("s3"))?;
     let log = File::create(stage.path("cloud.log"))?;
-    let mut command = Command::new(workspace.python());
+    let mut command = isolated(workspace.python(), stage);
     command
         .arg(LAUNCHER)
         .current_dir(workspace.root())
-        // The functions inherit this environment from the cloud.
-        .env_clear()
-        .envs(environment(stage))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -164,4 +170,31 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         ("SFTP_ENABLED", "0".into()),
     ]);
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::stage::tests::stage;
+
+    #[test]
+    fn the_local_cloud_inherits_only_path_and_has_its_own_endpoint() {
+        let (_folder, stage) = stage();
+        let output = isolated("env", &stage).output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        let seen: BTreeMap<_, _> = output
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        assert_eq!(seen["AWS_ENDPOINT_URL"], stage.url());
+        let declared = environment(&stage);
+        let declared: BTreeMap<_, _> = declared
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        assert_eq!(seen, declared);
+        assert_eq!(seen["PATH"], env::var("PATH").unwrap());
+    }
 }

@@ -289,10 +289,10 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn stage() -> (tempfile::TempDir, LocalStage) {
+    pub(crate) fn stage() -> (tempfile::TempDir, LocalStage) {
         let folder = tempfile::tempdir().unwrap();
         let stage = LocalStage {
             account: ACCOUNT.into(),

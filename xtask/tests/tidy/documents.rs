@@ -1,10 +1,6 @@
 //! The documents name files and tests that exist.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::{files, root};
 
@@ -48,25 +44,27 @@ fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
             let item = item.split("\n\n").next().unwrap_or_default();
             let (name, rest) = item.split_once("**").unwrap();
             let tests = rest.split_once("*Test:*").map_or("", |(_, tests)| tests);
-            let tests = tests.split('`').skip(1).step_by(2).map(str::to_owned);
+            let tests = tests.split('`').skip(1).step_by(2);
+            let tests = tests.map(|test| test.split_whitespace().collect::<Vec<_>>().join(" "));
             (name.to_owned(), tests.collect())
         })
         .collect()
 }
 
-/// The names of all tests: Rust's functions, and the sentences that Node's tests have.
+/// The names of all tests: Rust's functions, and the first arguments of `test` in TypeScript.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for file in files("", &["rs", "ts", "mjs"]) {
+    for file in files("", &["rs"]) {
         let text = fs::read_to_string(&file).unwrap();
-        let is_rust = Path::new(&file).extension().is_some_and(|it| it == "rs");
-        let names_in = |start: &'static str, end: char| {
-            let parts = text.split(start).skip(1);
-            parts.filter_map(move |rest| Some(rest.split_once(end)?.0.to_owned()))
-        };
-        match is_rust {
-            true => names.extend(names_in("fn ", '(')),
-            false => names.extend(names_in("test(\"", '"')),
+        let functions = text.split("fn ").skip(1);
+        names.extend(functions.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+    }
+    for file in files("", &["ts", "mjs"]) {
+        let text = fs::read_to_string(&file).unwrap();
+        for call in text.split("test(").skip(1) {
+            let name = call.trim_start().strip_prefix(['"', '`']);
+            let name = name.and_then(|rest| Some(rest.split_once(['"', '`'])?.0));
+            names.extend(name.map(str::to_owned));
         }
     }
     names
