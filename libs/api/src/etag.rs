@@ -5,23 +5,23 @@ use crate::Problem;
 /// The precondition of a write: the header `If-Match`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// No header: no precondition.
+    /// The request has no `If-Match`, so the write has no precondition.
     Absent,
     /// `*`: the resource must exist.
     Any,
-    /// The resource must have one of these entity tags. They are without quotes. Weak tags never
-    /// match, and are left out.
+    /// The resource must have one of these entity tags, which are stored without their quotes. Weak
+    /// tags (`W/"1"`) are dropped, because they never match.
     Tags(Vec<String>),
 }
 
-/// The number of tags that a header can have. No client needs more versions of one resource.
+/// The maximum number of strong tags in a header. No client needs more versions of one resource.
 const MAX_TAGS: usize = 50;
 
 impl IfMatch {
     /// Parses the header's value.
     ///
     /// # Errors
-    /// 400 if it is not a list of entity tags.
+    /// 400 if the value is neither `*` nor a list of entity tags, or has more than [`MAX_TAGS`].
     pub(crate) fn parse(header: Option<&str>) -> Result<Self, Problem> {
         let malformed = || {
             Problem::bad_request(

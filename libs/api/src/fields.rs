@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 
 use crate::{FieldError, Problem};
 
-/// A body that a route takes.
+/// A request body that is parsed from a JSON object.
 pub trait Body: Sized {
     /// Reads the fields of the body. Returns None if a field is missing or invalid.
     ///
-    /// An implementation reads all fields before it returns, because `fields` collects the errors.
+    /// An implementation must read all fields before it returns None: `fields` collects the errors,
+    /// and the response reports all of them.
     fn read(fields: &mut Fields) -> Option<Self>;
 }
 
@@ -24,7 +25,7 @@ impl Fields {
     /// Parses a body from JSON.
     ///
     /// # Errors
-    /// 400 if the text is not JSON, 422 that names every missing or invalid field.
+    /// 400 if the text is not JSON. 422 if fields are missing or invalid, with the name of each.
     pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
@@ -80,11 +81,11 @@ impl Fields {
 
 /// Parses a field that is a string.
 ///
-/// The client gets the error of `T`. The bound `Into<String>` excludes the errors of std, whose
-/// texts are for developers.
+/// The client gets the error text of `T`. The bound `Into<String>` excludes the error types of std,
+/// whose texts are for developers.
 ///
 /// # Errors
-/// Says what the field must be.
+/// Returns what the field must be, such as `must be a string`.
 pub fn string<T: TryFrom<String, Error: Into<String>>>(value: Value) -> Result<T, String> {
     match value {
         Value::String(text) => T::try_from(text).map_err(Into::into),
@@ -95,13 +96,13 @@ pub fn string<T: TryFrom<String, Error: Into<String>>>(value: Value) -> Result<T
 /// Parses a field that is an integer, as [`to_integer`] defines it.
 ///
 /// # Errors
-/// Says what the field must be.
+/// Returns what the field must be, such as `must be an integer`.
 pub fn integer<T: TryFrom<i64, Error: Into<String>>>(value: Value) -> Result<T, String> {
     let integer = to_integer(&value).ok_or("must be an integer")?;
     T::try_from(integer).map_err(Into::into)
 }
 
-/// The integer that a JSON value is. None if the value is not a number, or has a fraction.
+/// Converts a JSON value to an integer. None if the value is not a number, or has a fraction.
 ///
 /// As in JSON Schema, 7.0 is an integer:
 /// <https://json-schema.org/understanding-json-schema/reference/numeric#integer>. A number out of
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_another_type_is_refused_in_plain_words() {
+    fn the_error_for_a_wrong_json_type_names_the_expected_type() {
         let others = [json!(null), json!(true), json!(["x"]), json!({"a": 1})];
         for value in [&others[..], &[json!(5), json!(1.5)]].concat() {
             let error = string::<Word>(value.clone()).unwrap_err();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_its_type_refuses_is_reported_with_the_text_of_the_type() {
+    fn the_error_for_an_invalid_value_is_the_error_of_its_type() {
         assert_eq!(string(json!("x")), Ok(Word("x".into())));
         assert_eq!(string::<Word>(json!("")).unwrap_err(), "must not be empty");
         assert_eq!(integer(json!(7)), Ok(Size(7)));

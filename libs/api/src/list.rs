@@ -1,5 +1,5 @@
-//! Pagination: `limit` and `cursor` in the query of a request, a `Link` to the next page in the
-//! response.
+//! Pagination. A request has `limit` and `cursor` in its query string. The response has a `Link`
+//! header with the URL of the next page.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -32,8 +32,8 @@ impl<'a> List<'a> {
     /// The page that `request` asks for.
     ///
     /// # Errors
-    /// 422 if the limit is not an integer from 1 to 100, 400 if the cursor is not one that the
-    /// caller got for this list.
+    /// 422 if the limit is not an integer from 1 to 100. 400 if the cursor is not one that this
+    /// caller received for this list.
     pub fn page(self, request: &Request) -> Result<PageRequest, Problem> {
         let limit = request.query("limit").unwrap_or("100").parse().ok();
         let limit = limit.filter(|limit| (1..=100).contains(limit));
@@ -50,8 +50,8 @@ impl<'a> List<'a> {
         Ok(PageRequest { limit, after })
     }
 
-    /// 200 with as many of `items` as fit into one response, and a `Link` to the next page if there
-    /// is one. `more` says whether the list has items after `items`.
+    /// Creates the response 200 with as many of `items` as fit into it, and a `Link` to the next
+    /// page if there is one. `more` says whether the list has items after `items`.
     ///
     /// # Errors
     /// 500 if an item cannot be serialized.
@@ -109,7 +109,7 @@ mod tests {
     const ID: [u8; 16] = [7; 16];
 
     #[test]
-    fn a_cursor_decodes_to_the_id_it_was_made_from() {
+    fn a_cursor_decodes_to_the_id_that_it_encodes() {
         assert_eq!(ADA.decode(&ADA.encode(ID)), Some(ID));
     }
 

@@ -4,8 +4,8 @@
 //! change and contains no internal details. The log gets the cause, with the same request id. A
 //! [`Problem`] carries both, so that both texts are written where the error is detected:
 //!
-//! - For an error that the client can correct, use a constructor with a sentence for the client. It
-//!   has no cause.
+//! - For an error that the client can correct, use a constructor that takes a sentence for the
+//!   client. Such a problem has no cause.
 //! - For other errors, use [`Problem::internal`] or [`Problem::unavailable`]. The client gets a fixed
 //!   sentence, and only the log gets the cause.
 
@@ -71,7 +71,7 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// 402: the payment failed, or needs an action of the card's owner.
+    /// 402: the payment failed, or the cardholder must confirm it (3-D Secure).
     pub fn payment_required(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYMENT_REQUIRED, detail)
     }
@@ -81,7 +81,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: another request is being processed. A later request can succeed.
+    /// 409: a conflicting request is in progress. The client can retry later.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -153,7 +153,7 @@ impl Problem {
         }
     }
 
-    /// Replaces the sentence for the client.
+    /// Replaces the member `detail`: the sentence for the client.
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -161,7 +161,7 @@ impl Problem {
         }
     }
 
-    /// Adds an extension member to the document, for the client's program.
+    /// Adds an extension member to the document, such as `code`, which client code can read.
     /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
     pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
         self.members.insert(member, value.into());
@@ -197,7 +197,7 @@ impl Problem {
         let json = HeaderValue::from_static("application/problem+json");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
         if let Some(wait) = self.retry_after {
-            // In whole seconds, rounded up: the client must not come back too early.
+            // In whole seconds, rounded up, so that the client does not retry too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -215,7 +215,7 @@ impl Problem {
             errors: &self.errors,
             members: &self.members,
         };
-        // A document has only strings and numbers, so this cannot fail.
+        // Serialization cannot fail, because a document contains only strings and numbers.
         serde_json::to_string(&document).unwrap_or_default()
     }
 }

@@ -22,7 +22,7 @@ const BODY_LIMIT: usize = 2_000_000;
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// Wraps a request of Lambda's runtime.
+    /// Wraps a request that `lambda_http` parsed from an event.
     pub fn new(request: lambda_http::Request) -> Self {
         Self(request)
     }
@@ -50,7 +50,7 @@ impl Request {
             .ok_or_else(unauthorized)
     }
 
-    /// A parameter of the path.
+    /// Parses the path parameter `name`, such as `id` in `/notes/{id}`.
     ///
     /// # Errors
     /// 404 if the parameter cannot be parsed, because then no resource has this URL.
@@ -62,7 +62,7 @@ impl Request {
             .ok_or_else(|| Problem::not_found("There is no resource at this URL."))
     }
 
-    /// A parameter of the query string. None if it is missing.
+    /// The first value of the query parameter `name`. None if it is missing.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.0
             .query_string_parameters_ref()
@@ -72,7 +72,7 @@ impl Request {
     /// The `If-Match` header.
     ///
     /// # Errors
-    /// 400 if it is not a list of entity tags.
+    /// 400 if the header is neither `*` nor a list of entity tags.
     pub fn if_match(&self) -> Result<IfMatch, Problem> {
         let header = self.0.headers().get(http::header::IF_MATCH);
         IfMatch::parse(header.map(|value| value.to_str().unwrap_or_default()))
@@ -81,7 +81,7 @@ impl Request {
     /// Parses the header `name`. None if it is missing.
     ///
     /// # Errors
-    /// 400 if it cannot be parsed, with the text of the type's error.
+    /// 400 with the error text of `T` if the header cannot be parsed.
     pub fn header<T: FromStr<Err: Display>>(
         &self,
         name: &'static str,
@@ -106,8 +106,8 @@ impl Request {
     /// Parses the body from JSON.
     ///
     /// # Errors
-    /// 400 if the body is missing, not JSON or not UTF-8, 413 if it is too long, 415 if its
-    /// `Content-Type` is not JSON, 422 that names every missing or invalid field.
+    /// 400 if the body is missing, not JSON or not UTF-8. 413 if it is too long. 415 if its
+    /// `Content-Type` is not JSON. 422 if fields are missing or invalid, with the name of each.
     pub fn json<T: Body>(&self) -> Result<T, Problem> {
         let body = self.body();
         if body.is_empty() {
@@ -131,8 +131,8 @@ impl Request {
         Fields::parse(text)
     }
 
-    /// Whether the `Content-Type` is JSON. A body without a type counts as JSON, as in the original
-    /// API.
+    /// Whether the `Content-Type` is JSON. A body without a `Content-Type` counts as JSON, because
+    /// clients of the original API send none.
     fn declares_json(&self) -> bool {
         let Some(declared) = self.0.headers().get(http::header::CONTENT_TYPE) else {
             return true;
