@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 fn main() -> Result<(), Box<dyn Error>> {
     const PEM: &str = "amazon-roots.pem";
     println!("cargo::rerun-if-changed={PEM}");
-    let out = env::var_os("OUT_DIR").ok_or("Cargo sets OUT_DIR")?;
+    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this with Cargo")?;
     let mut list = String::new();
     for (number, root) in CertificateDer::pem_file_iter(PEM)?.enumerate() {
         let name = format!("amazon-root-{number}.der");

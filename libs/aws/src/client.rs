@@ -32,7 +32,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
 use aws_types::region::{Region, SigningRegion};
 
-/// The SDK's error of a call.
+/// The error of a call. `E` is the SDK's error type of the operation.
 pub type SdkError<E> = result::SdkError<E, Response>;
 
 /// A client of one AWS service. It runs the SDK's operations without the SDK's generated client of that service.
@@ -67,7 +67,8 @@ impl Client {
         )
     }
 
-    /// Sets the protocol, for a service whose operations do not contain their serialization.
+    /// Sets the protocol. The SDK's operations of some services, such as SSM, need this to serialize requests and parse
+    /// responses.
     #[must_use]
     pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");
@@ -91,7 +92,7 @@ impl Client {
         E: std::error::Error + Send + Sync + 'static,
     {
         let plugins = self.0.clone().with_operation_plugin(operation);
-        // The orchestrator does not use the names: the operation's plugin has them.
+        // The orchestrator does not need the names of service and operation, because the operation's plugin has them.
         let result = orchestrator::invoke("", "", Input::erase(input), &plugins).await;
         match result.map(|output| output.downcast()) {
             Ok(Ok(output)) => Ok(output),
@@ -109,7 +110,7 @@ impl Client {
 pub(crate) struct Service {
     /// The service's name in signatures, which is also the first label of its host name.
     pub(crate) name: &'static str,
-    /// URL without a trailing slash. Contains the bucket, if any.
+    /// The URL without a trailing slash. For S3, it contains the bucket.
     pub(crate) endpoint: String,
     pub(crate) region: Region,
     pub(crate) credentials: Credentials,
@@ -125,7 +126,7 @@ impl Service {
         config.store_put(self.region);
         config.store_put(RetryConfig::standard());
         config.store_put(self.timeouts);
-        // The attempt timeout ends a stalled attempt.
+        // Not needed, because the attempt timeout ends a stalled attempt.
         config.store_put(StalledStreamProtectionConfig::disabled());
         let identity = SharedCredentialsProvider::new(self.credentials);
         let components = RuntimeComponentsBuilder::new("service")

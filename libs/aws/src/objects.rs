@@ -29,7 +29,7 @@ pub struct Objects {
 pub struct Object {
     /// The content type that the object was uploaded with, if any.
     pub content_type: Option<String>,
-    /// In bytes.
+    /// The size in bytes. `None` if S3 sends no valid `Content-Length`.
     pub size: Option<u64>,
 }
 
@@ -49,7 +49,8 @@ impl Objects {
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
     ///
     /// # Errors
-    /// Fails if the last attempt fails. Without ListBucket, S3 answers 403 for a missing key.
+    /// Fails if the last attempt fails. For a key that does not exist, S3 responds with 403 instead of 404 if the role
+    /// lacks the permission `s3:ListBucket`.
     pub async fn head(&self, key: &str) -> Result<Option<Object>, SdkError<ErrorMetadata>> {
         self.head.invoke(key.to_owned()).await
     }
@@ -124,7 +125,7 @@ fn check_status(response: &HttpResponse) -> Parsed<()> {
     Err(OrchestratorError::operation(error.build()))
 }
 
-/// The code of an error in XML. `None` for a HEAD request, whose response has no body
+/// Returns the error code in an XML body. `None` for the response to a HEAD request, which has no body
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 fn error_code(body: &str) -> Option<&str> {
     let (code, _) = body.split_once("<Code>")?.1.split_once("</Code>")?;

@@ -24,9 +24,9 @@ const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
 /// The HTTP method of a presigned URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Reads the object.
+    /// Downloads the object.
     Get,
-    /// Writes the object.
+    /// Uploads the object.
     Put,
 }
 
@@ -39,7 +39,7 @@ impl Method {
     }
 }
 
-/// The URL cannot be signed: a header to be signed is invalid.
+/// The URL cannot be signed, because one of the signed headers is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("the URL cannot be signed")]
 pub struct PresignError(#[from] SigningError);

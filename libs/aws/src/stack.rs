@@ -19,8 +19,8 @@ use crate::{Client, Objects, Presigner};
 /// than a second, a retry is likely to be faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The limit for one attempt, including its connection. It is long on purpose: if a conditional write is cut off after it
-/// took effect, the retry fails on its own condition.
+/// The limit for one attempt, including its connection. It is long on purpose: if a conditional write times out after
+/// it took effect, the condition of the retry is false.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The limit for a call with all its retries. API Gateway allows 29 s for a whole request.
@@ -223,7 +223,7 @@ fn region(value: String) -> Result<Region, Error> {
     })
 }
 
-/// Credentials are written to headers and URLs without encoding.
+/// Checks that a credential is printable ASCII, because it becomes part of header values.
 fn printable(name: &'static str, value: String) -> Result<String, Error> {
     let valid = value.bytes().all(|b| b.is_ascii_graphic());
     valid.then_some(value).ok_or(Error::Malformed {

@@ -1,6 +1,6 @@
-//! Calls of AWS against a local server: the requests sent, and the results of its responses.
+//! Calls `aws::Client` and `aws::Objects` against a local server, and checks the requests and the results.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helper functions also use these, and clippy does not count them as tests
 
 mod support;
 
@@ -67,7 +67,7 @@ async fn throttling_and_closed_connections_are_retried() {
     let server = Server::start([slow_down(), None, no_content()]).await;
     server.stack().objects("files").delete("key").await.unwrap();
     let requests = server.requests();
-    // A connection on which the server failed is not used again
+    // After a failure, the client does not reuse the connection
     let connections: Vec<_> = requests.iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 1, 2]);
     let attempts = requests.iter();

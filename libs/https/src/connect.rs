@@ -12,14 +12,14 @@ use tower_service::Service;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens connections, each within a timeout for DNS, TCP and the TLS handshake together.
+/// Opens connections. `timeout` limits DNS, TCP and the TLS handshake together.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
     tls: HttpsConnector<HttpConnector>,
     timeout: Duration,
 }
 
-/// A connection was not established within the timeout.
+/// The error of a connection that was not established within the timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {0:?}")]
 pub(crate) struct ConnectTimeout(Duration);

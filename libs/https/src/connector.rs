@@ -1,4 +1,4 @@
-//! The HTTP client interface of the AWS SDK.
+//! Makes [`Https`] usable as the HTTP client of the AWS SDK.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use hyper_util::client::legacy::{self, connect::capture_connection};
 use crate::{Https, connect::ConnectTimeout, find_source};
 
 impl Https {
-    /// Returns the HTTP client for the configuration of AWS clients. All of them share the connections.
+    /// Returns the HTTP client for the configuration of AWS clients. All these clients share the connection pool.
     pub fn for_aws(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
@@ -31,7 +31,7 @@ impl HttpConnector for Https {
                 .map_err(|error| ConnectorError::user(error.into()))?;
             let connection = capture_connection(&mut request);
             if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
-                // Lets the SDK close the connection of a transient failure, so that the retry uses another one.
+                // Lets the SDK close the connection after a transient failure, so that the retry uses another one.
                 capture.set_connection_retriever(move || {
                     let connection = connection.clone();
                     connection.connection_metadata().as_ref()?;

@@ -1,7 +1,7 @@
 //! The HTTPS client of all functions: HTTP/1.1 with a connection pool, and TLS with ring.
 //!
-//! The caller passes the root certificates to trust: Amazon's for AWS, the public web's for other services. The system's
-//! certificate bundle is never loaded. URLs with the scheme `http` also work, for local stand-ins.
+//! The caller passes the root certificates to trust: Amazon's for AWS, the public web's for other services. The client
+//! never loads the system's certificate bundle. URLs with the scheme `http` also work, for local stand-ins.
 
 mod connect;
 mod connector;
@@ -29,7 +29,7 @@ const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Https(Client<Connect, SdkBody>);
 
-/// A request has no response, or an incomplete one.
+/// The error of a request that received no response, or an incomplete one.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The connection could not be established, or failed before the response.

@@ -1,6 +1,6 @@
-//! Which servers the client trusts, and when it reuses a connection.
+//! Tests which servers the client trusts, and when it reuses a connection.
 
-#![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn get(url: &str) -> Request<SdkBody> {
     Request::get(url).body(SdkBody::empty()).unwrap()
 }
 
-/// The error of a request, with its sources.
+/// Sends a request that must fail, and returns its error with all sources.
 async fn error(https: &Https, url: &str) -> String {
     let error = https.exchange(get(url)).await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
@@ -82,7 +82,7 @@ async fn all_requests_reuse_the_connection_of_the_warm_up() {
 }
 
 #[tokio::test]
-async fn a_warm_up_ignores_failures_and_does_nothing_without_tls() {
+async fn a_warm_up_ignores_failures_and_opens_no_connection_without_tls() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let https = trusting(&authority);
     https.warm_up("https://localhost:1".parse().unwrap()).await;
@@ -101,7 +101,7 @@ async fn a_slow_handshake_is_a_timeout_error_for_the_sdk() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let https = Https::trusting(RootCertStore::empty(), Duration::from_millis(1));
-    // The server never answers the handshake
+    // The server accepts the connection but never responds to the TLS handshake
     let result = https.call(get(&url).try_into().unwrap()).await;
     assert!(result.unwrap_err().is_timeout());
 }

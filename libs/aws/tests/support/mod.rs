@@ -24,7 +24,7 @@ pub(crate) fn credentials() -> Credentials {
     Credentials::new("AKIDEXAMPLE", "secret", token, None, "test")
 }
 
-/// A request as received.
+/// A request that the server received.
 pub(crate) struct Request {
     pub(crate) method: String,
     /// Path and query.
@@ -49,14 +49,14 @@ pub(crate) fn reply(status: &str, headers: &str, body: &str) -> Reply {
     Some(format!("HTTP/1.1 {status}\r\n{headers}{length}\r\n{body}"))
 }
 
-/// A server that records requests and gives scripted replies.
+/// A server that records requests and sends predefined replies.
 pub(crate) struct Server {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    /// Gives the first request the first reply and so on. Every request past the end gets the last reply.
+    /// Starts a server that sends one reply per request, in order, and repeats the last reply.
     pub(crate) async fn start(replies: impl Into<Vec<Reply>>) -> Self {
         let replies = replies.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +99,7 @@ impl Server {
         stack.unwrap()
     }
 
-    /// Takes the requests received so far.
+    /// Returns the requests received since the last call.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
@@ -140,7 +140,7 @@ async fn read(connection: &mut TcpStream, number: usize) -> Option<Request> {
     }
 }
 
-/// The `authorization` header that aws-sigv4 computes for a request of a service.
+/// The `authorization` header that aws-sigv4 computes for a request to `service`.
 pub(crate) fn signature(request: &Request, service: &str) -> String {
     let header = |name: &str| request.headers[name].as_str();
     let mut settings = SigningSettings::default();
@@ -161,7 +161,7 @@ pub(crate) fn signature(request: &Request, service: &str) -> String {
         .split_once("SignedHeaders=")
         .unwrap();
     let (signed, _) = signed.split_once(',').unwrap();
-    // The signer adds these itself
+    // The signer adds these headers itself
     let added = ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
     let given = signed.split(';').filter(|name| !added.contains(name));
     let signable = SignableRequest::new(

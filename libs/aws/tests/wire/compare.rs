@@ -1,4 +1,4 @@
-//! The comparison of two requests.
+//! Compares a request of our client with the same request of the SDK's client.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::operations::{Operation, Protocol};
 use crate::support::{REGION, Request, credentials, signature};
 
-/// The headers that may differ, with the reason. [`headers`] checks their format.
+/// The headers that may differ, each with the reason. [`headers`] compares the parts of `authorization` that must be
+/// equal, and checks the format of the invocation id.
 pub(crate) const DIFFERENT_HEADERS: &[(&str, &str)] = &[
     ("amz-sdk-invocation-id", "random for each call"),
     (
@@ -99,7 +100,7 @@ fn headers(operation: &Operation, ours: &Request, sdk: &Request) -> BTreeSet<&'s
     differences
 }
 
-/// The value of a header. The server's own address and the digits of the time of signing are replaced.
+/// The value of a header, with placeholders for what always differs: the server's address and the time of signing.
 fn comparable(request: &Request, name: &str) -> Option<String> {
     let value = request.headers.get(name)?;
     if name == "x-amz-date" {

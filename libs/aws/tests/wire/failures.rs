@@ -1,4 +1,4 @@
-//! The comparison of retries and errors after a failed attempt.
+//! Compares the retries and errors of our client with those of the SDK's client, when the server fails.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -13,9 +13,9 @@ use crate::support::{Reply, Request, reply, signing_time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     InternalError,
-    /// By the error code that the service uses.
+    /// With the error code that the service uses for throttling.
     Throttling,
-    /// An error code that is transient, with a status that is not.
+    /// A transient error code with status 400, which is not transient by itself.
     RequestTimeout,
     /// Status 429 without an error code.
     TooManyRequests,
@@ -73,7 +73,7 @@ impl Failure {
         reply(status, &headers, &body)
     }
 
-    /// Whether a client tries again.
+    /// Whether both clients are expected to retry.
     fn is_retried(self, operation: &Operation) -> bool {
         match self {
             Self::InternalError | Self::Throttling | Self::ClosedConnection => true,
@@ -85,12 +85,12 @@ impl Failure {
     }
 }
 
-/// Fails unless both clients do the same when the server fails once, and when it keeps failing.
+/// Fails unless both clients behave the same when the server fails once, and when it keeps failing.
 pub(crate) async fn check(failure: Failure) {
     let mut checks = Vec::new();
     for operation in operations() {
         checks.push(tokio::spawn(async move {
-            // Retries share a quota per service, which failed calls use up: enough for one operation of DynamoDB.
+            // All calls to a service share one retry quota, so only one of DynamoDB's operations can keep failing.
             if operation.service != "dynamodb" || operation.name == "GetItem" {
                 tokio::join!(
                     fails_once(failure, &operation),
@@ -132,7 +132,7 @@ fn same(failure: Failure, operation: &Operation, ours: &Called, sdk: &Called, at
     }
     for called in [ours, sdk] {
         if failure == Failure::InternalError {
-            // The connection of a transient failure is not used again
+            // After a transient failure, a client does not reuse the connection
             let connections: BTreeSet<_> = called.requests.iter().map(|r| r.connection).collect();
             assert_eq!(connections.len(), attempts, "{case}");
         }

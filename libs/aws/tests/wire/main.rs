@@ -1,11 +1,11 @@
 //! Compares the requests of `aws::Client` and `aws::Objects` with those of the SDK's generated clients.
 //!
-//! `libs/aws` builds its client from crates that the generated clients are built from, and AWS may change those crates
-//! for the generated clients alone. Here both call the same operations at a local server, and must send the same
-//! requests, retry after the same failures, and return the same kind of result. Both have the HTTP client of
-//! `libs/https`: its own tests cover how it connects and classifies errors.
+//! `libs/aws` uses the internal crates of the SDK, and AWS may change these crates with only the generated clients in
+//! mind. In these tests, both clients call the same operations of a local server. They must send the same requests,
+//! retry after the same failures, and return the same kind of result. Both use the HTTP client of `libs/https`, whose
+//! own tests cover how it connects and classifies errors.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Helper functions also use these, and clippy does not count them as tests
 
 mod compare;
 mod failures;
@@ -22,7 +22,7 @@ use compare::{DIFFERENT_HEADERS, DIFFERENT_QUERIES};
 use failures::{Failure, check};
 use operations::{Outcome, call_both, operations};
 
-/// The environment variable in which Lambda has the trace header of an invocation.
+/// The environment variable that contains the trace header of the current invocation in Lambda.
 const TRACE: &str = "_X_AMZN_TRACE_ID";
 
 #[tokio::test]
@@ -42,13 +42,14 @@ async fn each_operation_sends_the_request_of_the_sdk() {
             &sdk.requests[0],
         ));
     }
-    // An entry that no operation needs would hide a difference of a later version
+    // An entry that no operation needs would hide a difference in a later version of the SDK
     let listed = DIFFERENT_HEADERS.iter().map(|(name, _)| *name);
     let listed = listed.chain(DIFFERENT_QUERIES.iter().map(|(name, ..)| *name));
     assert_eq!(differences, listed.collect());
 }
 
-/// Both clients read the trace from the environment, which a test cannot set for itself.
+/// Both clients read the trace header from the environment. A test cannot safely set a variable of its own process, so
+/// this test runs another one in a child process.
 #[test]
 fn each_operation_sends_the_trace_of_an_invocation() {
     let test = Command::new(env::current_exe().unwrap())
@@ -65,7 +66,7 @@ fn each_operation_sends_the_trace_of_an_invocation() {
 }
 
 #[test]
-fn the_table_has_exactly_the_operations_of_the_functions() {
+fn the_compared_operations_are_exactly_those_of_the_functions() {
     let compared: BTreeSet<_> = operations()
         .iter()
         .map(|operation| (operation.service.to_owned(), operation.name.to_owned()))

@@ -1,4 +1,4 @@
-//! The operations that functions call, each by our client and by the SDK's.
+//! The operations that functions call, each through our client and through the SDK's generated client.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,21 +32,21 @@ use secrets::Secrets;
 
 use crate::support::{REGION, Reply, Request, Server, credentials, reply};
 
-/// How an operation's body and errors are written.
+/// The AWS protocol of an operation: the format of its body and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// AWS JSON 1.0 and 1.1.
     Json,
-    /// A form with a response in XML.
+    /// AWS Query: the request is a form, and the response is XML.
     Query,
-    /// S3's own: REST, with errors in XML.
+    /// AWS REST XML, of which S3 has its own variant.
     S3,
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 pub(crate) struct Operation {
-    /// The service's name in signatures and addresses.
+    /// The service's name in signatures and host names.
     pub(crate) service: &'static str,
     pub(crate) name: &'static str,
     pub(crate) protocol: Protocol,
@@ -54,7 +54,7 @@ pub(crate) struct Operation {
     success: &'static str,
     /// Calls the operation as the functions do.
     ours: fn(Stack) -> BoxFuture,
-    /// Calls it with the same input by the SDK's generated client.
+    /// Calls the operation with the same input through the SDK's generated client.
     sdk: fn(SdkConfig) -> BoxFuture,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// How a call ended.
+/// The result of a call, without what may differ between the clients.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Success,
@@ -102,13 +102,13 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
     }
 }
 
-/// The requests of a client for one call, and the outcome of the call.
+/// The requests that one call sent, and the outcome of the call.
 pub(crate) struct Called {
     pub(crate) requests: Vec<Request>,
     pub(crate) outcome: Outcome,
 }
 
-/// Calls an operation by our client and by the SDK's, each at a server of its own that gives these replies.
+/// Calls an operation through our client and through the SDK's. Each client has its own server, which sends `replies`.
 pub(crate) async fn call_both(operation: &Operation, replies: Vec<Reply>) -> (Called, Called) {
     let ours = Server::start(replies.clone()).await;
     let sdk = Server::start(replies).await;
@@ -282,7 +282,7 @@ const BUCKET: &str = "files";
 const OBJECT_KEY: &str = "private/eu-central-1:8f2e/1+1 = 'two'?/a//b/./c/../100%25 📎.txt";
 const TABLE: &str = "scratchpad-dev-Notes";
 
-/// At an endpoint of its own, `libs/aws` has the bucket in the path.
+/// The SDK's S3 client, with the bucket in the path of the URL, where `libs/aws` puts it for a custom endpoint.
 fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())

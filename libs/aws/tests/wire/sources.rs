@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Service and name of every operation whose input type is named in the source, and of those of `aws::Objects`.
+/// Returns the service and name of every operation that the sources use. An operation is found by the name of its input
+/// type. The operations of `aws::Objects` are found by the calls that create them.
 pub(crate) fn operations() -> BTreeSet<(String, String)> {
     let mut operations = BTreeSet::new();
     for (path, source) in files() {
@@ -29,7 +30,7 @@ pub(crate) fn operations() -> BTreeSet<(String, String)> {
     operations
 }
 
-/// The services for which a client is created.
+/// Returns the services for which the sources create a client.
 pub(crate) fn services() -> BTreeSet<String> {
     let mut services = BTreeSet::new();
     for (_, source) in files() {
@@ -42,7 +43,7 @@ pub(crate) fn services() -> BTreeSet<String> {
     services
 }
 
-/// The text after each occurrence of `start`, up to the first character that is not `part` of it.
+/// Returns the text after each occurrence of `start`, up to the first character for which `part` is false.
 fn between<'a>(
     source: &'a str,
     start: &'a str,
