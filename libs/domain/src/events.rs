@@ -11,17 +11,18 @@ pub enum PurchaseKind {}
 /// The id of a purchase.
 pub type PurchaseId = Id<PurchaseKind>;
 
-/// A purchase was paid. The JSON message of the SNS topic `NotePurchased`.
+/// The event that a purchase was paid: the JSON message of the SNS topic `NotePurchased`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotePurchased {
-    /// The purchase. SNS can deliver an event more than once: subscribers recognize it by this id.
+    /// The id of the purchase. SNS can deliver an event more than once, and subscribers detect a
+    /// repeated event by this id.
     pub purchase_id: PurchaseId,
     /// The buyer.
     pub user_id: UserId,
     /// The amount charged, in cents of a US dollar.
     pub amount: u32,
-    /// What was bought, as a phrase for people.
+    /// What was bought, in words for the buyer, such as `storage for 10 notes`.
     pub description: String,
 }
 
@@ -29,7 +30,8 @@ pub struct NotePurchased {
 mod tests {
     use super::*;
 
-    /// Messages can be in flight during a deployment, so both releases must read them.
+    /// Messages can be in flight during a deployment, so the old and the new release must both be
+    /// able to read them.
     #[test]
     fn the_json_of_a_purchase_event_does_not_change() {
         let json = r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"us-east-1:ada","amount":4000,"description":"storage for 10 notes"}"#;

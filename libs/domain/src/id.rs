@@ -3,7 +3,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A version 7 UUID that identifies a value of one kind. Ids sort by the time of their generation.
+/// A version 7 UUID that identifies a value of one kind. Ids sort by the time of their creation.
 ///
 /// `Kind` is a marker type. Ids of different kinds are different types.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl<Kind> Id<Kind> {
         self.uuid.as_bytes()
     }
 
-    /// The id with these bytes.
+    /// Creates an id from the bytes of a UUID. Does not check the version.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self::new(Uuid::from_bytes(bytes))
     }

@@ -1,4 +1,4 @@
-//! Types that all services share. A value of these types is always valid.
+//! Types that all services share. They cannot hold invalid values.
 
 pub mod events;
 mod id;

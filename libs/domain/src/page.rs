@@ -8,7 +8,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The first `limit` items of `items`. If there are others, the page has more after it.
+    /// Creates a page of the first `limit` items. `more` becomes true if there are further items.
     pub fn cut(mut items: Vec<T>, limit: usize) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);

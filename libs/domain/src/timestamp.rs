@@ -33,7 +33,7 @@ impl Timestamp {
         Self(self.0.saturating_add(delay.as_millis() as u64))
     }
 
-    /// The time passed since `earlier`. Zero if `earlier` is later than this.
+    /// The duration from `earlier` to this time. Zero if `earlier` is the later one.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

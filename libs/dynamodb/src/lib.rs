@@ -1,5 +1,5 @@
-//! A small DynamoDB client: tables that know their names, conversion between items and typed
-//! values, and errors that say whether a retry can succeed.
+//! A small DynamoDB client: requests that already have their table's name, conversion between items
+//! and typed values, and errors that say whether a retry can succeed.
 
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
@@ -41,7 +41,7 @@ pub type Item = HashMap<String, AttributeValue>;
 pub struct Dynamodb(Client);
 
 impl Dynamodb {
-    /// Creates a client with the settings and the connections of `aws`.
+    /// Creates a client with the configuration and the connection pool of `aws`.
     pub fn new(aws: &aws::Stack) -> Self {
         Self(aws.client("dynamodb"))
     }
@@ -55,14 +55,14 @@ impl Dynamodb {
     }
 }
 
-/// A table.
+/// A DynamoDB table. Creates requests for the table, and sends them.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     name: TableName,
 }
 
-/// The name of a table.
+/// The name of a table, as DynamoDB allows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName(String);
 
@@ -93,7 +93,7 @@ impl Table {
     /// Sends a request that [`Table::get`], [`Table::put`] or a similar method created.
     ///
     /// # Errors
-    /// Fails if DynamoDB does not carry out the request, even after the client's retries.
+    /// Fails if the last attempt fails.
     pub async fn send<R: Request>(&self, request: R) -> Result<R::Output, SdkError<R::Error>> {
         request.send(&self.client).await
     }
@@ -123,11 +123,12 @@ impl Table {
         QueryInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads the items with these keys, at most 100. The result is in no particular order, and
-    /// lacks the keys that have no item.
+    /// Reads the items with these keys, at most 100, by BatchGetItem. Returns the items in no
+    /// particular order. A key without an item is not an error.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if DynamoDB repeatedly leaves keys unprocessed.
+    /// Returns [`Error::Unavailable`] if DynamoDB returns unprocessed keys five times. Also fails if
+    /// a call fails.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
         let mut remaining = keys;
@@ -164,9 +165,9 @@ impl Table {
 
 /// A request that is ready to be sent.
 pub trait Request {
-    /// The response.
+    /// The SDK's output type of the operation.
     type Output;
-    /// The error that DynamoDB returns.
+    /// The SDK's error type of the operation.
     type Error;
 
     /// Sends the request.
@@ -225,7 +226,7 @@ pub fn checked<T, E: Conditional>(result: Result<T, SdkError<E>>) -> Result<Chec
 
 /// The error of an operation that can have a condition.
 pub trait Conditional: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static {
-    /// The details, if the condition was false.
+    /// The details of a false condition. None if the operation failed for another reason.
     fn condition_failed(&self) -> Option<&ConditionalCheckFailedException>;
 }
 
@@ -247,7 +248,7 @@ conditional!(DeleteItemError, PutItemError, UpdateItemError);
 /// Converts a value to an item.
 ///
 /// # Errors
-/// Returns [`Error::Item`] if an item cannot hold the value.
+/// Returns [`Error::Item`] if the value cannot be serialized as an item.
 pub fn item(value: &impl Serialize) -> Result<Item, Error> {
     serde_dynamo::to_item(value).map_err(|error| Error::Item(error.into()))
 }
@@ -255,13 +256,13 @@ pub fn item(value: &impl Serialize) -> Result<Item, Error> {
 /// Converts an item to a value.
 ///
 /// # Errors
-/// Returns [`Error::Item`] if the item does not have the attributes of a `T`.
+/// Returns [`Error::Item`] if the item cannot be deserialized as a `T`.
 pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|error| Error::Item(error.into()))
 }
 
-/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, which
-/// shows whether the list goes on.
+/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, so that
+/// the result shows whether the list has more items.
 pub fn page_limit(limit: usize) -> i32 {
     i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
 }
@@ -269,9 +270,9 @@ pub fn page_limit(limit: usize) -> i32 {
 /// Converts the result of a query that had [`page_limit`] to a page of at most `limit` values.
 ///
 /// # Errors
-/// Returns [`Error::Item`] if an item of the page does not have the attributes of a `T`.
+/// Returns [`Error::Item`] if an item of the page cannot be deserialized as a `T`.
 pub fn read_page<T: DeserializeOwned>(found: QueryOutput, limit: usize) -> Result<Page<T>, Error> {
-    // DynamoDB also ends a page at 1 MB, before it has found enough items.
+    // DynamoDB also ends a page after 1 MB, even if it has not yet found `limit` items.
     let is_cut = found.last_evaluated_key.is_some();
     let Page { items, more } = Page::cut(found.items.unwrap_or_default(), limit);
     Ok(Page {

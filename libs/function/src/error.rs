@@ -1,11 +1,12 @@
-//! Errors of the start, and their form in the log.
+//! The error of a function that cannot start, and the formatting of errors for the log.
 
 use std::error::Error;
 
-/// Why a function cannot start. Its text names the environment variable or the call that failed.
+/// The error of a function that cannot start. Its text names the environment variable or the call
+/// that is the reason.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
-/// An error and its chain of causes, on one line, for the log.
+/// Formats an error and its chain of sources for the log, on one line, separated by colons.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
     causes

@@ -1,4 +1,4 @@
-//! The start of a Lambda function, and what surrounds each of its invocations.
+//! Starts a Lambda function, and adds a log line and a trace to each of its invocations.
 //!
 //! [`start`] installs logging and tracing, checks the environment variables, builds the function's
 //! services, and then runs the function. A function that cannot start logs the reason in one line
@@ -26,8 +26,8 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 /// Runs a function that handles events of type `E` and returns no response.
 ///
 /// `init` builds the function's services once, during the cold start. `handle` receives an event and
-/// the deadline at which Lambda stops the function. If it fails, the error is logged and reported to
-/// Lambda, which retries the event according to the event source.
+/// the time at which Lambda stops the invocation. If `handle` fails, the error is logged and reported
+/// to Lambda, which retries the event according to the event source.
 pub async fn serve<S, E, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E, SystemTime) -> Fut,
@@ -67,7 +67,7 @@ where
     .await
 }
 
-/// Installs logging and tracing, builds the services by `init`, and passes them to `run`, which
+/// Installs logging and tracing, builds the services with `init`, and passes them to `run`, which
 /// handles events until Lambda stops the function.
 pub async fn start<S: 'static>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
@@ -94,8 +94,8 @@ pub async fn start<S: 'static>(
 
 /// Runs the work of one invocation inside its span. `record` adds the result to the span.
 ///
-/// The trace is sent before this returns, and so before the response: Lambda freezes a function after
-/// its response.
+/// The span closes, and its trace is sent, before this function returns. This must happen before the
+/// response, because Lambda freezes a function after its response.
 pub async fn invocation<T>(
     context: &Context,
     work: impl Future<Output = T>,

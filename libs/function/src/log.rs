@@ -7,8 +7,9 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{error::StartError, settings::setting};
 
-/// The workspace crates that write log lines and spans, as prefixes of their targets. Spans and events
-/// of the AWS SDK and hyper are filtered out: they cost more than the work that they report.
+/// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets. Spans
+/// and events of the AWS SDK and hyper are disabled: they would cost more than the work that they
+/// report.
 const OWN_TARGETS: [&str; 8] = [
     "api",
     "billing",
@@ -24,8 +25,8 @@ const OWN_TARGETS: [&str; 8] = [
 /// has enabled it.
 ///
 /// # Errors
-/// Fails if an environment variable is missing or malformed. The log is installed nevertheless, at
-/// level `info` if `LOG_LEVEL` is the cause.
+/// Fails if an environment variable is missing or malformed. The log is installed nevertheless, so
+/// that the error can be logged. Its level is `info` if `LOG_LEVEL` is the invalid variable.
 pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);

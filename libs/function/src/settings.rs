@@ -44,7 +44,8 @@ fn parse<T: FromStr<Err: Display>>(
     }
 }
 
-/// Checks the environment variables that `lambda_runtime` reads, because it panics without them.
+/// Checks the environment variables that `lambda_runtime` needs, because that crate panics without
+/// them.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 pub(crate) fn require_runtime() -> Result<(), StartError> {
     for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
