@@ -26,37 +26,39 @@ pub(crate) const LEASE_GRACE: Duration = Duration::from_secs(2);
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub(crate) const STORED_LIMIT: usize = 398 * 1024;
 
-/// Claims operations in a store.
+/// Claims operations, and stores the claims and responses in `S`.
 pub struct Idempotency<S> {
     store: S,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     time_to_live: Duration,
 }
 
-/// What the caller of [`Idempotency::claim`] does next.
+/// The result of [`Idempotency::claim`]: what the caller must do next.
 #[derive(Debug)]
 #[must_use]
 pub enum ClaimOutcome<'a, S, P, R> {
-    /// Perform the operation.
+    /// Perform the operation: this attempt holds the claim.
     Start {
-        /// The claim.
+        /// The claim, to be completed or released.
         guard: ClaimGuard<'a, S, R>,
-        /// The plan to follow: the proposed one, or on a takeover that of the first attempt.
+        /// The plan to follow. After a takeover it is the plan of the first attempt, otherwise the
+        /// proposed one.
         plan: P,
     },
     /// Return this stored response: the operation is completed.
     Replay(R),
     /// Retry later: another attempt is in progress.
     InProgress {
-        /// The rest of the lease. Afterwards the operation is completed or can be taken over.
+        /// The remaining time of the lease. When it has passed, the operation is completed or can be
+        /// taken over.
         retry_after: Duration,
     },
     /// Reject the request: the key was used with a different payload.
     PayloadMismatch,
 }
 
-/// The right to perform an operation until the lease ends. If the guard is dropped, the operation
-/// stays locked until then.
+/// The right to perform an operation until the lease ends. Dropping the guard does not release the
+/// claim: other attempts must then wait until the lease ends.
 #[must_use]
 pub struct ClaimGuard<'a, S, R> {
     idempotency: &'a Idempotency<S>,
@@ -76,8 +78,8 @@ impl<S> Idempotency<S> {
 
     /// Sets the time to live of a record, counted from its last claim, completion or release.
     ///
-    /// It must exceed the time for which the sender retries: three days for Stripe's events
-    /// (<https://docs.stripe.com/webhooks#retries>).
+    /// The time to live must be longer than the time for which the sender retries. Stripe retries
+    /// the delivery of an event for three days (<https://docs.stripe.com/webhooks#retries>).
     pub fn with_time_to_live(self, time_to_live: Duration) -> Self {
         Self {
             time_to_live,
@@ -85,7 +87,7 @@ impl<S> Idempotency<S> {
         }
     }
 
-    /// Replaces the system clock.
+    /// Replaces the system clock, for tests.
     pub fn with_clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self {
             clock: Box::new(clock),
@@ -93,7 +95,7 @@ impl<S> Idempotency<S> {
         }
     }
 
-    /// The store of the records.
+    /// The store that contains the records.
     pub fn store(&self) -> &S {
         &self.store
     }
@@ -122,15 +124,16 @@ impl<S> Idempotency<S> {
 impl<S: Store> Idempotency<S> {
     /// Claims `operation` until the function's `deadline`, plus a grace period of 2 s.
     ///
-    /// `proposed` is what this attempt would choose, such as the id of the item that it creates. It
-    /// is stored with the claim, and every later attempt receives it in place of its own proposal.
+    /// `proposed` is the plan of this attempt, such as the id of the item that it creates. If this is
+    /// the first attempt, the plan is stored with the claim, and every later attempt receives it in
+    /// place of its own plan.
     ///
-    /// Costs one conditional write if the operation is new, in progress or completed. Taking over an
-    /// expired or released claim costs a second one.
+    /// Makes one conditional write if the operation is new, in progress or completed. To take over a
+    /// claim that was released or whose lease has ended, it makes a second one.
     ///
     /// # Errors
-    /// Fails if the store fails. The claim may have been written nevertheless; it then blocks the
-    /// operation until its lease ends.
+    /// Fails if the store fails. The claim may have been written nevertheless. In this case other
+    /// attempts must wait until its lease ends.
     pub async fn claim<P, R>(
         &self,
         operation: &Operation,
@@ -149,7 +152,8 @@ impl<S: Store> Idempotency<S> {
         let mut expected = Expected::AbsentOrExpired {
             now: since_epoch(now).as_secs(),
         };
-        // There is a third iteration only if the record changed between two writes.
+        // The second iteration is a takeover. There is a third only if another attempt changed the
+        // record in between.
         loop {
             let existing = match self.write(&record, expected).await? {
                 WriteOutcome::Done => {
@@ -177,7 +181,8 @@ impl<S: Store> Idempotency<S> {
         }
     }
 
-    /// Writes a record. A write that the SDK sent twice finds its own version and counts as done.
+    /// Writes a record. If the SDK sends a write twice, the second one finds the version of the first.
+    /// Such a write counts as done.
     async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         let response = match &record.state {
             State::Completed { response } => response.len(),
@@ -197,7 +202,7 @@ impl<S: Store> Idempotency<S> {
     }
 }
 
-/// What an existing record means for a new attempt. None if the attempt may take over.
+/// The outcome of a claim whose operation already has a record. None if the claim may take over.
 fn outcome_of_existing<'a, S, P, R: DeserializeOwned>(
     existing: &Record,
     operation: &Operation,
@@ -228,8 +233,8 @@ impl<'a, S, R> ClaimGuard<'a, S, R> {
         }
     }
 
-    /// Whether an earlier attempt held the claim and did not complete. Its work may have taken
-    /// effect in part or entirely.
+    /// Whether an earlier attempt held the claim and did not complete it. The work of that attempt
+    /// may have taken effect, in part or completely.
     pub fn is_takeover(&self) -> bool {
         self.record.attempts > 1
     }
@@ -244,9 +249,9 @@ impl<S: Store, R: Serialize> ClaimGuard<'_, S, R> {
     /// Completes the operation: stores the response that every repetition receives.
     ///
     /// # Errors
-    /// Returns [`Error::LeaseLost`] if another attempt took over; its record stays unchanged. If the
-    /// store fails, the response may have been stored nevertheless; if not, a repetition takes over
-    /// after the lease.
+    /// Returns [`Error::LeaseLost`] if another attempt took over. The record of that attempt stays
+    /// unchanged. If the store fails, the response may have been stored nevertheless. If it was not,
+    /// a repetition takes over after the lease.
     pub async fn complete(self, response: &R) -> Result<(), Error> {
         let response = serde_json::to_string(response)?;
         self.write(State::Completed { response }).await

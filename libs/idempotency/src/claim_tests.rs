@@ -1,4 +1,4 @@
-//! Tests of the claim rules, against the store in memory.
+//! Tests of the claim rules, with the in-memory store.
 
 use std::{
     collections::HashSet,
@@ -12,8 +12,9 @@ use crate::{
     store::{Expected, Record, Store, Version, WriteOutcome},
 };
 
-/// The function timeout, and the lease: the timeout plus the grace period.
+/// The time from a claim to the function's deadline.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The duration of a lease: the timeout plus the grace period.
 const LEASE: Duration = Duration::from_secs(12);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -186,7 +187,7 @@ async fn a_stale_takeover_does_not_overwrite_a_completed_operation() {
 }
 
 #[tokio::test]
-async fn an_expired_claim_completes_if_nobody_took_over() {
+async fn a_claim_completes_after_its_lease_if_no_other_attempt_took_over() {
     let (idempotency, clock) = Idempotency::in_memory();
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);
     clock.advance(2 * LEASE);
@@ -247,7 +248,8 @@ async fn a_stored_response_of_a_different_type_is_an_error() {
     assert!(matches!(error, Error::Json(_)), "{error:?}");
 }
 
-/// Simulates one invocation: claims, performs the effect and completes. Crashes where the store fails.
+/// Simulates one invocation: claims, performs the effect and completes. If the store fails, the
+/// invocation ends there, as in a crash.
 async fn invoke(
     idempotency: &Idempotency<Memory>,
     clock: &Clock,
@@ -259,7 +261,8 @@ async fn invoke(
     let claimed = idempotency.claim(&operation, deadline, proposed.to_owned());
     match claimed.await {
         Ok(ClaimOutcome::Start { guard, plan }) => {
-            // Like a charge whose idempotency key is the plan.
+            // The same plan has the same effect only once, like a charge with the plan as its
+            // idempotency key.
             effects.insert(plan.clone());
             let response = format!("did {plan}");
             let completed = guard.complete(&response).await;
@@ -279,7 +282,7 @@ async fn invoke(
 #[tokio::test]
 async fn any_two_crashes_leave_exactly_one_effect_and_then_a_replay() {
     let failures = [Failure::Unsent, Failure::ResponseLost];
-    // A run makes two store calls, and three if it takes over.
+    // An invocation makes two calls to the store, or three if it takes over.
     for (one, first) in (0..=2).flat_map(|calls| failures.map(|failure| (calls, failure))) {
         for (two, second) in (0..=3).flat_map(|calls| failures.map(|failure| (calls, failure))) {
             let case = format!("{first:?} after {one}, {second:?} after {two}");

@@ -1,6 +1,6 @@
-//! The error of the store and of the claim rules.
+//! The errors of claims and of the store.
 
-/// Why an operation cannot be claimed, completed or released.
+/// The error of claiming, completing or releasing an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store is unavailable or throttles. The write may have taken effect nevertheless.
@@ -12,15 +12,15 @@ pub enum Error {
     /// The lease expired and another attempt took over, or the record was deleted.
     #[error("the lease of the idempotency record was lost")]
     LeaseLost,
-    /// Plan and response have this many bytes together, more than a record can hold.
-    #[error("{0} bytes of plan and response are too many for an idempotency record")]
+    /// The plan and the response are too large for a record. Contains their total size in bytes.
+    #[error("plan and response are too large for an idempotency record: {0} bytes")]
     TooLarge(usize),
-    /// The plan or the response cannot be serialized, or the stored JSON does not have its type.
+    /// The plan or the response cannot be serialized, or the stored JSON cannot be deserialized.
     #[error("the plan or the response of an idempotency record does not match its type")]
     Json(#[from] serde_json::Error),
 }
 
-/// The store's own error.
+/// The underlying error of the store.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl From<dynamodb::Error> for Error {

@@ -1,4 +1,5 @@
-//! The header `Idempotency-Key` of a route: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
+//! Handles the request header `Idempotency-Key`
+//! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
 
 use std::{future::Future, time::Duration};
 
@@ -8,15 +9,15 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
-/// The maximum of `Retry-After`. The rest of the lease is only an upper bound of the wait: most
-/// requests complete long before.
+/// The maximum of `Retry-After`. It is shorter than a lease, because most requests complete long
+/// before their lease ends.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Runs the `work` of a request once per `Idempotency-Key`, or on every request without the header.
 ///
-/// Call it after parsing the request, so that a malformed request does not use up its key. `work`
-/// receives the plan of the first attempt, which is `proposed` unless this attempt takes over. It
-/// must not repeat an effect that an earlier attempt had under the same plan.
+/// Parse the request before you call this, so that a malformed request does not use up its key.
+/// `work` receives the plan of the first attempt, which is `proposed` unless this attempt takes over.
+/// `work` must not repeat an effect that an earlier attempt had with the same plan.
 ///
 /// As with Stripe, the result of `work` decides what a repetition receives:
 ///
@@ -25,10 +26,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// - `Err` is not stored. The claim is released, so that a repetition runs at once, with the same
 ///   plan.
 ///
-/// The stored response is a value of the route's, not an HTTP response. The route builds the HTTP
-/// response from this value and the request, so a replayed response is equal to the first one byte by
-/// byte. The value need not contain what the request contains, which can exceed the size of a
-/// DynamoDB item.
+/// What is stored is the value of `Ok`, not the HTTP response. The route builds the HTTP response
+/// from this value and the request, so a replayed response has the same bytes as the first one. The
+/// value need not repeat content of the request, which can be too large for a DynamoDB item.
 ///
 /// ```
 /// # use api::{Problem, Request, Response, StatusCode};
@@ -99,7 +99,8 @@ where
         Ok(response) => guard.complete(response).await,
         Err(_) => guard.release().await,
     };
-    // The work is done, so return its result. A repetition takes over with the same plan.
+    // The work is done, so its result is returned even if it cannot be recorded. A repetition then
+    // takes over with the same plan.
     if let Err(error) = recorded {
         tracing::warn!(error = chain(&error), "idempotency record not updated");
     }
@@ -148,7 +149,7 @@ mod tests {
         Request::new(from_str(&event.to_string()).unwrap())
     }
 
-    /// A route whose work returns its plan and how often it ran.
+    /// A route whose response contains the plan and how often the work ran.
     struct Route {
         idempotency: Idempotency<Memory>,
         clock: Clock,

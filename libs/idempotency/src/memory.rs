@@ -1,5 +1,5 @@
-//! Test doubles: a store in memory that can be made to fail, and a clock that moves only when
-//! advanced.
+//! Test doubles: an in-memory store that can be made to fail, and a clock that moves only when a test
+//! advances it.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use crate::{
     store::{Expected, Record, Store, WriteOutcome},
 };
 
-/// A store in memory.
+/// An in-memory store.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<MemoryState>);
 
@@ -26,7 +26,7 @@ struct MemoryState {
     failing: Option<(usize, Failure)>,
 }
 
-/// How a call fails.
+/// How a call to the store fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The call has no effect.
@@ -36,13 +36,13 @@ pub enum Failure {
 }
 
 impl Memory {
-    /// Lets the next `calls` calls succeed, and fails all later ones.
+    /// Lets the next `calls` calls succeed, and makes all later calls fail.
     pub fn fail_after(&self, calls: usize, failure: Failure) {
         let mut state = self.state();
         state.failing = Some((state.calls + calls, failure));
     }
 
-    /// Ends the failures.
+    /// Undoes [`Memory::fail_after`]: all calls succeed again.
     pub fn recover(&self) {
         self.state().failing = None;
     }
@@ -94,7 +94,7 @@ impl Store for Memory {
     }
 }
 
-/// A manual clock, for tests. Clones share its time.
+/// A clock for tests, which starts in November 2023. Clones show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<AtomicU64>);
 
@@ -105,7 +105,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The current time.
+    /// The time that the clock shows.
     pub fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.0.load(SeqCst))
     }
@@ -117,7 +117,7 @@ impl Clock {
 }
 
 impl Idempotency<Memory> {
-    /// Claims in a new store in memory, by a manual clock.
+    /// Creates an `Idempotency` with a new in-memory store, and returns its clock.
     pub fn in_memory() -> (Self, Clock) {
         let clock = Clock::default();
         let shared = clock.clone();

@@ -10,15 +10,15 @@ use sha2::{Digest as _, Sha256};
 /// An idempotency key: chosen by a client and sent in the header `Idempotency-Key`, or the id of a
 /// message.
 ///
-/// 1 to 255 printable ASCII characters, which a header can carry and Stripe accepts
-/// (<https://docs.stripe.com/api/idempotent_requests>). The key is opaque: the quotes that
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/> requires are part of
-/// the key if the client sends them, and not required.
+/// A key has 1 to 255 printable ASCII characters: a header can contain these, and Stripe accepts them
+/// (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around the key
+/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). Here they are
+/// optional: if the client sends quotes, they are part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The request header that carries the key.
+    /// The name of the request header.
     pub const HEADER: &str = "Idempotency-Key";
 
     /// The key as text.
@@ -67,13 +67,15 @@ impl<'a> Scope<'a> {
     /// The operation that `key` identifies in this scope, requested with `body`.
     ///
     /// The fingerprint covers the bytes of the body as the client sent them, so it does not depend on
-    /// how a release parses bodies. Pass an empty body for a message that its id identifies fully.
+    /// how a release parses bodies. For a message, pass an empty body if the id alone identifies the
+    /// message.
     pub fn operation(self, key: &IdempotencyKey, body: &[u8]) -> Operation {
         let Self { name, caller } = self;
         let [scope, caller] = [name.as_bytes(), caller.as_bytes()];
         let id = digest([scope, caller, key.as_str().as_bytes()]);
         Operation {
-            // The scope stays readable, for people and for IAM policies (dynamodb:LeadingKeys).
+            // The name of the scope is not hashed, so that people and IAM policies
+            // (dynamodb:LeadingKeys) can read it.
             id: format!("{name}#{id}"),
             fingerprint: Fingerprint(digest([scope, caller, body])),
         }
@@ -87,11 +89,12 @@ pub struct Operation {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// A SHA-256 of scope, caller and body. Two requests under the same key match if it is equal.
+/// The SHA-256 of scope, caller and body. A request with a used key is a repetition only if its
+/// fingerprint is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
-/// The SHA-256 of `parts`, in Base64url. The length of each part precedes it, so that different lists
+/// The SHA-256 of `parts`, in Base64url. Each part is hashed after its length, so that different lists
 /// of parts have different hashes.
 fn digest<const N: usize>(parts: [&[u8]; N]) -> String {
     let hash = parts.iter().fold(Sha256::new(), |hash, part| {
@@ -128,7 +131,7 @@ mod tests {
             Scope::of("POST /notes", "bob").operation(&key("k"), b""),
             Scope::of("POST /billing", "ada").operation(&key("k"), b""),
             Scope::shared("POST /notes").operation(&key("k"), b""),
-            // Equal to the first one if the parts were only concatenated.
+            // Would be equal to the first one if the parts were concatenated without their lengths.
             Scope::of("POST /notes", "ad").operation(&key("ak"), b""),
         ]
         .map(|operation| operation.id)
@@ -159,7 +162,7 @@ mod tests {
         }
     }
 
-    /// A release that computed different ids would repeat the operations of the previous one.
+    /// A release that computed different ids would repeat operations of the previous release.
     #[test]
     fn ids_and_fingerprints_are_stable_across_releases() {
         let operation = Scope::of("POST /notes", "us-east-1:ada").operation(&key("k"), b"{}");

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::{Error, Fingerprint};
 
-/// Stores records.
+/// A store of idempotency records.
 pub trait Store: Sync {
-    /// Replaces the record with the same id by `record`, if the stored one matches `expected`.
-    /// Check and write are one atomic operation.
+    /// Writes `record` if the stored record with the same id matches `expected`. The check and the
+    /// write are one atomic operation.
     fn write(
         &self,
         record: &Record,
@@ -21,7 +21,7 @@ pub trait Store: Sync {
     ) -> impl Future<Output = Result<WriteOutcome, Error>> + Send;
 }
 
-/// The state of one operation.
+/// The stored record of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -29,17 +29,17 @@ pub struct Record {
     pub id: String,
     /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// The last write of the record. The attempt that made this write holds the claim.
+    /// The id of the last write. The attempt that made this write holds the claim.
     pub version: Version,
     /// The number of claims.
     pub attempts: u32,
-    /// The plan of the first attempt, which all later ones keep, as JSON.
+    /// The plan of the first attempt, as JSON. Later attempts do not change it.
     pub plan: String,
-    /// The status and its attributes.
+    /// The status, and the attributes that belong to it.
     #[serde(flatten)]
     pub state: State,
-    /// When the record expires, in seconds since the epoch: the table's TTL attribute. DynamoDB
-    /// deletes an expired item up to a few days later, so readers compare it with the clock.
+    /// When the record expires, in seconds since the epoch: the table's TTL attribute. DynamoDB can
+    /// take a few days to delete an expired item, so a claim compares this time with the clock.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html>
     pub expires_at: u64,
 }
@@ -57,7 +57,7 @@ pub enum State {
         /// When the lease ends and other attempts may take over, in milliseconds since the epoch.
         lease_until: u64,
     },
-    /// The last attempt failed and released the claim: any attempt may take over.
+    /// The last attempt failed and released the claim, so any attempt may take over.
     Released,
     /// The operation is completed.
     Completed {
@@ -67,18 +67,18 @@ pub enum State {
     },
 }
 
-/// The unique id of one write. It distinguishes one write that was sent twice from two writes.
+/// The unique id of a write. It distinguishes a write that the SDK sent twice from two writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version(Uuid);
 
 impl Version {
-    /// A new id.
+    /// Generates a new id.
     pub(crate) fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 }
 
-/// The condition of a write.
+/// The condition of a write: what the store must contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// There is no record, or it has expired.
@@ -99,12 +99,12 @@ pub enum WriteOutcome {
     ConditionFailed(Option<Record>),
 }
 
-/// The table Idempotency. A function that claims needs only the permission `dynamodb:PutItem` on it.
+/// The DynamoDB table of the records. A function needs only the permission `dynamodb:PutItem` on it.
 #[derive(Debug)]
 pub struct IdempotencyTable(Table);
 
 impl IdempotencyTable {
-    /// Opens the table that the environment variable `IDEMPOTENCY_TABLE` names.
+    /// Creates the store with the table that the environment variable `IDEMPOTENCY_TABLE` names.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.
@@ -114,7 +114,7 @@ impl IdempotencyTable {
         ))
     }
 
-    /// Uses `table`.
+    /// Creates the store with `table`, whose partition key must be `id`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }

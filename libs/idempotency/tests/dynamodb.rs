@@ -1,4 +1,4 @@
-//! The claim rules against the DynamoDB API, with concurrent attempts.
+//! Tests the claim rules with an in-memory DynamoDB and concurrent attempts.
 
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(
