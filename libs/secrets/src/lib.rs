@@ -34,13 +34,13 @@ pub const TIME_TO_LIVE: Duration = Duration::from_secs(5 * 60);
 /// refreshes do not overlap and a failed one is followed by a pause.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The secrets cannot be read.
+/// The error of reading the secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Parameters do not exist. Contains their full names.
     #[error("missing in SSM: {}", .0.join(", "))]
     Missing(Vec<String>),
-    /// The call of SSM failed.
+    /// The call to SSM failed.
     #[error("the secrets cannot be read from SSM")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -90,17 +90,17 @@ impl<const N: usize, S: Source<N>> Secrets<N, S> {
 
     /// Returns the secrets in the order of their names, without waiting.
     ///
-    /// If they are older than [`TIME_TO_LIVE`], this still returns them and starts one refresh in the background. When the
-    /// function has returned its response, Lambda freezes the refresh together with the function. The refresh continues
-    /// with the next request. If it never finishes, a later reader starts another. If it fails, the failure is logged and
-    /// the cached secrets stay in use.
+    /// If the secrets are older than [`TIME_TO_LIVE`], this method still returns them, and starts one refresh in the
+    /// background. Lambda freezes the refresh together with the function after the response, and it continues with the
+    /// next request. If a refresh does not finish within [`MIN_REFRESH_INTERVAL`], a later call starts another one. If
+    /// a refresh fails, the failure is logged and the cached secrets stay in use.
     pub fn current(&self) -> [Secret; N] {
         let mut cached = self.0.lock();
         if Instant::now() >= cached.refresh_at
             && let Ok(runtime) = Handle::try_current()
         {
             cached.refresh_at = Instant::now() + MIN_REFRESH_INTERVAL;
-            // Not instrumented with the request's span, because it is not part of that request
+            // Without the span of the current request, because the refresh is not part of it
             runtime.spawn(refresh(Arc::clone(&self.0)));
         }
         cached.secrets.clone()
@@ -115,7 +115,7 @@ impl<const N: usize, S> Clone for Secrets<N, S> {
 
 impl<const N: usize, S> Shared<N, S> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cached<N>> {
-        // No code panics while it holds the lock
+        // The lock is never poisoned, because no code panics while it holds the lock
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,7 +172,7 @@ mod tests {
             self.fetched.load(Ordering::SeqCst)
         }
 
-        /// Lets one fetch finish, and runs the tasks that wait for it.
+        /// Lets one fetch finish, and runs all tasks.
         async fn finish_fetch(&self) {
             self.permits.add_permits(1);
             run_all().await;

@@ -9,7 +9,7 @@ use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 
 use crate::{Error, Secret, Source};
 
-/// The path of a stage's parameters, such as `/scratchpad/dev`.
+/// The path of a stage's parameters in SSM, such as `/scratchpad/dev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
 
@@ -37,7 +37,8 @@ pub struct Ssm<const N: usize> {
 }
 
 impl<const N: usize> Ssm<N> {
-    /// Reads the parameters `names` under `prefix`, at most ten, which is the limit of one call.
+    /// Creates a source of the parameters `names` under `prefix`. There can be at most ten, the limit of one call. The
+    /// compiler checks this.
     pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
         const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -64,7 +65,7 @@ impl<const N: usize> Source<N> for Ssm<N> {
             .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
             .collect();
 
-        // SSM does not return the parameters in the order of the names
+        // SSM returns the parameters in any order
         let mut secrets = Vec::with_capacity(N);
         let mut missing = Vec::new();
         for name in &self.names {

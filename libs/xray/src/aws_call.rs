@@ -21,7 +21,7 @@ use tracing::{Span, info_span};
 /// The target of the spans of AWS calls.
 pub(crate) const AWS: &str = "xray::aws";
 
-/// An interceptor for AWS clients. It records each call as a subsegment of the current step.
+/// An interceptor for AWS clients. It records each call as a subsegment of the current span.
 ///
 /// ```no_run
 /// # fn client(config: &aws_types::SdkConfig) -> aws_sdk_dynamodb::Client {
@@ -48,7 +48,7 @@ impl Intercept for AwsCall {
         "AwsCall"
     }
 
-    // The first hook of a client's interceptor for which the operation is known
+    // The first hook in which the operation is known
     fn read_before_serialization(
         &self,
         _: &BeforeSerializationInterceptorContextRef<'_>,
@@ -98,7 +98,7 @@ impl Intercept for AwsCall {
                 .map(tables)
                 .unwrap_or_default();
             if !tables.is_empty() {
-                // Names of tables contain no comma
+                // A table name cannot contain a comma
                 let tables = Vec::from_iter(tables).join(",");
                 span.record("xray.tables", tables);
             }
@@ -131,7 +131,7 @@ impl Intercept for AwsCall {
         }
         if let Some(response) = context.response() {
             span.record("xray.status", u64::from(response.status().as_u16()));
-            // The second name is that of S3
+            // S3 uses the second name
             let headers = response.headers();
             if let Some(id) = headers
                 .get("x-amzn-requestid")
@@ -151,7 +151,8 @@ impl Intercept for AwsCall {
     }
 }
 
-/// Whether one of the client's retry classifiers classifies the failure as throttling. They know the codes of all services.
+/// Whether one of the client's retry classifiers, which know the error codes of all services, classifies the failure as
+/// throttling.
 fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
     let throttling = RetryAction::throttling_error();
     components
@@ -159,8 +160,9 @@ fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bo
         .any(|classifier| classifier.classify_retry(context) == throttling)
 }
 
-/// The error code of a service with a JSON protocol, without its namespace: `ConditionalCheckFailedException` for
-/// `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`.
+/// Returns the error code of a service with a JSON protocol, without its namespace, such as
+/// `ConditionalCheckFailedException` for `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`. `None` if the
+/// response has another format.
 fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -180,15 +182,15 @@ fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(code.to_owned()))
 }
 
-/// The names of the tables in a DynamoDB request of any operation.
+/// Returns the names of the tables in a request to DynamoDB, for any operation.
 fn tables(request: &[u8]) -> BTreeSet<String> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "PascalCase")]
     struct Request {
         table_name: Option<String>,
-        // In batches
+        // The tables of a batch request
         request_items: BTreeMap<String, IgnoredAny>,
-        // In transactions, where each item maps an operation to its request
+        // The items of a transaction. Each one maps an operation to its request
         transact_items: Vec<BTreeMap<String, Request>>,
     }
 

@@ -1,11 +1,11 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// The target of a sampled invocation's span, which is the root of our spans in a trace.
+/// The `tracing` target of the span of a sampled invocation. This span is the root of our spans in a trace.
 pub(crate) const SAMPLED: &str = "xray::invocation";
 
-/// The target of any other invocation's span. It starts with [`SAMPLED`], so that one directive of a log filter matches
-/// both.
+/// The `tracing` target of the span of an unsampled invocation. It starts with [`SAMPLED`], so that one directive of a
+/// log filter matches both.
 const UNSAMPLED: &str = "xray::invocation::unsampled";
 
 /// Creates the span of one invocation. The handler must run inside it, and the caller must drop it before it returns the
@@ -13,7 +13,7 @@ const UNSAMPLED: &str = "xray::invocation::unsampled";
 ///
 /// `header` is Lambda's `Lambda-Runtime-Trace-Id`, available as `Context::xray_trace_id` in lambda_runtime. The invocation
 /// is traced if the header contains a trace ID, a segment ID and `Sampled=1`. `name` is the name of the subsegment.
-/// `request_id` is a field for the log. To show it, the log's filter must enable the target `xray::invocation`.
+/// `request_id` is a field for the log, which shows the field only if its filter enables the target `xray::invocation`.
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     match header.and_then(Segment::parse_sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),
@@ -38,12 +38,12 @@ pub fn record_status(invocation: &Span, status: u16) {
     }
 }
 
-/// Records that an invocation failed. X-Ray shows it as a fault.
+/// Records that an invocation failed. X-Ray shows it as a fault, or as an error if its status is 400 to 499.
 pub fn record_failure(invocation: &Span) {
     invocation.record("xray.failed", true);
 }
 
-/// The segment that Lambda sends for an invocation, which is the parent of our subsegments.
+/// The segment that Lambda sends for an invocation. It is the parent of the subsegment of our invocation span.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
     trace: u128,

@@ -14,10 +14,10 @@ use crate::aws_call::AWS;
 use crate::invocation::SAMPLED;
 use crate::subsegment::{SpanFields, Subsegment};
 
-/// The environment variable with the daemon's address. Lambda sets it if tracing is on.
+/// The environment variable with the daemon's address. Lambda sets this variable if tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
-/// The daemon's address is invalid.
+/// The error of an invalid daemon address.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address has none of the forms that X-Ray documents.
@@ -35,7 +35,7 @@ pub enum Error {
 /// hyper open hundreds of spans in one call.
 ///
 /// # Errors
-/// Fails if the address is malformed.
+/// Fails if the address is malformed, or no UDP socket can be created.
 pub fn layer<S>(steps: Targets) -> Result<impl Layer<S> + Send + Sync, Error>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -50,7 +50,7 @@ where
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon-configuration.html>).
 ///
 /// # Errors
-/// Fails if the address is malformed.
+/// Fails if the address is malformed, or no UDP socket can be created.
 pub fn layer_to<S>(
     address: &str,
     steps: Targets,
@@ -72,7 +72,7 @@ where
     let filter = SampledFilter {
         steps: daemon.is_some().then_some(steps),
     };
-    // Filtered even if tracing is off: a layer without a filter would make the registry open every span of every crate
+    // The filter is needed even if tracing is off: without it, the registry would open every span of every crate
     Ok(daemon.with_filter(filter))
 }
 
@@ -103,7 +103,7 @@ where
         };
         let mut fields = SpanFields::default();
         attributes.record(&mut fields);
-        // The closest ancestor that the filter enabled
+        // `parent` returns the closest ancestor that the filter enabled
         let parent = span
             .parent()
             .and_then(|parent| parent.extensions().get().map(Subsegment::context));
@@ -125,13 +125,13 @@ where
             .span(&id)
             .and_then(|span| span.extensions_mut().remove::<Subsegment>());
         if let Some(datagram) = closed.and_then(Subsegment::datagram) {
-            // A datagram that is too long or that no daemon receives is lost
+            // Errors are ignored: a datagram that is too long, or that no daemon receives, is lost
             let _ = self.socket.send_to(&datagram, self.address);
         }
     }
 }
 
-/// Parses and resolves the daemon's address to an IPv4 address, which Lambda's daemon has.
+/// Parses the daemon's address and resolves it to an IPv4 address. Lambda's daemon has one.
 fn parse_address(address: &str) -> Result<SocketAddr, Error> {
     let mut parts = address.split_whitespace();
     match (parts.next(), parts.next(), parts.next()) {
@@ -170,7 +170,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        // The current span here is the closest one that this filter enabled: inside a sampled invocation there is one
+        // `lookup_current` returns the closest span that this filter enabled, which exists only in a sampled invocation
         self.may_be_traced(metadata)
             && (metadata.target() == SAMPLED || context.lookup_current().is_some())
     }

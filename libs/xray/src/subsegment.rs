@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 
-/// The header that the daemon expects before every document
+/// The header that the daemon expects before the document in each datagram
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon>).
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
@@ -24,35 +24,37 @@ pub(crate) struct Subsegment {
     fields: SpanFields,
 }
 
-/// The trace and the ID of a subsegment, which its children need.
+/// The trace and the ID of a subsegment. Its children need both.
 #[derive(Clone, Copy)]
 pub(crate) struct TraceContext {
     trace: u128,
     id: u64,
 }
 
-/// The fields of a span that go into its subsegment. Their names are those of the span's fields without `xray.`.
+/// The fields of a span that go into its subsegment. The field `name` here is `xray.name` in the span, and so on.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields {
-    /// Only an invocation has `trace` and `parent`: the trace and the ID of Lambda's segment.
+    /// The trace of Lambda's segment. Only an invocation has this field.
     trace: Option<u128>,
+    /// The ID of Lambda's segment. Only an invocation has this field.
     parent: Option<u64>,
     name: Option<String>,
     operation: Option<String>,
     region: Option<String>,
     request_id: Option<String>,
-    /// Names, separated by commas.
+    /// The names of DynamoDB tables, separated by commas.
     tables: Option<String>,
     status: Option<u64>,
     failed: bool,
     throttled: bool,
-    /// The code of the error.
+    /// The error code of a failed AWS call.
     code: Option<String>,
     metadata: BTreeMap<&'static str, Value>,
 }
 
 impl Subsegment {
-    /// Starts a subsegment. Its parent is the segment in its own fields, else `parent`. Returns `None` without either.
+    /// Starts a subsegment. Its parent is the segment in `fields` if there is one, else `parent`. Returns `None` if
+    /// there is neither.
     pub(crate) fn begin(
         name: &'static str,
         parent: Option<TraceContext>,

@@ -1,6 +1,6 @@
-//! The documents that the daemon receives for an invocation.
+//! Tests the documents that the daemon receives for an invocation.
 
-#![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::collections::HashMap;
 
@@ -303,7 +303,7 @@ fn the_status_makes_an_invocation_an_error_or_a_fault() {
 async fn an_invocation_succeeds_without_a_daemon() {
     let gone = Daemon::bind(0).unwrap().address().unwrap().to_string();
     let _guard = traced_to(&gone);
-    // The operating system reports that a datagram was refused when the next one is sent
+    // If a datagram was refused, the operating system reports the error when the next one is sent
     for _ in 0..3 {
         assert!(invoke(Some(SAMPLED), &dynamodb(200, "{}")).await);
     }
@@ -330,7 +330,7 @@ fn spans_of_other_crates_are_never_opened() {
     assert_eq!(opened(), [true, false]);
     drop((daemon, guard));
 
-    // Tracing is off, because the address of a daemon is not set
+    // Now tracing is off, because AWS_XRAY_DAEMON_ADDRESS is not set
     let ours = Targets::new().with_target("traces", Level::INFO);
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::sink)
