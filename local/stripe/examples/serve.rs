@@ -1,4 +1,5 @@
-//! Runs a double for clients in other languages. Prints its URL and stops at the end of stdin.
+//! Runs the Stripe test double for clients in other languages. Prints its URL, and stops when stdin is
+//! closed.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,4 @@
-//! The API under `/v1/`: records a call, applies its fault, executes it once per idempotency key, and
-//! responds.
+//! The API under `/v1/`: records each call, injects its fault, and executes it once per idempotency key.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,21 +19,21 @@ use crate::response::ApiResponse;
 use crate::settings::API_VERSION;
 use crate::shared::{Call, Shared};
 
-/// The longest body that is accepted, in bytes.
+/// The maximum size of a request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// The connection closes without a response.
+/// The error that makes the server close the connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("an injected fault closed the connection")]
 pub(crate) struct ConnectionClosed;
 
-/// A call that has been recorded.
+/// A call that is in the list of calls.
 struct RecordedCall {
-    /// Its index in the list of calls.
+    /// The index of the call in the list.
     index: usize,
     request_id: String,
     fault: Fault,
-    /// When it is executed.
+    /// When the call is executed, by the double's clock.
     due: SystemTime,
 }
 
@@ -83,14 +82,14 @@ pub(crate) async fn handle(
 }
 
 /// The idempotency key of a POST request. A key that is not visible ASCII becomes an empty key, which
-/// is rejected: if it were ignored, a retry could charge twice.
+/// is rejected later. If such a key were ignored, a retry could charge twice.
 fn idempotency_key(parts: &Parts) -> Option<&str> {
     let key = parts.headers.get("idempotency-key");
     let key = key.filter(|_| parts.method == Method::POST);
     key.map(|key| key.to_str().unwrap_or_default())
 }
 
-/// Adds a call to the list of calls and takes its fault.
+/// Adds a call to the list of calls, and selects the fault to inject into it.
 fn record(shared: &Shared, parts: &Parts, key: Option<&str>) -> RecordedCall {
     let path = parts.uri.path();
     let mut state = shared.state();
@@ -202,7 +201,8 @@ fn identify(shared: &Shared, headers: &HeaderMap, params: &mut Params) -> Result
     })
 }
 
-/// The API version that a request asks for (<https://docs.stripe.com/api/versioning>).
+/// The API version in the header `Stripe-Version`, or the double's own version without the header
+/// (<https://docs.stripe.com/api/versioning>).
 fn version(headers: &HeaderMap) -> Result<&str, ApiError> {
     let Some(version) = headers.get("stripe-version") else {
         return Ok(API_VERSION);

@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use hyper::{Method, Response, StatusCode};
 
-/// The content security policy of the frames: only resources of the double itself.
+/// The content security policy of the frames. It allows only resources of the double itself.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'";
 
@@ -35,11 +35,11 @@ fn file(path: &str) -> Option<Response<Full<Bytes>>> {
         .header(CONTENT_SECURITY_POLICY, CONTENT_POLICY)
         .header("Cross-Origin-Resource-Policy", "cross-origin")
         .header("X-Content-Type-Options", "nosniff");
-    // Cannot fail: all headers are constants.
+    // Cannot fail, because all headers are valid constants.
     Some(response.body(Full::from(content)).unwrap_or_default())
 }
 
-/// The response to a CORS preflight request: any page may call the API.
+/// The response to a CORS preflight request. It allows pages of any origin to call the API.
 fn preflight() -> Response<Full<Bytes>> {
     Response::builder()
         .status(StatusCode::NO_CONTENT)

@@ -1,10 +1,10 @@
-//! Who calls the API.
+//! The two kinds of API callers.
 
 /// The caller, identified by its API key (<https://docs.stripe.com/keys>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// A server. It has the secret key.
+    /// A server, which has the secret key.
     Server,
-    /// A browser. It has the publishable key, which is public.
+    /// A browser, which has the publishable key.
     Browser,
 }

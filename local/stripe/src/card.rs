@@ -3,13 +3,14 @@
 /// A test card.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// The names that can follow `tok_` or `pm_card_`.
+    /// The names of the card in predefined tokens and payment methods: `visa` stands for `tok_visa` and
+    /// `pm_card_visa`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
     number: &'static str,
     /// Whether the bank requires 3-D Secure authentication.
     pub(crate) challenge: bool,
-    /// Why a charge is declined. None if it succeeds.
+    /// Why a charge of the card is declined. None if charges succeed.
     pub(crate) decline: Option<&'static Decline>,
 }
 
@@ -119,11 +120,11 @@ pub(crate) fn by_payment_method(id: &str) -> Option<&'static Card> {
     by_name(id.strip_prefix("pm_card_")?)
 }
 
-/// The test card with a number.
+/// The test card with the number `number`.
 ///
 /// # Errors
 ///
-/// Returns the decline of a number that is invalid or is not that of a test card.
+/// Returns a decline if the number is invalid, or is not the number of a test card.
 pub(crate) fn by_number(number: &str) -> Result<&'static Card, &'static Decline> {
     let known = CARDS.iter().find(|card| card.number == number);
     known.ok_or(if is_luhn_valid(number) {

@@ -20,7 +20,7 @@ impl Clock {
             .send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
-    /// Waits until the clock shows `time`.
+    /// Waits until the clock reaches `time`, by the passing of time or by [`Clock::advance`].
     pub(crate) async fn wait_until(&self, time: SystemTime) {
         let mut offset = self.offset.subscribe();
         while let Ok(remaining) = time.duration_since(self.now()) {

@@ -1,4 +1,4 @@
-//! Requests, parsed and validated.
+//! Parses and validates requests to the API.
 
 use serde_json::{Map, Value};
 
@@ -10,12 +10,12 @@ use crate::params::{Params, integer};
 use crate::payment_method::{BillingDetails, CardDetails, PaymentSource};
 use crate::search::Query;
 
-/// A request to the API.
+/// A valid request to the API.
 #[derive(Debug)]
 pub(crate) enum Command {
     Create(Create),
     Confirm(String, Confirm),
-    /// The id of the PaymentIntent and the cancellation reason.
+    /// Contains the id of the PaymentIntent and the cancellation reason.
     Cancel(String, Option<String>),
     Retrieve(String),
     List(Page),
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     ListEvents(Page),
     CreatePaymentMethod(PaymentSource, BillingDetails),
     CreateToken(CardDetails),
-    /// A browser acts on the PaymentIntent `id`.
+    /// A request of a browser for the PaymentIntent `id`.
     Browser {
         id: String,
         client_secret: String,
@@ -270,7 +270,7 @@ fn browser_command(
         ("POST", ["v1", "payment_intents", id, "confirm"]) => {
             (*id, BrowserAction::Confirm(confirm(params)?))
         }
-        // Stripe has no such route: there, the page of the card's bank does this.
+        // Stripe has no such route. At Stripe, the page of the card's bank completes the challenge.
         ("POST", ["v1", "payment_intents", id, "authenticate"]) => {
             let authentication = match params.required("authentication")?.as_str() {
                 "succeeds" => Authentication::Succeeds,

@@ -1,5 +1,5 @@
-//! The control API for other processes: the methods of [`crate::Stripe`] under `/_double/`, in JSON,
-//! without an API key.
+//! The control API, with which other processes control the double. It has the methods of
+//! [`crate::Stripe`] as routes under `/_double/`, in JSON, and needs no API key.
 //!
 //! | request | body |
 //! |---|---|

@@ -32,7 +32,7 @@ impl ApiError {
         )
     }
 
-    /// 404: the object that the URL or the page parameter names does not exist.
+    /// 404: the object in the URL or in the page parameter does not exist.
     pub(crate) fn missing(kind: &str, id: &str) -> Self {
         Self::new(
             404,
@@ -43,7 +43,7 @@ impl ApiError {
         .param("id")
     }
 
-    /// 400: the object that a parameter names does not exist.
+    /// 400: the object in a parameter does not exist.
     pub(crate) fn no_such(kind: &str, id: &str, param: &str) -> Self {
         Self::invalid(format!("No such {kind}: '{id}'"))
             .code("resource_missing")
@@ -103,7 +103,8 @@ impl ApiError {
         }
     }
 
-    /// The cardholder failed the 3-D Secure challenge. Part of a PaymentIntent, never a response.
+    /// The cardholder failed the 3-D Secure challenge. This is the `last_payment_error` of a
+    /// PaymentIntent, never a response.
     pub(crate) fn authentication_failed() -> Self {
         Self::invalid(
             "The provided PaymentMethod has failed authentication. You can provide \
@@ -182,7 +183,8 @@ impl ApiError {
     }
 }
 
-/// The PaymentIntent does not exist or does not await a 3-D Secure challenge.
+/// The error of [`Stripe::authenticate`](crate::Stripe::authenticate): the PaymentIntent does not exist
+/// or does not await a 3-D Secure challenge.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthenticateError(pub(crate) String);

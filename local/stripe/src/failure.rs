@@ -1,11 +1,11 @@
-//! Fault injection.
+//! Fault injection: selects calls and changes how they end.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A fault to inject into calls of one route. Without further settings it changes nothing: the call
-/// is executed and gets its response.
+/// A fault to inject into the calls of a route. [`Failure::on`] selects the calls, and the other
+/// methods set what happens to them. Without these, a call is executed normally.
 ///
 /// ```
 /// # use local_stripe::Failure;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 pub struct Failure {
     method: String,
     path: String,
-    /// How many more calls this applies to. None means all.
+    /// The number of further calls that get this fault. None means all.
     times: Option<u32>,
     #[serde(default)]
     delay_ms: u32,
@@ -34,10 +34,10 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
-    /// With its own response.
+    /// With its normal response.
     #[default]
     Response,
-    /// With an error of this status.
+    /// With an error response of this status.
     Status(u16),
     /// Without a response: the connection closes.
     Close,
@@ -48,8 +48,8 @@ fn yes() -> bool {
 }
 
 impl Failure {
-    /// Applies to calls with this method and path. `*` as method or path means any; a path may end in
-    /// `*`.
+    /// Selects the calls with this method and path. The method `*` matches any method. A path that ends
+    /// in `*` matches all paths that start with the rest.
     pub fn on(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -61,20 +61,20 @@ impl Failure {
         }
     }
 
-    /// Applies only to the next `n` calls.
+    /// Limits the fault to the next `n` calls.
     pub fn times(mut self, n: u32) -> Self {
         self.times = Some(n);
         self
     }
 
-    /// Delays the execution of the call, by the double's clock and by at most 49 days. The call is
-    /// executed even if its caller disconnects, and its idempotency key is in use until then.
+    /// Delays the execution of the call, by the double's clock, by at most 49 days. The call is executed
+    /// even if its caller disconnects. Its idempotency key is in use during the delay.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Does not execute the call. The connection closes without a response, unless
+    /// Prevents the execution of the call. The connection closes without a response, unless
     /// [`Failure::respond_with`] sets one.
     pub fn without_effect(mut self) -> Self {
         self.effect = false;
@@ -104,7 +104,7 @@ impl Failure {
     }
 }
 
-/// The fault that one call gets.
+/// What happens to one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) delay: Duration,
@@ -121,7 +121,8 @@ impl Fault {
     };
 }
 
-/// Takes the fault of one call from the first failure that matches it.
+/// Returns the fault for one call, from the first failure that matches the call, and counts that use
+/// of the failure.
 pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
     let matching = failures

@@ -9,7 +9,7 @@ use crate::response::ApiResponse;
 /// How long a stored response is replayed.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What requests with the same idempotency key must have in common.
+/// The parts of a request that must be the same in all requests with one idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     pub(crate) path: String,
@@ -24,10 +24,10 @@ struct IdempotencyRecord {
     response: Option<ApiResponse>,
 }
 
-/// What to do with a request.
+/// What to do with a request that has an idempotency key, or none.
 #[derive(Debug)]
 pub(crate) enum NextAction {
-    /// Execute it.
+    /// Execute the request.
     Execute,
     /// Return the response of the first request with the same key.
     Replay(ApiResponse),
@@ -84,7 +84,8 @@ impl IdempotencyRecords {
         }
     }
 
-    /// Ends the first request of a key: stores its response, or deletes the record if there is none.
+    /// Ends the first request with a key: stores its response, or deletes the record if `response` is
+    /// None.
     pub(crate) fn finish(&mut self, key: &str, response: Option<ApiResponse>) {
         match (response, self.0.get_mut(key)) {
             (Some(response), Some(record)) => record.response = Some(response),

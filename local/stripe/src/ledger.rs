@@ -16,15 +16,15 @@ use crate::settings::API_VERSION;
 /// An attempt to charge a card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Charge {
-    /// The id, `ch_…`.
+    /// The id of the charge, such as `ch_1`.
     pub id: String,
     /// The id of the PaymentIntent.
     pub payment_intent: String,
-    /// In cents.
+    /// The amount in US cents.
     pub amount: u32,
     /// Whether the card was charged.
     pub paid: bool,
-    /// The reason if the card was declined.
+    /// The reason of a decline. None if the card was charged.
     pub decline_code: Option<&'static str>,
 }
 
@@ -33,7 +33,7 @@ pub struct Charge {
 pub(crate) struct Ledger {
     run: u32,
     last_id: u64,
-    /// How old a change must be before search finds it.
+    /// The age from which search finds a change.
     pub(crate) search_lag: Duration,
     intents: Vec<PaymentIntent>,
     payment_methods: PaymentMethodStore,
@@ -41,10 +41,10 @@ pub(crate) struct Ledger {
     pub(crate) events: Vec<Value>,
 }
 
-/// The fields of an event that do not depend on its object.
+/// The fields of an event that do not depend on its PaymentIntent.
 #[derive(Clone, Debug)]
 pub(crate) struct EventContext {
-    /// In seconds since the Unix epoch.
+    /// The current time, in seconds since the Unix epoch.
     pub(crate) now: u64,
     pub(crate) request_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
@@ -129,9 +129,9 @@ impl Ledger {
         self.intents.iter().map(PaymentIntent::object).collect()
     }
 
-    /// The objects of the PaymentIntents that search finds, oldest first. Search lags behind by
-    /// `search_lag`: it sees each PaymentIntent as in its latest event that is at least that old.
-    /// Every change of a PaymentIntent emits an event, so the events are its history.
+    /// The objects of the PaymentIntents that search finds, oldest first. Search shows each
+    /// PaymentIntent as it was `search_lag` ago. Every change of a PaymentIntent emits an event, so its
+    /// latest event that is at least `search_lag` old contains that state.
     fn searchable(&self, now: u64) -> Vec<Value> {
         let is_visible = |event: &&Value| {
             let created = event.get("created").and_then(Value::as_u64);
@@ -177,7 +177,8 @@ impl Ledger {
         let status = self.intents.get(index).map(|intent| intent.status);
         match (status, authentication) {
             (Some(Status::RequiresAction), Authentication::Succeeds) => {
-                // The webhook reports a decline: the cardholder is not the caller of the API.
+                // The caller of the API gets no error for a decline, because the cardholder completed
+                // the challenge. The webhook reports the decline.
                 let _ = self.charge(index, context);
             }
             (Some(Status::RequiresAction), Authentication::Fails) => {
@@ -188,7 +189,7 @@ impl Ledger {
         Ok(self.object(index))
     }
 
-    /// Executes an action of a browser if it has the client secret of the PaymentIntent.
+    /// Executes an action of a browser. Fails if `client_secret` is not that of the PaymentIntent.
     fn execute_for_browser(
         &mut self,
         index: usize,
@@ -214,7 +215,7 @@ impl Ledger {
         }
     }
 
-    /// The payment method of a source: an existing one, or a new one for a token or a card.
+    /// The payment method for a source. For a token or a card, this is a new payment method.
     fn payment_method(
         &mut self,
         source: PaymentSource,
@@ -277,7 +278,7 @@ impl Ledger {
         self.emit("payment_intent.created", index, context);
         match create.confirm {
             Some(confirm) => {
-                // The PaymentIntent already has the payment method of the source.
+                // The source is not needed again: the PaymentIntent has its payment method.
                 let source = None;
                 self.confirm(index, Confirm { source, ..confirm }, context)
             }
@@ -299,7 +300,8 @@ impl Ledger {
             let allowed = "requires_payment_method, requires_confirmation, requires_action";
             return Err(self.unexpected_status(index, "confirm", allowed));
         }
-        // A PaymentIntent that requires action may be confirmed again with the same payment method.
+        // A PaymentIntent with the status requires_action can be confirmed again with the same payment
+        // method.
         let awaits_action = intent.status == Status::RequiresAction;
         let current = intent.payment_method.clone();
         let method = match confirm.source.take() {
@@ -363,8 +365,8 @@ impl Ledger {
         }
     }
 
-    /// Fails the payment with `error` and detaches the payment method. Returns the error of the
-    /// response, which includes the PaymentIntent.
+    /// Fails the payment with `error` and detaches the payment method. Returns the error for the
+    /// response, which also contains the PaymentIntent.
     fn fail(&mut self, index: usize, error: ApiError, context: &EventContext) -> ApiError {
         let Some(intent) = self.intents.get_mut(index) else {
             return error;
@@ -409,7 +411,7 @@ impl Ledger {
         .with("payment_intent", intent)
     }
 
-    /// Adds an event (<https://docs.stripe.com/api/events/object>).
+    /// Adds an event of type `kind` about a PaymentIntent (<https://docs.stripe.com/api/events/object>).
     fn emit(&mut self, kind: &str, index: usize, context: &EventContext) {
         let event = json!({
             "id": self.new_id("evt"),

@@ -1,7 +1,7 @@
 //! A test double of Stripe for the local stage and for tests: PaymentIntents with test cards,
 //! idempotency keys, signed webhooks, Stripe.js for browsers, and fault injection.
 //!
-//! Each module names the page of Stripe's documentation that it implements.
+//! Each module has a link to the page of Stripe's documentation that it implements.
 //!
 //! # Differences from Stripe
 //!
@@ -14,11 +14,11 @@
 //!   only once.
 //! - [Search](https://docs.stripe.com/search) supports only equality clauses on `metadata` and
 //!   `status`.
-//! - It rejects [idempotency keys](https://docs.stripe.com/api/idempotent_requests) of requests with a
-//!   publishable key.
+//! - It rejects requests that have both a publishable key and an
+//!   [idempotency key](https://docs.stripe.com/api/idempotent_requests).
 //! - Webhook endpoints use plain HTTP.
-//! - The control API under `/_double/` and the route `authenticate` of a PaymentIntent do not exist at
-//!   Stripe. The latter completes a 3-D Secure challenge in place of the page of the card's bank.
+//! - The control API under `/_double/` does not exist at Stripe. Neither does the route `authenticate`
+//!   of a PaymentIntent, which completes a 3-D Secure challenge in place of the page of the card's bank.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -76,7 +76,7 @@ pub use crate::webhook::{Delivery, Webhook, WebhookError, signature};
 
 use crate::shared::Shared;
 
-/// A running double. It stops when this is dropped.
+/// A running double. Its server stops when this value is dropped.
 #[derive(Debug)]
 pub struct Stripe {
     address: SocketAddr,
@@ -111,7 +111,7 @@ impl Stripe {
         format!("http://{}", self.address)
     }
 
-    /// The secret API key that it accepts.
+    /// The secret API key that the double accepts.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
     }
@@ -132,7 +132,8 @@ impl Stripe {
         self.shared.state().ledger.search_lag = lag;
     }
 
-    /// Sets the endpoint that receives events, including those that await a retry.
+    /// Sets the endpoint that receives events. It also receives the retries of earlier events. None
+    /// stops deliveries.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.shared.state().webhook = webhook;
     }
@@ -150,7 +151,7 @@ impl Stripe {
         self.shared.authenticate(id, authentication)
     }
 
-    /// Sends the event with the id `event` once more. None if there is no such event or no endpoint.
+    /// Sends the event with the id `event` again. Returns None if there is no such event or no endpoint.
     pub async fn redeliver(&self, event: &str) -> Option<Delivery> {
         self.shared.redeliver(event).await
     }

@@ -6,17 +6,17 @@ use crate::error::ApiError;
 use crate::json::str_field;
 use crate::params::{Params, integer};
 
-/// Which part of a list a request asks for.
+/// The page of a list that a request asks for.
 #[derive(Debug)]
 pub(crate) struct Page {
     limit: usize,
-    /// The parameter that says where the page starts, and its value: the id of the last object of the
-    /// previous page.
+    /// The parameter that says where the page starts, and its value, which is the id of the last object
+    /// of the previous page. None for the first page.
     after: Option<(&'static str, String)>,
 }
 
 impl Page {
-    /// Parses `limit` and the parameter `after`.
+    /// Parses the parameter `limit` and the parameter whose name is `after`.
     pub(crate) fn parse(params: &mut Params, after: &'static str) -> Result<Self, ApiError> {
         let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
         match integer("limit", &limit)? {
@@ -28,7 +28,8 @@ impl Page {
         }
     }
 
-    /// The objects of this page, newest first, and whether more follow. `objects` are oldest first.
+    /// Returns the objects of this page, newest first, and whether more follow. `objects` must be oldest
+    /// first.
     fn select(&self, objects: Vec<Value>) -> Result<(Vec<Value>, bool), ApiError> {
         let mut newest: Vec<_> = objects.into_iter().rev().collect();
         if let Some((param, id)) = &self.after {
@@ -43,13 +44,13 @@ impl Page {
         Ok((newest, has_more))
     }
 
-    /// The list object with this page. `objects` are oldest first.
+    /// The list object with this page. `objects` must be oldest first.
     pub(crate) fn list(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
         let (data, has_more) = self.select(objects)?;
         Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
     }
 
-    /// The search result with this page. `objects` are oldest first.
+    /// The search result with this page. `objects` must be oldest first.
     pub(crate) fn search_result(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
         let (data, has_more) = self.select(objects)?;
         let last = data.last().filter(|_| has_more);

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// The parameters that have not been taken yet.
+/// The parameters of a request. Reading a parameter removes it, so that [`Params::finish`] finds unknown
+/// ones.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -15,7 +16,7 @@ impl Params {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The sorted parameters. Equal for requests whose parameters differ only in order.
+    /// The sorted parameters, which are equal for two requests whose parameters differ only in order.
     pub(crate) fn fingerprint(&self) -> Vec<(String, String)> {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -77,8 +78,8 @@ impl Params {
         }
     }
 
-    /// Fails if a parameter has not been taken: the double must not ignore a parameter that has an
-    /// effect at Stripe.
+    /// Fails if a parameter has not been taken, because the double must not ignore a parameter that has
+    /// an effect at Stripe.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.first() {
             None => Ok(()),

@@ -35,9 +35,9 @@ impl Status {
 pub(crate) struct PaymentIntent {
     pub(crate) id: String,
     pub(crate) client_secret: String,
-    /// In seconds since the Unix epoch.
+    /// The time of creation, in seconds since the Unix epoch.
     pub(crate) created: u64,
-    /// In cents.
+    /// The amount in US cents.
     pub(crate) amount: u32,
     pub(crate) currency: String,
     pub(crate) description: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) struct PaymentIntent {
     pub(crate) return_url: Option<String>,
     pub(crate) latest_charge: Option<String>,
     pub(crate) last_payment_error: Option<Value>,
-    /// When it was canceled, in seconds since the Unix epoch, and the reason.
+    /// The time of the cancellation, in seconds since the Unix epoch, and the reason.
     pub(crate) canceled: Option<(u64, Option<String>)>,
 }
 
@@ -139,8 +139,8 @@ impl PaymentIntent {
     }
 }
 
-/// The fields of a PaymentIntent object that a browser receives: those that Stripe's documentation of
-/// the object marks as retrievable with a publishable key.
+/// Reduces a PaymentIntent object to the fields that a browser receives. These are the fields that
+/// Stripe's documentation of the object marks as retrievable with a publishable key.
 pub(crate) fn public_fields(intent: &Value) -> Value {
     const PUBLIC: [&str; 23] = [
         "id",

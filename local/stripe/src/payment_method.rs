@@ -1,5 +1,5 @@
-//! Payment methods and tokens. Of the card details, only the expiry date, the name, the ZIP code and
-//! the matching test card are stored, never the card number or the security code.
+//! Payment methods and tokens. They store the expiry date, the name, the ZIP code and the matching test
+//! card, but never the card number or the security code that a request contains.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::card::{self, Card};
 use crate::error::ApiError;
 use crate::params::{Params, integer};
 
-/// The details of a card.
+/// A card with the details that a cardholder entered.
 #[derive(Clone, Debug)]
 pub(crate) struct CardDetails {
     card: &'static Card,
@@ -20,14 +20,15 @@ pub(crate) struct CardDetails {
     zip: Option<String>,
 }
 
-/// What a request wants to charge.
+/// The card, token or payment method in a request.
 #[derive(Clone, Debug)]
 pub(crate) enum PaymentSource {
     /// A test card that is identified by name, such as `pm_card_visa`.
     TestCard(&'static Card),
     /// The id of a payment method that was created through the API.
     PaymentMethod(String),
-    /// The id of a token that was created through the API, and the parameter that has it.
+    /// The id of a token that was created through the API, and the name of the parameter that contains
+    /// it.
     Token(String, &'static str),
     /// A card that the cardholder entered.
     Card(CardDetails),
@@ -46,12 +47,12 @@ pub(crate) struct PaymentMethod {
     pub(crate) id: String,
     details: CardDetails,
     billing: BillingDetails,
-    /// In seconds since the Unix epoch.
+    /// The time of creation, in seconds since the Unix epoch.
     created: u64,
 }
 
-/// The payment methods and tokens that were created through the API, by id. The flag of each is
-/// true once it was used: without a customer, either can be used only once.
+/// The payment methods and tokens that were created through the API, by id. The flag of each says
+/// whether it was used. Without a customer, a payment method or a token can be used only once.
 #[derive(Debug, Default)]
 pub(crate) struct PaymentMethodStore {
     methods: HashMap<String, (PaymentMethod, bool)>,
@@ -136,7 +137,7 @@ fn year_and_month(seconds: u64) -> (u64, u64) {
 }
 
 impl PaymentSource {
-    /// The source of a payment method id.
+    /// The source for the id of a payment method.
     pub(crate) fn payment_method(id: String) -> Self {
         match card::by_payment_method(&id) {
             Some(card) => Self::TestCard(card),
@@ -144,7 +145,7 @@ impl PaymentSource {
         }
     }
 
-    /// The source of a token id, which the parameter `param` has.
+    /// The source for the id of a token. `param` is the name of the parameter that contains the id.
     pub(crate) fn token(id: String, param: &'static str) -> Self {
         match card::by_token(&id) {
             Some(card) => Self::TestCard(card),
@@ -289,9 +290,9 @@ impl PaymentMethodStore {
         }
     }
 
-    /// Fails if a payment method was used before. Stripe rejects one that was used without a customer
-    /// (<https://docs.stripe.com/api/payment_methods/attach>). Predefined payment methods such as
-    /// `pm_card_visa` are not in the store and can be used any number of times.
+    /// Fails if a payment method was used before. Stripe also rejects a payment method that was used
+    /// without a customer (<https://docs.stripe.com/api/payment_methods/attach>). Predefined payment
+    /// methods such as `pm_card_visa` are not in the store and can be used any number of times.
     pub(crate) fn check_unused(&self, id: &str) -> Result<(), ApiError> {
         match self.methods.get(id) {
             Some((_, true)) => Err(ApiError::invalid(
@@ -319,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn year_and_month_are_right_at_the_ends_of_a_month() {
+    fn year_and_month_are_correct_at_the_start_and_end_of_a_month() {
         for (seconds, expected) in [
             (0, (1970, 1)),
             (951_782_400, (2000, 2)), // the 29th

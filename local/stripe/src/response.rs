@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// The response to a call, as it is sent and as an idempotency record stores it.
+/// The response to a call. Idempotency records store it for replays.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiResponse {
     pub(crate) status: u16,
@@ -34,7 +34,8 @@ impl ApiResponse {
         }
     }
 
-    /// The HTTP response to the request `request_id`, which may be a retry of the original request.
+    /// Creates the HTTP response to the request `request_id`, which may be a retry of the request that
+    /// was executed.
     pub(crate) fn into_http(
         self,
         request_id: &str,
@@ -48,7 +49,7 @@ impl ApiResponse {
             .header(ACCESS_CONTROL_ALLOW_ORIGIN, "*")
             .header(ACCESS_CONTROL_EXPOSE_HEADERS, "Request-Id")
             .header("Stripe-Version", version);
-        // A retry cannot change a replayed response or a rejected request
+        // A retry would not change the result of a replayed response or of a rejected request
         // (https://docs.stripe.com/error-low-level#retries).
         let should_retry = match self.status {
             409 => Some("true"),
@@ -65,7 +66,7 @@ impl ApiResponse {
                 .header("Original-Request", self.request_id);
         }
         let body = Full::from(self.body.to_string());
-        // Cannot fail: the headers are ids that the double generated and a validated version.
+        // Cannot fail, because the headers are generated ids and a validated version.
         response.body(body).unwrap_or_default()
     }
 }

@@ -30,7 +30,7 @@ impl Query {
         }
     }
 
-    /// Whether a PaymentIntent object matches.
+    /// Whether a PaymentIntent object matches the query.
     pub(crate) fn matches(&self, intent: &Value) -> bool {
         self.0.iter().all(|clause| match clause {
             Clause::Status(status) => str_field(intent, "status") == status,
@@ -42,7 +42,7 @@ impl Query {
     }
 }
 
-/// Parses the clause at the start of `query`. Returns it and the rest.
+/// Parses the clause at the start of `query`. Returns the clause and the rest of the query.
 fn clause(query: &str) -> Result<(Clause, &str), ApiError> {
     let end = query
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')

@@ -1,5 +1,5 @@
-//! The HTTP server: accepts connections and routes requests to the API, the control API or the
-//! browser's files.
+//! The HTTP server: accepts connections, and routes requests to the API, the control API or the files
+//! for browsers.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        // Otherwise Nagle's algorithm delays the second write of a response until the first is
+        // Without this, Nagle's algorithm delays the second write of a response until the first is
         // acknowledged.
         let _ = connection.set_nodelay(true);
         let shared = Arc::clone(&shared);
@@ -48,8 +48,8 @@ async fn route(
     }
     let (parts, body) = request.into_parts();
     let (sender, response) = oneshot::channel();
-    // In a task of its own: like Stripe, the double executes a received call even if the caller
-    // disconnects.
+    // The call runs in its own task, because the double, like Stripe, executes a received call even if
+    // the caller disconnects.
     let call = api::handle(Arc::clone(&shared), parts, body);
     shared.spawn(async move {
         let _ = sender.send(call.await);

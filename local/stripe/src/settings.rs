@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::webhook::Webhook;
 
-/// The version of Stripe's API that the double implements. async-stripe's types have the same version.
+/// The version of Stripe's API that the double implements. It is also the version of async-stripe's
+/// types.
 pub const API_VERSION: &str = "2026-09-30.endive";
 
 /// Configuration of a [`Stripe`](crate::Stripe) double.
@@ -17,16 +18,17 @@ pub struct Settings {
     pub publishable_key: String,
     /// The endpoint that receives events. Default: none.
     pub webhook: Option<Webhook>,
-    /// The delay before each retry of a failed event delivery. Default: 5 s, 1 min, 1 h, which is as
-    /// many attempts as in Stripe's sandboxes
+    /// The delays before the retries of a failed event delivery. Default: 5 s, 1 min, 1 h. Stripe's
+    /// sandboxes make the same number of retries
     /// (<https://docs.stripe.com/webhooks#automatic-retries>).
     pub retries: Vec<Duration>,
-    /// A number that is part of every id. Give each restart another number so that ids do not
-    /// repeat. With the same number, the same calls get the same ids. Default: 0.
+    /// A number that is part of every id. With the same number, the same calls create the same ids. Use
+    /// another number after each restart if ids must not repeat. Default: 0.
     pub run: u32,
-    /// The delay, by the double's clock, until search finds a change. Default: 1 min, Stripe's upper
-    /// limit in normal conditions, so that code that relies on a shorter delay fails in tests. During
-    /// an outage it can be 1 h (<https://docs.stripe.com/search#data-freshness>).
+    /// The delay, by the double's clock, until search finds a change. Default: 1 min, which is Stripe's
+    /// upper limit in normal conditions. Code that relies on a shorter delay therefore fails in tests.
+    /// During an outage of Stripe, the delay can be 1 h
+    /// (<https://docs.stripe.com/search#data-freshness>).
     pub search_lag: Duration,
 }
 

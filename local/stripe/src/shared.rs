@@ -27,14 +27,14 @@ pub struct Call {
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The `Idempotency-Key` header.
+    /// The `Idempotency-Key` header of a POST request, if any.
     pub idempotency_key: Option<String>,
     /// The status of the response. None while the call is in progress, and if its connection was
     /// closed without a response.
     pub status: Option<u16>,
 }
 
-/// The mutable state.
+/// The mutable state of a double.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) idempotency: IdempotencyRecords,
 }
 
-/// What the tasks of a double share.
+/// The configuration, state and tasks of a double.
 pub(crate) struct Shared {
     secret_key: String,
     publishable_key: String,
@@ -110,8 +110,8 @@ impl Shared {
         lock(&self.tasks).abort_all();
     }
 
-    /// Changes the ledger and sends the events of the change. `request` is the id of the request that
-    /// causes it, and its idempotency key.
+    /// Changes the ledger, and sends the events of the change. `request` is the id and the idempotency
+    /// key of the request that causes the change.
     pub(crate) fn transact<T>(
         self: &Arc<Self>,
         state: &mut State,
@@ -134,7 +134,7 @@ impl Shared {
         result
     }
 
-    /// Sends an event, with retries, until the endpoint accepts it.
+    /// Sends an event until the endpoint accepts it or no retries remain.
     async fn deliver(self: Arc<Self>, event: Value) {
         let mut retries = self.retries.iter();
         loop {

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::unix_seconds;
 
-/// How long an endpoint may take to respond.
+/// The timeout for the response of an endpoint.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An endpoint that receives events.
@@ -34,7 +34,7 @@ struct UncheckedWebhook {
     secrets: Vec<String>,
 }
 
-/// Why an endpoint is invalid.
+/// The error of an invalid webhook endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     /// The URL is not `http://` with a host.
@@ -54,8 +54,8 @@ impl TryFrom<UncheckedWebhook> for Webhook {
 }
 
 impl Webhook {
-    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. During a
-    /// secret roll there are two (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
+    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. While a secret
+    /// is rolled, there are two secrets (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
     ///
     /// # Errors
     ///
@@ -78,7 +78,8 @@ impl Webhook {
         }
     }
 
-    /// Sends `payload` once. Returns the status of the response.
+    /// Sends `payload` once, signed with the time `at`. Returns the status of the response, or the reason
+    /// why there is none.
     pub(crate) async fn post(&self, payload: Bytes, at: SystemTime) -> Result<u16, String> {
         tokio::time::timeout(TIMEOUT, self.exchange(payload, at))
             .await
@@ -106,7 +107,7 @@ impl Webhook {
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(message)?;
         let status = response.status().as_u16();
-        // Read the whole body: otherwise the connection is reset while the endpoint still sends.
+        // Read the whole body. Otherwise the connection would be reset while the endpoint still sends.
         response.into_body().collect().await.map_err(message)?;
         Ok(status)
     }
@@ -121,7 +122,7 @@ fn message(error: impl std::fmt::Display) -> String {
 pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -> String {
     let t = unix_seconds(at);
     secrets.iter().fold(format!("t={t}"), |header, secret| {
-        // Cannot fail: HMAC keys may have any length.
+        // Cannot fail, because an HMAC key can have any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_ref().as_bytes()) else {
             return header;
         };
@@ -141,11 +142,11 @@ pub struct Delivery {
     /// The type of the event, such as `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it was sent, by the double's clock, in seconds since the Unix epoch.
+    /// The time of the attempt, by the double's clock, in seconds since the Unix epoch.
     pub at: u64,
     /// The status of the response. None if there was no response.
     pub status: Option<u16>,
-    /// Why there was no response.
+    /// Why there was no response. None if there was one.
     pub error: Option<String>,
 }
 

@@ -1,6 +1,6 @@
-//! The API with the request and response types of async-stripe, which the product uses.
+//! Tests the API with the request and response types of async-stripe, which the product uses.
 
-#![allow(clippy::panic, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -22,7 +22,7 @@ use stripe_core::payment_intent::{
 use stripe_shared::{ApiErrors, ApiErrorsCode, ApiErrorsType, PaymentIntent, PaymentIntentStatus};
 use stripe_types::Currency;
 
-/// A client that uses reqwest and shares no code with the product's client.
+/// A Stripe client that uses reqwest and shares no code with the product's client.
 struct Client {
     url: String,
     key: String,
@@ -119,7 +119,8 @@ fn idempotent(key: &str) -> RequestStrategy {
     RequestStrategy::Idempotent(IdempotencyKey::new(key).unwrap())
 }
 
-/// A PaymentIntent with a token. async-stripe has no such type: its `payment_method_data` has no `card`.
+/// The request that creates a PaymentIntent with a token. async-stripe has no such type: its
+/// `payment_method_data` has no `card`.
 #[derive(Serialize)]
 struct ByToken {
     amount: u32,

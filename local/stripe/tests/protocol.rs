@@ -1,6 +1,6 @@
-//! The API over plain HTTP, without a client library.
+//! Tests the API over plain HTTP, without a Stripe client.
 
-#![allow(clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ async fn malformed_requests_do_not_stop_the_server() {
                 .header("Idempotency-Key", "\u{e9}")
                 .send()
                 .await;
-            // The response to a body that is too long may close the connection while it is sent.
+            // If the body is too long, the server may close the connection before it has read it all.
             if let Ok(response) = response {
                 assert!(response.status().is_client_error(), "{path}");
             }

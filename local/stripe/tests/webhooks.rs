@@ -1,6 +1,6 @@
-//! Webhook deliveries, as the endpoint receives them.
+//! Tests the webhook deliveries that an endpoint receives.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ const SECRET: &str = "whsec_test";
 
 type Received = Arc<Mutex<Vec<(Bytes, String)>>>;
 
-/// An endpoint that responds with the given statuses, then with 200.
+/// An endpoint that responds with the given statuses in order, and then with 200.
 struct Endpoint {
     url: String,
     received: Received,
@@ -266,7 +266,7 @@ async fn delivery_stops_after_the_last_retry() {
     stripe.advance(minute);
     until(|| stripe.deliveries().len() == 2).await;
     stripe.advance(100 * minute);
-    // Another retry would be delivered before a later event.
+    // If there were another retry, it would be delivered before this later event.
     create(&stripe, "visa", false).await.unwrap();
     until(|| stripe.deliveries().len() == 3).await;
     assert_eq!(stripe.deliveries()[2].event, stripe.events()[1]["id"]);
