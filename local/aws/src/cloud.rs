@@ -1,4 +1,4 @@
-//! The services that a function calls, behind one endpoint.
+//! Starts, resets and stops the local services.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::endpoint::{Objects, Services, serve};
 use crate::sample::{self, TABLES};
 
-/// The services that a function calls. They run on the Tokio runtime that started them, until this is
-/// dropped.
+/// The local services that a function calls. They run on the Tokio runtime on which they were started,
+/// until this value is dropped.
 pub struct Cloud {
-    /// The database, with the tables Notes, Attachments, Purchases and Idempotency.
+    /// DynamoDB, with the tables Notes, Attachments, Purchases and Idempotency.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
     services: Services,
@@ -56,8 +56,9 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// Additionally listens over TLS. `certificates` is the certificate chain, the server's own first,
-    /// and `key` the private key, both as PEM. Returns the URL, a value of `AWS_ENDPOINT_URL`.
+    /// Also serves the endpoint over TLS, on another port. `certificates` is the certificate chain, which
+    /// starts with the server's own certificate. `key` is the private key. Both are PEM. Returns the URL,
+    /// for `AWS_ENDPOINT_URL`.
     ///
     /// # Errors
     ///
@@ -81,13 +82,13 @@ impl Cloud {
         Ok(url)
     }
 
-    /// The URL of the endpoint, a value of `AWS_ENDPOINT_URL` and `STRIPE_URL`.
+    /// The URL of the endpoint, for `AWS_ENDPOINT_URL` and `STRIPE_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Resets the tables, the bucket and the sent messages to their initial state. Does not reset
-    /// Stripe.
+    /// Resets the tables, the bucket and the list of sent messages to their initial state. Does not
+    /// reset Stripe.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// A snapshot of the state of all services, without the idempotency table.
+    /// Returns the state of all services, except for the idempotency table.
     ///
     /// # Errors
     ///

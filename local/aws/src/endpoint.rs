@@ -1,5 +1,5 @@
-//! The HTTP endpoint of all services: forwards calls to DynamoDB and Stripe, and implements those of S3,
-//! SSM, SNS and SQS.
+//! The HTTP endpoint of all services. It forwards calls to DynamoDB and Stripe, and implements the calls
+//! to S3, SSM, SNS and SQS itself.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,10 +18,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::sample;
 
-/// The content types and lengths in bytes of the objects in the bucket, by key.
+/// The objects in the bucket: their content types and lengths in bytes, by key.
 pub(crate) type Objects = BTreeMap<String, (&'static str, usize)>;
 
-/// The parameters, by name, of the messages that were sent to SNS and SQS.
+/// The messages that were sent to SNS and SQS: the parameters of each call, by name.
 pub(crate) type Messages = Vec<BTreeMap<String, String>>;
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -43,7 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Serves until the future is dropped, over TLS if `tls` is set.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, services: Services) {
     while let Ok((connection, _)) = listener.accept().await {
-        // Otherwise Nagle's algorithm delays the second write of a response until the first is
+        // Without this, Nagle's algorithm delays the second write of a response until the first is
         // acknowledged.
         let _ = connection.set_nodelay(true);
         let (tls, services) = (tls.clone(), services.clone());
@@ -68,13 +68,13 @@ async fn serve_connection(
         let services = services.clone();
         async move {
             let response = services.handle(request).await;
-            // The function logs the error that it receives.
+            // The error is the body of the response, so that the function logs it.
             let response = response.unwrap_or_else(|error| not_implemented(error.to_string()));
             Ok::<_, Infallible>(response)
         }
     });
     let connection = TokioIo::new(connection);
-    // Fails if a function exits without closing its connections.
+    // Ignored: this fails if a function exits without closing its connections.
     let _ = server::conn::http1::Builder::new()
         .serve_connection(connection, service)
         .await;
@@ -155,7 +155,8 @@ fn not_implemented(message: String) -> HttpResponse {
     response
 }
 
-/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+/// Implements GetParameters
+/// (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>).
 fn get_parameters(input: &[u8]) -> Result<HttpResponse, BoxError> {
     let input: Value = serde_json::from_slice(input)?;
     let names = input.get("Names").and_then(Value::as_array);
@@ -172,7 +173,7 @@ fn get_parameters(input: &[u8]) -> Result<HttpResponse, BoxError> {
     ok(json!({"Parameters": found, "InvalidParameters": invalid}).to_string())
 }
 
-/// HeadObject and DeleteObject
+/// Implements HeadObject and DeleteObject
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>).
 fn s3(objects: &mut Objects, request: &Request<Incoming>) -> Result<HttpResponse, BoxError> {
     let path = request.uri().path();

@@ -1,6 +1,6 @@
-//! Local replacements for the services that a function calls, behind one endpoint, to run a function
-//! without a stage: an in-memory DynamoDB, the test double of Stripe, and the calls of S3, SSM, SNS and
-//! SQS that functions make. They contain the data that the sample events in `events/` refer to.
+//! Local replacements for the services that a function calls. With them, a single function can run
+//! without a stage. One endpoint serves an in-memory DynamoDB, the Stripe test double, and the calls of
+//! S3, SSM, SNS and SQS that functions make. The data is what the sample events in `events/` refer to.
 
 mod cloud;
 mod endpoint;

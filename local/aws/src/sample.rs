@@ -4,21 +4,22 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-/// The user of the sample events.
+/// The id of the user in the sample events.
 pub const USER: &str = "us-east-1:7d5e0c3a-94b1-4c6f-8e2d-5a1b3f709c48";
 
-/// The note of the sample events, and its version.
+/// The id of the note in the sample events.
 const NOTE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
+/// The version of that note.
 const VERSION: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d908";
 
-/// The purchase of the sample events.
+/// The id of the purchase in the sample events.
 const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
 
-/// The secret that signs the sample event of Stripe's webhook.
+/// The signing secret of the Stripe webhook endpoint.
 const WEBHOOK_SECRET: &str = "whsec_sample";
 
-/// The environment variables that Lambda sets for every function, among those that
-/// [`environment_variable`] knows.
+/// The environment variables of [`environment_variable`] that are not in a function's manifest, because
+/// Lambda or the local cloud sets them for every function.
 pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ENDPOINT_URL",
@@ -34,8 +35,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 4] = [
     ("Idempotency", &["id"]),
 ];
 
-/// A valid value of an environment variable of any function, with `url` as the address of all
-/// services. None if no function has such a variable.
+/// Returns a valid value for the environment variable `name` of a function. `url` is the URL of all
+/// services. None if no function has this variable.
 pub fn environment_variable(name: &str, url: &str) -> Option<String> {
     let value = match name {
         "ALLOWED_ORIGIN" => "https://app.example.com",
@@ -57,8 +58,8 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Replaces the Stripe signature of an event with one for the current time. Returns an event without
-/// such a signature unchanged.
+/// Replaces the header `Stripe-Signature` of an event with a signature for the current time. An event
+/// without this header stays unchanged.
 pub fn sign_event(mut event: Value) -> Value {
     let body = event.get("body").and_then(Value::as_str);
     let body = body.unwrap_or_default();
@@ -74,7 +75,7 @@ pub fn sign_event(mut event: Value) -> Value {
     event
 }
 
-/// The value of the secret whose name ends in `name`. None if there is no such secret.
+/// The value of the secret `name`, without the prefix of the stage. None if there is no such secret.
 pub(crate) fn secret(name: &str) -> Option<&'static str> {
     match name {
         "stripe-secret-key" => Some("sk_test_double"),
@@ -116,7 +117,7 @@ pub(crate) fn items() -> [(&'static str, Value); 3] {
     ]
 }
 
-/// The CreateTable request of the table Purchases, which has an index.
+/// The CreateTable request for the table Purchases, which has an index.
 pub(crate) fn create_purchases_table() -> Value {
     let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
     let attribute = |name: &str, kind: &str| json!({"AttributeName": name, "AttributeType": kind});

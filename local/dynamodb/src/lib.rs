@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Any error of the database.
+/// The error of the database or of its server.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// An in-memory database. It serves on the Tokio runtime that started it, until it is dropped.
+/// An in-memory database. Its server runs on the Tokio runtime on which it was started, until this
+/// value is dropped.
 pub struct Dynamodb {
     database: Database,
     address: SocketAddr,
@@ -19,8 +20,9 @@ pub struct Dynamodb {
 }
 
 impl Dynamodb {
-    /// Starts a database with `tables`, each a table name and the name of its sort key. The partition
-    /// key is `userId`. For other tables, use [`Dynamodb::create`] or [`Dynamodb::create_table`].
+    /// Starts a database with `tables`: the name of each table, and the name of its sort key. The
+    /// partition key of all of them is `userId`. For other tables, use [`Dynamodb::create`] or
+    /// [`Dynamodb::create_table`].
     ///
     /// # Errors
     ///
@@ -39,8 +41,8 @@ impl Dynamodb {
         Ok(started)
     }
 
-    /// Creates a table. `key` has the name of the partition key and optionally that of the sort key,
-    /// both of type string.
+    /// Creates a table. `key` contains the name of the partition key and, optionally, the name of the
+    /// sort key. Both have the type string.
     ///
     /// # Errors
     ///
@@ -77,7 +79,7 @@ impl Dynamodb {
         self.address
     }
 
-    /// The URL of the HTTP API, a value of `AWS_ENDPOINT_URL`.
+    /// The URL of the HTTP API, for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -93,7 +95,8 @@ impl Dynamodb {
         Ok(())
     }
 
-    /// Writes many items, all or none, directly to the database. Fast enough for hundreds of thousands.
+    /// Writes all of `items` or none, directly to the database. It is fast enough for hundreds of
+    /// thousands of items.
     ///
     /// # Errors
     ///

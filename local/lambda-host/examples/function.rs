@@ -1,4 +1,5 @@
-//! A function for this crate's tests. The event and the variable `INIT` select what it does.
+//! A function for the tests of this crate. The environment variable `INIT` selects what it does during
+//! init, and the event selects what it does in an invocation.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 

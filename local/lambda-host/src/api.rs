@@ -1,4 +1,4 @@
-//! The Runtime API: a function requests events from it and reports the results
+//! The Runtime API, from which a function requests events and to which it reports the results
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::outcome::{FunctionError, Outcome};
 
-/// The longest response that Lambda accepts, in bytes
+/// The maximum size of a response that Lambda accepts, in bytes
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
@@ -37,21 +37,21 @@ pub(crate) struct Event {
 /// What the function reports through the Runtime API.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// It requests an event.
+    /// The function requests an event.
     Ready { at: Instant },
-    /// It receives the event.
+    /// The function receives the event that it requested.
     Received { at: Instant },
-    /// It has completed an invocation.
+    /// The function has completed an invocation.
     Completed {
         request_id: String,
         outcome: Outcome,
         at: Instant,
     },
-    /// It failed to initialize.
+    /// The function failed to initialize.
     InitError(FunctionError),
 }
 
-/// The Runtime API of one function. It stops when this is dropped.
+/// The Runtime API of one function. The server stops when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: String,
@@ -79,8 +79,8 @@ impl RuntimeApi {
         });
         let server = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                // Otherwise Nagle's algorithm delays the second write of a response until the first
-                // is acknowledged.
+                // Without this, Nagle's algorithm delays the second write of a response until the
+                // first is acknowledged.
                 let _ = connection.set_nodelay(true);
                 let shared = Arc::clone(&shared);
                 let service = service_fn(move |request| route(Arc::clone(&shared), request));
@@ -103,7 +103,7 @@ impl RuntimeApi {
 
     /// Sends `event` to the function when it next requests one.
     pub(crate) fn send(&self, event: Event) {
-        // Cannot fail: the server has the receiver and lives as long as this.
+        // Cannot fail, because the server owns the receiver and runs until `self` is dropped.
         let _ = self.events.send(event);
     }
 
@@ -151,7 +151,7 @@ async fn route(
         }
         _ => empty(StatusCode::NOT_FOUND),
     };
-    // Fails if a header value is invalid, such as a trace header of two lines.
+    // `response` is an error if a header value is invalid, such as a trace header with a line break.
     Ok(response.unwrap_or_else(|_| {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -14,7 +14,7 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Function {
     /// The program to run.
     pub binary: PathBuf,
-    /// The program's arguments, for a program such as an interpreter. Default: none.
+    /// The program's arguments, such as the script for an interpreter. Default: none.
     pub arguments: Vec<OsString>,
     /// The function's name. Default: the file name of the binary.
     pub name: String,
@@ -49,7 +49,7 @@ impl Function {
         }
     }
 
-    /// Adds environment variables.
+    /// Adds environment variables to [`Function::env`].
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         env: impl IntoIterator<Item = (K, V)>,

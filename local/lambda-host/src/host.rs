@@ -12,10 +12,10 @@ use crate::function::Function;
 use crate::outcome::{FunctionError, Invocation, Outcome};
 use crate::process::Process;
 
-/// Why a function did not start.
+/// The error of a function that did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The process cannot be spawned, or the Runtime API cannot listen.
+    /// The process cannot be spawned, or the Runtime API cannot listen on a port.
     #[error("cannot run {binary}")]
     Spawn {
         /// The binary of the function.
@@ -43,7 +43,7 @@ pub enum StartError {
     },
 }
 
-/// A running function. It is killed when this is dropped.
+/// A running function. Its process is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Host {
     api: RuntimeApi,
@@ -131,7 +131,7 @@ impl Host {
                     Report::Ready { .. } | Report::InitError(_) | Report::Completed { .. } => {}
                 },
                 status = self.process.wait() => {
-                    // Waiting for a child process does not fail.
+                    // `wait` does not fail for a child process.
                     let status = status.unwrap_or_default();
                     break (Outcome::Exited(status), Instant::now());
                 }
@@ -149,8 +149,8 @@ impl Host {
         }
     }
 
-    /// Waits until the function requests the next event after its response. Until then it may still
-    /// use CPU and memory. Returns whether it did so within `timeout`.
+    /// Waits until the function requests the next event. Between its response and this request, the
+    /// function may still use CPU and memory. Returns false if it requests no event within `timeout`.
     pub async fn wait_until_idle(&mut self, timeout: Duration) -> bool {
         let ready = async { while !matches!(self.api.report().await, Report::Ready { .. }) {} };
         let is_ready = tokio::time::timeout(timeout, ready).await.is_ok();
@@ -158,8 +158,8 @@ impl Host {
         is_ready
     }
 
-    /// The CPU time of the process so far, of all threads. None if the operating system does not
-    /// provide it.
+    /// The CPU time that all threads of the process have used so far. None if the operating system does
+    /// not report it.
     pub fn cpu_time(&self) -> Option<Duration> {
         self.process.cpu_time()
     }
@@ -170,12 +170,13 @@ impl Host {
     }
 
     /// The peak resident memory of the process up to the latest response, in bytes. None if the
-    /// operating system does not provide it.
+    /// operating system does not report it.
     pub fn max_memory(&self) -> Option<u64> {
         self.max_memory
     }
 
-    /// The lines that the function has written to stdout and stderr and that have been read so far.
+    /// The lines that the function has written to stdout and stderr. The last ones may be missing,
+    /// because they are read in the background.
     pub fn log(&self) -> Vec<String> {
         self.process.log()
     }
@@ -185,8 +186,9 @@ impl Host {
         self.process.stop().await
     }
 
-    /// Sends SIGTERM to the function and waits at most `timeout` until it exits, so that a program
-    /// that runs the function can write its results. Then kills it. Returns all lines that it wrote.
+    /// Sends SIGTERM to the function, waits at most `timeout` until it exits, and then kills it. The wait
+    /// lets a program that runs the function, such as a profiler, write its results. Returns all lines
+    /// that the function wrote.
     pub async fn terminate(self, timeout: Duration) -> Vec<String> {
         self.process.terminate(timeout).await
     }

@@ -11,9 +11,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, rename_all = "camelCase")]
 pub struct FunctionError {
-    /// The type of the error.
+    /// The type of the error, such as `Function.ResponseSizeTooLarge`.
     pub error_type: String,
-    /// The message.
+    /// The message, for developers.
     pub error_message: String,
 }
 
@@ -30,7 +30,7 @@ pub struct Invocation {
     pub request_id: String,
     /// The result.
     pub outcome: Outcome,
-    /// The time from when the function received the event until the result was known.
+    /// The time from the function's receipt of the event to its result.
     pub duration: Duration,
 }
 

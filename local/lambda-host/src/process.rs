@@ -13,11 +13,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// How long to wait for the last lines after the process has exited. They arrive at once unless a
-/// child process holds the output open.
+/// The maximum time to wait for the last lines after the process has exited. They arrive at once unless
+/// a child process of the function keeps the output open.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A process and the lines that it writes.
+/// A running process, and the lines that it has written to stdout and stderr.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -79,13 +79,13 @@ impl Process {
     /// The CPU time of all threads of the process.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        // rustix has no clock_getcpuclockid.
+        // With nix, because rustix has no clock_getcpuclockid.
         let pid = nix::unistd::Pid::from_raw(self.child.id()?.try_into().ok()?);
         let clock = nix::time::ClockId::pid_cpu_clock_id(pid).ok()?;
         clock.now().ok().map(Duration::from)
     }
 
-    /// None: only Linux has a clock for the CPU time of another process.
+    /// Always None, because only Linux has a clock for the CPU time of another process.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         None
@@ -138,7 +138,7 @@ fn parse_kilobytes(number: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Appends the lines of `output` to `log` until it ends.
+/// Appends the lines of `output` to `log` until `output` ends.
 fn read_lines(
     output: impl AsyncRead + Send + Unpin + 'static,
     log: &Arc<Mutex<Vec<String>>>,

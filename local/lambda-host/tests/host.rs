@@ -1,17 +1,17 @@
-//! The host, with the example `function`.
+//! Tests the host with the function in `examples/function.rs`.
 
-#![allow(clippy::panic, clippy::unwrap_used)] // Also in the helpers, which clippy does not count as tests
+#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use lambda_host::{Function, Host, Invocation, Outcome, StartError};
 
-/// Reached only if a test fails.
+/// A timeout that is reached only if a test fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The example `function`. `cargo test` builds it into the directory `examples` next to that of the
-/// tests.
+/// The example `function`. `cargo test` builds it into the directory `examples`, next to the directory
+/// of the tests.
 fn function() -> Function {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().and_then(|deps| deps.parent()).unwrap();
@@ -73,7 +73,7 @@ async fn the_environment_has_only_lambdas_and_the_given_variables() {
         .keys()
         .filter(|name| !is_expected(name))
         .collect();
-    // lambda_runtime sets this variable in the process.
+    // lambda_runtime itself sets this variable in the process.
     assert!(
         others.iter().all(|name| **name == "_X_AMZN_TRACE_ID"),
         "{others:?}"

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate cannot be created, or the server cannot start.
+/// The error of creating a certificate or starting the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key or the certificate cannot be created.
@@ -42,11 +42,11 @@ pub enum Error {
     Port(#[from] io::Error),
 }
 
-/// The root certificates that functions trust, as PEM. The first is "Amazon Root CA 1", the root of the
-/// chains of AWS's endpoints.
+/// The root certificates that functions trust, as PEM. The first one is Amazon Root CA 1, to which the
+/// certificate chains of AWS endpoints lead.
 const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 
-/// The binary cannot be patched.
+/// The error of [`patch_trusted_root`].
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// The new root certificate does not have the length of the one that it replaces.
@@ -87,7 +87,7 @@ pub fn patch_trusted_root(root: &[u8], binary: &Path, copy: &Path) -> Result<(),
         if let Some(directory) = copy.parent() {
             fs::create_dir_all(directory)?;
         }
-        // Replace the file instead of writing to it: an earlier copy may still be running.
+        // Replace the file instead of writing to it, because an earlier copy may still be running.
         let temporary = copy.with_extension("new");
         fs::write(&temporary, &bytes)?;
         fs::set_permissions(&temporary, fs::metadata(binary)?.permissions())?;
@@ -101,11 +101,11 @@ fn amazon_root() -> Result<CertificateDer<'static>, PatchError> {
     CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::LengthMismatch)
 }
 
-/// The object identifier of a certificate extension without meaning, which pads the certificate. Its
-/// arc is for UUIDs, which need no registration (<https://oid-base.com/get/2.25>).
+/// The object identifier of a meaningless certificate extension, which pads the certificate. It is below
+/// the arc for UUIDs, because identifiers there need no registration (<https://oid-base.com/get/2.25>).
 const PADDING_EXTENSION: [u64; 3] = [2, 25, 1];
 
-/// A certificate authority. A client trusts it only if it is configured with its root certificate.
+/// A certificate authority. Only clients that are configured with its root certificate trust it.
 pub struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
 /// A server's certificate and private key.
@@ -116,7 +116,7 @@ pub struct Identity {
 
 impl CertificateAuthority {
     /// Creates a certificate authority with this common name. Its root certificate is as long as Amazon
-    /// Root CA 1, as [`patch_trusted_root`] needs it.
+    /// Root CA 1, because [`patch_trusted_root`] requires that.
     ///
     /// # Errors
     ///
@@ -137,8 +137,8 @@ impl CertificateAuthority {
             )];
             let root = params.self_signed(&key)?;
             match length.checked_sub(root.der().len()) {
-                // Padding also lengthens the certificate's length fields. Adding half of what is
-                // missing avoids adding too much.
+                // Padding can also lengthen the length fields in the certificate. Therefore add only
+                // half of the missing bytes at a time, so that the result is never too long.
                 Some(missing @ 1..) => padding += missing.div_ceil(2),
                 _ => return Ok(Self(CertifiedIssuer::self_signed(params, key)?)),
             }
@@ -167,7 +167,7 @@ impl CertificateAuthority {
     }
 }
 
-/// An HTTPS server that responds to every request with `healthy`. It stops when this is dropped.
+/// An HTTPS server that responds to every request with `healthy`. It stops when this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     port: u16,

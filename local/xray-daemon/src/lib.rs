@@ -3,7 +3,7 @@
 //!
 //! A datagram is a header line, `{"format":"json","version":1}`, and one segment document
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real daemon,
-//! it drops other datagrams.
+//! this one drops other datagrams.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The longest payload of a UDP datagram over IPv4, in bytes.
 const MAX_DATAGRAM: usize = 65_507;
 
-/// A UDP socket that receives datagrams.
+/// The daemon: a UDP socket that receives datagrams.
 #[derive(Debug)]
 pub struct Daemon(UdpSocket);
 
@@ -32,7 +32,7 @@ impl Daemon {
         Ok(Self(socket))
     }
 
-    /// The address of the socket. Its display form is a value of `AWS_XRAY_DAEMON_ADDRESS`.
+    /// The address of the socket. Its display form is the value for `AWS_XRAY_DAEMON_ADDRESS`.
     ///
     /// # Errors
     ///
@@ -41,8 +41,8 @@ impl Daemon {
         self.0.local_addr()
     }
 
-    /// The segment documents received since the last call. Does not wait for more: on the loopback
-    /// interface, a datagram is available as soon as it has been sent.
+    /// Returns the segment documents that were received since the last call, without waiting. On the
+    /// loopback interface, a datagram is available as soon as it has been sent.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Daemon {
 
     /// Appends every segment document to `file`, one per line, until the future is dropped.
     ///
-    /// When the file exceeds `limit` bytes, it is rotated: it is renamed with the suffix `.1`, which
-    /// replaces an earlier such file, and a new file is created.
+    /// When the file exceeds `limit` bytes, it gets the suffix `.1`, replacing an earlier file of that
+    /// name, and a new file is created.
     ///
     /// # Errors
     ///
