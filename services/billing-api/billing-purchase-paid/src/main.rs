@@ -1,4 +1,4 @@
-//! Handles the stream of the table Purchases: publishes purchases that become PAID.
+//! Handles the DynamoDB stream of the table Purchases: publishes purchases that become PAID.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -37,7 +37,7 @@ async fn handle(
         let json = serde_json::to_string(&record).unwrap_or_default();
         match Change::from_images(record.change.old_image, record.change.new_image) {
             Ok(change) => controller::purchase_paid(topic, &change).await?,
-            // A retry would fail again, and block the records behind it.
+            // A retry would fail again and block the records that follow in the stream.
             Err(malformed) => dead_letters.send(json, &malformed).await?,
         }
     }

@@ -11,7 +11,8 @@ use dynamodb::Dynamodb;
 use function::StartError;
 use serde::de::IgnoredAny;
 
-/// The maximum number of purchases of each shard per run. The next run continues with the rest.
+/// The maximum number of purchases per shard that one run reconciles. The next run continues with
+/// the rest.
 const LIMIT: usize = 25;
 
 struct Services {
@@ -22,7 +23,7 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    // No connection to Stripe is opened ahead: most runs do not call it.
+    // No warm-up for Stripe, because most runs do not call it.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
         stripe: stripe?,

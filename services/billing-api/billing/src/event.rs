@@ -1,8 +1,8 @@
 //! Stripe's webhook events and their signatures.
 //!
-//! <https://docs.stripe.com/webhooks#verify-manually>: the header `Stripe-Signature` contains the
-//! timestamp (`t`) and one signature (`v1`) per active signing secret. A signature is the HMAC-SHA256
-//! of the timestamp, a dot, and the bytes of the body.
+//! The header `Stripe-Signature` contains the timestamp (`t`) and one signature (`v1`) per active
+//! signing secret. A signature is the HMAC-SHA256 of the timestamp, a dot, and the bytes of the
+//! body (<https://docs.stripe.com/webhooks#verify-manually>).
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,11 +16,11 @@ use crate::{
     purchase::{PurchaseKey, Timestamp},
 };
 
-/// The maximum difference between the timestamp and now, in either direction. Stripe's libraries use
-/// the same default.
+/// The maximum difference between an event's timestamp and the current time, in either direction.
+/// It is the default of Stripe's libraries.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// An event with a valid and recent signature of Stripe's.
+/// A webhook event whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: String,
@@ -30,15 +30,15 @@ pub struct Event {
 /// A payment that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SucceededPayment {
-    /// The intent.
+    /// The id of the PaymentIntent.
     #[serde(rename = "id")]
     pub intent: IntentId,
-    /// The key of its purchase.
+    /// The key of the purchase, from the metadata of the PaymentIntent.
     #[serde(rename = "metadata")]
     pub purchase: PurchaseKey,
 }
 
-/// Why an event is rejected.
+/// The error of an event that is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The header is malformed.
@@ -47,7 +47,7 @@ pub enum VerifyError {
     /// The timestamp is too old, or too far in the future.
     #[error("the timestamp differs from the current time by more than 300 s")]
     OutsideTolerance,
-    /// No signature matches the body and one of the secrets.
+    /// No signature in the header was made with one of the secrets for this body and timestamp.
     #[error("no signature matches the body")]
     SignatureMismatch,
     /// The signature is valid, but the body is not an event.
@@ -56,8 +56,9 @@ pub enum VerifyError {
 }
 
 impl Event {
-    /// Parses `body` as an event after verifying that `header` (`Stripe-Signature`) has a signature of
-    /// exactly these bytes by one of `secrets`, with a timestamp at most 300 s from `now`.
+    /// Verifies the signature of an event, and then parses `body`. `header` is the value of
+    /// `Stripe-Signature`. It must contain a signature of exactly these bytes with one of
+    /// `secrets`, and a timestamp that differs from `now` by at most 300 s.
     ///
     /// # Errors
     /// Returns the [`VerifyError`] of the first check that fails.
@@ -96,8 +97,9 @@ impl Event {
     /// The payment that succeeded. None if the event is of another type, or the payment does not
     /// belong to a purchase.
     ///
-    /// No other type of event is needed. A declined card is not final, because the customer may try
-    /// again, and the function that cancels a payment settles its purchase with the right reason.
+    /// Other types of events are not needed. A decline is not final, because the customer may try
+    /// again. A canceled payment needs no event, because the function that cancels it settles the
+    /// purchase.
     pub fn succeeded_payment(&self) -> Option<&SucceededPayment> {
         self.succeeded_payment.as_ref()
     }
@@ -145,10 +147,11 @@ impl FromStr for SignatureHeader {
         let (Some((_, time)), None) = (times.next(), times.next()) else {
             return Err(VerifyError::MalformedHeader);
         };
-        // The signature covers the digits as sent, so accept only their canonical form.
+        // The signature covers the digits as Stripe sent them, but `verify` formats the parsed
+        // number. Therefore only the canonical form is accepted.
         let canonical = |time: &u64| time.to_string();
         let time = time.parse().ok().filter(|parsed| canonical(parsed) == time);
-        // Malformed signatures match nothing. Signatures of other schemes are ignored.
+        // Malformed signatures, and signatures of schemes other than v1, are ignored.
         let signatures: Vec<_> = parts()
             .filter(|(name, _)| *name == "v1")
             .filter_map(|(_, signature)| decode_hex(signature))
@@ -185,7 +188,7 @@ pub(crate) mod tests {
         secret.to_owned().into()
     }
 
-    /// A signature as Stripe computes it.
+    /// Computes a signature in the same way as Stripe.
     pub(crate) fn signature(body: &[u8], secret: &str, time: u64) -> String {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         let mac = mac.chain_update(format!("{time}.")).chain_update(body);

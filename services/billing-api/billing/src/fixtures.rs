@@ -14,7 +14,7 @@ pub(crate) fn ada() -> UserId {
     "us-east-1:ada".parse().unwrap()
 }
 
-/// The key of a new purchase of Ada's.
+/// Generates the key of a purchase of the user `ada`.
 pub(crate) fn key() -> PurchaseKey {
     PurchaseKey {
         user_id: ada(),
@@ -22,7 +22,7 @@ pub(crate) fn key() -> PurchaseKey {
     }
 }
 
-/// An order of storage for 10 notes, which cost 4000 cents.
+/// An order of storage for 10 notes, at a price of 4000 cents.
 pub(crate) fn order(source: &str) -> Order {
     Order {
         storage: Storage::try_from(10).unwrap(),

@@ -1,4 +1,4 @@
-//! The HTTP side of the routes: the JSON of purchases, and the problem responses.
+//! Request bodies, response bodies and problem responses of the routes.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     service,
 };
 
-/// `Retry-After` while the outcome of a payment is not known.
+/// The value of `Retry-After` if the outcome of a payment is not known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Body for Order {
@@ -48,7 +48,7 @@ fn storage(value: Value) -> Result<Storage, String> {
     })
 }
 
-/// A receipt in JSON. `status` is always true, for compatibility with the original API.
+/// The JSON of a receipt. `status` is always true, because clients of the original API expect it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReceiptBody {
@@ -83,7 +83,7 @@ pub fn receipt(receipt: Receipt) -> api::Result {
     Response::json(StatusCode::OK, &body)
 }
 
-/// A purchase in JSON, without its payment source.
+/// The JSON of a purchase, without its payment source and the attributes of the index.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PurchaseBody<'a> {
@@ -120,12 +120,13 @@ impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     }
 }
 
-/// The list of the caller's purchases.
+/// The list of the purchases of `user`, for pagination.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("purchases", user.as_str())
 }
 
-/// Responds 200 with as many of the purchases as fit into one response, and a link to the next page.
+/// Responds 200 with as many of the purchases as fit into one response, and a link to the next
+/// page.
 ///
 /// # Errors
 /// Responds 500 if a purchase cannot be serialized.

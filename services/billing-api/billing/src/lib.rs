@@ -1,4 +1,4 @@
-//! The shared crate of billing-api's functions: the business rules of purchases, and the services
+//! The library of all functions of billing-api: the business rules of purchases, and the services
 //! that the rules use.
 //!
 //! | module | contents |
@@ -10,16 +10,16 @@
 //!
 //! # Why a card is charged at most once, and no charge is lost
 //!
-//! 1. A purchase is stored as PENDING before its card is charged. The charge carries the purchase's
-//!    id as Stripe's idempotency key, so a repetition does not charge again.
+//! 1. A purchase is stored as PENDING before its card is charged. The id of the purchase is
+//!    Stripe's idempotency key for the charge, so a repetition does not charge again.
 //! 2. Stripe may delete an idempotency key after 24 hours
-//!    (<https://docs.stripe.com/api/idempotent_requests>). No charge is sent for a purchase older than
-//!    [`controller::CHARGE_WINDOW`], which is far less.
-//! 3. A purchase becomes PAID or FAILED only when the outcome of its payment is final. A declined or
-//!    unfinished payment is cancelled first, so that it cannot charge the card later.
-//! 4. If the response of a charge is lost, reconcile finds the payment by the purchase's id. If the
-//!    search finds nothing when the purchase is older than [`controller::ABANDON_AFTER`], the payment
-//!    was never made.
+//!    (<https://docs.stripe.com/api/idempotent_requests>). No function charges a purchase that is
+//!    older than [`controller::CHARGE_WINDOW`], which is much shorter.
+//! 3. A purchase becomes PAID or FAILED only when the outcome of its payment is final. A declined
+//!    or unfinished payment is canceled first, so that it cannot charge the card later.
+//! 4. If the response to a charge is lost, reconcile searches for the payment by the id of the
+//!    purchase. If the purchase is older than [`controller::ABANDON_AFTER`] and the search finds
+//!    nothing, the payment was never made.
 
 pub mod controller;
 pub mod event;

@@ -28,7 +28,7 @@ impl TryFrom<String> for IntentId {
     }
 }
 
-/// Whether `id` is a Stripe id with this prefix, of at most 255 characters:
+/// Whether `id` is a Stripe id with this prefix. Stripe's ids have at most 255 characters:
 /// <https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible>.
 pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -43,7 +43,7 @@ pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
 pub struct ClientSecret(String);
 
 impl ClientSecret {
-    /// The secret itself, for the response to the customer.
+    /// The secret as text, for the response to the customer's browser.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -63,7 +63,8 @@ impl fmt::Debug for ClientSecret {
 
 /// The status of a payment: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 ///
-/// `Succeeded` and `Canceled` are final. Any other status may be outdated when it is read.
+/// `Succeeded` and `Canceled` are final. A payment with another status may have changed since it
+/// was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payment {
     /// The card was charged.
@@ -78,8 +79,8 @@ pub enum Payment {
     },
     /// The card was not charged.
     Declined {
-        /// The intent (`requires_payment_method` or `requires_confirmation`), which can still charge
-        /// a card. None if Stripe rejected the source and so created no intent.
+        /// The intent, which can still charge a card: its status is `requires_payment_method` or
+        /// `requires_confirmation`. None if Stripe rejected the source and created no intent.
         intent: Option<IntentId>,
         /// The reason.
         decline: Decline,
@@ -102,9 +103,10 @@ pub enum Payment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decline {
-    /// Stripe's code, such as `card_declined`, or `payment_unfinished` or `payment_not_made`.
+    /// Stripe's error code, such as `card_declined`, or one of our own: `payment_unfinished` or
+    /// `payment_not_made`.
     pub code: String,
-    /// The bank's reason, such as `insufficient_funds`.
+    /// The reason of the card's issuer, such as `insufficient_funds`. None if Stripe reports none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decline_code: Option<String>,
     /// A sentence for the customer.
@@ -112,7 +114,7 @@ pub struct Decline {
 }
 
 impl Decline {
-    /// The payment was started, and not completed in time.
+    /// The decline of a payment that the customer did not complete in time.
     pub fn unfinished() -> Self {
         Self {
             code: "payment_unfinished".into(),
@@ -121,7 +123,7 @@ impl Decline {
         }
     }
 
-    /// The payment was never made in Stripe.
+    /// The decline of a purchase for which no payment was ever made.
     pub fn not_made() -> Self {
         Self {
             code: "payment_not_made".into(),

@@ -16,20 +16,20 @@ pub struct Purchase {
     pub key: PurchaseKey,
     /// The storage that is bought.
     pub storage: Storage,
-    /// The price.
+    /// The price in US cents.
     pub amount: Cents,
-    /// A description for people, such as "storage for 10 notes".
+    /// A description for the customer, such as `storage for 10 notes`.
     pub description: String,
     /// The time of the order.
     pub created_at: Timestamp,
     /// The time of the order or of the settlement.
     pub updated_at: Timestamp,
-    /// The status and its attributes.
+    /// The status, and the attributes that belong to it.
     #[serde(flatten)]
     pub status: Status,
 }
 
-/// The primary key of a purchase. Its payment carries it as metadata.
+/// The primary key of a purchase. It is also in the metadata of the purchase's PaymentIntent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseKey {
@@ -52,7 +52,7 @@ pub enum Status {
         /// The payment source to charge.
         source: PaymentSource,
         /// The partition key of the index `unsettled`. Only PENDING purchases have this attribute,
-        /// so the index is sparse and contains no settled ones.
+        /// so the index contains only PENDING purchases (a sparse index).
         unsettled_shard: Shard,
         /// When reconcile checks the purchase next: the sort key of the index.
         due_at: Timestamp,
@@ -96,7 +96,8 @@ pub struct Order {
 }
 
 impl Purchase {
-    /// A new PENDING purchase for `order`. Reconcile checks it from `due_at` on.
+    /// Creates a PENDING purchase for `order`. Reconcile checks the purchase when `due_at` has
+    /// passed.
     pub fn pending(key: PurchaseKey, order: Order, now: Timestamp, due_at: Timestamp) -> Self {
         let Order { storage, source } = order;
         let unsettled_shard = Shard::of(key.purchase_id);
@@ -123,7 +124,7 @@ impl Purchase {
 pub struct Cents(u32);
 
 impl Cents {
-    /// The maximum amount.
+    /// The maximum amount in cents.
     pub const LIMIT: u32 = 99_999_999;
 
     /// The number of cents.
@@ -144,13 +145,14 @@ impl TryFrom<u32> for Cents {
     }
 }
 
-/// Storage for a number of notes: 1 to 999,999. One more note would cost 100,000,000 cents, which
+/// Storage for 1 to 999,999 notes. Storage for 1,000,000 notes would cost 100,000,000 cents, which
 /// exceeds [`Cents::LIMIT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct Storage(u32);
 
-/// The price tiers: the minimum number of notes, and the price in cents of each note.
+/// The price tiers: the minimum number of notes, and the price in cents of each note in the
+/// purchase.
 const PRICES: [(u32, u32); 3] = [(1, 400), (11, 200), (101, 100)];
 
 impl Storage {
@@ -162,7 +164,7 @@ impl Storage {
         self.0
     }
 
-    /// The price.
+    /// The total price: the number of notes times the price per note of the tier.
     pub fn price(self) -> Cents {
         let reached = PRICES.iter().filter(|(from, _)| *from <= self.0);
         let each = reached.fold(0, |_, (_, cents)| *cents);
@@ -189,8 +191,9 @@ impl fmt::Display for Storage {
     }
 }
 
-/// A payment source: the id of a token (`tok_…`) or a payment method (`pm_…`) that Stripe created in
-/// the browser. It stands for a card without revealing its data. <https://docs.stripe.com/api/tokens>
+/// A payment source: the id of a token (`tok_…`) or a payment method (`pm_…`) that Stripe.js
+/// created in the browser. It represents a card without the card's data.
+/// <https://docs.stripe.com/api/tokens>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PaymentSource(String);
@@ -214,12 +217,14 @@ impl TryFrom<String> for PaymentSource {
     }
 }
 
-/// A shard of the index `unsettled`. Purchases are spread evenly over the shards.
+/// A shard of the index `unsettled`: one of its partitions. Purchases are spread evenly over the
+/// shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard(u8);
 
 impl Shard {
-    /// The number of shards. Before decreasing it, wait until the removed shards are empty.
+    /// The number of shards. It can be decreased only when the shards to remove are empty, because
+    /// reconcile would no longer read them.
     pub const COUNT: u8 = 4;
 
     /// The shard of a purchase.

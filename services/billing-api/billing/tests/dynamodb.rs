@@ -1,4 +1,4 @@
-//! `PurchasesTable` against the DynamoDB API.
+//! Tests `PurchasesTable` with an in-memory DynamoDB.
 
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(
@@ -33,7 +33,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// A database with the table as the CDK stack declares it.
+/// Starts a database with the table Purchases, which has the same keys and index as in the CDK
+/// stack.
 async fn database() -> Dynamodb {
     let database = Dynamodb::start(&[]).await.unwrap();
     let attribute = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
@@ -116,7 +117,7 @@ fn failed() -> Outcome {
     }
 }
 
-/// All due purchases of all shards, read in pages of `limit`.
+/// Reads all due purchases of all shards, in pages of `limit`.
 async fn due(purchases: &PurchasesTable, now: Timestamp, limit: usize) -> Vec<Purchase> {
     let mut all = Vec::new();
     for shard in Shard::all() {
@@ -401,7 +402,7 @@ async fn a_malformed_purchase_is_a_failure() {
     }
 }
 
-/// Payments that are all processing.
+/// A payment service in which every purchase has a payment in the status `Processing`.
 struct ProcessingPayments;
 
 impl Payments for ProcessingPayments {
@@ -415,11 +416,11 @@ impl Payments for ProcessingPayments {
     }
 
     async fn cancel(&self, _: &IntentId) -> Result<Payment, Error> {
-        panic!("a processing payment is not cancelled")
+        panic!("a processing payment is not canceled")
     }
 }
 
-/// A read request, and its cost.
+/// A recorded read request, and its cost.
 #[derive(Debug, PartialEq)]
 struct Read {
     operation: String,
@@ -492,7 +493,7 @@ async fn the_reads_of_reconcile_do_not_grow_with_settled_purchases() {
     };
     let before = run(10).await;
 
-    // These items need no further attributes: no query may read them.
+    // These items have no further attributes, because no query may read them.
     let settled = |number: usize| {
         let id = PurchaseId::generate().to_string();
         let user = format!("us-east-1:{}", number % 1000);

@@ -1,4 +1,4 @@
-//! The Stripe client against the local Stripe double, over HTTP.
+//! Tests the Stripe client with the local Stripe test double, over HTTP.
 
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(
@@ -86,7 +86,7 @@ async fn a_token_and_a_payment_method_are_charged_the_price_of_the_purchase() {
 }
 
 #[tokio::test]
-async fn a_declined_payment_has_a_reason_and_can_be_cancelled() {
+async fn a_declined_payment_has_a_reason_and_can_be_canceled() {
     let (double, stripe) = start().await;
     for (source, code, decline_code) in [
         (
@@ -166,7 +166,7 @@ async fn a_repeated_charge_returns_the_current_status_after_authentication() {
 }
 
 #[tokio::test]
-async fn a_succeeded_payment_is_not_cancelled() {
+async fn a_succeeded_payment_is_not_canceled() {
     let (_double, stripe) = start().await;
     let (_, payment) = charge(&stripe, "tok_visa").await;
     let Payment::Succeeded { intent } = &payment else {

@@ -1,5 +1,5 @@
-//! The crash sweep of the money path: fails every call in the life of a purchase in every way, and
-//! checks that the invariants hold in the end.
+//! The crash sweep: simulates the whole life of a purchase many times. Each simulation makes
+//! another call fail in another way, and checks that the invariants hold in the end.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,7 +22,7 @@ use crate::{
     service::{Payments as _, memory::*},
 };
 
-/// What the client, the cardholder and Stripe do.
+/// What the client, the cardholder and Stripe do in a simulation.
 #[derive(Debug, Clone, Copy)]
 struct Scenario {
     source: &'static str,
@@ -32,7 +32,8 @@ struct Scenario {
     webhook_delivers: bool,
     /// Whether the cardholder completes 3-D Secure authentication, if required.
     authenticates: bool,
-    /// The number of Stripe searches that find nothing although there is a payment.
+    /// The number of Stripe searches that find nothing although there is a payment, because the
+    /// search index lags.
     hidden_searches: usize,
 }
 
@@ -60,7 +61,7 @@ fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
-/// An idempotency store whose calls count and fail like all other calls.
+/// An idempotency store whose calls are counted, and can fail, like all other calls.
 struct FailingStore(Arc<Memory>, memory::Memory);
 
 impl Store for FailingStore {
@@ -76,7 +77,7 @@ impl Store for FailingStore {
     }
 }
 
-/// The services, and the functions' invocations so far.
+/// The in-memory services, and the results of the invocations so far.
 struct Simulation {
     cloud: Arc<Memory>,
     idempotency: Idempotency<FailingStore>,
@@ -106,7 +107,7 @@ impl Simulation {
         Timestamp::of(self.clock.now())
     }
 
-    /// Handles one request like the route `POST /billing`. Returns whether the client need not retry.
+    /// Handles one request like the route `POST /billing`. Returns false if the client must retry.
     async fn post(&mut self, source: &str) -> bool {
         self.cloud.start_invocation();
         let key: IdempotencyKey = "k".parse().unwrap();
@@ -139,7 +140,7 @@ impl Simulation {
         }
     }
 
-    /// Delivers Stripe's events: each until the webhook has handled it twice.
+    /// Delivers each of Stripe's events until the webhook has handled it twice.
     async fn deliver_events(&self) {
         for SucceededPayment { intent, purchase } in self.cloud.succeeded() {
             let body = signing::succeeded(&purchase, intent.as_str());
@@ -156,7 +157,7 @@ impl Simulation {
         }
     }
 
-    /// Delivers the table's stream: each change until it is handled.
+    /// Delivers each change in the table's stream until purchase-paid has handled it.
     async fn deliver_stream(&mut self) {
         while let Some(change) = self.cloud.stream().get(self.stream_position) {
             self.cloud.start_invocation();
@@ -165,7 +166,7 @@ impl Simulation {
         }
     }
 
-    /// Runs the whole life of an order.
+    /// Simulates the whole life of an order, from the first request until nothing can change it.
     async fn run(&mut self, scenario: Scenario) {
         self.cloud.hide_payments(scenario.hidden_searches);
         for _ in 0..if scenario.client_retries { 5 } else { 1 } {
@@ -196,7 +197,7 @@ impl Simulation {
         self.deliver_stream().await;
     }
 
-    /// The invariants that do not hold.
+    /// Returns the invariants that do not hold.
     fn violations(&self) -> Vec<&'static str> {
         let cloud = &self.cloud;
         let mut violations = Vec::new();
@@ -229,7 +230,7 @@ impl Simulation {
         violations
     }
 
-    /// Adds the invariants that do not hold for a purchase with this number of charges.
+    /// Adds the invariants of one purchase that do not hold. `charges` is its number of charges.
     fn check_purchase(
         &self,
         purchase: &Purchase,
@@ -271,7 +272,8 @@ impl Simulation {
     }
 }
 
-/// One case of the sweep: a scenario, and which call fails in which way, if any.
+/// One simulation of the sweep: a scenario, and optionally how a call fails and the index of that
+/// call.
 type Case = (Scenario, Option<(Failure, usize)>);
 
 #[derive(Default)]
@@ -279,7 +281,7 @@ struct Sweep {
     cases: usize,
     /// The names of the calls that failed in some case.
     calls: BTreeSet<&'static str>,
-    /// The cases in which invariants do not hold, with those invariants.
+    /// The cases in which some invariants do not hold, and these invariants.
     violations: Vec<(Case, Vec<&'static str>)>,
 }
 
@@ -345,7 +347,7 @@ async fn the_invariants_hold_whichever_call_fails() {
     assert!(calls.into_iter().eq(all));
 }
 
-/// The invariants that a bug violates in some case.
+/// Returns the invariants that do not hold in some case if the services have `bug`.
 async fn violated_by(bug: SeededBug) -> BTreeSet<&'static str> {
     let violations = sweep(bug).await.violations;
     violations
@@ -381,8 +383,8 @@ async fn the_sweep_detects_a_missing_cancellation() {
     );
 }
 
-/// A race: a charge succeeds, its response is lost, and Stripe's search does not find it. The webhook
-/// event arrives while reconcile abandons the purchase.
+/// Simulates a race: a charge succeeds, its response is lost, and Stripe's search does not find it.
+/// The webhook event arrives while reconcile abandons the purchase.
 async fn paid_while_abandoned(bug: SeededBug) -> Simulation {
     let simulation = Simulation::new(bug);
     let cloud = &*simulation.cloud;

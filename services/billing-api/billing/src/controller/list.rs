@@ -6,7 +6,8 @@ use crate::{
     service::PurchaseStore,
 };
 
-/// Lists at most `limit` purchases of `user`, newest first; only those older than `before`, if given.
+/// Lists at most `limit` purchases of `user`, newest first. With `before`, lists only purchases
+/// that are older than this one.
 ///
 /// # Errors
 /// Fails if a service fails.

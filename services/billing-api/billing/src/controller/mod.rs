@@ -25,25 +25,26 @@ use crate::{
     service::{self, ChargeError, Payments},
 };
 
-/// The maximum age of a purchase at which its card may be charged. It must be far less than the 24
-/// hours for which Stripe keeps an idempotency key, and long enough for the customer to complete 3-D
-/// Secure authentication.
+/// The age of a purchase until which its card may be charged. It must be much shorter than the 24
+/// hours for which Stripe keeps an idempotency key, and long enough for the customer to complete
+/// 3-D Secure authentication.
 pub const CHARGE_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// The age of a purchase from which a payment that Stripe's search does not find counts as never
-/// made. The last attempt to charge starts before the age of [`CHARGE_WINDOW`], and the search index
-/// lags by an hour at most.
+/// The age of a purchase from which it is abandoned if Stripe's search finds no payment. At this
+/// age the search would find any payment: no charge starts after [`CHARGE_WINDOW`], and the search
+/// index lags by an hour at most.
 pub const ABANDON_AFTER: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// The grace period before reconcile checks a purchase for the first time, and between two checks. By
-/// then the invocation that charges the card has ended, and Stripe's search usually finds the payment.
+/// The delay before reconcile checks a purchase for the first time, and between two checks. After
+/// this delay, the invocation that charges the card has ended, and Stripe's search usually finds
+/// the payment.
 pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
-/// Why a rule fails.
+/// The error of a business rule.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The payment needs 3-D Secure authentication. A webhook event or reconcile settles the purchase
-    /// afterwards.
+    /// The payment needs 3-D Secure authentication. A webhook event or reconcile settles the
+    /// purchase afterwards.
     #[error("the payment requires action by the cardholder")]
     RequiresAction {
         /// The purchase.
@@ -51,7 +52,8 @@ pub enum Error {
         /// The secret with which the browser completes the payment.
         client_secret: ClientSecret,
     },
-    /// The payment is in progress, or too old to be retried by the client.
+    /// The payment is in progress, or the purchase is older than [`CHARGE_WINDOW`], so that this
+    /// request must not charge the card.
     #[error("the outcome of the payment is not known yet")]
     OutcomeUnknown {
         /// The purchase.
@@ -65,7 +67,7 @@ pub enum Error {
     Service(#[from] service::Error),
 }
 
-/// Whether a payment is final.
+/// A payment that is either final or in progress.
 enum Resolution {
     Final(Outcome),
     InProgress(Payment),
@@ -73,7 +75,7 @@ enum Resolution {
 
 /// Resolves a payment to its final outcome, if it has one.
 ///
-/// A declined intent can still charge a card later, so it is cancelled first. The result of the
+/// A declined intent can still charge a card later, so it is canceled first. The result of the
 /// cancellation is the final outcome.
 async fn resolve(payments: &impl Payments, payment: Payment) -> Result<Resolution, service::Error> {
     Ok(match payment {

@@ -13,7 +13,7 @@ use crate::{
 pub struct Receipt {
     /// The purchase.
     pub purchase_id: PurchaseId,
-    /// The price.
+    /// The price in US cents.
     pub amount: Cents,
     /// Why the card was not charged. None if it was charged.
     pub declined: Option<Decline>,
@@ -37,12 +37,12 @@ impl Receipt {
 
 /// Stores the order of `user` as a PENDING purchase, charges the card, and settles the purchase.
 ///
-/// A repetition with the same `id` continues where the last call stopped: a settled purchase is not
-/// charged again, and a pending one is charged with the same idempotency key.
+/// A repetition with the same `id` continues where the last call stopped. It does not charge a
+/// settled purchase again, and it charges a PENDING purchase with the same idempotency key.
 ///
 /// # Errors
-/// After [`Error::RequiresAction`], [`Error::OutcomeUnknown`] and [`Error::Charge`] the purchase stays
-/// PENDING: a repetition, a webhook event or reconcile settles it.
+/// Fails if the outcome of the payment is not final, or a service fails. The purchase then stays
+/// PENDING, and a repetition, a webhook event or reconcile settles it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_declined_purchase_fails_and_its_intent_is_cancelled() {
+    async fn a_declined_purchase_fails_and_its_intent_is_canceled() {
         let cloud = Memory::default();
         let id = PurchaseId::generate();
         let receipt = buy(&cloud, id, "tok_chargeDeclined", NOON).await.unwrap();

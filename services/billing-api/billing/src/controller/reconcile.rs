@@ -5,7 +5,7 @@ use crate::{
     service::{Payments, PurchaseStore},
 };
 
-/// The number of purchases that a run checked, by result.
+/// The numbers of purchases that a run has settled, postponed, and failed to check.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ReconcileSummary {
     /// Purchases that are settled now.
@@ -19,11 +19,12 @@ pub struct ReconcileSummary {
 /// The page size of the queries for due purchases.
 const PAGE_SIZE: usize = 25;
 
-/// Reconciles the PENDING purchases that are due with Stripe, at most `limit` of each shard.
+/// Compares the PENDING purchases that are due with Stripe, at most `limit` purchases of each
+/// shard.
 ///
-/// Charges a purchase that Stripe does not know yet, cancels a payment that was not completed in
-/// time, and settles a purchase whose payment is final. A purchase that cannot be settled is
-/// postponed, so that it does not block those behind it.
+/// Charges a purchase if Stripe has no payment for it, cancels a payment that was not completed in
+/// time, and settles a purchase whose payment is final. A purchase that cannot be settled yet is
+/// postponed, so that it does not block later purchases.
 ///
 /// # Errors
 /// Fails if due purchases cannot be read or postponed. The error of a single purchase is logged and
@@ -94,7 +95,7 @@ async fn reconcile_one(
             Resolution::Final(outcome) => Some(outcome),
             Resolution::InProgress(_) => None,
         },
-        // No call has made the payment, and no later one will.
+        // No call has made the payment, and no later call will make it.
         None if age >= ABANDON_AFTER => Some(Outcome::Failed {
             intent: None,
             decline: Decline::not_made(),
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unfinished_payment_is_cancelled_after_the_charge_window_and_not_before() {
+    async fn an_unfinished_payment_is_canceled_after_the_charge_window_and_not_before() {
         let cloud = Memory::default();
         cloud.with_pending("pm_threeDSecure").await;
         let at = |age| NOON.after(age);
@@ -195,7 +196,7 @@ mod tests {
         for _ in 0..100 {
             cloud.with_pending("tok_visa").await;
         }
-        // The first call reads a page, the second searches for a payment.
+        // The call with index 1 is the search for the first payment, after the read of a page.
         cloud.fail(Failure::Unsent, 1);
         let due = NOON.after(RECONCILE_DELAY);
         assert_eq!(run(&cloud, due).await, counts(99, 0, 1));

@@ -7,7 +7,8 @@ use crate::{
 /// Settles a purchase whose payment is final: PENDING becomes PAID or FAILED. A purchase that is
 /// already settled stays unchanged. Returns the stored purchase, or None if there is none.
 ///
-/// Every function that learns the outcome of a payment calls it, in any order and any number of times.
+/// Every function that receives the outcome of a payment calls this. The calls can be repeated and
+/// in any order.
 ///
 /// # Errors
 /// Fails if a service fails.

@@ -8,8 +8,9 @@ use crate::{
 
 /// Settles the purchase of an event that reports a succeeded payment. Ignores any other event.
 ///
-/// Stripe delivers events late, more than once and out of order. No event needs to be remembered: a
-/// payment that succeeded stays so, and a settled purchase stays unchanged.
+/// Stripe can deliver events late, more than once and out of order. It is not necessary to store
+/// which events were handled, because a succeeded payment is final and a settled purchase stays
+/// unchanged.
 ///
 /// # Errors
 /// Fails if a service fails. Stripe then delivers the event again.

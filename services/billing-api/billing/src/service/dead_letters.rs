@@ -18,7 +18,7 @@ pub struct DeadLetterQueue {
 }
 
 impl DeadLetterQueue {
-    /// The queue whose URL is in the environment variable `DEAD_LETTER_QUEUE`.
+    /// Creates a client of the queue whose URL is in the environment variable `DEAD_LETTER_QUEUE`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.
@@ -30,7 +30,7 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Sends a record that a retry would not help, and logs `why` it cannot be handled.
+    /// Sends a record that cannot be handled to the queue, and logs the reason `why`.
     ///
     /// # Errors
     /// Fails if SQS does not accept the message.

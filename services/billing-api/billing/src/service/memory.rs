@@ -1,5 +1,5 @@
-//! All services in memory, for the tests of the controllers. One struct counts the calls, can fail
-//! any of them, and can be given a bug that the tests must detect.
+//! In-memory services for the tests of the controllers. One struct implements all of them. It
+//! counts the calls, can make any of them fail, and can have a bug that the tests must detect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +26,7 @@ pub(crate) struct Memory {
     bug: SeededBug,
 }
 
-/// A bug to plant in the services.
+/// A deliberate bug in the services, which the crash sweep must detect.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SeededBug {
     #[default]
@@ -35,7 +35,7 @@ pub(crate) enum SeededBug {
     NoIdempotencyKey,
     /// Settling overwrites a settled purchase.
     UnconditionalSettle,
-    /// Cancelling a payment has no effect.
+    /// Canceling a payment has no effect.
     NoCancel,
 }
 
@@ -57,17 +57,18 @@ struct State {
     purchases: BTreeMap<PurchaseKey, Purchase>,
     stream: Vec<Change>,
     intents: Vec<Intent>,
-    /// Stripe's stored response by idempotency key. None is an error 500.
+    /// The responses that Stripe has stored, by idempotency key. None is a response with status
+    /// 500.
     stored_responses: HashMap<PurchaseId, Option<Payment>>,
     charges: Vec<(PurchaseId, u32)>,
     succeeded: Vec<SucceededPayment>,
     published: Vec<NotePurchased>,
     calls: Vec<&'static str>,
-    /// The index of the call to fail, and how.
+    /// The index of the call that fails, and how it fails.
     failing: Option<(usize, Failure)>,
-    /// Whether the current invocation was killed: all its calls fail.
+    /// Whether the current invocation was killed. If so, all its further calls fail.
     killed: bool,
-    /// The number of searches that still find nothing.
+    /// The number of further searches that find nothing.
     hidden_searches: usize,
     /// A payment whose purchase the webhook settles during the next search.
     success_during_search: Option<SucceededPayment>,
@@ -99,23 +100,23 @@ impl Memory {
         self.state.lock().unwrap()
     }
 
-    /// Stores a new PENDING purchase, which is not charged.
+    /// Stores a new PENDING purchase without charging it.
     pub(crate) async fn with_pending(&self, source: &str) -> Purchase {
         self.get_or_create(&pending(source)).await.unwrap()
     }
 
-    /// Lets the next `after` calls succeed, and fails the call after them.
+    /// Lets the next `after` calls succeed, and makes the call after them fail.
     pub(crate) fn fail(&self, failure: Failure, after: usize) {
         let mut state = self.state();
         state.failing = Some((state.calls.len() + after, failure));
     }
 
-    /// Starts a new invocation, after one that may have been killed.
+    /// Starts a new invocation. If the last one was killed, calls succeed again.
     pub(crate) fn start_invocation(&self) {
         self.state().killed = false;
     }
 
-    /// Makes the next `times` searches find nothing, as while Stripe's search index lags.
+    /// Makes the next `times` searches find nothing, as if Stripe's search index lagged.
     pub(crate) fn hide_payments(&self, times: usize) {
         self.state().hidden_searches = times;
     }
@@ -150,7 +151,7 @@ impl Memory {
         self.state().calls.len()
     }
 
-    /// The name of the call that failed, if it was made.
+    /// The name of the call that failed. None if that call was not made.
     pub(crate) fn failed_call(&self) -> Option<&'static str> {
         let state = self.state();
         let (index, _) = state.failing?;
@@ -268,7 +269,7 @@ impl State {
         });
     }
 
-    /// Executes a charge in Stripe. None is an error 500.
+    /// Executes a charge in Stripe. None is a response with status 500.
     fn charge(&mut self, purchase: &Purchase, source: &PaymentSource) -> Option<Payment> {
         let index = self.intents.len();
         let intent = intent(index);

@@ -1,4 +1,4 @@
-//! Card payments by Stripe.
+//! The interface to card payments.
 
 use std::future::Future;
 
@@ -15,31 +15,33 @@ pub trait Payments: Sync {
     /// idempotency key (<https://docs.stripe.com/api/idempotent_requests>).
     ///
     /// The request depends only on the two arguments, so a repetition is identical. For at least 24
-    /// hours Stripe answers it with the stored response, which may be outdated, and charges nothing.
+    /// hours, Stripe responds to a repetition with the stored response, which may be outdated, and
+    /// charges nothing.
     fn charge(
         &self,
         purchase: &Purchase,
         source: &PaymentSource,
     ) -> impl Future<Output = Result<Payment, ChargeError>> + Send;
 
-    /// Finds the payment of a purchase by its metadata, without the id of the intent
+    /// Finds the payment of a purchase by the metadata of its PaymentIntent
     /// (<https://docs.stripe.com/api/payment_intents/search>). None if the search finds nothing.
     ///
-    /// Stripe's search index lags by up to a minute, and by up to an hour during an outage. So the
-    /// result may be outdated, unless it is final, and a new payment may not be found.
+    /// Stripe's search index lags by up to a minute, and by up to an hour during an outage.
+    /// Therefore the search may not find a new payment, and a status that is not final may be
+    /// outdated.
     fn find_payment(
         &self,
         purchase: &PurchaseKey,
     ) -> impl Future<Output = Result<Option<Payment>, Error>> + Send;
 
-    /// Cancels a payment, so that it can no longer charge the card. Returns the current status: a
-    /// payment that is already final keeps its status.
+    /// Cancels a payment, so that it can no longer charge the card. Does not change a payment that
+    /// is already final. Returns the current status.
     /// <https://docs.stripe.com/api/payment_intents/cancel>
     fn cancel(&self, intent: &IntentId) -> impl Future<Output = Result<Payment, Error>> + Send;
 }
 
-/// It is not known whether the card was charged: the request was not sent, there was no usable
-/// response, or Stripe did not execute the request. The text is for the log.
+/// The error of a charge with an unknown outcome: the request was not sent, there was no usable
+/// response, or Stripe reported an error that is not a decline. The text is for the log.
 /// <https://docs.stripe.com/error-low-level#server-errors>
 #[derive(Debug, thiserror::Error)]
 #[error("it is not known whether the card was charged")]

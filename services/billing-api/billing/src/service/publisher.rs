@@ -12,7 +12,8 @@ use crate::purchase::Purchase;
 
 /// Publishes paid purchases.
 pub trait Publisher: Sync {
-    /// Publishes a paid purchase. A retry publishes it again: subscribers deduplicate by purchase id.
+    /// Publishes a paid purchase. A retry publishes the purchase again, and subscribers must detect
+    /// duplicates by its id.
     fn publish(&self, message: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -27,14 +28,15 @@ impl From<&Purchase> for NotePurchased {
     }
 }
 
-/// An SNS topic.
+/// A client of one SNS topic.
 pub struct Topic {
     client: Client,
     arn: String,
 }
 
 impl Topic {
-    /// The topic whose ARN is in the environment variable `NOTE_PURCHASED_TOPIC`.
+    /// Creates a client of the topic whose ARN is in the environment variable
+    /// `NOTE_PURCHASED_TOPIC`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.

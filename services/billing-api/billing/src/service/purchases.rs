@@ -1,5 +1,5 @@
-//! The table Purchases, with the owner as partition key and the purchase's id as sort key, and its
-//! sparse index of the purchases that are not settled.
+//! The table Purchases: its partition key is the owner, and its sort key is the id of the purchase.
+//! It has a sparse index of the purchases that are not settled.
 
 use std::{collections::HashMap, future::Future};
 
@@ -16,14 +16,15 @@ use crate::{
 
 /// Stores purchases.
 pub trait PurchaseStore: Sync {
-    /// Stores a purchase, unless there is one with its key. Returns the stored purchase.
+    /// Stores a purchase if there is none with its key. Returns the stored purchase, which is the
+    /// earlier one if there was one.
     fn get_or_create(
         &self,
         purchase: &Purchase,
     ) -> impl Future<Output = Result<Purchase, Error>> + Send;
 
-    /// Stores the outcome of a purchase's payment, if the purchase is PENDING. Returns the stored
-    /// purchase, or None if there is none.
+    /// Stores the outcome of a purchase's payment if the purchase is PENDING. Returns the purchase
+    /// as it is stored now, or None if it does not exist.
     fn settle(
         &self,
         key: &PurchaseKey,
@@ -38,8 +39,8 @@ pub trait PurchaseStore: Sync {
         due_at: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The purchases of `user` older than `before`, newest first. Returns at most `limit`, possibly
-    /// fewer even if there are more.
+    /// Reads the purchases of `user` that are older than `before`, newest first. Returns at most
+    /// `limit`. It can return fewer although there are more.
     fn page(
         &self,
         user: &UserId,
@@ -47,9 +48,10 @@ pub trait PurchaseStore: Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
-    /// The PENDING purchases of a shard that are due by `now`, in the order of their due time,
-    /// starting after `last`. Returns at most `limit`, possibly fewer even if there are more. The index
-    /// is eventually consistent: some of them may already be settled.
+    /// Reads the PENDING purchases of a shard that are due at `now`, in the order of their due
+    /// times, starting after `last`. Returns at most `limit`. It can return fewer although there
+    /// are more. Some of the purchases may already be settled, because the index is eventually
+    /// consistent.
     fn due(
         &self,
         shard: Shard,
@@ -59,8 +61,8 @@ pub trait PurchaseStore: Sync {
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 }
 
-/// The table Purchases, and its index `unsettled`: `unsettledShard` (a number) as its partition
-/// key, `dueAt` (a number) as its sort key, all attributes projected.
+/// The table Purchases and its index `unsettled`. The partition key of the index is
+/// `unsettledShard` (a number), its sort key is `dueAt` (a number), and it projects all attributes.
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
 
@@ -68,7 +70,7 @@ pub struct PurchasesTable(Table);
 const UNSETTLED: &str = "unsettled";
 
 impl PurchasesTable {
-    /// Opens the table that the environment variable `PURCHASES_TABLE` names.
+    /// Creates a client of the table that the environment variable `PURCHASES_TABLE` names.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.
@@ -76,7 +78,7 @@ impl PurchasesTable {
         Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
-    /// Uses `table`.
+    /// Creates a client of `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -124,7 +126,7 @@ impl PurchaseStore for PurchasesTable {
         now: Timestamp,
     ) -> Result<Option<Purchase>, Error> {
         let settled = Status::from(outcome.clone());
-        // The attributes of a settled purchase replace those of a PENDING one.
+        // The attributes of the new status replace those of the status PENDING.
         let attributes = item(&settled)?;
         let sets: String = attributes
             .keys()

@@ -1,4 +1,5 @@
-//! The stream of the table Purchases: a purchase before and after each write.
+//! The records in the DynamoDB stream of the table Purchases. Each one has a purchase before and
+//! after a write.
 
 use serde_dynamo::Item;
 
@@ -14,7 +15,7 @@ pub struct Change {
     pub after: Option<Purchase>,
 }
 
-/// A stream record that does not contain a purchase. A retry does not help.
+/// The error of a stream record that does not contain a purchase. A retry would fail again.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream record does not contain a purchase")]
 pub struct MalformedRecord(#[source] Cause);

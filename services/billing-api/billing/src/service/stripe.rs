@@ -1,5 +1,5 @@
-//! Payments by Stripe: the request and response types of async-stripe, sent by the HTTP client of the
-//! `https` library. Requests use the API version of these types.
+//! Payments with Stripe. The request and response types are those of async-stripe, and requests
+//! have the API version of these types. The HTTP client is that of the library `https`.
 
 use std::{collections::BTreeMap, error, fmt, str::FromStr, time::Duration};
 
@@ -29,15 +29,15 @@ use crate::{
     purchase::{Cents, PaymentSource, Purchase, PurchaseKey},
 };
 
-/// The timeout of one attempt. Stripe still completes a request that timed out, and returns its
-/// response to the next attempt.
+/// The timeout of one attempt. If a request times out, Stripe still completes it. The next attempt
+/// with the same idempotency key gets its response.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// The timeout of a call with all its attempts. Together with the other work of a function it must stay
-/// below the function's timeout.
+/// The timeout of a call with all its attempts. The sum of this and the other work of a function
+/// must be less than the function's timeout.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The backoff before the second attempt. It doubles with every further one.
+/// The backoff before the second attempt. It doubles before each further attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(250);
 
 /// A client of the Stripe API.
@@ -49,12 +49,12 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// A client of the API at `STRIPE_URL`, with the secret `stripe-secret-key` under
-    /// `SECRETS_PREFIX` (environment variables).
+    /// Creates a client from environment variables: `STRIPE_URL` is the URL of the API, and
+    /// `SECRETS_PREFIX` is the path of the secret `stripe-secret-key`.
     ///
     /// # Errors
-    /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names the
-    /// variable or the secret.
+    /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names
+    /// the variable or the secret.
     pub async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let BaseUrl(url) = function::setting("STRIPE_URL")?;
         let prefix = function::setting("SECRETS_PREFIX")?;
@@ -66,11 +66,11 @@ impl Stripe {
         Self::with_url(url, secret_key)
     }
 
-    /// A client of the API at `url`, such as `https://api.stripe.com`. `secret_key` returns the key for
-    /// each call.
+    /// Creates a client of the API at `url`, such as `https://api.stripe.com`. `secret_key` returns
+    /// the current secret key, and is called for each request.
     ///
     /// # Errors
-    /// Fails if the URL has a path, or the key cannot be sent in a header.
+    /// Fails if the URL is invalid or has a path, or the key cannot be sent in a header.
     pub fn new(
         url: &str,
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
@@ -84,7 +84,8 @@ impl Stripe {
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         authorization(&secret_key())?;
-        // Stripe advises against certificate pinning, so trust the public web's root certificates.
+        // Trust the root certificates of the public web, because Stripe advises against certificate
+        // pinning.
         let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         Ok(Self {
             url,
@@ -93,12 +94,12 @@ impl Stripe {
         })
     }
 
-    /// Opens a connection ahead of the first call.
+    /// Opens a connection, so that the first call finds one in the pool.
     pub async fn warm_up(&self) {
         self.https.warm_up(self.url.clone()).await;
     }
 
-    /// Builds the HTTP request of a Stripe request.
+    /// Builds the HTTP request for a request of async-stripe.
     fn request(
         &self,
         stripe_request: CustomizedStripeRequest,
@@ -131,7 +132,8 @@ impl Stripe {
         request.body(body).map_err(|_| CallError::InvalidRequest)
     }
 
-    /// Sends a request, and retries it while the error is retryable and time is left.
+    /// Sends a request, and retries it as long as the error is retryable and [`CALL_TIMEOUT`]
+    /// leaves time for another attempt.
     async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, CallError>
     where
         R: StripeRequest<Output: Deserialize + Send> + Sync,
@@ -211,8 +213,9 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// Creates and confirms a PaymentIntent: <https://docs.stripe.com/api/payment_intents/create>.
-/// async-stripe's type cannot pay by a token.
+/// The request that creates and confirms a PaymentIntent
+/// (<https://docs.stripe.com/api/payment_intents/create>). async-stripe's own type does not support
+/// tokens.
 #[derive(Serialize)]
 struct CreatePaymentIntent<'a> {
     amount: Cents,
@@ -267,7 +270,8 @@ impl<'a> CreatePaymentIntent<'a> {
                 user_id: purchase.key.user_id.as_str(),
                 purchase_id: purchase.key.purchase_id.to_string(),
             },
-            // The customer authenticates within the page: a redirect is not supported.
+            // The customer authenticates within the page, because the app does not support
+            // redirects.
             automatic_payment_methods: [("enabled", "true"), ("allow_redirects", "never")].into(),
             payment_method,
         }
@@ -300,8 +304,8 @@ impl Payments for Stripe {
             Err(error) => return Err(ChargeError(error.into())),
         };
         let intent = match intent.status {
-            // This may be the stored response of an earlier attempt, from before the customer
-            // authenticated.
+            // This may be the stored response to an earlier attempt, and the customer may have
+            // authenticated since then.
             PaymentIntentStatus::RequiresAction | PaymentIntentStatus::Processing => {
                 self.retrieve(&intent.id).await.unwrap_or(intent)
             }
@@ -325,7 +329,7 @@ impl Payments for Stripe {
         let cancel = CancelPaymentIntent::new(intent.as_str());
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
         let current = match canceled {
-            // The intent is already final, or cannot be cancelled in its current state.
+            // The intent is already final, or cannot be canceled in its current status.
             Err(CallError::Api(_, 400)) => self.retrieve(intent.as_str()).await,
             canceled => canceled,
         };
@@ -333,7 +337,7 @@ impl Payments for Stripe {
     }
 }
 
-/// The payment status of an intent.
+/// Converts a PaymentIntent to a [`Payment`].
 fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     let id = IntentId::try_from(intent.id.to_string())?;
     Ok(match intent.status {
@@ -359,7 +363,7 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     })
 }
 
-/// The payment status that an API error implies. Returns the error if it implies none.
+/// Converts an API error that is a decline to [`Payment::Declined`]. Returns any other error.
 fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
     if let Some(intent) = error.payment_intent.take() {
         let declined = |intent| Payment::Declined {
@@ -380,8 +384,9 @@ fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
     Err(CallError::Api(error, 400))
 }
 
-/// Why a card was not charged. Only the message of a card error is meant for customers:
-/// <https://docs.stripe.com/api/errors#errors-message>. Other errors get a message of our own.
+/// Converts an API error to the reason of a decline. Only the message of a card error is meant for
+/// customers (<https://docs.stripe.com/api/errors#errors-message>). Other errors get a message of
+/// our own.
 fn decline_from_error(error: ApiErrors) -> Decline {
     let code = error.code.as_ref().map(|code| code.as_str());
     let card_message = error
@@ -408,14 +413,14 @@ fn service_error(error: CallError) -> Error {
     }
 }
 
-/// Why a call to Stripe failed. The text is for the log. It leaves out Stripe's response, which may
-/// contain a client secret.
+/// The error of a call to Stripe. Its text is for the log, and does not contain Stripe's response,
+/// which may contain a client secret.
 pub enum CallError {
     /// Stripe responded with an API error and this HTTP status.
     Api(Box<ApiErrors>, u16),
-    /// There was no complete response.
+    /// The connection failed, or the response is incomplete.
     Unreachable(https::Failure),
-    /// There was no response within the timeout of an attempt.
+    /// There was no response within [`ATTEMPT_TIMEOUT`].
     Timeout,
     /// The response cannot be parsed.
     InvalidResponse,
@@ -424,8 +429,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether a retry may succeed: there was no valid response, Stripe failed or throttles, or an
-    /// earlier attempt is still in progress (409).
+    /// Whether a retry may succeed: there was no valid response, Stripe failed (5xx) or throttles
+    /// (429), or an earlier attempt is still in progress (409).
     /// <https://docs.stripe.com/error-low-level>
     fn is_retryable(&self) -> bool {
         match self {
