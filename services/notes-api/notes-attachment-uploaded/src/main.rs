@@ -1,4 +1,4 @@
-//! The event `Object Created` of S3, through EventBridge: records an uploaded file.
+//! Handles the event `Object Created` of S3, which EventBridge delivers: records an uploaded file.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -30,7 +30,7 @@ async fn init() -> Result<Services, StartError> {
     Ok(services)
 }
 
-/// The part of the event that the function reads.
+/// The part of the event's `detail` that the function reads.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 #[derive(Deserialize, Serialize)]
 struct ObjectCreated {
@@ -54,8 +54,8 @@ async fn handle(
     } = services;
     match FileKey::parse(&event.detail.object.key) {
         Some(key) => controller::attachment_uploaded(files, attachments, notes, &key).await,
-        // The EventBridge rule matches only keys with the prefix private/. A key without an owner
-        // below it is not an attachment.
+        // The object is not an attachment: the EventBridge rule matches all keys with the prefix
+        // `private/`, but this one has no owner after the prefix.
         None => Ok(()),
     }
 }

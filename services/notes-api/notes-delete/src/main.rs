@@ -12,7 +12,8 @@ async fn handle(services: &WriteServices, request: Request) -> api::Result {
         files,
     } = services;
     let user = request.caller()?;
-    // No note has an id that cannot be parsed. Such a note is the same as a deleted note.
+    // If the id cannot be parsed, there is no such note, and the response is the same as for a note
+    // that is already deleted.
     if let Ok(id) = request.path("id") {
         controller::delete(notes, records, files, &user, id).await?;
     }

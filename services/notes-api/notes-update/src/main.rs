@@ -1,4 +1,4 @@
-//! `PUT /notes/{id}`: writes over a note.
+//! `PUT /notes/{id}`: replaces the content and the attachment of a note.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `POST /notes/attachments`: presigns the upload of a file.
+//! `POST /notes/attachments`: creates a presigned URL for the upload of a file.
 
 use std::process::ExitCode;
 

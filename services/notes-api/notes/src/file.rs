@@ -6,15 +6,15 @@ use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name by which a note refers to its file: the whole key that POST /notes/attachments
-/// returned, or, from clients of the original API, the key below the caller's prefix.
+/// The name of a note's file, as the client sends it. It is the key that POST /notes/attachments
+/// returned. Clients of the original API send the key without the prefix `private/{owner}/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length in bytes. With the prefix, the name still fits into an S3 key, which has
-    /// at most 1,024 bytes.
+    /// The maximum length in bytes. Together with the prefix, a name of this length fits into an S3
+    /// key, which has at most 1,024 bytes.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -33,7 +33,7 @@ impl TryFrom<String> for AttachmentName {
         if name.len() > Self::LIMIT {
             return Err(format!("must have at most {} bytes", Self::LIMIT));
         }
-        // HTTP clients resolve dots and empty segments in a URL, and would request another file.
+        // HTTP clients normalize segments such as `..` in a URL, and would request another file.
         if name.chars().any(char::is_control)
             || name.split('/').any(|s| matches!(s, "" | "." | ".."))
         {
@@ -61,8 +61,8 @@ impl FileKey {
         }
     }
 
-    /// The key of the file that `owner` calls `name`. None if the name is the key of another user's
-    /// file.
+    /// The key of the file of `owner` with the name `name`. None if the name is the key of another
+    /// user's file.
     pub fn of(owner: &UserId, name: &AttachmentName) -> Option<Self> {
         let key = match name.0.strip_prefix("private/") {
             Some(rest) => {
@@ -77,7 +77,7 @@ impl FileKey {
         })
     }
 
-    /// Parses a key of the bucket. None if it is not a key of a user's file.
+    /// Parses the key of an object in the bucket. None if the object is not a user's file.
     pub fn parse(key: &str) -> Option<Self> {
         let (owner, name) = key.strip_prefix("private/")?.split_once('/')?;
         let owner = owner.parse().ok()?;
@@ -102,7 +102,7 @@ impl FileKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
-    /// The media type.
+    /// The media type, such as `image/png`.
     pub content_type: String,
     /// The size in bytes.
     pub size: u64,
@@ -111,7 +111,7 @@ pub struct File {
 /// A request for the upload of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRequest {
-    /// The name on the caller's device.
+    /// The name of the file on the caller's device.
     pub filename: FileName,
     /// The media type.
     pub content_type: ContentType,
@@ -193,14 +193,14 @@ impl TryFrom<i64> for FileSize {
     }
 }
 
-/// A presigned upload of one file.
+/// A presigned PUT request that uploads one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedUpload {
-    /// The key of the file. The name by which a note refers to it.
+    /// The key of the file, which is also its name in a note.
     pub key: FileKey,
     /// The presigned URL for the PUT request.
     pub url: String,
-    /// The headers of the PUT request. They are part of the signature.
+    /// The headers that the PUT request must have, because the signature covers them.
     pub headers: Vec<(&'static str, String)>,
     /// The time at which the URL expires.
     pub expires_at: Timestamp,

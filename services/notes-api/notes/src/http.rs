@@ -1,4 +1,4 @@
-//! The bodies, responses and errors of the routes.
+//! Request bodies, response bodies and problem responses of the routes.
 
 use api::{
     Body, Fields, IfMatch, List, PageRequest, Problem, Request, Response, StatusCode, integer,
@@ -38,7 +38,7 @@ impl Body for UploadRequest {
     }
 }
 
-/// A note in JSON.
+/// The JSON of a note.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NoteBody<'a> {
@@ -73,7 +73,7 @@ impl<'a> From<&'a View> for NoteBody<'a> {
     }
 }
 
-/// A presigned upload in JSON.
+/// The JSON of a presigned upload.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UploadBody<'a> {
@@ -83,10 +83,11 @@ struct UploadBody<'a> {
     expires_at: Timestamp,
 }
 
-/// The response with a note. With 201, it has the URL of the new note as its `Location`.
+/// Responds with a note and its `ETag`. With the status 201, the response also has the URL of the
+/// note as `Location`.
 ///
 /// # Errors
-/// 500 if the note cannot be serialized.
+/// Responds 500 if the note cannot be serialized.
 pub fn note(status: StatusCode, view: &View) -> api::Result {
     let response = Response::json(status, &NoteBody::from(view))?.etag(view.note.version)?;
     match status {
@@ -95,25 +96,25 @@ pub fn note(status: StatusCode, view: &View) -> api::Result {
     }
 }
 
-/// The caller's list of notes, for its pagination.
+/// The list of the notes of `user`, for pagination.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("notes", user.as_str())
 }
 
-/// 200 with as many of the notes as fit into one response, and a link to the next page.
+/// Responds 200 with as many of the notes as fit into one response, and a link to the next page.
 ///
 /// # Errors
-/// 500 if a note cannot be serialized.
+/// Responds 500 if a note cannot be serialized.
 pub fn page(found: &Page<View>, user: &UserId, page: PageRequest) -> api::Result {
     let bodies: Vec<_> = found.items.iter().map(NoteBody::from).collect();
     let id = |body: &NoteBody| *body.note_id.as_bytes();
     list(user).response(&bodies, id, found.more, page)
 }
 
-/// 201 with a presigned upload.
+/// Responds 201 with a presigned upload.
 ///
 /// # Errors
-/// 500 if the upload cannot be serialized.
+/// Responds 500 if the upload cannot be serialized.
 pub fn upload(upload: &PresignedUpload) -> api::Result {
     let headers = upload
         .headers
@@ -128,14 +129,15 @@ pub fn upload(upload: &PresignedUpload) -> api::Result {
     Response::json(StatusCode::CREATED, &body)
 }
 
-/// The precondition in the request's `If-Match`.
+/// Parses the precondition in the request's `If-Match`. Without the header, the note must only
+/// exist.
 ///
 /// # Errors
-/// 400 if the header is not a list of entity tags.
+/// Responds 400 if the header is neither `*` nor a list of entity tags.
 pub fn precondition(request: &Request) -> api::Result<Precondition> {
     Ok(match request.if_match()? {
         IfMatch::Absent | IfMatch::Any => Precondition::Exists,
-        // A tag that is not a version is not the tag of a note, and never matches.
+        // A tag that is not a version matches no note, so it is dropped.
         IfMatch::Tags(tags) => {
             Precondition::OneOf(tags.iter().filter_map(|tag| tag.parse().ok()).collect())
         }
@@ -164,7 +166,8 @@ mod tests {
 
     use super::*;
 
-    /// The errors of a body whose `field` has `value`, and whose other fields are valid.
+    /// Returns the errors of the body `valid` with `field` set to `value`: the field and detail of
+    /// each.
     fn errors<T: Body>(valid: &Value, field: &str, value: Value) -> Vec<(String, String)> {
         let mut body = valid.clone();
         body[field] = value;
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_field_of_a_note_is_reported_in_plain_words() {
+    fn the_error_for_an_invalid_field_of_a_note_says_what_it_must_be() {
         let valid = json!({"content": "hello", "attachment": "cat.png"});
         let errors = |field, value| errors::<Draft>(&valid, field, value);
         for value in [json!(5), json!(1.5), json!(true), json!(["x"]), json!({})] {
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_field_of_an_upload_is_reported_in_plain_words() {
+    fn the_error_for_an_invalid_field_of_an_upload_says_what_it_must_be() {
         let valid = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
         let errors = |field, value| errors::<UploadRequest>(&valid, field, value);
         for value in [json!(null), json!(5), json!(true), json!(["x"]), json!({})] {

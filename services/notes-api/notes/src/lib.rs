@@ -1,11 +1,12 @@
-//! The logic of notes-api, which all its functions share: notes and their attached files.
+//! The library of all functions of notes-api: the business rules of notes and their files, and the
+//! services that the rules use.
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`note`], [`file`](mod@file) | the domain types, whose values are always valid |
+//! | [`note`], [`file`](mod@file) | domain types that cannot hold invalid values |
 //! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
 //! | [`service`] | external services: one trait per service, with its AWS implementation |
-//! | [`http`] | the bodies, responses and errors of the routes |
+//! | [`http`] | request bodies, response bodies and problem responses of the routes |
 
 pub mod controller;
 pub mod file;

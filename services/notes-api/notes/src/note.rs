@@ -1,4 +1,4 @@
-//! Notes and the types of their attributes. A value of these types is always valid.
+//! Notes and the types of their attributes. They cannot hold invalid values.
 
 use std::{fmt, str::FromStr};
 
@@ -21,18 +21,18 @@ pub struct Note {
     /// The name of the attached file. None if the note has no attachment.
     pub attachment: Option<AttachmentName>,
     /// The properties of the attached file. None until the upload is recorded in the note. The
-    /// attachment's record can have them earlier.
+    /// record of the file in the table Attachments can contain them earlier.
     pub uploaded: Option<File>,
     /// The time of creation.
     pub created_at: Timestamp,
     /// The time of the last write.
     pub updated_at: Timestamp,
-    /// The last write.
+    /// The id of the last write.
     pub version: Version,
 }
 
 impl Note {
-    /// The reference from the last write of the note to its file.
+    /// The reference that the last write of the note has added to its file.
     pub fn attachment_ref(&self) -> AttachmentRef {
         AttachmentRef {
             note: self.note_id,
@@ -54,7 +54,8 @@ pub enum WriteKind {}
 
 /// The id of a write of a note.
 ///
-/// It is the note's entity tag, and distinguishes a write that was sent twice from two writes.
+/// The id of the last write is the note's entity tag. It also distinguishes a write that the SDK
+/// sent twice from two writes.
 pub type Version = Id<WriteKind>;
 
 /// The text of a note: 1 to 100,000 characters.
@@ -63,8 +64,8 @@ pub type Version = Id<WriteKind>;
 pub struct Content(String);
 
 impl Content {
-    /// The maximum number of characters. At four bytes each, they still fit into a DynamoDB item,
-    /// which has at most 400 KiB.
+    /// The maximum number of characters. With four bytes per character, a content of this length
+    /// fits into a DynamoDB item, which has at most 400 KiB.
     pub const LIMIT: usize = 100_000;
 
     /// The content as text.
@@ -77,7 +78,7 @@ impl TryFrom<String> for Content {
     type Error = String;
 
     fn try_from(content: String) -> Result<Self, Self::Error> {
-        // Counting stops at the limit, so that a long content costs no more than a valid one.
+        // Counting stops at the limit, so that it takes no longer for a content that is too long.
         match content.chars().take(Self::LIMIT + 1).count() {
             0 => Err("must not be empty".into()),
             count if count > Self::LIMIT => {
@@ -91,9 +92,9 @@ impl TryFrom<String> for Content {
 /// A reference from one write of a note to a file. A file with references is not deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttachmentRef {
-    /// The note.
+    /// The id of the note.
     pub note: NoteId,
-    /// The write of the note that named the file.
+    /// The write of the note that added the reference.
     pub write: Version,
 }
 
@@ -115,7 +116,7 @@ impl FromStr for AttachmentRef {
     }
 }
 
-/// The condition of a write over a note.
+/// The condition under which a note is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
     /// The note exists.

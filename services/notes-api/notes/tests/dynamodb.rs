@@ -1,6 +1,6 @@
-//! Tests of the tables Notes and Attachments with a local DynamoDB.
+//! Tests the clients of the tables Notes and Attachments with an in-memory DynamoDB.
 
-// Clippy allows panics only in functions that are tests, not in their helpers.
+// Clippy allows panics in tests, but not in their helper functions.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -109,7 +109,8 @@ async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) ->
     ids
 }
 
-/// The ids of all notes of `user`, page by page. Calls `between` after each page but the last.
+/// Reads all pages of the notes of `user`. Returns the ids on each page. Calls `between` with the
+/// ids of each page, except the last one.
 async fn pages(
     notes: &NotesTable,
     user: &UserId,
@@ -219,7 +220,7 @@ async fn a_user_cannot_read_or_change_notes_of_another_user() {
             .unwrap();
         assert_eq!(replaced, Replaced::Missing);
     }
-    // He has no such note, so the removal succeeds.
+    // Bob has no such note, so the removal succeeds.
     assert!(
         notes
             .remove(&bob(), hers.note_id, hers.version)
@@ -257,8 +258,8 @@ async fn pages_have_each_remaining_note_once_while_others_are_added_and_removed(
     let database = database().await;
     let notes = notes_at(&database.url());
     let created = fill(&notes, &ada(), 40, "hello").await;
-    // After each page, one of these notes, which is not yet listed, is removed. So is the last note
-    // of the page, after which the next page starts.
+    // After each page, two notes are removed: the last note of that page, after which the next page
+    // starts, and one of these, which has not been listed yet.
     let to_remove: Vec<_> = created.iter().skip(12).step_by(3).copied().collect();
     let mut remaining = to_remove.clone();
     let seen = pages(&notes, &ada(), 5, async |page| {
@@ -512,7 +513,7 @@ async fn a_record_is_deleted_with_the_last_reference() {
         attachments.add_reference(&cat(), reference).await.unwrap();
     }
     for _ in 0..2 {
-        // A repetition removes no other reference.
+        // The second removal of `one` does not remove the other reference.
         assert!(
             !attachments
                 .remove_last_reference(&cat(), one)
@@ -522,7 +523,7 @@ async fn a_record_is_deleted_with_the_last_reference() {
     }
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
     for _ in 0..2 {
-        // A repetition has the same result.
+        // The second removal of `two` has the same result as the first.
         assert!(
             attachments
                 .remove_last_reference(&cat(), two)
@@ -755,7 +756,7 @@ async fn files_of_two_users_with_the_same_name_are_different_files() {
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// A proxy that drops the first responses of a database. The database carries out the requests, but
+/// A proxy that drops the first responses of a database. The database executes these requests, but
 /// the client gets no response.
 struct LossyProxy {
     address: SocketAddr,
@@ -855,7 +856,7 @@ async fn a_database_that_never_responds_is_unavailable() {
 
 #[tokio::test]
 async fn an_unreachable_database_is_unavailable() {
-    // A port on which nothing listens: it was just closed.
+    // Nothing listens on this port, because the listener is closed.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

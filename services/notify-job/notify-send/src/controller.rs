@@ -7,10 +7,11 @@ use idempotency::{ClaimOutcome, Idempotency, Scope, store::Store};
 
 use crate::service::{self, Sms};
 
-/// Why this delivery sends no SMS. Lambda retries the message.
+/// The error of a delivery. Lambda retries the message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The message is not a paid purchase. Retries fail too, so it ends in the dead-letter queue.
+    /// The message cannot be parsed. Retries fail too, and then Lambda sends the message to the
+    /// dead-letter queue.
     #[error("the message is not a paid purchase")]
     MalformedMessage(#[source] serde_json::Error),
     /// Another delivery is in progress, and may still fail.
@@ -24,14 +25,14 @@ pub(crate) enum Error {
     Idempotency(#[from] idempotency::Error),
 }
 
-/// Notifies the owner of the product of a purchase by SMS. Sends one SMS per purchase, however many
-/// deliveries there are.
+/// Sends an SMS about a purchase to the owner of the product. Sends one SMS per purchase, however
+/// many deliveries of the message there are.
 ///
-/// After a crash between sending and recording, the retry sends the SMS again: delivery is at least
-/// once.
+/// Delivery is at least once: if the function crashes after it has sent the SMS and before it has
+/// recorded that, a retry sends the SMS again.
 ///
 /// # Errors
-/// Fails if the SMS may not have been sent.
+/// Fails if the SMS was possibly not sent.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn notify(
     sms: &impl Sms,
@@ -46,7 +47,8 @@ pub(crate) async fn notify(
     {
         ClaimOutcome::Start { guard, .. } => guard,
         ClaimOutcome::InProgress { .. } => return Err(Error::InProgress),
-        // The SMS was sent. A mismatch cannot occur: the payload is always empty.
+        // On a replay, the SMS was sent earlier. A mismatch cannot occur, because the payload is
+        // always empty.
         ClaimOutcome::Replay(()) | ClaimOutcome::PayloadMismatch => return Ok(()),
     };
     let text = format!("Charged {} for {}", purchase.amount, purchase.description);
@@ -55,7 +57,8 @@ pub(crate) async fn notify(
         Ok(()) => guard.complete(&()).await,
         Err(_) => guard.release().await,
     };
-    // The SMS was sent, so succeed: a retry would send it again.
+    // If only the record fails, this function still succeeds, because a retry would send a second
+    // SMS.
     if let Err(error) = recorded {
         let error = function::chain(&error);
         tracing::warn!(error, "idempotency record not updated");

@@ -1,4 +1,4 @@
-//! Subscribes to the topic NotePurchased: notifies the owner of the product by SMS.
+//! Handles the messages of the SNS topic NotePurchased: notifies the owner of the product by SMS.
 
 mod controller;
 mod service;
@@ -15,8 +15,8 @@ use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable};
 use service::Phone;
 
-/// The time to live of the idempotency records. It exceeds the time for which a purchase can still be
-/// delivered: 1 day by the table's stream, then 23 days by SNS.
+/// The time to live of the idempotency records. It is longer than the time during which a purchase
+/// can be delivered: up to 1 day by the table's stream, and then up to 23 days by SNS.
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html>
 const RECORD_TIME_TO_LIVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -41,7 +41,7 @@ async fn init() -> Result<Services, StartError> {
 
 async fn handle(services: &Services, event: SnsEvent, deadline: SystemTime) -> Result<(), Error> {
     let Services { phone, idempotency } = services;
-    // An event of SNS has one record.
+    // SNS always sends one record per event.
     for record in event.records {
         let purchase =
             serde_json::from_str(&record.sns.message).map_err(Error::MalformedMessage)?;

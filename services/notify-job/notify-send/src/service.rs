@@ -11,27 +11,29 @@ pub(crate) use domain::ServiceError as Error;
 use function::{StartError, setting};
 use secrets::{Secret, Secrets};
 
-/// Sends SMS to the owner of the product.
+/// Sends SMS messages to the owner of the product.
 pub(crate) trait Sms: Sync {
-    /// Sends one SMS.
+    /// Sends one SMS with this text.
     fn send(&self, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// The name of the secret that contains the phone number.
 const PHONE_NUMBER_SECRET: &str = "admin-phone-number";
 
-/// The owner's phone, which SNS sends SMS to: <https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>.
+/// The owner's phone, to which SNS sends SMS messages
+/// (<https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>).
 pub(crate) struct Phone {
     client: Client,
     secrets: Secrets<1>,
 }
 
 impl Phone {
-    /// The phone whose number is the secret `admin-phone-number` under `SECRETS_PREFIX` (environment
-    /// variable).
+    /// Reads the phone number from the secret `admin-phone-number`. The environment variable
+    /// `SECRETS_PREFIX` is the path of the secret.
     ///
     /// # Errors
-    /// Fails if the variable or the secret is missing or malformed. The error names it.
+    /// Fails if the variable or the secret is missing or malformed. The error names the variable or
+    /// the secret.
     pub(crate) async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let prefix = setting("SECRETS_PREFIX")?;
         let secrets = Secrets::load(aws, &prefix, [PHONE_NUMBER_SECRET]).await?;
@@ -44,14 +46,15 @@ impl Phone {
     }
 }
 
-/// The phone number is malformed.
+/// The error of a malformed phone number.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the secret {PHONE_NUMBER_SECRET} is malformed: it must be a phone number such as +12065550100"
 )]
 struct MalformedNumber;
 
-/// `Some` if this is a phone number in the format E.164, which SNS requires: <https://www.itu.int/rec/T-REC-E.164>.
+/// Returns `Some` if the number has the format E.164, which SNS requires
+/// (<https://www.itu.int/rec/T-REC-E.164>).
 fn is_e164(number: &Secret) -> Option<()> {
     let digits = number.expose().strip_prefix('+')?;
     let valid = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

@@ -7,7 +7,7 @@ use crate::{
 /// Records the uploaded file in the attachment's record and in the notes that refer to it. Does
 /// nothing if the file no longer exists.
 ///
-/// Events can be late, repeated and out of order. Therefore this function reads the current
+/// Events can be late, repeated and out of order. Therefore this function reads the file's current
 /// properties from the bucket.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::{
     service::{AttachmentRecords, NoteStore},
 };
 
-/// The values that are chosen for a new note. A retry with the same plan creates the same note.
+/// The generated values of a new note. A retry with the same plan creates the same note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -48,8 +48,8 @@ impl Plan {
     }
 }
 
-/// The result of [`create`]. Serialized, it lacks the parts of the note that a repeated request
-/// contains again.
+/// The result of [`create`], which is stored for repeated requests. Its serialized form does not
+/// contain the content of the note, because a repeated request contains it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
     #[serde(flatten)]
@@ -62,7 +62,7 @@ pub struct Created {
 }
 
 impl Created {
-    /// The note that `user` created from `draft`.
+    /// Returns the note that `user` created from `draft`.
     pub fn into_note(self, user: &UserId, draft: &ResolvedDraft) -> Note {
         let Self {
             plan,
@@ -73,7 +73,8 @@ impl Created {
     }
 }
 
-/// Creates a note of `user` from `plan`. If the note exists, it is not changed.
+/// Creates a note of `user` from `draft`, with the id, version and time of `plan`. If the note
+/// already exists, it is not changed.
 ///
 /// # Errors
 /// Fails if a service call fails.
@@ -86,8 +87,8 @@ pub async fn create(
     plan: Plan,
 ) -> Result<Created, Error> {
     let uploaded = match draft.file_key() {
-        // The reference is added before the note exists, so that the file is not deleted in
-        // between.
+        // The reference is added before the note is written, so that no other request deletes the
+        // file in between.
         Some(key) => records.add_reference(key, plan.attachment_ref()).await?,
         None => None,
     };

@@ -4,7 +4,8 @@ use crate::{
     service::{self, AttachmentRecords, FileStore, NoteStore},
 };
 
-/// The number of attempts. An attempt fails if another request writes the note after it was read.
+/// The maximum number of attempts. An attempt fails if another request writes the note after the
+/// attempt has read it.
 const ATTEMPTS: usize = 20;
 
 /// Deletes a note of `user`, and its file unless other notes refer to it. Succeeds if the note does
@@ -24,8 +25,8 @@ pub async fn delete(
         let Some(note) = notes.find(user, id).await? else {
             return Ok(());
         };
-        // The file is deleted first. After a crash the note still exists, with the name of its
-        // file, and a retry deletes both.
+        // The file is deleted before the note. If the function crashes in between, the note still
+        // has the name of the file, and a retry deletes both.
         let name = note.attachment.as_ref();
         if let Some(key) = name.and_then(|name| own_file(user, name).ok())
             && records

@@ -9,8 +9,8 @@ use crate::{
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
-/// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or fewer
-/// if they are long.
+/// Reads the notes of `user` that are older than `before`, newest first. Returns at most `limit`
+/// notes, and fewer if they are long.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -42,12 +42,12 @@ pub enum Error {
     Service(#[from] service::Error),
 }
 
-/// The attributes of a note that its owner writes.
+/// The attributes of a note that a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The text.
     pub content: Content,
-    /// The name of the attached file.
+    /// The name of the attached file. None for a note without an attachment.
     pub attachment: Option<AttachmentName>,
 }
 
@@ -68,7 +68,7 @@ impl Draft {
     }
 }
 
-/// A [`Draft`] whose attachment is a file of the user who writes it.
+/// A [`Draft`] whose attachment belongs to the user who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedDraft {
     /// The text.
@@ -78,31 +78,31 @@ pub struct ResolvedDraft {
 }
 
 impl ResolvedDraft {
-    /// The key of the attached file.
+    /// The key of the attached file in the bucket. None for a note without an attachment.
     pub fn file_key(&self) -> Option<&FileKey> {
         self.attachment.as_ref().map(|attachment| &attachment.key)
     }
 }
 
-/// A file that a draft attaches.
+/// The attachment of a draft.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// The name by which the draft refers to the file.
+    /// The name of the file, as the client sent it.
     pub name: AttachmentName,
-    /// The key of the file.
+    /// The key of the file in the bucket.
     pub key: FileKey,
 }
 
-/// A note as its owner sees it.
+/// A note with its file, as its owner reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The note.
     pub note: Note,
-    /// The attached file. None if the note has no attachment, or it is not uploaded.
+    /// The attached file. None if the note has no attachment, or the file is not uploaded yet.
     pub file: Option<FileView>,
 }
 
-/// A file as its owner sees it.
+/// A file with a URL for its download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileView {
     /// The properties of the file.
@@ -120,7 +120,8 @@ impl FileView {
     }
 }
 
-/// Adds the file to a note. `key` is the key of the note's attachment.
+/// Combines a note with its file. `key` is the key of the note's attachment. Calls a service only
+/// if the note does not contain the properties of its file.
 ///
 /// # Errors
 /// Fails if a service call fails.
@@ -144,7 +145,7 @@ pub async fn show(
     Ok(View { note, file })
 }
 
-/// The key of the file that `user` calls `name`.
+/// The key of the file with this name. Fails if the file belongs to another user.
 fn own_file(user: &UserId, name: &AttachmentName) -> Result<FileKey, Error> {
     FileKey::of(user, name).ok_or(Error::ForeignAttachment)
 }

@@ -7,7 +7,8 @@ use crate::{
     },
 };
 
-/// Writes over a note of `user`, if the note meets `expected`. Returns the new version.
+/// Replaces the content and attachment of a note of `user`, if the note meets `expected`. Returns
+/// the new version.
 ///
 /// # Errors
 /// Returns [`Error::NotFound`] if `user` has no such note, and [`Error::Changed`] if the note does
@@ -40,8 +41,8 @@ pub async fn update(
         version,
     };
     let replaced = notes.replace(user, id, &change, expected).await?;
-    // The reference that is no longer needed: that of the previous write, or of this write if the
-    // note was not written.
+    // The reference that is not needed now. If the note was written, it is the reference of the
+    // previous write. If not, it is the reference that was added above.
     let (result, unneeded) = match replaced {
         Replaced::Done { before } => {
             let before =
@@ -52,7 +53,8 @@ pub async fn update(
         Replaced::Changed => (Err(Error::Changed), key.clone().map(|key| (key, version))),
     };
     if let Some((old, write)) = unneeded {
-        // If the note keeps its file, this write has added a reference to it.
+        // If the note keeps its file, the file has at least the reference of this write, and the
+        // attempt to remove the last reference would be wasted.
         let is_kept = result.is_ok() && Some(&old) == key.as_ref();
         let removed = async {
             let is_record_deleted = match is_kept {
@@ -68,8 +70,8 @@ pub async fn update(
             }
             Ok::<_, service::Error>(())
         };
-        // The result of the write does not depend on this. A reference that remains only keeps the
-        // file longer than necessary.
+        // A failure does not change the result of the write. A reference that was not removed only
+        // keeps the file longer than necessary.
         if let Err(error) = removed.await {
             tracing::warn!(
                 error = function::chain(&error),

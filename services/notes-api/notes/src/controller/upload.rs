@@ -5,7 +5,7 @@ use crate::{
     service::FileUrls,
 };
 
-/// Presigns the upload of one file of `user`.
+/// Creates a presigned URL for the upload of one file of `user`, under a new key.
 ///
 /// # Errors
 /// Fails if the URL cannot be signed.

@@ -1,8 +1,8 @@
 //! The table Attachments: one record per file. The partition key is the owner, the sort key is the
 //! file's key in the bucket.
 //!
-//! A record holds the properties of the uploaded file and the references of notes to it. Each write
-//! of a note adds its own reference, so that concurrent writes of one note cannot delete each
+//! A record contains the properties of the uploaded file, and the references to the file. Each
+//! write of a note adds its own reference, so that concurrent writes of one note cannot delete each
 //! other's file.
 
 use std::{
@@ -21,10 +21,10 @@ use crate::{
     note::AttachmentRef,
 };
 
-/// Stores the records of files.
+/// The store of the records of files.
 pub trait AttachmentRecords: Sync {
-    /// Adds a reference to a file. Returns the properties of the file, or None if it is not
-    /// uploaded.
+    /// Adds a reference to a file. Returns the properties of the file, or None if its upload is not
+    /// recorded yet.
     fn add_reference(
         &self,
         key: &FileKey,
@@ -32,31 +32,33 @@ pub trait AttachmentRecords: Sync {
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Removes a reference to a file, and deletes the record if no references remain. Returns
-    /// whether the record is deleted. If so, the caller must delete the file.
+    /// whether the record is deleted. If it is, the caller must delete the file.
     ///
-    /// A crash in between leaves a file without references, never a note without its file.
+    /// If the function crashes before it deletes the file, the file remains without references.
+    /// This wastes storage but breaks no note.
     fn remove_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// As [`AttachmentRecords::remove_reference`], but takes one call instead of two if no other
-    /// references exist.
+    /// Does the same as [`AttachmentRecords::remove_reference`], but with one call instead of two
+    /// if there are no other references.
     fn remove_last_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Records the properties of an uploaded file. Returns the references to it.
+    /// Records the properties of an uploaded file. Returns all references to the file.
     fn record_upload(
         &self,
         key: &FileKey,
         file: &File,
     ) -> impl Future<Output = Result<HashSet<AttachmentRef>, Error>> + Send;
 
-    /// Reads the properties of files. The result lacks the files that are not uploaded.
+    /// Reads the properties of at most 100 files. The result contains only files whose upload is
+    /// recorded.
     fn batch_get(
         &self,
         keys: &HashSet<FileKey>,
@@ -68,31 +70,31 @@ pub trait AttachmentRecords: Sync {
 pub struct AttachmentsTable(Table);
 
 impl AttachmentsTable {
-    /// Creates a client for the table in the environment variable `ATTACHMENTS_TABLE`.
+    /// Creates a client of the table that the environment variable `ATTACHMENTS_TABLE` names.
     ///
     /// # Errors
-    /// Fails if the environment variable is missing or malformed. The error names it.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(
             dynamodb.table(function::setting("ATTACHMENTS_TABLE")?),
         ))
     }
 
-    /// Creates a client for `table`.
+    /// Creates a client of `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 }
 
-/// A record. Some of its attributes are missing until the file is uploaded, or until a note refers
-/// to it.
+/// The record of a file. `content_type` and `size` are missing until the upload is recorded, and
+/// `references` is missing if no note refers to the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     attachment: Option<String>,
     content_type: Option<String>,
     size: Option<u64>,
-    // DynamoDB has no empty sets: without references, the attribute is missing.
+    // The attribute is missing if there are no references, because DynamoDB has no empty sets.
     #[serde(rename = "claims")]
     references: Option<HashSet<String>>,
 }
@@ -117,7 +119,8 @@ fn item_key(key: &FileKey) -> Item {
 }
 
 impl AttachmentsTable {
-    /// Deletes the record, unless other references exist. Returns whether it is deleted.
+    /// Deletes the record if it has no references other than `reference`. Returns whether the
+    /// record is deleted.
     async fn delete_record(&self, key: &FileKey, reference: AttachmentRef) -> Result<bool, Error> {
         let delete = self
             .0
@@ -134,7 +137,8 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Changes the set of references. `action` is `ADD` or `DELETE`. Returns the changed record.
+    /// Adds a reference to the record or removes it. `action` is `ADD` or `DELETE`. Returns the
+    /// changed record.
     async fn change_references(
         &self,
         key: &FileKey,

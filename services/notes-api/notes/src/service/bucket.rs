@@ -1,7 +1,7 @@
 //! The bucket of the attached files.
 //!
-//! Browsers use the bucket through presigned URLs. Presigning takes no call of S3. Only the
-//! functions that delete a file or read its properties call S3.
+//! Browsers upload and download files with presigned URLs. To presign a URL, a function does not
+//! call S3. Only the functions that delete a file or read its properties call S3.
 
 use std::{
     fmt,
@@ -22,15 +22,16 @@ use crate::{
 /// The time after which a presigned URL expires.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// Presigns URLs.
+/// Creates presigned URLs for files.
 pub trait FileUrls: Sync {
-    /// Presigns a URL for the download of a file.
+    /// Creates a presigned URL for the download of a file.
     ///
     /// # Errors
     /// Fails if the URL cannot be signed.
     fn download_url(&self, key: &FileKey) -> Result<String, Error>;
 
-    /// Presigns the upload of a file. S3 accepts only this content type and this size.
+    /// Creates a presigned URL for the upload of a file. S3 accepts only a file with this content
+    /// type and this size.
     ///
     /// # Errors
     /// Fails if the URL cannot be signed.
@@ -42,7 +43,7 @@ pub trait FileUrls: Sync {
     ) -> Result<PresignedUpload, Error>;
 }
 
-/// Stores files.
+/// The store of the attached files.
 pub trait FileStore: Sync {
     /// Reads the properties of a file. None if it does not exist.
     fn head(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
@@ -58,8 +59,9 @@ struct BucketName(String);
 impl FromStr for BucketName {
     type Err = &'static str;
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, except for
-    /// dots: S3's TLS certificate does not cover bucket names with dots.
+    /// Accepts the names that S3 allows
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), except
+    /// those with dots, because S3's TLS certificate does not cover them.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if (3..=63).contains(&name.len()) && name.chars().all(allowed) {
@@ -78,15 +80,15 @@ impl fmt::Display for BucketName {
 
 const BUCKET_VARIABLE: &str = "ATTACHMENTS_BUCKET";
 
-/// Presigns URLs of the bucket.
+/// Creates presigned URLs for the files in the bucket.
 #[derive(Debug)]
 pub struct UrlSigner(Presigner);
 
 impl UrlSigner {
-    /// Creates a signer for the bucket in the environment variable `ATTACHMENTS_BUCKET`.
+    /// Creates a signer for the bucket that the environment variable `ATTACHMENTS_BUCKET` names.
     ///
     /// # Errors
-    /// Fails if the environment variable is missing or malformed. The error names it.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let bucket: BucketName = function::setting(BUCKET_VARIABLE)?;
         Ok(Self(aws.presigner(&bucket.0)))
@@ -137,15 +139,15 @@ impl FileUrls for UrlSigner {
     }
 }
 
-/// The bucket, through the API of S3.
+/// A client of the bucket.
 #[derive(Debug)]
 pub struct AttachmentsBucket(Objects);
 
 impl AttachmentsBucket {
-    /// Creates a client for the bucket in the environment variable `ATTACHMENTS_BUCKET`.
+    /// Creates a client of the bucket that the environment variable `ATTACHMENTS_BUCKET` names.
     ///
     /// # Errors
-    /// Fails if the environment variable is missing or malformed. The error names it.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let bucket: BucketName = function::setting(BUCKET_VARIABLE)?;
         Ok(Self(aws.objects(&bucket.0)))

@@ -1,4 +1,5 @@
-//! All services in memory, for the tests of the controllers. The calls can be made to fail.
+//! In-memory services for the tests of the controllers. One struct implements all of them, and can
+//! make calls fail.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -64,13 +65,13 @@ pub(crate) fn draft(content: &str, attachment: Option<&str>) -> Draft {
     }
 }
 
-/// A draft of ada's.
+/// A draft of the user `ada`, with its attachment resolved.
 pub(crate) fn resolved(content: &str, attachment: Option<&str>) -> ResolvedDraft {
     draft(content, attachment).resolve(&ada()).unwrap()
 }
 
 impl Memory {
-    /// Creates a note.
+    /// Creates a note, and the reference to its file.
     pub(crate) async fn note(
         &self,
         user: &UserId,
@@ -101,7 +102,7 @@ impl Memory {
         note.note_id
     }
 
-    /// Puts a file into the bucket without a record.
+    /// Puts a file into the bucket without recording its upload.
     pub(crate) fn put_file(&self, key: &str) {
         self.state
             .lock()
@@ -110,7 +111,7 @@ impl Memory {
             .insert(FileKey::parse(key).unwrap());
     }
 
-    /// Puts a file into the bucket, and records it.
+    /// Puts a file into the bucket, and records its upload.
     pub(crate) fn upload(&self, key: &str) {
         self.put_file(key);
         let file = self.file(key);
@@ -131,7 +132,7 @@ impl Memory {
             .contains(&FileKey::parse(key).unwrap())
     }
 
-    /// The properties of the file with this key.
+    /// The properties that a file with this key has.
     pub(crate) fn file(&self, key: &str) -> File {
         File {
             content_type: "image/png".into(),
@@ -158,7 +159,7 @@ impl Memory {
         let left = self.calls_left.load(SeqCst);
         self.calls_left.store(left.saturating_sub(1), SeqCst);
         if left == 0 {
-            Err(Error::Failed("a failure that the test asked for".into()))
+            Err(Error::Failed("simulated failure".into()))
         } else {
             Ok(self.state.lock().unwrap())
         }

@@ -13,7 +13,7 @@ use dynamodb::Dynamodb;
 use function::StartError;
 pub use notes::{NoteStore, NotesTable};
 
-/// The services of a function that reads notes.
+/// The services of a function that reads or creates notes.
 #[derive(Debug)]
 pub struct ReadServices {
     /// The table Notes.
@@ -28,16 +28,16 @@ impl ReadServices {
     /// Creates the services from environment variables.
     ///
     /// # Errors
-    /// Fails if an environment variable is missing or malformed. The error names it.
+    /// Fails if a variable is missing or malformed. The error names the variable.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
         Self::new(&aws, &Dynamodb::new(&aws)).await
     }
 
-    /// Creates the services from environment variables, with the clients of the caller.
+    /// Creates the services from environment variables, with clients that the caller has created.
     ///
     /// # Errors
-    /// Fails if an environment variable is missing or malformed. The error names it.
+    /// Fails if a variable is missing or malformed. The error names the variable.
     pub async fn new(aws: &aws::Stack, dynamodb: &Dynamodb) -> Result<Self, StartError> {
         let services = Self {
             notes: NotesTable::from_env(dynamodb)?,
@@ -64,7 +64,7 @@ impl WriteServices {
     /// Creates the services from environment variables.
     ///
     /// # Errors
-    /// Fails if an environment variable is missing or malformed. The error names it.
+    /// Fails if a variable is missing or malformed. The error names the variable.
     pub async fn from_env() -> Result<Self, StartError> {
         let aws = aws::Stack::from_env()?;
         let dynamodb = Dynamodb::new(&aws);

@@ -15,9 +15,9 @@ use crate::{
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
-/// Stores notes.
+/// The store of notes.
 pub trait NoteStore: Sync {
-    /// Adds a note. Does nothing if a note with its id exists.
+    /// Adds a note. Does nothing if its owner already has a note with this id.
     fn insert(&self, note: &Note) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads a note of `user`. None if it does not exist.
@@ -27,8 +27,8 @@ pub trait NoteStore: Sync {
         id: NoteId,
     ) -> impl Future<Output = Result<Option<Note>, Error>> + Send;
 
-    /// Reads the notes of `user` that are older than `before`, newest first: at most `limit`, or
-    /// fewer if they are long.
+    /// Reads the notes of `user` that are older than `before`, newest first. Returns at most
+    /// `limit` notes, and fewer if they are long.
     fn page(
         &self,
         user: &UserId,
@@ -36,7 +36,7 @@ pub trait NoteStore: Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page<Note>, Error>> + Send;
 
-    /// Writes over a note, if it meets `expected`.
+    /// Replaces attributes of a note with those of `change`, if the note meets `expected`.
     fn replace(
         &self,
         user: &UserId,
@@ -45,8 +45,8 @@ pub trait NoteStore: Sync {
         expected: &Precondition,
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
-    /// Records the properties of an uploaded file in the note that refers to it. Does nothing if
-    /// the note was written after that reference.
+    /// Records the properties of an uploaded file in the note that refers to the file. Does nothing
+    /// if `reference` is not that of the note's last write.
     fn set_upload(
         &self,
         user: &UserId,
@@ -54,8 +54,8 @@ pub trait NoteStore: Sync {
         file: &File,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes a note, if `version` is its current version. Returns whether the note no longer
-    /// exists.
+    /// Deletes a note if `version` is its current version. Returns true if the note does not exist
+    /// now, and false if it has another version.
     fn remove(
         &self,
         user: &UserId,
@@ -69,9 +69,9 @@ pub trait NoteStore: Sync {
 pub struct Change {
     /// The text.
     pub content: Content,
-    /// The name of the attached file.
+    /// The name of the attached file. None for a note without an attachment.
     pub attachment: Option<AttachmentName>,
-    /// The properties of the attached file. None if it is not uploaded.
+    /// The properties of the attached file. None if its upload is not recorded yet.
     pub uploaded: Option<File>,
     /// The time of the write.
     pub updated_at: Timestamp,
@@ -85,7 +85,8 @@ pub enum Replaced {
     /// The note was written.
     Done {
         /// The previous attachment, and the write that added the reference to it. None if the note
-        /// had no attachment, or if the SDK repeated the write because the first response was lost.
+        /// had no attachment, or if the SDK sent the write twice because the first response was
+        /// lost.
         before: Option<(AttachmentName, Version)>,
     },
     /// The note does not exist.
@@ -99,15 +100,15 @@ pub enum Replaced {
 pub struct NotesTable(Table);
 
 impl NotesTable {
-    /// Creates a client for the table in the environment variable `NOTES_TABLE`.
+    /// Creates a client of the table that the environment variable `NOTES_TABLE` names.
     ///
     /// # Errors
-    /// Fails if the environment variable is missing or malformed. The error names it.
+    /// Fails if the variable is missing or malformed. The error names the variable.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
-    /// Creates a client for `table`.
+    /// Creates a client of `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -124,7 +125,7 @@ fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// The attributes of a note before a write.
+/// The attributes of a note that [`NoteStore::replace`] needs from the time before its write.
 #[derive(Deserialize)]
 struct Before {
     attachment: Option<AttachmentName>,
@@ -137,8 +138,8 @@ impl NoteStore for NotesTable {
         let put = put.condition_expression("attribute_not_exists(noteId)");
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(()),
-            // The note was already written by an earlier attempt: of the SDK, whose first response
-            // was lost, or of a request with the same plan.
+            // An earlier attempt has already written the note. This was an attempt of the SDK whose
+            // response was lost, or a request with the same plan.
             Checked::ConditionFailed(_) => Ok(()),
         }
     }
@@ -205,7 +206,7 @@ impl NoteStore for NotesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut condition = "attribute_exists(noteId)".to_owned();
         if let Precondition::OneOf(versions) = expected {
-            // IN needs at least one operand. No version equals a user id.
+            // `userId` never equals a version. It is there because IN needs at least one operand.
             let mut names = vec!["userId".to_owned()];
             for (number, version) in versions.iter().enumerate() {
                 let name = format!(":expected{number}");
@@ -218,7 +219,7 @@ impl NoteStore for NotesTable {
         match checked(self.0.send(update).await)? {
             Checked::Done(done) => {
                 let before: Before = read(done.attributes.unwrap_or_default())?;
-                // If the note already had this version, the SDK has repeated the write.
+                // If the note already had this version, the SDK has sent the write twice.
                 let is_first = before.version != change.version;
                 let attachment = before.attachment.filter(|_| is_first);
                 Ok(Replaced::Done {
