@@ -6,8 +6,8 @@
 //!
 //! - For an error that the client can correct, use a constructor that takes a sentence for the
 //!   client. Such a problem has no cause.
-//! - For other errors, use [`Problem::internal`] or [`Problem::unavailable`]. The client gets a fixed
-//!   sentence, and only the log gets the cause.
+//! - For other errors, use [`Problem::internal`] or [`Problem::unavailable`]. The client gets a
+//!   fixed sentence, and only the log gets the cause.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// The maximum size of one page of a list, in bytes, as it is in Lambda's response. There the body is
-/// a JSON string, so its quotes and backslashes are escaped again. Lambda's limit is 6 MB for the
-/// whole response.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+/// The maximum size of one page of a list, in bytes, as it is in Lambda's response. There the body
+/// is a JSON string, so its quotes and backslashes are escaped again. Lambda's limit is 6 MB for
+/// the whole response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PAGE_LIMIT: usize = 5_000_000;
 
 /// A successful response.

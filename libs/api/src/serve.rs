@@ -1,5 +1,5 @@
-//! Runs the function of a route: converts API Gateway's events to requests, the results to responses,
-//! and writes one log line per request.
+//! Runs the function of a route: converts API Gateway's events to requests, the results to
+//! responses, and writes one log line per request.
 
 use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
 
@@ -42,7 +42,8 @@ where
     .await
 }
 
-/// The value of `Access-Control-Allow-Origin`: the origin of the browser app, or `*` for any origin.
+/// The value of `Access-Control-Allow-Origin`: the origin of the browser app, or `*` for any
+/// origin.
 #[derive(Clone)]
 struct AllowedOrigin(HeaderValue);
 

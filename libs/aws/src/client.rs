@@ -38,8 +38,8 @@ pub type SdkError<E> = result::SdkError<E, Response>;
 /// A client of one AWS service. It runs the SDK's operations without the SDK's generated client of that service.
 ///
 /// The SDK serializes requests, signs and retries them, and parses responses and errors. A generated client would cost
-/// more time: when it is created, it reads a table of all AWS regions and compiles their regular expressions, although a
-/// function calls only one region. In every call it also composes a user-agent header.
+/// more time: when it is created, it reads a table of all AWS regions and compiles their regular expressions, although
+/// a function calls only one region. In every call it also composes a user-agent header.
 ///
 /// `tests/wire` compares the requests and retries with those of the generated clients.
 ///

@@ -47,8 +47,8 @@ pub struct PresignError(#[from] SigningError);
 /// Creates presigned URLs for the objects of one bucket
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>).
 ///
-/// Needs no S3 client, so that functions that only create URLs stay small. A URL stops working when the credentials that
-/// signed it expire, even if its own expiry is later.
+/// Needs no S3 client, so that functions that only create URLs stay small. A URL stops working when the credentials
+/// that signed it expire, even if its own expiry is later.
 #[derive(Clone, Debug)]
 pub struct Presigner {
     base: String,
@@ -68,8 +68,8 @@ impl Presigner {
 
     /// Returns a URL that allows `method` on the object `key` from `now` until `expires_in` later (at most seven days).
     ///
-    /// A request must have the `signed_headers` (lower-case names) with exactly these values, else S3 responds with 403.
-    /// The body is not part of the signature.
+    /// A request must have the `signed_headers` (lower-case names) with exactly these values, else S3 responds with
+    /// 403. The body is not part of the signature.
     ///
     /// # Errors
     /// Returns [`PresignError`] if a header is invalid.

@@ -15,8 +15,8 @@ use https::Https;
 use crate::client::Service;
 use crate::{Client, Objects, Presigner};
 
-/// The limit for DNS, TCP and the TLS handshake together. Endpoints are in the same region: if a connection takes longer
-/// than a second, a retry is likely to be faster.
+/// The limit for DNS, TCP and the TLS handshake together. Endpoints are in the same region: if a connection takes
+/// longer than a second, a retry is likely to be faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The limit for one attempt, including its connection. It is long on purpose: if a conditional write times out after
@@ -160,8 +160,8 @@ impl Stack {
         }
     }
 
-    /// Opens a connection to a service, such as `dynamodb`, for the first call to use. Meant for init, when no request is
-    /// waiting yet.
+    /// Opens a connection to a service, such as `dynamodb`, for the first call to use. Meant for init, when no request
+    /// is waiting yet.
     ///
     /// Sends an unsigned request, which needs no permission. DynamoDB responds to it with `healthy`
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). Ignores a failure: if the

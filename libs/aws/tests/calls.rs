@@ -1,6 +1,6 @@
 //! Calls `aws::Client` and `aws::Objects` against a local server, and checks the requests and the results.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helper functions need this: clippy exempts only tests
 
 mod support;
 

@@ -127,8 +127,8 @@ impl Table {
     /// particular order. A key without an item is not an error.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if DynamoDB returns unprocessed keys five times. Also fails if
-    /// a call fails.
+    /// Returns [`Error::Unavailable`] if DynamoDB returns unprocessed keys five times. Also fails
+    /// if a call fails.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
         let mut remaining = keys;

@@ -25,9 +25,9 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// Runs a function that handles events of type `E` and returns no response.
 ///
-/// `init` builds the function's services once, during the cold start. `handle` receives an event and
-/// the time at which Lambda stops the invocation. If `handle` fails, the error is logged and reported
-/// to Lambda, which retries the event according to the event source.
+/// `init` builds the function's services once, during the cold start. `handle` receives an event
+/// and the time at which Lambda stops the invocation. If `handle` fails, the error is logged and
+/// reported to Lambda, which retries the event according to the event source.
 pub async fn serve<S, E, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E, SystemTime) -> Fut,
@@ -94,8 +94,8 @@ pub async fn start<S: 'static>(
 
 /// Runs the work of one invocation inside its span. `record` adds the result to the span.
 ///
-/// The span closes, and its trace is sent, before this function returns. This must happen before the
-/// response, because Lambda freezes a function after its response.
+/// The span closes, and its trace is sent, before this function returns. This must happen before
+/// the response, because Lambda freezes a function after its response.
 pub async fn invocation<T>(
     context: &Context,
     work: impl Future<Output = T>,

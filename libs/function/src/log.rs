@@ -7,9 +7,9 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{error::StartError, settings::setting};
 
-/// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets. Spans
-/// and events of the AWS SDK and hyper are disabled: they would cost more than the work that they
-/// report.
+/// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets.
+/// Spans and events of the AWS SDK and hyper are disabled: they would cost more than the work that
+/// they report.
 const OWN_TARGETS: [&str; 8] = [
     "api",
     "billing",
@@ -21,8 +21,8 @@ const OWN_TARGETS: [&str; 8] = [
     "secrets",
 ];
 
-/// Installs the log at the level in the environment variable `LOG_LEVEL`, and X-Ray tracing if Lambda
-/// has enabled it.
+/// Installs the log at the level in the environment variable `LOG_LEVEL`, and X-Ray tracing if
+/// Lambda has enabled it.
 ///
 /// # Errors
 /// Fails if an environment variable is missing or malformed. The log is installed nevertheless, so

@@ -49,8 +49,8 @@ pub enum ClaimOutcome<'a, S, P, R> {
     Replay(R),
     /// Retry later: another attempt is in progress.
     InProgress {
-        /// The remaining time of the lease. When it has passed, the operation is completed or can be
-        /// taken over.
+        /// The remaining time of the lease. When it has passed, the operation is completed or can
+        /// be taken over.
         retry_after: Duration,
     },
     /// Reject the request: the key was used with a different payload.
@@ -124,12 +124,12 @@ impl<S> Idempotency<S> {
 impl<S: Store> Idempotency<S> {
     /// Claims `operation` until the function's `deadline`, plus a grace period of 2 s.
     ///
-    /// `proposed` is the plan of this attempt, such as the id of the item that it creates. If this is
-    /// the first attempt, the plan is stored with the claim, and every later attempt receives it in
-    /// place of its own plan.
+    /// `proposed` is the plan of this attempt, such as the id of the item that it creates. If this
+    /// is the first attempt, the plan is stored with the claim, and every later attempt receives it
+    /// in place of its own plan.
     ///
-    /// Makes one conditional write if the operation is new, in progress or completed. To take over a
-    /// claim that was released or whose lease has ended, it makes a second one.
+    /// Makes one conditional write if the operation is new, in progress or completed. To take over
+    /// a claim that was released or whose lease has ended, it makes a second one.
     ///
     /// # Errors
     /// Fails if the store fails. The claim may have been written nevertheless. In this case other
@@ -181,8 +181,8 @@ impl<S: Store> Idempotency<S> {
         }
     }
 
-    /// Writes a record. If the SDK sends a write twice, the second one finds the version of the first.
-    /// Such a write counts as done.
+    /// Writes a record. If the SDK sends a write twice, the second one finds the version of the
+    /// first. Such a write counts as done.
     async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         let response = match &record.state {
             State::Completed { response } => response.len(),
@@ -250,8 +250,8 @@ impl<S: Store, R: Serialize> ClaimGuard<'_, S, R> {
     ///
     /// # Errors
     /// Returns [`Error::LeaseLost`] if another attempt took over. The record of that attempt stays
-    /// unchanged. If the store fails, the response may have been stored nevertheless. If it was not,
-    /// a repetition takes over after the lease.
+    /// unchanged. If the store fails, the response may have been stored nevertheless. If it was
+    /// not, a repetition takes over after the lease.
     pub async fn complete(self, response: &R) -> Result<(), Error> {
         let response = serde_json::to_string(response)?;
         self.write(State::Completed { response }).await

@@ -16,8 +16,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Runs the `work` of a request once per `Idempotency-Key`, or on every request without the header.
 ///
 /// Parse the request before you call this, so that a malformed request does not use up its key.
-/// `work` receives the plan of the first attempt, which is `proposed` unless this attempt takes over.
-/// `work` must not repeat an effect that an earlier attempt had with the same plan.
+/// `work` receives the plan of the first attempt, which is `proposed` unless this attempt takes
+/// over. `work` must not repeat an effect that an earlier attempt had with the same plan.
 ///
 /// As with Stripe, the result of `work` decides what a repetition receives:
 ///
@@ -55,9 +55,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// # Errors
-/// Responds 400 if the key is malformed, 409 with `Retry-After` while another request with the key is
-/// in progress, 422 if the key was used with a different body, and 503 or 500 if the claim cannot be
-/// stored. Otherwise returns the error of `work`.
+/// Responds 400 if the key is malformed, 409 with `Retry-After` while another request with the key
+/// is in progress, 422 if the key was used with a different body, and 503 or 500 if the claim
+/// cannot be stored. Otherwise returns the error of `work`.
 pub async fn once<S, P, R, E, Fut>(
     idempotency: &Idempotency<S>,
     request: &Request,

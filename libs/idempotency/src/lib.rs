@@ -1,14 +1,14 @@
 //! Idempotent operations: a request or message with the same idempotency key takes effect once,
 //! and every repetition receives the stored response.
 //!
-//! An attempt claims its [`Operation`] with one conditional write. The [`ClaimOutcome`] says what to
-//! do next: start, replay the stored response, retry later, or reject a payload mismatch. An attempt
-//! that starts holds the claim until it calls [`ClaimGuard::complete`] or [`ClaimGuard::release`]. The
-//! claim has a lease, which lasts as long as Lambda lets the function run. If the attempt crashes, the
-//! lease ends, and the next attempt takes over with the **plan** of the first attempt. The plan is
-//! what the first attempt chose before it started, such as the id of the item to create. Work that
-//! depends only on the plan, and passes ids from the plan to other services, takes effect once,
-//! however many attempts there are.
+//! An attempt claims its [`Operation`] with one conditional write. The [`ClaimOutcome`] says what
+//! to do next: start, replay the stored response, retry later, or reject a payload mismatch. An
+//! attempt that starts holds the claim until it calls [`ClaimGuard::complete`] or
+//! [`ClaimGuard::release`]. The claim has a lease, which lasts as long as Lambda lets the function
+//! run. If the attempt crashes, the lease ends, and the next attempt takes over with the **plan**
+//! of the first attempt. The plan is what the first attempt chose before it started, such as the id
+//! of the item to create. Work that depends only on the plan, and passes ids from the plan to other
+//! services, takes effect once, however many attempts there are.
 //!
 //! The terms follow Powertools for AWS Lambda
 //! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>): a record is in

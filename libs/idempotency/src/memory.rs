@@ -1,5 +1,5 @@
-//! Test doubles: an in-memory store that can be made to fail, and a clock that moves only when a test
-//! advances it.
+//! Test doubles: an in-memory store that can be made to fail, and a clock that moves only when a
+//! test advances it.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! The identity of an operation: its idempotency key, its scope, and the fingerprint of its payload.
+//! The identity of an operation: its idempotency key, its scope, and the fingerprint of its
+//! payload.
 
 use std::str::FromStr;
 
@@ -10,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 /// An idempotency key: chosen by a client and sent in the header `Idempotency-Key`, or the id of a
 /// message.
 ///
-/// A key has 1 to 255 printable ASCII characters: a header can contain these, and Stripe accepts them
-/// (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around the key
-/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). Here they are
-/// optional: if the client sends quotes, they are part of the key.
+/// A key has 1 to 255 printable ASCII characters: a header can contain these, and Stripe accepts
+/// them (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around
+/// the key (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). Here
+/// they are optional: if the client sends quotes, they are part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -66,9 +67,9 @@ impl<'a> Scope<'a> {
 
     /// The operation that `key` identifies in this scope, requested with `body`.
     ///
-    /// The fingerprint covers the bytes of the body as the client sent them, so it does not depend on
-    /// how a release parses bodies. For a message, pass an empty body if the id alone identifies the
-    /// message.
+    /// The fingerprint covers the bytes of the body as the client sent them, so it does not depend
+    /// on how a release parses bodies. For a message, pass an empty body if the id alone identifies
+    /// the message.
     pub fn operation(self, key: &IdempotencyKey, body: &[u8]) -> Operation {
         let Self { name, caller } = self;
         let [scope, caller] = [name.as_bytes(), caller.as_bytes()];
@@ -94,8 +95,8 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
-/// The SHA-256 of `parts`, in Base64url. Each part is hashed after its length, so that different lists
-/// of parts have different hashes.
+/// The SHA-256 of `parts`, in Base64url. Each part is hashed after its length, so that different
+/// lists of parts have different hashes.
 fn digest<const N: usize>(parts: [&[u8]; N]) -> String {
     let hash = parts.iter().fold(Sha256::new(), |hash, part| {
         hash.chain_update((part.len() as u64).to_be_bytes())

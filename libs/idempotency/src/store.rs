@@ -99,7 +99,8 @@ pub enum WriteOutcome {
     ConditionFailed(Option<Record>),
 }
 
-/// The DynamoDB table of the records. A function needs only the permission `dynamodb:PutItem` on it.
+/// The DynamoDB table of the records. A function needs only the permission `dynamodb:PutItem` on
+/// it.
 #[derive(Debug)]
 pub struct IdempotencyTable(Table);
 

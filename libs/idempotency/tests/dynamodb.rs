@@ -75,8 +75,8 @@ fn started<'a, S: std::fmt::Debug>(outcome: Outcome<'a, S>) -> (ClaimGuard<'a, S
     }
 }
 
-/// Claims `count` times concurrently. Returns the number of each outcome, and the plans of the claims
-/// that started.
+/// Claims `count` times concurrently. Returns the number of each outcome, and the plans of the
+/// claims that started.
 async fn claim_concurrently(
     idempotency: &Arc<Idempotency<IdempotencyTable>>,
     clock: &Clock,

@@ -1,5 +1,5 @@
-//! The secrets of a stage, which are SecureString parameters in SSM. A function reads them at init in one call. They are
-//! never logged, and are refreshed in the background without delaying a request.
+//! The secrets of a stage, which are SecureString parameters in SSM. A function reads them at init in one call. They
+//! are never logged, and are refreshed in the background without delaying a request.
 //!
 //! ```no_run
 //! # async fn init() -> Result<(), Box<dyn std::error::Error>> {

@@ -161,8 +161,8 @@ fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bo
 }
 
 /// Returns the error code of a service with a JSON protocol, without its namespace, such as
-/// `ConditionalCheckFailedException` for `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`. `None` if the
-/// response has another format.
+/// `ConditionalCheckFailedException` for `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`. `None` if
+/// the response has another format.
 fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Body<'a> {

@@ -8,12 +8,13 @@ pub(crate) const SAMPLED: &str = "xray::invocation";
 /// log filter matches both.
 const UNSAMPLED: &str = "xray::invocation::unsampled";
 
-/// Creates the span of one invocation. The handler must run inside it, and the caller must drop it before it returns the
-/// response.
+/// Creates the span of one invocation. The handler must run inside it, and the caller must drop it before it returns
+/// the response.
 ///
-/// `header` is Lambda's `Lambda-Runtime-Trace-Id`, available as `Context::xray_trace_id` in lambda_runtime. The invocation
-/// is traced if the header contains a trace ID, a segment ID and `Sampled=1`. `name` is the name of the subsegment.
-/// `request_id` is a field for the log, which shows the field only if its filter enables the target `xray::invocation`.
+/// `header` is Lambda's `Lambda-Runtime-Trace-Id`, available as `Context::xray_trace_id` in lambda_runtime. The
+/// invocation is traced if the header contains a trace ID, a segment ID and `Sampled=1`. `name` is the name of the
+/// subsegment. `request_id` is a field for the log, which shows the field only if its filter enables the target
+/// `xray::invocation`.
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     match header.and_then(Segment::parse_sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),
@@ -30,7 +31,8 @@ pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     }
 }
 
-/// Records the HTTP status of an invocation's response. X-Ray shows 400 to 499 as an error, and 500 and above as a fault.
+/// Records the HTTP status of an invocation's response. X-Ray shows 400 to 499 as an error, and 500 and above as a
+/// fault.
 pub fn record_status(invocation: &Span, status: u16) {
     invocation.record("xray.status", u64::from(status));
     if status >= 400 {
@@ -51,8 +53,8 @@ struct Segment {
 }
 
 impl Segment {
-    /// Parses a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The parts can
-    /// be in any order, with other parts between them
+    /// Parses a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The parts
+    /// can be in any order, with other parts between them
     /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
     ///
     /// Returns `None` if the invocation is not sampled, or the header is malformed.

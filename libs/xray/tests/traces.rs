@@ -1,6 +1,6 @@
 //! Tests the documents that the daemon receives for an invocation.
 
-#![allow(clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
 use std::collections::HashMap;
 

@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::endpoint::{Objects, Services, serve};
 use crate::sample::{self, TABLES};
 
-/// The local services that a function calls. They run on the Tokio runtime on which they were started,
-/// until this value is dropped.
+/// The local services that a function calls. They run on the Tokio runtime on which they were
+/// started, until this value is dropped.
 pub struct Cloud {
     /// DynamoDB, with the tables Notes, Attachments, Purchases and Idempotency.
     pub dynamodb: Dynamodb,
@@ -28,8 +28,8 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts the services with the data of the sample events: a note, its attachment, and a purchase
-    /// with the status `PENDING`.
+    /// Starts the services with the data of the sample events: a note, its attachment, and a
+    /// purchase with the status `PENDING`.
     ///
     /// # Errors
     ///
@@ -56,9 +56,9 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// Also serves the endpoint over TLS, on another port. `certificates` is the certificate chain, which
-    /// starts with the server's own certificate. `key` is the private key. Both are PEM. Returns the URL,
-    /// for `AWS_ENDPOINT_URL`.
+    /// Also serves the endpoint over TLS, on another port. `certificates` is the certificate chain,
+    /// which starts with the server's own certificate. `key` is the private key. Both are PEM.
+    /// Returns the URL, for `AWS_ENDPOINT_URL`.
     ///
     /// # Errors
     ///

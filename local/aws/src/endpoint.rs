@@ -1,5 +1,5 @@
-//! The HTTP endpoint of all services. It forwards calls to DynamoDB and Stripe, and implements the calls
-//! to S3, SSM, SNS and SQS itself.
+//! The HTTP endpoint of all services. It forwards calls to DynamoDB and Stripe, and implements the
+//! calls to S3, SSM, SNS and SQS itself.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

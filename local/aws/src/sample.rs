@@ -18,8 +18,8 @@ const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
 /// The signing secret of the Stripe webhook endpoint.
 const WEBHOOK_SECRET: &str = "whsec_sample";
 
-/// The environment variables of [`environment_variable`] that are not in a function's manifest, because
-/// Lambda or the local cloud sets them for every function.
+/// The environment variables of [`environment_variable`] that are not in a function's manifest,
+/// because Lambda or the local cloud sets them for every function.
 pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ENDPOINT_URL",
@@ -58,8 +58,8 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// Replaces the header `Stripe-Signature` of an event with a signature for the current time. An event
-/// without this header stays unchanged.
+/// Replaces the header `Stripe-Signature` of an event with a signature for the current time. An
+/// event without this header stays unchanged.
 pub fn sign_event(mut event: Value) -> Value {
     let body = event.get("body").and_then(Value::as_str);
     let body = body.unwrap_or_default();
@@ -75,7 +75,8 @@ pub fn sign_event(mut event: Value) -> Value {
     event
 }
 
-/// The value of the secret `name`, without the prefix of the stage. None if there is no such secret.
+/// The value of the secret `name`, without the prefix of the stage. None if there is no such
+/// secret.
 pub(crate) fn secret(name: &str) -> Option<&'static str> {
     match name {
         "stripe-secret-key" => Some("sk_test_double"),

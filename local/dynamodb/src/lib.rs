@@ -1,4 +1,5 @@
-//! An in-memory DynamoDB for tests. It serves DynamoDB's HTTP API on its own port until it is dropped.
+//! An in-memory DynamoDB for tests. It serves DynamoDB's HTTP API on its own port until it is
+//! dropped.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,8 +42,8 @@ impl Dynamodb {
         Ok(started)
     }
 
-    /// Creates a table. `key` contains the name of the partition key and, optionally, the name of the
-    /// sort key. Both have the type string.
+    /// Creates a table. `key` contains the name of the partition key and, optionally, the name of
+    /// the sort key. Both have the type string.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! A function for the tests of this crate. The environment variable `INIT` selects what it does during
-//! init, and the event selects what it does in an invocation.
+//! A function for the tests of this crate. The environment variable `INIT` selects what it does
+//! during init, and the event selects what it does in an invocation.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 

@@ -151,7 +151,8 @@ async fn route(
         }
         _ => empty(StatusCode::NOT_FOUND),
     };
-    // `response` is an error if a header value is invalid, such as a trace header with a line break.
+    // `response` is an error if a header value is invalid, such as a trace header with a line
+    // break.
     Ok(response.unwrap_or_else(|_| {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -100,8 +100,8 @@ impl Host {
         }
     }
 
-    /// Sends the function one event and waits for the result. A function that does not respond within
-    /// `deadline` is killed, as in Lambda, and later invocations return [`Outcome::Exited`].
+    /// Sends the function one event and waits for the result. A function that does not respond
+    /// within `deadline` is killed, as in Lambda, and later invocations return [`Outcome::Exited`].
     ///
     /// `trace_header` is the value of the header `Lambda-Runtime-Trace-Id`, such as
     /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
@@ -150,7 +150,8 @@ impl Host {
     }
 
     /// Waits until the function requests the next event. Between its response and this request, the
-    /// function may still use CPU and memory. Returns false if it requests no event within `timeout`.
+    /// function may still use CPU and memory. Returns false if it requests no event within
+    /// `timeout`.
     pub async fn wait_until_idle(&mut self, timeout: Duration) -> bool {
         let ready = async { while !matches!(self.api.report().await, Report::Ready { .. }) {} };
         let is_ready = tokio::time::timeout(timeout, ready).await.is_ok();
@@ -158,8 +159,8 @@ impl Host {
         is_ready
     }
 
-    /// The CPU time that all threads of the process have used so far. None if the operating system does
-    /// not report it.
+    /// The CPU time that all threads of the process have used so far. None if the operating system
+    /// does not report it.
     pub fn cpu_time(&self) -> Option<Duration> {
         self.process.cpu_time()
     }
@@ -186,9 +187,9 @@ impl Host {
         self.process.stop().await
     }
 
-    /// Sends SIGTERM to the function, waits at most `timeout` until it exits, and then kills it. The wait
-    /// lets a program that runs the function, such as a profiler, write its results. Returns all lines
-    /// that the function wrote.
+    /// Sends SIGTERM to the function, waits at most `timeout` until it exits, and then kills it.
+    /// The wait lets a program that runs the function, such as a profiler, write its results.
+    /// Returns all lines that the function wrote.
     pub async fn terminate(self, timeout: Duration) -> Vec<String> {
         self.process.terminate(timeout).await
     }

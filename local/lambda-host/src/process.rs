@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// The maximum time to wait for the last lines after the process has exited. They arrive at once unless
-/// a child process of the function keeps the output open.
+/// The maximum time to wait for the last lines after the process has exited. They arrive at once
+/// unless a child process of the function keeps the output open.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running process, and the lines that it has written to stdout and stderr.
@@ -61,8 +61,8 @@ impl Process {
         let _ = self.child.start_kill();
     }
 
-    /// Sends SIGTERM, waits at most `timeout` until the process exits, then kills it. Returns all lines
-    /// that it wrote.
+    /// Sends SIGTERM, waits at most `timeout` until the process exits, then kills it. Returns all
+    /// lines that it wrote.
     pub(crate) async fn terminate(mut self, timeout: Duration) -> Vec<String> {
         if let Some(pid) = self.pid() {
             // Fails only if the process has exited.

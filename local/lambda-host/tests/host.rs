@@ -1,6 +1,6 @@
 //! Tests the host with the function in `examples/function.rs`.
 
-#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,8 +10,8 @@ use lambda_host::{Function, Host, Invocation, Outcome, StartError};
 /// A timeout that is reached only if a test fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The example `function`. `cargo test` builds it into the directory `examples`, next to the directory
-/// of the tests.
+/// The example `function`. `cargo test` builds it into the directory `examples`, next to the
+/// directory of the tests.
 fn function() -> Function {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().and_then(|deps| deps.parent()).unwrap();

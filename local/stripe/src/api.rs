@@ -1,4 +1,5 @@
-//! The API under `/v1/`: records each call, injects its fault, and executes it once per idempotency key.
+//! The API under `/v1/`: records each call, injects its fault, and executes it once per idempotency
+//! key.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -81,8 +82,8 @@ pub(crate) async fn handle(
     Ok(response.into_http(&call.request_id, version, replayed))
 }
 
-/// The idempotency key of a POST request. A key that is not visible ASCII becomes an empty key, which
-/// is rejected later. If such a key were ignored, a retry could charge twice.
+/// The idempotency key of a POST request. A key that is not visible ASCII becomes an empty key,
+/// which is rejected later. If such a key were ignored, a retry could charge twice.
 fn idempotency_key(parts: &Parts) -> Option<&str> {
     let key = parts.headers.get("idempotency-key");
     let key = key.filter(|_| parts.method == Method::POST);

@@ -1,5 +1,5 @@
-//! Files for browsers: the double of Stripe.js (<https://docs.stripe.com/js>) and the frames that it
-//! creates.
+//! Files for browsers: the double of Stripe.js (<https://docs.stripe.com/js>) and the frames that
+//! it creates.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

@@ -3,8 +3,8 @@
 /// A test card.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// The names of the card in predefined tokens and payment methods: `visa` stands for `tok_visa` and
-    /// `pm_card_visa`.
+    /// The names of the card in predefined tokens and payment methods: `visa` stands for `tok_visa`
+    /// and `pm_card_visa`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
     number: &'static str,

@@ -183,8 +183,8 @@ impl ApiError {
     }
 }
 
-/// The error of [`Stripe::authenticate`](crate::Stripe::authenticate): the PaymentIntent does not exist
-/// or does not await a 3-D Secure challenge.
+/// The error of [`Stripe::authenticate`](crate::Stripe::authenticate): the PaymentIntent does not
+/// exist or does not await a 3-D Secure challenge.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthenticateError(pub(crate) String);

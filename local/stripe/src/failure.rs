@@ -48,8 +48,8 @@ fn yes() -> bool {
 }
 
 impl Failure {
-    /// Selects the calls with this method and path. The method `*` matches any method. A path that ends
-    /// in `*` matches all paths that start with the rest.
+    /// Selects the calls with this method and path. The method `*` matches any method. A path that
+    /// ends in `*` matches all paths that start with the rest.
     pub fn on(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -67,8 +67,8 @@ impl Failure {
         self
     }
 
-    /// Delays the execution of the call, by the double's clock, by at most 49 days. The call is executed
-    /// even if its caller disconnects. Its idempotency key is in use during the delay.
+    /// Delays the execution of the call, by the double's clock, by at most 49 days. The call is
+    /// executed even if its caller disconnects. Its idempotency key is in use during the delay.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         self
@@ -81,8 +81,8 @@ impl Failure {
         self
     }
 
-    /// Responds with an error of this status, whether or not the call is executed. An error of 500 or
-    /// more is stored for the call's idempotency key and replayed.
+    /// Responds with an error of this status, whether or not the call is executed. An error of 500
+    /// or more is stored for the call's idempotency key and replayed.
     pub fn respond_with(mut self, status: u16) -> Self {
         self.end = End::Status(status);
         self
@@ -121,8 +121,8 @@ impl Fault {
     };
 }
 
-/// Returns the fault for one call, from the first failure that matches the call, and counts that use
-/// of the failure.
+/// Returns the fault for one call, from the first failure that matches the call, and counts that
+/// use of the failure.
 pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
     let matching = failures

@@ -84,8 +84,8 @@ impl IdempotencyRecords {
         }
     }
 
-    /// Ends the first request with a key: stores its response, or deletes the record if `response` is
-    /// None.
+    /// Ends the first request with a key: stores its response, or deletes the record if `response`
+    /// is None.
     pub(crate) fn finish(&mut self, key: &str, response: Option<ApiResponse>) {
         match (response, self.0.get_mut(key)) {
             (Some(response), Some(record)) => record.response = Some(response),

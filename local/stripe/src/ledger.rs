@@ -130,8 +130,8 @@ impl Ledger {
     }
 
     /// The objects of the PaymentIntents that search finds, oldest first. Search shows each
-    /// PaymentIntent as it was `search_lag` ago. Every change of a PaymentIntent emits an event, so its
-    /// latest event that is at least `search_lag` old contains that state.
+    /// PaymentIntent as it was `search_lag` ago. Every change of a PaymentIntent emits an event, so
+    /// its latest event that is at least `search_lag` old contains that state.
     fn searchable(&self, now: u64) -> Vec<Value> {
         let is_visible = |event: &&Value| {
             let created = event.get("created").and_then(Value::as_u64);
@@ -177,8 +177,8 @@ impl Ledger {
         let status = self.intents.get(index).map(|intent| intent.status);
         match (status, authentication) {
             (Some(Status::RequiresAction), Authentication::Succeeds) => {
-                // The caller of the API gets no error for a decline, because the cardholder completed
-                // the challenge. The webhook reports the decline.
+                // The caller of the API gets no error for a decline, because the cardholder
+                // completed the challenge. The webhook reports the decline.
                 let _ = self.charge(index, context);
             }
             (Some(Status::RequiresAction), Authentication::Fails) => {
@@ -300,8 +300,8 @@ impl Ledger {
             let allowed = "requires_payment_method, requires_confirmation, requires_action";
             return Err(self.unexpected_status(index, "confirm", allowed));
         }
-        // A PaymentIntent with the status requires_action can be confirmed again with the same payment
-        // method.
+        // A PaymentIntent with the status requires_action can be confirmed again with the same
+        // payment method.
         let awaits_action = intent.status == Status::RequiresAction;
         let current = intent.payment_method.clone();
         let method = match confirm.source.take() {
@@ -411,7 +411,8 @@ impl Ledger {
         .with("payment_intent", intent)
     }
 
-    /// Adds an event of type `kind` about a PaymentIntent (<https://docs.stripe.com/api/events/object>).
+    /// Adds an event of type `kind` about a PaymentIntent
+    /// (<https://docs.stripe.com/api/events/object>).
     fn emit(&mut self, kind: &str, index: usize, context: &EventContext) {
         let event = json!({
             "id": self.new_id("evt"),

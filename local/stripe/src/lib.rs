@@ -5,20 +5,21 @@
 //!
 //! # Differences from Stripe
 //!
-//! The double rejects what it does not support. In particular, it rejects unknown parameters instead
-//! of ignoring them, because an ignored parameter could change what is charged.
+//! The double rejects what it does not support. In particular, it rejects unknown parameters
+//! instead of ignoring them, because an ignored parameter could change what is charged.
 //!
 //! - It supports payments by card in US dollars. Cards are Stripe's
 //!   [test cards](https://docs.stripe.com/testing).
-//! - It has no customers, so a payment method or a token that was created through the API can be used
-//!   only once.
+//! - It has no customers, so a payment method or a token that was created through the API can be
+//!   used only once.
 //! - [Search](https://docs.stripe.com/search) supports only equality clauses on `metadata` and
 //!   `status`.
 //! - It rejects requests that have both a publishable key and an
 //!   [idempotency key](https://docs.stripe.com/api/idempotent_requests).
 //! - Webhook endpoints use plain HTTP.
-//! - The control API under `/_double/` does not exist at Stripe. Neither does the route `authenticate`
-//!   of a PaymentIntent, which completes a 3-D Secure challenge in place of the page of the card's bank.
+//! - The control API under `/_double/` does not exist at Stripe. Neither does the route
+//!   `authenticate` of a PaymentIntent, which completes a 3-D Secure challenge in place of the page
+//!   of the card's bank.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -86,8 +87,8 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Starts a double on the loopback interface, on `port`, or on any free port if it is 0. It runs
-    /// on the current Tokio runtime.
+    /// Starts a double on the loopback interface, on `port`, or on any free port if it is 0. It
+    /// runs on the current Tokio runtime.
     ///
     /// # Errors
     ///
@@ -151,7 +152,8 @@ impl Stripe {
         self.shared.authenticate(id, authentication)
     }
 
-    /// Sends the event with the id `event` again. Returns None if there is no such event or no endpoint.
+    /// Sends the event with the id `event` again. Returns None if there is no such event or no
+    /// endpoint.
     pub async fn redeliver(&self, event: &str) -> Option<Delivery> {
         self.shared.redeliver(event).await
     }
@@ -161,8 +163,8 @@ impl Stripe {
         self.shared.clock.now()
     }
 
-    /// Moves the double's clock forward. The clock controls the expiry of idempotency keys, the retries
-    /// of deliveries, the search lag and the delays of injected failures.
+    /// Moves the double's clock forward. The clock controls the expiry of idempotency keys, the
+    /// retries of deliveries, the search lag and the delays of injected failures.
     pub fn advance(&self, by: Duration) {
         self.shared.clock.advance(by);
     }

@@ -10,8 +10,8 @@ use crate::params::{Params, integer};
 #[derive(Debug)]
 pub(crate) struct Page {
     limit: usize,
-    /// The parameter that says where the page starts, and its value, which is the id of the last object
-    /// of the previous page. None for the first page.
+    /// The parameter that says where the page starts, and its value, which is the id of the last
+    /// object of the previous page. None for the first page.
     after: Option<(&'static str, String)>,
 }
 
@@ -28,8 +28,8 @@ impl Page {
         }
     }
 
-    /// Returns the objects of this page, newest first, and whether more follow. `objects` must be oldest
-    /// first.
+    /// Returns the objects of this page, newest first, and whether more follow. `objects` must be
+    /// oldest first.
     fn select(&self, objects: Vec<Value>) -> Result<(Vec<Value>, bool), ApiError> {
         let mut newest: Vec<_> = objects.into_iter().rev().collect();
         if let Some((param, id)) = &self.after {

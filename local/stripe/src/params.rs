@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// The parameters of a request. Reading a parameter removes it, so that [`Params::finish`] finds unknown
-/// ones.
+/// The parameters of a request. Reading a parameter removes it, so that [`Params::finish`] finds
+/// unknown ones.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -16,7 +16,8 @@ impl Params {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The sorted parameters, which are equal for two requests whose parameters differ only in order.
+    /// The sorted parameters, which are equal for two requests whose parameters differ only in
+    /// order.
     pub(crate) fn fingerprint(&self) -> Vec<(String, String)> {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -78,8 +79,8 @@ impl Params {
         }
     }
 
-    /// Fails if a parameter has not been taken, because the double must not ignore a parameter that has
-    /// an effect at Stripe.
+    /// Fails if a parameter has not been taken, because the double must not ignore a parameter that
+    /// has an effect at Stripe.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.first() {
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! Payment methods and tokens. They store the expiry date, the name, the ZIP code and the matching test
-//! card, but never the card number or the security code that a request contains.
+//! Payment methods and tokens. They store the expiry date, the name, the ZIP code and the matching
+//! test card, but never the card number or the security code that a request contains.
 
 use std::collections::HashMap;
 
@@ -27,8 +27,8 @@ pub(crate) enum PaymentSource {
     TestCard(&'static Card),
     /// The id of a payment method that was created through the API.
     PaymentMethod(String),
-    /// The id of a token that was created through the API, and the name of the parameter that contains
-    /// it.
+    /// The id of a token that was created through the API, and the name of the parameter that
+    /// contains it.
     Token(String, &'static str),
     /// A card that the cardholder entered.
     Card(CardDetails),
@@ -101,7 +101,8 @@ impl CardDetails {
         })
     }
 
-    /// Fails if the expiry date is invalid or in the past. `now` is in seconds since the Unix epoch.
+    /// Fails if the expiry date is invalid or in the past. `now` is in seconds since the Unix
+    /// epoch.
     pub(crate) fn check_expiry(&self, now: u64) -> Result<(), ApiError> {
         let (year, month) = year_and_month(now);
         if !(1..=12).contains(&self.exp_month) {
@@ -290,9 +291,10 @@ impl PaymentMethodStore {
         }
     }
 
-    /// Fails if a payment method was used before. Stripe also rejects a payment method that was used
-    /// without a customer (<https://docs.stripe.com/api/payment_methods/attach>). Predefined payment
-    /// methods such as `pm_card_visa` are not in the store and can be used any number of times.
+    /// Fails if a payment method was used before. Stripe also rejects a payment method that was
+    /// used without a customer (<https://docs.stripe.com/api/payment_methods/attach>). Predefined
+    /// payment methods such as `pm_card_visa` are not in the store and can be used any number of
+    /// times.
     pub(crate) fn check_unused(&self, id: &str) -> Result<(), ApiError> {
         match self.methods.get(id) {
             Some((_, true)) => Err(ApiError::invalid(

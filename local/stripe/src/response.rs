@@ -34,8 +34,8 @@ impl ApiResponse {
         }
     }
 
-    /// Creates the HTTP response to the request `request_id`, which may be a retry of the request that
-    /// was executed.
+    /// Creates the HTTP response to the request `request_id`, which may be a retry of the request
+    /// that was executed.
     pub(crate) fn into_http(
         self,
         request_id: &str,

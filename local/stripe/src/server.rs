@@ -1,5 +1,5 @@
-//! The HTTP server: accepts connections, and routes requests to the API, the control API or the files
-//! for browsers.
+//! The HTTP server: accepts connections, and routes requests to the API, the control API or the
+//! files for browsers.
 
 use std::sync::Arc;
 
@@ -48,8 +48,8 @@ async fn route(
     }
     let (parts, body) = request.into_parts();
     let (sender, response) = oneshot::channel();
-    // The call runs in its own task, because the double, like Stripe, executes a received call even if
-    // the caller disconnects.
+    // The call runs in its own task, because the double, like Stripe, executes a received call even
+    // if the caller disconnects.
     let call = api::handle(Arc::clone(&shared), parts, body);
     shared.spawn(async move {
         let _ = sender.send(call.await);

@@ -22,12 +22,12 @@ pub struct Settings {
     /// sandboxes make the same number of retries
     /// (<https://docs.stripe.com/webhooks#automatic-retries>).
     pub retries: Vec<Duration>,
-    /// A number that is part of every id. With the same number, the same calls create the same ids. Use
-    /// another number after each restart if ids must not repeat. Default: 0.
+    /// A number that is part of every id. With the same number, the same calls create the same ids.
+    /// Use another number after each restart if ids must not repeat. Default: 0.
     pub run: u32,
-    /// The delay, by the double's clock, until search finds a change. Default: 1 min, which is Stripe's
-    /// upper limit in normal conditions. Code that relies on a shorter delay therefore fails in tests.
-    /// During an outage of Stripe, the delay can be 1 h
+    /// The delay, by the double's clock, until search finds a change. Default: 1 min, which is
+    /// Stripe's upper limit in normal conditions. Code that relies on a shorter delay therefore
+    /// fails in tests. During an outage of Stripe, the delay can be 1 h
     /// (<https://docs.stripe.com/search#data-freshness>).
     pub search_lag: Duration,
 }

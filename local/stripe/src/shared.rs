@@ -110,8 +110,8 @@ impl Shared {
         lock(&self.tasks).abort_all();
     }
 
-    /// Changes the ledger, and sends the events of the change. `request` is the id and the idempotency
-    /// key of the request that causes the change.
+    /// Changes the ledger, and sends the events of the change. `request` is the id and the
+    /// idempotency key of the request that causes the change.
     pub(crate) fn transact<T>(
         self: &Arc<Self>,
         state: &mut State,

@@ -54,8 +54,9 @@ impl TryFrom<UncheckedWebhook> for Webhook {
 }
 
 impl Webhook {
-    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. While a secret
-    /// is rolled, there are two secrets (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
+    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. While a
+    /// secret is rolled, there are two secrets
+    /// (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
     ///
     /// # Errors
     ///
@@ -78,8 +79,8 @@ impl Webhook {
         }
     }
 
-    /// Sends `payload` once, signed with the time `at`. Returns the status of the response, or the reason
-    /// why there is none.
+    /// Sends `payload` once, signed with the time `at`. Returns the status of the response, or the
+    /// reason why there is none.
     pub(crate) async fn post(&self, payload: Bytes, at: SystemTime) -> Result<u16, String> {
         tokio::time::timeout(TIMEOUT, self.exchange(payload, at))
             .await
@@ -107,7 +108,8 @@ impl Webhook {
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(message)?;
         let status = response.status().as_u16();
-        // Read the whole body. Otherwise the connection would be reset while the endpoint still sends.
+        // Read the whole body. Otherwise the connection would be reset while the endpoint still
+        // sends.
         response.into_body().collect().await.map_err(message)?;
         Ok(status)
     }
@@ -117,8 +119,8 @@ fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// The value of the `Stripe-Signature` header for `payload` sent at `at`, with one `v1` signature for
-/// each secret (<https://docs.stripe.com/webhooks#verify-manually>).
+/// The value of the `Stripe-Signature` header for `payload` sent at `at`, with one `v1` signature
+/// for each secret (<https://docs.stripe.com/webhooks#verify-manually>).
 pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -> String {
     let t = unix_seconds(at);
     secrets.iter().fold(format!("t={t}"), |header, secret| {

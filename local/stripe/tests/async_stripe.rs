@@ -1,6 +1,6 @@
 //! Tests the API with the request and response types of async-stripe, which the product uses.
 
-#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::panic, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -242,8 +242,8 @@ async fn a_payment_intent_is_created_confirmed_and_canceled_separately() {
         Some(ApiErrorsCode::PaymentIntentUnexpectedState)
     );
     let other = create().send(&client).await.unwrap();
-    let cancelled = CancelPaymentIntent::new(other.id).send(&client).await;
-    assert_eq!(cancelled.unwrap().status, PaymentIntentStatus::Canceled);
+    let canceled = CancelPaymentIntent::new(other.id).send(&client).await;
+    assert_eq!(canceled.unwrap().status, PaymentIntentStatus::Canceled);
 }
 
 #[tokio::test]

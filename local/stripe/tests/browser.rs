@@ -1,6 +1,6 @@
 //! Tests the API with a publishable key, as a browser calls it.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
 use local_stripe::{Settings, Stripe};
 use reqwest::{Client, RequestBuilder};

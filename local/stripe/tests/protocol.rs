@@ -1,6 +1,6 @@
 //! Tests the API over plain HTTP, without a Stripe client.
 
-#![allow(clippy::unwrap_used)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
 use std::time::Duration;
 
@@ -209,7 +209,8 @@ async fn malformed_requests_do_not_stop_the_server() {
                 .header("Idempotency-Key", "\u{e9}")
                 .send()
                 .await;
-            // If the body is too long, the server may close the connection before it has read it all.
+            // If the body is too long, the server may close the connection before it has read it
+            // all.
             if let Ok(response) = response {
                 assert!(response.status().is_client_error(), "{path}");
             }

@@ -1,9 +1,9 @@
 //! A certificate authority and an HTTPS server for tests that check which certificates a client
 //! accepts.
 //!
-//! The root certificates that a function trusts are compiled into its binary and cannot be configured.
-//! [`patch_trusted_root`] writes a copy of the binary in which another root certificate replaces one of
-//! them. The rest of the copy is identical.
+//! The root certificates that a function trusts are compiled into its binary and cannot be
+//! configured. [`patch_trusted_root`] writes a copy of the binary in which another root certificate
+//! replaces one of them. The rest of the copy is identical.
 
 use std::convert::Infallible;
 use std::fs;
@@ -42,8 +42,8 @@ pub enum Error {
     Port(#[from] io::Error),
 }
 
-/// The root certificates that functions trust, as PEM. The first one is Amazon Root CA 1, to which the
-/// certificate chains of AWS endpoints lead.
+/// The root certificates that functions trust, as PEM. The first one is Amazon Root CA 1, to which
+/// the certificate chains of AWS endpoints lead.
 const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 
 /// The error of [`patch_trusted_root`].
@@ -60,13 +60,13 @@ pub enum PatchError {
     Copy(PathBuf, #[source] io::Error),
 }
 
-/// Writes a copy of a function's binary to `copy`, in which `root`, a root certificate as DER, replaces
-/// Amazon Root CA 1.
+/// Writes a copy of a function's binary to `copy`, in which `root`, a root certificate as DER,
+/// replaces Amazon Root CA 1.
 ///
 /// # Errors
 ///
-/// Fails if the binary does not contain Amazon Root CA 1, `root` has another length, or a file cannot
-/// be read or written.
+/// Fails if the binary does not contain Amazon Root CA 1, `root` has another length, or a file
+/// cannot be read or written.
 pub fn patch_trusted_root(root: &[u8], binary: &Path, copy: &Path) -> Result<(), PatchError> {
     let amazon = amazon_root()?;
     if root.len() != amazon.len() {
@@ -101,8 +101,9 @@ fn amazon_root() -> Result<CertificateDer<'static>, PatchError> {
     CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::LengthMismatch)
 }
 
-/// The object identifier of a meaningless certificate extension, which pads the certificate. It is below
-/// the arc for UUIDs, because identifiers there need no registration (<https://oid-base.com/get/2.25>).
+/// The object identifier of a meaningless certificate extension, which pads the certificate. It is
+/// below the arc for UUIDs, because identifiers there need no registration
+/// (<https://oid-base.com/get/2.25>).
 const PADDING_EXTENSION: [u64; 3] = [2, 25, 1];
 
 /// A certificate authority. Only clients that are configured with its root certificate trust it.
@@ -115,8 +116,8 @@ pub struct Identity {
 }
 
 impl CertificateAuthority {
-    /// Creates a certificate authority with this common name. Its root certificate is as long as Amazon
-    /// Root CA 1, because [`patch_trusted_root`] requires that.
+    /// Creates a certificate authority with this common name. Its root certificate is as long as
+    /// Amazon Root CA 1, because [`patch_trusted_root`] requires that.
     ///
     /// # Errors
     ///
@@ -137,8 +138,8 @@ impl CertificateAuthority {
             )];
             let root = params.self_signed(&key)?;
             match length.checked_sub(root.der().len()) {
-                // Padding can also lengthen the length fields in the certificate. Therefore add only
-                // half of the missing bytes at a time, so that the result is never too long.
+                // Padding can also lengthen the length fields in the certificate. Therefore add
+                // only half of the missing bytes at a time, so that the result is never too long.
                 Some(missing @ 1..) => padding += missing.div_ceil(2),
                 _ => return Ok(Self(CertifiedIssuer::self_signed(params, key)?)),
             }
@@ -167,7 +168,8 @@ impl CertificateAuthority {
     }
 }
 
-/// An HTTPS server that responds to every request with `healthy`. It stops when this value is dropped.
+/// An HTTPS server that responds to every request with `healthy`. It stops when this value is
+/// dropped.
 #[derive(Debug)]
 pub struct Server {
     port: u16,

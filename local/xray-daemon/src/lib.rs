@@ -1,9 +1,9 @@
-//! A local replacement for the X-Ray daemon. It receives the datagrams of traced functions and stores
-//! their segment documents.
+//! A local replacement for the X-Ray daemon. It receives the datagrams of traced functions and
+//! stores their segment documents.
 //!
 //! A datagram is a header line, `{"format":"json","version":1}`, and one segment document
-//! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real daemon,
-//! this one drops other datagrams.
+//! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real
+//! daemon, this one drops other datagrams.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -41,8 +41,8 @@ impl Daemon {
         self.0.local_addr()
     }
 
-    /// Returns the segment documents that were received since the last call, without waiting. On the
-    /// loopback interface, a datagram is available as soon as it has been sent.
+    /// Returns the segment documents that were received since the last call, without waiting. On
+    /// the loopback interface, a datagram is available as soon as it has been sent.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Daemon {
 
     /// Appends every segment document to `file`, one per line, until the future is dropped.
     ///
-    /// When the file exceeds `limit` bytes, it gets the suffix `.1`, replacing an earlier file of that
-    /// name, and a new file is created.
+    /// When the file exceeds `limit` bytes, it gets the suffix `.1`, replacing an earlier file of
+    /// that name, and a new file is created.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 //! retry after the same failures, and return the same kind of result. Both use the HTTP client of `libs/https`, whose
 //! own tests cover how it connects and classifies errors.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Helper functions also use these, and clippy does not count them as tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Helper functions need this: clippy exempts only tests
 
 mod compare;
 mod failures;
