@@ -192,7 +192,7 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// The headers of the response.
+    /// The headers of the response: `Content-Type` and, if it is set, `Retry-After`.
     pub fn headers(&self) -> HeaderMap {
         let json = HeaderValue::from_static("application/problem+json");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);

@@ -69,7 +69,7 @@ impl Request {
             .and_then(|parameters| parameters.first(name))
     }
 
-    /// The `If-Match` header.
+    /// Parses the `If-Match` header.
     ///
     /// # Errors
     /// 400 if the header is neither `*` nor a list of entity tags.

@@ -18,7 +18,7 @@ pub struct NotePurchased {
     /// The id of the purchase. SNS can deliver an event more than once, and subscribers detect a
     /// repeated event by this id.
     pub purchase_id: PurchaseId,
-    /// The buyer.
+    /// The id of the buyer.
     pub user_id: UserId,
     /// The amount charged, in cents of a US dollar.
     pub amount: u32,

@@ -170,7 +170,7 @@ pub trait Request {
     /// The SDK's error type of the operation.
     type Error;
 
-    /// Sends the request.
+    /// Sends the request. `client` retries it.
     fn send(
         self,
         client: &Client,

@@ -105,7 +105,7 @@ impl<S> Idempotency<S> {
         since_epoch(lease_until + self.time_to_live).as_secs()
     }
 
-    /// The record of a first claim.
+    /// Creates the record for the first claim of an operation.
     fn first_record(&self, operation: &Operation, plan: String, lease_until: SystemTime) -> Record {
         Record {
             id: operation.id.clone(),

@@ -31,7 +31,7 @@ pub struct Record {
     pub fingerprint: Fingerprint,
     /// The id of the last write. The attempt that made this write holds the claim.
     pub version: Version,
-    /// The number of claims.
+    /// The number of claims of the operation so far.
     pub attempts: u32,
     /// The plan of the first attempt, as JSON. Later attempts do not change it.
     pub plan: String,
@@ -105,7 +105,8 @@ pub enum WriteOutcome {
 pub struct IdempotencyTable(Table);
 
 impl IdempotencyTable {
-    /// Creates the store with the table that the environment variable `IDEMPOTENCY_TABLE` names.
+    /// Creates the store with the table whose name is in the environment variable
+    /// `IDEMPOTENCY_TABLE`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.

@@ -23,7 +23,7 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// The value of `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MB. Not enforced. Default: 128.
     pub memory_mb: u32,
-    /// The region. Default: eu-central-1.
+    /// The AWS region, the value of `AWS_REGION`. Default: eu-central-1.
     pub region: String,
     /// How long the function may take to request its first event. Default: 10 s.
     pub init_timeout: Duration,

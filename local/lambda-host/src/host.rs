@@ -20,7 +20,7 @@ pub enum StartError {
     Spawn {
         /// The binary of the function.
         binary: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The process exited before it requested an event.

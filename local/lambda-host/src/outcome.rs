@@ -23,18 +23,18 @@ impl fmt::Display for FunctionError {
     }
 }
 
-/// A completed invocation.
+/// The result of an invocation, and its duration.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The request id that the function received.
     pub request_id: String,
-    /// The result.
+    /// How the invocation ended.
     pub outcome: Outcome,
     /// The time from the function's receipt of the event to its result.
     pub duration: Duration,
 }
 
-/// The result of an invocation.
+/// How an invocation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The function returned this response.

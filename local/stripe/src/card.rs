@@ -1,6 +1,6 @@
 //! Stripe's test cards and the result of a payment with each (<https://docs.stripe.com/testing>).
 
-/// A test card.
+/// A test card of Stripe, and the result of its charges.
 #[derive(Debug)]
 pub(crate) struct Card {
     /// The names of the card in predefined tokens and payment methods: `visa` stands for `tok_visa`

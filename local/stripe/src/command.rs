@@ -43,7 +43,7 @@ pub(crate) enum BrowserAction {
 /// The parameters of a new PaymentIntent.
 #[derive(Debug)]
 pub(crate) struct Create {
-    /// In cents.
+    /// The amount in US cents.
     pub(crate) amount: u32,
     pub(crate) currency: String,
     pub(crate) description: Option<String>,

@@ -41,7 +41,7 @@ pub(crate) struct BillingDetails {
     contact: Map<String, Value>,
 }
 
-/// A payment method.
+/// A payment method: a card with its billing details.
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentMethod {
     pub(crate) id: String,

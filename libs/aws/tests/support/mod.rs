@@ -27,7 +27,7 @@ pub(crate) fn credentials() -> Credentials {
 /// A request that the server received.
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// Path and query.
+    /// The path and the query string.
     pub(crate) target: String,
     /// By lower-case name. The values of a repeated header are joined with commas.
     pub(crate) headers: BTreeMap<String, String>,

@@ -69,12 +69,12 @@ impl fmt::Debug for ClientSecret {
 pub enum Payment {
     /// The card was charged.
     Succeeded {
-        /// The intent.
+        /// The id of the PaymentIntent.
         intent: IntentId,
     },
     /// The card was not charged, and this intent can no longer charge it.
     Canceled {
-        /// The intent.
+        /// The id of the PaymentIntent.
         intent: IntentId,
     },
     /// The card was not charged.
@@ -82,19 +82,19 @@ pub enum Payment {
         /// The intent, which can still charge a card: its status is `requires_payment_method` or
         /// `requires_confirmation`. None if Stripe rejected the source and created no intent.
         intent: Option<IntentId>,
-        /// The reason.
+        /// Why the card was not charged.
         decline: Decline,
     },
     /// The cardholder must complete 3-D Secure authentication.
     RequiresAction {
-        /// The intent.
+        /// The id of the PaymentIntent.
         intent: IntentId,
         /// The secret with which the browser completes the payment.
         client_secret: ClientSecret,
     },
     /// The bank has not decided yet.
     Processing {
-        /// The intent.
+        /// The id of the PaymentIntent.
         intent: IntentId,
     },
 }
@@ -138,14 +138,14 @@ impl Decline {
 pub enum Outcome {
     /// The card was charged.
     Paid {
-        /// The intent that charged the card.
+        /// The id of the PaymentIntent that charged the card.
         intent: IntentId,
     },
     /// The card was not charged, and no payment in progress can charge it.
     Failed {
-        /// The intent. None if Stripe created none.
+        /// The id of the PaymentIntent. None if Stripe created none.
         intent: Option<IntentId>,
-        /// The reason.
+        /// Why the card was not charged.
         decline: Decline,
     },
 }

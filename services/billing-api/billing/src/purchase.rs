@@ -33,7 +33,7 @@ pub struct Purchase {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseKey {
-    /// The owner: the partition key.
+    /// The id of the owner: the partition key.
     pub user_id: UserId,
     /// The id: the sort key. Newer purchases have greater ids.
     pub purchase_id: PurchaseId,
@@ -49,7 +49,7 @@ pub struct PurchaseKey {
 pub enum Status {
     /// Not settled yet. The card may or may not have been charged.
     Pending {
-        /// The payment source to charge.
+        /// The token or payment method to charge.
         source: PaymentSource,
         /// The partition key of the index `unsettled`. Only PENDING purchases have this attribute,
         /// so the index contains only PENDING purchases (a sparse index).
@@ -59,15 +59,15 @@ pub enum Status {
     },
     /// The card was charged once.
     Paid {
-        /// The intent that charged the card.
+        /// The id of the PaymentIntent that charged the card.
         payment_intent_id: IntentId,
     },
     /// The card was not charged, and will not be.
     Failed {
-        /// The intent. None if Stripe created none.
+        /// The id of the PaymentIntent. None if Stripe created none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payment_intent_id: Option<IntentId>,
-        /// The reason.
+        /// Why the card was not charged.
         decline: Decline,
     },
 }
@@ -91,7 +91,7 @@ impl From<Outcome> for Status {
 pub struct Order {
     /// The storage to buy.
     pub storage: Storage,
-    /// The payment source to charge.
+    /// The token or payment method to charge.
     pub source: PaymentSource,
 }
 

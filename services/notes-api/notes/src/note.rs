@@ -12,11 +12,11 @@ use crate::file::{AttachmentName, File};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Note {
-    /// The owner.
+    /// The id of the owner: the partition key.
     pub user_id: UserId,
-    /// The id. Newer notes have greater ids.
+    /// The id: the sort key. Newer notes have greater ids.
     pub note_id: NoteId,
-    /// The text.
+    /// The text, 1 to 100,000 characters.
     pub content: Content,
     /// The name of the attached file. None if the note has no attachment.
     pub attachment: Option<AttachmentName>,
@@ -94,7 +94,7 @@ impl TryFrom<String> for Content {
 pub struct AttachmentRef {
     /// The id of the note.
     pub note: NoteId,
-    /// The write of the note that added the reference.
+    /// The id of the write that added the reference.
     pub write: Version,
 }
 

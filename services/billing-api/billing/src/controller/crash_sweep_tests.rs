@@ -1,5 +1,5 @@
-//! The crash sweep: simulates the whole life of a purchase many times. Each simulation makes
-//! another call fail in another way, and checks that the invariants hold in the end.
+//! The crash sweep: simulates the whole life of a purchase many times. In each simulation, one of
+//! the calls fails in one of several ways, and the invariants must hold in the end.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -47,7 +47,7 @@ pub enum Error {
     /// purchase afterwards.
     #[error("the payment requires action by the cardholder")]
     RequiresAction {
-        /// The purchase.
+        /// The id of the purchase, which stays PENDING.
         purchase_id: PurchaseId,
         /// The secret with which the browser completes the payment.
         client_secret: ClientSecret,
@@ -56,7 +56,7 @@ pub enum Error {
     /// request must not charge the card.
     #[error("the outcome of the payment is not known yet")]
     OutcomeUnknown {
-        /// The purchase.
+        /// The id of the purchase, which stays PENDING.
         purchase_id: PurchaseId,
     },
     /// The call to Stripe failed, so the outcome of the payment is not known yet.

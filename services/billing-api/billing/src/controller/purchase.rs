@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The purchase.
+    /// The id of the purchase.
     pub purchase_id: PurchaseId,
     /// The price in US cents.
     pub amount: Cents,

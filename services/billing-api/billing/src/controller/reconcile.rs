@@ -16,7 +16,7 @@ pub struct ReconcileSummary {
     pub errors: usize,
 }
 
-/// The page size of the queries for due purchases.
+/// The maximum number of purchases that one query reads.
 const PAGE_SIZE: usize = 25;
 
 /// Compares the PENDING purchases that are due with Stripe, at most `limit` purchases of each

@@ -14,7 +14,7 @@ use crate::{
     purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
 };
 
-/// Stores purchases.
+/// The store of purchases.
 pub trait PurchaseStore: Sync {
     /// Stores a purchase if there is none with its key. Returns the stored purchase, which is the
     /// earlier one if there was one.
@@ -61,7 +61,7 @@ pub trait PurchaseStore: Sync {
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 }
 
-/// The table Purchases and its index `unsettled`. The partition key of the index is
+/// A client of the table Purchases and its index `unsettled`. The partition key of the index is
 /// `unsettledShard` (a number), its sort key is `dueAt` (a number), and it projects all attributes.
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
@@ -70,7 +70,7 @@ pub struct PurchasesTable(Table);
 const UNSETTLED: &str = "unsettled";
 
 impl PurchasesTable {
-    /// Creates a client of the table that the environment variable `PURCHASES_TABLE` names.
+    /// Creates a client of the table whose name is in the environment variable `PURCHASES_TABLE`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.

@@ -6,7 +6,7 @@ use serde_dynamo::Item;
 use super::Cause;
 use crate::purchase::Purchase;
 
-/// A write of a purchase.
+/// A change of a purchase: the content of one stream record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The purchase before the write. None if the write created it.

@@ -195,7 +195,7 @@ fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
     Ok(value)
 }
 
-/// The base URL of the API.
+/// The base URL of the API, without a path.
 struct BaseUrl(Uri);
 
 impl FromStr for BaseUrl {

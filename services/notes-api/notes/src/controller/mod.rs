@@ -45,7 +45,7 @@ pub enum Error {
 /// The attributes of a note that a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// The text.
+    /// The text of the note.
     pub content: Content,
     /// The name of the attached file. None for a note without an attachment.
     pub attachment: Option<AttachmentName>,
@@ -71,7 +71,7 @@ impl Draft {
 /// A [`Draft`] whose attachment belongs to the user who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedDraft {
-    /// The text.
+    /// The text of the note.
     pub content: Content,
     /// The attached file.
     pub attachment: Option<Attachment>,

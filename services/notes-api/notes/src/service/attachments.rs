@@ -65,12 +65,12 @@ pub trait AttachmentRecords: Sync {
     ) -> impl Future<Output = Result<HashMap<FileKey, File>, Error>> + Send;
 }
 
-/// The table Attachments.
+/// A client of the table Attachments.
 #[derive(Debug)]
 pub struct AttachmentsTable(Table);
 
 impl AttachmentsTable {
-    /// Creates a client of the table that the environment variable `ATTACHMENTS_TABLE` names.
+    /// Creates a client of the table whose name is in the environment variable `ATTACHMENTS_TABLE`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.

@@ -85,7 +85,8 @@ const BUCKET_VARIABLE: &str = "ATTACHMENTS_BUCKET";
 pub struct UrlSigner(Presigner);
 
 impl UrlSigner {
-    /// Creates a signer for the bucket that the environment variable `ATTACHMENTS_BUCKET` names.
+    /// Creates a signer for the bucket whose name is in the environment variable
+    /// `ATTACHMENTS_BUCKET`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.
@@ -144,7 +145,8 @@ impl FileUrls for UrlSigner {
 pub struct AttachmentsBucket(Objects);
 
 impl AttachmentsBucket {
-    /// Creates a client of the bucket that the environment variable `ATTACHMENTS_BUCKET` names.
+    /// Creates a client of the bucket whose name is in the environment variable
+    /// `ATTACHMENTS_BUCKET`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.

@@ -67,7 +67,7 @@ pub trait NoteStore: Sync {
 /// The attributes of a note that a write replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The text.
+    /// The text of the note.
     pub content: Content,
     /// The name of the attached file. None for a note without an attachment.
     pub attachment: Option<AttachmentName>,
@@ -95,12 +95,12 @@ pub enum Replaced {
     Changed,
 }
 
-/// The table Notes.
+/// A client of the table Notes.
 #[derive(Debug)]
 pub struct NotesTable(Table);
 
 impl NotesTable {
-    /// Creates a client of the table that the environment variable `NOTES_TABLE` names.
+    /// Creates a client of the table whose name is in the environment variable `NOTES_TABLE`.
     ///
     /// # Errors
     /// Fails if the variable is missing or malformed. The error names the variable.
