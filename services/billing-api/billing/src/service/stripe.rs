@@ -420,7 +420,7 @@ pub enum CallError {
     Api(Box<ApiErrors>, u16),
     /// The connection failed, or the response is incomplete.
     Unreachable(https::Failure),
-    /// There was no response within [`ATTEMPT_TIMEOUT`].
+    /// There was no response within the timeout of an attempt, 7 s.
     Timeout,
     /// The response cannot be parsed.
     InvalidResponse,
