@@ -262,13 +262,16 @@ test("only the distribution reads the app's bucket, and it requires TLS", () => 
   }
 });
 
-test("the content security policy allows only the app's own scripts, and hashed assets are cached", () => {
+test("the content security policy allows only scripts of the app and of Stripe, and hashed assets are cached", () => {
   for (const stage of ["dev", "prod"]) {
     const policies = resources(stage, "AWS::CloudFront::ResponseHeadersPolicy");
     const cacheControl = policies.map(({ Properties: { ResponseHeadersPolicyConfig: policy } }) => {
       const { SecurityHeadersConfig, CustomHeadersConfig } = policy;
       const csp = JSON.stringify(SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy);
       assert.match(csp, /default-src 'none'; script-src 'self'/);
+      const [, scripts] = csp.match(/script-src ([^;]*);/)!;
+      for (const source of scripts!.split(" "))
+        assert.match(source, /^('self'|https:\/\/(\*\.)?([a-z]+\.)+stripe\.com)$/);
       assert.doesNotMatch(csp, /unsafe/);
       assert.equal(SecurityHeadersConfig.FrameOptions.FrameOption, "DENY");
       return CustomHeadersConfig.Items.find(({ Header }: any) => Header === "Cache-Control").Value;

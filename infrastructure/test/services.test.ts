@@ -38,6 +38,24 @@ test("every alarm notifies the stage's topic when it fires and when it ends", ()
   }
 });
 
+test("every dead-letter queue has an alarm", () => {
+  for (const stage of [dev, prod]) {
+    const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
+    for (const { Properties } of all(stage, "AWS::SQS::Queue")) {
+      const [alarm] = alarms.filter(({ Dimensions }) =>
+        Dimensions.some(({ Value }: any) => Value === Properties.QueueName),
+      );
+      assert.ok(alarm, Properties.QueueName);
+      const { Namespace, MetricName, Threshold } = alarm;
+      assert.deepEqual(
+        [Namespace, MetricName, Threshold],
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", 1],
+        Properties.QueueName,
+      );
+    }
+  }
+});
+
 test("a stage without a row has no alarms", () => {
   assert.deepEqual(ofType(linked, "AWS::CloudWatch::Alarm"), []);
 });
@@ -129,6 +147,14 @@ test("every role has the permissions boundary, and the boundary allows all of it
         for (const { Action } of PolicyDocument.Statement)
           for (const action of [Action].flat()) assert.ok(allowedActions.has(action), action);
     }
+});
+
+test("no function may scan a table", () => {
+  for (const stage of [dev, prod])
+    for (const { Properties } of all(stage, "AWS::IAM::Role"))
+      for (const { PolicyDocument } of Properties.Policies ?? [])
+        for (const { Action } of PolicyDocument.Statement)
+          for (const action of [Action].flat()) assert.doesNotMatch(action, /^(\*|dynamodb:(\*|Scan|PartiQL.*))$/);
 });
 
 test("API requests are traced, in the service that owns the API", () => {
