@@ -4,7 +4,7 @@ import { accountNamed } from "../lib/account.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
 
-// Only the templates are used, and cfn-lint checks them. The other features would double the run time.
+// Only the templates are used, and cfn-lint checks them. The features that are turned off would double the run time.
 const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false, treeMetadata: false });
 const [stage, account] = ["stage", "account"].map((kind) => app.node.tryGetContext(kind));
 if (typeof stage === "string") infrastructure(app, stageNamed(stage));

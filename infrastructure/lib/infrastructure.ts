@@ -10,7 +10,7 @@ import { WebStack } from "./web-stack.ts";
 export function infrastructure(app: App, stage: Stage) {
   const stacks = [
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
-    ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask` serves the app locally
+    ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
     ...(stage.alarms ? [AlarmsStack] : []),
   ];
   return stacks.map((Stack) => new Stack(app, stage));

@@ -17,7 +17,8 @@ export class S3Stack extends StageStack {
       cors: [
         {
           allowedMethods: [HttpMethods.GET, HttpMethods.HEAD, HttpMethods.PUT],
-          // Stages that link to this bucket have CloudFront domains that are not known here. URLs are presigned anyway.
+          // The CloudFront domains of stages that link to this bucket are not known here. Any of them is allowed, because a
+          // request needs a presigned URL anyway.
           allowedOrigins: [stage.allowedOrigin, ...(stage.shared ? ["https://*.cloudfront.net"] : [])],
           allowedHeaders: ["*"],
           exposedHeaders: ["ETag"],

@@ -80,7 +80,7 @@ test("the partition key of every table with user data is the user ID", () => {
   });
 });
 
-/** What the tables of a stage say of themselves, by the tables' names without the stage. */
+/** The values of one property of a stage's tables, by the name of the table without the stage. */
 const tables = (stage: string, property: string) =>
   Object.fromEntries(
     resources(stage, "AWS::DynamoDB::Table")
@@ -148,7 +148,7 @@ test("the identity pool refuses unauthenticated users", () => {
   }
 });
 
-test("a logged-in user may only call the API of the own stage", () => {
+test("a logged-in user may only call the API of their own stage", () => {
   const [policy, ...others] = resources("prod", "AWS::IAM::Policy");
   assert.equal(others.length, 0);
   assert.deepEqual(

@@ -39,7 +39,7 @@ async function fetchJson(url: string): Promise<unknown> {
     throw new ConfigError(`${url} could not be fetched.`);
   });
   if (!response.ok) throw new ConfigError(`${url} is missing (status ${response.status}).`);
-  // A server that answers unknown paths with index.html responds with status 200.
+  // If config.json is missing, a server may send index.html with status 200.
   return response.json().catch(() => {
     throw new ConfigError(`${url} is missing or is not JSON.`);
   });

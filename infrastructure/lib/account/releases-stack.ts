@@ -3,7 +3,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3"
 import type { Account } from "../account.ts";
 import { AccountStack } from "./account-stack.ts";
 
-/** The bucket of the releases and artifacts of the account's stages. Objects are named by content hash and never change. */
+/** The bucket of the releases and artifacts of the account's stages. Artifacts are named by the hash of their content. */
 export class ReleasesStack extends AccountStack {
   constructor(app: App, account: Account) {
     super(app, "releases", account);

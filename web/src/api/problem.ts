@@ -45,7 +45,7 @@ export class Problem extends AppError {
   }
 }
 
-/** Returns an empty document if the body is not JSON: a proxy in front of the API may answer with HTML. */
+/** Returns an empty document if the body is not JSON: a proxy in front of the API may respond with HTML. */
 function parseDocument(body = ""): ProblemDocument {
   try {
     return JSON.parse(body) ?? {};

@@ -6,7 +6,7 @@ interface Props {
   label?: string;
 }
 
-/** Read-only without `onChange`: it then tells the user and their password manager which account the form is for. */
+/** Read-only without `onChange`: it then shows the user and their password manager which account the form is for. */
 export function EmailField({ value, onChange }: { value: string; onChange?: (value: string) => void }) {
   return (
     <Field

@@ -85,7 +85,7 @@ async function pay(order: Order): Promise<void> {
 
 /**
  * Whether the error is the order's final outcome: the request was rejected, so the card is not charged and will not be.
- * Other errors, such as 429 or 503, do not tell the outcome of an earlier attempt.
+ * Other errors, such as 429 or 503, do not say what happened to an earlier attempt.
  */
 function isFinal(error: unknown): boolean {
   if (!(error instanceof Problem) || error.status === undefined) return false;
