@@ -24,7 +24,7 @@ Amplify.configure({
   API: { REST: { scratchpad: { endpoint: apiUrl, region, service: "execute-api" } } },
 });
 
-/** Returns the user who is logged in in this browser. Undefined if nobody is. */
+/** Returns the user who is logged in, in this browser. Undefined if no user is. */
 export async function currentUser(): Promise<User | undefined> {
   const { tokens } = await amplify.fetchAuthSession();
   const claims = tokens?.idToken?.payload;
