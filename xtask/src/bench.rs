@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::{package, release::Architecture, tools, ui, workspace::Workspace};
 
-/// The function that only has the Lambda runtime.
+/// A function that does nothing but run the Lambda runtime, as a lower bound.
 const HELLO: &str = "hello";
 
 /// What to measure.
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 /// `cargo xtask bench`.
 ///
 /// # Errors
-/// Fails if something cannot be built or measured, or a count exceeds its limit. The harness has printed which.
+/// Fails if a build or a measurement fails, or a count exceeds its limit. The harness has printed the reason.
 pub(crate) async fn bench(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
     for function in &options.only {
@@ -45,19 +45,19 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     let functions = ui::count(measured, "function");
     if options.accept {
         ui::success(format!(
-            "the counts of {functions} are written to bench/gates.toml"
+            "wrote the counts of {functions} to bench/gates.toml"
         ));
     } else if !options.gate {
         let file = match options.only.is_empty() {
             true => "bench/RESULTS.md, bench/report.json and README.md",
             false => "target/bench/report.json",
         };
-        ui::success(format!("{functions} measured; the results are in {file}"));
+        ui::success(format!("measured {functions}; the results are in {file}"));
     }
     Ok(())
 }
 
-/// Builds the harness and all that it measures. Returns the command that measures.
+/// Builds the harness and everything that it measures. Returns the command that runs the harness.
 async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Command> {
     let only_counts = options.gate || options.accept;
     let binaries = build_functions(workspace, !only_counts).await?;
@@ -89,8 +89,11 @@ async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Com
 
 async fn run_harness(workspace: &Workspace, mut harness: Command) -> Result<()> {
     let status = harness.current_dir(workspace.root()).status().await;
-    if !status.context("cannot start the harness")?.success() {
-        bail!("the benchmark failed");
+    if !status
+        .context("cannot start the benchmark harness")?
+        .success()
+    {
+        bail!("the benchmark harness failed; its output above says why");
     }
     Ok(())
 }
@@ -111,8 +114,8 @@ async fn build_default_hello(workspace: &Workspace) -> Result<PathBuf> {
     Ok(package::binary(&folder, HELLO))
 }
 
-/// Builds the harness, optimized if it will measure time. Instruction counts do not depend on the harness's speed.
-/// Returns the path of the binary.
+/// Builds the harness and returns the path of its binary. `optimized` is needed to measure times; instruction counts do
+/// not depend on the harness's own speed.
 async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     let (profile, folder) = if optimized {
@@ -121,7 +124,7 @@ async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf
         ("dev", "debug")
     };
     cargo.args(["build", "--bin", "bench", "--profile", profile]);
-    run_build(cargo, "the harness").await?;
+    run_build(cargo, "the benchmark harness").await?;
     Ok(workspace.target().join(folder).join("bench"))
 }
 
@@ -133,7 +136,7 @@ async fn build_sdk_defaults(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--locked", "--target-dir"]);
     cargo.arg(&target).current_dir(folder);
-    run_build(cargo, "notes-get with the SDK's defaults").await?;
+    run_build(cargo, "notes-get with the default settings of the AWS SDK").await?;
     Ok(target.join("release/sdk-defaults"))
 }
 
@@ -141,7 +144,7 @@ async fn run_build(mut cargo: Command, what: &str) -> Result<()> {
     ui::say(format!("… build {what}"));
     let status = cargo.status().await.context("cannot start cargo")?;
     if !status.success() {
-        bail!("{what} does not compile");
+        bail!("cannot compile {what}");
     }
     Ok(())
 }
@@ -156,7 +159,7 @@ async fn bundle_for_node(workspace: &Workspace) -> Result<PathBuf> {
     let functions = workspace.functions().map(|function| function.name.as_str());
     let files = functions.chain(["bootstrap"]);
     let files = files.map(|name| sources.join(format!("{name}.ts")));
-    let step = ui::Step::begin("bundle the functions' Node versions");
+    let step = ui::Step::begin("bundle the Node versions of the functions");
     let mut esbuild = ui::command(workspace.node_bin("esbuild"));
     esbuild
         .args(files.filter(|file| file.is_file()))

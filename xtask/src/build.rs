@@ -31,7 +31,7 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
         .context("cannot start cargo")?
         .success()
     {
-        bail!("the functions do not compile");
+        bail!("cannot compile the functions");
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ pub(crate) enum Level {
     Small = 9,
 }
 
-/// Returns a Lambda zip with the binary as `bootstrap`. The same binary always gives the same bytes.
+/// Returns a Lambda zip that contains the binary as `bootstrap`. Equal binaries give equal zips, byte for byte.
 ///
 /// # Errors
 /// Fails if the binary cannot be read.
@@ -77,7 +77,8 @@ pub(crate) fn pack(
         fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let modified = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let packed = workspace.root().join("target/lambda/packed");
-    // The cache entry: path, length and modification time of the binary that was packed last, and the hash of its zip.
+    // The cache file has the path, length and modification time of the binary that was packed last, and the hash of its
+    // zip.
     let cache = packed.join(format!("{function}-{level:?}"));
     let key = format!("{} {} {modified}", binary.display(), metadata.len());
     if let Ok(cached) = fs::read_to_string(&cache)
@@ -87,7 +88,7 @@ pub(crate) fn pack(
     {
         return Ok(artifact.into());
     }
-    let zip = zip(binary, level).with_context(|| format!("cannot pack {}", binary.display()))?;
+    let zip = zip(binary, level).with_context(|| format!("cannot zip {}", binary.display()))?;
     let artifact: String = Sha256::digest(&zip)
         .iter()
         .map(|byte| format!("{byte:02x}"))

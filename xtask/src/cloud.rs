@@ -1,4 +1,4 @@
-//! The process of a local cloud: start it, find a running one, stop it.
+//! Starts, finds and stops the process of a local cloud.
 
 use std::{
     env,
@@ -21,13 +21,13 @@ use crate::{
 
 const LAUNCHER: &str = "local/cloud/launch.py";
 
-/// How long the cloud may take to start, and to save its data when it stops.
+/// The timeout for the start of the cloud, and for its stop, in which it saves its data.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many bytes of the log an error shows.
+/// How many bytes at the end of the log an error message shows.
 const SHOWN_LOG: usize = 3000;
 
-/// The running local cloud of a stage. It outlives this value.
+/// The running local cloud of a stage. Dropping this value does not stop the cloud.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     process: Pid,
@@ -37,7 +37,7 @@ impl Cloud {
     /// Starts the stage's cloud, unless it runs already.
     ///
     /// # Errors
-    /// Fails if the cloud does not start within [`TIMEOUT`]. The message has the end of its log.
+    /// Fails if the cloud does not start within [`TIMEOUT`]. The message contains the end of the cloud's log.
     pub(crate) async fn ensure(workspace: &Workspace, stage: &mut LocalStage) -> Result<Self> {
         if let Some(cloud) = Self::running(stage) {
             if is_ready(stage).await {
@@ -45,7 +45,7 @@ impl Cloud {
             }
             cloud.stop(stage).await?;
         }
-        // A killed cloud leaves files there that make the next one fail.
+        // A cloud that was killed leaves temporary files that make its next start fail.
         stage.clear_folder("tmp")?;
         stage.ensure_cloud_port_is_free()?;
         let mut child = command(workspace, stage)?
@@ -81,21 +81,21 @@ impl Cloud {
     /// Stops the cloud and the functions that it runs, and waits until its data is saved. Kills it after [`TIMEOUT`].
     ///
     /// # Errors
-    /// Fails if the process exists even after it was killed.
+    /// Fails if the process still runs [`TIMEOUT`] after it was killed.
     pub(crate) async fn stop(self, stage: &LocalStage) -> Result<()> {
         kill_process(self.process, Signal::TERM).ok();
         let started = Instant::now();
         while Self::running(stage).is_some() {
             if started.elapsed() > TIMEOUT * 2 {
                 let pid = self.process.as_raw_nonzero();
-                bail!("the local cloud (process {pid}) was killed, but it does not end");
+                bail!("cannot stop the local cloud: process {pid} still runs after SIGKILL");
             }
             if started.elapsed() > TIMEOUT {
                 kill_process(self.process, Signal::KILL).ok();
             }
             sleep(Duration::from_millis(30)).await;
         }
-        // The functions are in the cloud's process group. Most end with the cloud; this ends the rest.
+        // The functions are in the cloud's process group. This kills those that did not exit with the cloud.
         kill_process_group(self.process, Signal::KILL).ok();
         fs::remove_file(pid_file(stage)).ok();
         Ok(())
@@ -111,15 +111,15 @@ async fn is_ready(stage: &LocalStage) -> bool {
     response.is_ok_and(|response| response.status().is_success())
 }
 
-/// A command with the cloud's environment and nothing of this process's environment. The functions inherit it from the
-/// cloud, so they cannot find credentials or endpoints of AWS.
+/// Returns a command whose environment is [`environment`] alone. The functions inherit this environment from the cloud,
+/// so they cannot find AWS credentials or endpoints.
 fn isolated(program: impl AsRef<OsStr>, stage: &LocalStage) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(environment(stage));
     command
 }
 
-/// Returns the command that starts the cloud, with an environment that has nothing from this process but `PATH`.
+/// Returns the command that starts the cloud. Its output goes to `cloud.log`.
 fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
     use std::os::unix::process::CommandExt as _;
 
@@ -132,11 +132,12 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // Ctrl-C must reach only this tool, which then stops the cloud and waits for it to save its data.
+        // Ctrl-C must signal only xtask, which then stops the cloud and waits until the cloud has saved its data.
         .process_group(0);
     Ok(command)
 }
 
+/// The environment variables of the cloud: its settings, and `PATH` from this process.
 fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (data, temporary) = (stage.path("data"), text(&stage.path("tmp")));
@@ -150,7 +151,7 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         ("MINISTACK_HOST", "127.0.0.1".into()),
         ("MINISTACK_REGION", REGION.into()),
         ("MINISTACK_ACCOUNT_ID", stage.account().into()),
-        // Check signatures and policies, as AWS does.
+        // Check signatures and IAM policies, as AWS does.
         ("AUTH", "true".into()),
         ("PERSIST_STATE", "1".into()),
         ("STATE_DIR", text(&data.join("state"))),
@@ -163,9 +164,9 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         // An asynchronous invocation that fails is retried after 5 s and after 10 s more. The idempotency lease of
         // a function that crashed has expired by then.
         ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
-        // Otherwise ministack removes containers from any Docker engine that it finds.
+        // With a Docker engine, ministack would remove containers from it.
         ("DOCKER_HOST", "unix:///nonexistent".into()),
-        // These services listen on fixed ports, which a second clone of the project would need too.
+        // These services listen on fixed ports, so two checkouts could not run at the same time.
         ("IOT_MTLS_ENABLED", "0".into()),
         ("SFTP_ENABLED", "0".into()),
     ]);

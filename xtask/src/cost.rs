@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{ui, workspace::Workspace};
 
-/// The use to price.
+/// The monthly use to estimate the cost of.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The number of requests that people make in a month
@@ -21,7 +21,7 @@ pub(crate) struct Options {
 /// `cargo xtask cost`.
 ///
 /// # Errors
-/// Fails if the prices or the measurements cannot be read, or a function is missing in either.
+/// Fails if the prices or the measurements cannot be read, or a function is missing from one of them.
 pub(crate) fn cost(options: &Options) -> Result<()> {
     let workspace = Workspace::read()?;
     let root = workspace.root();
@@ -54,7 +54,7 @@ struct Price {
     /// The number of units that are free in every month.
     #[serde(default)]
     free: f64,
-    /// The URL of the price.
+    /// The URL of the page with the price.
     #[serde(rename = "source")]
     _source: String,
 }
@@ -75,7 +75,7 @@ struct PriceFile {
     functions: BTreeMap<String, FunctionUse>,
 }
 
-/// The assumptions, as bench/prices.toml documents them.
+/// The assumptions. bench/prices.toml documents each of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Assumptions {
@@ -98,13 +98,13 @@ struct Assumptions {
     hosted_zones: f64,
 }
 
-/// How often a function is invoked, and what an invocation uses.
+/// How often a function is invoked, and what one invocation uses. bench/prices.toml documents the fields.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct FunctionUse {
     /// The function's share of the requests that people make.
     share: f64,
-    /// The function whose invocations cause those of this one, each of them `times` invocations.
+    /// The function that causes this function's invocations: `times` for each of its own invocations.
     per: Option<String>,
     times: f64,
     /// Invocations in a month that do not depend on requests.
@@ -125,12 +125,12 @@ struct FunctionUse {
 }
 
 impl PriceFile {
-    /// Reads the file. Also returns its text.
+    /// Reads the file. Returns its parsed content and its text.
     fn read(file: &Path) -> Result<(Self, String)> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let prices = toml::from_str(&text);
-        let prices = prices.with_context(|| format!("{} is malformed", file.display()))?;
+        let prices = prices.with_context(|| format!("cannot parse {}", file.display()))?;
         Ok((prices, text))
     }
 
@@ -142,12 +142,12 @@ impl PriceFile {
         let cause = self
             .functions
             .get(other)
-            .with_context(|| format!("bench/prices.toml has no function {other}"))?;
+            .with_context(|| format!("cannot find the function {other} in bench/prices.toml"))?;
         Ok(cause.share * requests * function.times)
     }
 }
 
-/// The CPU time of a function over TLS, in milliseconds.
+/// The CPU time of a function, in milliseconds, measured with TLS to DynamoDB and other services.
 #[derive(Debug, Clone, Copy, Default)]
 struct CpuTime {
     /// From the start of the process to its first response.
@@ -160,7 +160,7 @@ struct CpuTime {
 #[derive(Debug, Default)]
 struct Measurements(BTreeMap<String, CpuTime>);
 
-/// The part of the benchmark's report that is needed here.
+/// The fields of the benchmark report that the estimate uses.
 #[derive(Deserialize)]
 struct Report {
     date: String,
@@ -181,22 +181,22 @@ struct Times {
 }
 
 impl Measurements {
-    /// Reads the latest report of this machine, or else the report of `bench/RESULTS.md`. Also returns the name and
-    /// date of the report.
+    /// Reads target/bench/report.json, the latest report of this machine, or else bench/report.json, from which
+    /// bench/RESULTS.md is written. Also returns the name and date of the report.
     fn read(root: &Path) -> Result<(Self, String)> {
         for file in ["target/bench/report.json", "bench/report.json"] {
             let Ok(text) = fs::read_to_string(root.join(file)) else {
                 continue;
             };
             let report: Report =
-                serde_json::from_str(&text).with_context(|| format!("{file} is malformed"))?;
+                serde_json::from_str(&text).with_context(|| format!("cannot parse {file}"))?;
             let measurements = Self::from(&report);
             // A report that has only instruction counts has no times.
             if !measurements.0.is_empty() {
                 return Ok((measurements, format!("{file} of {}", report.date)));
             }
         }
-        bail!("there are no measurements; run cargo xtask bench")
+        bail!("cannot find measurements; run cargo xtask bench")
     }
 }
 
@@ -214,7 +214,7 @@ impl From<&Report> for Measurements {
     }
 }
 
-/// The memory with which a function gets one full CPU, in MB
+/// The memory size, in MB, at which Lambda gives a function one full vCPU
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
 const MB_PER_CPU: f64 = 1769.0;
 
@@ -233,16 +233,16 @@ struct Bill {
     functions: BTreeMap<String, (f64, f64)>,
 }
 
-/// The units that are used of one price.
+/// The billed units of one price.
 #[derive(Debug, Default)]
 struct Units {
-    /// By function.
+    /// The units that functions use, by function.
     functions: BTreeMap<String, f64>,
-    /// Used by people, data and fixed resources.
+    /// The units that people, stored data and fixed resources use.
     other: f64,
 }
 
-/// The units that are used in a month, by price.
+/// The billed units of a month, by price.
 #[derive(Debug, Default)]
 struct Usage(BTreeMap<&'static str, Units>);
 
@@ -256,7 +256,7 @@ impl Usage {
         self.0.entry(price).or_default().other += units;
     }
 
-    /// Adds what a function uses in a number of invocations.
+    /// Adds the units that a function uses in `invocations` invocations.
     fn add_function(
         &mut self,
         name: &str,
@@ -296,7 +296,7 @@ impl Usage {
         }
     }
 
-    /// Adds what people, their data and fixed resources use.
+    /// Adds the units that people, their data and fixed resources use.
     fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions) {
         let per_second = (requests / SECONDS_PER_MONTH).min(assumptions.traced_per_second);
         let first = per_second * SECONDS_PER_MONTH;
@@ -319,7 +319,7 @@ impl Usage {
     }
 }
 
-/// Returns the service that charges a price, as the bill names it.
+/// Returns the line of the bill that a price belongs to.
 fn service(price: &str) -> &'static str {
     match price.split('_').next().unwrap_or_default() {
         "lambda" if price.ends_with("requests") => "Lambda, requests",
@@ -341,7 +341,7 @@ fn service(price: &str) -> &'static str {
 }
 
 impl Bill {
-    /// Prices a month in which `people` people make `requests` requests.
+    /// Calculates the cost of a month in which `people` people make `requests` requests.
     ///
     /// # Errors
     /// Fails if a function has no measurement or a price is missing. The message names it.
@@ -373,19 +373,19 @@ impl Bill {
             let price = prices
                 .prices
                 .get(name)
-                .with_context(|| format!("bench/prices.toml has no price {name}"))?;
+                .with_context(|| format!("cannot find the price {name} in bench/prices.toml"))?;
             bill.charge(name, price, units);
         }
         Ok(bill)
     }
 
-    /// Adds the cost of the units that are used of one price.
+    /// Adds the cost of the billed units of one price.
     fn charge(&mut self, name: &str, price: &Price, units: Units) {
         let total = units.functions.values().sum::<f64>() + units.other;
         let cost = price.cost(total);
         *self.services.entry(service(name)).or_default() += cost;
         for (function, part) in units.functions {
-            // Each function gets a part of the free units in proportion to its use.
+            // The free units are divided between the functions in proportion to their use.
             if let Some((_, dollars)) = self.functions.get_mut(&function)
                 && total > 0.0
             {
@@ -444,9 +444,9 @@ impl Bill {
     }
 }
 
-/// Returns the milliseconds that Lambda bills for an average invocation, including its share of cold starts: CPU
-/// time, extended by the function's fraction of a CPU, and time that the function waits for other services. Lambda
-/// rounds up to a whole millisecond, which adds 0.5 ms on average.
+/// Returns the milliseconds that Lambda bills for an average invocation. They consist of CPU time, which is longer the
+/// smaller the function's fraction of a vCPU is; of the time that the function waits for other services; of a share of
+/// a cold start; and of 0.5 ms, because Lambda rounds up to a whole millisecond.
 fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
     let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
     let waiting = function.dynamodb * assumptions.dynamodb_ms
@@ -483,14 +483,14 @@ mod tests {
     }
 
     #[test]
-    fn only_units_above_the_free_ones_cost_money() {
+    fn only_units_above_the_free_tier_cost_money() {
         let price: Price = toml::from_str("usd = 0.2\nper = 1e6\nfree = 1e6\nsource = ''").unwrap();
         close(price.cost(500_000.0), 0.0);
         close(price.cost(31e6), 6.0);
     }
 
     #[test]
-    fn billed_time_has_waiting_cpu_time_and_a_share_of_cold_starts() {
+    fn billed_time_is_waiting_plus_cpu_time_plus_a_share_of_a_cold_start() {
         let assumptions = Assumptions {
             memory_mb: 884.5, // half a CPU
             cold_share: 0.1,
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn price_file_has_exactly_the_functions_of_the_workspace() {
+    fn price_file_lists_exactly_the_functions_of_the_workspace() {
         let workspace = Workspace::read().unwrap();
         let functions: Vec<_> = workspace
             .functions()
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn assumed_memory_is_the_memory_of_the_stage_prod() {
+    fn assumed_memory_equals_the_memory_of_the_prod_stage() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let stages = fs::read_to_string(root.join("serverless.yml")).unwrap();
         let (_, prod) = stages.split_once("\n  prod:\n").unwrap();

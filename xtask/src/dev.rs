@@ -1,4 +1,4 @@
-//! `dev` and `stop`: runs the whole product on this machine.
+//! `dev`, `stop` and `watch`: run the whole product on this machine.
 
 use std::{
     ffi::OsStr,
@@ -31,13 +31,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The lock of the process that runs the stage. [`PROCESS_FILE`] says which process that is.
+/// The lock file that the process that runs the stage holds. [`PROCESS_FILE`] has the ID of this process.
 const LOCK: &str = "dev.lock";
 
-/// The file with the [`DevProcess`].
+/// The file that contains the [`DevProcess`] as JSON.
 const PROCESS_FILE: &str = "dev.json";
 
-/// A part of the command line of every process of this tool.
+/// A text that is in the command line of every xtask process.
 const MARKER: &str = "xtask";
 
 /// The folder of the stage, below target.
@@ -52,12 +52,12 @@ struct DevProcess {
 }
 
 impl DevProcess {
-    /// Reads the process that ran the stage last. It may have ended.
+    /// Reads the process that ran the stage last. It may have exited. `None` if there is no valid record.
     fn read(stage: &LocalStage) -> Option<Self> {
         serde_json::from_slice(&fs::read(stage.path(PROCESS_FILE)).ok()?).ok()
     }
 
-    /// Writes that this process runs the stage.
+    /// Records this process as the one that runs the stage.
     fn write(stage: &LocalStage, detached: bool) -> Result<()> {
         let pid = std::process::id().try_into()?;
         write_atomically(
@@ -91,7 +91,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
             if let Some(cloud) = Cloud::running(&stage) {
                 cloud.stop(&stage).await?;
             }
-            bail!("stopped before the stage was ready");
+            bail!("a signal stopped xtask before the stage was ready");
         }
     };
     let cloud = started?;
@@ -116,7 +116,7 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     Ok(())
 }
 
-/// The last line of a command that stopped the stage.
+/// The last line that a command prints after it has stopped the stage.
 const STOPPED: &str = "stopped; the data is kept in target/local/data";
 
 /// Prepares the tools, builds the functions, starts the local cloud, and deploys to it.
@@ -164,7 +164,7 @@ pub(crate) async fn watch() -> Result<()> {
     let mut stage = LocalStage::open(&workspace, FOLDER)?;
     let _lock = stage
         .try_lock(LOCK)?
-        .context("another process runs the stage local; stop it with cargo xtask stop")?;
+        .context("cannot watch the sources: another process runs the stage local; stop it with cargo xtask stop")?;
     DevProcess::write(&stage, true)?;
     let (stripe, _web) = start_servers(&workspace, &stage).await?;
     tokio::select! {
@@ -188,7 +188,7 @@ pub(crate) async fn take_lock(stage: &mut LocalStage) -> Result<File> {
         && stage.try_lock(LOCK)?.is_none()
     {
         bail!(
-            "the stage local runs already (process {pid}); stop it in its terminal, or with cargo xtask stop"
+            "cannot start the stage local: process {pid} runs it already; press Ctrl-C in its terminal, or run cargo xtask stop"
         );
     }
     let lock = stop_dev_process(stage).await?;
@@ -235,7 +235,7 @@ async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Resul
     {
         if watch.try_wait()?.is_some() {
             bail!(
-                "the background process ended:\n{}",
+                "cannot start the background process:\n{}",
                 fs::read_to_string(stage.path("dev.log"))?
             );
         }
@@ -250,7 +250,9 @@ async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Resul
 }
 
 fn print_addresses(stage: &LocalStage) -> Result<()> {
-    let description = stage.description().context("the stage does not run")?;
+    let description = stage
+        .description()
+        .context("cannot read stage.json: the stage does not run")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
     for (name, address) in [
         ("app", description.web_url.as_str()),
@@ -276,7 +278,7 @@ async fn start_servers(
 ) -> Result<(StripeServer, WebServer)> {
     let port = stage.xray_port();
     let daemon = xray_daemon::Daemon::bind(port)
-        .with_context(|| format!("the X-Ray daemon cannot listen on port {port}"))?;
+        .with_context(|| format!("cannot start the X-Ray daemon on port {port}"))?;
     let traces = stage.path("traces.jsonl");
     tokio::spawn(async move { daemon.record(&traces, 10_000_000).await });
     tokio::spawn(mail::show_codes(stage.clone()));
@@ -285,10 +287,10 @@ async fn start_servers(
     Ok((stripe, web))
 }
 
-/// The folders whose files are deployed. Files in the checkout's root folder are watched too.
+/// The folders whose files are deployed. The files in the checkout's root folder are watched as well.
 const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Deploys the stage again whenever sources change. Returns only if the sources cannot be watched.
+/// Redeploys the stage whenever sources change. Returns only if the sources cannot be watched.
 async fn redeploy_on_changes(
     workspace: &Workspace,
     stage: &mut LocalStage,

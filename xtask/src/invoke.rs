@@ -28,7 +28,7 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     if Cloud::running(&stage).is_some() {
         return run(&workspace, &stage, name, event).await?.print();
     }
-    // The function needs the services of the stage. Start them for this invocation.
+    // The function calls the services of the stage, so the stage must run during the invocation.
     let _lock = take_lock(&mut stage).await?;
     let cloud = start_stage(&workspace, &mut stage).await?;
     let invocation = async {
@@ -51,7 +51,7 @@ async fn configuration(stage: &LocalStage, name: &str) -> Result<FunctionConfigu
         .await;
     response
         .with_context(|| {
-            format!("{name} is not deployed to the stage local; deploy it with cargo xtask dev")
+            format!("cannot find {name} in the stage local; deploy it with cargo xtask dev")
         })?
         .configuration
         .context("the local cloud returned no configuration")
@@ -84,7 +84,7 @@ fn function(binary: &Path, stage: &LocalStage, configuration: &FunctionConfigura
 struct Completed {
     log: Vec<String>,
     outcome: Outcome,
-    /// A line like the one that Lambda logs after each invocation.
+    /// The REPORT line, in the format that Lambda logs after each invocation.
     report: String,
     /// The function's timeout, in seconds.
     timeout: u64,
@@ -151,7 +151,7 @@ impl Completed {
     }
 }
 
-/// Returns JSON with indentation. Returns other bytes as text.
+/// Formats JSON with indentation. Returns a response that is not JSON unchanged, as text.
 fn pretty(response: &[u8]) -> String {
     let parsed = serde_json::from_slice::<serde_json::Value>(response);
     let pretty = parsed.and_then(|response| serde_json::to_string_pretty(&response));

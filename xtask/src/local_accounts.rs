@@ -1,4 +1,5 @@
-//! Local clouds that emulate the accounts of the stage table, to try commands for stages in the cloud without AWS.
+//! Local clouds that emulate the AWS accounts of serverless.yml, so that the commands for stages in the cloud can be
+//! tried without AWS.
 
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Running local clouds, one for each account. They outlive this value: call [`LocalAccounts::stop`].
+/// Running local clouds, one for each account. Dropping this value does not stop them: call [`LocalAccounts::stop`].
 pub(crate) struct LocalAccounts {
     clouds: Vec<(LocalStage, Cloud)>,
     /// The path of an AWS configuration file with a profile for each account.
@@ -25,7 +26,7 @@ impl LocalAccounts {
     /// Starts a cloud for each account, with its data below target/`folder`. `fresh` deletes earlier data.
     ///
     /// # Errors
-    /// Fails if a cloud does not start. The message has the end of its log.
+    /// Fails if a cloud does not start. The message contains the end of its log.
     pub(crate) async fn start(workspace: &Workspace, folder: &str, fresh: bool) -> Result<Self> {
         let tables = Tables::read(workspace.root(), |_| None)?;
         let config = workspace
@@ -85,11 +86,13 @@ pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
     tools::prepare(&workspace).await?;
     let stage = LocalStage::open(&workspace, "accounts")?;
     let Some(_lock) = stage.try_lock("accounts.lock")? else {
-        bail!("the local accounts run already, in another terminal")
+        bail!(
+            "cannot start the local accounts: they run already; press Ctrl-C in the terminal that runs them"
+        )
     };
     let accounts = tokio::select! {
         accounts = LocalAccounts::start(&workspace, "accounts", fresh) => accounts?,
-        () = shutdown_signal() => bail!("stopped before the local accounts were ready"),
+        () = shutdown_signal() => bail!("a signal stopped xtask before the local accounts were ready"),
     };
     ui::say(format!(
         "\n  {}\n",

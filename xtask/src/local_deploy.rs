@@ -10,10 +10,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Deploys the functions, which must be built, and the stacks to the stage's local cloud.
+/// Deploys the stacks to the stage's local cloud. The functions must be built.
 ///
 /// # Errors
-/// Fails if a stack cannot be deployed. The message has CloudFormation's reason.
+/// Fails if a stack cannot be deployed. The message contains CloudFormation's reason.
 pub(crate) async fn deploy(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     let target = Target::local(workspace, stage)?;
     let exports = release::converge(workspace, &target).await?;
@@ -26,7 +26,7 @@ fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result
         exports
             .get(&full)
             .cloned()
-            .with_context(|| format!("no stack exports {full}"))
+            .with_context(|| format!("cannot find the export {full} in any stack"))
     };
     let api = export("RestApiId")?;
     Ok(Description {

@@ -15,10 +15,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The maximum age of a line that is shown at first.
+/// The maximum age of the lines that the first read returns.
 const RECENT: Duration = Duration::from_secs(3600);
 
-/// How often `--follow` looks for new lines.
+/// The time between two reads with `--follow`.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// `cargo xtask logs`.
@@ -29,7 +29,7 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let stage = LocalStage::open(&workspace, "local")?;
     if Cloud::running(&stage).is_none() {
-        bail!("the stage local does not run; start it with cargo xtask dev");
+        bail!("cannot read logs: the stage local does not run; start it with cargo xtask dev");
     }
     let functions: Vec<_> = match function {
         Some(name) => vec![workspace.function(name)?.name.clone()],
@@ -77,7 +77,7 @@ struct Line {
     message: String,
 }
 
-/// Reads the logs of functions, and returns each line once.
+/// Reads the logs of functions. It returns each line once.
 struct Reader {
     client: Client,
     functions: Vec<String>,
@@ -102,7 +102,7 @@ impl Reader {
     async fn new_lines(&mut self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for function in &self.functions {
-            // More lines may get the latest timestamp later, so it is read again.
+            // Lines with the latest timestamp may still arrive, so they are read again.
             lines.extend(events(&self.client, function, self.latest).await?);
         }
         lines.sort_by_key(|line| line.timestamp);

@@ -1,4 +1,4 @@
-//! Shows the confirmation codes that the stage `local` sends by email: no local mailbox receives them.
+//! Shows the confirmation codes that the stage `local` sends by email, because no mailbox receives them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_the_six_digit_number() {
+    fn code_is_the_first_six_digit_number() {
         assert_eq!(find_code("Your code is 123456."), Some("123456"));
         assert_eq!(find_code("Call 12345 or 1234567."), None);
     }

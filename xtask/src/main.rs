@@ -36,9 +36,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the product locally and redeploy on every change
+    /// Run the product on this machine, and redeploy it on every change
     Dev {
-        /// Run in the background: return when the product is ready
+        /// Run in the background, and return when the product is ready
         #[arg(long)]
         detach: bool,
         /// Delete the data of earlier runs first
@@ -47,11 +47,11 @@ enum Command {
     },
     /// Stop the product that `dev` runs
     Stop,
-    /// Invoke one function locally, without tracing
+    /// Invoke one function on this machine, without tracing
     Invoke {
         /// The name of the function's crate
         function: String,
-        /// The path of a JSON file with the event
+        /// The path of the JSON file with the event
         #[arg(long)]
         event: PathBuf,
     },
@@ -87,7 +87,7 @@ enum Command {
     Deploy {
         #[command(flatten)]
         options: StageOptions,
-        /// Allow the deploy to replace or remove this table, bucket or user pool, and delete its data; can be repeated
+        /// Allow the deploy to replace or remove this table, bucket or user pool and delete its data; can be repeated
         #[arg(long, value_name = "RESOURCE")]
         allow_replacement: Vec<String>,
     },
@@ -97,7 +97,7 @@ enum Command {
         #[arg(long)]
         stage: StageName,
     },
-    /// Deploy a release of one stage to another stage, without building it again
+    /// Deploy a release of one stage to another stage without a new build
     Promote {
         /// The name of the stage that has the release
         #[arg(long)]
@@ -145,13 +145,13 @@ enum Command {
         #[command(subcommand)]
         what: release::Secret,
     },
-    /// Create an account's shared resources: the bucket for releases, the budget, the roles of workflows
+    /// Create an account's shared resources: the bucket for releases, the budget, and the roles for GitHub workflows
     Bootstrap {
         /// The name of a stage in the account
         #[arg(long)]
         stage: StageName,
     },
-    /// Emulate the accounts of the stage table locally, to try deploys without AWS
+    /// Emulate the AWS accounts of serverless.yml on this machine, to try deploys without AWS
     LocalAccounts {
         /// Delete the data of earlier runs first
         #[arg(long)]
@@ -167,7 +167,7 @@ enum Command {
         #[command(flatten)]
         options: cost::Options,
     },
-    /// Redeploy the stage `local` on every change: the background process of `dev --detach`
+    /// Redeploy the stage `local` on every change. `dev --detach` runs this command in the background
     #[command(hide = true)]
     Watch,
 }
@@ -178,7 +178,7 @@ struct StageOptions {
     /// The name of the stage
     #[arg(long)]
     stage: StageName,
-    /// The tables, bucket and users that the stage uses. Only for stages without a row in serverless.yml
+    /// Whose tables, bucket and users the stage uses. Only for stages without a row in serverless.yml
     #[arg(long)]
     infrastructure: Option<Infrastructure>,
 }

@@ -15,8 +15,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The Rust target of an architecture. With musl as its C library, an executable contains everything that it needs: no
-/// library is loaded and linked at a cold start, and no version of a system library matters.
+/// The Rust target of an architecture. It uses musl, so that executables are statically linked: a cold start loads no
+/// libraries, and the executable does not depend on a version of a system library.
 pub(crate) fn target(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::X86 => "x86_64-unknown-linux-musl",
@@ -24,10 +24,10 @@ pub(crate) fn target(architecture: Architecture) -> &'static str {
     }
 }
 
-/// `cargo xtask package`: builds and packs functions, or all of them if `names` is empty.
+/// `cargo xtask package`: builds and zips the functions in `names`, or all functions if `names` is empty.
 ///
 /// # Errors
-/// Fails if a name is not a function's, or a function does not compile.
+/// Fails if `names` has an unknown function, or a function does not compile.
 pub(crate) async fn package(names: &[String], architecture: Architecture) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn package(names: &[String], architecture: Architecture) -> Res
         ));
     }
     ui::success(format!(
-        "{} packed for {} in target/lambda/packed",
+        "packed {} for {} in target/lambda/packed",
         ui::count(names.len(), "function"),
         architecture.name()
     ));
@@ -80,12 +80,12 @@ pub(crate) async fn release(
     Ok(folder)
 }
 
-/// Builds a binary for the benchmark's comparison: in the release profile, but linked as cargo-lambda does by default.
-/// That is dynamically, with the glibc of `provided.al2023`
-/// (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>), and position-independent.
+/// Builds a binary in the release profile with cargo-lambda's default linking, for comparison in the benchmark. The
+/// binary is position-independent and dynamically linked to the glibc of `provided.al2023`
+/// (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>).
 ///
 /// # Errors
-/// Fails if it does not compile. Cargo has printed the reason.
+/// Fails if the binary does not compile. Cargo has printed the reason.
 pub(crate) async fn release_with_default_linking(
     workspace: &Workspace,
     name: &str,
@@ -100,7 +100,7 @@ pub(crate) async fn release_with_default_linking(
     build(workspace, &[name], target, &[], folder).await
 }
 
-/// Builds binaries with cargo-lambda, each as `NAME/bootstrap` in a folder. `link_flags` are for rustc.
+/// Builds binaries with cargo-lambda, each as `NAME/bootstrap` in `folder`. `link_flags` are passed to rustc.
 async fn build(
     workspace: &Workspace,
     names: &[&str],
@@ -112,7 +112,7 @@ async fn build(
     let mut cargo_lambda = workspace.cargo_command(workspace.python_bin("cargo-lambda"));
     cargo_lambda
         .args(["lambda", "build", "--release", "--locked"])
-        // The profile is in Cargo.toml. The binary must run on any processor of the architecture.
+        // Use the profile of Cargo.toml alone. The binary must run on every processor of the architecture.
         .arg("--disable-optimizations")
         .args(["--target", target, "--lambda-dir"])
         .arg(folder)
@@ -124,20 +124,20 @@ async fn build(
         cargo_lambda.args(["--bin", name]);
     }
     let built = cargo_lambda.status().await;
-    if !built.context("cargo-lambda cannot be started")?.success() {
-        bail!("{} cannot be built for Lambda", names.join(", "));
+    if !built.context("cannot start cargo-lambda")?.success() {
+        bail!("cannot build {} for Lambda", names.join(", "));
     }
     Ok(())
 }
 
-/// The paths on this machine that would end up in a binary: the messages of panics contain the paths of the sources.
+/// The paths on this machine that rustc would put into a binary, because panic messages contain the paths of sources.
 struct Machine {
     checkout: PathBuf,
     target: PathBuf,
     cargo_home: PathBuf,
     /// The folder of the standard library's sources, if they are installed.
     library: PathBuf,
-    /// The path that rustc uses for them if they are not installed.
+    /// The path that rustc uses for the standard library's sources if they are not installed.
     library_name: String,
 }
 
@@ -147,9 +147,10 @@ impl Machine {
         let commit = version
             .lines()
             .find_map(|line| line.strip_prefix("commit-hash: "))
-            .context("rustc -vV prints no commit-hash")?;
+            .context("cannot find commit-hash in the output of rustc -vV")?;
         let sysroot = rustc(workspace, "--print=sysroot").await?;
-        let home = env::home_dir().context("the user has no home directory")?;
+        let home =
+            env::home_dir().context("cannot find the home directory of the user; set HOME")?;
         let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), Into::into);
         Ok(Self {
             checkout: workspace.root().into(),
@@ -160,7 +161,7 @@ impl Machine {
         })
     }
 
-    /// Each path, and its replacement in a binary.
+    /// Returns each path with its replacement, in the order of rustc's `--remap-path-prefix` flags.
     fn prefixes(&self) -> Vec<(&Path, &str)> {
         let mut prefixes = vec![
             (self.checkout.as_path(), "/checkout"),
@@ -168,7 +169,7 @@ impl Machine {
             (self.cargo_home.as_path(), "/cargo"),
             (self.library.as_path(), self.library_name.as_str()),
         ];
-        // If two prefixes match, rustc takes the last: that must be the longer one.
+        // If several prefixes match, rustc uses the last. The longest prefix must win, so it comes last.
         prefixes.sort_by_key(|(path, _)| path.components().count());
         prefixes
     }
@@ -178,13 +179,14 @@ async fn rustc(workspace: &Workspace, argument: &str) -> Result<String> {
     let program = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut rustc = Command::new(program);
     let rustc = rustc.arg(argument).current_dir(workspace.root());
-    let output = rustc.output().await.context("rustc cannot be started")?;
+    let output = rustc.output().await.context("cannot start rustc")?;
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The rustc flags for a static executable at a fixed address, as Go builds them
-/// (<https://pkg.go.dev/cmd/go#hdr-Build_modes>). Loading libraries and relocating 13,000 addresses, each page of which
-/// is copied, would take a quarter of a cold start's CPU time. The addresses of stack and heap are still randomized.
+/// The rustc flags for a static, non-relocatable executable, as Go builds it by default
+/// (<https://pkg.go.dev/cmd/go#hdr-Build_modes>). Otherwise a quarter of a cold start's CPU time would be spent on
+/// loading libraries and on 13,000 relocations, which copy each memory page that they change. ASLR still applies to
+/// the stack and the heap.
 pub(crate) const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// The value of `CARGO_ENCODED_RUSTFLAGS`, in which flags may contain spaces.
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_has_the_same_path_in_a_binary_in_every_checkout() {
+    fn binaries_contain_the_same_source_paths_in_every_checkout() {
         for (checkout, target, cargo_home) in [
             (
                 "/home/ada/notes",
@@ -221,7 +223,7 @@ mod tests {
                 library_name: "/rustc/59807616".into(),
             };
             let prefixes = machine.prefixes();
-            // The same rule as in rustc: the last match wins.
+            // As in rustc, the last matching prefix wins.
             let remapped = |path: String| {
                 let remap = |(prefix, name): &(&Path, &str)| {
                     let rest = Path::new(&path).strip_prefix(prefix).ok()?;
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_spaces_stays_one_flag() {
+    fn a_path_with_spaces_becomes_one_flag() {
         let prefixes = [
             (Path::new("/my notes"), "/checkout"),
             (Path::new("/b"), "/target"),

@@ -1,4 +1,4 @@
-//! Processes of earlier runs, and the signals that end this one.
+//! Finds processes of earlier runs, and waits for the signals that end this process.
 
 use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,16 +12,16 @@ pub(crate) fn running(pid: i32, marker: &str) -> Option<Pid> {
     command_line(pid)?.contains(marker).then_some(process)
 }
 
-/// Returns a process's command line. `None` if the process does not exist.
+/// Returns a process's command line. `None` if the process does not exist. Empty for a zombie
+/// (<https://man7.org/linux/man-pages/man5/proc_pid_cmdline.5.html>).
 #[cfg(target_os = "linux")]
 fn command_line(pid: i32) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    // The ID of a thread that is not its process's main thread.
+    // Reject the ID of a thread: /proc also has entries for threads other than main threads.
     if process.trim() != pid.to_string() {
         return None;
     }
-    // Empty for a zombie: https://man7.org/linux/man-pages/man5/proc_pid_cmdline.5.html
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     Some(String::from_utf8_lossy(&arguments).replace('\0', " "))
 }
@@ -69,7 +69,7 @@ mod tests {
         }
         assert_eq!(running(pid, "sleep 61"), None);
         child.kill().unwrap();
-        // It is a zombie now: its parent has not waited for it.
+        // The child is now a zombie, because its parent has not waited for it.
         while running(pid, "sleep").is_some() {
             std::thread::sleep(Duration::from_millis(1));
         }

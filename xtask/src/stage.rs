@@ -19,10 +19,10 @@ use crate::workspace::Workspace;
 /// The name of every stage on this machine.
 pub(crate) const STAGE: &str = "local";
 
-/// The ID of the account that the local cloud emulates, unless the stage names another.
+/// The ID of the account that a local cloud emulates by default.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
-/// The region that the local cloud emulates. It is the region in the stage table.
+/// The region that the local cloud emulates. It equals the region in serverless.yml.
 pub(crate) const REGION: &str = "us-east-1";
 
 /// A stage on this machine. `dev` and each tier of tests have a stage of their own, with separate data and ports.
@@ -33,7 +33,7 @@ pub(crate) struct LocalStage {
     ports: Ports,
 }
 
-/// The stage's ports. `ports.json` keeps them, so that the addresses stay the same in every run.
+/// The stage's ports. They are stored in `ports.json`, so that the URLs stay the same in every run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Ports {
     cloud: u16,
@@ -42,7 +42,7 @@ struct Ports {
     web: u16,
 }
 
-/// The content of `stage.json`: what other programs need to use the stage.
+/// The content of `stage.json`: the URLs, IDs and names that other programs need to use the stage.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Description {
@@ -189,7 +189,7 @@ impl LocalStage {
             ("AWS_ENDPOINT_URL", self.url()),
             ("AWS_REGION", REGION.into()),
             ("AWS_DEFAULT_REGION", REGION.into()),
-            // The local cloud accepts its account's ID as the root user's key. AWS knows no such key.
+            // The local cloud accepts its account's ID as the root user's access key. AWS has no such key.
             ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
             // Ignore the developer's own configuration.
@@ -202,7 +202,7 @@ impl LocalStage {
     /// The configuration of AWS clients for this cloud.
     ///
     /// # Errors
-    /// Fails if [`LocalStage::aws_environment`] lacks a required variable.
+    /// Fails if a required variable is missing from [`LocalStage::aws_environment`].
     pub(crate) fn aws(&self) -> Result<aws::Stack> {
         let environment = self.aws_environment();
         let var = |name: &str| {
@@ -249,7 +249,7 @@ impl LocalStage {
 
     /// Deletes `stage.json`, so that other programs see that the stage does not run.
     pub(crate) fn delete_description(&self) {
-        // Fails if the file does not exist.
+        // A missing file is not an error.
         let _ = fs::remove_file(self.path("stage.json"));
     }
 
@@ -275,10 +275,10 @@ fn free_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> Result<u16> {
     let random = || 10_000 + (Uuid::now_v7().as_u128() % 22_000) as u16;
     let mut tries = std::iter::repeat_with(random).take(1000);
     let free = tries.find(|port| bind(*port).is_ok());
-    free.context("no port from 10000 to 31999 is free")
+    free.context("cannot find a free port from 10000 to 31999")
 }
 
-/// Writes a file by renaming a temporary one, so that no reader sees a partial file.
+/// Writes a temporary file and renames it to `path`, so that no reader sees a partial file.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
@@ -307,7 +307,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn stripe_keeps_its_port_unless_another_process_listens_on_it() {
+    async fn stripe_port_changes_only_if_it_is_in_use() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
         stage.ensure_server_ports_are_free().await.unwrap();
@@ -321,7 +321,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_the_cloud_gets_another_port_when_its_port_is_taken() {
+    fn if_the_cloud_port_is_in_use_only_that_port_changes() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
         let _taken = TcpListener::bind(("127.0.0.1", before.cloud)).unwrap();

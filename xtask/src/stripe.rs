@@ -1,4 +1,4 @@
-//! The local Stripe, and the secrets that it shares with the functions.
+//! The local Stripe server, and the secrets that it shares with the functions.
 
 use std::time::UNIX_EPOCH;
 
@@ -20,7 +20,7 @@ fn secrets_path() -> String {
     format!("/scratchpad/{STAGE}")
 }
 
-/// Creates the secrets that the stage lacks. The functions read them when they start.
+/// Creates the secrets that the stage does not have yet. The functions read them at a cold start.
 ///
 /// # Errors
 /// Fails if a secret cannot be read or written.
@@ -67,14 +67,14 @@ impl StripeServer {
         let [secret_key, webhook_secret] = ssm.fetch().await?;
         let settings = Settings {
             secret_key: secret_key.expose().to_owned(),
-            // Each start has different IDs, so they never equal the IDs that the tables have from an earlier run.
+            // The number of seconds is part of every Stripe ID, so that no ID equals one in the tables from an earlier run.
             run: UNIX_EPOCH.elapsed()?.as_secs().try_into()?,
             ..Settings::default()
         };
         let port = stage.stripe_port();
         let stripe = Stripe::start(port, settings).await;
         let stripe =
-            stripe.with_context(|| format!("the local Stripe cannot listen on port {port}"))?;
+            stripe.with_context(|| format!("cannot start the local Stripe on port {port}"))?;
         let server = Self {
             stripe,
             webhook_secret,
@@ -83,12 +83,14 @@ impl StripeServer {
         Ok(server)
     }
 
-    /// Sends events to the current URL of the stage's webhook from now on.
+    /// Makes the local Stripe send its events to the stage's current webhook URL.
     ///
     /// # Errors
     /// Fails if the stage does not run.
     pub(crate) fn register_webhook(&self, stage: &LocalStage) -> Result<()> {
-        let description = stage.description().context("the stage does not run")?;
+        let description = stage
+            .description()
+            .context("cannot read stage.json: the stage does not run")?;
         let url = format!("{}/billing/webhook", description.api_url);
         let webhook = Webhook::new(&url, [self.webhook_secret.expose()])?;
         self.stripe.set_webhook(Some(webhook));

@@ -29,13 +29,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The tiers to run. If none is set, all run.
+/// The test tiers to run. If no field is set, all tiers run.
 #[derive(Args)]
 pub(crate) struct Tiers {
-    /// Run the unit tests: rules and libraries, with all services in memory
+    /// Run the unit tests: controllers and libraries, with in-memory services
     #[arg(long)]
     unit: bool,
-    /// Run the integration tests: services with a DynamoDB API, functions as processes, templates
+    /// Run the integration tests: services against a DynamoDB API, functions as processes, templates
     #[arg(long)]
     integration: bool,
     /// Run the fault tests: each call of a purchase fails in each way, and there is still one charge and one SMS
@@ -65,7 +65,7 @@ impl Counts {
     }
 }
 
-/// The error when tests failed. [`test`] has printed how many, so nothing more must be printed.
+/// The error if tests failed. [`test`] has printed how many, so `main` prints no message for it.
 #[derive(Debug)]
 pub(crate) struct TestsFailed;
 
@@ -117,12 +117,12 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let total = print_results(&results);
     match total {
         Counts { failed: 1.., .. } => bail!(TestsFailed),
-        Counts { passed: 0, .. } => bail!("no test ran"),
+        Counts { passed: 0, .. } => bail!("cannot find a test to run"),
         _ => Ok(()),
     }
 }
 
-/// Prints the counts of each tier, and of all tiers in the last line. Returns the latter.
+/// Prints a line for each tier and a last line with the total. Returns the total.
 fn print_results(results: &[(&str, Counts)]) -> Counts {
     let mut total = Counts::default();
     ui::say("");
@@ -170,7 +170,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut examples = workspace.cargo();
     examples.args(["build", "--workspace", "--examples"]);
     if !examples.status().await?.success() {
-        bail!("the examples do not compile");
+        bail!("cannot compile the examples");
     }
     let mut tests = cargo_test(workspace);
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
@@ -194,7 +194,7 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     let mut tests = cargo_test(workspace);
     tests
-        // They print a table of all failures.
+        // The tests print a table of all failures.
         .args(["--test", FAULTS, "--", "--nocapture"])
         .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     run_tests(&mut tests).await
@@ -206,7 +206,7 @@ async fn stages(workspace: &Workspace) -> Result<Counts> {
     let stage = LocalStage::open(workspace, FOLDER)?;
     let _lock = stage
         .try_lock("test.lock")?
-        .context("the stage tests run already, in another terminal")?;
+        .context("cannot start the stage tests: they run already in another terminal")?;
     let accounts = LocalAccounts::start(workspace, FOLDER, true).await?;
     let tests = async {
         let mut tests = cargo_test(workspace);
@@ -219,7 +219,7 @@ async fn stages(workspace: &Workspace) -> Result<Counts> {
     };
     let result = tokio::select! {
         result = tests => result,
-        () = shutdown_signal() => Err(anyhow::anyhow!("stopped")),
+        () = shutdown_signal() => Err(anyhow::anyhow!("a signal stopped the tests")),
     };
     ui::step("stop the local clouds", accounts.stop()).await?;
     result
@@ -229,7 +229,7 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut stage = LocalStage::open(workspace, "e2e")?;
     let _lock = stage
         .try_lock("test.lock")?
-        .context("the end-to-end tests run already, in another terminal")?;
+        .context("cannot start the end-to-end tests: they run already in another terminal")?;
     let tests = async {
         if let Some(cloud) = Cloud::running(&stage) {
             cloud.stop(&stage).await?;
@@ -253,7 +253,7 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     };
     let result = tokio::select! {
         result = tests => result,
-        () = shutdown_signal() => Err(anyhow::anyhow!("stopped")),
+        () = shutdown_signal() => Err(anyhow::anyhow!("a signal stopped the tests")),
     };
     if let Some(cloud) = Cloud::running(&stage) {
         ui::step("stop the local cloud", cloud.stop(&stage)).await?;
@@ -265,8 +265,8 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
 /// The stages whose templates are checked: each row of the stage table, and a stage without a row.
 const CHECKED_STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
 
-/// Checks all templates with cfn-lint. The local cloud accepts templates that AWS would reject. Counts a passed test
-/// for each template.
+/// Checks all templates with cfn-lint, because the local cloud accepts templates that AWS would reject. Counts one
+/// passed test for each template.
 async fn templates(workspace: &Workspace) -> Result<Counts> {
     let templates = synthesize_templates(workspace).await?;
     let step = Step::begin("lint the templates");
@@ -321,10 +321,10 @@ async fn synthesize_stage(
         );
     run(step, &mut synth).await?;
     for function in workspace.functions() {
-        // osls fails without a zip, but does not read it.
+        // osls requires that the zip exists, but does not read it.
         let zip = workspace.zip(function, stage);
         if !zip.exists() {
-            fs::create_dir_all(zip.parent().context("a zip's path has a folder")?)?;
+            fs::create_dir_all(zip.parent().context("cannot find the folder of a zip")?)?;
             fs::write(zip, "")?;
         }
     }
@@ -361,7 +361,7 @@ fn node_tests(folder: &Path) -> Option<Command> {
         return None;
     }
     let mut node = ui::command("node");
-    // One file at a time: they share a stage, and some of them measure time.
+    // The files run one after another, because they share a stage and some measure time.
     node.args(["--import", "tsx", "--test", "--test-reporter=tap"])
         .arg("--test-concurrency=1")
         .args(files)
@@ -385,7 +385,7 @@ async fn run_tests(command: &mut Command) -> Result<Counts> {
         }
     }
     if !child.wait().await?.success() && counts.failed == 0 {
-        bail!("the tests cannot be run");
+        bail!("cannot run the tests; the output above says why");
     }
     Ok(counts)
 }

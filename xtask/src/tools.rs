@@ -1,6 +1,6 @@
-//! The programs that must be on the machine, and the pinned tools that are installed into the checkout.
+//! Checks the programs that must be on the machine, and installs the pinned tools into the checkout.
 //!
-//! A C compiler is needed too, but is not checked: without one, Cargo cannot build this tool.
+//! A C compiler is needed too, but is not checked here: without one, Cargo could not have built xtask.
 
 use std::{
     env,
@@ -61,7 +61,7 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     }
     if problems.is_empty() && !python_is_installed(workspace)? && !has_venv().await {
         problems.push(
-            "Python's modules venv and ensurepip are needed (not found). \
+            "the Python modules venv and ensurepip are needed (not found). \
              Install python3-venv with your system's package manager."
                 .into(),
         );
@@ -69,7 +69,7 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     if !problems.is_empty() {
         bail!("{}", problems.join("\n  "));
     }
-    // If several processes run this at once, one installs and the others wait.
+    // If several processes prepare the tools at once, one installs them and the others wait.
     fs::create_dir_all(workspace.target())?;
     let lock = File::create(workspace.target().join("tools.lock"))?;
     lock.lock()?;
@@ -77,7 +77,7 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     install_python(workspace).await
 }
 
-/// Returns what is wrong with a required program, and how to get it. `None` if the program is recent enough.
+/// Returns a message if a required program is missing or too old. `None` if the program is recent enough.
 async fn problem(requirement: &Requirement) -> Option<String> {
     let found = version(requirement.program).await;
     if found.is_some_and(|version| version >= requirement.minimum) {
@@ -113,7 +113,7 @@ pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<P
     })
 }
 
-/// The names that systems give to the browsers that the tests can use.
+/// The program names of browsers that the tests can use.
 const BROWSERS: [&str; 5] = [
     "chromium",
     "chromium-browser",
@@ -126,7 +126,7 @@ const BROWSERS: [&str; 5] = [
 /// first of [`BROWSERS`] that exists.
 ///
 /// # Errors
-/// Fails if there is none. The message says where to get one.
+/// Fails if there is no browser. The message says where to get one.
 pub(crate) fn find_browser() -> Result<PathBuf> {
     let named = env::var("CHROMIUM").ok();
     let known = BROWSERS.map(String::from);
@@ -217,7 +217,7 @@ fn python_stamp(workspace: &Workspace) -> Result<InstallStamp> {
     InstallStamp::new(workspace.root(), &["requirements.txt"], ".venv/.installed")
 }
 
-/// A file with the hash of the manifests from which tools were installed last.
+/// The file that records from which manifests the tools were installed, by the hash of the manifests.
 struct InstallStamp {
     path: PathBuf,
     digest: String,

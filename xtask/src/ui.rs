@@ -1,5 +1,5 @@
-//! Progress and results in the terminal. Each step has a line that shows its progress while it runs. The output of a
-//! command is shown only if the command fails.
+//! Shows progress and results in the terminal. Each running step has a line with its progress. The output of a command
+//! is shown only if the command fails.
 
 use std::{
     ffi::OsStr,
@@ -22,7 +22,7 @@ use tokio::{
 /// The progress lines of all running steps. Steps can run concurrently.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A running step, shown as a line with a spinner. Dropping it removes the line.
+/// A running step. The terminal shows it as a line with a spinner until this value is dropped.
 pub(crate) struct Step {
     name: String,
     bar: ProgressBar,
@@ -30,7 +30,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Shows the step's line. The name is a verb phrase: "start the local cloud".
+    /// Starts a step and shows its line. `name` is a verb phrase: "start the local cloud".
     pub(crate) fn begin(name: impl Into<String>) -> Self {
         let name = name.into();
         let bar = LINES.add(ProgressBar::new_spinner());
@@ -56,7 +56,7 @@ impl Step {
         self.bar.set_message(what.into());
     }
 
-    /// Ends a successful step: replaces its line with a permanent one that has `outcome` and the duration.
+    /// Ends a successful step. A permanent line with `outcome` and the duration replaces the step's line.
     pub(crate) fn done(self, outcome: &str) {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f32();
@@ -80,7 +80,7 @@ impl Drop for Step {
     }
 }
 
-/// Runs `work` as a step that shows no details.
+/// Runs `work` as a step that shows only its name and duration.
 pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let step = Step::begin(name);
     let result = work.await?;
@@ -102,7 +102,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// output.
 ///
 /// # Errors
-/// Fails if the command cannot be started or exits with an error. The message has the last lines of its output.
+/// Fails if the command cannot be started or exits with an error. The message contains the last lines of its output.
 pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
     let program = command
         .as_std()
@@ -181,7 +181,7 @@ pub(crate) fn say(line: impl AsRef<str>) {
 
 /// Prints a line of a command's result on standard output.
 pub(crate) fn print(line: impl AsRef<str>) {
-    // Fails if the reader has closed the pipe, as `head` does.
+    // The write fails if the reader has closed the pipe, as `head` does.
     let _ = LINES.suspend(|| writeln!(stdout(), "{}", line.as_ref()));
 }
 

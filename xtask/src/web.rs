@@ -16,15 +16,15 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The file that the app reads when it starts. It is the only file that differs between stages.
+/// The file that the app loads when it starts. It is the only file of the app that differs between stages.
 const CONFIG: &str = "config.json";
 
 /// What the server serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serve {
-    /// The sources: a saved change is in the browser at once.
+    /// The sources. The browser shows a saved change at once.
     Sources,
-    /// The build that is deployed, with the headers that CloudFront sends.
+    /// The production build, with the headers that CloudFront sends.
     Build,
 }
 
@@ -37,13 +37,15 @@ impl WebServer {
     /// Starts the server for a running stage, and waits until it listens.
     ///
     /// # Errors
-    /// Fails if the stage does not run, or Vite cannot build or serve the app. The message has Vite's output.
+    /// Fails if the stage does not run, or Vite cannot build or serve the app. The message contains Vite's output.
     pub(crate) async fn start(
         workspace: &Workspace,
         stage: &LocalStage,
         serve: Serve,
     ) -> Result<Self> {
-        let description = stage.description().context("the stage does not run")?;
+        let description = stage
+            .description()
+            .context("cannot read stage.json: the stage does not run")?;
         write_config(stage, &description)?;
         let mut vite = vite(workspace, stage);
         if serve == Serve::Build {
@@ -74,7 +76,7 @@ impl WebServer {
             .is_err()
         {
             if let Some(status) = vite.try_wait()? {
-                bail!("Vite cannot serve the browser app on port {port} ({status})");
+                bail!("cannot serve the browser app on port {port}: Vite exited ({status})");
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -98,7 +100,7 @@ fn write_config(stage: &LocalStage, description: &Description) -> Result<()> {
         "userPoolId": description.user_pool_id,
         "userPoolClientId": description.user_pool_client_id,
         "identityPoolId": description.identity_pool_id,
-        // Local addresses instead of those of AWS and Stripe.
+        // URLs of the local cloud and the local Stripe, instead of those of AWS and Stripe.
         "cognitoEndpoint": description.cloud_url,
         "filesUrl": description.cloud_url,
         "stripeScript": format!("{}/v3/", description.stripe_url),

@@ -44,13 +44,13 @@ impl Workspace {
             .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = manifest
             .parent()
-            .context("xtask's folder has no parent")?
+            .context("cannot find the parent of xtask's folder")?
             .to_owned();
         let metadata = MetadataCommand::new()
             .manifest_path(root.join("Cargo.toml"))
             .no_deps()
             .exec()
-            .context("Cargo cannot read the workspace")?;
+            .context("cannot read the workspace with cargo metadata")?;
         let services = root.join("services");
         let functions = metadata
             .packages
@@ -70,20 +70,20 @@ impl Workspace {
         })
     }
 
-    /// Returns a Cargo command with the environment that it has in a shell.
+    /// Returns a Cargo command with the environment that Cargo has when it is run from a shell.
     pub(crate) fn cargo(&self) -> Command {
         self.cargo_command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
-    /// Returns a command for a program that runs Cargo, with the environment that it has in a shell.
+    /// Returns a command for a program that runs Cargo, with the environment that it has when it is run from a shell.
     pub(crate) fn cargo_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut cargo = Command::new(program);
         cargo
             .current_dir(&self.root)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        // Cargo describes xtask to it in these variables. Crates whose build scripts read them would be rebuilt, with
-        // everything that depends on them.
+        // `cargo run` sets these variables to describe xtask. If a build script reads one of them, Cargo would rebuild
+        // its crate and all dependents.
         for (name, _) in env::vars_os() {
             let is_about_xtask = [
                 "CARGO_BIN_",
@@ -122,13 +122,13 @@ impl Workspace {
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
     }
 
-    /// The path of the packed zip with this hash.
+    /// The path of the packed zip whose SHA-256 hash is `artifact`.
     pub(crate) fn zip_of(&self, artifact: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/packed/{artifact}.zip"))
     }
 
-    /// Deletes all packed zips except those with these hashes.
+    /// Deletes all packed zips except those whose hashes are in `artifacts`.
     ///
     /// # Errors
     /// Fails if a file cannot be deleted.
@@ -162,12 +162,12 @@ impl Workspace {
     /// Returns the function with this name.
     ///
     /// # Errors
-    /// Fails if there is none. The message lists all names.
+    /// Fails if there is no such function. The message lists the names of all functions.
     pub(crate) fn function(&self, name: &str) -> Result<&Function> {
         self.functions.get(name).ok_or_else(|| {
             let known: Vec<_> = self.functions.keys().map(String::as_str).collect();
             anyhow!(
-                "there is no function {name}; the functions are {}",
+                "cannot find the function {name}; the functions are {}",
                 known.join(", ")
             )
         })
