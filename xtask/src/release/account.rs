@@ -1,4 +1,4 @@
-//! The AWS account of a stage, and the check that the credentials belong to it.
+//! The AWS account of a stage, with a check that the credentials belong to it.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use aws_types::{
 use super::table::{StageRow, Tables};
 use crate::stage::{ACCOUNT, LocalStage, STAGE};
 
-/// The timeout for a connection from a developer's machine.
+/// The timeout for opening a connection to AWS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An AWS account, or a local cloud that emulates it, with credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
-    /// The account's number, of 12 digits.
+    /// The account ID, 12 digits.
     pub(crate) id: String,
     /// The name of its row in the account table.
     pub(crate) name: String,
@@ -27,15 +27,15 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account of a row of the stage table. The credentials are those of the row's profile if the AWS
-    /// configuration has it, and those of the default provider chain otherwise.
+    /// Returns the account of a row of the stage table. The credentials come from the row's profile if the AWS
+    /// configuration has this profile, or else from the default credential provider chain.
     ///
     /// # Errors
     /// Fails if the AWS configuration or the account table cannot be read.
     pub(crate) async fn of_row(tables: &Tables, row: &StageRow) -> Result<Self> {
         let profiles =
             aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
-        let profiles = profiles.context("the AWS configuration cannot be read")?;
+        let profiles = profiles.context("cannot read the AWS configuration")?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(aws::https(CONNECT_TIMEOUT).for_aws())
             .region(Region::new(tables.region.clone()));
@@ -52,7 +52,7 @@ impl Account {
         })
     }
 
-    /// The account of the stage that `cargo xtask dev` runs.
+    /// Returns the account of the stage that `cargo xtask dev` runs.
     ///
     /// # Errors
     /// Fails if the stage's AWS configuration is incomplete.
@@ -79,7 +79,7 @@ impl Account {
             .await;
         let caller = caller.map_err(aws_sdk_sts::Error::from).with_context(|| {
             format!(
-                "there are no valid credentials for account {} ({}): sign in with the profile {profile}, or set \
+                "cannot find valid credentials for account {} ({}): sign in with the profile {profile}, or set \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
                 self.id, self.name
             )
@@ -119,7 +119,7 @@ impl Account {
 
     /// An S3 client. It uses path-style URLs if the account is local.
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
-        // The store names artifacts by their hashes and sends SHA-256 checksums itself.
+        // The store sends SHA-256 checksums itself where it needs them.
         let config = aws_sdk_s3::config::Builder::from(&self.config)
             .force_path_style(self.is_local())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -127,7 +127,7 @@ impl Account {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// The URL of an object, in the form that CloudFormation accepts.
+    /// The URL of an S3 object, in the form that CloudFormation accepts as a template URL.
     pub(crate) fn object_url(&self, bucket: &str, key: &str) -> String {
         match self.config.endpoint_url() {
             Some(endpoint) => format!("{endpoint}/{bucket}/{key}"),

@@ -1,4 +1,4 @@
-//! The browser app of a release: built from the sources, and published to the bucket that CloudFront serves.
+//! Builds the browser app of a release, and publishes it to the bucket that CloudFront serves.
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +21,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Names under web/ that the built app does not depend on.
+/// The files and folders under web/ that the built app does not depend on.
 const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
-/// The page that loads all other files. It is published last, when they are there.
+/// The page that loads all other files. It is published last, when all other files are in the bucket.
 const PAGE: &str = "index.html";
 
 /// The hash of the app's sources.
@@ -55,7 +55,7 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
     Ok(json_hash(&hashes))
 }
 
-/// Builds the app. Returns its record, and the folder with its files.
+/// Builds the app. Returns its record for the release, and the folder with the built files.
 ///
 /// # Errors
 /// Fails if Vite fails. The message contains Vite's output.
@@ -82,18 +82,18 @@ pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App
     Ok((App { sources, files }, folder))
 }
 
-/// Publishes the app in the stage's bucket. Files of earlier releases stay, because open pages still load them.
-/// `exports` are the account's.
+/// Publishes the app to the stage's bucket. Files of earlier releases stay, because open browser tabs still load them.
+/// `exports` are the exports of the account's stacks.
 ///
 /// # Errors
-/// Fails if S3 refuses a file, or an export is missing.
+/// Fails if an upload to S3 fails or an export is missing.
 pub(crate) async fn publish(
     app: &App,
     store: &Store,
     target: &Target,
     exports: &BTreeMap<String, String>,
 ) -> Result<()> {
-    // A stage on a local cloud has no such bucket: `cargo xtask dev` serves the app itself.
+    // A stage without this bucket, such as the stage of `cargo xtask dev`, does not serve the app from S3.
     let Some(bucket) = exports.get(&format!("scratchpad-{}-WebBucketName", target.stage)) else {
         return Ok(());
     };
@@ -121,7 +121,7 @@ pub(crate) async fn publish(
     Ok(())
 }
 
-/// The app's config.json for a stage. web/README.md describes the fields.
+/// Returns the app's config.json for a stage. web/README.md describes the fields.
 fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> {
     let stage = &target.stage;
     let export = |stage: &str, name: &str| {
@@ -129,7 +129,7 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> 
         exports
             .get(&full)
             .cloned()
-            .with_context(|| format!("no stack exports {full}"))
+            .with_context(|| format!("cannot find the export {full} in any stack"))
     };
     let cognito_stage = target.infrastructure_stage();
     let script = match target.row.stripe_url.as_str() {

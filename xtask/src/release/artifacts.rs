@@ -1,4 +1,4 @@
-//! The artifacts of a release: built from the sources, or reused from an earlier release of the same sources.
+//! The artifacts of a release. They are built from the sources, or reused from an earlier release of the same sources.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,8 @@ use crate::{
     ui::Step,
 };
 
-/// The functions of a release. Those that were built from the same sources before are reused, and the others are built
-/// and packed.
+/// Returns the functions of a release. Reuses the zip of a function that was built from the same sources before, and
+/// builds the other functions.
 ///
 /// # Errors
 /// Fails if a function does not compile.
@@ -64,7 +64,7 @@ async fn build_and_pack(
             workspace.binaries().to_owned()
         }
         Build::Dev => bail!(
-            "a dev build only runs on this machine's architecture: set `build: release` in the row of {}",
+            "cannot cross-compile a dev build: set `build: release` in the row of {} in serverless.yml",
             stage.target.stage
         ),
         Build::Release => package::release(workspace, &names, row.architecture).await?,
@@ -87,7 +87,8 @@ async fn build_and_pack(
     Ok(functions)
 }
 
-/// The browser app of a release, reused or built. With the folder of its files if it was built.
+/// Returns the browser app of a release. If it had to be built, also returns the folder with its files; `None` if an
+/// earlier build is reused.
 ///
 /// # Errors
 /// Fails if Vite fails.
@@ -108,10 +109,10 @@ pub(crate) async fn browser_app(
     Ok((app, Some(folder)))
 }
 
-/// Uploads what was built for a release.
+/// Uploads the zips and the files of the browser app that were built for a release.
 ///
 /// # Errors
-/// Fails if S3 refuses a file.
+/// Fails if an upload to S3 fails.
 pub(crate) async fn upload(
     stage: &StageContext,
     functions: &BTreeMap<String, Function>,
@@ -133,8 +134,8 @@ pub(crate) async fn upload(
     Ok(())
 }
 
-/// The stages whose artifacts may be reused. A stage with a row of its own reuses only its own: a branch must not
-/// decide what code runs there. Other stages reuse those of all stages of the account.
+/// Returns the stages whose artifacts may be reused. A stage with a row in serverless.yml reuses only its own artifacts,
+/// so that a build of a branch never runs there. Other stages reuse the artifacts of all stages of the account.
 async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
     let mut stages = vec![stage.target.stage.clone()];
     if !stage.target.has_own_row {
@@ -143,7 +144,7 @@ async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
     Ok(stages)
 }
 
-/// The artifacts of earlier releases, by the fingerprint of their sources.
+/// Returns the hashes of the zips of earlier releases, by the fingerprint of their sources.
 async fn built_artifacts(stage: &StageContext) -> Result<BTreeMap<String, String>> {
     let mut built = BTreeMap::new();
     for name in trusted_stages(stage).await? {

@@ -1,4 +1,4 @@
-//! `cargo xtask bootstrap`: the stacks that an account has once, whatever stages are in it.
+//! `cargo xtask bootstrap`: the stacks that an account has once, shared by all its stages.
 
 use anyhow::{Context, Result};
 use console::style;
@@ -13,10 +13,10 @@ use crate::{
 /// The stack with the account's bucket of releases.
 pub(crate) const RELEASES_STACK: &str = "scratchpad-releases";
 
-/// `cargo xtask bootstrap`: creates or updates the stacks of the account of a stage.
+/// `cargo xtask bootstrap`: creates or updates the account-wide stacks of a stage's account.
 ///
 /// # Errors
-/// Fails if a stack fails.
+/// Fails if a stack cannot be created or updated.
 pub(crate) async fn bootstrap(stage: &StageName) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -50,7 +50,7 @@ pub(crate) async fn bootstrap(stage: &StageName) -> Result<()> {
 /// Creates the account's bucket of releases, unless it exists.
 ///
 /// # Errors
-/// Fails if its stack fails.
+/// Fails if its stack cannot be created.
 pub(crate) async fn ensure_bucket(stage: &StageContext) -> Result<()> {
     let store = &stage.store;
     if store.exists().await? {
@@ -59,13 +59,13 @@ pub(crate) async fn ensure_bucket(stage: &StageContext) -> Result<()> {
     let templates = synth::account_templates(&stage.workspace, &stage.target).await?;
     let template = templates
         .get(RELEASES_STACK)
-        .context("the account has a stack for releases")?;
+        .context("cannot find the stack scratchpad-releases among the templates of the account")?;
     let step = Step::begin(format!("create the bucket {}", store.bucket()));
     let applied = stage
         .stacks
         .apply_account_stack(&step, RELEASES_STACK, template)
         .await;
-    // The first deploy of another stage may have created it at the same time.
+    // The first deploy of another stage may have created the bucket at the same time.
     if !store.exists().await? {
         applied?;
     }

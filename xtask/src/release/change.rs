@@ -10,15 +10,15 @@ use super::template::{REPLACING_PROPERTIES, Template, holds_data, resource_type}
 /// What an update does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Creates it.
+    /// Creates the resource.
     Add,
-    /// Changes it in place.
+    /// Updates the resource in place.
     Modify,
-    /// Creates another and deletes this one.
+    /// Creates a new resource and deletes the old one.
     Replace,
-    /// Changes or replaces it. CloudFormation decides during the update.
+    /// Updates or replaces the resource. CloudFormation decides during the update.
     MaybeReplace,
-    /// Deletes it.
+    /// Deletes the resource.
     Remove,
 }
 
@@ -37,20 +37,20 @@ impl fmt::Display for Action {
 /// The change of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// What is done.
+    /// What happens to the resource.
     pub(crate) action: Action,
-    /// The resource's id in the template.
+    /// The resource's logical ID.
     pub(crate) id: String,
-    /// The resource's name in the account. None if it does not exist yet or its name is not known.
+    /// The resource's physical ID. `None` if the resource does not exist yet or its ID is not known.
     pub(crate) name: Option<String>,
-    /// The resource's type: `AWS::S3::Bucket`.
+    /// The resource's type, such as `AWS::S3::Bucket`.
     pub(crate) resource_type: String,
-    /// The changed properties, if they are known.
+    /// The names of the changed properties. Empty if they are not known.
     pub(crate) properties: Vec<String>,
 }
 
 impl Change {
-    /// The change that a CloudFormation change set lists.
+    /// Converts a change that a CloudFormation change set lists.
     pub(crate) fn from_change_set(change: &ResourceChange) -> Self {
         let targets = change.details().iter().filter_map(|detail| detail.target());
         let mut properties: Vec<String> = targets
@@ -86,7 +86,7 @@ impl Change {
         }
     }
 
-    /// The changes between two templates of a stack, without asking CloudFormation.
+    /// Compares two templates of a stack, without a CloudFormation change set.
     pub(crate) fn between(before: &Template, after: &Template) -> Vec<Self> {
         let mut changes = Vec::new();
         for (id, resource) in after.resources() {
@@ -119,7 +119,7 @@ impl Change {
         }
     }
 
-    /// The resource's name, or else its id.
+    /// The resource's physical ID, or its logical ID if the physical ID is not known.
     pub(crate) fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.id)
     }

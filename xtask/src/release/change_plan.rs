@@ -1,4 +1,5 @@
-//! The stacks to change in a stage, and their execution: phase by phase, rolled back as a whole after a failure.
+//! Plans and executes the changes of a stage's stacks, phase by phase. If a stack fails, all changed stacks are rolled
+//! back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,10 @@ use crate::{
     ui::{self, Step},
 };
 
-/// The exports that must outlive an update, by the stack that exports them.
+/// The exports that a stack keeps until its importers are updated, by the stack that exports them.
 type RetainedExports = BTreeMap<String, BTreeSet<String>>;
 
-/// The stacks to change in a stage, so that it has the desired templates.
+/// The stacks to create, update and delete so that a stage has the desired templates.
 pub(crate) struct ChangePlan {
     /// The new templates of the stacks to create or update.
     changed: Templates,
@@ -29,7 +30,7 @@ pub(crate) struct ChangePlan {
     removed: Templates,
     /// The current templates of the stacks to update or delete.
     current: Templates,
-    /// Exports that a new template drops, and that other stacks import until they are updated too.
+    /// The exports that a new template no longer has, but that other stacks import until they are updated too.
     retained: RetainedExports,
     /// All desired stacks, in the order of deployment.
     phases: Vec<Vec<String>>,
@@ -39,7 +40,8 @@ impl ChangePlan {
     /// Compares the deployed stacks of a stage with the desired templates.
     ///
     /// # Errors
-    /// Fails if a template imports what no stack exports, or drops an export that a stack outside the plan imports.
+    /// Fails if a template has an import that no stack exports, or removes an export that a stack outside the plan
+    /// imports.
     pub(crate) async fn compute(stage: &StageContext, desired: &Templates) -> Result<Self> {
         let deployed = stage.stacks.of_stage().await?;
         check_imports(stage, desired).await?;
@@ -63,7 +65,7 @@ impl ChangePlan {
         })
     }
 
-    /// Whether the stage has the desired templates already.
+    /// Whether the stage already has the desired templates.
     pub(crate) fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.removed.is_empty()
     }
@@ -83,7 +85,7 @@ impl ChangePlan {
         self.removed.keys().map(String::as_str)
     }
 
-    /// The current template of a stack to update or delete. None if the stack does not exist.
+    /// The current template of a stack to update or delete. `None` if the stack does not exist.
     pub(crate) fn current(&self, name: &str) -> Option<&Template> {
         self.current.get(name)
     }
@@ -91,7 +93,7 @@ impl ChangePlan {
     /// The resource changes of each stack, from CloudFormation change sets.
     ///
     /// # Errors
-    /// Fails if CloudFormation refuses a change set.
+    /// Fails if CloudFormation rejects a change set.
     pub(crate) async fn changes(
         &self,
         stage: &StageContext,
@@ -99,7 +101,7 @@ impl ChangePlan {
         let mut changes = BTreeMap::new();
         let exports = stage.stacks.exports().await?;
         for (name, template) in &self.changed {
-            // CloudFormation makes no change set of a template whose imports do not exist yet.
+            // CloudFormation cannot create a change set for a template whose imports do not exist yet.
             let imports_new = template
                 .imports()
                 .iter()
@@ -117,10 +119,10 @@ impl ChangePlan {
         Ok(changes)
     }
 
-    /// Checks that the plan deletes no data, except in the resources that `allowed` names.
+    /// Checks that the plan deletes no data, except the data of resources in `allowed`.
     ///
     /// # Errors
-    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says what is in it.
+    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says how much data the resource holds.
     pub(crate) async fn check_data_loss(
         &self,
         stage: &StageContext,
@@ -154,7 +156,7 @@ impl ChangePlan {
         )
     }
 
-    /// The resource changes of a stack whose data resources change; none for other stacks.
+    /// Returns the resource changes of a stack. Empty if no resource that holds data changes.
     async fn data_changes(
         &self,
         stage: &StageContext,
@@ -175,10 +177,10 @@ impl ChangePlan {
         }
     }
 
-    /// Creates, updates and deletes the stacks. If a stack fails, the stacks that were changed before are rolled back.
+    /// Creates, updates and deletes the stacks. If a stack fails, rolls back the stacks that were changed before.
     ///
     /// # Errors
-    /// Fails if a stack fails. The message says which release the stage then runs.
+    /// Fails if a stack fails. The message says whether the stage was rolled back.
     pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
         let (stacks, target) = (&stage.stacks, &stage.target);
         let name = &target.stage;
@@ -196,7 +198,7 @@ impl ChangePlan {
             .await
             .with_context(|| {
                 format!(
-                    "{name} could not be rolled back and is between the old and the new release: deploy it again"
+                    "cannot roll back {name}: some of its stacks have the old release and some the new one; deploy it again"
                 )
             })?;
         Err(anyhow!(
@@ -204,7 +206,7 @@ impl ChangePlan {
         ))
     }
 
-    /// Creates and updates the stacks. `applied` collects the names of those that were begun.
+    /// Creates and updates the stacks, phase by phase. Adds to `applied` the name of each stack whose update was started.
     async fn apply(
         &self,
         stacks: &Stacks,
@@ -228,13 +230,16 @@ impl ChangePlan {
                 return Err(failures.fold(first, |all, next| anyhow!("{all:#}; {next:#}")));
             }
         }
-        // All importers are updated: drop the old exports.
+        // All importers are updated, so the old exports can be removed.
         for name in self.retained.keys() {
             let template = self
                 .changed
                 .get(name)
-                .context("a stack with retained exports is changed")?;
-            let step = Step::begin(format!("{} without old exports", short_name(name, target)));
+                .context("cannot find the new template of a stack with old exports")?;
+            let step = Step::begin(format!(
+                "remove the old exports of {}",
+                short_name(name, target)
+            ));
             stacks.apply(&step, name, template).await?;
             step.done("");
         }
@@ -271,7 +276,7 @@ impl ChangePlan {
         Ok(())
     }
 
-    /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes those that are new.
+    /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes the stacks that did not exist before.
     async fn roll_back(&self, stacks: &Stacks, target: &Target, applied: &[String]) -> Result<()> {
         for name in applied.iter().rev() {
             let step = Step::begin(format!("roll back {}", short_name(name, target)));
@@ -287,7 +292,7 @@ impl ChangePlan {
     }
 }
 
-/// Checks that each import has an export, in the desired templates or in the account.
+/// Checks that the desired templates or the account's stacks have an export for each import.
 async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> {
     let deployed = stage.stacks.exports().await?;
     let exports: BTreeSet<&str> = desired
@@ -299,7 +304,7 @@ async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> 
     let missing: BTreeSet<&str> = imports.filter(|name| !exports.contains(name)).collect();
     if !missing.is_empty() {
         bail!(
-            "{} imports what no stack exports: {}. If it links to another stage's infrastructure, deploy that stage first",
+            "{} has imports that no stack exports: {}. If it uses the infrastructure of another stage, deploy that stage first",
             stage.target.stage,
             missing.into_iter().collect::<Vec<_>>().join(", ")
         );
@@ -307,7 +312,7 @@ async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> 
     Ok(())
 }
 
-/// The templates of the deployed stacks that `is_wanted` selects by name.
+/// Returns the current templates of the deployed stacks whose names `is_wanted` accepts.
 async fn current_templates(
     stacks: &Stacks,
     deployed: &BTreeMap<String, Stack>,
@@ -320,7 +325,7 @@ async fn current_templates(
     Ok(current)
 }
 
-/// The exports that the desired templates drop while stacks of the plan still import them.
+/// Returns the exports that the desired templates no longer have, but that stacks of the plan still import.
 async fn retained_exports(
     stacks: &Stacks,
     desired: &Templates,
@@ -339,7 +344,7 @@ async fn retained_exports(
                 };
                 if !stops_importing {
                     bail!(
-                        "{name} would no longer export {export}, which {importer} imports: change {importer} first, or in the same deploy"
+                        "cannot remove the export {export} of {name}, because {importer} imports it: change {importer} first, or in the same deploy"
                     );
                 }
                 if new.is_some() {
@@ -352,14 +357,14 @@ async fn retained_exports(
     Ok(retained)
 }
 
-/// The name of a stack without the product and the stage.
+/// The name of a stack without the prefix `scratchpad-` and the suffix with the stage.
 pub(crate) fn short_name<'a>(name: &'a str, target: &Target) -> &'a str {
     let name = name.strip_prefix("scratchpad-").unwrap_or(name);
     name.strip_suffix(target.stage.as_ref())
         .map_or(name, |name| name.trim_end_matches('-'))
 }
 
-/// Says how much a table, a bucket or a user pool holds: "its 3 items".
+/// Returns a text that says how much data a table, a bucket or a user pool holds: "its 3 items".
 async fn describe_content(target: &Target, resource_type: &str, name: &str) -> String {
     match resource_type {
         "AWS::DynamoDB::Table" => {

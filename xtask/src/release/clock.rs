@@ -1,4 +1,4 @@
-//! The current time, and how long ago something happened.
+//! The current time, and the formatting of ages.
 
 use std::time::UNIX_EPOCH;
 
@@ -9,7 +9,7 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Formats how long ago a time was. `at` is in milliseconds since the Unix epoch.
+/// Formats the age of a timestamp, such as "5 min ago". `at` is in milliseconds since the Unix epoch.
 pub(crate) fn age(at: u64) -> String {
     let seconds = now().saturating_sub(at) / 1000;
     match seconds {

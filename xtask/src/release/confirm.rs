@@ -1,4 +1,4 @@
-//! The confirmation that a command asks for before it changes a stage.
+//! The prompt before a command changes a stage.
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 
@@ -14,13 +14,15 @@ use crate::ui;
 /// Fails if standard input is not a terminal, or the user types anything else.
 pub(crate) fn confirm(stage: &StageName) -> Result<()> {
     if !stdin().is_terminal() {
-        bail!("stdin is not a terminal; pass --yes or --show");
+        bail!(
+            "cannot ask for confirmation: standard input is not a terminal; pass --yes or --show"
+        );
     }
     ui::say(format!("Type {} to continue:", style(stage).bold()));
     let mut line = String::new();
     stdin().lock().read_line(&mut line)?;
     if line.trim() != stage.as_ref() {
-        bail!("nothing was changed: the name of the stage was not confirmed");
+        bail!("the input is not the name of the stage; nothing was changed");
     }
     Ok(())
 }

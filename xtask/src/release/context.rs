@@ -1,4 +1,4 @@
-//! A stage with everything that a command needs to work on it.
+//! A stage, with the clients for its account that a command needs.
 
 use anyhow::{Result, bail};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{stage::STAGE, workspace::Workspace};
 
-/// A stage, its account's store, and its stacks.
+/// A stage, the bucket of releases of its account, and the stacks of its account.
 #[derive(Debug, Clone)]
 pub(crate) struct StageContext {
     /// The checkout.
@@ -26,10 +26,10 @@ pub(crate) struct StageContext {
 }
 
 impl StageContext {
-    /// Opens a stage in the cloud, and checks the credentials.
+    /// Reads the rows of a stage in the cloud, and checks the credentials.
     ///
-    /// A stage without a row of its own keeps the infrastructure of its latest release, unless `infrastructure` is
-    /// given.
+    /// A stage without a row in serverless.yml keeps the `infrastructure` option of its latest release, unless
+    /// `infrastructure` is given.
     ///
     /// # Errors
     /// Fails if the credentials are missing or belong to another account, or if the stage is the local one.
@@ -39,7 +39,7 @@ impl StageContext {
         infrastructure: Option<Infrastructure>,
     ) -> Result<Self> {
         if stage.as_ref() == STAGE {
-            bail!("the stage {STAGE} belongs to cargo xtask dev; choose another name");
+            bail!("the stage {STAGE} is reserved for cargo xtask dev; choose another name");
         }
         let target = Target::read(workspace, stage, infrastructure).await?;
         target.account.check(&target.row).await?;
@@ -57,7 +57,7 @@ impl StageContext {
         }
     }
 
-    /// A context for a target whose credentials are known to be right.
+    /// Creates a context without a check of the credentials.
     pub(crate) fn new(workspace: &Workspace, target: Target) -> Self {
         let store = Store::new(&target.account);
         Self {
@@ -71,7 +71,7 @@ impl StageContext {
     /// The stage's releases, the newest first. Empty if the account has no bucket yet.
     ///
     /// # Errors
-    /// Fails if S3 does not return them.
+    /// Fails if the S3 request fails.
     pub(crate) async fn releases(&self) -> Result<Vec<Release>> {
         if self.store.exists().await? {
             self.store.releases(&self.target.stage).await
@@ -80,10 +80,10 @@ impl StageContext {
         }
     }
 
-    /// The release that the stage runs.
+    /// The release that the stage runs. `None` if no release succeeded.
     ///
     /// # Errors
-    /// Fails if S3 does not return the releases.
+    /// Fails if the S3 request fails.
     pub(crate) async fn current_release(&self) -> Result<Option<Release>> {
         Ok(current(&self.releases().await?).cloned())
     }
@@ -91,16 +91,17 @@ impl StageContext {
     /// The number of the stage's next release.
     ///
     /// # Errors
-    /// Fails if S3 does not return the releases.
+    /// Fails if the S3 request fails.
     pub(crate) async fn next_number(&self) -> Result<u32> {
         let releases = self.store.releases(&self.target.stage).await?;
         Ok(releases.first().map_or(1, |release| release.number + 1))
     }
 
-    /// Takes the stage's lock. `purpose` is shown to others that try: "a deploy".
+    /// Takes the stage's lock. The error of other processes that try to take the lock shows `purpose`, such as
+    /// "a deploy".
     ///
     /// # Errors
-    /// Fails if another process holds it.
+    /// Fails if another process holds the lock.
     pub(crate) async fn lock(&self, purpose: &str) -> Result<Lease> {
         Lease::take(
             &self.store,

@@ -1,4 +1,4 @@
-//! `cargo xtask deploy`: a stage in the cloud from the sources. Also the deployment of the local stage.
+//! `cargo xtask deploy`: deploys the sources to a stage in the cloud. Also deploys the local stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ use crate::{
 /// `cargo xtask deploy`. `allowed` names the resources whose data may be lost.
 ///
 /// # Errors
-/// Fails if a function does not compile, data would be lost, or a stack fails. The message says which release the
-/// stage then runs.
+/// Fails if a function does not compile, data would be lost, or a stack fails. The message says whether the stage was
+/// rolled back.
 pub(crate) async fn deploy(
     stage: &StageName,
     infrastructure: Option<Infrastructure>,
@@ -72,7 +72,7 @@ async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release>
     let (app, app_folder) = artifacts::browser_app(stage, &desired.app).await?;
     let promotion = promotion_templates(stage, &desired.sources, &functions).await?;
     let templates = desired.templates(|name| artifact(&functions, name));
-    // The stage may have changed since the plan was made without the lock.
+    // Another process may have changed the stage after the plan was computed, because the plan does not take the lock.
     let changes = ChangePlan::compute(stage, &templates).await?;
     changes.check_data_loss(stage, allowed).await?;
     let mut release = new_release(plan, functions, app, &templates, promotion.as_ref()).await?;
@@ -122,7 +122,7 @@ async fn new_release(
     })
 }
 
-/// The templates of the same release for the stage that it can be promoted to.
+/// Synthesizes the templates of the release for the stage that it can be promoted to. `None` without such a stage.
 async fn promotion_templates(
     stage: &StageContext,
     sources: &BTreeMap<String, Sources>,
@@ -131,7 +131,7 @@ async fn promotion_templates(
     let Some(next) = &stage.target.row.promotes_to else {
         return Ok(None);
     };
-    // These credentials are for another account, so the target is only read.
+    // The current credentials may be for another account, so this only reads the tables of serverless.yml.
     let next = Target::read(&stage.workspace, next, None).await?;
     let templates = synth::templates(&stage.workspace, &next).await?;
     let templates = templates_with_code(&templates, sources, |name| artifact(functions, name));
@@ -151,8 +151,8 @@ fn hashes(templates: &Templates) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Deploys the local stage from the sources, and returns the exports of its stacks. The functions must be built. No
-/// release is recorded, because the local stage is never promoted or rolled back.
+/// Deploys the sources to the local stage, and returns the exports of its stacks. The functions must be built. It
+/// records no release, because the local stage is never promoted or rolled back.
 ///
 /// # Errors
 /// Fails if data would be lost or a stack fails.

@@ -1,5 +1,5 @@
-//! The steps that deployments, promotions and removals share: the record of a release, its execution, and the deletion
-//! of what no release needs.
+//! The steps that deployments, promotions and removals share: record a release, execute it, and delete the artifacts
+//! that no release needs.
 
 use anyhow::Result;
 use console::style;
@@ -17,17 +17,17 @@ use super::{
 };
 use crate::ui;
 
-/// How many releases of a stage are stored.
+/// The maximum number of stored releases of a stage.
 const STORED_RELEASES: usize = 20;
 
-/// The path of the lock for adding and deleting artifacts of the account.
+/// The path of the lock that a process holds while it adds or deletes artifacts of the account.
 const ARTIFACTS_LOCK: &str = "artifacts";
 
-/// Stores a release and everything that it needs: its record, then its templates, then what `upload` uploads. The lock
-/// keeps another process from pruning artifacts in between.
+/// Stores the record of a release and its templates, and runs `upload` for its other artifacts. It holds the artifacts
+/// lock, so that no other process prunes the artifacts in between.
 ///
 /// # Errors
-/// Fails if S3 refuses an object.
+/// Fails if an upload to S3 fails.
 pub(crate) async fn persist(
     store: &Store,
     release: &Release,
@@ -49,7 +49,7 @@ pub(crate) async fn persist(
 /// Updates a stage's stacks and its browser app to a release, records the outcome, and prunes old releases.
 ///
 /// # Errors
-/// Fails if a stack fails. The message says which release the stage then runs.
+/// Fails if a stack fails. The message says whether the stage was rolled back.
 pub(crate) async fn execute(
     stage: &StageContext,
     changes: &ChangePlan,
@@ -91,8 +91,8 @@ async fn prune_releases(stage: &StageContext) -> Result<()> {
     prune(&stage.store, None).await
 }
 
-/// Deletes the artifacts that no release needs. The releases of `removed_stage` do not count. A missing permission to
-/// delete is printed, but is not an error: the roles of workflows do not have it, because stages share artifacts.
+/// Deletes the artifacts that no release needs, except for releases of `removed_stage`. If the deletion fails, prints a
+/// warning: the roles of workflows have no permission to delete artifacts, because stages share artifacts.
 ///
 /// # Errors
 /// Fails if the lock cannot be taken.
@@ -107,7 +107,7 @@ pub(crate) async fn prune(store: &Store, removed_stage: Option<&StageName>) -> R
     Ok(())
 }
 
-/// Prints the URLs of a stage, and the secrets that it lacks.
+/// Prints the URLs of a stage, and a warning with the names of its missing secrets.
 ///
 /// # Errors
 /// Fails if the exports or the secrets cannot be listed.
@@ -124,7 +124,7 @@ pub(crate) async fn print_endpoints(stage: &StageContext) -> Result<()> {
     if !missing.is_empty() {
         let stage = target.infrastructure_stage();
         ui::say(format!(
-            "{} {stage} lacks {}: functions that read a missing secret fail at startup. Set each: cargo xtask secrets set NAME --stage {stage}",
+            "{} {stage} has no {}: functions that read a missing secret fail at a cold start. To set a secret, run cargo xtask secrets set NAME --stage {stage}",
             style("!").yellow(),
             missing.join(", ")
         ));

@@ -1,4 +1,4 @@
-//! SHA-256 hashes, written as hexadecimal digits.
+//! SHA-256 hashes in hexadecimal.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ pub(crate) fn json_hash(value: &impl Serialize) -> String {
     sha256(serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// The first 12 digits of [`json_hash`]: enough to tell a few thousand values apart.
+/// The first 12 digits of [`json_hash`]. That is enough to distinguish a few thousand values.
 pub(crate) fn short_json_hash(value: &impl Serialize) -> String {
     json_hash(value).chars().take(12).collect()
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask releases` and `stages`: what was deployed, where and when.
+//! `cargo xtask releases` and `cargo xtask stages`: list the releases of a stage, and the stages of all accounts.
 
 use std::{env, str::FromStr};
 
@@ -26,7 +26,7 @@ pub(crate) async fn releases(stage: &StageName) -> Result<()> {
     let context = StageContext::open(&workspace, stage, None).await?;
     let releases = context.releases().await?;
     if releases.is_empty() {
-        bail!("{stage} has no release");
+        bail!("{stage} has no release; deploy it first");
     }
     let running = current(&releases).map(|release| release.number);
     for release in &releases {
@@ -111,8 +111,8 @@ impl FromStr for Age {
     }
 }
 
-/// `cargo xtask stages`: lists the stages of all accounts in serverless.yml, or those whose latest release is older than
-/// an age. With `remove`, removes those of them that have no row of their own.
+/// `cargo xtask stages`: lists the stages of all accounts in serverless.yml. With `older_than`, lists only the stages
+/// whose latest release is older. With `remove`, deletes the listed stages that have no row in serverless.yml.
 ///
 /// # Errors
 /// Fails if no account can be read, or a stage cannot be removed.
@@ -139,7 +139,10 @@ pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> 
         }
     }
     if reached == 0 {
-        bail!("none of the {} accounts could be read", accounts.len());
+        bail!(
+            "cannot read any of the {} accounts; the messages above say why",
+            accounts.len()
+        );
     }
     let noun = if older_than.is_some() {
         "old stage"
@@ -169,7 +172,8 @@ pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> 
     Ok(())
 }
 
-/// The stages of an account with their releases, if the latest release is old enough.
+/// Returns the stages of an account with their releases, without the stages whose latest release is newer than
+/// `older_than`.
 async fn account_stages(
     account: &Account,
     older_than: Option<Age>,

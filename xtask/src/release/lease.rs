@@ -1,4 +1,4 @@
-//! Locks with a lease: an object in the account's bucket that expires unless its holder renews it.
+//! Locks with a lease. A lock is an object in the account's bucket. It expires unless its holder renews it.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -15,13 +15,14 @@ use super::{
 };
 use crate::process;
 
-/// How long a lock lasts without renewal. A process that was killed on another machine blocks others for this long.
+/// The time after which a lock expires without renewal. If a process is killed on another machine, other processes must
+/// wait this long for its lock.
 const DURATION: Duration = Duration::from_secs(60);
 
-/// A part of the command line of every process that may hold a lock.
+/// A text that is in the command line of every process that can hold a lock.
 const PROCESS_NAME: &str = "xtask";
 
-/// The content of a lock's object.
+/// The process that holds a lock: the content of the lock's object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Holder {
@@ -31,7 +32,7 @@ struct Holder {
     #[serde(rename = "what")]
     purpose: String,
     host: String,
-    /// The host's name and boot id. Process ids are unique within it.
+    /// The host's name and boot ID. Process IDs are compared only if this is equal.
     machine: String,
     process: i32,
     /// When the lock was taken, in milliseconds since the Unix epoch.
@@ -57,7 +58,7 @@ impl Holder {
         })
     }
 
-    /// Whether the lock has expired, or its holder was a process of this machine that has ended.
+    /// Whether the lock has expired, or its holder was a process of this machine that has exited.
     fn is_gone(&self, machine: &str) -> bool {
         now() > self.expires
             || (self.machine == machine && process::running(self.process, PROCESS_NAME).is_none())
@@ -76,7 +77,7 @@ impl Lease {
     /// Takes the lock at a path in the account's bucket.
     ///
     /// # Errors
-    /// Fails if another process holds it. The message says who, since when and for what.
+    /// Fails if another process holds the lock. The message says who runs this process, since when and for what purpose.
     pub(crate) async fn take(store: &Store, path: &str, purpose: &str) -> Result<Self> {
         match Self::try_take(store, path, purpose).await? {
             Ok(lease) => Ok(lease),
@@ -96,10 +97,10 @@ impl Lease {
         }
     }
 
-    /// Takes a lock that is only held for seconds at a time. Waits until it is free.
+    /// Waits until a lock is free, and takes it. For locks that are held for only a few seconds.
     ///
     /// # Errors
-    /// Fails if S3 cannot be called.
+    /// Fails if the S3 request fails.
     pub(crate) async fn wait(store: &Store, path: &str, purpose: &str) -> Result<Self> {
         loop {
             if let Ok(lease) = Self::try_take(store, path, purpose).await? {
@@ -121,7 +122,7 @@ impl Lease {
                 }
                 Some(Versioned { value, .. }) => return Ok(Err(value.clone())),
             };
-            // If another process wrote the lock first, look again.
+            // If another process wrote the lock first, read it again.
             let Some(etag) = store.write(&key, &holder, condition).await? else {
                 continue;
             };
@@ -136,16 +137,17 @@ impl Lease {
         }
     }
 
-    /// Runs work while the lock is held, then releases it.
+    /// Runs `work`, then releases the lock.
     ///
     /// # Errors
-    /// Returns the work's error. Fails also if the lock is lost, for example because this machine was suspended.
+    /// Returns the error of `work`. Also fails if another process takes the lock during `work`, for example because this
+    /// machine was suspended.
     pub(crate) async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let result = tokio::select! {
             result = work => result,
-            // Another process holds the lock, so it must not be deleted.
+            // Return without deleting the lock, because another process holds it now.
             () = self.lost.notified() => bail!(
-                "another process took the lock because it was not renewed in time; check what it does, and try again"
+                "another process took the lock, because this process did not renew it in time; wait until that process has finished, and try again"
             ),
         };
         self.renewal.abort();
@@ -153,7 +155,7 @@ impl Lease {
             .store
             .delete(&self.key)
             .await
-            .context("the lock cannot be released; it expires by itself");
+            .context("cannot release the lock; it expires by itself");
         let result = result?;
         released?;
         Ok(result)
@@ -168,7 +170,7 @@ async fn renew(store: Store, key: String, mut holder: Holder, mut etag: String, 
         match store.write(&key, &holder, WriteIf::Unchanged(&etag)).await {
             Ok(Some(renewed)) => etag = renewed,
             Ok(None) => return lost.notify_one(),
-            // There is time for three more attempts before the lock expires.
+            // Ignore the error: up to three more attempts follow before the lock expires.
             Err(_) => {}
         }
     }

@@ -1,10 +1,10 @@
 //! The commands that work on stages in the cloud: plan, deploy, promote, roll back, remove.
 //!
-//! A release is a set of CloudFormation templates, function zips and files of the browser app, each named by its hash,
-//! and a record of them. `deploy` builds it from the sources. `promote` and `rollback` take the stored one. All three
-//! then update the stage's stacks to the release's templates.
+//! A release consists of CloudFormation templates, function zips and files of the browser app, each stored under its
+//! hash, and of a record that lists them. `deploy` builds a release from the sources. `promote` and `rollback` use a
+//! stored release. All three then update the stage's stacks to the release's templates.
 //!
-//! | module | is |
+//! | module | content |
 //! |---|---|
 //! | [`plan`] | `plan`: what the sources would change in a stage |
 //! | [`deploy`] | `deploy`, and the deployment of the local stage |
@@ -13,10 +13,10 @@
 //! | [`remove`] | `remove` |
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
-//! | [`context`] | a stage with its account, its stacks and its store |
+//! | [`context`] | a stage with its account, its stacks and its bucket of releases |
 //! | [`artifacts`] | the zips and the browser app of a release, built or reused |
-//! | [`execute`] | the steps that deployments and promotions share |
-//! | [`change_plan`] | the stacks to change, and how they are changed or rolled back as a whole |
+//! | [`execute`] | the steps that deployments, promotions and removals share |
+//! | [`change_plan`] | the plan of the stacks to change, its execution and its rollback |
 //! | [`stack`], [`change`] | one stack, and the changes of its resources |
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
 //! | [`template`], [`synth`] | templates, and how `cdk` and `osls` make them |

@@ -1,4 +1,4 @@
-//! `cargo xtask plan`: what the sources would change in a stage, and why.
+//! `cargo xtask plan`: shows what a deploy of the sources would change in a stage, and why.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{tools, ui, workspace::Workspace};
 
-/// What a stage has if it is deployed from the sources. Nothing needs to be built to know it.
+/// The templates, function sources and browser app that a deploy would give a stage. It is computed without a build.
 pub(crate) struct DesiredState {
-    /// The templates as `cdk` and `osls` make them, without the functions' code.
+    /// The templates as `cdk` and `osls` write them, without the functions' code.
     templates: Templates,
     /// The sources of each function, by name.
     pub(crate) sources: BTreeMap<String, Sources>,
-    /// The hash of the sources of the browser app.
+    /// The hash of the browser app's sources.
     pub(crate) app: String,
 }
 
@@ -42,7 +42,7 @@ impl DesiredState {
         })
     }
 
-    /// The templates to deploy. `artifact` returns the hash of a function's zip, if it is known.
+    /// Returns the templates to deploy. `artifact` returns the hash of a function's zip, or `None` if it is not built.
     pub(crate) fn templates(&self, artifact: impl Fn(&str) -> Option<String>) -> Templates {
         templates_with_code(&self.templates, &self.sources, artifact)
     }
@@ -69,11 +69,11 @@ pub(crate) fn templates_with_code(
 /// How a part of a stage differs from the sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// There is none.
+    /// No difference.
     None,
     /// The part does not exist yet.
     New,
-    /// The part changes. Each reason is a line.
+    /// The part changes, for these reasons.
     Changed(Vec<String>),
     /// The part is removed.
     Removed,
@@ -110,7 +110,7 @@ impl fmt::Display for PartDifference {
 }
 
 impl PartDifference {
-    /// The lines for the record of the release.
+    /// Formats the difference as lines for the record of the release.
     fn record_lines(&self) -> Vec<String> {
         let part = &self.part;
         match &self.difference {
@@ -125,11 +125,11 @@ impl PartDifference {
     }
 }
 
-/// A stage, what the sources would make of it, and the differences.
+/// The changes that a deploy of the sources would make to a stage.
 pub(crate) struct DeployPlan {
     /// The stage.
     pub(crate) stage: StageContext,
-    /// What the stage should have.
+    /// The state of the stage after a deploy.
     pub(crate) desired: DesiredState,
     /// The releases of the stage, the newest first.
     pub(crate) releases: Vec<Release>,
@@ -141,7 +141,7 @@ impl DeployPlan {
     /// Compares a stage with the sources.
     ///
     /// # Errors
-    /// Fails if the sources or the stage cannot be read, or the changes are not possible.
+    /// Fails if the sources or the stage cannot be read, or as [`ChangePlan::compute`].
     pub(crate) async fn compute(stage: StageContext) -> Result<Self> {
         let desired = DesiredState::read(&stage.workspace, &stage.target).await?;
         let releases = stage.releases().await?;
@@ -156,7 +156,7 @@ impl DeployPlan {
         })
     }
 
-    /// The release that a deploy would repeat: the newest one, if it was successful and nothing has changed since.
+    /// Returns the newest release if it succeeded and a deploy would change nothing.
     pub(crate) fn up_to_date_release(&self) -> Option<&Release> {
         let newest = self.releases.first()?;
         let is_current = current(&self.releases).map(|release| release.number);
@@ -181,7 +181,7 @@ impl DeployPlan {
         }
     }
 
-    /// One line that says what a deploy would do.
+    /// Returns a line that says what a deploy would change.
     fn summary(&self) -> String {
         let name = &self.stage.target.stage;
         if let Some(release) = self.up_to_date_release() {
@@ -194,7 +194,7 @@ impl DeployPlan {
             current(&self.releases).is_some_and(|release| release.has_app(&self.desired.app));
         if self.changes.is_empty() && has_app {
             return format!(
-                "{name} has these sources, but its latest release did not finish; a deploy would only record a new one"
+                "{name} has these sources, but its latest release did not finish; a deploy would only record a new release"
             );
         }
         let app = if has_app { "" } else { " and the browser app" };
@@ -221,7 +221,7 @@ pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructur
     Ok(())
 }
 
-/// The differences of each stack and of the browser app. `release` is the one that the stage runs.
+/// Returns the difference of each stack and of the browser app. `release` is the release that the stage runs.
 fn differences(
     target: &Target,
     desired: &DesiredState,
@@ -257,7 +257,7 @@ fn differences(
     differences
 }
 
-/// Why a deployed stack changes: a line for each changed function and for each other changed resource.
+/// Returns why a deployed stack changes: a line for each changed function and for each other changed resource.
 fn stack_reasons(
     template: &Template,
     current: &Template,
@@ -279,7 +279,7 @@ fn stack_reasons(
             }
         }
     }
-    // With the deployed code, the template differs only in other resources.
+    // Put the deployed code into the new template, so that only the other resources differ.
     let with_deployed_code = template.with_code("", |function| {
         deployed(function).map(|function| function.artifact.clone())
     });

@@ -1,4 +1,4 @@
-//! `cargo xtask promote` and `rollback`: a stored release applied to a stage.
+//! `cargo xtask promote` and `cargo xtask rollback`: apply a stored release to a stage.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
@@ -27,29 +27,29 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Whether and how a stored release is applied, once its changes are shown.
+/// The options for the confirmation of a stored release, after its changes are shown.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Consent {
     /// Apply the changes without asking
     #[arg(long, conflicts_with = "show")]
     yes: bool,
-    /// Show the changes, and apply nothing
+    /// Show the changes without applying them
     #[arg(long)]
     show: bool,
     /// Write the changes to this file, as Markdown
     #[arg(long)]
     summary: Option<PathBuf>,
-    /// A table, bucket or user pool that may be replaced or removed, with all its data
+    /// Allow the release to replace or remove this table, bucket or user pool and delete its data; can be repeated
     #[arg(long, value_name = "RESOURCE")]
     allow_replacement: Vec<String>,
 }
 
-/// A release from a store, to be applied to a stage.
+/// A release that is applied to a stage, from the bucket of releases of this or of another account.
 struct StoredRelease<'a> {
-    /// The record that the stage gets. Its number, time and actor are set when it is applied.
+    /// The record that is written for the stage. Number, time and actor are set when the release is applied.
     record: Release,
     templates: Templates,
-    /// The store of another account to copy the artifacts from.
+    /// The bucket to copy the artifacts from. `None` if they are in the stage's own account already.
     store: Option<&'a Store>,
 }
 
@@ -60,16 +60,16 @@ impl StoredRelease<'_> {
             .record
             .copied_from
             .as_ref()
-            .context("a stored release has an origin")?;
+            .context("cannot find the stage that the release was copied from")?;
         Ok(format!("{stage}'s release {number}"))
     }
 }
 
-/// `cargo xtask promote`: applies a release of one stage to the next. `number` is the release; the one that `from` runs
-/// otherwise.
+/// `cargo xtask promote`: applies the release `number` of the stage `from` to the stage `to`. Without a number, applies
+/// the release that `from` runs.
 ///
 /// # Errors
-/// Fails if there is no such release, it is not for `to`, data would be lost, or a stack fails.
+/// Fails if there is no such release, it has no templates for `to`, data would be lost, or a stack fails.
 pub(crate) async fn promote(
     from: &StageName,
     to: &StageName,
@@ -100,7 +100,7 @@ pub(crate) async fn promote(
     };
     let Some((_, stacks)) = release.promotion.as_ref().filter(|(stage, _)| stage == to) else {
         bail!(
-            "{from}'s release {} was not built for {to}; set promotesTo in the row of {from} in serverless.yml",
+            "{from}'s release {} has no templates for {to}; set promotesTo in the row of {from} in serverless.yml, and deploy {from}",
             release.number
         );
     };
@@ -119,8 +119,8 @@ pub(crate) async fn promote(
     apply_release(&stage, &stored, consent).await
 }
 
-/// `cargo xtask rollback`: applies an earlier release of a stage again. `number` is the release; the latest with other
-/// templates otherwise.
+/// `cargo xtask rollback`: applies the earlier release `number` of a stage again. Without a number, applies the latest
+/// earlier release with other templates.
 ///
 /// # Errors
 /// Fails if there is no such release, data would be lost, or a stack fails.
@@ -212,7 +212,8 @@ async fn apply_release(
     Ok(())
 }
 
-/// Applies a stored release. The caller holds the stage's lock. None if the stage has its content already.
+/// Applies a stored release. The caller holds the stage's lock. Returns `None` if the stage already has the content of
+/// the release.
 async fn apply_locked(
     stage: &StageContext,
     stored: &StoredRelease<'_>,
@@ -251,7 +252,7 @@ async fn apply_locked(
     Ok(Some(release))
 }
 
-/// Copies a release's zips and browser app from another account.
+/// Copies a release's zips and browser app from the bucket of another account.
 async fn copy_artifacts(from: &Store, to: &Store, release: &Release) -> Result<()> {
     let step = Step::begin("copy the artifacts");
     for (name, function) in &release.functions {
@@ -265,7 +266,7 @@ async fn copy_artifacts(from: &Store, to: &Store, release: &Release) -> Result<(
     Ok(())
 }
 
-/// Prints what a stored release changes, writes it to the summary file, and checks that no data is lost.
+/// Prints the changes of a stored release, writes them to the summary file, and checks that no data would be lost.
 async fn show_preview(
     stage: &StageContext,
     changes: &ChangePlan,
@@ -287,7 +288,7 @@ async fn show_preview(
     preview.print();
     if let Some(file) = &consent.summary {
         fs::write(file, preview.markdown())
-            .with_context(|| format!("{} cannot be written", file.display()))?;
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if !resource_changes.is_empty() {
         changes
@@ -297,19 +298,19 @@ async fn show_preview(
     Ok(preview)
 }
 
-/// What a stored release changes in a stage.
+/// The changes that a stored release makes to a stage.
 struct Preview {
     title: String,
     rows: Vec<PreviewRow>,
 }
 
-/// One change.
+/// One change of a [`Preview`].
 enum PreviewRow {
-    /// The change of a resource of a stack.
+    /// A changed resource, with the short name of its stack.
     Resource(String, Change),
-    /// A stack whose resources stay as they are, but whose outputs change.
+    /// The short name of a stack in which only outputs change.
     Outputs(String),
-    /// Other files of the browser app.
+    /// The browser app has other files.
     App,
 }
 
@@ -339,7 +340,7 @@ impl Preview {
         self.rows.is_empty()
     }
 
-    /// The changes as lines for the terminal and for the record of the release.
+    /// Formats the changes as lines for the terminal and for the record of the release.
     fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return vec!["nothing changes".into()];
@@ -360,7 +361,7 @@ impl Preview {
         }
     }
 
-    /// The changes as a Markdown table.
+    /// Formats the changes as a Markdown table.
     fn markdown(&self) -> String {
         let mut text = format!(
             "### {}\n\n| stack | change | resource | type | properties |\n|---|---|---|---|---|\n",

@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, process::Command};
 
-/// The name of the person or of the GitHub user that runs this command.
+/// The name of the GitHub user or of the operating system's user that runs this command.
 pub(crate) fn actor() -> String {
     ["GITHUB_ACTOR", "USER", "LOGNAME"]
         .iter()
@@ -14,16 +14,16 @@ pub(crate) fn actor() -> String {
 /// The commit that a checkout is at.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    /// The commit's hash. None without a Git repository.
+    /// The commit's hash. `None` if the checkout is not a Git repository.
     pub(crate) hash: Option<String>,
-    /// The branch. None without a Git repository.
+    /// The branch. `None` if the checkout is not a Git repository.
     pub(crate) branch: Option<String>,
     /// Whether the working tree has uncommitted changes.
     pub(crate) dirty: bool,
 }
 
 impl Commit {
-    /// Asks Git. All fields are empty if the folder is not in a Git repository.
+    /// Runs `git` in `root`. All fields are empty if `root` is not in a Git repository.
     pub(crate) fn read(root: &Path) -> Self {
         let git = |arguments: &[&str]| {
             let output = Command::new("git")
@@ -34,7 +34,7 @@ impl Commit {
             let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             output.status.success().then_some(text)
         };
-        // A workflow for a pull request has a detached head.
+        // In a workflow for a pull request, HEAD is detached, so Git does not know the branch.
         let branch = env::var("GITHUB_HEAD_REF")
             .ok()
             .filter(|branch| !branch.is_empty());

@@ -1,4 +1,4 @@
-//! The record of a release.
+//! The record of a release: the JSON object that the account's bucket stores.
 
 use std::collections::BTreeMap;
 
@@ -33,33 +33,33 @@ pub(crate) struct Release {
     /// When the release began, in milliseconds since the Unix epoch.
     #[serde(rename = "at")]
     pub(crate) started_at: u64,
-    /// Who ran the command.
+    /// The user who ran the command.
     #[serde(rename = "who")]
     pub(crate) actor: String,
-    /// The hash of the commit that it is built from.
+    /// The hash of the commit that the release was built from. `None` without a Git repository.
     pub(crate) commit: Option<String>,
-    /// The branch that it is built from.
+    /// The branch that the release was built from. `None` without a Git repository.
     pub(crate) branch: Option<String>,
     /// Whether the working tree had uncommitted changes.
     pub(crate) dirty: bool,
     /// The release that a promotion or a rollback copied.
     #[serde(rename = "from")]
     pub(crate) copied_from: Option<(StageName, u32)>,
-    /// How it ended.
+    /// How the release ended.
     pub(crate) outcome: Outcome,
-    /// What it changed, a line for each change.
+    /// The changes, a line for each.
     pub(crate) changes: Vec<String>,
     /// The architecture of the functions.
     pub(crate) architecture: Architecture,
-    /// Whose tables, bucket and users the stage uses.
+    /// Whether the stage uses its own tables, bucket and users, or those of the stage dev.
     pub(crate) infrastructure: Infrastructure,
     /// The functions, by name.
     pub(crate) functions: BTreeMap<String, Function>,
-    /// The browser app.
+    /// The browser app. `None` in older records.
     pub(crate) app: Option<App>,
     /// The hashes of the templates, by stack.
     pub(crate) stacks: BTreeMap<String, String>,
-    /// The stage that this release can be promoted to, and the hashes of the templates for it, by stack.
+    /// The stage that the release can be promoted to, and the hashes of the templates for that stage, by stack.
     #[serde(rename = "promotes")]
     pub(crate) promotion: Option<(StageName, BTreeMap<String, String>)>,
 }
@@ -67,10 +67,10 @@ pub(crate) struct Release {
 /// A function of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Function {
-    /// The hash of its zip. Older records spell the field `artefact`.
+    /// The hash of the function's zip. Older records spell the field `artefact`.
     #[serde(alias = "artefact")]
     pub(crate) artifact: String,
-    /// What it was built from.
+    /// The inputs that the function was built from.
     pub(crate) sources: Sources,
 }
 
@@ -84,12 +84,13 @@ pub(crate) struct App {
 }
 
 impl Release {
-    /// Whether its browser app was built from the sources with this hash.
+    /// Whether the browser app of the release was built from the sources with the hash `sources`.
     pub(crate) fn has_app(&self, sources: &str) -> bool {
         self.app.as_ref().is_some_and(|app| app.sources == sources)
     }
 
-    /// How many functions have other code than in an earlier release, for a summary: "3 of 14 functions changed".
+    /// Returns a text that says how many functions have other code than in an earlier release: "3 of 14 functions
+    /// changed".
     pub(crate) fn changed_functions(&self, earlier: Option<&Self>) -> String {
         let artifact = |function: &String| {
             let function = earlier?.functions.get(function)?;
@@ -104,7 +105,7 @@ impl Release {
     }
 }
 
-/// The release that a stage runs: the newest successful one. `releases` begins with the newest.
+/// Returns the release that a stage runs, which is its newest successful one. `releases` is sorted, newest first.
 pub(crate) fn current(releases: &[Release]) -> Option<&Release> {
     releases
         .iter()

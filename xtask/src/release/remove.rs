@@ -1,4 +1,4 @@
-//! `cargo xtask remove`: deletes a stage with all its resources, and nothing of other stages.
+//! `cargo xtask remove`: deletes a stage and all its resources. It changes no other stage.
 
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,7 @@ pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
     let stage = &target.stage;
     if target.row.protected {
         bail!(
-            "{stage} is protected against removal: set `protected: false` in its row in serverless.yml, and deploy it, first"
+            "{stage} is protected against removal: first set `protected: false` in its row in serverless.yml, and deploy it"
         );
     }
     if !store.exists().await? {
@@ -69,8 +69,8 @@ pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
     }
     let lease = context.lock("a removal").await?;
     let removed = lease.during(remove_locked(context)).await;
-    // A removal that was killed before this point has left only the bucket, so the bucket is deleted even if the stage
-    // is not found.
+    // An earlier removal may have deleted everything but the bucket before it was killed. So delete an unused bucket even
+    // if the stage is not found.
     if store.is_unused().await? {
         let step = Step::begin(format!("remove the bucket {}", store.bucket()));
         empty_bucket(&target.account.s3(), store.bucket()).await?;
@@ -87,7 +87,7 @@ async fn remove_locked(context: &StageContext) -> Result<usize> {
     let log_groups = function_log_groups(context).await?;
     let apis = delete_stacks(context, &templates).await?;
     let step = Step::begin("remove logs and secrets");
-    // A function may write its last log lines, and so create its log group again, after its stack is deleted.
+    // Delete log groups after the stacks: until its stack is deleted, a function may log and create its log group again.
     let api_log_groups = apis
         .iter()
         .map(|api| format!("API-Gateway-Execution-Logs_{api}/{stage}"));
@@ -96,15 +96,16 @@ async fn remove_locked(context: &StageContext) -> Result<usize> {
     delete_parameters(&context.target.account, stage).await?;
     step.done("");
     prune(store, Some(stage)).await?;
-    // The records go last: a removal that is killed finds the stage when it is run again.
+    // Delete the records last, so that a removal that was killed finds the stage when it is run again.
     for release in store.releases(stage).await? {
         store.delete_release(&release).await?;
     }
     Ok(templates.len())
 }
 
-/// The templates of the stage's stacks.
+/// Returns the templates of the stage's stacks.
 ///
+/// # Errors
 /// Fails if there is no such stage, a stack has termination protection, or another stage imports from a stack.
 async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     let (target, stacks) = (&context.target, &context.stacks);
@@ -117,24 +118,24 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     for (name, stack) in &deployed {
         if stack.enable_termination_protection() == Some(true) {
             bail!(
-                "{name} has termination protection, although serverless.yml does not protect {stage}: deploy {stage} first"
+                "{name} has termination protection, although {stage} is not protected in serverless.yml: deploy {stage} first"
             );
         }
-        // A stack whose creation did not finish may have no template.
+        // A stack whose creation failed may have no template.
         let template = stacks.template(name).await.unwrap_or_default();
         templates.insert(name.clone(), template);
     }
     let importers = foreign_importers(stacks, &templates).await?;
     if !importers.is_empty() {
         bail!(
-            "{stage} cannot be removed: {}. Remove or change these stacks first",
+            "cannot remove {stage}: {}. Remove or change these stacks first",
             importers.join("; ")
         );
     }
     Ok(templates)
 }
 
-/// The stacks of other stages that import from these, as text: "A imports from B".
+/// Returns the stacks of other stages that import from the stacks in `templates`, as text: "A imports from B".
 async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec<String>> {
     let mut found: BTreeSet<(String, String)> = BTreeSet::new();
     for (name, template) in templates {
@@ -152,7 +153,7 @@ async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec
         .collect())
 }
 
-/// The log groups of all functions that any release of the stage had.
+/// Returns the names of the log groups of all functions in the stage's releases.
 async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>> {
     let stage = &context.target.stage;
     let mut log_groups = BTreeSet::new();
@@ -163,7 +164,7 @@ async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>>
     Ok(log_groups)
 }
 
-/// Empties the buckets of the stacks and deletes the stacks, importers first. Returns the ids of their REST APIs.
+/// Empties the buckets of the stacks and deletes the stacks, importers first. Returns the IDs of the deleted REST APIs.
 async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<Vec<String>> {
     let (target, stacks) = (&context.target, &context.stacks);
     let mut apis = Vec::new();
@@ -194,7 +195,7 @@ async fn delete_log_groups(account: &Account, names: impl Iterator<Item = String
                     .is_some_and(|error| error.is_resource_not_found_exception()) => {}
             Err(error) => {
                 return Err(aws_sdk_cloudwatchlogs::Error::from(error))
-                    .with_context(|| format!("the log group {name} cannot be deleted"));
+                    .with_context(|| format!("cannot delete the log group {name}"));
             }
         }
     }
@@ -213,7 +214,7 @@ async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
             .await;
         let page = page
             .map_err(aws_sdk_ssm::Error::from)
-            .context("the secrets cannot be listed")?;
+            .context("cannot list the secrets")?;
         let names: Vec<String> = page
             .parameters()
             .iter()
@@ -225,6 +226,6 @@ async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
         let delete = ssm.delete_parameters().set_names(Some(names)).send().await;
         delete
             .map_err(aws_sdk_ssm::Error::from)
-            .context("the secrets cannot be deleted")?;
+            .context("cannot delete the secrets")?;
     }
 }

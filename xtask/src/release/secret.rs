@@ -1,5 +1,5 @@
-//! `cargo xtask secrets`: the secrets of a stage, stored as SecureString parameters in SSM. Values are read from
-//! standard input and never shown.
+//! `cargo xtask secrets`: sets, lists and copies the secrets of a stage. They are SecureString parameters in Parameter
+//! Store. Values are read from standard input and never printed.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use console::style;
 use super::{clock::age, context::StageContext, table::StageName, target::Target};
 use crate::{ui, workspace::Workspace};
 
-/// A secret that functions read at startup.
+/// A secret that functions read at a cold start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// The secret key for Stripe's API: sk_… or rk_…
+    /// The secret or restricted key for Stripe's API: sk_… or rk_…
     StripeSecretKey,
     /// The signing secret of the Stripe webhook: whsec_…
     StripeWebhookSecret,
@@ -38,7 +38,7 @@ impl Name {
         }
     }
 
-    /// Whether a value has the form of this secret. A function with a malformed secret would fail at startup.
+    /// Whether a value has the format of this secret. With a malformed secret, a function would fail at a cold start.
     fn accepts(self, value: &str) -> bool {
         let one_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic());
         one_word
@@ -86,7 +86,7 @@ pub(crate) enum Secret {
 /// `cargo xtask secrets`.
 ///
 /// # Errors
-/// Fails if a value has the wrong form, or SSM refuses a call. Messages never contain a value.
+/// Fails if a value has the wrong format, or a request to SSM fails. Messages never contain a value.
 pub(crate) async fn secrets(command: Secret) -> Result<()> {
     let workspace = Workspace::read()?;
     let open = async |stage| {
@@ -104,21 +104,21 @@ async fn set(target: &Target, name: Name) -> Result<()> {
     let stage = &target.stage;
     if stdin().is_terminal() {
         bail!(
-            "pass the value on standard input: cargo xtask secrets set {} --stage {stage} < FILE",
+            "cannot read the value from a terminal; pass it on standard input: cargo xtask secrets set {} --stage {stage} < FILE",
             name.name()
         );
     }
     let mut value = String::new();
     stdin()
         .read_to_string(&mut value)
-        .context("the value is not UTF-8 text")?;
+        .context("cannot read the value as UTF-8 text")?;
     let value = value.trim();
     if !name.accepts(value) {
         let help = name
             .to_possible_value()
             .and_then(|value| value.get_help().map(ToString::to_string));
         bail!(
-            "the value is not a valid {}. Expected: {}",
+            "the value is not a valid {}; expected: {}",
             name.name(),
             help.unwrap_or_default()
         );
@@ -159,7 +159,7 @@ async fn list(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Copies the secrets that `target` lacks and `source` has.
+/// Copies the secrets from `source` that `target` does not have.
 async fn copy(source: &Target, target: &Target) -> Result<()> {
     let (from, to) = (&source.stage, &target.stage);
     let missing = missing(target).await?;
@@ -176,7 +176,7 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
             .await;
         let parameters = parameters
             .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("{} of {from} cannot be read", name.name()))?;
+            .with_context(|| format!("cannot read {} of {from}", name.name()))?;
         let value = parameters.parameters().first();
         if let Some(value) = value.and_then(|parameter| parameter.value()) {
             put(target, *name, value).await?;
@@ -187,7 +187,7 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
     ui::say(match (missing.len(), copied.len()) {
         (0, _) => format!("{mark} {to} has all secrets; nothing was copied"),
         (lacking, 0) => format!(
-            "{} {from} has none of the {lacking} secrets that {to} lacks; nothing was copied",
+            "{} {from} has none of the {lacking} secrets that {to} needs; nothing was copied",
             style("!").yellow()
         ),
         (lacking, count) => format!(
@@ -198,7 +198,7 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// The names of the secrets that a stage lacks.
+/// Returns the names of the secrets that a stage does not have.
 ///
 /// # Errors
 /// Fails if the parameters cannot be listed.
@@ -221,11 +221,11 @@ fn path(target: &Target, name: Name) -> String {
 /// A stored parameter, without its value.
 struct Parameter {
     version: i64,
-    /// In milliseconds since the Unix epoch.
+    /// When the value was set, in milliseconds since the Unix epoch.
     modified_at: u64,
 }
 
-/// The stored secrets of a stage, by path. This needs no permission to read their values.
+/// Returns the stored secrets of a stage, by path. This needs no permission to read the values.
 async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     let filter = ParameterStringFilter::builder()
         .key("Path")
@@ -242,7 +242,7 @@ async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     while let Some(page) = pages.next().await {
         let page = page
             .map_err(aws_sdk_ssm::Error::from)
-            .context("the secrets cannot be listed")?;
+            .context("cannot list the secrets")?;
         for found in page.parameters.into_iter().flatten() {
             let parameter = Parameter {
                 version: found.version,
@@ -266,7 +266,7 @@ async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
     put.send()
         .await
         .map_err(aws_sdk_ssm::Error::from)
-        .with_context(|| format!("{} cannot be written", name.name()))?;
+        .with_context(|| format!("cannot write {}", name.name()))?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The inputs of each function, from Cargo's dependency graph. They show which functions change, without a build.
+//! The inputs of each function, from Cargo's dependency graph. Comparing them shows which functions change, without a
+//! build.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,11 +24,11 @@ use crate::{package, workspace::Workspace};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sources {
     /// The hash of each input. The key is the folder of a workspace crate, `name version` of another crate, or one of
-    /// the constants below.
+    /// the constants [`COMPILER`] to [`BINARY`].
     parts: BTreeMap<String, String>,
 }
 
-/// The keys of inputs that are not crates.
+/// The keys in [`Sources::parts`] of inputs that are not crates.
 const COMPILER: &str = "the compiler";
 const PROFILE: &str = "the build profile";
 const TARGET: &str = "the target platform";
@@ -35,19 +36,19 @@ const LINKER: &str = "the linker settings";
 const BINARY: &str = "the binary";
 
 impl Sources {
-    /// The inputs of a binary that was built already, without a look at the sources. `artifact` is the hash of its zip.
+    /// The inputs of a binary that is already built: only the binary itself. `artifact` is the hash of its zip.
     pub(crate) fn of_binary(artifact: &str) -> Self {
         Self {
             parts: BTreeMap::from([(BINARY.into(), artifact.into())]),
         }
     }
 
-    /// One hash of all inputs.
+    /// The hash of all inputs.
     pub(crate) fn fingerprint(&self) -> String {
         json_hash(&self.parts)
     }
 
-    /// The inputs that differ from earlier ones, each as text: `through libs/api`.
+    /// Returns the inputs that differ from those in `earlier`, each as text: `through libs/api`.
     pub(crate) fn reasons(&self, earlier: &Self) -> Vec<String> {
         let mut reasons = Vec::new();
         let mut versions: BTreeMap<&str, [BTreeSet<&str>; 2]> = BTreeMap::new();
@@ -65,7 +66,7 @@ impl Sources {
                             versions.insert(version);
                         }
                     }
-                    // A part that both sides have is listed once, with the second.
+                    // A part that is on both sides is listed only for the second.
                     _ if side == 0 && others.contains_key(part) => {}
                     _ => reasons.push(format!("through {part}")),
                 }
@@ -89,7 +90,7 @@ impl Sources {
     }
 }
 
-/// Reads the inputs of each function of the checkout, by the functions' names.
+/// Reads the inputs of the checkout's functions. The keys are the functions' names.
 ///
 /// # Errors
 /// Fails if Cargo cannot read the workspace, or a file cannot be read.
@@ -112,7 +113,7 @@ pub(crate) fn read(
             target.to_owned(),
         ])
         .exec()
-        .context("Cargo cannot read the workspace")?;
+        .context("cannot read the workspace with cargo metadata")?;
     let settings = build_settings(root, &metadata, build, target)?;
     let graph = Graph::new(root, &metadata)?;
     let mut sources = BTreeMap::new();
@@ -137,7 +138,7 @@ struct Graph<'a> {
     features: BTreeMap<&'a PackageId, String>,
     /// The hash of the files of each workspace crate.
     own: BTreeMap<&'a PackageId, String>,
-    /// The checksums in Cargo.lock, by `name version`.
+    /// The checksums in Cargo.lock. The keys are `name version`.
     checksums: BTreeMap<String, String>,
 }
 
@@ -146,7 +147,7 @@ impl<'a> Graph<'a> {
         let resolve = metadata
             .resolve
             .as_ref()
-            .context("Cargo resolved no dependencies")?;
+            .context("cannot find the dependency graph in the output of cargo metadata")?;
         let mut dependencies = BTreeMap::new();
         let mut features = BTreeMap::new();
         for node in &resolve.nodes {
@@ -178,7 +179,7 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// The package of the workspace that builds a function.
+    /// Returns the workspace package that builds a function.
     fn function_package(&self, function: &str) -> Result<&'a PackageId> {
         let package = self.packages.values().find(|package| {
             package.source.is_none()
@@ -187,11 +188,12 @@ impl<'a> Graph<'a> {
                     .iter()
                     .any(|target| target.is_bin() && target.name == function)
         });
-        let package = package.with_context(|| format!("no crate has the binary {function}"))?;
+        let package =
+            package.with_context(|| format!("cannot find the crate with the binary {function}"))?;
         Ok(&package.id)
     }
 
-    /// A package with all its direct and indirect dependencies.
+    /// Returns a package and all its direct and transitive dependencies.
     fn reachable(&self, package: &'a PackageId) -> BTreeSet<&'a PackageId> {
         let (mut reached, mut next) = (BTreeSet::new(), vec![package]);
         while let Some(id) = next.pop() {
@@ -202,12 +204,12 @@ impl<'a> Graph<'a> {
         reached
     }
 
-    /// A package as an entry of [`Sources::parts`].
+    /// Returns the key and the hash of a package for [`Sources::parts`].
     fn part(&self, id: &PackageId) -> Result<(String, String)> {
         let package = self
             .packages
             .get(id)
-            .context("Cargo resolved a package that it does not list")?;
+            .context("cannot find a dependency in the output of cargo metadata")?;
         let features = self.features.get(id).map_or("", String::as_str);
         match self.own.get(id) {
             Some(content) => {
@@ -230,11 +232,12 @@ fn crate_folder(package: &Package) -> Result<&Path> {
     let folder = package
         .manifest_path
         .parent()
-        .context("a manifest is in a folder")?;
+        .context("cannot find the folder of a manifest")?;
     Ok(folder.as_std_path())
 }
 
-/// The tools in requirements.txt that link a function: zig's C library becomes part of the binary.
+/// The tools in requirements.txt that link a function. They are inputs because zig's C library becomes part of the
+/// binary.
 const LINKERS: [&str; 2] = ["cargo-lambda==", "ziglang=="];
 
 /// The inputs that all functions share.
@@ -248,15 +251,14 @@ fn build_settings(
         Build::Dev => "dev",
         Build::Release => "release",
     };
-    let manifest =
-        fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml cannot be read")?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
     let profile_text = profile_sections(&manifest, profile);
     let configuration = fs::read_to_string(root.join(".cargo/config.toml")).unwrap_or_default();
     let rustc = Command::new("rustc")
         .arg("-vV")
         .current_dir(&metadata.workspace_root)
         .output();
-    let rustc = rustc.context("rustc cannot be started")?;
+    let rustc = rustc.context("cannot start rustc")?;
     if !rustc.status.success() {
         bail!(
             "rustc -vV failed: {}",
@@ -276,14 +278,14 @@ fn build_settings(
     ]);
     if build == Build::Release {
         let pins = fs::read_to_string(root.join("requirements.txt"));
-        let pins = pins.context("requirements.txt cannot be read")?;
+        let pins = pins.context("cannot read requirements.txt")?;
         settings.insert(LINKER.into(), linker_hash(&pins));
     }
     Ok(settings)
 }
 
-/// The sections of a build profile in the workspace's manifest, without comments. Cargo's metadata covers the rest of
-/// the manifest.
+/// Returns the sections of a build profile in the workspace's manifest, without comments. The rest of the manifest is
+/// covered by the packages and features of `cargo metadata`.
 fn profile_sections(manifest: &str, profile: &str) -> String {
     let mut sections = String::new();
     let mut in_profile = false;
@@ -309,9 +311,9 @@ fn linker_hash(pins: &str) -> String {
     ))
 }
 
-/// The checksums of crates from registries, by `name version`.
+/// Reads the checksums of crates from registries. The keys are `name version`.
 fn locked_checksums(root: &Path) -> Result<BTreeMap<String, String>> {
-    let lock = fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock cannot be read")?;
+    let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let mut checksums = BTreeMap::new();
     for package in lock.split("[[package]]") {
         let field = |name: &str| {
@@ -351,7 +353,7 @@ fn folder_hash(folder: &Path) -> Result<String> {
                     .file_name()
                     .to_str()
                     .is_some_and(|name| NOT_BUILT.contains(&name));
-            // A nested crate has a hash of its own.
+            // A nested crate has its own hash.
             let is_other_crate = entry.depth() > 0 && entry.path().join("Cargo.toml").exists();
             !(entry.file_type().is_dir() && (is_skipped || is_other_crate))
         });
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_changed_inputs_are_named() {
+    fn changed_inputs_are_listed() {
         let before = sources(&[
             ("libs/api", "1"),
             ("libs/aws", "1"),
@@ -407,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_that_is_new_removed_or_has_other_features_is_named() {
+    fn new_removed_and_reconfigured_dependencies_are_listed() {
         let [one, two] = [
             sources(&[("a 1.0.0", "1")]),
             sources(&[("a 1.0.0", "2"), ("b 2.0.0", "1")]),
@@ -426,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_linker_pin_changes_the_hash_and_other_pins_do_not() {
+    fn only_the_pins_of_linkers_change_the_linker_hash() {
         let before = linker_hash("botocore==1.0\nziglang==0.17.0 \\\n    --hash=1\n");
         let other_tool = linker_hash("botocore==1.1\nziglang==0.17.0 \\\n    --hash=1\n");
         let other_linker = linker_hash("botocore==1.0\nziglang==0.18.0 \\\n    --hash=2\n");
@@ -435,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_depends_on_the_crates_that_it_reaches_and_no_others() {
+    fn inputs_of_a_function_are_exactly_its_transitive_dependencies() {
         let workspace = Workspace::read().unwrap();
         let sources = read(&workspace, Build::Release, Architecture::Arm64).unwrap();
         let with = |part: &str| {

@@ -1,4 +1,4 @@
-//! CloudFormation stacks: created, updated, compared with a template by a change set, and deleted.
+//! Creates, updates and deletes CloudFormation stacks, and reads the changes of an update from a change set.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,12 +23,12 @@ use super::{
 };
 use crate::ui::Step;
 
-/// The tag that names the stage of a stack.
+/// The key of the tag whose value is the stage of a stack.
 pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
 
 const NO_REASON: &str = "CloudFormation gave no reason";
 
-/// The stacks of an account, as seen by one stage.
+/// A client for the stacks of an account. New stacks get the tag of one stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks {
     client: Client,
@@ -40,7 +40,7 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// The stacks of the target's account. `store` is the account's bucket, which holds the templates.
+    /// Creates a client for the target's account. `store` is the account's bucket, which holds the templates.
     pub(crate) fn new(target: &Target, store: &Store) -> Self {
         let poll_interval = if target.account.is_local() { 50 } else { 2000 };
         Self {
@@ -67,7 +67,7 @@ impl Stacks {
         while let Some(stack) = pages.next().await {
             let stack = stack
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .context("the stacks cannot be listed")?;
+                .context("cannot list the stacks")?;
             stacks.extend(stack.stack_name.clone().map(|name| (name, stack)));
         }
         Ok(stacks)
@@ -90,13 +90,12 @@ impl Stacks {
     pub(crate) async fn template(&self, name: &str) -> Result<Template> {
         let template = self.client.get_template().stack_name(name).send().await;
         let template = template.map_err(aws_sdk_cloudformation::Error::from);
-        let template =
-            template.with_context(|| format!("the template of {name} cannot be read"))?;
+        let template = template.with_context(|| format!("cannot read the template of {name}"))?;
         serde_json::from_str(template.template_body().unwrap_or_default())
             .with_context(|| format!("the template of {name} is not JSON"))
     }
 
-    /// The resources of a stack: the type, and the name in the account.
+    /// The type and the physical ID of each resource of a stack.
     ///
     /// # Errors
     /// Fails if they cannot be listed.
@@ -112,7 +111,7 @@ impl Stacks {
         while let Some(resource) = pages.next().await {
             let resource = resource.map_err(aws_sdk_cloudformation::Error::from);
             let resource =
-                resource.with_context(|| format!("the resources of {name} cannot be listed"))?;
+                resource.with_context(|| format!("cannot list the resources of {name}"))?;
             resources.extend(resource.resource_type.zip(resource.physical_resource_id));
         }
         Ok(resources)
@@ -134,7 +133,7 @@ impl Stacks {
         while let Some(stack) = pages.next().await {
             match stack {
                 Ok(stack) => stacks.push(stack),
-                // CloudFormation answers with an error if no stack imports it.
+                // CloudFormation returns an error if no stack imports the export.
                 Err(error)
                     if error.message().is_some_and(|message| {
                         message.contains("is not imported") || message.contains("does not exist")
@@ -143,16 +142,15 @@ impl Stacks {
                     break;
                 }
                 Err(error) => {
-                    return Err(aws_sdk_cloudformation::Error::from(error)).with_context(|| {
-                        format!("the stacks that import {export} cannot be listed")
-                    });
+                    return Err(aws_sdk_cloudformation::Error::from(error))
+                        .with_context(|| format!("cannot list the stacks that import {export}"));
                 }
             }
         }
         Ok(stacks)
     }
 
-    /// The exports of all stacks of the account: values by name.
+    /// The exports of all stacks of the account. The keys are their names.
     ///
     /// # Errors
     /// Fails if they cannot be listed.
@@ -162,7 +160,7 @@ impl Stacks {
         while let Some(export) = pages.next().await {
             let export = export
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .context("the exports cannot be listed")?;
+                .context("cannot list the exports")?;
             exports.extend(export.name.zip(export.value));
         }
         Ok(exports)
@@ -171,7 +169,7 @@ impl Stacks {
     /// Creates or updates a stack of the stage. Returns false if the stack already has the template.
     ///
     /// # Errors
-    /// Fails if CloudFormation refuses the update or rolls it back. The message names the failed resources.
+    /// Fails if CloudFormation rejects the update or rolls it back. The message names the failed resources.
     pub(crate) async fn apply(&self, step: &Step, name: &str, template: &Template) -> Result<bool> {
         let url = self.store.template_url(template).await?;
         let source = TemplateSource::Url(url);
@@ -179,8 +177,8 @@ impl Stacks {
             .await
     }
 
-    /// Creates or updates a stack of the account, with the template in the request: the bucket for templates may not
-    /// exist yet. Returns false if the stack already has the template.
+    /// Creates or updates an account-wide stack. It sends the template in the request, because the bucket for templates
+    /// may not exist yet. Returns false if the stack already has the template.
     ///
     /// # Errors
     /// As [`Stacks::apply`].
@@ -253,7 +251,7 @@ impl Stacks {
             Ok(_) => Ok(true),
             Err(error) if has_message(&error, "No updates are to be performed") => Ok(false),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("{name} cannot be updated")),
+                .with_context(|| format!("cannot update {name}")),
         }
     }
 
@@ -278,18 +276,18 @@ impl Stacks {
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("{name} cannot be created"))?;
+            .with_context(|| format!("cannot create {name}"))?;
         Ok(())
     }
 
-    /// Waits until no operation runs on a stack, and cleans up after an earlier failure. Returns whether the stack
-    /// exists, and so takes an update instead of a creation.
+    /// Waits until no operation runs on a stack, and brings it from a failed status to one that CloudFormation can
+    /// update. Returns false if the stack does not exist, or was deleted because it cannot be updated.
     async fn settle(&self, step: &Step, name: &str) -> Result<bool> {
         loop {
             let last_event = self.last_event(name).await?;
             match self.wait(step, name, last_event.as_deref()).await? {
                 None => return Ok(false),
-                // The stack was never complete and cannot be updated.
+                // The creation or the deletion of the stack failed, so it cannot be updated.
                 Some(
                     StackStatus::CreateFailed
                     | StackStatus::RollbackComplete
@@ -297,7 +295,7 @@ impl Stacks {
                     | StackStatus::ReviewInProgress
                     | StackStatus::DeleteFailed,
                 ) => self.delete(step, name).await?,
-                // The stack is complete, but it takes no update until the replaced resources are deleted.
+                // The stack is complete, but cannot be updated until CloudFormation has deleted the replaced resources.
                 Some(StackStatus::UpdateCompleteCleanupInProgress) => {
                     sleep(self.poll_interval).await;
                 }
@@ -307,7 +305,7 @@ impl Stacks {
                         .send()
                         .await
                         .map_err(aws_sdk_cloudformation::Error::from)
-                        .with_context(|| format!("the rollback of {name} cannot be continued"))?;
+                        .with_context(|| format!("cannot continue the rollback of {name}"))?;
                     sleep(self.poll_interval).await;
                 }
                 Some(_) => return Ok(self.find(name).await?.is_some()),
@@ -318,13 +316,13 @@ impl Stacks {
     /// Deletes a stack. A missing stack is not an error.
     ///
     /// # Errors
-    /// Fails if a resource cannot be deleted. The message names it.
+    /// Fails if a resource cannot be deleted. The message has the resource's name.
     pub(crate) async fn delete(&self, step: &Step, name: &str) -> Result<()> {
         let last_event = self.last_event(name).await?;
         let Some(stack) = self.find(name).await? else {
             return Ok(());
         };
-        // A deleted stack is found by its id, but not by its name.
+        // CloudFormation finds a deleted stack by its ID, but not by its name.
         let id = stack.stack_id().unwrap_or(name).to_owned();
         if stack.enable_termination_protection() == Some(true) {
             let unprotect = self
@@ -336,28 +334,26 @@ impl Stacks {
                 .send()
                 .await
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| {
-                    format!("the termination protection of {name} cannot be disabled")
-                })?;
+                .with_context(|| format!("cannot disable the termination protection of {name}"))?;
         }
         let delete = self.client.delete_stack().stack_name(&id).send().await;
         delete
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("{name} cannot be deleted"))?;
+            .with_context(|| format!("cannot delete {name}"))?;
         match self.wait(step, &id, last_event.as_deref()).await? {
             None | Some(StackStatus::DeleteComplete) => Ok(()),
             Some(_) => bail!(
-                "{name} cannot be deleted: {}",
+                "cannot delete {name}: {}",
                 self.failures(&id, last_event.as_deref()).await?
             ),
         }
     }
 
-    /// The changes that an update of a stack to a template would make, from a CloudFormation change set. For a stack
-    /// that does not exist, all resources are added.
+    /// Returns the changes that an update of a stack to a template would make, from a CloudFormation change set. If the
+    /// stack does not exist, all resources are additions.
     ///
     /// # Errors
-    /// Fails if CloudFormation refuses the change set.
+    /// Fails if CloudFormation rejects the change set.
     pub(crate) async fn changes(&self, name: &str, template: &Template) -> Result<Vec<Change>> {
         let exists = self
             .find(name)
@@ -380,9 +376,9 @@ impl Stacks {
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("a change set of {name} cannot be created"))?;
+            .with_context(|| format!("cannot create a change set of {name}"))?;
         let changes = self.read_change_set(name, &change_set).await?;
-        // A change set that stays has no effect, so a failure is ignored.
+        // Ignore a failure, because a change set that is not deleted has no effect.
         self.client
             .delete_change_set()
             .stack_name(name)
@@ -391,11 +387,12 @@ impl Stacks {
             .await
             .ok();
         changes.map_err(|reason| {
-            anyhow::anyhow!("CloudFormation refuses the change of {name}: {reason}")
+            anyhow::anyhow!("CloudFormation rejects the update of {name}: {reason}")
         })
     }
 
-    /// Waits for a change set and reads it. The inner error is CloudFormation's reason for refusing it.
+    /// Waits until CloudFormation has created a change set, and reads it. The inner error is the reason why the creation
+    /// failed.
     async fn read_change_set(
         &self,
         name: &str,
@@ -414,7 +411,7 @@ impl Stacks {
                 .await;
             let page = page
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("the change set of {name} cannot be read"))?;
+                .with_context(|| format!("cannot read the change set of {name}"))?;
             match page.status() {
                 Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress) => {
                     sleep(self.poll_interval).await;
@@ -444,7 +441,8 @@ impl Stacks {
         }
     }
 
-    /// Waits until no operation runs on a stack, and shows its events since `last_event`. None if the stack is deleted.
+    /// Waits until no operation runs on a stack, and shows its events after `last_event`. Returns `None` if the stack does
+    /// not exist.
     async fn wait(
         &self,
         step: &Step,
@@ -479,7 +477,7 @@ impl Stacks {
         }
     }
 
-    /// The resources that failed since an event, and the reasons, as text.
+    /// Returns the resources that failed after `last_event` and the reasons, as text.
     async fn failures(&self, name: &str, last_event: Option<&str>) -> Result<String> {
         let events = self.events(name, last_event).await?;
         let failed = events.iter().rev().filter(|event| {
@@ -496,7 +494,7 @@ impl Stacks {
                     event.resource_status_reason().unwrap_or(NO_REASON)
                 )
             })
-            // A cancelled resource is a consequence, not a cause.
+            // A resource is canceled because another one failed, so it is not the cause.
             .filter(|reason| {
                 !reason.ends_with("Resource creation cancelled")
                     && !reason.ends_with("Resource update cancelled")
@@ -511,7 +509,7 @@ impl Stacks {
         Ok(reasons.join("; "))
     }
 
-    /// The id of a stack's latest event. None if there is no such stack.
+    /// The ID of a stack's latest event. `None` if there is no such stack.
     async fn last_event(&self, name: &str) -> Result<Option<String>> {
         match self
             .client
@@ -526,11 +524,11 @@ impl Stacks {
                 .and_then(|event| event.event_id.clone())),
             Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("the events of {name} cannot be read")),
+                .with_context(|| format!("cannot read the events of {name}")),
         }
     }
 
-    /// The events of a stack after the event `since`, or all, the newest first.
+    /// Returns the events of a stack after the event `since`, newest first. `None` for `since` returns all events.
     async fn events(&self, name: &str, since: Option<&str>) -> Result<Vec<StackEvent>> {
         let mut events = Vec::new();
         let mut pages = self
@@ -547,29 +545,29 @@ impl Stacks {
                 Err(error) if has_message(&error, "does not exist") => break,
                 Err(error) => {
                     return Err(aws_sdk_cloudformation::Error::from(error))
-                        .with_context(|| format!("the events of {name} cannot be read"));
+                        .with_context(|| format!("cannot read the events of {name}"));
                 }
             }
         }
         Ok(events)
     }
 
-    /// Finds a stack by name or id.
+    /// Finds a stack by name or ID.
     async fn find(&self, name: &str) -> Result<Option<Stack>> {
         match self.client.describe_stacks().stack_name(name).send().await {
             Ok(stacks) => Ok(stacks.stacks.unwrap_or_default().into_iter().next()),
             Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("{name} cannot be described")),
+                .with_context(|| format!("cannot describe {name}")),
         }
     }
 }
 
-/// Where CloudFormation reads a template from.
+/// How a template is passed to CloudFormation.
 enum TemplateSource {
-    /// An object in S3.
+    /// The URL of an object in S3.
     Url(String),
-    /// The request itself.
+    /// The text of the template, sent in the request.
     Body(String),
 }
 
@@ -604,7 +602,7 @@ fn stage_tag(stack: &Stack) -> Option<&str> {
         .value()
 }
 
-/// The fingerprint of a stack's template. None if its last operation failed.
+/// The fingerprint of a stack's template. `None` if the stack's last operation failed.
 pub(crate) fn fingerprint(stack: &Stack) -> Option<&str> {
     let is_complete = matches!(
         stack.stack_status(),

@@ -1,4 +1,5 @@
-//! The account's bucket of releases: function zips, files of the browser app, templates, records and locks.
+//! The account's bucket of releases. It holds function zips, files of the browser app, templates, records of releases
+//! and locks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ use super::{
     template::{FUNCTIONS_PREFIX, Template, Templates, function_key},
 };
 
-/// The name of a lock's object, below the path of what it locks.
+/// The last part of the key of a lock's object. The path of the locked prefix comes before it.
 pub(crate) const LOCK: &str = "lock.json";
 
 const APP_PREFIX: &str = "artifacts/app/";
@@ -43,7 +44,7 @@ fn release_key(stage: &StageName, number: u32) -> String {
     format!("{RELEASES_PREFIX}{stage}/{number:06}.json")
 }
 
-/// The keys of all artifacts that a release needs to be deployed again.
+/// Returns the keys of all artifacts that are needed to deploy a release again.
 fn artifact_keys(release: &Release) -> Vec<String> {
     let promotion = release
         .promotion
@@ -75,19 +76,19 @@ pub(crate) struct Versioned<T> {
     pub(crate) etag: String,
 }
 
-/// When an object is written.
+/// The condition of a write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WriteIf<'a> {
-    /// In any case.
+    /// No condition.
     Always,
-    /// If there is no object with this key.
+    /// The key has no object.
     Absent,
-    /// If the object still has this ETag.
+    /// The object still has this ETag.
     Unchanged(&'a str),
 }
 
 impl Store {
-    /// The bucket of an account. [`Store::exists`] says whether it has been created.
+    /// Creates a client for an account's bucket. The bucket may not exist yet: see [`Store::exists`].
     pub(crate) fn new(account: &Account) -> Self {
         let bucket = format!("scratchpad-releases-{}", account.id);
         Self {
@@ -105,11 +106,11 @@ impl Store {
     /// Whether the bucket exists.
     ///
     /// # Errors
-    /// Fails if S3 cannot be called.
+    /// Fails if the S3 request fails.
     pub(crate) async fn exists(&self) -> Result<bool> {
         let head = self.s3.head_bucket().bucket(&self.bucket).send().await;
         let head = none_if_missing(head)
-            .with_context(|| format!("the bucket {} cannot be read", self.bucket))?;
+            .with_context(|| format!("cannot read the bucket {}", self.bucket))?;
         Ok(head.is_some())
     }
 
@@ -143,7 +144,7 @@ impl Store {
     /// Writes the record of a release.
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn write_release(&self, release: &Release) -> Result<()> {
         let key = release_key(&release.stage, release.number);
         self.write(&key, release, WriteIf::Always).await?;
@@ -154,7 +155,7 @@ impl Store {
     /// them.
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn delete_release(&self, release: &Release) -> Result<()> {
         self.delete(&release_key(&release.stage, release.number))
             .await
@@ -168,11 +169,11 @@ impl Store {
         Ok(self.list(RELEASES_PREFIX).await?.is_empty())
     }
 
-    /// Deletes the artifacts that no release needs. The releases of `removed_stage` do not count. The caller must hold
-    /// the lock of the artifacts.
+    /// Deletes the artifacts that no release needs. Ignores the releases of `removed_stage`. The caller must hold the
+    /// artifacts lock.
     ///
     /// # Errors
-    /// Fails if S3 refuses a deletion.
+    /// Fails if a deletion fails.
     pub(crate) async fn prune(&self, removed_stage: Option<&StageName>) -> Result<()> {
         let mut needed = BTreeSet::new();
         let mut stages = self.stages().await?;
@@ -186,10 +187,10 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes all function zips but these.
+    /// Deletes all function zips except those whose hashes are in `artifacts`.
     ///
     /// # Errors
-    /// Fails if S3 refuses a deletion.
+    /// Fails if a deletion fails.
     pub(crate) async fn prune_code(&self, artifacts: &BTreeSet<&str>) -> Result<()> {
         let needed = artifacts.iter().map(|artifact| function_key(artifact));
         self.delete_others(FUNCTIONS_PREFIX, &needed.collect())
@@ -208,17 +209,16 @@ impl Store {
     /// Uploads a function's zip, unless the bucket has it.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, or S3 refuses it.
+    /// Fails if the file cannot be read, or the S3 request fails.
     pub(crate) async fn upload_code(&self, artifact: &str, zip: &Path) -> Result<()> {
         self.upload(&function_key(artifact), artifact, zip).await
     }
 
-    /// Whether the bucket has a function's zip, with the content that its name is the hash of: S3 stores the checksum
-    /// that it computed.
+    /// Whether the bucket has a function's zip, and S3's checksum of the zip equals the hash in its key:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
     ///
     /// # Errors
-    /// Fails if S3 cannot be called.
+    /// Fails if the S3 request fails.
     pub(crate) async fn has_code(&self, artifact: &str) -> Result<bool> {
         self.has_hashed(&self.bucket, &function_key(artifact), artifact)
             .await
@@ -227,15 +227,15 @@ impl Store {
     /// Copies a function's zip from another account's bucket, unless this bucket has it.
     ///
     /// # Errors
-    /// Fails if one of the buckets refuses it.
+    /// Fails if a request to one of the buckets fails.
     pub(crate) async fn copy_code(&self, from: &Self, artifact: &str) -> Result<()> {
         self.copy(from, &function_key(artifact), artifact).await
     }
 
-    /// Uploads files of the browser app, unless the bucket has them. `files` has their hashes by path in `folder`.
+    /// Uploads files of the browser app that the bucket does not have. `files` has the hash of each path in `folder`.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, or S3 refuses it.
+    /// Fails if a file cannot be read, or the S3 request fails.
     pub(crate) async fn upload_app_files(
         &self,
         files: &BTreeMap<String, String>,
@@ -251,7 +251,7 @@ impl Store {
     /// Whether the bucket has all files of a browser app.
     ///
     /// # Errors
-    /// Fails if S3 cannot be called.
+    /// Fails if the S3 request fails.
     pub(crate) async fn has_app_files(
         &self,
         hashes: impl IntoIterator<Item = &String>,
@@ -265,10 +265,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Copies files of the browser app from another account's bucket, unless this bucket has them.
+    /// Copies files of the browser app that this bucket does not have from another account's bucket.
     ///
     /// # Errors
-    /// Fails if one of the buckets refuses it.
+    /// Fails if a request to one of the buckets fails.
     pub(crate) async fn copy_app_files(
         &self,
         from: &Self,
@@ -280,10 +280,10 @@ impl Store {
         Ok(())
     }
 
-    /// Copies a file of the browser app to the bucket that serves it. Returns false if it was there already.
+    /// Copies a file of the browser app to the bucket that serves the app. Returns false if that bucket already has it.
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn publish_app_file(
         &self,
         hash: &str,
@@ -303,14 +303,14 @@ impl Store {
         copy.send()
             .await
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{path} cannot be written to {bucket}"))?;
+            .with_context(|| format!("cannot write {path} to {bucket}"))?;
         Ok(true)
     }
 
     /// Writes an object to another bucket.
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn put_into(
         &self,
         bucket: &str,
@@ -325,7 +325,7 @@ impl Store {
         put.send()
             .await
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{path} cannot be written to {bucket}"))?;
+            .with_context(|| format!("cannot write {path} to {bucket}"))?;
         Ok(())
     }
 
@@ -333,15 +333,15 @@ impl Store {
         if self.has_hashed(&self.bucket, key, hash).await? {
             return Ok(());
         }
-        let content =
-            fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         self.put_hashed(key, hash, content).await
     }
 
     async fn copy(&self, from: &Self, key: &str, hash: &str) -> Result<()> {
         if self.bucket != from.bucket && !self.has_hashed(&self.bucket, key, hash).await? {
             let content = from.get(key).await?;
-            let content = content.with_context(|| format!("{} has no {key}", from.bucket))?;
+            let content =
+                content.with_context(|| format!("cannot find {key} in {}", from.bucket))?;
             self.put_hashed(key, hash, content.value).await?;
         }
         Ok(())
@@ -354,21 +354,21 @@ impl Store {
 
     async fn put_hashed(&self, key: &str, hash: &str, content: Vec<u8>) -> Result<()> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key);
-        // S3 refuses content with another checksum.
+        // S3 rejects content whose checksum differs.
         let put = put
             .checksum_sha256(s3_checksum(hash))
             .body(ByteStream::from(content));
         put.send()
             .await
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{key} cannot be written to {}", self.bucket))?;
+            .with_context(|| format!("cannot write {key} to {}", self.bucket))?;
         Ok(())
     }
 
-    /// Uploads templates, unless the bucket has them.
+    /// Uploads the templates that the bucket does not have.
     ///
     /// # Errors
-    /// Fails if S3 refuses one.
+    /// Fails if an upload fails.
     pub(crate) async fn upload_templates(&self, templates: &Templates) -> Result<()> {
         for template in templates.values() {
             self.upload_template(template).await?;
@@ -376,16 +376,17 @@ impl Store {
         Ok(())
     }
 
-    /// Reads templates. `hashes` has their hashes by stack.
+    /// Reads templates. `hashes` has the template's hash for each stack.
     ///
     /// # Errors
-    /// Fails if one is missing or cannot be read.
+    /// Fails if a template is missing or cannot be read.
     pub(crate) async fn templates(&self, hashes: &BTreeMap<String, String>) -> Result<Templates> {
         let mut templates = Templates::new();
         for (stack, hash) in hashes {
             let template = self.read::<Template>(&template_key(hash)).await?;
-            let template =
-                template.with_context(|| format!("the template of {stack} is no longer stored"))?;
+            let template = template.with_context(|| {
+                format!("cannot find the stored template of {stack}; the release is too old")
+            })?;
             templates.insert(stack.clone(), template.value);
         }
         Ok(templates)
@@ -396,7 +397,7 @@ impl Store {
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn template_url(&self, template: &Template) -> Result<String> {
         let key = self.upload_template(template).await?;
         Ok(self.account.object_url(&self.bucket, &key))
@@ -411,10 +412,10 @@ impl Store {
         Ok(key)
     }
 
-    /// Reads a JSON object. None if there is no object with this key.
+    /// Reads an S3 object that contains JSON. `None` if there is no object with this key.
     ///
     /// # Errors
-    /// Fails if S3 does not return it, or it has another form.
+    /// Fails if the S3 request fails, or the JSON cannot be parsed as a `T`.
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -423,14 +424,14 @@ impl Store {
             return Ok(None);
         };
         let value = serde_json::from_slice(&value)
-            .with_context(|| format!("{key} in {} is not valid JSON of its kind", self.bucket))?;
+            .with_context(|| format!("cannot parse {key} in {} as JSON", self.bucket))?;
         Ok(Some(Versioned { value, etag }))
     }
 
-    /// Writes a JSON object. Returns the new ETag, or None if the condition does not hold.
+    /// Writes a value as JSON to an S3 object. Returns the new ETag, or `None` if the condition does not hold.
     ///
     /// # Errors
-    /// Fails if S3 refuses it for another reason.
+    /// Fails if the S3 request fails for another reason.
     pub(crate) async fn write(
         &self,
         key: &str,
@@ -462,19 +463,19 @@ impl Store {
             Ok(put) => Ok(Some(put.e_tag.unwrap_or_default())),
             Err(error) if conditional && is_conflict(&error) => Ok(None),
             Err(error) => Err(aws_sdk_s3::Error::from(error))
-                .with_context(|| format!("{key} cannot be written to {}", self.bucket)),
+                .with_context(|| format!("cannot write {key} to {}", self.bucket)),
         }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
         let object = none_if_missing(get.send().await)
-            .with_context(|| format!("{key} cannot be read from {}", self.bucket))?;
+            .with_context(|| format!("cannot read {key} from {}", self.bucket))?;
         let Some(object) = object else {
             return Ok(None);
         };
         let value = object.body.collect().await;
-        let value = value.with_context(|| format!("the body of {key} cannot be read"))?;
+        let value = value.with_context(|| format!("cannot read the body of {key}"))?;
         Ok(Some(Versioned {
             value: value.to_vec(),
             etag: object.e_tag.unwrap_or_default(),
@@ -484,13 +485,13 @@ impl Store {
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        none_if_missing(head).with_context(|| format!("{key} cannot be read from {bucket}"))
+        none_if_missing(head).with_context(|| format!("cannot read {key} from {bucket}"))
     }
 
     /// Deletes an object.
     ///
     /// # Errors
-    /// Fails if S3 refuses it.
+    /// Fails if the S3 request fails.
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         let delete = self
             .s3
@@ -501,7 +502,7 @@ impl Store {
             .await;
         delete
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{key} cannot be deleted from {}", self.bucket))?;
+            .with_context(|| format!("cannot delete {key} from {}", self.bucket))?;
         Ok(())
     }
 
@@ -517,7 +518,7 @@ impl Store {
         while let Some(page) = pages.next().await {
             let page = page
                 .map_err(aws_sdk_s3::Error::from)
-                .with_context(|| format!("{} cannot be listed", self.bucket))?;
+                .with_context(|| format!("cannot list {}", self.bucket))?;
             keys.extend(
                 page.contents
                     .into_iter()
@@ -536,7 +537,7 @@ fn s3_checksum(hash: &str) -> String {
     STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
-/// Maps the error of a missing bucket or object to None.
+/// Maps the error of a missing bucket or object to `None`.
 fn none_if_missing<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata,
@@ -557,10 +558,10 @@ fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
         .is_some_and(|response| [404, 409, 412].contains(&response.status().as_u16()))
 }
 
-/// Deletes all objects in a bucket, in all versions. A missing bucket is not an error.
+/// Deletes all versions of all objects in a bucket. A missing bucket is not an error.
 ///
 /// # Errors
-/// Fails if S3 refuses a deletion.
+/// Fails if a deletion fails.
 pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
     loop {
         let page = s3
@@ -571,7 +572,7 @@ pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Resul
             .map_err(aws_sdk_s3::Error::from);
         let page = match page {
             Err(error) if error.code() == Some("NoSuchBucket") => return Ok(()),
-            page => page.with_context(|| format!("{bucket} cannot be listed"))?,
+            page => page.with_context(|| format!("cannot list {bucket}"))?,
         };
         let versions = page
             .versions()
@@ -601,10 +602,10 @@ pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Resul
             .await;
         let deleted = deleted
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("{bucket} cannot be emptied"))?;
+            .with_context(|| format!("cannot empty {bucket}"))?;
         if let Some(error) = deleted.errors().first() {
             bail!(
-                "{bucket} cannot be emptied: {}",
+                "cannot empty {bucket}: {}",
                 error.message().unwrap_or("S3 gave no reason")
             );
         }

@@ -1,4 +1,4 @@
-//! The synthesis of templates: runs `cdk` and `osls` on the manifests of the checkout.
+//! Synthesizes templates: runs `cdk` on infrastructure/ and `osls` on the services' manifests.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The files and folders that templates depend on, besides the manifests of the services.
+/// The files and folders that the templates depend on, besides the services' manifests.
 const INPUTS: [&str; 6] = [
     "infrastructure",
     "package-lock.json",
@@ -31,7 +31,7 @@ const INPUTS: [&str; 6] = [
     "web/security-headers.ts",
 ];
 
-/// The templates of a stage. They are cached in target/stages until an input changes.
+/// Returns the templates of a stage. They are cached in target/stages until an input changes.
 ///
 /// # Errors
 /// Fails if `cdk` or `osls` fails. The message contains the tool's output.
@@ -60,12 +60,12 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     Ok(templates)
 }
 
-/// Creates the zips that osls requires. They may be empty, because a release has its own.
+/// Creates the zips that osls requires, as empty files. The keys of the real zips are put into the templates later.
 fn create_placeholder_zips(workspace: &Workspace, stage: &str) -> Result<()> {
     for function in workspace.functions() {
         let zip = workspace.zip(function, stage);
         if !zip.exists() {
-            fs::create_dir_all(zip.parent().context("a zip is in a folder")?)?;
+            fs::create_dir_all(zip.parent().context("cannot find the folder of a zip")?)?;
             fs::write(zip, "")?;
         }
     }
@@ -96,7 +96,7 @@ async fn osls(
     Ok(templates)
 }
 
-/// The templates of the stacks that an account has once, whatever stages are in it.
+/// Returns the templates of the stacks that an account has once, shared by all its stages.
 ///
 /// # Errors
 /// Fails if `cdk` fails. The message contains its output.
@@ -109,8 +109,8 @@ pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) ->
     Ok(templates)
 }
 
-/// Synthesizes the templates of one CDK app. `kind` and `name` select what it makes: the stacks of a `stage` or of an
-/// `account`.
+/// Synthesizes templates with the CDK app. `kind` is `stage` or `account`, and `name` is the name of the stage or account
+/// whose stacks are synthesized.
 async fn cdk(
     workspace: &Workspace,
     target: &Target,
@@ -146,7 +146,7 @@ async fn cdk(
     Ok(templates)
 }
 
-/// A command of node_modules for the synthesis. It gets no credentials, because the synthesis calls no cloud.
+/// Returns the command of a synthesis tool in node_modules. It gets no credentials, because synthesis does not call AWS.
 fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Command {
     let mut tool = ui::command(workspace.node_bin(name));
     target
@@ -163,7 +163,7 @@ fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Com
     tool
 }
 
-/// The names of the services: the folders in services/ with a serverless.yml.
+/// Returns the names of the services, which are the folders in services/ with a serverless.yml.
 ///
 /// # Errors
 /// Fails if services/ cannot be read.

@@ -1,4 +1,4 @@
-//! The tables of the root serverless.yml: stages and accounts.
+//! The stage table and the account table in the root serverless.yml.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
@@ -11,7 +11,7 @@ pub(crate) struct StageName(String);
 
 impl StageName {
     /// The maximum length in characters. A bucket's name has at most 63 characters, of which
-    /// `scratchpad-…-attachments-` and an account's number take 36:
+    /// `scratchpad-…-attachments-` and an account ID take 36:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
     const MAX_LENGTH: usize = 27;
 }
@@ -105,13 +105,13 @@ pub(crate) enum Build {
     Release,
 }
 
-/// Whose tables, bucket and users a stage uses.
+/// Whose DynamoDB tables, bucket and users a stage uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Infrastructure {
-    /// The stage's own.
+    /// The stage uses its own.
     Own,
-    /// Those of the stage dev.
+    /// The stage uses those of the stage dev.
     Dev,
 }
 
@@ -137,23 +137,23 @@ pub(crate) struct StageRow {
     pub(crate) architecture: Architecture,
     /// The build profile of the functions.
     pub(crate) build: Build,
-    /// Whose tables, bucket and users the stage uses.
+    /// Whose DynamoDB tables, bucket and users the stage uses.
     pub(crate) infrastructure: Infrastructure,
-    /// Whether the stage and its data are protected against removal.
+    /// Whether the stage is protected against removal, and its stacks have termination protection.
     pub(crate) protected: bool,
-    /// The URL of Stripe's API, or of the local stand-in.
+    /// The URL of Stripe's API or of the local Stripe.
     pub(crate) stripe_url: String,
-    /// The publishable key that the browser app sends to Stripe. It is not secret.
+    /// The Stripe publishable key of the browser app. It is not secret.
     #[serde(default)]
     pub(crate) stripe_publishable_key: String,
-    /// The stage that its releases can be promoted to.
+    /// The stage that the releases of this stage can be promoted to.
     pub(crate) promotes_to: Option<StageName>,
 }
 
 /// A row of the account table.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AccountRow {
-    /// The account's number, of 12 digits.
+    /// The account ID, 12 digits.
     pub(crate) id: String,
 }
 
@@ -167,28 +167,28 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Reads the tables. `variable` returns the value of an environment variable that they refer to.
+    /// Reads the tables. `variable` returns the value of an environment variable, for the references `${env:…}`.
     ///
     /// # Errors
     /// Fails if serverless.yml cannot be read, or a column is missing.
     pub(crate) fn read(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = fs::read_to_string(root.join("serverless.yml"))
-            .context("serverless.yml cannot be read")?;
+            .context("cannot read serverless.yml")?;
         serde_saphyr::from_str(&resolve_variables(&text, variable))
-            .context("the tables of serverless.yml cannot be read")
+            .context("cannot parse the tables `stages` and `accounts` of serverless.yml")
     }
 
-    /// The row of a stage, or the row `ephemeral` for a stage without one.
+    /// The row of a stage, or the row `ephemeral` if the stage has no row.
     ///
     /// # Errors
-    /// Fails if there is neither.
+    /// Fails if neither row exists.
     pub(crate) fn row(&self, stage: &StageName) -> Result<&StageRow> {
         let row = self
             .stages
             .get(stage.as_ref())
             .or_else(|| self.stages.get("ephemeral"));
         row.with_context(|| {
-            format!("serverless.yml has no row for {stage}, and no row `ephemeral`")
+            format!("cannot find a row for {stage} or the row `ephemeral` in serverless.yml")
         })
     }
 
@@ -197,20 +197,21 @@ impl Tables {
         self.stages.contains_key(stage.as_ref())
     }
 
-    /// The number of an account.
+    /// The ID of an account.
     ///
     /// # Errors
-    /// Fails if the account table has no such row, or its id has not 12 digits.
+    /// Fails if the account table has no such row, or the ID does not have 12 digits.
     pub(crate) fn account(&self, name: &str) -> Result<&str> {
         let row = self.accounts.get(name);
-        let row = row.with_context(|| format!("serverless.yml has no account {name}"))?;
+        let row =
+            row.with_context(|| format!("cannot find the account {name} in serverless.yml"))?;
         if row.id.len() != 12 || !row.id.chars().all(|c| c.is_ascii_digit()) {
             bail!("the account {name} in serverless.yml needs an id of 12 digits");
         }
         Ok(&row.id)
     }
 
-    /// One row of the stage table for each account. Leaves out the local stage.
+    /// One row of the stage table for each account, without the stage `local`.
     pub(crate) fn accounts(&self) -> Vec<&StageRow> {
         let mut rows: BTreeMap<&str, &StageRow> = BTreeMap::new();
         for (name, row) in &self.stages {
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_stage_name_is_rejected_with_a_similar_valid_one() {
+    fn the_error_for_an_invalid_stage_name_suggests_a_valid_one() {
         for name in ["pr-1", "dev", "a", "feature-2-x"] {
             assert_eq!(name.parse::<StageName>().unwrap().as_ref(), name);
         }

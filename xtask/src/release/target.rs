@@ -1,4 +1,4 @@
-//! A stage with its rows of the stage table and of the account table.
+//! The stage that a command works on, with its row of the stage table and its account.
 
 use std::{collections::BTreeMap, env};
 
@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The environment variables that the stage table reads.
+/// The environment variables that the stage table refers to.
 const TABLE_VARIABLES: [&str; 5] = [
     "SCRATCHPAD_ARCHITECTURE",
     "SCRATCHPAD_BUILD",
@@ -39,7 +39,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads the rows of a stage. The credentials are not checked.
+    /// Reads the rows of a stage. Does not check the credentials.
     ///
     /// # Errors
     /// Fails if a row cannot be read, or if `infrastructure` is given for a stage with a row of its own.
@@ -67,10 +67,10 @@ impl Target {
         Self::new(workspace, stage.clone(), account, overrides)
     }
 
-    /// The stage that `cargo xtask dev` runs.
+    /// Returns the target for the stage that `cargo xtask dev` runs.
     ///
     /// # Errors
-    /// Fails if its row cannot be read.
+    /// Fails if the row of the stage cannot be read.
     pub(crate) fn local(workspace: &Workspace, stage: &LocalStage) -> Result<Self> {
         let mut overrides = Overrides::local();
         overrides.set("SCRATCHPAD_STRIPE_URL", &stage.stripe_url());
@@ -96,7 +96,7 @@ impl Target {
         })
     }
 
-    /// Sets the environment variables of the stage table for a tool that reads it.
+    /// Sets the environment variables that the stage table refers to, for a tool that reads the table.
     pub(crate) fn configure<'a>(&self, tool: &'a mut Command) -> &'a mut Command {
         for (name, value) in self.table_variables() {
             match value {
@@ -107,14 +107,14 @@ impl Target {
         tool
     }
 
-    /// The environment variables that the stage table reads, and their values.
+    /// The environment variables that the stage table refers to, with their values.
     pub(crate) fn table_variables(&self) -> Vec<(&'static str, Option<String>)> {
         TABLE_VARIABLES
             .map(|name| (name, self.overrides.get(name)))
             .to_vec()
     }
 
-    /// The stage whose tables, bucket, users and secrets this one uses: itself, or the stage that it links to.
+    /// The stage whose DynamoDB tables, bucket, users and secrets this stage uses: itself or dev.
     pub(crate) fn infrastructure_stage(&self) -> String {
         match self.row.infrastructure {
             Infrastructure::Own => self.stage.to_string(),
@@ -122,8 +122,8 @@ impl Target {
         }
     }
 
-    /// A URL of the stage as it can be called: the exported URL, or its equivalent on a local cloud. `exports` are the
-    /// account's.
+    /// Converts an exported URL of the stage to one that can be called: on a local cloud, an API has another URL.
+    /// `exports` are the exports of the account's stacks.
     pub(crate) fn reachable_url(&self, exports: &BTreeMap<String, String>, url: &str) -> String {
         let api = exports.get(&format!("scratchpad-{}-RestApiId", self.stage));
         match (self.account.config().endpoint_url(), api) {
@@ -134,7 +134,7 @@ impl Target {
         }
     }
 
-    /// Prints which account the stage is in.
+    /// Prints the stage and its account.
     pub(crate) fn announce(&self) {
         let location = if self.account.is_local() {
             "emulated on this machine"
@@ -148,7 +148,7 @@ impl Target {
     }
 }
 
-/// Values that take precedence over the process's environment variables.
+/// Values of environment variables that take precedence over those of this process.
 #[derive(Debug, Clone, Default)]
 struct Overrides(Vec<(&'static str, String)>);
 

@@ -1,4 +1,4 @@
-//! CloudFormation templates: their exports and imports, their order, and how function code is put into them.
+//! CloudFormation templates: their exports and imports, the order of their deployment, and the functions' code in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(crate) type Templates = BTreeMap<String, Template>;
 #[serde(transparent)]
 pub(crate) struct Template(Value);
 
-/// The output that identifies the template and the function sources that a stack was updated to.
+/// The output whose value is the hash of the template and of the function sources that a stack was updated to.
 pub(crate) const FINGERPRINT: &str = "Fingerprint";
 
 /// The types of resources that hold data, and the properties of each whose update replaces the resource ("Update
@@ -41,11 +41,11 @@ pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
 ];
 
 impl Template {
-    /// Normalizes a template that `cdk` or `osls` wrote, so that each run gives the same one. It removes the deployment
-    /// bucket of osls and the timestamps in the S3 keys of zips and in the ids of API deployments.
+    /// Normalizes a template that `cdk` or `osls` wrote, so that the same inputs always give the same template. Removes
+    /// the deployment bucket of osls, and the timestamps in the S3 keys of zips and in the logical IDs of API deployments.
     pub(crate) fn synthesized(template: Value) -> Self {
         let mut template = Self(template);
-        // The zips are in the account's bucket of releases instead.
+        // The zips are in the account's bucket of releases, so the deployment bucket is not needed.
         let deployment_bucket = [
             "ServerlessDeploymentBucket",
             "ServerlessDeploymentBucketPolicy",
@@ -63,7 +63,7 @@ impl Template {
             let code = json!({"S3Key": zip});
             function.insert("Code".into(), code);
         }
-        // A deployment is a snapshot of the API, so a changed API needs a new deployment.
+        // An API deployment is a snapshot of the API, so a changed API needs a new deployment with another logical ID.
         let api: Vec<_> = template
             .resources()
             .filter(|(_, resource)| {
@@ -79,8 +79,8 @@ impl Template {
         template
     }
 
-    /// The template with the code of its functions, and with its fingerprint as an output. `artifact` returns the hash
-    /// of a function's zip; without one, the function's code stays as it is.
+    /// Returns the template with the S3 keys of its functions' zips, and with `fingerprint` as an output. `artifact`
+    /// returns the hash of a function's zip; if it returns `None`, the function's code stays as it is.
     pub(crate) fn with_code(
         &self,
         fingerprint: &str,
@@ -98,7 +98,7 @@ impl Template {
                 );
             }
         }
-        // A version is immutable: changed code or configuration of the function needs a new version.
+        // A Lambda version is immutable, so changed code or configuration of a function needs a new version.
         for (id, resource) in template.resources() {
             let function = resource
                 .pointer("/Properties/FunctionName/Ref")
@@ -122,7 +122,7 @@ impl Template {
         template
     }
 
-    /// The fingerprint that [`Template::with_code`] wrote.
+    /// The fingerprint that [`Template::with_code`] wrote. `None` without one.
     pub(crate) fn fingerprint(&self) -> Option<&str> {
         self.section("Outputs")?
             .get(FINGERPRINT)?
@@ -169,7 +169,7 @@ impl Template {
         names
     }
 
-    /// The Lambda functions: the resource's id, and the name of the function's crate.
+    /// The Lambda functions: logical ID, and name of the function's crate.
     pub(crate) fn functions(&self) -> impl Iterator<Item = (&str, &str)> {
         self.resources().filter_map(|(id, resource)| {
             let properties = resource.get("Properties")?.as_object()?;
@@ -189,14 +189,14 @@ impl Template {
         })
     }
 
-    /// The declarations of the resources that hold data, by id.
+    /// The declarations of the resources that hold data, by logical ID.
     pub(crate) fn data_resources(&self) -> BTreeMap<&str, &Value> {
         self.resources()
             .filter(|(_, resource)| holds_data(resource_type(resource)))
             .collect()
     }
 
-    /// The differences from an earlier template, a line for each resource and output.
+    /// Returns the differences from an earlier template, a line for each changed resource and output.
     pub(crate) fn differences(&self, earlier: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         for (section, label) in [("Resources", ""), ("Outputs", "output ")] {
@@ -220,8 +220,8 @@ impl Template {
         differences
     }
 
-    /// This template with exports of an earlier one, and with the resources that these refer to. Other stacks can then
-    /// import both the old and the new exports until they are updated.
+    /// Returns this template with the given exports of an earlier template, and with the resources that these exports
+    /// refer to. Other stacks can then import the old exports until they are updated.
     pub(crate) fn with_exports_of(&self, earlier: &Self, exports: &BTreeSet<&str>) -> Self {
         let mut merged = self.clone();
         let mut values: Vec<Value> = Vec::new();
@@ -230,7 +230,7 @@ impl Template {
             if export.is_some_and(|name| exports.contains(name))
                 && let Some(outputs) = merged.section_mut("Outputs")
             {
-                // The new template may use the same id for another export.
+                // The new template may use the same logical ID for another export.
                 let mut id = id.clone();
                 while outputs.contains_key(&id) {
                     id += "Kept";
@@ -239,7 +239,8 @@ impl Template {
                 outputs.insert(id, output.clone());
             }
         }
-        // The stack is not at its final template yet: a later deploy must find another fingerprint and continue.
+        // Change the fingerprint, because this is not the final template of the stack: if the deploy is interrupted, a
+        // later deploy must find a difference and continue.
         if let Some(fingerprint) = merged
             .section_mut("Outputs")
             .and_then(|outputs| outputs.get_mut(FINGERPRINT)?.get_mut("Value"))
@@ -261,12 +262,12 @@ impl Template {
         merged
     }
 
-    /// The declaration of a resource.
+    /// The declaration of the resource with a logical ID.
     pub(crate) fn resource(&self, id: &str) -> Option<&Value> {
         self.section("Resources")?.get(id)
     }
 
-    /// The declarations of all resources, by id.
+    /// The declarations of all resources, with their logical IDs.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.section("Resources").into_iter().flatten();
         resources.map(|(id, resource)| (id.as_str(), resource))
@@ -289,7 +290,8 @@ impl Template {
         functions.filter_map(|function| function.get_mut("Properties")?.as_object_mut())
     }
 
-    /// Renames resources, and all references to them. `new_id` returns None for a resource that keeps its id.
+    /// Changes the logical IDs of resources and all references to them. `new_id` returns `None` for a resource that keeps
+    /// its ID.
     fn rename(&mut self, new_id: impl Fn(&str, &Value) -> Option<String>) {
         fn replace(value: &mut Value, names: &BTreeMap<String, String>) {
             match value {
@@ -330,7 +332,7 @@ pub(crate) fn function_key(artifact: &str) -> String {
     format!("{FUNCTIONS_PREFIX}{artifact}.zip")
 }
 
-/// The type of a resource: `AWS::S3::Bucket`.
+/// The type of a resource, such as `AWS::S3::Bucket`.
 pub(crate) fn resource_type(resource: &Value) -> &str {
     resource
         .get("Type")
@@ -338,14 +340,14 @@ pub(crate) fn resource_type(resource: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Whether resources of this type hold data that is lost with them.
+/// Whether deleting a resource of this type deletes user data.
 pub(crate) fn holds_data(resource_type: &str) -> bool {
     REPLACING_PROPERTIES
         .iter()
         .any(|(known, _)| *known == resource_type)
 }
 
-/// The name of a function's crate, from the zip that the service's manifest names.
+/// The name of a function's crate, which is the name of its zip in the synthesized template.
 fn function_name(properties: &Map<String, Value>) -> Option<&str> {
     properties
         .get("Code")?
@@ -354,7 +356,7 @@ fn function_name(properties: &Map<String, Value>) -> Option<&str> {
         .strip_suffix(".zip")
 }
 
-/// The ids of the resources that a value refers to.
+/// The logical IDs of the resources that a value refers to.
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
@@ -390,11 +392,11 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-/// Groups stacks into phases: a stack comes in a later phase than the stacks whose exports it imports. Exports of no
-/// stack in `templates` are ignored. The stacks of a phase can be deployed at the same time.
+/// Groups stacks into phases, so that each stack is in a later phase than the stacks whose exports it imports. The stacks
+/// of a phase can be deployed concurrently. Imports from stacks that are not in `templates` are ignored.
 ///
 /// # Errors
-/// Fails if stacks import from each other in a cycle. The message names them.
+/// Fails if stacks import from each other in a cycle. The message lists these stacks.
 pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
     let exporters: BTreeMap<&str, &str> = templates
         .iter()
@@ -418,7 +420,7 @@ pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
         if phase.is_empty() {
             let cycle: Vec<_> = needs.into_keys().collect();
             bail!(
-                "these stacks import from each other in a cycle: {}",
+                "cannot order the stacks, because they import from each other in a cycle: {}",
                 cycle.join(", ")
             );
         }
@@ -452,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_comes_after_the_stacks_that_it_imports_from() {
+    fn a_stack_is_in_a_later_phase_than_the_stacks_it_imports_from() {
         let stacks = BTreeMap::from([
             ("a".to_owned(), template(&[], &["Topic", "Table"])),
             ("b".to_owned(), template(&["Topic"], &["Api"])),
@@ -466,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_in_an_import_cycle_are_named() {
+    fn an_import_cycle_is_an_error_that_lists_its_stacks() {
         let stacks = BTreeMap::from([
             ("a".to_owned(), template(&["A"], &["B"])),
             ("b".to_owned(), template(&["B"], &["A"])),
@@ -492,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_manifests_give_the_same_template_at_any_time() {
+    fn a_template_depends_only_on_the_manifests_and_not_on_the_time() {
         assert_eq!(osls_template("1763", "/a"), osls_template("1764", "/a"));
         let [before, after] = ["/a", "/b"].map(|path| osls_template("1763", path));
         let deployment = |template: &Template| {
@@ -523,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_code_changes_only_the_function_its_version_and_references_to_it() {
+    fn changed_code_changes_only_the_function_its_version_and_its_alias() {
         let template = osls_template("1763", "/a");
         let [one, same, other] =
             ["1", "1", "2"].map(|zip| template.with_code("f", |_| Some(zip.into())));
@@ -542,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retained_export_retains_the_resources_that_it_refers_to() {
+    fn a_retained_export_keeps_the_resources_that_it_refers_to() {
         let earlier = Template(json!({
             "Resources": {
                 "Old": {"Type": "T", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},

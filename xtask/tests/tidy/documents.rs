@@ -1,4 +1,4 @@
-//! The documents name files and tests that exist.
+//! Checks that the documents refer only to files and tests that exist.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The targets of a document's links, without anchors and without addresses on the web.
+/// The paths that a document's links point to, without anchors. Web URLs are left out.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
         .skip(1)
@@ -21,7 +21,7 @@ fn links(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_link_between_documents_leads_somewhere() {
+fn every_link_in_a_document_points_to_an_existing_file() {
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         let folder = document.parent().unwrap();
@@ -35,8 +35,8 @@ fn every_link_between_documents_leads_somewhere() {
     }
 }
 
-/// The invariants of ARCHITECTURE.md: the name of each, and the tests that hold it. An invariant is
-/// a list item `- **name**: what holds. *Test:* `test`, `test``, on one line or several.
+/// The invariants of ARCHITECTURE.md: the name of each, and the names of its tests. An invariant is a
+/// list item of one or more lines: `- **name**: what holds. *Test:* `test`, `test``.
 fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
     let items = text.split("\n- **").skip(1);
     items
@@ -51,7 +51,7 @@ fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The names of all tests: Rust's functions, and the first arguments of `test` in TypeScript.
+/// The names of all Rust functions, and of all TypeScript tests (the first arguments of `test`).
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files("", &["rs"]) {

@@ -2,9 +2,8 @@
 //!
 //! File A imports file B if A names something that B defines, in a `use` declaration or in a path
 //! such as `super::b::parse`. A name that reaches A through a re-export counts as an import of the
-//! file that defines it. A `mod` declaration, and a re-export whose name the file does not use
-//! itself, are no imports: they only say what a module consists of. Code under `#[cfg(test)]` is left
-//! out.
+//! file that defines it. A `mod` declaration is not an import, and neither is a re-export whose name
+//! the file does not use itself. Code under `#[cfg(test)]` is ignored.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,10 +16,10 @@ use syn::visit::{self, Visit};
 
 use crate::root;
 
-/// The path of a module from its crate's root, or the segments of any other path.
+/// The segments of a path. The path of a module starts at the root of its crate.
 type Segments = Vec<String>;
 
-/// What one module defines and names.
+/// The names that one module defines and uses.
 #[derive(Default)]
 struct Module {
     file: PathBuf,
@@ -51,7 +50,7 @@ impl Crate {
         modules
     }
 
-    /// Reads a file as the module at `path`. The files of its child modules are in `folder`.
+    /// Reads the file of the module with the path `path`. The files of its child modules are in `folder`.
     fn read_file(&mut self, file: &Path, folder: &Path, path: Segments) {
         let text = fs::read_to_string(file).unwrap();
         let parsed =
@@ -90,11 +89,11 @@ impl Crate {
         self.0.insert(path, module);
     }
 
-    /// The file that defines what `path` names in `module`. None if that is a module or is outside
-    /// the crate.
+    /// Returns the file that defines the item that `path` refers to in `module`. `None` if `path` refers
+    /// to a module or leaves the crate.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<&Path> {
         if depth > 16 {
-            return None; // two globs that name each other
+            return None; // two glob imports that refer to each other
         }
         let (mut at, mut rest) = (module.to_vec(), path);
         while let [first, tail @ ..] = rest {
@@ -199,7 +198,7 @@ impl<'ast> Visit<'ast> for Module {
                 }
                 return;
             }
-            // A module of its own
+            // `Crate::read_items` reads child modules.
             _ => return,
         };
         if !is_test(attributes) {
@@ -245,7 +244,7 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// The paths that a file names outside its tests.
+/// The paths that a file uses, except in its tests.
 pub(crate) fn named_paths(file: &Path) -> BTreeSet<Segments> {
     let text = fs::read_to_string(file).unwrap();
     let mut module = Module::default();
@@ -256,7 +255,7 @@ pub(crate) fn named_paths(file: &Path) -> BTreeSet<Segments> {
     uses.chain(module.paths).collect()
 }
 
-/// The shortest cycle through each file that is on one, each cycle once.
+/// Returns the shortest cycle through each file. Each cycle is in the set once.
 fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>> {
     graph
         .keys()
@@ -270,7 +269,7 @@ fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>
         .collect()
 }
 
-/// The shortest cycle through `start`, without its repetition at the end.
+/// Returns the files of the shortest cycle through `start`. `None` if there is no cycle.
 fn shortest_cycle(
     graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     start: &Path,
@@ -312,10 +311,13 @@ fn no_source_files_import_each_other_in_a_cycle() {
         .iter()
         .flat_map(|root| cycles(&Crate::read(root).imports()));
     let found: Vec<_> = found.collect();
-    assert!(found.is_empty(), "import cycles: {found:#?}");
+    assert!(
+        found.is_empty(),
+        "files that import each other in a cycle: {found:#?}"
+    );
 }
 
-/// A crate of these files, and the cycles between them.
+/// Writes a crate with these files, and returns its import cycles.
 fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -335,7 +337,7 @@ fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_cycle_is_found_in_use_declarations_paths_and_macros() {
+fn cycles_are_found_in_use_declarations_paths_and_macros() {
     let ways = [
         "use crate::b::two;",
         "fn x() { super::b::two() }",
@@ -352,7 +354,7 @@ fn a_cycle_is_found_in_use_declarations_paths_and_macros() {
 }
 
 #[test]
-fn a_name_that_is_re_exported_counts_as_the_file_that_defines_it() {
+fn a_reexported_name_is_an_import_of_the_file_that_defines_it() {
     let root = "mod a; mod b; pub use a::one; pub use b::two;";
     let a = "pub fn one() {}";
     let b = "use crate::one; pub fn two() { one() }";
@@ -363,7 +365,7 @@ fn a_name_that_is_re_exported_counts_as_the_file_that_defines_it() {
 }
 
 #[test]
-fn a_module_that_uses_its_child_and_defines_what_the_child_uses_is_a_cycle() {
+fn a_parent_and_a_child_module_that_use_each_other_are_a_cycle() {
     let root = "mod a; pub struct Shared; fn run() { a::one() }";
     let a = "use super::Shared; pub fn one() { Shared; }";
     let found = cycles_of(&[("lib.rs", root), ("a.rs", a)]);
@@ -371,7 +373,7 @@ fn a_module_that_uses_its_child_and_defines_what_the_child_uses_is_a_cycle() {
 }
 
 #[test]
-fn tests_may_import_anything() {
+fn imports_in_test_modules_are_ignored() {
     let root = "mod a; mod b;";
     let a = "pub fn one() {} #[cfg(test)] mod tests { use crate::b::two; }";
     let b = "use crate::a::one; pub fn two() { one() }";

@@ -1,11 +1,12 @@
-//! The three layers: a controller knows neither Lambda, HTTP nor AWS, and a service knows no
-//! controller.
+//! Checks the layers: a controller does not depend on Lambda, HTTP or AWS, and a service does not
+//! depend on a controller.
 
 use std::path::PathBuf;
 
 use crate::{files, imports::named_paths};
 
-/// Crates that a controller must not name, by the beginnings of their names.
+/// The crates that a controller must not use. A name also stands for the crates whose names begin with
+/// it and `_`, such as `aws_sdk_s3`.
 const OUTSIDE: [&str; 9] = [
     "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
 ];
@@ -14,7 +15,7 @@ const OUTSIDE: [&str; 9] = [
 fn layer(name: &str) -> Vec<PathBuf> {
     let mut found = files("services", &["rs"]);
     found.retain(|file| {
-        // The in-memory services are for tests.
+        // Skip the in-memory services, because they are only for tests.
         if file.ends_with("memory.rs") {
             return false;
         }

@@ -1,5 +1,5 @@
-//! Rules that hold for the whole repository and that no compiler checks: no import cycles, layers
-//! that call downwards, one name per function, and documents whose links and test names exist.
+//! Checks rules for the whole repository that the compiler does not check: no import cycles, no calls
+//! to a higher layer, one name per function, and documents whose links and test names exist.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in helpers, which clippy does not count as tests
 
@@ -19,7 +19,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The files below a folder of the repository with one of these extensions, in order of their paths.
+/// The files below a folder of the repository that have one of these extensions, sorted by path.
 fn files(below: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let skipped = ["target", "node_modules", ".git", ".venv", "dist"];
     let entries = walkdir::WalkDir::new(root().join(below))

@@ -1,7 +1,7 @@
-//! One name per function: `SERVICE-ACTION`, where the service is the name of its folder without the
-//! last part (`notes-api` gives `notes-`). The crate, its folder, its binary, the manifest's entry, the
-//! Lambda function, its role, its zip, its sample event and its golden file all have this name, so
-//! two services can have the same actions.
+//! Checks that a function has one name everywhere: `SERVICE-ACTION`. SERVICE is the name of the
+//! service's folder without its last part (`notes` for `notes-api`). The crate, its folder, its binary,
+//! the manifest's entry, the Lambda function, its role, its zip, its sample event and its golden file
+//! have this name. The prefix lets two services have functions with the same action.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::root;
 
-/// The part of a service's serverless.yml that names its functions.
+/// The functions in a service's serverless.yml.
 #[derive(Deserialize)]
 struct Manifest {
     functions: BTreeMap<String, Entry>,
@@ -33,13 +33,13 @@ struct Package {
     artifact: String,
 }
 
-/// The prefix that the functions of a service have.
+/// The prefix of the names of a service's functions, such as `notes-`.
 fn prefix(service: &str) -> String {
     let (prefix, _) = service.rsplit_once('-').unwrap_or((service, ""));
     format!("{prefix}-")
 }
 
-/// What is wrong with the names of a function's crate, if anything.
+/// Returns a message if the names of a function's crate, folder and binary break the rule.
 fn fault(service: &str, folder: &str, package: &str, binary: &str) -> Option<String> {
     if !package.starts_with(&prefix(service)) {
         return Some(format!(
@@ -55,7 +55,7 @@ fn fault(service: &str, folder: &str, package: &str, binary: &str) -> Option<Str
     None
 }
 
-/// The crates of a service that make a binary.
+/// Returns the names of the crates of a service that have a binary. Panics if a name breaks the rule.
 fn crates(service: &Path) -> BTreeSet<String> {
     let mut metadata = MetadataCommand::new();
     let metadata = metadata.manifest_path(root().join("Cargo.toml")).no_deps();
@@ -115,7 +115,7 @@ fn a_function_has_one_name_everywhere() {
 }
 
 #[test]
-fn a_crate_named_without_its_service_is_refused() {
+fn a_crate_without_the_prefix_of_its_service_is_rejected() {
     let good = "drafts-list";
     assert_eq!(fault("drafts-api", good, good, good), None);
     let refused = [
