@@ -12,31 +12,31 @@ use local_aws::Cloud;
 use crate::measure::{Running, Subject};
 use crate::report::Instructions;
 
-/// The init timeout: a program under valgrind is many times slower.
+/// The timeout of the init phase. It is long, because a program under valgrind is many times slower.
 const INIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The number of warm events that are counted.
 const WARM: usize = 20;
 
-/// Two counts agree if they differ by at most this many per mille: more than the random seed of a hash
-/// map causes.
+/// Two counts agree if they differ by at most this many per mille. The random seeds of hash maps cause smaller
+/// differences.
 const TOLERANCE_PER_MILLE: u64 = 5;
 
-/// The maximum number of counts taken until two agree.
+/// The maximum number of counts to take until two agree.
 const MAX_COUNTS: usize = 6;
 
-/// How many counts are taken of the same work.
+/// How often the same work is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repetition {
     /// One count.
     Once,
-    /// As many as it takes until two agree. On a busy machine a connection may time out and be retried,
-    /// or be given up, which changes a count.
+    /// Counts until two counts agree. On a busy machine a connection may time out, and a retry or its failure
+    /// changes the count.
     UntilTwoAgree,
 }
 
-/// Counts the instructions of init, of the cold invocation and of a warm one, as differences between
-/// three processes: one that gets no event, one that gets one event, and one that gets more.
+/// Counts the instructions of init, of the cold invocation and of a warm invocation. The counts are differences
+/// between three processes: one without an event, one with one event, and one with several events.
 ///
 /// # Errors
 /// Fails if valgrind cannot be run, the subject fails, or no two counts agree.
@@ -71,7 +71,7 @@ pub(crate) async fn count(
     })
 }
 
-/// The smaller of two counts that agree. None if no two agree.
+/// Returns the smaller of two counts that agree. `None` if no two counts agree.
 fn agreeing(counts: &mut [u64]) -> Option<u64> {
     counts.sort_unstable();
     let mut pairs = counts.windows(2);
@@ -81,7 +81,7 @@ fn agreeing(counts: &mut [u64]) -> Option<u64> {
     })
 }
 
-/// The instructions of one process that handles `events` events.
+/// Counts the instructions of one process that handles `events` events.
 async fn instructions(
     subject: &Subject,
     cloud: &Cloud,
@@ -108,10 +108,16 @@ async fn instructions(
     wait_until_idle(&running).await?;
     let log = running.terminate().await;
     let output = fs::read_to_string(file.path())?;
-    parse_total(&output).with_context(|| format!("valgrind wrote no total: {}", log.join("\n")))
+    parse_total(&output).with_context(|| {
+        format!(
+            "cannot find the total in valgrind's output: {}",
+            log.join("\n")
+        )
+    })
 }
 
-/// Waits until the process uses no more CPU time. It asks for the next event shortly before that.
+/// Waits until the process uses no more CPU time. A process still executes instructions shortly after it has requested
+/// the next event.
 async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
     let mut before = running.cpu_ms()?;
     loop {
@@ -124,7 +130,7 @@ async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
     }
 }
 
-/// The total of the whole program in callgrind's output file. None if there is none.
+/// Returns the total instructions from callgrind's output file. `None` if the file has no total.
 fn parse_total(file: &str) -> Option<u64> {
     let line = file
         .lines()
@@ -138,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_of_an_output_file_is_parsed() {
+    fn total_instructions_are_parsed_from_the_output_file() {
         let file = "version: 1\nevents: Ir\nsummary: 7\n\nfn=(1) main\n1 20\ntotals: 20\n";
         assert_eq!(parse_total(file), Some(20));
         assert_eq!(parse_total("events: Ir\n"), None);

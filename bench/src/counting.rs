@@ -15,10 +15,10 @@ use crate::progress;
 use crate::report::{Instructions, Row};
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// Which variants are counted.
+/// The variants that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Only the deployed functions, which are what the gates limit.
+    /// Only the deployed functions, because only they have gates.
     Deployed,
     /// Every variant in Rust.
     AllRust,
@@ -33,8 +33,8 @@ impl Scope {
     }
 }
 
-/// Counts as many cases at a time as there are cores: a count does not depend on the machine's load.
-/// A case that fails is left out, and `failures` says why.
+/// Counts the instructions of all cases, one case per CPU core at a time. This is possible because a count does not
+/// depend on the load of the machine. Leaves out a case that fails, and adds the reason to `failures`.
 ///
 /// # Errors
 /// Fails if valgrind is not installed or a package cannot be read.
@@ -81,7 +81,7 @@ pub(crate) async fn count(
         let counted = match counted {
             Ok(counted) => counted,
             Err(error) => {
-                failures.push(format!("{} was not counted: {error:#}", case.label()));
+                failures.push(format!("cannot count {}: {error:#}", case.label()));
                 continue;
             }
         };

@@ -13,14 +13,13 @@ use crate::measure::{NOT_SAMPLED, SAMPLED, Subject};
 use crate::tls;
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// The length of the session tokens that Lambda gives its functions, in bytes. Every call to AWS
-/// carries one.
+/// The length of the session token that Lambda gives a function, in bytes. Every request to AWS contains the token.
 const SESSION_TOKEN: usize = 1000;
 
 /// The memory size of the functions in the stage prod, in MB.
 const MEMORY_MB: u32 = 512;
 
-/// The local AWS, and the X-Ray daemon.
+/// The local services that a function under test calls: the local AWS and the X-Ray daemon.
 pub(crate) struct Fixture {
     pub(crate) cloud: Cloud,
     http: String,
@@ -29,12 +28,12 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Starts a fixture. Each function gets one, so that its writes do not affect other functions.
+    /// Starts the services. Each function gets its own, so that its writes do not affect other functions.
     ///
     /// # Errors
     /// Fails if no port is free.
     pub(crate) async fn start() -> Result<Self> {
-        let as_anyhow = |error| anyhow::anyhow!("the local AWS cannot be started: {error}");
+        let as_anyhow = |error| anyhow::anyhow!("cannot start the local AWS: {error}");
         let mut cloud = Cloud::start().await.map_err(as_anyhow)?;
         let listening = cloud.listen_tls(tls::CHAIN.as_bytes(), tls::KEY.as_bytes());
         let tls = listening.await.map_err(as_anyhow)?;
@@ -46,13 +45,13 @@ impl Fixture {
         })
     }
 
-    /// Discards the traces received so far: a full socket receives no more.
+    /// Discards the traces that the daemon has received, because the socket receives no more when its buffer is full.
     pub(crate) fn discard_traces(&self) -> Result<()> {
         self.daemon.documents()?;
         Ok(())
     }
 
-    /// A process that runs the case as Lambda would, the event it gets and the response it must give.
+    /// Returns the process for a case with the environment of Lambda, its event and the expected response.
     ///
     /// # Errors
     /// Fails if the program or the golden response is missing.
@@ -83,7 +82,7 @@ impl Fixture {
         })
     }
 
-    /// The environment variables that Lambda and the function's stack set.
+    /// Returns the environment variables that Lambda and the function's stack set.
     fn environment(&self, case: &Case) -> Result<Vec<(String, String)>> {
         let aws_url = match case.transport {
             Transport::Http => &self.http,
@@ -112,7 +111,7 @@ impl Fixture {
     }
 }
 
-/// The function's bundle, run by Node.
+/// Returns the Node process that runs a function's bundle.
 fn node(name: &str, bundle: &Path) -> Result<Function> {
     let mut node = Function::new(program("node")?);
     node.arguments = vec![bundle.with_file_name("bootstrap.mjs").into()];
@@ -123,10 +122,11 @@ fn node(name: &str, bundle: &Path) -> Result<Function> {
     ]))
 }
 
-/// A copy of the case's binary. For TLS, the copy of a deployed function trusts the benchmark's root.
+/// Copies the binary of a case, and returns the function with the copy. For TLS, the copy of a deployed function's binary
+/// trusts the benchmark's root certificate.
 fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     let name = &case.function.name;
-    // These read the trusted roots from a file or make no TLS connection.
+    // These variants read the trusted root certificates from a file, or make no TLS connection.
     let is_unpatched = matches!(
         case.variant,
         Variant::Hello | Variant::HelloStatic | Variant::Defaults
@@ -151,20 +151,20 @@ fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     Ok(Function::new(copy))
 }
 
-/// Makes those variants that read the trusted roots from a file trust the benchmark's root.
+/// Makes the variants that read the trusted root certificates from a file trust the benchmark's root certificate.
 fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Function> {
     match (case.variant, case.transport) {
         (Variant::Node, Transport::Tls) => {
             let root = paths.scratch.join("root.pem");
             tls::write_root(&root, "")?;
-            // With NODE_EXTRA_CA_CERTS, Node would load all its built-in roots at start.
+            // Not NODE_EXTRA_CA_CERTS: with this variable, Node would load all its built-in root certificates at startup.
             Ok(hosted.with_env([
                 ("NODE_OPTIONS", "--use-openssl-ca".to_owned()),
                 ("SSL_CERT_FILE", root.display().to_string()),
             ]))
         }
         (Variant::Defaults, Transport::Tls) => {
-            // The platform's roots, as on Lambda, and the benchmark's.
+            // The root certificates of the platform, as on Lambda, and that of the benchmark.
             let bundle = paths.scratch.join("bundle.pem");
             let platform = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt");
             tls::write_root(&bundle, &platform.unwrap_or_default())?;
@@ -174,7 +174,7 @@ fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Funct
     }
 }
 
-/// Sets the name, the memory size and the one setting in which the variant differs.
+/// Sets the name, the memory size and the environment variable in which the variant differs.
 fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted.name = case.function.name.clone();
     hosted.memory_mb = MEMORY_MB;
@@ -186,14 +186,14 @@ fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted
 }
 
-/// Copies a binary in one piece, as Lambda does when it unpacks a zip. The linker writes a binary page
-/// by page and the page cache keeps it so: `notes-get` started from there takes a tenth more CPU time.
+/// Copies a binary, as Lambda does when it unpacks a zip. The copy matters: the linker writes a binary page by page, and
+/// the page cache keeps these single pages. Started from them, `notes-get` takes a tenth more CPU time.
 fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     let copied = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::copy(binary, copy)
     };
-    copied().with_context(|| format!("{} cannot be copied", binary.display()))?;
+    copied().with_context(|| format!("cannot copy {}", binary.display()))?;
     Ok(())
 }
 
@@ -201,20 +201,20 @@ fn unpack(binary: &Path, copy: &Path) -> Result<()> {
 fn golden(function: &str) -> Result<Value> {
     let file = test_support::root().join(format!("tests/golden/{function}.json"));
     let text =
-        fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut golden: Value = serde_json::from_str(&text)?;
     let response = golden.get_mut("response").map(Value::take);
-    response.with_context(|| format!("{} has no field `response`", file.display()))
+    response.with_context(|| format!("cannot find the field `response` in {}", file.display()))
 }
 
-/// The path of a program.
+/// Returns the path of a program in `PATH`.
 ///
 /// # Errors
-/// Fails if it is not installed.
+/// Fails if the program is not installed.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
     files.find(|file| file.is_file()).with_context(|| {
-        format!("{name} is not installed: install it with your system's package manager")
+        format!("cannot find {name}; install it with your system's package manager")
     })
 }

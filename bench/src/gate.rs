@@ -1,5 +1,5 @@
 //! The gates: upper limits for the instruction counts and package sizes of the deployed functions.
-//! These figures do not depend on the machine's load.
+//! These figures do not depend on the load of the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// By how many percent a figure may exceed its gate: more than it differs between two runs.
+/// How much a figure may exceed its gate, in percent. Two runs of the same code differ by less.
 const TOLERANCE_PERCENT: u64 = 2;
 
-/// Figures by name (`init`, `first`, `warm`, `zip`), by the function's name, with `-tls` appended for
-/// counts over TLS. The format of `gates.toml`.
+/// The content of `gates.toml`: for each function, the figures `init`, `first`, `warm` and `zip`. The key of a
+/// function is its name, with `-tls` appended for counts over TLS.
 pub(crate) type Gates = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// A figure that exceeds its gate, a figure without a gate, or a gate without a figure.
@@ -20,7 +20,7 @@ pub(crate) type Gates = BTreeMap<String, BTreeMap<String, u64>>;
 pub(crate) struct Violation {
     /// The key in [`Gates`].
     pub(crate) name: String,
-    /// One line for the developer.
+    /// The message for the developer, one line.
     pub(crate) message: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn is_of(gate: &str, functions: &[String]) -> bool {
     functions.is_empty() || functions.iter().any(|function| function == name)
 }
 
-/// Keeps the smaller of two counts of each figure.
+/// Replaces each figure in `counted` by the one in `again` if that is smaller.
 pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     for (name, again) in again {
         let figures = counted.entry(name).or_default();
@@ -41,7 +41,8 @@ pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     }
 }
 
-/// The violations, in the order of `counted`, then gates without a figure. Empty if all gates hold.
+/// Compares figures with their gates. Returns the violations in the order of `counted`, followed by gates
+/// without a figure. Empty if no gate is violated.
 pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (name, figures) in counted {
@@ -71,7 +72,8 @@ pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
     violations
 }
 
-/// Counts the rows and their functions, and names the figure with the largest change. For the case that all gates hold.
+/// Returns the message for the case that no gate is violated: the number of rows and functions, and the figure with
+/// the largest change.
 pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
     let functions: BTreeSet<_> = counted
         .keys()
@@ -95,13 +97,13 @@ pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
     )
 }
 
-/// Reads the gates. A file that does not exist has none.
+/// Reads the gates. Returns no gates if the file does not exist.
 ///
 /// # Errors
-/// Fails if the file is malformed.
+/// Fails if the file cannot be parsed.
 pub(crate) fn read(file: &Path) -> Result<Gates> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
+    toml::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))
 }
 
 /// Writes the gates.
@@ -109,16 +111,16 @@ pub(crate) fn read(file: &Path) -> Result<Gates> {
 /// # Errors
 /// Fails if the file cannot be written.
 pub(crate) fn write(file: &Path, gates: &Gates) -> Result<()> {
-    fs::write(file, render(gates)).with_context(|| format!("{} cannot be written", file.display()))
+    fs::write(file, render(gates)).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn render(gates: &Gates) -> String {
     let mut file = String::from(
-        "# Limits for each deployed function. `cargo xtask bench --gate` fails if a figure exceeds its limit by more than\n\
-         # 2 %; `cargo xtask bench --accept` writes new limits. Instructions: `init` until the function asks for its first\n\
-         # event, `first` for its first response, `warm` for one warm invocation. Bytes: `zip`, the deployment package.\n\
-         # `NAME-tls`: the same with calls to AWS over TLS. The figures also depend on Rust and zig: after an update of\n\
-         # either, accept new limits.\n\n",
+        "# The limits of each deployed function. `cargo xtask bench --gate` fails if a figure exceeds its limit by more than\n\
+         # 2 %. `cargo xtask bench --accept` writes new limits. `init`: instructions until the function requests its first event.\n\
+         # `first`: instructions for its first response. `warm`: instructions for one warm invocation. `zip`: the size of the\n\
+         # deployment package in bytes. `NAME-tls`: the figures of NAME with calls to AWS over TLS. The figures depend on the\n\
+         # versions of Rust and zig, so accept new limits after an update of either.\n\n",
     );
     for (name, figures) in gates {
         let figures = figures.iter();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excess_of_two_percent_passes_and_more_is_reported_with_both_figures() {
+    fn only_an_excess_of_more_than_two_percent_is_a_violation() {
         let allowed = gates(&[("notes-get", &[("init", 1000), ("first", 2000)])]);
         for passing in [[1020, 2040], [1, 1]] {
             let [init, first] = passing;
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_of_two_counts_is_kept_for_each_figure() {
+    fn the_smaller_count_of_each_figure_is_kept() {
         let mut counted = gates(&[("notes-get", &[("init", 10), ("first", 20)])]);
         let again = gates(&[
             ("notes-get", &[("init", 11), ("first", 19)]),

@@ -1,4 +1,4 @@
-//! The machine and the date of a run.
+//! Describes the machine and the date of a run.
 
 use std::fs;
 use std::process::Command;
@@ -13,14 +13,16 @@ use crate::report::Machine;
 /// Today's date as YYYY-MM-DD in UTC.
 ///
 /// # Errors
-/// Fails if the clock is outside the range that can be formatted.
+/// Fails if the system's time cannot be formatted.
 pub(crate) fn today() -> Result<String> {
     let now = DateTime::from(SystemTime::now()).fmt(Format::DateTime)?;
-    let (day, _) = now.split_once('T').context("the time has no date")?;
+    let (day, _) = now
+        .split_once('T')
+        .context("cannot find the date in the formatted time")?;
     Ok(day.to_owned())
 }
 
-/// This machine. Values that cannot be read are "unknown".
+/// Describes this machine. Values that cannot be read are "unknown".
 pub(crate) fn machine() -> Machine {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus

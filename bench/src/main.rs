@@ -1,6 +1,6 @@
-//! The benchmark harness. It measures the deployed functions and compares them with the bare runtime,
-//! with equivalent functions in Node and with the AWS SDK's defaults. `cargo xtask bench` builds what
-//! it measures and runs it.
+//! The benchmark harness. It measures the deployed functions and compares them with the bare Lambda runtime,
+//! with equivalent functions in Node and with the default settings of the AWS SDK. `cargo xtask bench` builds
+//! everything that the harness measures, and runs the harness.
 //!
 //! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and README.md's table from
 //! bench/report.json without measuring.
@@ -35,16 +35,16 @@ use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the deployed functions' binaries, and with `hello`, linked like them
+    /// The folder with the binaries of the deployed functions, and of `hello` with the same linking
     #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
-    /// The folder with the equivalent functions for Node
+    /// The folder with the bundles of the equivalent Node functions
     #[arg(long)]
     node: Option<PathBuf>,
-    /// The binary of `notes-get` with the AWS SDK's defaults
+    /// The binary of `notes-get` with the default settings of the AWS SDK
     #[arg(long)]
     defaults: Option<PathBuf>,
-    /// The bare runtime as cargo-lambda builds it
+    /// The binary of `hello` (the bare runtime) with cargo-lambda's default linking
     #[arg(long)]
     hello: Option<PathBuf>,
     /// The folder for report.json
@@ -53,22 +53,22 @@ struct Cli {
     /// The folder for RESULTS.md and a copy of report.json
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Measure only this function; repeatable
+    /// Measure only this function; can be repeated
     #[arg(long)]
     only: Vec<String>,
-    /// Only count instructions, and compare them with this file
+    /// Only count instructions, and compare the counts with the limits in this file
     #[arg(long)]
     gate: Option<PathBuf>,
-    /// Only count instructions, and write them to this file
+    /// Only count instructions, and write the counts to this file as limits
     #[arg(long)]
     accept: Option<PathBuf>,
-    /// Measure nothing: rewrite RESULTS.md in this folder, and README.md's table, from its report.json
+    /// Measure nothing: rewrite RESULTS.md in this folder and the table in README.md from the folder's report.json
     #[arg(long, value_name = "FOLDER", exclusive = true)]
     render: Option<PathBuf>,
-    /// How many times each variant is started
+    /// The number of times that each variant is started
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// How many warm invocations follow the cold one
+    /// The number of warm invocations after each cold one
     #[arg(long, default_value_t = 100)]
     warm: usize,
 }
@@ -97,9 +97,9 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         results::write(folder, &report)?;
         return Ok(Vec::new());
     }
-    let out = cli.out.clone().context("--out is missing")?;
+    let out = cli.out.clone().context("--out is required")?;
     let scratch = out.join("scratch");
-    // Copies of earlier binaries, if any, are stale.
+    // The folder may have copies of binaries from an earlier run.
     let _ = fs::remove_dir_all(&scratch);
     fs::create_dir_all(&scratch)?;
     let mut functions = functions::all();
@@ -107,7 +107,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     let harness = Harness {
         functions,
         paths: Paths {
-            binaries: cli.binaries.context("--binaries is missing")?,
+            binaries: cli.binaries.context("--binaries is required")?,
             node: cli.node,
             defaults: cli.defaults,
             hello: cli.hello,
@@ -124,11 +124,11 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     }
 }
 
-/// What to say after a gate was exceeded.
+/// The last line of the output if a gate is exceeded.
 const HOW_TO_ACCEPT: &str = "if the change is worth it, accept the new counts with cargo xtask bench --accept, \
      and give the reason in the commit";
 
-/// What is measured, and how often.
+/// The functions to measure, and how often.
 struct Harness {
     functions: Vec<Function>,
     paths: Paths,
@@ -139,8 +139,8 @@ struct Harness {
 }
 
 impl Harness {
-    /// Counts instructions and writes them to the gates' file, unless a count failed. With `--only`,
-    /// the gates of other functions stay.
+    /// Counts instructions and writes the counts to the file with the gates, unless a count fails. With `--only`, the
+    /// gates of other functions stay unchanged.
     async fn accept(&self, file: &Path) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let counted = self
@@ -155,8 +155,8 @@ impl Harness {
         Ok(failures)
     }
 
-    /// Counts instructions and compares them with the gates. Counts a function that exceeds a gate a
-    /// second time before reporting it.
+    /// Counts instructions and compares the counts with the gates. If a function exceeds a gate, counts it a second time
+    /// before it is a failure.
     async fn check(&self, file: &Path) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let mut gates = gate::read(file)?;
@@ -205,8 +205,8 @@ impl Harness {
         Ok(report::gate_figures(&rows))
     }
 
-    /// Measures everything and writes the report to `out`. Without failures, also writes the results
-    /// to the folder `results`.
+    /// Measures everything and writes report.json to `out`. If nothing fails, also writes the report and RESULTS.md to the
+    /// folder `results`.
     async fn measure(&self, out: &Path, results: Option<&Path>) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let (functions, paths) = (&self.functions, &self.paths);

@@ -1,4 +1,4 @@
-//! Takes one sample of a function: starts it as Lambda does, invokes it cold, then warm.
+//! Takes one sample of a function: starts it as Lambda does, and measures a cold and several warm invocations.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::report::Times;
 use crate::stats::{median, percentile};
 
-/// The timeout of an invocation: far more than any takes.
+/// The timeout of an invocation. It is much longer than any invocation takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The tracing header of a sampled invocation
@@ -31,10 +31,10 @@ pub(crate) struct Subject {
     pub(crate) event: Value,
     /// The tracing header of every invocation.
     pub(crate) trace: &'static str,
-    /// A response with the expected status and fields.
+    /// A response with the expected status and the expected fields in its body.
     pub(crate) expected: Value,
-    /// Whether the local AWS is restored to its initial content before each event. A function that
-    /// only reads does not need this.
+    /// Whether the local AWS gets its initial content again before each event. This is not needed for a function that
+    /// only reads.
     pub(crate) restores: bool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Sample {
     memory: u64,
 }
 
-/// A started subject.
+/// A running process of a subject.
 pub(crate) struct Running<'a> {
     host: Host,
     subject: &'a Subject,
@@ -60,7 +60,7 @@ impl<'a> Running<'a> {
     /// Starts the subject.
     ///
     /// # Errors
-    /// Fails with the process's log if it does not ask for an event.
+    /// Fails if the process does not request an event. The error contains the log of the process.
     pub(crate) async fn start(subject: &'a Subject, cloud: &'a Cloud) -> Result<Self> {
         let host = match Host::start(subject.hosted.clone()).await {
             Ok(host) => host,
@@ -80,8 +80,8 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Invokes it once, with the local AWS restored, and waits until it is idle. Returns the time until
-    /// the response.
+    /// Restores the local AWS, invokes the function once and waits until the function is idle. Returns the time until the
+    /// response.
     ///
     /// # Errors
     /// Fails if the process exits, returns an error, or returns a response of another form.
@@ -90,7 +90,7 @@ impl<'a> Running<'a> {
             let restored = self.cloud.reset();
             restored.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
-        // Signed now, because a signature expires after minutes.
+        // Sign the event now, because a signature is valid for only a few minutes.
         let event = local_aws::sign_event(self.subject.event.clone()).to_string();
         let trace = self.subject.trace;
         let invocation = self.host.invoke(event, DEADLINE, Some(trace)).await;
@@ -98,7 +98,7 @@ impl<'a> Running<'a> {
             return Err(error.context(self.host.log().join("\n")));
         }
         if !self.host.wait_until_idle(DEADLINE).await {
-            bail!("it responded, but did not ask for another event");
+            bail!("the function responded, but did not request another event");
         }
         Ok(invocation.duration)
     }
@@ -108,18 +108,18 @@ impl<'a> Running<'a> {
         self.host.terminate(DEADLINE).await
     }
 
-    /// The CPU time that it has used so far, in milliseconds.
+    /// The CPU time that the process has used so far, in milliseconds.
     pub(crate) fn cpu_ms(&self) -> Result<f64> {
         let time = self.host.cpu_time();
         time.map(millis)
-            .context("this system does not report the CPU time of another process")
+            .context("cannot read the CPU time of the process on this system")
     }
 }
 
 /// Starts a subject, invokes it once cold and then `warm` times.
 ///
 /// # Errors
-/// Fails if it does not start, exits, or returns a wrong response.
+/// Fails if the process does not start, exits, or returns a wrong response.
 pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Result<Sample> {
     let mut running = Running::start(subject, cloud).await?;
     let init = millis(running.host.init_duration());
@@ -142,8 +142,8 @@ pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Res
     })
 }
 
-/// The medians of all samples; percentiles of the warm latencies over all samples. None if there are
-/// no samples.
+/// Returns the medians over the samples, and the percentiles of the warm latencies of all samples together. `None` if
+/// there are no samples.
 pub(crate) fn summary(samples: &[Sample]) -> Option<Times> {
     let median_of = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
     let warm: Vec<_> = samples
@@ -166,27 +166,29 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Checks that the outcome is a response with the expected status and a body with the expected fields.
+/// Checks that the outcome is a response with the expected status and the expected fields in its body.
 ///
 /// # Errors
-/// Fails with the difference if it is not.
+/// Fails if the outcome is something else. The error says what differs.
 pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let response = match outcome {
         Outcome::Response(response) => response,
-        Outcome::Error(error) => bail!("it returned an error: {error}"),
-        Outcome::TimedOut => bail!("it did not respond within {DEADLINE:?}"),
-        Outcome::Exited(status) => bail!("it exited: {status}"),
+        Outcome::Error(error) => bail!("the function returned an error: {error}"),
+        Outcome::TimedOut => bail!("the function did not respond within {DEADLINE:?}"),
+        Outcome::Exited(status) => bail!("the function exited: {status}"),
     };
-    let response: Value = serde_json::from_slice(response).context("the response is not JSON")?;
+    let response: Value =
+        serde_json::from_slice(response).context("cannot parse the response as JSON")?;
     let (status, body) = (response.get("statusCode"), response.get("body"));
     let (right_status, right_body) = (expected.get("statusCode"), expected.get("body"));
     if status != right_status {
-        bail!("it returned {response}, but the expected response is {expected}");
+        bail!("the function returned {response}, but the expected response is {expected}");
     }
     let body = body.and_then(Value::as_str).unwrap_or("null");
-    let body: Value = serde_json::from_str(body).context("the response's body is not JSON")?;
+    let body: Value =
+        serde_json::from_str(body).context("cannot parse the body of the response as JSON")?;
     if !has_same_fields(&body, right_body.unwrap_or(&Value::Null)) {
-        bail!("it returned the body {body}, whose fields are not those of {expected}");
+        bail!("the function returned the body {body}, whose fields are not those of {expected}");
     }
     Ok(())
 }
@@ -210,7 +212,7 @@ fn has_same_fields(one: &Value, other: &Value) -> bool {
                     .all(|(one, other)| has_same_fields(one, other))
         }
         (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_)) => false,
-        // Strings and numbers differ in every run.
+        // Values may differ in every run, so only the structure is compared.
         _ => true,
     }
 }
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_passes_if_its_status_and_fields_match_whatever_their_values() {
+    fn a_response_passes_if_its_status_and_field_names_match() {
         let expected =
             json!({"statusCode": 200, "body": {"noteId": "<id>", "files": [{"size": 7}]}});
         let body = json!({"noteId": "019a", "files": [{"size": 8}]}).to_string();

@@ -1,4 +1,4 @@
-//! Measures a page of `notes-list` for users with few and with very many notes.
+//! Measures how the time for a page of `notes-list` depends on the number of notes that the user has.
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::measure::{self, Subject};
 use crate::report::Page;
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// The number of notes of a user, and the requested page length.
+/// The cases to measure: the number of notes of a user, and the requested page length.
 const CASES: [(usize, usize); 5] = [
     (1, 1),
     (10_000, 1),
@@ -19,7 +19,7 @@ const CASES: [(usize, usize); 5] = [
     (1_000_000, 100),
 ];
 
-/// The number of notes written at a time.
+/// The number of notes that are written to the local DynamoDB at a time.
 const BATCH: usize = 10_000;
 
 /// Measures `warm` warm requests for the first page in each of the cases.
@@ -52,7 +52,7 @@ pub(crate) async fn measure(list: &Function, paths: &Paths, warm: usize) -> Resu
             ),
         ] {
             let field = subject.event.pointer_mut(pointer);
-            *field.with_context(|| format!("the sample event has no {pointer}"))? = value;
+            *field.with_context(|| format!("cannot find {pointer} in the sample event"))? = value;
         }
         let shown = json!({"userId": "", "noteId": "", "content": "", "attachment": null, "createdAt": 0, "updatedAt": 0});
         subject.expected = json!({"statusCode": 200, "body": vec![shown; length]});
@@ -85,12 +85,12 @@ async fn warm_instructions(subject: &Subject, fixture: &Fixture, paths: &Paths) 
     Ok(counts.warm)
 }
 
-/// Writes this many notes without attachments for a user.
+/// Writes `notes` notes without attachments for a user.
 fn write_notes(fixture: &Fixture, user: &str, notes: usize) -> Result<()> {
     let note = |number: usize| -> Value {
         json!({
             "userId": {"S": user},
-            // Later ids sort after earlier ones, as UUIDs of version 7 do.
+            // The IDs are in ascending order, like UUIDs of version 7 that are created one after another.
             "noteId": {"S": format!("019aa0b4-{:04x}-7{:03x}-8000-{number:012x}", number >> 12, number & 0xfff)},
             "version": {"S": format!("019aa0b4-0000-7000-9000-{number:012x}")},
             "content": {"S": format!("note {number:07} ").repeat(20)},
@@ -105,7 +105,7 @@ fn write_notes(fixture: &Fixture, user: &str, notes: usize) -> Result<()> {
             .cloud
             .dynamodb
             .put_all("Notes", batch)
-            .map_err(|error| anyhow!("the notes cannot be written: {error}"))?;
+            .map_err(|error| anyhow!("cannot write the notes: {error}"))?;
     }
     Ok(())
 }

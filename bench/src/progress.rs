@@ -1,8 +1,8 @@
-//! Progress bars.
+//! The progress bars of the harness.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A progress bar with this label.
+/// Creates a progress bar with a label and this number of steps.
 pub(crate) fn bar(label: &str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64);
     if let Ok(style) =

@@ -1,4 +1,4 @@
-//! The measurements of a run, as stored in report.json.
+//! The measurements of a run, in the format of report.json.
 
 use std::fs;
 use std::path::Path;
@@ -13,19 +13,19 @@ use crate::gate::Gates;
 pub(crate) struct Report {
     /// The date, as YYYY-MM-DD in UTC.
     pub(crate) date: String,
-    /// The machine.
+    /// The machine on which the run was made.
     pub(crate) machine: Machine,
-    /// How many times each variant was started.
+    /// The number of times that each variant was started.
     pub(crate) rounds: usize,
-    /// How many warm invocations followed each start.
+    /// The number of warm invocations after each start.
     pub(crate) warm: usize,
-    /// One row per variant of a function, in the order of the tables.
+    /// One row for each variant of a function, in the order of the tables in RESULTS.md.
     pub(crate) rows: Vec<Row>,
-    /// Pages of `notes-list`, by the number of notes of the user.
+    /// The measurements of pages of `notes-list`.
     pub(crate) pages: Vec<Page>,
 }
 
-/// The machine of a run, and its tools.
+/// The machine of a run, and the versions of its tools.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -40,7 +40,7 @@ pub(crate) struct Machine {
 pub(crate) struct Row {
     /// The function's name.
     pub(crate) function: String,
-    /// The variant; `rust` is the deployed function.
+    /// The name of the variant, such as `rust` for the deployed function.
     pub(crate) variant: String,
     /// The size of the deployment package in bytes.
     pub(crate) zip: u64,
@@ -61,11 +61,11 @@ pub(crate) struct Row {
 /// Medians over all starts, in milliseconds; memory in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// From process start until it asks for its first event.
+    /// From process start until the function requests its first event.
     pub(crate) init_ms: f64,
     /// From the first event until its response.
     pub(crate) first_ms: f64,
-    /// From process start until its first response.
+    /// From process start until the first response.
     pub(crate) cold_ms: f64,
     /// CPU time until the process is idle after its first response.
     pub(crate) cold_cpu_ms: f64,
@@ -82,9 +82,9 @@ pub(crate) struct Times {
 /// The instructions that a function executes, as callgrind counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instructions {
-    /// Until it asks for its first event.
+    /// Until the function requests its first event.
     pub(crate) init: u64,
-    /// Until its first response, including init.
+    /// Until the first response, including init.
     pub(crate) cold: u64,
     /// For one warm invocation.
     pub(crate) warm: u64,
@@ -110,11 +110,11 @@ impl Report {
     /// Reads a report from a file.
     ///
     /// # Errors
-    /// Fails if the file cannot be read or is not a report.
+    /// Fails if the file cannot be read or parsed.
     pub(crate) fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file)
-            .with_context(|| format!("{} cannot be read", file.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))
     }
 
     /// Writes the report to a file.
@@ -123,16 +123,17 @@ impl Report {
     /// Fails if the file cannot be written.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
         fs::write(file, serde_json::to_string_pretty(self)? + "\n")
-            .with_context(|| format!("{} cannot be written", file.display()))
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// The row of a variant of a function. None if it was not measured.
+    /// The row of a variant of a function. `None` if the variant was not measured.
     pub(crate) fn row(&self, function: &str, variant: &str) -> Option<&Row> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.function == function && row.variant == variant)
     }
 
-    /// Adds the instruction counts of these rows, and appends those rows that are not in the report.
+    /// Sets the instruction counts of the report's rows to those in `counted`. Appends the rows that the report does not
+    /// have.
     pub(crate) fn add_counts(&mut self, counted: Vec<Row>) {
         for counted in counted {
             let is_same =
@@ -148,7 +149,7 @@ impl Report {
     }
 }
 
-/// The figures that the gates limit: those of the deployed functions.
+/// Returns the figures of the deployed functions that have gates.
 pub(crate) fn gate_figures(rows: &[Row]) -> Gates {
     let deployed = rows.iter().filter(|row| row.variant == "rust");
     let counted = deployed.flat_map(|row| {
@@ -160,7 +161,7 @@ pub(crate) fn gate_figures(rows: &[Row]) -> Gates {
     });
     let figures = counted.filter_map(|(name, instructions, zip)| {
         let Instructions { init, cold, warm } = instructions?;
-        // The cold count minus init shows work that moved from init into the first invocation.
+        // Subtract init from the cold count, so that a gate detects work that moves from init to the first invocation.
         let figures = [
             ("init", Some(init)),
             ("first", Some(cold.saturating_sub(init))),

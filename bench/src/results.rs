@@ -26,35 +26,35 @@ const VARIANTS: [(&str, &str); 8] = [
 /// The variants of `notes-get` that differ from the deployed function in one setting.
 const SETTINGS: [&str; 3] = ["not-sampled", "untraced", "debug-log"];
 
-/// The line of RESULTS.md after which a run changes nothing.
+/// The line of RESULTS.md after which the handwritten part begins. A run does not change that part.
 const HANDWRITTEN: &str =
     "<!-- Written by hand from here on: cargo xtask bench keeps the rest of this file. -->\n";
 
-/// The lines of README.md between which a run writes.
+/// The marker lines of README.md. A run writes the table between them.
 const BEGIN: &str = "<!-- written by cargo xtask bench -->\n";
 const END: &str = "<!-- end -->\n";
 
 /// The cold-start ratio of Node to Rust for `notes-get` over TLS, measured on another machine.
 const SECOND_MACHINE: f64 = 24.3;
 
-/// Writes RESULTS.md in this folder, with its handwritten part unchanged, and the table in README.md.
+/// Writes RESULTS.md in `folder`, without changing its handwritten part, and the table in README.md.
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
 pub(crate) fn write(folder: &Path, report: &Report) -> Result<()> {
     let write = |file: &Path, text: String| {
-        fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
     };
     let file = folder.join("RESULTS.md");
     let before = fs::read_to_string(&file).unwrap_or_default();
     write(&file, render(report, handwritten(&before)))?;
     let readme = test_support::root().join("README.md");
-    let before = fs::read_to_string(&readme)
-        .with_context(|| format!("{} cannot be read", readme.display()))?;
+    let before =
+        fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
     write(&readme, in_readme(&before, report))
 }
 
-/// RESULTS.md with this handwritten part.
+/// Returns the text of RESULTS.md, which ends with `handwritten`.
 fn render(report: &Report, handwritten: &str) -> String {
     let mut out = String::new();
     introduction(&mut out, report);
@@ -82,11 +82,11 @@ fn introduction(out: &mut String, report: &Report) {
 
 Written by `cargo xtask bench` on {date}: {cpu}, {cores} cores, {system}; {rustc}; Node {node}.
 
-Each variant was started {rounds} times, in turn with all others. After each start it handled one cold invocation and then
-{warm} warm ones. Times are medians over the {rounds} starts; warm latencies are percentiles over all {all} warm invocations.
-Compare ratios rather than absolute times: the machine is shared with other work, and the local DynamoDB (dynoxide, in the
-harness's process) responds faster than AWS. CPU time is that of the function's process alone. Instructions are counted by
-callgrind and hardly differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](gates.toml).
+In each of {rounds} rounds, every variant was started once and handled one cold invocation and then {warm} warm invocations. Times
+are medians over the {rounds} starts; warm latencies are percentiles over all {all} warm invocations. Compare ratios rather than
+absolute times: the machine is shared with other work, and the local DynamoDB (dynoxide, in the harness's process) responds
+faster than AWS. CPU time includes only the function's process. Callgrind counts the instructions, and the counts hardly
+differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](gates.toml).
 ",
         date = report.date,
         cpu = machine.cpu,
@@ -100,28 +100,30 @@ callgrind and hardly differ between runs; `cargo xtask bench --gate` compares th
         let _ = writeln!(out, "{caveat}\n");
     }
     out.push_str(
-        "- *init*: from process start until the function asks for its first event. *first*: from that event until the response.
+        "- *init*: from process start until the function requests its first event. *first*: from that event until the response.
   *cold*: init and first together.
 - *TLS*: the function calls AWS over TLS, with a certificate chain of the same form as AWS's (RSA 2048: certificate,
   intermediate, cross-signed root). A deployed function trusts only Amazon's root certificates, which are compiled in. The TLS
-  rows therefore run a copy of the deployed binary in which the benchmark's root overwrites one of these roots; both have the
-  same length, and the code is the same. All other rows run the deployed binary unchanged. Node trusts only the benchmark's
-  root instead of the many that it ships with, which favors Node slightly. The local Stripe is called over plain HTTP.
-- The environment is Lambda's: no other variables, tracing on, every event sampled, a session token of 1000 bytes. The
-  functions for Node are not traced, validate less and do not support Idempotency-Key.
+  rows therefore run a copy of the deployed binary in which the benchmark's root certificate overwrites one of these. Both
+  certificates have the same length, and the code is the same. All other rows run the deployed binary unchanged. Node trusts
+  only the benchmark's root certificate, and not the many that it ships with, which favors Node slightly. The functions call
+  the local Stripe over plain HTTP.
+- The environment variables are those of Lambda, with a session token of 1000 bytes. Tracing is on, and every event is
+  sampled. The Node functions are not traced, validate less and do not support Idempotency-Key.
 - *memory*: peak resident memory. *zip*: the size of the deployment package.
 
 ",
     );
 }
 
-/// How far the ratios hold on another machine. None without the measurements of `notes-get`.
+/// The paragraph about the ratios on another machine. `results` is how the text refers to RESULTS.md. `None` if `notes-get`
+/// was not measured.
 fn caveat(report: &Report, results: &str) -> Option<String> {
     let [node, rust] = ["node", "rust"].map(|variant| report.row("notes-get", variant));
     let ratio = node?.tls?.cold_ms / rust?.tls?.cold_ms;
     Some(format!(
-        "These ratios come from one machine. A second machine measured about half of the lead for a cold start ({SECOND_MACHINE}\n\
-         instead of {} for notes-get); {results} will say why once the cause is found.",
+        "These ratios come from one machine. On a second machine, the ratio for a cold start was about half as large ({SECOND_MACHINE}\n\
+         instead of {} for notes-get); {results} will explain the difference once its cause is known.",
         number(ratio)
     ))
 }
@@ -132,12 +134,12 @@ fn title(variant: &str) -> &str {
     found.map_or(variant, |(_, title)| title)
 }
 
-/// Whether the row is of the bare runtime, which makes no calls.
+/// Whether the row has the measurements of the bare runtime, which makes no calls.
 fn is_bare(row: &Row) -> bool {
     row.variant.starts_with("hello")
 }
 
-/// The row's anchor in the file.
+/// The HTML anchor of a row, so that links can point to it.
 fn anchor(row: &Row) -> String {
     format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
 }
@@ -212,12 +214,12 @@ fn measurements(out: &mut String, report: &Report) {
     });
 }
 
-/// An upper limit for `notes-get`.
+/// An upper limit for a metric of `notes-get`.
 struct Limit {
     metric: &'static str,
     limit: f64,
     unit: &'static str,
-    /// The value, from the rows of `notes-get`, of Node and of the bare runtime.
+    /// Calculates the metric from the rows of `notes-get`, of its Node version and of the bare runtime.
     value: fn(&Row, &Row, &Row) -> Option<f64>,
 }
 
@@ -313,7 +315,7 @@ fn megabytes(times: Times) -> f64 {
     times.memory as f64 / 1_048_576.0
 }
 
-/// A metric by which two rows are compared: its name and its value.
+/// A metric in a table of ratios: its name, and a function that returns its value.
 type Column = (&'static str, fn(&Row) -> Option<f64>);
 
 const COLUMNS: [Column; 11] = [
@@ -330,7 +332,8 @@ const COLUMNS: [Column; 11] = [
     ("memory", |row| Some(row.http?.memory as f64)),
 ];
 
-/// Writes a table of the ratios of the first row of each pair to the second. Ratios above `limit` are bold.
+/// Writes a table. For each pair, its cells are the metrics of the first row divided by those of the second. Ratios above
+/// `limit` are bold.
 fn ratio_table<'a>(
     out: &mut String,
     limit: f64,
@@ -349,7 +352,7 @@ fn ratio_table<'a>(
     out.push('\n');
 }
 
-/// The ratio to `notes-get` above which a function's figures are bold.
+/// Ratios of a function to `notes-get` above this limit are bold.
 const LIMIT_TO_GET: f64 = 1.5;
 
 fn ratios_to_get(out: &mut String, report: &Report) {
@@ -387,7 +390,7 @@ fn ratios_to_rust(out: &mut String, report: &Report) {
 
 fn settings(out: &mut String, report: &Report) {
     out.push_str(
-        "## Cost of tracing and logging\n\n`notes-get` as deployed, and with one setting changed.\n\n",
+        "## Cost of tracing and logging\n\n`notes-get` as deployed, and with one changed setting.\n\n",
     );
     let all = report.rows.iter().filter(|row| row.function == "notes-get");
     let rows = all.filter(|row| row.variant == "rust" || SETTINGS.contains(&row.variant.as_str()));
@@ -420,7 +423,8 @@ fn pages(out: &mut String, pages: &[Page]) {
     out.push('\n');
 }
 
-/// README.md with the ratios of a run between [`BEGIN`] and [`END`]. Unchanged if it lacks these lines.
+/// Returns README.md with the ratios of a run between [`BEGIN`] and [`END`]. Returns `readme` unchanged if it does not have
+/// these lines.
 fn in_readme(readme: &str, report: &Report) -> String {
     let parts = readme.split_once(BEGIN);
     let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
@@ -479,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_up_to_its_limit_is_within_and_a_value_above_is_exceeded() {
+    fn a_value_above_its_limit_is_marked_as_exceeded() {
         let mut report = report();
         for (cold_cpu_ms, line) in [(2.0, "2.00 × | within"), (2.1, "2.10 × | **exceeded**")] {
             for row in &mut report.rows {
@@ -495,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_compared_with_get_and_high_ratios_are_bold() {
+    fn functions_are_compared_with_notes_get_and_high_ratios_are_bold() {
         let mut report = report();
         let mut list = report.rows[0].clone();
         list.function = "notes-list".into();
@@ -522,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn all_rows_of_a_table_have_as_many_cells_as_its_head() {
+    fn all_rows_of_a_table_have_as_many_cells_as_its_header() {
         let results = render(&report(), "");
         let lines: Vec<_> = results.lines().collect();
         for pair in lines

@@ -1,6 +1,6 @@
-//! Statistics.
+//! Medians and percentiles.
 
-/// The median. None if there are no values.
+/// The median of the values. `None` if there are no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -9,7 +9,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The percentile by the nearest-rank method
-/// (<https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method>). None if there are no values.
+/// (<https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method>). `None` if there are no values.
 pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let sorted = sorted(values);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;

@@ -1,4 +1,4 @@
-//! Times every variant of every function.
+//! Measures the times of every variant of every function.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::progress;
 use crate::report::Row;
 use crate::variants::{Case, Paths, Transport};
 
-/// One case and the samples taken of it.
+/// A case, with the samples taken so far.
 struct Run {
     case: Case,
     fixture: Arc<Fixture>,
@@ -20,8 +20,8 @@ struct Run {
     has_failed: bool,
 }
 
-/// Starts every variant of every function once per round, in turn: a temporary slowdown of the machine
-/// then affects all variants. A case that fails is left out, and `failures` says why.
+/// Measures every variant of every function. Each round starts every variant once, so that a temporary slowdown of the
+/// machine affects all variants. Leaves out a case that fails, and adds the reason to `failures`.
 ///
 /// # Errors
 /// Fails if a fixture cannot be started or a binary is missing.
@@ -41,7 +41,7 @@ pub(crate) async fn time(
                 match measure::sample(&run.subject, &run.fixture.cloud, warm).await {
                     Ok(sample) => run.samples.push(sample),
                     Err(error) => {
-                        failures.push(format!("{} was not measured: {error:#}", run.case.label()));
+                        failures.push(format!("cannot measure {}: {error:#}", run.case.label()));
                         run.has_failed = true;
                     }
                 }
@@ -72,7 +72,7 @@ async fn runs(functions: &[Function], paths: &Paths) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// One row per variant of a function, with its times over each transport.
+/// Returns one row for each variant of a function, with the times over each transport.
 fn rows(runs: Vec<Run>, paths: &Paths) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for Run { case, samples, .. } in runs {
@@ -80,7 +80,7 @@ fn rows(runs: Vec<Run>, paths: &Paths) -> Result<Vec<Row>> {
             Some(row) => row,
             None => {
                 rows.push(case.row(paths)?);
-                rows.last_mut().context("the row was just added")?
+                rows.last_mut().context("cannot find the added row")?
             }
         };
         let times = measure::summary(&samples);

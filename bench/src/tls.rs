@@ -1,8 +1,8 @@
 //! A certificate chain of the same form as AWS's: a server certificate with a 2048-bit RSA key, an
-//! intermediate of the same kind, and the root that clients trust, cross-signed by an older root. It is
-//! in `bench/tls/`, was made once with openssl, and the keys of the authorities were deleted.
+//! intermediate certificate with such a key, and the root certificate that clients trust, cross-signed by an
+//! older root. The files in `bench/tls/` were made once with openssl. The keys of the authorities were deleted.
 //!
-//! Functions are measured with copies of the deployed binaries that trust this root
+//! The harness measures copies of the deployed binaries that trust this root certificate
 //! ([`local_tls::patch_trusted_root`]).
 
 use std::fs;
@@ -20,10 +20,10 @@ pub(crate) const KEY: &str = include_str!("../tls/key.pem");
 /// The root certificate, as PEM.
 const ROOT: &str = include_str!("../tls/root.pem");
 
-/// Writes a copy of a function's binary that trusts the benchmark's root instead of one of Amazon's.
+/// Writes a copy of a function's binary in which the benchmark's root certificate replaces one of Amazon's.
 ///
 /// # Errors
-/// Fails if the binary does not contain the Amazon root of `libs/aws`, or a file cannot be accessed.
+/// Fails if the binary does not contain the Amazon root certificate of `libs/aws`, or a file cannot be read or written.
 pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     Ok(local_tls::patch_trusted_root(
         &CertificateDer::from_pem_slice(ROOT.as_bytes())?,
@@ -32,11 +32,11 @@ pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     )?)
 }
 
-/// Writes a PEM file with `others` followed by the root.
+/// Writes a PEM file with the certificates in `others`, followed by the benchmark's root certificate.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
 pub(crate) fn write_root(file: &Path, others: &str) -> Result<()> {
     fs::write(file, format!("{others}\n{ROOT}"))
-        .with_context(|| format!("{} cannot be written", file.display()))
+        .with_context(|| format!("cannot write {}", file.display()))
 }

@@ -1,5 +1,5 @@
-//! What is compared: each function as it is deployed, its equivalent in Node, and variants of
-//! `notes-get` that differ in one setting or in the SDK.
+//! The variants that are compared: each function as deployed, its equivalent in Node, and variants of
+//! `notes-get` with other settings, with the default settings of the AWS SDK, or without any work.
 
 use std::fmt;
 use std::fs;
@@ -10,22 +10,23 @@ use test_support::functions::Function;
 
 use crate::report::Row;
 
-/// Where the programs under test are.
+/// The paths of the programs under test.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
-    /// The deployed binaries, each `NAME/bootstrap`, and `hello`, linked like them.
+    /// The folder with the binaries of the deployed functions, and of `hello` with the same linking. Each is at
+    /// `NAME/bootstrap`.
     pub(crate) binaries: PathBuf,
-    /// The bundles for Node, each `NAME.mjs`, and `bootstrap.mjs`, which runs them.
+    /// The folder with the Node bundles, each at `NAME.mjs`, and with `bootstrap.mjs`, which runs them.
     pub(crate) node: Option<PathBuf>,
-    /// The binary of `notes-get` with the AWS SDK's defaults.
+    /// The binary of `notes-get` with the default settings of the AWS SDK.
     pub(crate) defaults: Option<PathBuf>,
-    /// The bare runtime as cargo-lambda builds it.
+    /// The binary of `hello` with cargo-lambda's default linking.
     pub(crate) hello: Option<PathBuf>,
     /// A folder for temporary files.
     pub(crate) scratch: PathBuf,
 }
 
-/// How a function calls AWS.
+/// The transport of a function's calls to AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
@@ -44,26 +45,26 @@ impl fmt::Display for Transport {
 /// An implementation or configuration of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// As deployed, with tracing on and every event sampled.
+    /// The deployed binary, with tracing on and every event sampled.
     Rust,
-    /// The bare runtime as cargo-lambda builds it: a function in Rust that does nothing.
+    /// A Rust function that does nothing (the bare runtime), with cargo-lambda's default linking.
     Hello,
-    /// The bare runtime, linked like the deployed functions: the lower limit.
+    /// The bare runtime, linked like the deployed functions. It is the lower limit for a function.
     HelloStatic,
-    /// With the AWS SDK's defaults.
+    /// `notes-get` with the default settings of the AWS SDK.
     Defaults,
-    /// In Node.
+    /// The equivalent function in Node.
     Node,
-    /// As deployed, with events that X-Ray does not sample.
+    /// The deployed binary, with events that X-Ray does not sample.
     NotSampled,
-    /// As deployed, without tracing.
+    /// The deployed binary, with tracing off.
     Untraced,
-    /// As deployed, with the log level of a development stage.
+    /// The deployed binary, with the log level `debug`.
     DebugLog,
 }
 
 impl Variant {
-    /// The name in report.json.
+    /// The name of the variant in report.json.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -94,7 +95,7 @@ impl Variant {
         all
     }
 
-    /// The transports that it is measured over. The bare runtime calls nothing.
+    /// The transports that the variant is measured over. The bare runtime makes no calls, so one is enough.
     fn transports(self) -> &'static [Transport] {
         match self {
             Self::Hello | Self::HelloStatic => &[Transport::Http],
@@ -102,7 +103,7 @@ impl Variant {
         }
     }
 
-    /// The file that its deployment package holds. None if it was not built.
+    /// The file in the variant's deployment package. `None` if the variant was not built.
     pub(crate) fn package(self, function: &str, paths: &Paths) -> Option<PathBuf> {
         match self {
             Self::Hello => paths.hello.clone(),
@@ -136,18 +137,18 @@ impl Case {
         cases.collect()
     }
 
-    /// The case in words, for progress and failures.
+    /// The text for the case in progress bars and failures.
     pub(crate) fn label(&self) -> String {
         let variant = self.variant.name();
         format!("{}, {variant}, {}", self.function.name, self.transport)
     }
 
-    /// Whether the row holds this function and variant.
+    /// Whether the row is of this function and variant.
     pub(crate) fn is_of(&self, row: &Row) -> bool {
         row.function == self.function.name && row.variant == self.variant.name()
     }
 
-    /// A row with the size of the deployment package and no measurements.
+    /// Creates the row for the case, with the size of the deployment package and without measurements.
     ///
     /// # Errors
     /// Fails if the package's file cannot be read.
@@ -166,7 +167,7 @@ impl Case {
     }
 }
 
-/// The size of a zip with this file, compressed as xtask compresses deployment packages. In bytes.
+/// The size in bytes of a zip with this file, compressed like the deployment packages.
 fn zip_size(file: &Path) -> Result<u64> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_level(Some(9));

@@ -1,4 +1,4 @@
-//! The functions as their manifests list them, with their binaries and sample events.
+//! The functions that the services' manifests list, with their binaries and sample events.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 /// A deployed function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
-    /// The name of its crate and its binary.
+    /// The name of the function's crate and binary.
     pub name: String,
-    /// Whether it handles requests of API Gateway. The others handle events.
+    /// Whether API Gateway invokes the function with requests. Other services invoke the remaining functions with events.
     pub is_route: bool,
-    /// Whether API Gateway requires signed requests.
+    /// Whether API Gateway requires that requests are signed (AWS Signature Version 4).
     pub is_signed: bool,
     /// The timeout of an invocation.
     pub timeout: Duration,
-    /// The names of the environment variables that its stack sets.
+    /// The names of the environment variables that the function's stack sets.
     pub variables: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ struct Manifest {
 #[derive(Deserialize)]
 struct FunctionEntry {
     events: Vec<BTreeMap<String, Value>>,
-    /// In seconds. None for the root manifest's timeout.
+    /// The timeout in seconds. `None` if the function has the timeout of the root manifest.
     timeout: Option<u64>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
@@ -68,7 +68,7 @@ pub fn all() -> Vec<Function> {
             let is_route = route.is_some();
             let timeout = entry.timeout.unwrap_or(root_manifest.provider.timeout);
             let shared = root_manifest.provider.environment.keys().cloned();
-            // Set for all functions, but read only by those that respond to browsers.
+            // All functions have this variable, but only those that respond to browsers read it.
             let shared = shared.filter(|name| is_route || name != "ALLOWED_ORIGIN");
             Function {
                 name,
@@ -89,7 +89,7 @@ fn read<T: for<'de> Deserialize<'de>>(file: &Path) -> T {
 }
 
 impl Function {
-    /// The path of its binary, built for this machine.
+    /// The path of the function's binary, built for this machine.
     pub fn binary(&self) -> PathBuf {
         let folder = std::env::var(BINARIES_VARIABLE).unwrap_or_else(|_| {
             panic!(
@@ -100,7 +100,7 @@ impl Function {
         root().join(folder).join(&self.name)
     }
 
-    /// Its sample event.
+    /// The function's sample event, from `events/`.
     pub fn event(&self) -> Value {
         let file = root().join(format!("events/{}.json", self.name));
         let text = std::fs::read_to_string(&file);

@@ -1,4 +1,4 @@
-//! Requests signed with AWS Signature Version 4, and their responses.
+//! An HTTP client whose requests can be signed with AWS Signature Version 4.
 
 use std::time::SystemTime;
 
@@ -48,7 +48,7 @@ impl Request {
         self
     }
 
-    /// Signs the request with this time instead of the current time.
+    /// Uses `time` as the time of the signature, instead of the current time.
     pub fn signed_at(mut self, time: SystemTime) -> Self {
         self.time = time;
         self
@@ -74,12 +74,12 @@ impl Request {
             .body(body.to_string())
     }
 
-    /// Signs and sends the request.
+    /// Signs the request if it has a signer, and sends it.
     pub async fn send(self) -> Response {
         self.send_tampered(|_| ()).await
     }
 
-    /// Signs the request, lets `tamper` change it without a new signature, and sends it.
+    /// Signs the request, lets `tamper` change the signed request, and sends it.
     pub async fn send_tampered(mut self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
         if let Some(signer) = self.signer.take() {
             self.sign(&signer);
@@ -145,12 +145,12 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header. None if it is missing.
+    /// The value of a header. `None` if the header is missing.
     pub fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers.get(name)?.to_str().unwrap())
     }
 
-    /// The JSON body. Asserts the status and the CORS headers.
+    /// Asserts the status and the CORS headers. Returns the JSON body.
     #[track_caller]
     pub fn json(&self, status: u16) -> Value {
         let text = self.text();
@@ -160,8 +160,8 @@ impl Response {
             .unwrap_or_else(|error| panic!("{}: {error}: {text}", self.url))
     }
 
-    /// The problem document (RFC 9457). Asserts the status, the CORS headers and the required fields,
-    /// with the request id.
+    /// Asserts that the body is a problem document (RFC 9457) with this status, the required fields and a
+    /// request ID, and asserts the CORS headers. Returns the problem document.
     #[track_caller]
     pub fn problem(&self, status: u16) -> Value {
         let problem = self.json(status);
@@ -177,7 +177,7 @@ impl Response {
         problem
     }
 
-    /// Asserts a 422 problem that lists exactly these fields, in any order.
+    /// Asserts that the response is a 422 problem that lists exactly these fields, in any order.
     #[track_caller]
     pub fn assert_invalid(&self, fields: &[&str]) {
         let problem = self.problem(422);
@@ -192,7 +192,7 @@ impl Response {
         }
     }
 
-    /// Asserts the CORS headers that let the app's script read the response and its headers.
+    /// Asserts that the CORS headers let the browser app read the response and its headers.
     #[track_caller]
     fn assert_cors_headers(&self) {
         assert_eq!(
@@ -209,7 +209,7 @@ impl Response {
         }
     }
 
-    /// The URL of the next page, from the `Link` header. None on the last page.
+    /// The URL of the next page, from the `Link` header. `None` on the last page.
     pub fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let next = link.strip_prefix('<')?.strip_suffix(r#">; rel="next""#);

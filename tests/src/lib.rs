@@ -1,15 +1,15 @@
-//! Shared helpers of the tests in `tests/` and of the benchmark harness.
+//! Helpers for the tests in `tests/` and for the benchmark harness.
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`functions`] | the functions as their manifests list them, with their binaries and sample events |
+//! | [`functions`] | the functions that the services' manifests list, with their binaries and sample events |
 //! | [`stage`] | the stage under test, and users who sign up there |
 //! | [`owner`] | access to the stage with the account owner's credentials, without the API |
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
 //! | [`workspace`] | the path of the checkout |
 //!
-//! Helpers panic on unexpected results, as tests do.
+//! Helpers panic if a result is unexpected, as assertions in tests do.
 
 #![allow(
     clippy::expect_used,

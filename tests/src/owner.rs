@@ -26,14 +26,14 @@ impl Stage {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// The name of a function, and the URL of a part of its Lambda API.
+    /// The name of a deployed function, and the URL of its resource `part` in the Lambda API.
     fn function_url(&self, function: &str, part: &str) -> (String, reqwest::Url) {
         let name = format!("scratchpad-{}-{function}", self.name());
         let url = self.endpoint(&format!("/2015-03-31/functions/{name}/{part}"));
         (name, url)
     }
 
-    /// A function's configuration, by the name of its crate.
+    /// The Lambda configuration of a function. `function` is the name of its crate.
     pub async fn configuration(&self, function: &str) -> Value {
         let (name, url) = self.function_url(function, "configuration");
         let request = Request::new(&Client::new(), Method::GET, url);
@@ -42,7 +42,7 @@ impl Stage {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Restarts a function by writing its configuration unchanged.
+    /// Makes the next invocation of a function a cold start, by writing its configuration unchanged.
     pub async fn restart(&self, function: &str) {
         let timeout = &self.configuration(function).await["Timeout"];
         let (name, url) = self.function_url(function, "configuration");
@@ -55,7 +55,7 @@ impl Stage {
     /// Invokes a function and waits for its response.
     ///
     /// # Errors
-    /// Returns the error document if the function fails.
+    /// Returns the error object of Lambda if the function fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
         let (name, url) = self.function_url(function, "invocations");
         let request = Request::new(&Client::new(), Method::POST, url).json(event);
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// The name of a secret in SSM.
+    /// The full name of a secret's parameter in SSM.
     async fn secret_name(&self, name: &str) -> String {
         let webhook = self.configuration("billing-webhook").await;
         let prefix = &webhook["Environment"]["Variables"]["SECRETS_PREFIX"];
@@ -94,7 +94,7 @@ impl Stage {
             .await;
     }
 
-    /// How many SMS with this text the stage's owner has received.
+    /// The number of SMS with this text that were sent to the stage's admin phone number.
     pub async fn sms_count(&self, text: &str) -> usize {
         let number = self.secret("admin-phone-number").await;
         let mut url = self.endpoint("/_ministack/sns/sms-messages");
@@ -160,7 +160,7 @@ impl Stage {
                 log.push('\n');
             }
             match events.last() {
-                // Events of the same millisecond are returned twice.
+                // The next page begins at the last timestamp, so its events may be in the log twice.
                 Some(last) if events.len() == PAGE => from = last["timestamp"].as_u64().unwrap(),
                 _ => return log,
             }

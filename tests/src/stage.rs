@@ -16,16 +16,16 @@ use uuid::Uuid;
 
 use crate::http::{Method, Request, Response, Signer};
 
-/// The environment variable with the path of the stage's file.
+/// The environment variable with the path of the stage's `stage.json`.
 const STAGE_VARIABLE: &str = "SCRATCHPAD_STAGE";
 
-/// The account of the local AWS. An access key id that equals the account id is its owner's.
+/// The account that the local cloud emulates. Its ID is also the access key ID of its root user.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
 /// The timeout of [`wait_for`].
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The URLs and resources of a stage, as `cargo xtask` writes them to a file.
+/// The URLs and resources of a stage, read from the `stage.json` that `cargo xtask` writes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
@@ -35,11 +35,11 @@ pub struct Stage {
     pub cloud_url: String,
     /// The region.
     pub region: String,
-    /// The id of the user pool.
+    /// The ID of the user pool.
     pub user_pool_id: String,
-    /// The id of the browser app in the user pool.
+    /// The ID of the browser app in the user pool.
     pub user_pool_client_id: String,
-    /// The id of the identity pool.
+    /// The ID of the identity pool.
     pub identity_pool_id: String,
     /// The name of the bucket with attachments.
     pub attachments_bucket: String,
@@ -51,19 +51,19 @@ pub struct Stage {
     pub stripe_url: String,
 }
 
-/// The path of the stage's file.
+/// The path of the stage's `stage.json`.
 pub(crate) fn stage_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         let file = std::env::var(STAGE_VARIABLE).unwrap_or_else(|_| {
             panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test --e2e")
         });
-        // Tests run in the folder of their crate; the path is relative to the checkout.
+        // The variable may be relative to the checkout, but Cargo runs tests in the folder of their crate.
         crate::workspace::root().join(file)
     });
     &FILE
 }
 
-/// Held for writing by a test that needs the stage for itself.
+/// The lock on the stage. A test that needs the stage for itself takes it for writing.
 static LOCK: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
 /// The stage, locked for as long as a test uses it.
@@ -97,7 +97,7 @@ impl Stage {
         }
     }
 
-    /// The stage, for a test that changes what other tests depend on.
+    /// The stage, locked for a test that changes something that other tests depend on.
     pub async fn exclusive() -> StageGuard<RwLockWriteGuard<'static, ()>> {
         StageGuard {
             stage: Self::load(),
@@ -121,7 +121,7 @@ impl Stage {
         self.api_url.rsplit('/').next().unwrap()
     }
 
-    /// An unsigned request. `path` is relative to the API, or an absolute URL.
+    /// Creates an unsigned request. `path` is a path of the API, or an absolute URL.
     pub fn request(&self, client: &Client, method: Method, path: &str) -> Request {
         let url = match path.starts_with('/') {
             true => format!("{}{path}", self.api_url),
@@ -130,7 +130,7 @@ impl Stage {
         Request::new(client, method, Url::parse(&url).unwrap())
     }
 
-    /// Calls an AWS service with a JSON protocol, unsigned.
+    /// Sends an unsigned request to an AWS service with a JSON protocol. Returns the output.
     async fn call_unsigned(&self, client: &Client, target: &str, input: &Value) -> Value {
         send_successfully(self.json_request(client, target, input)).await
     }
@@ -142,12 +142,12 @@ impl Stage {
             .header("content-type", "application/x-amz-json-1.1")
     }
 
-    /// The URL of a path below the endpoint of AWS.
+    /// The URL of a path of the local cloud.
     pub(crate) fn endpoint(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
-    /// Signs as the owner of the account.
+    /// The signer that signs as the owner of the account.
     pub(crate) fn owner_signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: credentials(ACCOUNT, "any", None),
@@ -162,8 +162,8 @@ impl Stage {
         configuration["Role"].as_str().unwrap().to_owned()
     }
 
-    /// Calls IAM as the account's owner. Returns the texts of all elements of this name in the
-    /// response, percent-decoded.
+    /// Calls IAM as the account's owner. Returns the percent-decoded texts of all XML elements with the name
+    /// `element` in the response.
     async fn iam(&self, parameters: &[(&str, &str)], element: &str) -> Vec<String> {
         let mut url = self.endpoint("/");
         url.query_pairs_mut().extend_pairs(parameters);
@@ -217,7 +217,7 @@ impl Stage {
         self.iam(&put, "RequestId").await;
     }
 
-    /// Signs a user in and returns the ID token. `owner` signs in with the account owner's credentials.
+    /// Signs a user in and returns the ID token. With `owner`, the account's owner signs the user in.
     async fn sign_in(&self, client: &Client, email: &str, owner: Option<&Signer>) -> Value {
         let app = &self.user_pool_client_id;
         let mut input = json!({
@@ -254,7 +254,7 @@ pub struct Person<'a> {
     stage: &'a Stage,
     client: Client,
     signer: Signer,
-    /// The id of the Cognito identity.
+    /// The ID of the Cognito identity.
     pub id: String,
 }
 
@@ -264,8 +264,8 @@ impl<'a> Person<'a> {
         Self::sign_up_with(stage, None).await
     }
 
-    /// Like [`Person::sign_up`], but the account's owner signs the user in, for stages whose app cannot
-    /// send passwords.
+    /// Like [`Person::sign_up`], but the account's owner signs the user in. For stages whose app client does
+    /// not allow sign-in with a plain password.
     pub async fn sign_up_as_owner(stage: &'a Stage, owner: &Signer) -> Self {
         Self::sign_up_with(stage, Some(owner)).await
     }
@@ -292,7 +292,7 @@ impl<'a> Person<'a> {
         Self::with_identity(stage, client, &token).await
     }
 
-    /// The user that this ID token identifies, with credentials of the identity pool.
+    /// Creates the user that an ID token identifies, with credentials from the identity pool.
     async fn with_identity(stage: &'a Stage, client: Client, token: &Value) -> Self {
         let pool = format!(
             "cognito-idp.{}.amazonaws.com/{}",
@@ -323,19 +323,20 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// A request signed by the user. `path` is relative to the API, or an absolute URL.
+    /// Creates a request that the user signs. `path` is a path of the API, or an absolute URL.
     pub fn request(&self, method: Method, path: &str) -> Request {
         self.stage
             .request(&self.client, method, path)
             .signed_by(&self.signer)
     }
 
-    /// An unsigned request. `path` is relative to the API, or an absolute URL.
+    /// Creates an unsigned request. `path` is a path of the API, or an absolute URL.
     pub fn unsigned(&self, method: Method, path: &str) -> Request {
         self.stage.request(&self.client, method, path)
     }
 
-    /// The user's credentials, with another key id or secret, or without the session token.
+    /// The user's signer, with another access key ID or secret access key if given, and without the session
+    /// token if `token` is false.
     pub fn signer_with(&self, key_id: Option<&str>, secret: Option<&str>, token: bool) -> Signer {
         let own = &self.signer.credentials;
         Signer {
@@ -374,7 +375,7 @@ impl<'a> Person<'a> {
         self.post("/notes", &body).await.json(201)
     }
 
-    /// All pages of a list, from `path` on, following the `Link` headers.
+    /// Gets all pages of a list. `path` is the first page; the `Link` headers have the next ones.
     pub async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
         let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
         while let Some(path) = next {
@@ -404,7 +405,7 @@ fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials
     Credentials::new(key_id, secret, token, None, "test")
 }
 
-/// The confirmation code that the user pool sent by email.
+/// Waits for the email with the confirmation code from the user pool, and returns the code.
 async fn confirmation_code(stage: &Stage, client: &Client, email: &str) -> String {
     let sent = || async {
         let url = stage.endpoint("/_ministack/ses/messages");

@@ -51,7 +51,7 @@ impl Stripe {
         intents
     }
 
-    /// The only PaymentIntent of a purchase.
+    /// The PaymentIntent of a purchase. Panics if there is not exactly one.
     pub async fn intent_of(&self, purchase: &str) -> Value {
         let intents = self.intents_of("purchaseId", purchase).await;
         let [intent] = intents
@@ -68,7 +68,7 @@ impl Stripe {
         amounts.map(Option::unwrap).collect()
     }
 
-    /// The ids of the events about a PaymentIntent, oldest first.
+    /// The IDs of the events about a PaymentIntent, oldest first.
     pub async fn events_of(&self, intent: &Value) -> Vec<String> {
         let mut events = self.list("events").await;
         events.retain(|event| event["data"]["object"]["id"] == intent["id"]);
@@ -76,7 +76,7 @@ impl Stripe {
         ids.map(|id| id.unwrap().to_owned()).collect()
     }
 
-    /// The number of requests received that create a PaymentIntent.
+    /// The number of requests to create a PaymentIntent that Stripe has received.
     pub async fn charge_requests(&self) -> usize {
         let calls = self.list("calls").await;
         let calls = calls.iter().filter(|call| call["method"] == "POST");
@@ -85,8 +85,8 @@ impl Stripe {
             .count()
     }
 
-    /// Makes requests that create a PaymentIntent fail until [`Stripe::clear_failures`]. Fields missing
-    /// from `failure` keep their normal behavior.
+    /// Makes requests to create a PaymentIntent fail until [`Stripe::clear_failures`]. `failure` has the fields
+    /// of a failure in the control API; the behavior of missing fields is normal.
     pub async fn inject_failure(&self, failure: Value) {
         let mut whole = json!({"method": "POST", "path": "/v1/payment_intents"});
         let failure = failure.as_object().unwrap().clone();
@@ -99,7 +99,8 @@ impl Stripe {
         self.control(Method::DELETE, "failures", None).await;
     }
 
-    /// Completes the authentication of a PaymentIntent by the card's owner: `succeeds` or `fails`.
+    /// Completes the authentication of a PaymentIntent by the card's owner. `outcome` is `succeeds` or
+    /// `fails`.
     pub async fn authenticate(&self, intent: &Value, outcome: &str) {
         let id = intent["id"].as_str().unwrap();
         let path = format!("payment_intents/{id}/authenticate");
@@ -107,7 +108,7 @@ impl Stripe {
         self.control(Method::POST, &path, Some(&body)).await;
     }
 
-    /// Sends an event to the webhook again, and returns the status of its response.
+    /// Sends an event to the webhook again. Returns the status of the webhook's response.
     pub async fn redeliver(&self, event: &str) -> Value {
         let path = format!("events/{event}/redeliver");
         self.control(Method::POST, &path, None).await["status"].take()
@@ -119,12 +120,12 @@ impl Stripe {
         self.control(Method::PUT, "search_lag", Some(&body)).await;
     }
 
-    /// Stops sending events to the stage.
+    /// Makes the local Stripe send no events to the stage.
     pub async fn unset_webhook(&self) {
         self.control(Method::DELETE, "webhook", None).await;
     }
 
-    /// Sends events to the stage, as by default.
+    /// Makes the local Stripe send events to the stage again, as it does by default.
     pub async fn set_webhook(&self, stage: &Stage) {
         let url = format!("{}/billing/webhook", stage.api_url);
         let secret = stage.secret("stripe-webhook-secret").await;
@@ -145,7 +146,7 @@ pub fn sms_text(storage: u32) -> String {
 }
 
 impl Person<'_> {
-    /// Orders storage.
+    /// Orders storage without an idempotency key.
     pub async fn buy(&self, storage: u32, source: &str) -> Response {
         self.order(storage, source).send().await
     }
@@ -156,18 +157,18 @@ impl Person<'_> {
         order.header("Idempotency-Key", key).send().await
     }
 
-    /// The request for an order of storage.
+    /// Creates the request for an order of storage.
     pub fn order(&self, storage: u32, source: &str) -> Request {
         let body = json!({"storage": storage, "source": source});
         self.request(Method::POST, "/billing").json(&body)
     }
 
-    /// All their purchases, newest first.
+    /// All purchases of the user, newest first.
     pub async fn purchases(&self) -> Vec<Value> {
         self.pages("/billing").await.concat()
     }
 
-    /// One of their purchases.
+    /// The purchase of the user with this ID.
     pub async fn purchase(&self, id: &Value) -> Value {
         let mut purchases = self.purchases().await;
         purchases.retain(|purchase| purchase["purchaseId"] == *id);

@@ -1,4 +1,4 @@
-//! The checkout that the tests run in.
+//! The path of the checkout that the tests run in.
 
 use std::path::Path;
 

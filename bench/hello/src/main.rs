@@ -1,4 +1,4 @@
-//! A function that does nothing: the lower limit of the comparison.
+//! A Lambda function that does nothing but run the Lambda runtime. It is the lower limit for the benchmark.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};

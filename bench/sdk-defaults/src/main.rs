@@ -1,4 +1,4 @@
-//! GET /notes/{id} with the AWS SDK's defaults.
+//! The function `notes-get` with the default settings of the AWS SDK, for comparison in the benchmark.
 
 use std::{collections::HashMap, env, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Access control: what users may do through the API, and functions with their roles.
+//! Access control: the permissions of users in the API, and of functions through their roles.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use test_support::stage::{Person, Stage, wait_for};
 use crate::attachments::{put_file, request_upload};
 use crate::path_of;
 
-/// A valid request for every route, if the owner of the note signs it.
+/// A request for every signed route: method, path and body. It is valid if the owner of `note` signs it.
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let draft = json!({"content": "not hers"});
@@ -230,7 +230,7 @@ async fn every_function_has_its_own_role_limited_to_named_resources() {
             for statement in policy["Statement"].as_array().unwrap() {
                 let actions = strings(&statement["Action"]);
                 let tracing = actions.iter().all(|action| action.starts_with("xray:"));
-                // Phone numbers have no ARN: permission for SMS is permission for everything but topics.
+                // Phone numbers have no ARN, so the permission to send SMS is for all resources except topics.
                 let phones =
                     actions == ["sns:Publish"] && statement["NotResource"] == "arn:aws:sns:*:*:*";
                 for action in &actions {
@@ -257,7 +257,7 @@ async fn every_function_has_its_own_role_limited_to_named_resources() {
     assert_eq!(roles.len(), functions::all().len());
 }
 
-/// Runs `work` while the role of a function lacks a permission.
+/// Removes a permission from the role of a function while `work` runs.
 pub(crate) async fn without_permission<T>(
     stage: &Stage,
     (function, action): (&str, &str),
@@ -277,7 +277,7 @@ pub(crate) async fn without_permission<T>(
     statements.retain(|statement| statement["Action"] != json!([]));
     assert!(
         whole.to_string().contains(action) && !trimmed.to_string().contains(action),
-        "{function} has the permission {action}: {whole}"
+        "{function} must have the permission {action} once: {whole}"
     );
     stage.put_inline_policy(role, name, &trimmed).await;
     let result = work().await;
@@ -296,7 +296,7 @@ async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
     (note, json!({"content": "hello", "attachment": names[1]}))
 }
 
-/// The permissions that the functions of the notes need for the requests below.
+/// Functions of notes-api, each with a method and the permissions that a request with this method needs.
 const NEEDED: [(&str, Method, &[&str]); 5] = [
     (
         "notes-create",
@@ -341,7 +341,7 @@ async fn a_missing_permission_is_a_500_without_internal_details() {
     for (function, method, action) in permissions {
         let (note, body) = note_with_file(&ada).await;
         if (function, action) == ("notes-delete", "dynamodb:UpdateItem") {
-            // The file of another note stays, so only the claim is removed.
+            // With a second note for the file, notes-delete keeps the file and only updates the attachment record.
             ada.create_note("hello too", note["attachment"].as_str())
                 .await;
         }
@@ -376,7 +376,7 @@ async fn a_missing_permission_is_a_500_without_internal_details() {
 }
 
 #[tokio::test]
-async fn a_note_that_stores_its_upload_is_read_without_the_attachment_record() {
+async fn reading_a_note_that_stores_its_upload_needs_no_attachment_record() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let upload = request_upload(&ada, "cat.png", "image/png", 3).await;

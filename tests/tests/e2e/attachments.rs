@@ -34,7 +34,7 @@ async fn upload(person: &Person<'_>, name: &str, kind: &str, body: &[u8]) -> Str
     upload["attachment"].as_str().unwrap().to_owned()
 }
 
-/// Waits until the note has a download URL, and returns it.
+/// Waits until the note has a download URL, and returns the note.
 async fn with_download_url(person: &Person<'_>, note: &Value) -> Value {
     wait_for("the download URL", async || {
         let note = person.get(&path_of(note)).await.json(200);
@@ -48,7 +48,8 @@ async fn download(person: &Person<'_>, note: &Value) -> Response {
     person.unsigned(Method::GET, url).send().await
 }
 
-/// Whether the object is missing. Without ListBucket, S3 responds with 403 for a missing key.
+/// Whether the response is for a missing object. S3 responds with 403 instead of 404 if the role does not have the
+/// permission s3:ListBucket.
 fn is_missing(download: &Response) -> bool {
     matches!(download.status, 403 | 404)
 }
@@ -163,7 +164,7 @@ async fn a_note_cannot_reference_another_users_file() {
     put.assert_invalid(&["attachment"]);
     assert_eq!(bob.get("/notes").await.json(200), json!([his]));
 
-    // Without the prefix, the name means a file of his own, which does not exist.
+    // Without the prefix, the name refers to a file of Bob's own, which does not exist.
     let below = name.rsplit('/').next().unwrap();
     let note = bob.create_note("mine?", Some(below)).await;
     bob.delete(&path_of(&note)).await.json(200);
@@ -185,7 +186,7 @@ async fn deleting_a_note_deletes_its_file() {
     assert_eq!(
         new.get("attachmentUrl"),
         None,
-        "the record of the file is deleted"
+        "the attachment record of the file must be deleted"
     );
 }
 
@@ -195,7 +196,7 @@ async fn a_file_of_two_notes_is_deleted_with_the_second_note() {
     let ada = Person::sign_up(&stage).await;
     let name = upload(&ada, "cat.png", "image/png", b"cat").await;
     let one = ada.create_note("one", Some(&name)).await;
-    // Clients of the original API name a file without the user's prefix.
+    // Clients of the original API send the name of a file without the user's prefix.
     let short = name.strip_prefix(&format!("private/{}/", ada.id)).unwrap();
     let two = ada.create_note("two", Some(short)).await;
     let two = with_download_url(&ada, &two).await;

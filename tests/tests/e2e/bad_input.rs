@@ -1,4 +1,4 @@
-//! Invalid input and the responses to it.
+//! Responses to invalid input.
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Request};
@@ -6,7 +6,7 @@ use test_support::stage::{Person, Stage};
 
 use crate::path_of;
 
-/// Invalid bodies of a note, with their invalid fields.
+/// Invalid bodies for creating or updating a note, each with its invalid fields.
 fn invalid_drafts() -> Vec<(Value, Vec<&'static str>)> {
     let long = "x".repeat(100_001);
     vec![
@@ -45,7 +45,7 @@ fn invalid_drafts() -> Vec<(Value, Vec<&'static str>)> {
     ]
 }
 
-/// Asserts that a route rejects malformed bodies, unsupported content types and too large bodies.
+/// Asserts that a route rejects malformed bodies, unsupported content types and bodies that are too large.
 pub(crate) async fn assert_unreadable_bodies_are_rejected(
     request: impl Fn() -> Request,
     valid: &Value,
@@ -173,7 +173,7 @@ async fn invalid_page_limits_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_malformed_note_id_is_not_found_and_counts_as_deleted() {
+async fn a_malformed_note_id_is_a_404_but_its_deletion_succeeds() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for id in [

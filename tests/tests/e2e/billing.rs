@@ -8,19 +8,19 @@ use tokio::task::JoinSet;
 
 use crate::bad_input::assert_unreadable_bodies_are_rejected;
 
-/// The status and body of a response, without the request id.
+/// The status of a response, and its body without the request ID.
 fn content(response: &Response) -> (u16, Value) {
     let mut content: Value = serde_json::from_slice(&response.body).unwrap();
     content.as_object_mut().unwrap().remove("requestId");
     (response.status, content)
 }
 
-/// The purchase id in a response.
+/// The purchase ID in a response.
 fn id(response: &Value) -> &str {
     response["purchaseId"].as_str().unwrap()
 }
 
-/// Waits until a purchase is PAID, and asserts that exactly one SMS was sent.
+/// Waits until a purchase is PAID, and asserts that exactly one SMS was sent about it. Returns the purchase.
 pub(crate) async fn assert_paid(
     stage: &Stage,
     person: &Person<'_>,
@@ -42,7 +42,7 @@ pub(crate) async fn assert_paid(
 }
 
 #[tokio::test]
-async fn a_purchase_is_charged_listed_and_announced_by_sms() {
+async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -88,7 +88,7 @@ async fn a_purchase_is_charged_listed_and_announced_by_sms() {
     }
 }
 
-/// Stripe's test cards that are declined: name, code and decline code.
+/// Stripe's test cards that are declined: the end of the token's name, the error code and the decline code.
 /// <https://docs.stripe.com/testing#declined-payments>
 const DECLINES: [(&str, &str, &str); 15] = [
     ("chargeDeclined", "card_declined", "generic_decline"),
@@ -144,7 +144,7 @@ fn is_sentence(text: &Value) -> bool {
     is_capitalized && text.contains(' ') && text.ends_with('.') && !text.contains('_')
 }
 
-/// Asserts the response to a declined order, its purchase and its canceled intent.
+/// Asserts the response to a declined order, that its purchase is FAILED and that its PaymentIntent is canceled.
 async fn assert_declined(
     person: &Person<'_>,
     stage: &Stage,
@@ -229,7 +229,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
     ] {
         let storage = unique_storage();
         let (problem, intent) = order_requiring_action(&ada, &stage, source, storage, source).await;
-        // Before authentication, a repeated order gets the same response.
+        // Before the authentication, a repeated order gets the same response.
         let (again, _) = order_requiring_action(&ada, &stage, source, storage, source).await;
         assert_eq!(again["purchaseId"], problem["purchaseId"]);
         assert_eq!(again["clientSecret"], problem["clientSecret"]);
@@ -247,7 +247,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
 }
 
 #[tokio::test]
-async fn a_card_is_not_charged_if_authentication_fails_or_it_is_declined_afterwards() {
+async fn a_card_is_not_charged_if_authentication_fails_or_a_decline_follows_it() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let refused = "pm_card_authenticationRequired";
@@ -488,7 +488,7 @@ async fn a_stored_stripe_500_is_a_503_and_the_purchase_completes_later() {
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     let storage = unique_storage();
-    // Stripe returns the stored 500 to every retry, although the card is charged.
+    // Stripe stores the 500 under the idempotency key and returns it to every retry, although the card is charged.
     stripe
         .inject_failure(json!({"times": 1, "end": {"status": 500}}))
         .await;

@@ -1,4 +1,4 @@
-//! Every permission of the payment functions is needed: without it they fail.
+//! The roles of the payment functions have only permissions that the functions need.
 
 use serde_json::{Value, json};
 use test_support::stage::{Person, Stage};
@@ -8,12 +8,12 @@ use uuid::Uuid;
 use crate::access::strings;
 use crate::sample;
 
-/// Whether Lambda itself uses the permission. The local AWS does not check these.
+/// Whether Lambda itself uses the permission. The local cloud does not check these permissions.
 fn is_used_by_lambda(function: &str, action: &str) -> bool {
     match action.split_once(':') {
         Some(("logs" | "xray", _)) => true,
-        Some(("dynamodb", _)) => function == "billing-purchase-paid", // reads the stream
-        Some(("sqs", _)) => function == "notify-send", // sends to the dead-letter queue
+        Some(("dynamodb", _)) => function == "billing-purchase-paid", // Lambda reads the stream
+        Some(("sqs", _)) => function == "notify-send", // Lambda sends to the dead-letter queue
         _ => false,
     }
 }
@@ -97,7 +97,7 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
 async fn every_permission_of_the_payment_functions_is_needed() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    // One purchase that is PAID, and one that is PENDING.
+    // Create a purchase that is PAID, and one that is PENDING.
     ada.buy(10, "tok_visa").await.json(200);
     ada.buy(10, "pm_card_authenticationRequired")
         .await
@@ -124,7 +124,7 @@ async fn every_permission_of_the_payment_functions_is_needed() {
             stage
                 .put_inline_policy(role, &name, &without_grant(&whole, grant))
                 .await;
-            // Some permissions are used only at init.
+            // Some permissions are used only at a cold start.
             stage.restart(function).await;
             let succeeded = works(&stage, &ada, function).await;
             stage.put_inline_policy(role, &name, &whole).await;
@@ -163,7 +163,7 @@ async fn a_missing_permission_for_an_order_is_a_500_without_internal_details() {
                 "billing-purchase without {action}: {problem}"
             );
         }
-        // With the permission, the same order becomes one purchase.
+        // With the permission, the same order creates one purchase.
         order().await.json(200);
     }
     assert_eq!(ada.purchases().await.len(), 2);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use test_support::stage::{Person, Stage};
 
-/// Places orders one after the other, every second with a declined card. Returns the purchase ids,
+/// Places orders one after another, every second one with a declined card. Returns the purchase IDs,
 /// newest first.
 async fn create_purchases(person: &Person<'_>, number: u32) -> Vec<Value> {
     let mut ids = Vec::new();
@@ -66,7 +66,7 @@ async fn invalid_page_limits_of_purchases_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_was_changed_or_is_of_another_user_or_list_is_rejected() {
+async fn changed_cursors_and_cursors_of_other_users_or_lists_are_rejected() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     create_purchases(&ada, 2).await;

@@ -1,4 +1,4 @@
-//! Reconciliation of purchases that no request or event settled.
+//! Reconciliation of purchases that neither a request nor a Stripe event has settled.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ async fn run(stage: &Stage) {
     result.unwrap_or_else(|error| panic!("billing-reconcile failed: {error}"));
 }
 
-/// Asserts that the response is a 503 and that the user's only purchase is PENDING. Returns its id.
+/// Asserts that the response is a 503 and that the user's only purchase is PENDING. Returns its ID.
 async fn pending_purchase(person: &Person<'_>, response: &Response) -> Value {
     response.problem(503);
     let [purchase] = person.purchases().await.try_into().unwrap();
@@ -48,10 +48,10 @@ async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
     let purchase = pending_purchase(&ada, &response).await;
     assert!(stripe.intents_of("userId", &ada.id).await.is_empty());
 
-    // It is not due for two minutes.
+    // The purchase is due in two minutes, so this run leaves it unchanged.
     run(&stage).await;
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
-    // Then two concurrent runs and a repeated order complete it.
+    // Once the purchase is due, two concurrent runs and a repeated order complete it.
     tokio::join!(reconcile(&stage, &ada, &purchase), run(&stage), order());
     assert_paid(&stage, &ada, &purchase, storage).await;
     assert_eq!(order().await.json(200)["purchaseId"], purchase);
@@ -67,7 +67,7 @@ async fn a_charge_with_a_lost_response_settles_once_in_any_order_of_events() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    // Without a search delay, reconcile finds the intent by its metadata. With it, search has no result.
+    // Without an indexing delay, reconcile finds the PaymentIntent by its metadata. With the delay, it finds nothing.
     for lag in [0, 60] {
         let key = format!("lag {lag}");
         let storage = unique_storage();
@@ -87,14 +87,14 @@ async fn a_charge_with_a_lost_response_settles_once_in_any_order_of_events() {
         let deliveries = redeliver(&stage, &events);
         let order = ada.buy_with_key(&key, storage, "tok_visa");
         match lag {
-            // All of them at the same time.
+            // The deliveries, the order and both runs happen at the same time.
             0 => drop(tokio::join!(
                 deliveries,
                 order,
                 reconcile(&stage, &ada, purchase),
                 run(&stage)
             )),
-            // Reconcile before the others.
+            // Reconcile runs before the deliveries and the order.
             _ => {
                 reconcile(&stage, &ada, purchase).await;
                 deliveries.await;

@@ -1,4 +1,4 @@
-//! End-to-end tests of the API on a deployed stage. Run by `cargo xtask test --e2e`.
+//! End-to-end tests of the API on a deployed stage. `cargo xtask test --e2e` runs them.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -26,12 +26,12 @@ fn path_of(note: &serde_json::Value) -> String {
     format!("/notes/{}", note["noteId"].as_str().unwrap())
 }
 
-/// The sample event of a function, by the name of its crate.
+/// The sample event of a function. `function` is the name of its crate.
 fn sample(function: &str) -> serde_json::Value {
     let functions = test_support::functions::all();
     let mut functions = functions.iter();
     let known = functions.find(|known| known.name == function);
     known
-        .unwrap_or_else(|| panic!("there is no function {function}"))
+        .unwrap_or_else(|| panic!("no manifest lists the function {function}"))
         .event()
 }

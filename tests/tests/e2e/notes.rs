@@ -1,4 +1,4 @@
-//! /notes and /notes/{id}.
+//! The routes /notes and /notes/{id}.
 
 use serde_json::json;
 use test_support::http::Method;
@@ -218,7 +218,7 @@ async fn requests_with_one_idempotency_key_create_one_note_and_get_one_response(
 }
 
 #[tokio::test]
-async fn an_idempotency_key_belongs_to_one_body_and_one_user() {
+async fn an_idempotency_key_is_valid_for_one_body_and_one_user() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     let post = |person: &Person<'_>, key: &str, content: &str| {

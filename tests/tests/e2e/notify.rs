@@ -1,4 +1,4 @@
-//! The SMS about a purchase that is PAID, and the dead-letter queues.
+//! The SMS about a purchase that is PAID, and the functions' dead-letter queues.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::billing::assert_paid;
 use crate::sample;
 
-/// The event that delivers this message to notify-send.
+/// The SNS event that delivers `message` to notify-send.
 fn event(message: &str) -> Value {
     let mut event = sample("notify-send");
     event["Records"][0]["Sns"]["Message"] = json!(message);
@@ -26,7 +26,7 @@ fn purchase_message(storage: u32) -> Value {
     })
 }
 
-/// How long Lambda retries an event before it sends it to the dead-letter queue.
+/// How long Lambda may retry an event before it sends the event to the dead-letter queue.
 const RETRY_TIME: Duration = Duration::from_secs(40);
 
 /// Waits for `number` messages with `text` in the function's dead-letter queue.
@@ -51,7 +51,7 @@ async fn twenty_concurrent_deliveries_send_one_sms() {
         deliveries.spawn(async move { stage.invoke("notify-send", &event).await });
     }
     let results = deliveries.join_all().await;
-    // Others may fail because a delivery is in progress; Lambda retries them.
+    // The other deliveries may fail because one is in progress. In production, Lambda retries them.
     assert!(results.iter().any(Result::is_ok), "{results:?}");
     assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
     stage.invoke("notify-send", &event).await.unwrap();

@@ -17,7 +17,7 @@ fn id(note: &Value) -> String {
     note["noteId"].as_str().unwrap().to_owned()
 }
 
-/// Creates a note with each content, up to four at a time. Returns the ids, newest first.
+/// Creates a note with each content, up to four at a time. Returns the IDs, newest first.
 async fn create_notes(person: &Person<'_>, contents: impl Iterator<Item = String>) -> Vec<String> {
     let mut running = JoinSet::new();
     let mut ids = Vec::new();
@@ -34,7 +34,8 @@ async fn create_notes(person: &Person<'_>, contents: impl Iterator<Item = String
     ids
 }
 
-/// Lambda receives a function's response as JSON in which the body is a string.
+/// Asserts that a response is below [`LAMBDA_LIMIT`]. Lambda receives the response as JSON in which the body is a string,
+/// so the length of this string counts.
 fn assert_below_lambda_limit(response: &Response) {
     let quoted = serde_json::to_string(&response.text()).unwrap();
     assert!(quoted.len() < LAMBDA_LIMIT, "{} bytes", quoted.len());
@@ -61,7 +62,7 @@ async fn every_note_is_listed_once_newest_first_during_concurrent_changes() {
         seen.extend(page.iter().map(id));
         next = response.next_page();
 
-        // Creates a note, and deletes the last note of this page and one that is not listed yet.
+        // Create a note, and delete the last note of this page and a note that is not listed yet.
         ada.create_note("newer than all", None).await;
         let last = created.iter().position(|id| Some(id) == seen.last());
         for index in [last, last.map(|last| last + 7)].into_iter().flatten() {
@@ -90,7 +91,7 @@ async fn every_note_is_listed_once_newest_first_during_concurrent_changes() {
 async fn pages_of_large_notes_stay_below_lambdas_response_limit() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    // One byte in DynamoDB is six bytes in JSON, and seven in the JSON string.
+    // One such byte in DynamoDB is six bytes in JSON, and seven if that JSON is in a string.
     let created = create_notes(&ada, (0..12).map(|_| "\u{0}".repeat(100_000))).await;
     let (mut seen, mut next) = (Vec::new(), Some("/notes".to_owned()));
     while let Some(path) = next {
@@ -116,7 +117,7 @@ async fn pages_have_the_requested_number_of_notes() {
 }
 
 #[tokio::test]
-async fn the_list_equals_the_single_notes() {
+async fn listed_notes_equal_the_notes_read_one_by_one() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let mut created = Vec::new();
@@ -129,7 +130,7 @@ async fn the_list_equals_the_single_notes() {
     }
 }
 
-/// Creates two notes and returns the URL of the second page of one note.
+/// Creates two notes. Returns the URL of the second page if a page has one note.
 async fn second_page(person: &Person<'_>) -> String {
     for content in ["one", "two"] {
         person.create_note(content, None).await;

@@ -12,7 +12,7 @@ use xray_daemon::Daemon;
 /// A Stripe key that Stripe rejects.
 const INVALID_KEY: &str = "sk_test_thisOneIsWrong7f3a91";
 
-/// Failures of the calls to Stripe that one order makes, in this order.
+/// The failures of the first four calls that an order makes to Stripe.
 fn failures() -> [Value; 4] {
     [
         json!({"times": 1, "end": {"status": 429}, "effect": false}),
@@ -22,7 +22,7 @@ fn failures() -> [Value; 4] {
     ]
 }
 
-/// The folders of the local AWS: its data, which contains the secrets, and its temporary files.
+/// The folders of the local cloud: its data, which contains the secrets, and its temporary files.
 const AWS_FOLDERS: [&str; 2] = ["data", "tmp"];
 
 /// The files in a stage's folder that a developer may read or share.
@@ -39,15 +39,15 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Listens for traces at the stage's X-Ray port. None if the stage's own daemon listens there; then the
-/// traces are in the stage's folder.
+/// Listens for traces on the stage's X-Ray port. `None` if the stage's own daemon listens on it. In that case, the traces
+/// are in a file in the stage's folder.
 fn daemon(stage: &Stage) -> Option<Daemon> {
     let ports = fs::read(stage.folder().join("ports.json")).unwrap();
     let ports: Value = serde_json::from_slice(&ports).unwrap();
     Daemon::bind(u16::try_from(ports["xray"].as_u64()?).ok()?).ok()
 }
 
-/// The response to an order while the stage has an invalid Stripe key.
+/// Places an order while the stage has an invalid Stripe key, and again with the valid key. Returns the first response.
 async fn order_with_invalid_key(stage: &Stage, user: &Person<'_>, key: &str) -> Response {
     stage.put_secret("stripe-secret-key", INVALID_KEY).await;
     stage.restart("billing-purchase").await;
@@ -58,8 +58,8 @@ async fn order_with_invalid_key(stage: &Stage, user: &Person<'_>, key: &str) -> 
     response
 }
 
-/// Everything that a developer may read, each with its source: logs, function configurations, traces and
-/// the files in the stage's folder.
+/// All texts that a developer may read, each with a description: logs, function configurations, traces and the files in
+/// the stage's folder.
 async fn readable_texts(stage: &Stage, traces: Option<Daemon>) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     for function in functions::all() {

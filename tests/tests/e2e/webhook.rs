@@ -1,4 +1,4 @@
-//! POST /billing/webhook: signed and forged events.
+//! POST /billing/webhook: events with valid and with invalid signatures.
 
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use crate::billing::assert_paid;
 /// A body, the secret that signs it, and the offset of the timestamp from now in seconds.
 type Signed<'a> = (&'a str, &'a str, i64);
 
-/// The values of `Stripe-Signature`, computed by Stripe's library.
+/// Returns the values of the header `Stripe-Signature`, computed by Stripe's Node library.
 async fn sign(signed: &[Signed<'_>]) -> Vec<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
@@ -53,7 +53,7 @@ async fn deliver(
     }
 }
 
-/// An event about a PaymentIntent, formatted as Stripe formats it.
+/// Returns an event about a PaymentIntent, with the JSON formatting that Stripe uses.
 fn event(kind: &str, intent: &Value) -> String {
     let event = json!({
         "id": "evt_1NG8Du2eZvKYlo2CUI79vXWy", "object": "event", "type": kind,
@@ -64,7 +64,7 @@ fn event(kind: &str, intent: &Value) -> String {
     serde_json::to_string_pretty(&event).unwrap()
 }
 
-/// Creates a purchase that requires authentication. Returns its id and a success event for it.
+/// Creates a purchase that requires authentication. Returns its ID and a success event for it.
 async fn pending_purchase(stage: &Stage, person: &Person<'_>, storage: u32) -> (Value, String) {
     let order = person.buy(storage, "pm_card_authenticationRequired").await;
     let purchase = order.problem(402)["purchaseId"].clone();
@@ -81,7 +81,7 @@ async fn an_event_signed_by_stripes_library_settles_its_purchase() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let secret = stage.secret("stripe-webhook-secret").await;
-    // Timestamps within the tolerance, and a header with two signatures, as during a secret rotation.
+    // The timestamps are within the tolerance. The header has two signatures, as during a rotation of the secret.
     for offset in [0, -290, 240] {
         let storage = unique_storage();
         let (purchase, event) = pending_purchase(&stage, &ada, storage).await;
@@ -106,7 +106,7 @@ async fn invalid_signatures_are_rejected_and_change_nothing() {
     let signatures = sign(&[
         (&event, &secret, 0),
         (&event, &secret, -301),
-        // More than the tolerance, because a few seconds may pass until it is checked.
+        // More than the tolerance of 300 s, because a few seconds may pass until the function checks the timestamp.
         (&event, &secret, 330),
         (&event, OTHER_SECRET, 0),
         (&compact, &secret, 0),
@@ -272,7 +272,7 @@ async fn ten_concurrent_deliveries_of_an_event_settle_once() {
     assert_paid(&stage, &ada, &purchase, storage).await;
 }
 
-/// Makes Stripe deliver each of these events ten times concurrently, and asserts that all succeed.
+/// Makes Stripe deliver each of these events ten times concurrently. Asserts that all deliveries succeed.
 pub(crate) async fn redeliver(stage: &Stage, events: &[String]) {
     let mut deliveries = JoinSet::new();
     for event in events.iter().cycle().take(events.len() * 10) {

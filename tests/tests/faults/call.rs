@@ -1,4 +1,4 @@
-//! A call of a function to a service, with its name in the report.
+//! A call that a function makes to a service, and the name of the call in the report.
 
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -22,14 +22,14 @@ pub(crate) enum Service {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) service: Service,
-    /// The name, which does not depend on ids, such as `DynamoDB PutItem Purchases PENDING`.
+    /// The name without IDs, which is the same in every simulation: `DynamoDB PutItem Purchases PENDING`.
     pub(crate) name: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
 }
 
 impl Call {
-    /// Reads a request. None if the connection breaks.
+    /// Reads a request. `None` if the connection breaks.
     pub(crate) async fn read(request: Request<Incoming>) -> Option<Self> {
         let (head, body) = request.into_parts();
         Some(Self::new(head, body.collect().await.ok()?.to_bytes()))
@@ -48,7 +48,7 @@ impl Call {
         }
     }
 
-    /// Whether it is a retry of an earlier call.
+    /// Whether this call is a retry of `earlier`.
     pub(crate) fn is_retry_of(&self, earlier: &Self) -> bool {
         (&self.name, &self.head.uri, &self.body)
             == (&earlier.name, &earlier.head.uri, &earlier.body)
@@ -65,15 +65,15 @@ impl Call {
     }
 }
 
-/// The end of the name of a call to a service that the functions must not call.
+/// The suffix of the name of a call to a service that the functions must not call.
 pub(crate) const UNKNOWN: &str = " to an unknown service";
 
-/// The name of a publication to the topic.
+/// The name of a call that publishes to the topic.
 pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
-/// The name of a publication to a phone number.
+/// The name of a call that publishes to a phone number.
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
 
-/// The service and the name of a call. None for an unknown service.
+/// The service and the name of a call. `None` for an unknown service.
 fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     if let Some(target) = head.headers.get("x-amz-target") {
         let (service, operation) = target.to_str().ok()?.split_once('.')?;
@@ -105,7 +105,8 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     Some((Service::Sns, name.to_owned()))
 }
 
-/// The name of a DynamoDB call: operation, table, and the status that it writes or the shard that it reads.
+/// The name of a DynamoDB call. It consists of the operation, the table, and the status that the call writes or the
+/// shard that it reads.
 fn dynamodb_name(operation: &str, input: &Value) -> Option<String> {
     let table = input["TableName"].as_str()?;
     let values = &input["ExpressionAttributeValues"];

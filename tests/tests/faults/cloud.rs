@@ -1,5 +1,5 @@
-//! The services that the functions call: the local DynamoDB and Stripe, and minimal versions of SSM,
-//! SNS and SQS.
+//! The services that the functions call: the local DynamoDB and Stripe, and minimal implementations of
+//! SSM, SNS and SQS.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "
 /// The messages that functions sent.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Messages of the topic that are not delivered yet.
+    /// Messages that were published to the topic and are not delivered yet.
     pub(crate) topic: Vec<String>,
     /// SMS: phone number and text.
     pub(crate) sms: Vec<(String, String)>,
@@ -86,7 +86,7 @@ impl Cloud {
         self.sent.lock().unwrap()
     }
 
-    /// All purchases. Items that are not purchases are left out.
+    /// All purchases. Ignores items without a status, which are not purchases.
     pub(crate) fn purchases(&self) -> Vec<Value> {
         let mut items = self.dynamodb.items(PURCHASES).unwrap();
         items.retain(|item| item.get("status").is_some());
@@ -105,7 +105,7 @@ impl Cloud {
         }
     }
 
-    /// Responds with the throttling error of the service, without executing the call.
+    /// Returns the throttling error of the service, without executing the call.
     pub(crate) async fn throttle(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => aws_error(400, "ProvisionedThroughputExceededException"),
@@ -120,7 +120,7 @@ impl Cloud {
         }
     }
 
-    /// Executes the call and responds with the internal error of the service.
+    /// Executes the call, but returns the internal error of the service.
     pub(crate) async fn fail(&self, call: Call) -> HttpResponse {
         if let Service::Stripe = call.service {
             self.fail_at_stripe(&call, 500, true);
@@ -135,7 +135,7 @@ impl Cloud {
         }
     }
 
-    /// Makes Stripe fail the next call, which is this one, because a simulation makes one call at a time.
+    /// Makes Stripe fail its next call. This is `call`, because a simulation makes one call at a time.
     fn fail_at_stripe(&self, call: &Call, status: u16, has_effect: bool) {
         let failure = local_stripe::Failure::on(call.head.method.as_str(), call.head.uri.path());
         let failure = failure.times(1).respond_with(status);
@@ -159,7 +159,7 @@ impl Cloud {
         response
     }
 
-    /// Calls DynamoDB directly.
+    /// Calls the local DynamoDB directly, without the proxy.
     pub(crate) async fn dynamodb(&self, target: &str, input: &Value) -> Value {
         let request = self.client.request(Method::POST, self.dynamodb.url());
         let request = request.header("x-amz-target", target);
@@ -172,6 +172,7 @@ impl Cloud {
         response.json().await.unwrap()
     }
 
+    /// Implements GetParameters of SSM:
     /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
     fn parameters(&self, call: &Call) -> HttpResponse {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -195,7 +196,7 @@ impl Cloud {
         )
     }
 
-    /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+    /// Implements Publish of SNS: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
     fn publish(&self, call: &Call) -> HttpResponse {
         let message = call.parameter("Message").unwrap_or_default();
         let mut sent = self.sent();
@@ -215,6 +216,7 @@ impl Cloud {
         )
     }
 
+    /// Implements SendMessage of SQS:
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
     fn send_to_dead_letter_queue(&self, call: &Call) -> HttpResponse {
         let message = call.input()["MessageBody"].take();
@@ -223,7 +225,7 @@ impl Cloud {
         json_response(200, json!({"MessageId": "1", "MD5OfMessageBody": ""}))
     }
 
-    /// A call that publishes a message to the topic.
+    /// Creates a call that publishes a message to the topic.
     pub(crate) fn publication(message: &Value) -> Call {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", "Publish");
@@ -254,12 +256,13 @@ fn json_response(status: u16, body: Value) -> HttpResponse {
     response.body(body.to_string().into()).unwrap()
 }
 
+/// An error response in the AWS JSON protocol:
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
 fn aws_error(status: u16, code: &str) -> HttpResponse {
     json_response(status, json!({"__type": code, "message": "injected"}))
 }
 
-/// <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
+/// An error response of SNS: <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
 fn sns_error(status: u16, kind: &str, code: &str) -> HttpResponse {
     xml(
         status,

@@ -1,26 +1,26 @@
-//! The ways in which a call fails.
+//! The ways in which a call can fail.
 
-/// What happens to a call and to the function that makes it. Unless it happens once, every retry of the
-/// call in the same run fails, too.
+/// How a call fails, and what happens to the function that makes the call. Unless the failure is once,
+/// every retry of the call in the same run fails too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The function is killed before the call is sent.
     KilledBefore,
     /// The call is executed, and the function is killed before it receives the response.
     KilledAfter,
-    /// The call is executed, and the connection breaks before the response. Once.
+    /// The call is executed, and the connection breaks before the response. Retries succeed.
     LostOnce,
-    /// Like [`Failure::LostOnce`], for every retry.
+    /// Like [`Failure::LostOnce`], but retries fail in the same way.
     Lost,
-    /// The call is executed, and the response comes after the caller's timeout. Once.
+    /// The call is executed, and the response comes after the caller's timeout. Retries succeed.
     LateOnce,
-    /// Like [`Failure::LateOnce`], for every retry.
+    /// Like [`Failure::LateOnce`], but retries fail in the same way.
     Late,
     /// The service throttles the call and does not execute it.
     Throttled,
-    /// The service responds with 500 although it executed the call, which is possible:
+    /// The service executes the call, but responds with 500. DynamoDB can do so:
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
-    /// Stripe repeats that response for every request with the same idempotency key.
+    /// Stripe repeats this response for every request with the same idempotency key.
     Failed,
 }
 
@@ -37,7 +37,7 @@ impl Failure {
         Self::Failed,
     ];
 
-    /// The name in the report.
+    /// The name of the failure in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KilledBefore => "killed before",
@@ -56,7 +56,7 @@ impl Failure {
         !matches!(self, Self::LostOnce | Self::LateOnce)
     }
 
-    /// Whether the call is executed.
+    /// Whether the service executes the call.
     pub(crate) fn is_executed(self) -> bool {
         !matches!(self, Self::KilledBefore | Self::Throttled)
     }
@@ -65,9 +65,9 @@ impl Failure {
 /// A call that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The function that makes it.
+    /// The function that makes the call.
     pub(crate) function: &'static str,
-    /// The number of the run, from 1.
+    /// The number of the function's run, from 1.
     pub(crate) run: usize,
     /// The name of the call.
     pub(crate) call: String,

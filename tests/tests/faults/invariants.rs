@@ -28,14 +28,14 @@ pub(crate) const ONLY_KNOWN_SERVICES: &str = "functions call only known services
 pub(crate) const NO_SECRET_LOGGED: &str = "no log line contains a secret";
 pub(crate) const NO_PANIC: &str = "no function panics";
 
-/// A violated invariant, and the values that violate it.
+/// A violated invariant, with the values that violate it.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) invariant: &'static str,
     pub(crate) found: String,
 }
 
-/// The violations at the end of a simulation with this fault.
+/// Checks all invariants at the end of a simulation with this fault. Returns the violations.
 pub(crate) fn violations(simulation: &Simulation, fault: Option<&Fault>) -> Vec<Violation> {
     let mut violations = Violations(Vec::new());
     let purchases = simulation.cloud.purchases();
@@ -57,7 +57,7 @@ impl Violations {
         }
     }
 
-    /// Checks charges, purchases and SMS against each other.
+    /// Checks that charges, purchases and SMS match.
     fn check_payments(
         &mut self,
         simulation: &Simulation,
@@ -92,7 +92,7 @@ impl Violations {
         self.check(is_correct, SMS_IS_CORRECT, &sms);
     }
 
-    /// Checks the final status of the PaymentIntents, and the old images in the stream.
+    /// Checks that PaymentIntents have a final status, and that the stream has no second settlement of a purchase.
     fn check_stripe_and_stream(&mut self, simulation: &Simulation) {
         for intent in &simulation.cloud.stripe.payment_intents() {
             let is_final = ["succeeded", "canceled"]
@@ -122,7 +122,7 @@ impl Violations {
         }
     }
 
-    /// Checks deliveries and dead letters.
+    /// Checks that all deliveries succeeded, and the content of the dead-letter queue.
     fn check_deliveries(&mut self, simulation: &Simulation) {
         let failed = &simulation.failed_deliveries;
         self.check(failed.is_empty(), DELIVERIES_SUCCEED, failed);
@@ -166,8 +166,8 @@ fn describes(response: &FinalResponse, purchase: &Value) -> bool {
     has_id && has_outcome
 }
 
-/// Whether the fault is between sending an SMS and recording it. Then the SMS is sent again: without an
-/// idempotency key for SMS, the alternative is that it may be lost.
+/// Whether the fault happens after an SMS is sent and before that is recorded. In this case the SMS is sent
+/// again. SNS has no idempotency key for SMS, so the alternative would be that an SMS can be lost.
 fn may_send_two_sms(simulation: &Simulation, fault: Option<&Fault>) -> bool {
     let faults = simulation
         .scenario

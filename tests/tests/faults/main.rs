@@ -1,5 +1,6 @@
-//! Fault injection with the real binaries: every call of every payment function fails in every way, and
-//! at the end the invariants hold for Stripe, the tables and the SMS. Run by `cargo xtask test --faults`.
+//! Fault injection with the functions' binaries: every call of every payment function fails in every way,
+//! and the tests check that the invariants of charges, purchases and SMS hold at the end.
+//! `cargo xtask test --faults` runs them.
 //!
 //! | module | contents |
 //! |---|---|
@@ -8,8 +9,8 @@
 //! | [`simulation`] | one run of a scenario with the client, Stripe, Lambda and reconcile |
 //! | [`proxy`], [`call`] | the proxy that receives all calls and injects failures |
 //! | [`cloud`], [`stream`] | the services that the functions call |
-//! | [`invariants`] | the invariants |
-//! | [`sweep`](mod@sweep), [`report`], [`cpu_slot`] | all combinations of call and failure, their results, and the limit on concurrent runs |
+//! | [`invariants`] | the invariants that are checked after each simulation |
+//! | [`sweep`](mod@sweep), [`report`], [`cpu_slot`] | all combinations of call and failure, their results, the limit on concurrent runs |
 //! | [`mutation`] | simulated bugs that the sweep must detect |
 
 // Clippy does not treat helpers outside test functions as test code.
@@ -41,7 +42,7 @@ use sweep::{Row, Sweep, sweep};
 async fn the_invariants_hold_for_every_failure_of_every_call() {
     let on_progress = |done: usize| {
         if done.is_multiple_of(50) {
-            eprintln!("{done} cells");
+            eprintln!("{done} simulations done");
         }
     };
     let swept = sweep(Mutation::None, SCENARIOS, |_| true, on_progress).await;
@@ -50,7 +51,7 @@ async fn the_invariants_hold_for_every_failure_of_every_call() {
     assert!(swept.cells() >= 100, "{}", swept.cells());
 }
 
-/// Sweeps the selected calls of the first scenario with a mutation.
+/// Runs a sweep over the selected calls of the first scenario, with a simulated bug.
 async fn sweep_mutation(mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
     let swept = sweep(mutation, &SCENARIOS[..1], is_selected, |_| ()).await;
     assert!(swept.cells() > 0, "{swept}");

@@ -1,5 +1,5 @@
-//! Mutations: functions with a deliberate bug, simulated in the proxy, which sends the calls that such
-//! a function would send. They prove that the sweep detects the bug.
+//! Mutations: deliberate bugs in functions, to prove that the sweep detects them. The proxy simulates a bug:
+//! it sends the calls that a function with the bug would send.
 
 use serde_json::{Value, json};
 
@@ -14,20 +14,21 @@ pub(crate) enum Mutation {
     None,
     /// Settling a purchase overwrites any status.
     SettleCondition,
-    /// The request that settles a purchase publishes it, instead of the function on the table's stream.
+    /// billing-purchase publishes the purchase that it settles, instead of billing-purchase-paid.
     PublishFromRequest,
     /// Charges have no idempotency key.
     StripeKey,
 }
 
 impl Mutation {
-    /// The call that the function sends instead of `call`.
+    /// The call that the function with the bug sends instead of `call`.
     pub(crate) fn mutate(self, call: &Call) -> Call {
         let mut sent = call.clone();
         match self {
             Self::SettleCondition if settles(call) => {
                 let mut input = call.input();
-                // Always true. The original condition stays, because DynamoDB requires that all names are used.
+                // Make the condition always true. The original condition stays, because DynamoDB requires that the
+                // expression uses all attribute names.
                 let condition = input["ConditionExpression"].as_str().unwrap_or_default();
                 let condition = format!(
                     "({condition}) OR attribute_exists(userId) OR attribute_not_exists(userId)"
@@ -43,7 +44,7 @@ impl Mutation {
         sent
     }
 
-    /// The publication that the function sends after `call` got this response. None if it sends none.
+    /// The call to SNS that the function with the bug sends after `call` and its response. `None` if it sends none.
     pub(crate) fn publication(
         self,
         function: &str,
@@ -74,7 +75,7 @@ impl Mutation {
         })))
     }
 
-    /// Whether the table has a stream.
+    /// Whether the simulation delivers the records of the table's stream.
     pub(crate) fn has_stream(self) -> bool {
         self != Self::PublishFromRequest
     }

@@ -18,8 +18,8 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
 use crate::mutation::Mutation;
 
-/// A run of a function: from its event until it responds or exits. The calls at init belong to its first
-/// run.
+/// A run of a function: from its event until it responds or exits. A run with a cold start includes the
+/// calls of the init phase.
 #[derive(Debug, Default)]
 struct Run {
     function: &'static str,
@@ -30,11 +30,11 @@ struct Run {
 
 struct State {
     run: Run,
-    /// The faults, each with whether it happened.
+    /// The faults. The boolean is whether the fault has happened.
     faults: Vec<(Fault, bool)>,
 }
 
-/// The proxy of one simulation, in which one function runs at a time.
+/// The proxy of one simulation. In a simulation, one function runs at a time.
 pub(crate) struct Proxy {
     cloud: Arc<Cloud>,
     mutation: Mutation,
@@ -66,7 +66,7 @@ impl Proxy {
         }
     }
 
-    /// Listens on a free port. The URL serves as the endpoint of both AWS and Stripe.
+    /// Listens on a free port. Returns the URL, which is the functions' endpoint for both AWS and Stripe.
     pub(crate) async fn listen(self: &Arc<Self>) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -111,7 +111,7 @@ impl Proxy {
         self.kill.notified().await;
     }
 
-    /// The faults that have not happened.
+    /// The faults that have not happened yet.
     pub(crate) fn pending_faults(&self) -> Vec<Fault> {
         let state = self.state.lock().unwrap();
         let pending = state.faults.iter().filter(|(_, happened)| !happened);
@@ -123,7 +123,7 @@ impl Proxy {
         let function = self.state.lock().unwrap().run.function;
         let sent = self.mutation.mutate(&call);
         let response = self.forward(call.clone(), sent).await?;
-        // The mutated function ignores the result of the publication.
+        // The function with the bug ignores the result of the publication.
         if let Some(publication) =
             self.mutation
                 .publication(function, &call, &response, &self.cloud)
@@ -139,11 +139,11 @@ impl Proxy {
         let cloud = Arc::clone(&self.cloud);
         match failure {
             Some(Failure::KilledBefore) => match self.kill_function().await {},
-            // From here on the function waits for its own timeout and needs no CPU.
+            // From here on, the function waits until its own timeout and needs no CPU.
             Some(failure) if failure != Failure::KilledAfter => self.cpu_slot.release(),
             _ => (),
         }
-        // In its own task, because a service executes a call whether or not the caller still waits.
+        // Execute the call in its own task, because a service executes a call even if the caller no longer waits.
         let executed = tokio::spawn(async move {
             match failure {
                 Some(Failure::Throttled) => cloud.throttle(sent).await,

@@ -1,11 +1,11 @@
-//! Prints the results of a sweep as a table: function × call × failure.
+//! Prints the results of a sweep as a table. Each row is a call of a function, and each column is a failure.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::failure::Failure;
 use crate::sweep::{Outcome, Row, Sweep};
 
-/// The maximum number of characters printed of a violation.
+/// The maximum number of characters of a violation that are printed.
 const MAX_SHOWN: usize = 2_000;
 
 const NOTES: &str = "

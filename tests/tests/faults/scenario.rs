@@ -21,9 +21,9 @@ const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
 pub(crate) struct Scenario {
     /// The name in the report.
     pub(crate) name: &'static str,
-    /// The Stripe source.
+    /// The token or PaymentMethod that the client sends as `source`.
     pub(crate) source: &'static str,
-    /// A failure that is part of the scenario: the function, the call in its first run, and the failure.
+    /// A failure that is part of the scenario: the function, the name of a call in its first run, and how the call fails.
     pub(crate) initial_failure: Option<(&'static str, &'static str, Failure)>,
     /// Whether the client retries until it has a final response. Otherwise it sends one request.
     pub(crate) client_retries: bool,
@@ -31,13 +31,13 @@ pub(crate) struct Scenario {
     pub(crate) owner_authenticates: bool,
     /// Whether Stripe delivers events immediately. Otherwise it delivers them at the end.
     pub(crate) events_are_immediate: bool,
-    /// Minutes until the first run of billing-reconcile.
+    /// The time until the first run of billing-reconcile, in minutes.
     pub(crate) first_reconcile: u64,
-    /// The delay of Stripe's search index.
+    /// The indexing delay of Stripe's search API.
     pub(crate) search_lag: Duration,
     /// Whether the table's stream contains an unreadable record.
     pub(crate) has_poison: bool,
-    /// The functions whose calls the sweep fails, each with the number of the first run in which it does.
+    /// The functions whose calls the sweep makes fail, each with the number of the first run in which they fail.
     pub(crate) sweeps: &'static [(&'static str, usize)],
 }
 
@@ -54,7 +54,8 @@ const DEFAULT: Scenario = Scenario {
     sweeps: &[],
 };
 
-/// The client sends one request, and the call fails. Then only reconcile and late events act.
+/// A scenario in which the client sends one request whose call fails. Only billing-reconcile and late Stripe events can
+/// then settle the purchase.
 const fn abandoned(name: &'static str, call: &'static str, failure: Failure) -> Scenario {
     Scenario {
         name,
@@ -170,7 +171,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// Whether it is the first scenario that sweeps this function.
+    /// Whether this is the first scenario whose sweep includes the function.
     pub(crate) fn is_first_of(&self, function: &str) -> bool {
         let sweeps = |scenario: &&Self| scenario.sweeps.iter().any(|(swept, _)| *swept == function);
         let first = SCENARIOS.iter().find(sweeps);

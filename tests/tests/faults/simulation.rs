@@ -1,5 +1,5 @@
-//! Runs one scenario to its end: the client, Stripe, Lambda's event sources and billing-reconcile act,
-//! while a call fails.
+//! Runs one scenario to its end, with a call that fails. It simulates the client, Stripe's webhook deliveries,
+//! Lambda's event sources and the schedule of billing-reconcile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -20,8 +20,8 @@ use crate::proxy::Proxy;
 use crate::scenario::{FUNCTIONS, NOTIFY, PURCHASE, PURCHASE_PAID, RECONCILE, Scenario, WEBHOOK};
 use crate::stream::Stream;
 
-/// How long a client waits before each retry. The first pause is shorter than the lease of an
-/// idempotency key.
+/// How long a client waits before each retry. The first pause is shorter than the lease of an idempotency
+/// record, so that a simulation includes a retry during the lease.
 const CLIENT_PAUSES: [Duration; 3] = [
     Duration::from_secs(13),
     Duration::from_secs(31),
@@ -31,16 +31,16 @@ const CLIENT_PAUSES: [Duration; 3] = [
 /// The maximum number of deliveries of an event.
 const MAX_DELIVERIES: usize = 5;
 
-/// How long Lambda waits before each retry of an asynchronous event. After the last one, the event goes to
-/// the dead-letter queue.
+/// How long Lambda waits before each retry of an asynchronous invocation. After the last retry, the event goes
+/// to the dead-letter queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const LAMBDA_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 
-/// Minutes between the runs of billing-reconcile after the first. At the last run, a purchase is old
-/// enough to be given up.
+/// The times between the runs of billing-reconcile after its first run, in minutes. At the last run, a
+/// purchase is so old that billing-reconcile settles it even if Stripe's search does not find its payment.
 const RECONCILE_PAUSES: [u64; 7] = [5, 5, 30, 25, 60, 60, 30];
 
-/// The user id of the unreadable record in the stream.
+/// The user ID of the unreadable record in the stream.
 pub(crate) const POISON: &str = "poison";
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub(crate) const PRICE: u32 = 4_000;
 /// The text of the SMS about the purchase.
 pub(crate) const SMS: &str = "Charged 4000 for storage for 10 notes";
 
-/// The payment functions, as their manifests list them.
+/// The payment functions with the settings of their manifests, by name.
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
     let all = functions::all().into_iter();
     let of_name = |function: Function| {
@@ -64,7 +64,7 @@ static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| 
     found
 });
 
-/// A response that tells the client the result.
+/// A response with the final result of the order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FinalResponse {
     pub(crate) status: u64,
@@ -91,15 +91,15 @@ pub(crate) struct Simulation {
     /// The warm functions.
     hosts: HashMap<&'static str, Host>,
     stream: Stream,
-    /// All records of the stream that functions wrote.
+    /// All stream records of writes by functions.
     pub(crate) changes: Vec<Value>,
-    /// How many of the changes were delivered.
+    /// The number of `changes` that were delivered to billing-purchase-paid.
     delivered_changes: usize,
-    /// How many of Stripe's events were delivered.
+    /// The number of Stripe's events that were delivered to the webhook.
     delivered_events: usize,
     pub(crate) final_responses: Vec<FinalResponse>,
     pub(crate) runs: Vec<FunctionRun>,
-    /// What happened, in words.
+    /// The invocations and waits so far, as lines for the report.
     pub(crate) history: Vec<String>,
     /// All log lines of the functions.
     pub(crate) log: Vec<String>,
@@ -107,13 +107,13 @@ pub(crate) struct Simulation {
     pub(crate) failed_deliveries: Vec<String>,
 }
 
-/// The kinds of responses that a client gets.
+/// The kind of response that the client gets.
 enum ClientResponse {
     /// The purchase is settled.
     Final,
     /// The card's owner must authenticate.
     RequiresAction,
-    /// None, or an error after which the client retries.
+    /// No response, or an error after which the client retries.
     Retry,
 }
 
@@ -172,7 +172,7 @@ impl Simulation {
         self.reconcile().await;
         self.deliver_stripe_events().await;
         if self.scenario.client_retries {
-            // Twice, because every final response must be the same.
+            // Order twice, because every final response must be the same.
             self.order_with_retries().await;
             self.order_with_retries().await;
         }
@@ -181,7 +181,7 @@ impl Simulation {
         }
     }
 
-    /// The client sends the order until it gets a response other than Retry, or gives up.
+    /// Simulates the client: sends the order until the response is not `Retry`, or the retries are used up.
     async fn order_with_retries(&mut self) {
         let retries = self.scenario.client_retries;
         let mut pauses = CLIENT_PAUSES.into_iter().filter(|_| retries);
@@ -220,13 +220,13 @@ impl Simulation {
         purchases
     }
 
-    /// The client sends its order with the same idempotency key.
+    /// Sends the client's order once, always with the same idempotency key.
     async fn order(&mut self) -> ClientResponse {
         let body = json!({"storage": STORAGE, "source": self.scenario.source});
         let mut event = MANIFESTS[PURCHASE].event();
         set_header(&mut event, "Idempotency-Key", "the-key");
         event["body"] = body.to_string().into();
-        // Without a response of the function, API Gateway responds with 502 or 504.
+        // If the function does not respond, API Gateway responds with 502 or 504.
         let Some(response) = self.invoke(PURCHASE, event).await else {
             return ClientResponse::Retry;
         };
@@ -254,7 +254,7 @@ impl Simulation {
         }
     }
 
-    /// Stripe delivers its new events in order, each until it succeeds, and then once more.
+    /// Delivers Stripe's new events to the webhook in order. Each is delivered until it succeeds, and then once more.
     async fn deliver_stripe_events(&mut self) {
         while let Some(event) = self
             .cloud
@@ -292,8 +292,8 @@ impl Simulation {
         response.is_some_and(|response| response["statusCode"] == 200)
     }
 
-    /// The stream delivers new records until that succeeds, and then once more. Then the topic delivers
-    /// the published messages.
+    /// Delivers the new stream records to billing-purchase-paid until that succeeds, and then once more. Then
+    /// delivers the published messages to notify-send.
     async fn deliver_changes(&mut self) {
         loop {
             self.read_stream().await;
@@ -318,7 +318,7 @@ impl Simulation {
         }
     }
 
-    /// The topic delivers a message to notify-send twice, with Lambda's retries.
+    /// Delivers a message of the topic to notify-send twice, each time with Lambda's retries.
     async fn deliver_message(&mut self, message: String) {
         let mut event = MANIFESTS[NOTIFY].event();
         event["Records"][0]["Sns"]["Message"] = message.into();
@@ -346,8 +346,8 @@ impl Simulation {
         self.changes.extend(records);
     }
 
-    /// Lets time pass: makes all stored times earlier. This is equivalent, because functions only compare
-    /// stored times with the current time.
+    /// Simulates that time passes, by making all stored times earlier. This is equivalent, because functions
+    /// only compare stored times with the current time.
     async fn advance(&mut self, time: Duration) {
         self.read_stream().await;
         let millis = u64::try_from(time.as_millis()).unwrap();
@@ -366,12 +366,12 @@ impl Simulation {
             dynamodb.put(IDEMPOTENCY, &claim).unwrap();
         }
         self.cloud.stripe.advance(time);
-        // Skips the records of these writes, because no function wrote them.
+        // Skip the stream records of these writes, because no function wrote them.
         self.stream.read().await;
         self.history.push(format!("{} s pass", time.as_secs()));
     }
 
-    /// Invokes a function and records the run. Returns its response, if it responded.
+    /// Invokes a function and records the run. Returns the response, or `None` if the function did not respond.
     async fn invoke(&mut self, function: &'static str, event: Value) -> Option<Value> {
         let earlier = self.runs.iter().filter(|run| run.function == function);
         let number = earlier.count() + 1;
@@ -438,7 +438,7 @@ impl Simulation {
         outcome
     }
 
-    /// The function with the environment of this simulation.
+    /// Returns the function with the environment variables of this simulation.
     fn hosted(&self, function: &Function) -> lambda_host::Function {
         let from_lambda = [
             "AWS_ACCESS_KEY_ID",
@@ -476,7 +476,7 @@ impl Drop for Simulation {
     }
 }
 
-/// Sets a header of a request in both fields of the event.
+/// Sets a header in both fields of an API Gateway event: `headers` and `multiValueHeaders`.
 fn set_header(event: &mut Value, name: &str, value: &str) {
     for (headers, value) in [
         ("headers", json!(value)),
@@ -489,7 +489,7 @@ fn set_header(event: &mut Value, name: &str, value: &str) {
     }
 }
 
-/// The event of a batch of stream records.
+/// The Lambda event for a batch of stream records.
 fn stream_event(records: Vec<Value>) -> Value {
     let records = records.into_iter().map(|mut record| {
         record["eventSourceARN"] = format!(

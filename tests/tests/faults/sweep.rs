@@ -1,4 +1,4 @@
-//! The sweep: every call of every scenario fails in every way, each in a simulation of its own.
+//! The sweep: every call of every scenario fails in every way, one simulation for each combination.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,14 +15,15 @@ use crate::mutation::Mutation;
 use crate::scenario::Scenario;
 use crate::simulation::{FunctionRun, Simulation};
 
-/// Simulations that use the CPU at the same time.
+/// The permits of simulations that use the CPU at the same time.
 static CPU_SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(12)));
 
-/// Simulations that run at the same time. Most of them wait; each has processes, connections and a
-/// database.
+/// The permits of simulations that run at the same time. Most of them wait. The limit exists because each has
+/// processes, connections and a database.
 static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
 
-/// A call of a function in a scenario. It fails in another way in each cell of the row.
+/// A row of the report: a call of a function in a scenario. Each cell of the row is a simulation in which the call
+/// fails in another way.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
@@ -32,7 +33,7 @@ pub(crate) struct Row {
     /// The position of the call in the run, from 1.
     pub(crate) k: usize,
     pub(crate) call: String,
-    /// The position among the run's calls of this name, from 1.
+    /// The position among the calls of this name in the run, from 1.
     nth: usize,
 }
 
@@ -40,12 +41,12 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
-    /// The events that led to the result, and the log.
+    /// The invocations and waits that led to the result, and the log.
     pub(crate) history: Vec<String>,
 }
 
-/// The outcome of a scenario without an added failure, and the outcomes of each row in the order of
-/// [`Failure::ALL`].
+/// The results of a scenario: the outcome without an added failure, and the outcomes of each row in the order
+/// of [`Failure::ALL`].
 pub(crate) struct SweptScenario {
     pub(crate) scenario: &'static Scenario,
     pub(crate) baseline: Outcome,
@@ -58,8 +59,8 @@ pub(crate) struct Sweep {
     pub(crate) duration: Duration,
 }
 
-/// Simulates these scenarios, and then each again with every selected call failing in every way.
-/// `on_progress` receives the number of completed cells.
+/// Simulates each scenario, and then simulates it again for each selected call and each way in which the call
+/// can fail. `on_progress` receives the number of completed cells.
 pub(crate) async fn sweep(
     mutation: Mutation,
     scenarios: &'static [Scenario],
@@ -112,7 +113,7 @@ impl Sweeping {
             let failure = Failure::ALL[cell % Failure::ALL.len()];
             (rows[cell / Failure::ALL.len()].fault(failure), failure)
         };
-        // Cells with long waits start first.
+        // Start the cells with long waits first.
         let is_late = |cell: &usize| matches!(fault(*cell).1, Failure::Late | Failure::LateOnce);
         cells.sort_by_key(|cell| !is_late(cell));
         let runs = cells.iter().map(|cell| {
@@ -156,7 +157,7 @@ impl Sweeping {
                 .pending_faults()
                 .into_iter()
                 .map(|fault| Violation {
-                    invariant: "the call that must fail is made",
+                    invariant: "the call that is to fail is made",
                     found: format!("{fault:?}"),
                 }),
         );
@@ -177,7 +178,7 @@ impl Sweeping {
     }
 }
 
-/// The calls that fail in a scenario: every distinct call of each swept function, at its first
+/// The rows of a scenario: each distinct call of the functions in [`Scenario::sweeps`], at its first
 /// occurrence. Calls that only read secrets or due purchases are included only in the function's first
 /// scenario.
 fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
@@ -209,7 +210,7 @@ fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     rows
 }
 
-/// Whether a call reads the secrets or the due purchases. It changes nothing, and its position is the
+/// Whether a call reads the secrets or the due purchases. Such a call changes nothing, and its position is the
 /// same in every scenario.
 fn is_initial_read(call: &str) -> bool {
     call.starts_with("SSM ") || call.starts_with("DynamoDB Query ")
@@ -239,7 +240,7 @@ impl Sweep {
         self.scenarios.iter().flat_map(|swept| &swept.rows)
     }
 
-    /// All outcomes, each with the scenario and the fault in words.
+    /// All outcomes, each with a text that names the scenario and the fault.
     pub(crate) fn results(&self) -> impl Iterator<Item = (String, &Outcome)> {
         let baseline = self.scenarios.iter();
         let baseline = baseline.map(
@@ -276,7 +277,7 @@ impl Sweep {
         violations.map(|violation| violation.invariant).collect()
     }
 
-    /// The number of cells.
+    /// The number of cells, without the baselines.
     pub(crate) fn cells(&self) -> usize {
         self.rows().map(|(_, outcomes)| outcomes.len()).sum()
     }

@@ -1,4 +1,4 @@
-//! A function does not start if an environment variable is missing or malformed, and names it in its log.
+//! A function does not start if an environment variable is missing or malformed. Its log names the variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use crate::{DEADLINE, environment};
 
-/// The variables that the runtime reads, with valid values. No process listens at the address of the
-/// Runtime API, so a function that starts in spite of its configuration fails in another way.
+/// The variables that the Lambda runtime reads, with valid values. No process listens at the address of the
+/// Runtime API, so a function that accepts its configuration fails later, with another error.
 const RUNTIME: [(&str, &str); 4] = [
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
     ("AWS_LAMBDA_FUNCTION_NAME", "function"),
@@ -20,14 +20,14 @@ const RUNTIME: [(&str, &str); 4] = [
     ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1"),
 ];
 
-/// Variables that may be missing, but not malformed.
+/// Variables that may be missing, but must not be malformed.
 const OPTIONAL: [&str; 3] = [
     "AWS_ENDPOINT_URL",
     "AWS_SESSION_TOKEN",
     "AWS_XRAY_DAEMON_ADDRESS",
 ];
 
-/// Invalid values of a variable. A value that is not UTF-8 is invalid for every variable.
+/// Invalid values of a variable. A value that is not UTF-8 is not listed, because it is invalid for every variable.
 fn invalid_values(name: &str) -> &'static [&'static str] {
     match name {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
@@ -53,7 +53,7 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// The whole environment of a function.
+/// All environment variables of a function, with valid values.
 fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
     let variables = environment(function, "http://127.0.0.1:1").into_iter();
     let runtime = RUNTIME.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -61,7 +61,7 @@ fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
     all.map(|(name, value)| (name, value.into())).collect()
 }
 
-/// Runs the function, asserts that it exits at init with one log line, and returns that line.
+/// Runs the function, asserts that it exits in the init phase with one log line, and returns this line.
 async fn startup_error(function: &Function, environment: &BTreeMap<String, OsString>) -> Value {
     let run = Command::new(function.binary())
         .env_clear()
@@ -72,7 +72,7 @@ async fn startup_error(function: &Function, environment: &BTreeMap<String, OsStr
     let output = tokio::time::timeout(DEADLINE, run).await;
     let context = format!("{}: {environment:?}", function.name);
     let output = output
-        .unwrap_or_else(|_| panic!("{context}: it started"))
+        .unwrap_or_else(|_| panic!("{context}: the function started"))
         .unwrap();
     let log = [output.stdout, output.stderr].concat();
     let log = String::from_utf8(log).unwrap();
@@ -89,7 +89,7 @@ async fn startup_error(function: &Function, environment: &BTreeMap<String, OsStr
 }
 
 #[tokio::test]
-async fn a_missing_or_empty_variable_stops_the_function_with_one_line_that_names_it() {
+async fn a_missing_or_empty_variable_is_a_startup_error_that_names_the_variable() {
     for function in functions::all() {
         let whole = whole_environment(&function);
         for name in whole
@@ -109,7 +109,7 @@ async fn a_missing_or_empty_variable_stops_the_function_with_one_line_that_names
 }
 
 #[tokio::test]
-async fn a_malformed_variable_stops_the_function_with_one_line_that_names_it_without_its_value() {
+async fn a_malformed_variable_is_a_startup_error_that_names_the_variable_but_not_its_value() {
     for function in functions::all() {
         let whole = whole_environment(&function);
         let names = whole.keys().map(String::as_str);

@@ -1,5 +1,5 @@
-//! Golden tests: each function's response to its sample event and its changes in the local AWS equal the
-//! file in `tests/golden/`.
+//! Golden tests: each function's response to its sample event, and the changes that the function makes in the
+//! local AWS, equal the function's file in `tests/golden/`.
 //!
 //! After an intended change, run `UPDATE_GOLDEN=1 cargo xtask test --integration` to rewrite the files,
 //! and check the diff.
@@ -11,7 +11,7 @@ use test_support::functions;
 use crate::{DEADLINE, event, response, start};
 
 #[tokio::test]
-async fn every_sample_event_has_its_golden_response_and_effects() {
+async fn sample_events_give_the_golden_responses_and_changes() {
     let mut wrong = Vec::new();
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();
@@ -42,7 +42,7 @@ async fn every_sample_event_has_its_golden_response_and_effects() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The parts of the content that changed.
+/// The fields of `after` that differ from `before`. The text "unchanged" if there are none.
 fn changed(before: &Value, mut after: Value) -> Value {
     let fields = after.as_object_mut().unwrap();
     fields.retain(|name, content| before[name] != *content);
@@ -52,8 +52,8 @@ fn changed(before: &Value, mut after: Value) -> Value {
     after
 }
 
-/// Masks what differs in every run: signatures, and ids and times that are not in the event or the
-/// initial content.
+/// Masks the values that differ in every run: signatures, and IDs and times that are not in `known`, which is
+/// the event and the initial content of the local AWS.
 fn mask(value: &mut Value, known: &str, cloud: &str) {
     match value {
         Value::Object(fields) => fields
@@ -83,12 +83,12 @@ fn mask(value: &mut Value, known: &str, cloud: &str) {
     }
 }
 
-/// Whether the text is a time of this century in milliseconds.
+/// Whether the text looks like a current time in milliseconds since the Unix epoch.
 fn is_time(text: &str) -> bool {
     text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Replaces every unknown UUID by `<id>`, with or without dashes.
+/// Replaces every UUID that is not in `known` by `<id>`. A UUID may be written without hyphens.
 fn without_ids(text: &str, known: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

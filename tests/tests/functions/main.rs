@@ -1,5 +1,5 @@
-//! Integration tests of the functions' binaries, each run as Lambda runs it, with local services in
-//! memory. Run by `cargo xtask test --integration`.
+//! Integration tests of the functions' binaries. A local Runtime API runs them as Lambda does, with in-memory
+//! services. `cargo xtask test --integration` runs the tests.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -23,7 +23,7 @@ use local_aws::LAMBDA_VARIABLES;
 use serde_json::Value;
 use test_support::functions::{self, Function};
 
-/// The timeout of an invocation: far more than any takes.
+/// The timeout of an invocation. It is much longer than any invocation takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A valid value of an environment variable, with the local AWS at `url`.
@@ -32,7 +32,7 @@ fn valid_value(name: &str, url: &str) -> String {
     value.unwrap_or_else(|| panic!("add a value for {name} to local/aws"))
 }
 
-/// The environment of a function, without the variables that the runtime itself reads.
+/// The environment variables of a function, without those that the Lambda runtime itself reads.
 fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
     let stack = function.variables.iter().map(String::as_str);
     stack
@@ -41,7 +41,7 @@ fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Starts a function with these additional variables.
+/// Starts a function with additional environment variables.
 async fn start(function: &Function, url: &str, variables: &[(&str, &str)]) -> Host {
     let hosted = lambda_host::Function::new(function.binary());
     let hosted = hosted.with_env(environment(function, url));
@@ -50,7 +50,7 @@ async fn start(function: &Function, url: &str, variables: &[(&str, &str)]) -> Ho
     started.unwrap_or_else(|error| panic!("{}: {error}", function.name))
 }
 
-/// The function's response. Panics if it returned an error or none.
+/// The function's response. Panics if the function returned an error or did not respond.
 fn response(function: &Function, invocation: Invocation) -> Value {
     match invocation.outcome {
         Outcome::Response(response) => serde_json::from_slice(&response).unwrap(),
@@ -63,6 +63,7 @@ fn event(function: &Function) -> Value {
     local_aws::sign_event(function.event())
 }
 
+/// The function with this name.
 fn named(name: &str) -> Function {
     let mut all = functions::all().into_iter();
     all.find(|function| function.name == name).unwrap()

@@ -1,4 +1,4 @@
-//! Responses and log lines of the functions, with malformed events and an unreachable database.
+//! The responses and log lines of the functions, also for malformed events and an unreachable database.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -9,7 +9,7 @@ use test_support::functions;
 
 use crate::{DEADLINE, event, named, response, start};
 
-/// Malformed events, each with a description: a field is missing or has another type.
+/// Malformed events, each with a description. In most of them, a field is missing or has another type.
 fn malformed(event: &Value) -> Vec<(String, Value)> {
     let mut malformed = vec![
         ("an empty object".to_owned(), json!({})),
@@ -44,7 +44,7 @@ async fn malformed_events_do_not_crash_a_function() {
             let invocation = host.invoke(malformed.to_string(), DEADLINE, None).await;
             match invocation.outcome {
                 Outcome::Response(_) => {}
-                // The function reports an unreadable event to Lambda as an error.
+                // The function returns an error to Lambda if it cannot parse the event.
                 Outcome::Error(error) => assert!(
                     !error.error_type.to_lowercase().contains("panic"),
                     "{}: {what}: {error}",
@@ -56,7 +56,7 @@ async fn malformed_events_do_not_crash_a_function() {
         let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
         let after = response(&function, invocation);
         if function.is_route {
-            // One of the events may have been valid enough to delete the note.
+            // One of the malformed events may have deleted the note, so the status may be 404.
             assert!(
                 after["statusCode"].as_u64() < Some(500),
                 "{}: {after}",
@@ -68,7 +68,7 @@ async fn malformed_events_do_not_crash_a_function() {
     }
 }
 
-/// The problem document in a response. Asserts the status and the headers, with CORS.
+/// Asserts the status and the headers of a response, including CORS. Returns its problem document.
 fn problem(response: &Value, status: u16) -> Value {
     assert_eq!(response["statusCode"], status, "{response}");
     let header = |name: &str| {
@@ -155,7 +155,7 @@ async fn an_unreachable_database_is_logged_and_hidden_from_the_client() {
     assert!(error.contains("DynamoDB"), "{error}");
     assert!(
         error.contains("refused"),
-        "the error lacks its cause: {error}"
+        "the error does not contain its cause: {error}"
     );
 }
 

@@ -12,7 +12,7 @@ use crate::{DEADLINE, environment, event};
 /// The year in which a valid certificate expires.
 const VALID: i32 = 2999;
 
-/// A copy of a function that trusts a test authority instead of one of Amazon's.
+/// A copy of a function's binary in which a test certificate authority replaces one of Amazon's root certificates.
 struct PatchedFunction {
     function: Function,
     folder: TempDir,
@@ -27,8 +27,8 @@ impl PatchedFunction {
         Self { function, folder }
     }
 
-    /// Runs the function with its sample event and AWS and Stripe at these URLs. Returns whether it succeeded, and its
-    /// log.
+    /// Invokes the function with its sample event, with AWS and Stripe at these URLs. Returns whether the invocation
+    /// succeeded, and the log.
     async fn succeeds(&self, aws: &str, stripe: &str) -> (bool, String) {
         let Self { function, folder } = self;
         let mut environment = environment(function, aws);
@@ -60,7 +60,8 @@ impl PatchedFunction {
     }
 }
 
-/// Runs a function against three servers with untrusted certificates, and one with a trusted certificate.
+/// Asserts that a function sends no request to three servers with invalid certificates, and sends requests to a server
+/// with a valid certificate.
 async fn assert_checks_certificates(function: Function) {
     let [trusted, untrusted] =
         ["trusted", "untrusted"].map(|name| CertificateAuthority::new(name).unwrap());
@@ -81,7 +82,7 @@ async fn assert_checks_certificates(function: Function) {
         );
         assert!(log.contains(error), "{name}, {error}: {log}");
     }
-    // With a trusted certificate, the function sends requests.
+    // If the certificate is valid, the function sends requests.
     let server = Server::start(trusted.issue("localhost", VALID).unwrap())
         .await
         .unwrap();
@@ -92,7 +93,7 @@ async fn assert_checks_certificates(function: Function) {
 
 #[tokio::test]
 async fn functions_reject_untrusted_certificates_of_aws() {
-    // notes-upload only signs URLs and makes no calls.
+    // notes-upload makes no calls, because it only signs URLs.
     let calling = functions::all()
         .into_iter()
         .filter(|function| function.name != "notes-upload");
@@ -112,7 +113,7 @@ async fn functions_reject_untrusted_certificates_of_stripe() {
         |function: &Function| function.variables.iter().any(|name| name == "STRIPE_URL");
     let mut tested = 0;
     for function in all.filter(calls_stripe) {
-        // An authority trusted for AWS is not trusted for Stripe.
+        // The authority is trusted for AWS, but must not be trusted for Stripe.
         let patched = PatchedFunction::new(&function, &untrusted);
         let cloud = Cloud::start().await.unwrap();
         let (_, log) = patched.succeeds(&cloud.url(), &server.url()).await;

@@ -24,7 +24,7 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
         .collect()
 }
 
-/// The name of a function's subsegment: the Rust function that handles the event.
+/// The name of a function's subsegment, which is the name of the Rust function that handles the event.
 fn step_name(function: &str) -> String {
     match function {
         "notify-send" => "notify".to_owned(),
@@ -40,7 +40,7 @@ async fn a_sampled_request_sends_subsegments_for_its_step_and_its_dynamodb_calls
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
     let cloud = Cloud::start().await.unwrap();
-    // A note without upload details makes the function call DynamoDB twice.
+    // If the note does not store the upload's details, the function makes a second call to DynamoDB.
     let mut note = cloud.dynamodb.items("Notes").unwrap().remove(0);
     note["uploaded"] = json!({"NULL": true});
     cloud.dynamodb.put("Notes", &note).unwrap();
@@ -139,7 +139,7 @@ async fn functions_work_without_an_xray_daemon() {
     let cloud = Cloud::start().await.unwrap();
     let get = named("notes-get");
     let mut host = start(&get, &cloud.url(), &[("AWS_XRAY_DAEMON_ADDRESS", &address)]).await;
-    // The kernel reports a refused datagram at the next send, hence several invocations.
+    // The kernel reports a refused datagram at the next send, so the test needs several invocations.
     let (event, header) = (event(&get).to_string(), header(true));
     for _ in 0..3 {
         let invocation = host.invoke(event.clone(), DEADLINE, Some(&header)).await;

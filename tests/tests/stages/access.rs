@@ -1,4 +1,4 @@
-//! Wrong accounts, secrets, stage lists and protected stages.
+//! Credentials of the wrong account, secrets, the list of stages, and protected stages.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ async fn credentials_of_another_account_are_rejected_before_any_change() {
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }
 
-/// Sets a secret of a stage from stdin.
+/// Runs `cargo xtask secrets set` with the value on standard input.
 async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Output {
     let arguments = format!("secrets set {name} --stage {stage}");
     let file = checkout.path("target/secret");

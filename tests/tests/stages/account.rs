@@ -1,4 +1,4 @@
-//! A local account: its stacks, functions and releases, read through AWS's APIs.
+//! An emulated AWS account: its stacks, functions and releases, read through the AWS APIs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 use test_support::http::{Method, Request, Signer};
 
-/// The environment variable with the path of the AWS configuration, which has a profile per local account.
+/// The environment variable with the path of the AWS configuration, which has a profile for each emulated account.
 const CONFIGURATION_VARIABLE: &str = "AWS_CONFIG_FILE";
 
-/// A local account, with the credentials of its owner.
+/// An AWS account that a local cloud emulates, with the credentials of its owner.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// The account id.
+    /// The account ID.
     pub(crate) id: String,
-    /// The endpoint of its services.
+    /// The endpoint of all AWS services of the account, without a trailing slash.
     pub(crate) endpoint: String,
     pub(crate) region: String,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
@@ -87,7 +87,8 @@ impl Account {
         stacks
     }
 
-    /// The fingerprints of a stage's stacks (hashes of their inputs), by stack name.
+    /// The fingerprints of a stage's stacks, by stack name. A fingerprint is a hash of the template and the functions'
+    /// sources.
     pub(crate) async fn fingerprints(&self, stage: &str) -> BTreeMap<String, String> {
         let stacks = self.stacks_of(stage).await.into_iter();
         let fingerprint = |stack: &Stack| {
@@ -101,8 +102,8 @@ impl Account {
             .collect()
     }
 
-    /// The exports of all stacks, by name. They are read from the stacks' outputs, because the local AWS keeps listing an
-    /// export that an update removed.
+    /// The exports of all stacks, by name. They are read from the stacks' outputs, because ListExports of the local cloud
+    /// still lists an export that an update has removed.
     pub(crate) async fn exports(&self) -> BTreeMap<String, String> {
         let mut exports = BTreeMap::new();
         for stack in self.stacks().await.into_values() {
@@ -171,7 +172,7 @@ impl Account {
         history
     }
 
-    /// The resources of a stage's stacks: type and physical id.
+    /// The resources of a stage's stacks: type and physical ID.
     pub(crate) async fn resources(&self, stage: &str) -> BTreeSet<(String, String)> {
         let mut resources = BTreeSet::new();
         for name in self.stacks_of(stage).await.keys() {
@@ -193,7 +194,7 @@ impl Account {
         resources
     }
 
-    /// The code hashes that Lambda reports, by function name without the stage's prefix.
+    /// The code hashes that Lambda reports, by the name of the function's crate.
     pub(crate) async fn code_hashes(&self, stage: &str) -> BTreeMap<String, String> {
         let prefix = format!("scratchpad-{stage}-");
         let mut pages = self.lambda.list_functions().into_paginator().items().send();
@@ -230,7 +231,7 @@ impl Account {
         releases
     }
 
-    /// An object in the bucket with releases. None if it does not exist.
+    /// An object in the bucket with releases. `None` if it does not exist.
     pub(crate) async fn object(&self, key: &str) -> Option<Value> {
         let object = self
             .s3
@@ -275,7 +276,7 @@ impl Account {
         Request::new(&Client::new(), method, url)
     }
 
-    /// Signs calls to a service as the account's owner.
+    /// The signer that signs requests to a service as the account's owner.
     pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: aws_credential_types::Credentials::new(

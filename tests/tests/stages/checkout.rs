@@ -1,4 +1,4 @@
-//! Copies of the checkout whose sources a test can change, and `cargo xtask` run in them.
+//! Copies of the checkout in which a test can change sources and run `cargo xtask`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,8 +19,8 @@ const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 /// The folder of the copies. Each copy keeps its target folder between runs.
 const COPIES: &str = "target/stages-test/checkouts";
 
-/// A replacement for cargo in the copies. It refuses to compile: every test must find the artifacts that were built before,
-/// and compiling in a copy would take minutes.
+/// A replacement for `cargo` in the copies. It fails instead of compiling, because every test must reuse the artifacts
+/// that were built before. Compiling in a copy would take minutes.
 const READ_ONLY_CARGO: &str = r#"#!/bin/sh
 case "$1" in
   metadata) exec "$SCRATCHPAD_CARGO" "$@" ;;
@@ -32,17 +32,17 @@ esac
 #[derive(Debug)]
 pub(crate) struct Checkout {
     root: PathBuf,
-    /// Whether compiling is refused in it.
+    /// Whether xtask runs with [`READ_ONLY_CARGO`] in this checkout.
     is_read_only: bool,
 }
 
 impl Checkout {
-    /// A copy of the unchanged sources. All of their artifacts are built and stored in the account.
+    /// A copy of the unchanged sources. Their artifacts are built and stored in the account of dev.
     pub(crate) async fn clean() -> &'static Self {
         static CLEAN: OnceCell<Checkout> = OnceCell::const_new();
         CLEAN
             .get_or_init(|| async {
-                // Builds the artifacts and stores them for all stages.
+                // Build the artifacts and store them for all stages.
                 let original = Self {
                     root: root().into(),
                     is_read_only: false,
@@ -53,7 +53,7 @@ impl Checkout {
             .await
     }
 
-    /// A copy of the sources with a change that does not affect the functions' binaries.
+    /// A copy of the sources with a committed change. The change must not affect the functions' binaries.
     pub(crate) async fn changed(name: &str, change: impl FnOnce(&Self)) -> Self {
         Self::clean().await;
         let copy = Self::copy(name);
@@ -93,7 +93,7 @@ impl Checkout {
                 symlink(root().join(installed), copy.root.join(installed)).unwrap();
             }
         }
-        // Cached templates store their inputs, so they are reused only for the same manifests.
+        // Copy cached templates. This is safe, because xtask reuses them only if the hash of their inputs is equal.
         for stages in [
             root().join("target/stages"),
             root().join(COPIES).join("clean/target/stages"),
@@ -158,8 +158,8 @@ impl Checkout {
         self.git(&["checkout", "--quiet", "HEAD", "--", file]);
     }
 
-    /// Runs Cargo in this checkout and returns its output. It is offline, so it resolves no newer dependencies: only the
-    /// index entries of Cargo.lock and the crates of this platform are downloaded.
+    /// Runs Cargo offline in this checkout and returns its output. Offline, Cargo cannot resolve newer dependencies,
+    /// because only the crates of Cargo.lock are downloaded.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> String {
         let mut cargo = Command::new(env!("CARGO"));
         let output = cargo
@@ -189,7 +189,7 @@ impl Checkout {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A signal to the process group also reaches its children.
+            // A signal to the process group also reaches the child processes.
             .process_group(0)
             .kill_on_drop(true);
         if self.is_read_only {
@@ -239,7 +239,7 @@ fn files() -> BTreeSet<PathBuf> {
     files.map(|file| relative(file.path())).collect()
 }
 
-/// A running xtask.
+/// A running xtask process.
 #[derive(Debug)]
 pub(crate) struct Running {
     arguments: String,
@@ -258,7 +258,7 @@ impl Running {
         }
     }
 
-    /// Sends a signal to the process and its children.
+    /// Sends a signal to xtask and its child processes.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         // The process may have exited.
         let Some(id) = self.child.id() else { return };
@@ -266,12 +266,12 @@ impl Running {
         rustix::process::kill_process_group(group, signal).ok();
     }
 
-    /// Whether it has exited.
+    /// Whether xtask has exited.
     pub(crate) fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until it exits.
+    /// Waits until xtask exits.
     pub(crate) async fn wait(mut self) -> Output {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let (out, err) = tokio::join!(text(out.unwrap()), text(err.unwrap()));
@@ -295,19 +295,19 @@ async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
 pub(crate) struct Output {
     command: String,
     pub(crate) succeeded: bool,
-    /// stderr, then stdout.
+    /// The standard error, followed by the standard output.
     text: String,
 }
 
 impl Output {
-    /// The text that it printed. Panics if it failed.
+    /// The text that the command printed. Panics if the command failed.
     #[track_caller]
     pub(crate) fn success(self) -> String {
         assert!(self.succeeded, "{} failed:\n{}", self.command, self.text);
         self.text
     }
 
-    /// The text that it printed. Panics if it succeeded.
+    /// The text that the command printed. Panics if the command succeeded.
     #[track_caller]
     pub(crate) fn failure(self) -> String {
         assert!(
@@ -318,7 +318,7 @@ impl Output {
         self.text
     }
 
-    /// The text that it printed, whether it succeeded or failed.
+    /// The text that the command printed, whether it succeeded or failed.
     pub(crate) fn text(self) -> String {
         self.text
     }

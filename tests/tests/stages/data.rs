@@ -1,4 +1,4 @@
-//! Changes that would delete data are refused unless they are allowed explicitly.
+//! xtask refuses changes that would delete data, unless an option allows them.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn replacing_a_table_is_refused_with_its_item_count_unless_allowed() {
     clean.run(&format!("{PROMOTE} --yes")).await.success();
     create_notes(&dev, "pr-1", 3).await;
     create_notes(&prod, "prod", 2).await;
-    // Changes the key of the table Notes in all stages except dev. In dev, only the address for alarms changes.
+    // Change the key of the table Notes in all stages except dev. In dev, only the email address for alarms changes.
     let rekeyed = Checkout::changed("rekeyed", |checkout| {
         let file = "infrastructure/lib/dynamodb-stack.ts";
         let key = "...own,\n        ...(name === \"Notes\" && stage.name !== \"dev\" ? { sortKey: string(\"id\") } : {}),";

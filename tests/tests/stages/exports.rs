@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use crate::account::Account;
 use crate::checkout::{Checkout, Running};
 
-/// A checkout in which the export of the table Notes is renamed, together with its import.
+/// A checkout in which the export with the name of the table Notes has another name, as has its import.
 async fn renamed() -> &'static Checkout {
     static RENAMED: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -35,7 +35,7 @@ async fn renaming_an_imported_export_keeps_every_import_resolved() {
         .run("deploy --stage pr-1")
         .await
         .success();
-    // Builds the templates in advance, so that the loop below observes only the stack updates.
+    // Synthesize the templates in advance, so that the loop below observes only the stack updates.
     renamed().await.run("plan --stage pr-1").await.success();
     let [exporter, importer] = ["scratchpad-dynamodb-pr-1", "scratchpad-notes-api-pr-1"];
     let mut known = BTreeMap::new();
@@ -49,7 +49,7 @@ async fn renaming_an_imported_export_keeps_every_import_resolved() {
         let has_exited = deploy.has_exited();
         let before = account.imports(importer).await;
         let exports = account.exports().await;
-        // Equal imports before and after mean that the imports did not change in between.
+        // If the imports are equal before and after, they did not change while the exports were read.
         if account.imports(importer).await == before {
             for import in &before {
                 assert!(
@@ -69,7 +69,7 @@ async fn renaming_an_imported_export_keeps_every_import_resolved() {
     assert!(exports.contains_key("scratchpad-pr-1-NotesTable"));
     assert!(!exports.contains_key("scratchpad-pr-1-NotesTableName"));
 
-    // First the exporter with both names, then the importer, then the exporter with only the new name.
+    // The deploy updates the exporter with both names, then the importer, then the exporter with only the new name.
     let mut steps = Vec::new();
     for stack in [exporter, importer] {
         let events = account.events(stack).await;
@@ -102,7 +102,7 @@ async fn an_export_that_another_stage_imports_is_not_removed() {
     }
     assert_eq!(account.history().await, history);
     assert_eq!(account.releases("dev").await, releases);
-    // A stage that another stage links to cannot be removed first.
+    // The stage dev cannot be removed while another stage uses its infrastructure.
     let output = clean.run("remove --stage dev --yes").await.failure();
     assert!(
         output.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"),

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::account::Account;
 use crate::checkout::{Checkout, Output, Running};
 
-/// The number of points, evenly spread over the run time, at which each command is killed.
+/// The number of times that each command is killed. The times are evenly spread over its run time.
 const POINTS: u32 = 20;
 
 /// Runs a command and returns its run time.
@@ -18,7 +18,7 @@ async fn run_time(checkout: &Checkout, arguments: &str) -> Duration {
     started.elapsed()
 }
 
-/// Starts a command, kills it and its children after a time, and runs it again.
+/// Starts a command, kills it and its child processes after a time, and runs it again.
 async fn kill_and_rerun(checkout: &Checkout, arguments: &str, after: Duration) -> Output {
     let running = Running::start(checkout, arguments);
     sleep(after).await;

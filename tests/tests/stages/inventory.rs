@@ -1,4 +1,4 @@
-//! A list of every resource in an account, to compare the account before and after a command.
+//! A list of all resources in an account, to compare the account before and after a command.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use test_support::http::Method;
 
 use crate::account::Account;
 
-/// A list operation of a service with a JSON protocol.
+/// An operation that lists resources of a service with a JSON protocol.
 struct JsonList {
     service: &'static str,
     target: &'static str,
@@ -68,7 +68,8 @@ fn json_lists() -> [JsonList; 7] {
     ]
 }
 
-/// Services with a query protocol: the service, its version, the action, and the XML element with names.
+/// List operations of services with the query protocol: the service, its version, the action, and the XML element that
+/// has a name.
 const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("iam", "2010-05-08", "ListRoles", "RoleName"),
     ("iam", "2010-05-08", "ListPolicies", "PolicyName"),
@@ -77,7 +78,7 @@ const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("monitoring", "2010-08-01", "DescribeAlarms", "AlarmName"),
 ];
 
-/// Services with a REST and XML protocol: the service, the path, and the XML element with names.
+/// List operations of services with the REST XML protocol: the service, the path, and the XML element that has a name.
 const REST_LISTS: [(&str, &str, &str); 5] = [
     ("cloudfront", "/2020-05-31/distribution", "Id"),
     ("cloudfront", "/2020-05-31/origin-access-control", "Id"),

@@ -79,7 +79,7 @@ async fn two_stages_share_no_resources_and_no_data() {
     ann.create_note("Only here", None).await;
     assert_eq!(notes(&ann).await.len(), 1);
     assert!(bob.has_no_notes().await);
-    // The credentials of one stage are rejected by the other.
+    // Each stage rejects the credentials of the other stage.
     let elsewhere = format!("{}/notes", two.api_url);
     assert_eq!(ann.get(&elsewhere).await.status, 403);
 }
@@ -140,7 +140,7 @@ async fn a_linked_stage_uses_the_data_of_dev_and_shares_nothing_else() {
     assert!(from_dev.text().contains("From a branch"));
 }
 
-/// Creates data in a stage: a secret, a note and an object in its bucket.
+/// Creates data in a stage: a secret, a user, a note and an object in its bucket.
 async fn fill(checkout: &Checkout, account: &Account, name: &str) {
     let mut set = checkout.command(&format!("secrets set admin-phone-number --stage {name}"));
     let phone = checkout.path("target/phone");

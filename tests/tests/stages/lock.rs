@@ -1,4 +1,4 @@
-//! The lock of a stage: concurrent commands, and locks of other machines.
+//! The lock of a stage: concurrent commands on one stage, and locks of other machines.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::checkout::{Checkout, Running};
 
 const LOCK: &str = "releases/pr-4/lock.json";
 
-/// The lock of another user and machine that expires in this many milliseconds.
+/// A lock that a user on another machine holds. It expires in `expires_in` milliseconds.
 fn lock_elsewhere(expires_in: i64) -> Value {
     let now = i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     json!({
@@ -26,7 +26,7 @@ async fn a_concurrent_deploy_is_refused_and_names_the_lock_holder() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     checkout.run("remove --stage pr-4 --yes").await;
     let first = Running::start(checkout, "deploy --stage pr-4");
-    // The first deploy is stopped as soon as it holds the lock, so that the two overlap.
+    // Pause the first deploy as soon as it holds the lock, so that the second one starts while the lock is held.
     let lock = async || account.object(LOCK).await;
     let holder =
         test_support::stage::wait_for_up_to(Duration::from_secs(60), "the lock", lock).await;

@@ -1,10 +1,10 @@
 //! Tests of the `cargo xtask` commands that deploy stages. They run xtask in copies of the checkout, as a developer does,
-//! against local accounts, and check the result through AWS's APIs. Run by `cargo xtask test --stages`.
+//! against emulated accounts, and check the result through the AWS APIs. `cargo xtask test --stages` runs them.
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`checkout`] | copies of the checkout, and xtask run in them |
-//! | [`account`] | a local account: its stacks, functions and releases |
+//! | [`account`] | an emulated AWS account: its stacks, functions and releases |
 //! | [`inventory`] | a list of every resource in an account |
 //! | [`users`] | users of a deployed stage, who call its API |
 //! | [`deploy`] | the order of stacks, and repeated deploys |

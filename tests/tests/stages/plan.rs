@@ -1,4 +1,4 @@
-//! Plans: a change of a source affects only the functions that are built from it.
+//! `cargo xtask plan`: a changed source file changes only the functions that are built from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use crate::checkout::Checkout;
 
 const STAGE: &str = "pr-1";
 
-/// The changed functions in a plan, each with the cause.
+/// Runs `cargo xtask plan`. Returns the changed functions, each with the cause.
 async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
     let output = checkout
         .run(&format!("plan --stage {STAGE}"))
@@ -21,9 +21,9 @@ async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
     let lines = output.lines().filter(|line| line.starts_with('~'));
     let reasons = lines.map(|line| line.split_once(": ").unwrap().1);
     let changed = reasons.map(|reason| {
-        let (function, why) = reason
-            .split_once(" changed, ")
-            .unwrap_or_else(|| panic!("the plan lists another change: {output}"));
+        let (function, why) = reason.split_once(" changed, ").unwrap_or_else(|| {
+            panic!("the plan lists a change that is not of a function: {output}")
+        });
         (function.to_owned(), why.to_owned())
     });
     changed.collect()
@@ -88,7 +88,7 @@ async fn a_plan_lists_the_functions_that_a_change_affects_and_the_cause() {
     assert_eq!(Account::dev().history().await, history);
 }
 
-/// Updates a third-party crate to a newer version with the same sources. Returns the old and the new version.
+/// Replaces a third-party crate by a copy with a higher version number. Returns the old and the new version.
 fn bump(checkout: &Checkout, name: &str) -> (String, String) {
     let metadata = checkout.cargo(&[
         "metadata",

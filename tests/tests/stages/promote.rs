@@ -16,8 +16,8 @@ const PROMOTE: &str = "promote --from dev --to prod --yes";
 const ORIGIN: &str = "https://scratchpad.example.com";
 const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
 
-/// A checkout in which the app has another origin, which changes all stacks but the first, and in which the third of these
-/// stacks has an additional parameter.
+/// A checkout in which the browser app has another origin, which changes several stacks, and in which the stack of
+/// billing-api has an additional SSM parameter, /refunds/STAGE.
 async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -90,7 +90,7 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // A resource that one stack is about to create exists already.
+    // Create the SSM parameter in advance, so that the stack of billing-api fails to create it.
     let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "existing"});
     prod.call("ssm", "AmazonSSM.PutParameter", &refunds).await;
     let output = next_version().await.run(PROMOTE).await.failure();
@@ -154,7 +154,7 @@ async fn a_rollback_restores_the_old_release_without_compiling_and_keeps_new_dat
     assert_eq!(origin(&user).await, NEXT_ORIGIN);
     create_note(&user, "In between").await;
 
-    // The sources of this checkout cannot be compiled, and a rollback does not need them.
+    // The sources of this checkout cannot be compiled, but a rollback does not compile.
     let uncompilable = Checkout::changed("uncompilable", |checkout| {
         checkout.edit("libs/xray/src/lib.rs", "//!", "not valid Rust //!");
     });

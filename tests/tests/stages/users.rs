@@ -4,12 +4,12 @@ use test_support::stage::{Person, Stage};
 
 use crate::account::Account;
 
-/// The URLs and resources of a stage, from its stacks' exports.
+/// The URLs and resources of a stage, from the exports of its stacks.
 pub(crate) async fn stage(account: &Account, name: &str) -> Stage {
     linked(account, name, name).await
 }
 
-/// Like [`stage`], for a stage that uses the data and the users of another stage, `to`.
+/// Like [`stage`], for a stage that uses the data and the users of the stage `to`.
 pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
     let exports = account.exports().await;
     let export = |stage: &str, name: &str| exports[&format!("scratchpad-{stage}-{name}")].clone();

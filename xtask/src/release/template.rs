@@ -42,7 +42,8 @@ pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
 
 impl Template {
     /// Normalizes a template that `cdk` or `osls` wrote, so that the same inputs always give the same template. Removes
-    /// the deployment bucket of osls, and the timestamps in the S3 keys of zips and in the logical IDs of API deployments.
+    /// the deployment bucket of osls, and the timestamps in the S3 keys of zips and in the logical IDs of API
+    /// deployments.
     pub(crate) fn synthesized(template: Value) -> Self {
         let mut template = Self(template);
         // The zips are in the account's bucket of releases, so the deployment bucket is not needed.
