@@ -116,7 +116,7 @@ async fn instructions(
     })
 }
 
-/// Waits until the process uses no more CPU time. A process still executes instructions shortly after it has requested
+/// Waits until the process uses no more CPU time, because a process still executes instructions after it has requested
 /// the next event.
 async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
     let mut before = running.cpu_ms()?;

@@ -186,8 +186,8 @@ fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted
 }
 
-/// Copies a binary, as Lambda does when it unpacks a zip. The copy matters: the linker writes a binary page by page, and
-/// the page cache keeps these single pages. Started from them, `notes-get` takes a tenth more CPU time.
+/// Copies a binary, as Lambda does when it unpacks a zip. Without the copy, `notes-get` takes a tenth more CPU time: the
+/// linker writes a binary page by page, and the page cache keeps these single pages.
 fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     let copied = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;

@@ -61,13 +61,13 @@ pub(crate) struct Row {
 /// Medians over all starts, in milliseconds; memory in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// From process start until the function requests its first event.
+    /// The time from process start until the function requests its first event.
     pub(crate) init_ms: f64,
-    /// From the first event until its response.
+    /// The time from the first event until its response.
     pub(crate) first_ms: f64,
-    /// From process start until the first response.
+    /// The time from process start until the first response.
     pub(crate) cold_ms: f64,
-    /// CPU time until the process is idle after its first response.
+    /// The CPU time from process start until the process is idle after its first response.
     pub(crate) cold_cpu_ms: f64,
     /// The median latency of warm invocations.
     pub(crate) warm_p50_ms: f64,
@@ -75,18 +75,18 @@ pub(crate) struct Times {
     pub(crate) warm_p99_ms: f64,
     /// The mean CPU time of a warm invocation.
     pub(crate) warm_cpu_ms: f64,
-    /// Peak resident memory.
+    /// The peak resident memory, in bytes.
     pub(crate) memory: u64,
 }
 
 /// The instructions that a function executes, as callgrind counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instructions {
-    /// Until the function requests its first event.
+    /// The instructions until the function requests its first event.
     pub(crate) init: u64,
-    /// Until the first response, including init.
+    /// The instructions until the first response, including init.
     pub(crate) cold: u64,
-    /// For one warm invocation.
+    /// The instructions of one warm invocation.
     pub(crate) warm: u64,
 }
 

@@ -26,7 +26,7 @@ const VARIANTS: [(&str, &str); 8] = [
 /// The variants of `notes-get` that differ from the deployed function in one setting.
 const SETTINGS: [&str; 3] = ["not-sampled", "untraced", "debug-log"];
 
-/// The line of RESULTS.md after which the handwritten part begins. A run does not change that part.
+/// The line of RESULTS.md after which the handwritten part begins. A run does not change the handwritten part.
 const HANDWRITTEN: &str =
     "<!-- Written by hand from here on: cargo xtask bench keeps the rest of this file. -->\n";
 
@@ -116,8 +116,8 @@ differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](
     );
 }
 
-/// The paragraph about the ratios on another machine. `results` is how the text refers to RESULTS.md. `None` if `notes-get`
-/// was not measured.
+/// The paragraph about the ratios on another machine. `results` is how the text refers to RESULTS.md. `None` if
+/// `notes-get` was not measured.
 fn caveat(report: &Report, results: &str) -> Option<String> {
     let [node, rust] = ["node", "rust"].map(|variant| report.row("notes-get", variant));
     let ratio = node?.tls?.cold_ms / rust?.tls?.cold_ms;
@@ -423,8 +423,8 @@ fn pages(out: &mut String, pages: &[Page]) {
     out.push('\n');
 }
 
-/// Returns README.md with the ratios of a run between [`BEGIN`] and [`END`]. Returns `readme` unchanged if it does not have
-/// these lines.
+/// Returns README.md with the ratios of a run between [`BEGIN`] and [`END`]. Returns `readme` unchanged if it does not
+/// have these lines.
 fn in_readme(readme: &str, report: &Report) -> String {
     let parts = readme.split_once(BEGIN);
     let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));

@@ -63,7 +63,7 @@ pub(crate) fn stage_file() -> &'static Path {
     &FILE
 }
 
-/// The lock on the stage. A test that needs the stage for itself takes it for writing.
+/// The lock on the stage. Tests hold it for reading; a test that needs the stage for itself holds it for writing.
 static LOCK: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
 /// The stage, locked for as long as a test uses it.
@@ -375,7 +375,7 @@ impl<'a> Person<'a> {
         self.post("/notes", &body).await.json(201)
     }
 
-    /// Gets all pages of a list. `path` is the first page; the `Link` headers have the next ones.
+    /// Gets all pages of a list. `path` is the path of the first page. The `Link` headers have the URLs of the next pages.
     pub async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
         let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
         while let Some(path) = next {

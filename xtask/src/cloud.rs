@@ -95,7 +95,7 @@ impl Cloud {
             }
             sleep(Duration::from_millis(30)).await;
         }
-        // The functions are in the cloud's process group. This kills those that did not exit with the cloud.
+        // The functions are in the cloud's process group. Kill those that did not exit with the cloud.
         kill_process_group(self.process, Signal::KILL).ok();
         fs::remove_file(pid_file(stage)).ok();
         Ok(())
@@ -164,7 +164,7 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         // An asynchronous invocation that fails is retried after 5 s and after 10 s more. The idempotency lease of
         // a function that crashed has expired by then.
         ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
-        // With a Docker engine, ministack would remove containers from it.
+        // Without this URL, ministack would find the machine's Docker engine and remove containers from it.
         ("DOCKER_HOST", "unix:///nonexistent".into()),
         // These services listen on fixed ports, so two checkouts could not run at the same time.
         ("IOT_MTLS_ENABLED", "0".into()),

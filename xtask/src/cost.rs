@@ -150,9 +150,9 @@ impl PriceFile {
 /// The CPU time of a function, in milliseconds, measured with TLS to DynamoDB and other services.
 #[derive(Debug, Clone, Copy, Default)]
 struct CpuTime {
-    /// From the start of the process to its first response.
+    /// The CPU time from the start of the process to its first response.
     cold: f64,
-    /// For each further response.
+    /// The CPU time of each further response.
     warm: f64,
 }
 
@@ -344,7 +344,7 @@ impl Bill {
     /// Calculates the cost of a month in which `people` people make `requests` requests.
     ///
     /// # Errors
-    /// Fails if a function has no measurement or a price is missing. The message names it.
+    /// Fails if a measurement or a price is missing. The message names the function or the price.
     fn new(
         prices: &PriceFile,
         measurements: &Measurements,
@@ -444,9 +444,9 @@ impl Bill {
     }
 }
 
-/// Returns the milliseconds that Lambda bills for an average invocation. They consist of CPU time, which is longer the
-/// smaller the function's fraction of a vCPU is; of the time that the function waits for other services; of a share of
-/// a cold start; and of 0.5 ms, because Lambda rounds up to a whole millisecond.
+/// Returns the milliseconds that Lambda bills for an average invocation. This is the sum of the CPU time, the time that
+/// the function waits for other services, and 0.5 ms, because Lambda rounds up to a whole millisecond. The CPU time
+/// includes a share of a cold start, and it is longer if the function has less than one vCPU.
 fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
     let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
     let waiting = function.dynamodb * assumptions.dynamodb_ms
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn bill_for_100_000_people_equals_the_manual_calculation() {
+    fn bill_for_100_000_people_equals_a_manual_calculation() {
         let prices = prices();
         let bill = Bill::new(&prices, &measurements(&prices), 30e6, 100_000.0).unwrap();
         // 30 million requests and 60,000 webhooks at 3.50 USD per million.

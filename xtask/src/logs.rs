@@ -77,7 +77,7 @@ struct Line {
     message: String,
 }
 
-/// Reads the logs of functions. It returns each line once.
+/// Reads the logs of functions, and returns each line only once.
 struct Reader {
     client: Client,
     functions: Vec<String>,

@@ -15,8 +15,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The Rust target of an architecture. It uses musl, so that executables are statically linked: a cold start loads no
-/// libraries, and the executable does not depend on a version of a system library.
+/// The Rust target of an architecture. The target uses musl, so that executables are statically linked: a cold start
+/// loads no libraries, and the executable does not depend on the version of a system library.
 pub(crate) fn target(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::X86 => "x86_64-unknown-linux-musl",

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_found_by_its_id_and_a_part_of_its_command_line() {
+    fn a_process_is_found_by_its_id_and_part_of_its_command_line() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id().try_into().unwrap();
         // Until the child has replaced itself with `sleep`, it has this test's command line.

@@ -192,7 +192,7 @@ impl LocalStage {
             // The local cloud accepts its account's ID as the root user's access key. AWS has no such key.
             ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
-            // Ignore the developer's own configuration.
+            // Ignore the AWS configuration of the developer.
             ("AWS_CONFIG_FILE", "/dev/null".into()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
             ("AWS_EC2_METADATA_DISABLED", "true".into()),
@@ -321,7 +321,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn if_the_cloud_port_is_in_use_only_that_port_changes() {
+    fn a_cloud_port_in_use_is_replaced_and_other_ports_stay() {
         let (_folder, mut stage) = stage();
         let before = stage.ports;
         let _taken = TcpListener::bind(("127.0.0.1", before.cloud)).unwrap();

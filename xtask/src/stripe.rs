@@ -67,7 +67,7 @@ impl StripeServer {
         let [secret_key, webhook_secret] = ssm.fetch().await?;
         let settings = Settings {
             secret_key: secret_key.expose().to_owned(),
-            // The number of seconds is part of every Stripe ID, so that no ID equals one in the tables from an earlier run.
+            // This number is part of every Stripe ID, so that no ID equals one that the tables have from an earlier run.
             run: UNIX_EPOCH.elapsed()?.as_secs().try_into()?,
             ..Settings::default()
         };

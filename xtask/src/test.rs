@@ -140,7 +140,7 @@ fn print_results(results: &[(&str, Counts)]) -> Counts {
     total
 }
 
-/// The test targets that have tiers of their own.
+/// The test targets that have their own tiers.
 const E2E: &str = "e2e";
 const FAULTS: &str = "faults";
 const STAGES: &str = "stages";

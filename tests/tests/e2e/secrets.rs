@@ -39,8 +39,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Listens for traces on the stage's X-Ray port. `None` if the stage's own daemon listens on it. In that case, the traces
-/// are in a file in the stage's folder.
+/// Listens for traces on the stage's X-Ray port. `None` if the stage's own daemon already listens on this port and writes
+/// the traces to a file in the stage's folder.
 fn daemon(stage: &Stage) -> Option<Daemon> {
     let ports = fs::read(stage.folder().join("ports.json")).unwrap();
     let ports: Value = serde_json::from_slice(&ports).unwrap();

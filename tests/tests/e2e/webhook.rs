@@ -265,7 +265,7 @@ async fn ten_concurrent_deliveries_of_an_event_settle_once() {
         assert_eq!(stripe.redeliver(event).await, 200);
     }
     assert_eq!(ada.purchase(&purchase).await, settled);
-    // A second SMS about the first purchase would arrive before this one.
+    // If there were a second SMS about the first purchase, it would arrive before the SMS about this purchase.
     let later = unique_storage();
     let receipt = ada.buy(later, "tok_visa").await.json(200);
     assert_paid(&stage, &ada, &receipt["purchaseId"], later).await;

@@ -18,7 +18,7 @@ pub(crate) enum Service {
     Unknown,
 }
 
-/// A call, with its whole body.
+/// A call: an HTTP request with its whole body.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) service: Service,

@@ -166,8 +166,8 @@ fn describes(response: &FinalResponse, purchase: &Value) -> bool {
     has_id && has_outcome
 }
 
-/// Whether the fault happens after an SMS is sent and before that is recorded. In this case the SMS is sent
-/// again. SNS has no idempotency key for SMS, so the alternative would be that an SMS can be lost.
+/// Whether the fault happens between sending an SMS and recording that it was sent. In this case notify-send
+/// sends a second SMS. SNS has no idempotency key for SMS, so the alternative would be that an SMS can be lost.
 fn may_send_two_sms(simulation: &Simulation, fault: Option<&Fault>) -> bool {
     let faults = simulation
         .scenario

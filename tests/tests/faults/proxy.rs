@@ -86,7 +86,7 @@ impl Proxy {
         (url, server)
     }
 
-    /// Starts a run of a function.
+    /// Records that the run `number` of a function begins.
     pub(crate) fn begin(&self, function: &'static str, number: usize) {
         self.state.lock().unwrap().run = Run {
             function,
@@ -133,7 +133,7 @@ impl Proxy {
         Ok(response)
     }
 
-    /// Records `call`, and executes `sent` unless the call fails before that.
+    /// Records `call`, and executes `sent` unless the call fails before its execution.
     async fn forward(self: &Arc<Self>, call: Call, sent: Call) -> Result<HttpResponse, Lost> {
         let failure = self.record(call);
         let cloud = Arc::clone(&self.cloud);

@@ -19,7 +19,7 @@ const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
 /// A scenario, without the failure that the sweep adds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
-    /// The name in the report.
+    /// The name of the scenario in the report.
     pub(crate) name: &'static str,
     /// The token or PaymentMethod that the client sends as `source`.
     pub(crate) source: &'static str,

@@ -36,7 +36,7 @@ fn step_name(function: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_sampled_request_sends_subsegments_for_its_step_and_its_dynamodb_calls() {
+async fn a_sampled_request_sends_subsegments_for_its_handler_and_dynamodb_calls() {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
     let cloud = Cloud::start().await.unwrap();

@@ -157,7 +157,7 @@ impl Account {
         events
     }
 
-    /// The events and the status of all stacks, by stack name. Any change of a stack changes its entry.
+    /// The event IDs and the status of each stack, by stack name. If a command changes a stack, the stack's entry changes.
     pub(crate) async fn history(&self) -> BTreeMap<String, Vec<String>> {
         let mut history = BTreeMap::new();
         for (name, stack) in self.stacks().await {

@@ -75,7 +75,7 @@ impl Change {
                 (Some(ChangeAction::Remove), _) => Action::Remove,
                 (_, Some(Replacement::True)) => Action::Replace,
                 _ if is_replaced => Action::Replace,
-                // For the types that hold data, REPLACING_PROPERTIES decides.
+                // For types in REPLACING_PROPERTIES, the condition above has already decided.
                 (_, Some(Replacement::Conditional)) if replacing.is_none() => Action::MaybeReplace,
                 _ => Action::Modify,
             },
@@ -124,7 +124,7 @@ impl Change {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// Whether the change deletes data, or may do so.
+    /// Whether the change deletes data or might delete data.
     pub(crate) fn loses_data(&self) -> bool {
         holds_data(&self.resource_type) && !matches!(self.action, Action::Add | Action::Modify)
     }

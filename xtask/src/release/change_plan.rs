@@ -19,7 +19,7 @@ use crate::{
     ui::{self, Step},
 };
 
-/// The exports that a stack keeps until its importers are updated, by the stack that exports them.
+/// The exports that stacks keep until their importers are updated. The keys are the names of the exporting stacks.
 type RetainedExports = BTreeMap<String, BTreeSet<String>>;
 
 /// The stacks to create, update and delete so that a stage has the desired templates.
@@ -122,7 +122,8 @@ impl ChangePlan {
     /// Checks that the plan deletes no data, except the data of resources in `allowed`.
     ///
     /// # Errors
-    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says how much data the resource holds.
+    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says how much data the resource
+    /// holds.
     pub(crate) async fn check_data_loss(
         &self,
         stage: &StageContext,
@@ -180,7 +181,7 @@ impl ChangePlan {
     /// Creates, updates and deletes the stacks. If a stack fails, rolls back the stacks that were changed before.
     ///
     /// # Errors
-    /// Fails if a stack fails. The message says whether the stage was rolled back.
+    /// Fails if a stack cannot be created, updated or deleted. The message says whether the stage was rolled back.
     pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
         let (stacks, target) = (&stage.stacks, &stage.target);
         let name = &target.stage;

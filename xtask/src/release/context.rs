@@ -97,7 +97,7 @@ impl StageContext {
         Ok(releases.first().map_or(1, |release| release.number + 1))
     }
 
-    /// Takes the stage's lock. The error of other processes that try to take the lock shows `purpose`, such as
+    /// Takes the stage's lock. If another process tries to take the lock, its error message contains `purpose`, such as
     /// "a deploy".
     ///
     /// # Errors

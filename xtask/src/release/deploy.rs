@@ -30,7 +30,7 @@ use crate::{
 /// `cargo xtask deploy`. `allowed` names the resources whose data may be lost.
 ///
 /// # Errors
-/// Fails if a function does not compile, data would be lost, or a stack fails. The message says whether the stage was
+/// Fails if a function does not compile, data would be lost, or a stack cannot be updated. The message says whether the stage was
 /// rolled back.
 pub(crate) async fn deploy(
     stage: &StageName,
@@ -155,7 +155,7 @@ fn hashes(templates: &Templates) -> BTreeMap<String, String> {
 /// records no release, because the local stage is never promoted or rolled back.
 ///
 /// # Errors
-/// Fails if data would be lost or a stack fails.
+/// Fails if data would be lost or a stack cannot be updated.
 pub(crate) async fn converge(
     workspace: &Workspace,
     target: &Target,

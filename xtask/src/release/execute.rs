@@ -49,7 +49,7 @@ pub(crate) async fn persist(
 /// Updates a stage's stacks and its browser app to a release, records the outcome, and prunes old releases.
 ///
 /// # Errors
-/// Fails if a stack fails. The message says whether the stage was rolled back.
+/// Fails if a stack cannot be created, updated or deleted. The message says whether the stage was rolled back.
 pub(crate) async fn execute(
     stage: &StageContext,
     changes: &ChangePlan,
@@ -91,8 +91,9 @@ async fn prune_releases(stage: &StageContext) -> Result<()> {
     prune(&stage.store, None).await
 }
 
-/// Deletes the artifacts that no release needs, except for releases of `removed_stage`. If the deletion fails, prints a
-/// warning: the roles of workflows have no permission to delete artifacts, because stages share artifacts.
+/// Deletes the artifacts that no release needs. Artifacts that only releases of `removed_stage` need are deleted too. If
+/// the deletion fails, prints a warning and succeeds, because the roles of workflows have no permission to delete
+/// artifacts.
 ///
 /// # Errors
 /// Fails if the lock cannot be taken.

@@ -32,7 +32,7 @@ struct Holder {
     #[serde(rename = "what")]
     purpose: String,
     host: String,
-    /// The host's name and boot ID. Process IDs are compared only if this is equal.
+    /// The name and the boot ID of the host. The process ID of a holder is checked only on the same machine.
     machine: String,
     process: i32,
     /// When the lock was taken, in milliseconds since the Unix epoch.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{tools, ui, workspace::Workspace};
 
-/// The templates, function sources and browser app that a deploy would give a stage. It is computed without a build.
+/// The templates, function sources and browser app of a stage after a deploy. Computing this state needs no build.
 pub(crate) struct DesiredState {
     /// The templates as `cdk` and `osls` write them, without the functions' code.
     templates: Templates,
@@ -209,7 +209,7 @@ impl DeployPlan {
 /// `cargo xtask plan`.
 ///
 /// # Errors
-/// As [`DeployPlan::compute`].
+/// Fails in the same cases as [`DeployPlan::compute`].
 pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;

@@ -69,7 +69,7 @@ impl StoredRelease<'_> {
 /// the release that `from` runs.
 ///
 /// # Errors
-/// Fails if there is no such release, it has no templates for `to`, data would be lost, or a stack fails.
+/// Fails if there is no such release, it has no templates for `to`, data would be lost, or a stack cannot be updated.
 pub(crate) async fn promote(
     from: &StageName,
     to: &StageName,
@@ -123,7 +123,7 @@ pub(crate) async fn promote(
 /// earlier release with other templates.
 ///
 /// # Errors
-/// Fails if there is no such release, data would be lost, or a stack fails.
+/// Fails if there is no such release, data would be lost, or a stack cannot be updated.
 pub(crate) async fn rollback(
     stage: &StageName,
     number: Option<u32>,

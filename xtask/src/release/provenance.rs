@@ -1,4 +1,4 @@
-//! Who makes a release, and from which commit.
+//! The user who makes a release, and the commit that the release is built from.
 
 use std::{env, path::Path, process::Command};
 

@@ -50,7 +50,7 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
 /// stacks.
 ///
 /// # Errors
-/// As [`remove`].
+/// Fails in the same cases as [`remove`].
 pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
     let StageContext {
         target,

@@ -72,7 +72,7 @@ pub(crate) enum Secret {
         #[arg(long)]
         stage: StageName,
     },
-    /// Copy the secrets that a stage lacks from another stage
+    /// Copy the secrets that are missing in a stage from another stage
     Copy {
         /// The stage to copy from
         #[arg(long)]

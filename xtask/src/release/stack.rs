@@ -181,7 +181,7 @@ impl Stacks {
     /// may not exist yet. Returns false if the stack already has the template.
     ///
     /// # Errors
-    /// As [`Stacks::apply`].
+    /// Fails in the same cases as [`Stacks::apply`].
     pub(crate) async fn apply_account_stack(
         &self,
         step: &Step,

@@ -25,7 +25,7 @@ use super::{
     template::{FUNCTIONS_PREFIX, Template, Templates, function_key},
 };
 
-/// The last part of the key of a lock's object. The path of the locked prefix comes before it.
+/// The file name of a lock's object. Its key is `PATH/lock.json`, where PATH is what the lock protects.
 pub(crate) const LOCK: &str = "lock.json";
 
 const APP_PREFIX: &str = "artifacts/app/";

@@ -36,7 +36,7 @@ fn every_link_in_a_document_points_to_an_existing_file() {
 }
 
 /// The invariants of ARCHITECTURE.md: the name of each, and the names of its tests. An invariant is a
-/// list item of one or more lines: `- **name**: what holds. *Test:* `test`, `test``.
+/// list item of one or more lines: `- **name**: description. *Test:* `test`, `test``.
 fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
     let items = text.split("\n- **").skip(1);
     items

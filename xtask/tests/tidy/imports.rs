@@ -38,7 +38,7 @@ struct Use {
     is_reexport: bool,
 }
 
-/// The modules of one crate, by their paths.
+/// The modules of one crate. The keys are the paths of the modules.
 #[derive(Default)]
 struct Crate(BTreeMap<Segments, Module>);
 
