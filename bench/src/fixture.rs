@@ -60,7 +60,7 @@ impl Fixture {
         let variant = case.variant;
         let package = variant
             .package(name, paths)
-            .with_context(|| format!("{name} has no variant {}", variant.name()))?;
+            .with_context(|| format!("cannot find the variant {} of {name}", variant.name()))?;
         let hosted = match variant {
             Variant::Node => node(name, &package)?,
             _ => native(case, &package, paths)?,

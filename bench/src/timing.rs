@@ -80,7 +80,8 @@ fn rows(runs: Vec<Run>, paths: &Paths) -> Result<Vec<Row>> {
             Some(row) => row,
             None => {
                 rows.push(case.row(paths)?);
-                rows.last_mut().context("cannot find the added row")?
+                rows.last_mut()
+                    .context("cannot find the row that was just added")?
             }
         };
         let times = measure::summary(&samples);

@@ -22,7 +22,7 @@ fn lock_elsewhere(expires_in: i64) -> Value {
 }
 
 #[tokio::test]
-async fn a_concurrent_deploy_is_refused_and_names_the_lock_holder() {
+async fn a_concurrent_deploy_fails_with_an_error_that_names_the_lock_holder() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     checkout.run("remove --stage pr-4 --yes").await;
     let first = Running::start(checkout, "deploy --stage pr-4");

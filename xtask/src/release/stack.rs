@@ -226,7 +226,7 @@ impl Stacks {
             return Ok(true);
         }
         bail!(
-            "{name} failed: {}",
+            "the stack {name} failed: {}",
             self.failures(name, last_event.as_deref()).await?
         )
     }
@@ -251,7 +251,7 @@ impl Stacks {
             Ok(_) => Ok(true),
             Err(error) if has_message(&error, "No updates are to be performed") => Ok(false),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("cannot update {name}")),
+                .with_context(|| format!("cannot update the stack {name}")),
         }
     }
 
@@ -276,7 +276,7 @@ impl Stacks {
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot create {name}"))?;
+            .with_context(|| format!("cannot create the stack {name}"))?;
         Ok(())
     }
 
@@ -339,11 +339,11 @@ impl Stacks {
         let delete = self.client.delete_stack().stack_name(&id).send().await;
         delete
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot delete {name}"))?;
+            .with_context(|| format!("cannot delete the stack {name}"))?;
         match self.wait(step, &id, last_event.as_deref()).await? {
             None | Some(StackStatus::DeleteComplete) => Ok(()),
             Some(_) => bail!(
-                "cannot delete {name}: {}",
+                "cannot delete the stack {name}: {}",
                 self.failures(&id, last_event.as_deref()).await?
             ),
         }
@@ -558,7 +558,7 @@ impl Stacks {
             Ok(stacks) => Ok(stacks.stacks.unwrap_or_default().into_iter().next()),
             Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("cannot describe {name}")),
+                .with_context(|| format!("cannot describe the stack {name}")),
         }
     }
 }

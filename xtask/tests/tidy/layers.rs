@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::{files, imports::named_paths};
 
-/// The crates that a controller must not use. A name also stands for the crates whose names begin with
-/// it and `_`, such as `aws_sdk_s3`.
+/// The crates that a controller must not use. An entry also matches the crates whose names begin with
+/// the entry and `_`: `aws` matches `aws_sdk_s3`.
 const OUTSIDE: [&str; 9] = [
     "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
 ];
