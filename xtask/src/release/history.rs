@@ -13,7 +13,6 @@ use super::{
     remove::remove_stage,
     store::Store,
     table::{StageName, Tables},
-    text::count,
 };
 use crate::{ui, workspace::Workspace};
 
@@ -151,7 +150,7 @@ pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> 
     };
     let summary = format!(
         "found {} in {reached} of {} accounts",
-        count(found.len(), noun),
+        ui::count(found.len(), noun),
         accounts.len()
     );
     if !remove {

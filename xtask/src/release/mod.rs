@@ -22,7 +22,7 @@
 //! | [`template`], [`synth`] | templates, and how `cdk` and `osls` make them |
 //! | [`app`], [`sources`] | the browser app, and the inputs of each function |
 //! | [`table`], [`account`], [`target`] | the tables of serverless.yml, and the account of a stage |
-//! | [`hash`], [`clock`], [`provenance`], [`confirm`], [`text`] | helpers |
+//! | [`hash`], [`clock`], [`provenance`], [`confirm`] | helpers |
 
 mod account;
 mod app;
@@ -51,7 +51,6 @@ mod synth;
 pub(crate) mod table;
 mod target;
 mod template;
-mod text;
 
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};

@@ -19,7 +19,6 @@ use super::{
     table::StageName,
     target::Target,
     template::Templates,
-    text::count,
 };
 use crate::{
     tools,
@@ -186,7 +185,7 @@ async fn apply_release(
             format!(
                 "{} would make {} in {name}; nothing was changed",
                 stored.name()?,
-                count(preview.rows.len(), "change")
+                ui::count(preview.rows.len(), "change")
             )
         });
         return Ok(());

@@ -19,7 +19,6 @@ use super::{
     store::empty_bucket,
     table::StageName,
     template::{Templates, phases},
-    text::count,
 };
 use crate::{
     ui::{self, Step},
@@ -41,7 +40,7 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     ui::say(format!(
         "{} {stage} is removed ({} deleted)",
         style("✓").green(),
-        count(stacks, "stack")
+        ui::count(stacks, "stack")
     ));
     Ok(())
 }
