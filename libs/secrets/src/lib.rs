@@ -16,6 +16,7 @@
 //! ```
 
 mod secret;
+mod source;
 mod ssm;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub use secret::Secret;
+pub use source::{Error, Source};
 pub use ssm::{Prefix, Ssm};
 
 /// The age at which secrets are refreshed.
@@ -33,23 +35,6 @@ pub const TIME_TO_LIVE: Duration = Duration::from_secs(5 * 60);
 /// The minimum time between the starts of two refreshes. It is longer than an AWS call with all its retries, so that
 /// refreshes do not overlap and a failed one is followed by a pause.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The error of reading the secrets.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Parameters do not exist. Contains their full names.
-    #[error("missing in SSM: {}", .0.join(", "))]
-    Missing(Vec<String>),
-    /// The call to SSM failed.
-    #[error("the secrets cannot be read from SSM")]
-    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// A source of secrets: [`Ssm`], or a fake in tests.
-pub trait Source<const N: usize>: Send + Sync + 'static {
-    /// Reads the current values of all secrets, in the order of their names.
-    fn fetch(&self) -> impl Future<Output = Result<[Secret; N], Error>> + Send;
-}
 
 /// The `N` secrets of a function, cached. Clones share the cache.
 #[derive(Debug)]

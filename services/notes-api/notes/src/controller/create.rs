@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_note_is_created_only_after_its_reference_whichever_call_fails() {
+        for calls in 0.. {
+            let cloud = Memory::default();
+            cloud.fail_after(calls);
+            let draft = draft("hello", Some("cat.png"));
+            let is_created = post(&cloud, draft, Plan::generate()).await.is_ok();
+            assert!(cloud.every_note_has_its_reference(), "after {calls} calls");
+            if is_created {
+                assert_eq!(calls, 2);
+                break;
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_of_another_user_cannot_be_attached_and_nothing_is_written() {
         let cloud = Memory::default();
         let foreign = draft("hello", Some("private/us-east-1:bob/cat.png"));

@@ -177,6 +177,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_note_is_updated_only_after_its_reference_whichever_call_fails() {
+        for name in ["cat.png", "dog.png"] {
+            for calls in 0..5 {
+                let cloud = Memory::default();
+                let id = cloud.note(&ada(), "one", Some("cat.png")).await;
+                cloud.fail_after(calls);
+                let is_updated = put(
+                    &cloud,
+                    id,
+                    resolved("two", Some(name)),
+                    Precondition::Exists,
+                )
+                .await
+                .is_ok();
+                // The first call adds the reference, the second writes the note. Later failures are logged only.
+                assert_eq!(is_updated, calls >= 2, "{name} after {calls} calls");
+                assert!(
+                    cloud.every_note_has_its_reference(),
+                    "{name} after {calls} calls"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_refused_write_does_not_delete_the_file() {
         let cloud = Memory::default();
         cloud.upload(CAT);

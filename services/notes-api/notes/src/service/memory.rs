@@ -145,6 +145,20 @@ impl Memory {
         self.writes.load(SeqCst)
     }
 
+    /// Whether the record of each note's file has a reference of the note's current version.
+    pub(crate) fn every_note_has_its_reference(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        let mut notes = state.notes.values();
+        notes.all(|note| {
+            let key = note.attachment.as_ref();
+            let key = key.and_then(|name| FileKey::of(&note.user_id, name));
+            key.is_none_or(|key| {
+                let record = state.records.get(&key);
+                record.is_some_and(|record| record.references.contains(&note.attachment_ref()))
+            })
+        })
+    }
+
     /// Makes all calls fail after `calls` more calls.
     pub(crate) fn fail_after(&self, calls: usize) {
         self.calls_left.store(calls, SeqCst);
