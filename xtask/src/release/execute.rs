@@ -73,7 +73,14 @@ pub(crate) async fn execute(
     };
     stage.store.write_release(release).await?;
     result?;
-    prune_releases(stage).await
+    // The stage runs the release now, so an error here must not look like a failed deploy.
+    if let Err(error) = prune_releases(stage).await {
+        ui::say(format!(
+            "{} old releases were not deleted: {error:#}",
+            style("!").yellow()
+        ));
+    }
+    Ok(())
 }
 
 /// Deletes the stage's oldest releases, so that [`STORED_RELEASES`] remain.
