@@ -51,7 +51,8 @@ impl Fixture {
         Ok(())
     }
 
-    /// Returns the process for a case with the environment of Lambda, its event and the expected response.
+    /// Returns what is needed to measure a case: the process to start, with Lambda's environment variables; the event and
+    /// trace header of each invocation; and the expected response.
     ///
     /// # Errors
     /// Fails if the program or the golden response is missing.

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn written_gates_can_be_read() {
+    fn rendered_gates_parse_to_the_same_gates() {
         let gates = gates(&[
             ("notes-get", &[("init", 1), ("zip", 2)]),
             ("notes-get-tls", &[("init", 4)]),

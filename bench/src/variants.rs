@@ -78,7 +78,7 @@ impl Variant {
         }
     }
 
-    /// The variants of a function that can be run from these paths.
+    /// The variants of a function that can be measured with the programs in `paths`.
     fn of(function: &str, paths: &Paths) -> Vec<Self> {
         let is_bundled = |node: &PathBuf| node.join(format!("{function}.mjs")).is_file();
         let mut all = vec![Self::Rust];

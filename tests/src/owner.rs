@@ -75,7 +75,7 @@ impl Stage {
         format!("{}/{name}", prefix.as_str().unwrap())
     }
 
-    /// The value of a secret.
+    /// Reads a secret from SSM Parameter Store, as the owner of the account, and returns its value.
     pub async fn secret(&self, name: &str) -> String {
         let input = json!({"Name": self.secret_name(name).await, "WithDecryption": true});
         let found = self

@@ -125,7 +125,7 @@ impl Stripe {
         self.control(Method::DELETE, "webhook", None).await;
     }
 
-    /// Makes the local Stripe send events to the stage again, as it does by default.
+    /// Undoes [`Self::unset_webhook`]: registers the stage's webhook URL and signing secret with the local Stripe.
     pub async fn set_webhook(&self, stage: &Stage) {
         let url = format!("{}/billing/webhook", stage.api_url);
         let secret = stage.secret("stripe-webhook-secret").await;

@@ -320,14 +320,7 @@ async fn synthesize_stage(
             serde_json::json!({"stage": stage}).to_string(),
         );
     run(step, &mut synth).await?;
-    for function in workspace.functions() {
-        // osls requires that the zip exists, but does not read it.
-        let zip = workspace.zip(function, stage);
-        if !zip.exists() {
-            fs::create_dir_all(zip.parent().context("cannot find the folder of a zip")?)?;
-            fs::write(zip, "")?;
-        }
-    }
+    workspace.create_placeholder_zips(stage)?;
     for service in release::services(root)? {
         let mut package = ui::command(workspace.node_bin("osls"));
         package

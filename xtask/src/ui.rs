@@ -51,7 +51,7 @@ impl Step {
         }
     }
 
-    /// Shows what the step is working on, after its name.
+    /// Shows `what`, the item that is being processed, after the name of the step.
     pub(crate) fn at(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }

@@ -122,6 +122,21 @@ impl Workspace {
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
     }
 
+    /// Creates an empty file for each zip of a stage that does not exist: osls requires that the zips exist, but does not
+    /// read them.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be written.
+    pub(crate) fn create_placeholder_zips(&self, stage: &str) -> Result<()> {
+        for zip in self.functions().map(|function| self.zip(function, stage)) {
+            if !zip.exists() {
+                fs::create_dir_all(zip.parent().unwrap_or(&zip))?;
+                fs::write(zip, "")?;
+            }
+        }
+        Ok(())
+    }
+
     /// The path of the packed zip whose SHA-256 hash is `artifact`.
     pub(crate) fn zip_of(&self, artifact: &str) -> PathBuf {
         self.root

@@ -35,7 +35,7 @@ static AMAZON_ROOTS: [&[u8]; 5] = include!(concat!(env!("OUT_DIR"), "/amazon-roo
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The variable is not set, or is empty.
-    #[error("{0} is not set")]
+    #[error("the environment variable {0} is missing or empty")]
     Missing(&'static str),
     /// The variable has an invalid value.
     #[error("{name} is not {expected}")]

@@ -290,8 +290,8 @@ pub enum Error {
     /// DynamoDB rejected the call.
     #[error("DynamoDB rejected the call")]
     Rejected(#[source] Cause),
-    /// The conversion between an item and its type failed.
-    #[error("an item of DynamoDB does not match its type")]
+    /// A DynamoDB item cannot be converted to or from its Rust type.
+    #[error("cannot convert between a DynamoDB item and its Rust type")]
     Item(#[source] Cause),
 }
 

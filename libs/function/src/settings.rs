@@ -8,7 +8,7 @@ use crate::error::StartError;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// The environment variable is not set, or empty.
-    #[error("the environment variable {name} is missing")]
+    #[error("the environment variable {name} is missing or empty")]
     Missing {
         /// The name of the environment variable.
         name: &'static str,
@@ -66,7 +66,7 @@ mod tests {
             let error = parse::<String>("NOTES_TABLE", value).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "the environment variable NOTES_TABLE is missing"
+                "the environment variable NOTES_TABLE is missing or empty"
             );
         }
     }

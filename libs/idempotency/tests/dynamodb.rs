@@ -103,7 +103,7 @@ async fn claim_concurrently(
 }
 
 #[tokio::test]
-async fn one_of_100_concurrent_claims_starts() {
+async fn only_one_of_100_concurrent_claims_starts() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let (outcomes, _) = claim_concurrently(&Arc::new(idempotency), &clock, 100).await;
@@ -111,7 +111,7 @@ async fn one_of_100_concurrent_claims_starts() {
 }
 
 #[tokio::test]
-async fn one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
+async fn only_one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
@@ -123,7 +123,7 @@ async fn one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
 }
 
 #[tokio::test]
-async fn one_of_50_concurrent_claims_of_an_expired_record_starts_with_a_new_plan() {
+async fn only_one_of_50_concurrent_claims_of_an_expired_record_starts_with_a_new_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);

@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{ADDRESS} is not an address like 127.0.0.1:2000")]
     Malformed,
     /// No socket can be created to send to the address.
-    #[error("{ADDRESS} is not usable: no socket can be created")]
+    #[error("cannot create a UDP socket to send to the address in {ADDRESS}")]
     Unusable(#[source] io::Error),
 }
 

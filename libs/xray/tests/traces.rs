@@ -26,7 +26,7 @@ const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f4
 const UNSAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// Starts a daemon and sends it the spans of this thread.
+/// Starts an X-Ray daemon. While the guard exists, the spans of this thread are sent to the daemon.
 fn traced() -> (Daemon, DefaultGuard) {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
@@ -219,7 +219,7 @@ async fn no_user_input_is_sent() {
 }
 
 #[tokio::test]
-async fn an_invocation_without_a_sampled_header_sends_nothing() {
+async fn an_invocation_without_a_valid_sampled_trace_header_sends_nothing() {
     let (daemon, _guard) = traced();
     for header in [
         None,

@@ -28,13 +28,13 @@ const MAX_BODY: usize = 1024 * 1024;
 #[error("an injected fault closed the connection")]
 pub(crate) struct ConnectionClosed;
 
-/// A call that is in the list of calls.
+/// A call that is recorded in the list of calls, with the fault to inject into it.
 struct RecordedCall {
     /// The index of the call in the list.
     index: usize,
     request_id: String,
     fault: Fault,
-    /// When the call is executed, by the double's clock.
+    /// The time to execute the call, according to the double's clock.
     due: SystemTime,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     ListEvents(Page),
     CreatePaymentMethod(PaymentSource, BillingDetails),
     CreateToken(CardDetails),
-    /// A request of a browser for the PaymentIntent `id`.
+    /// A request from a browser that retrieves, confirms or authenticates the PaymentIntent `id`.
     Browser {
         id: String,
         client_secret: String,

@@ -67,7 +67,7 @@ impl Failure {
         self
     }
 
-    /// Delays the execution of the call, by the double's clock, by at most 49 days. The call is
+    /// Delays the execution of the call by at most 49 days, according to the double's clock. The call is
     /// executed even if its caller disconnects. Its idempotency key is in use during the delay.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
@@ -104,7 +104,7 @@ impl Failure {
     }
 }
 
-/// What happens to one call.
+/// The fault to inject into one call: a delay, whether the call is executed, and how it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) delay: Duration,

@@ -157,7 +157,7 @@ impl Ledger {
             .find(|event| str_field(event, "id") == id)
     }
 
-    /// Completes the 3-D Secure challenge of the PaymentIntent `id`.
+    /// Ends the 3-D Secure challenge of the PaymentIntent `id` with the given result.
     pub(crate) fn authenticate(
         &mut self,
         id: &str,

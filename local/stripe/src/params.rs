@@ -37,7 +37,7 @@ impl Params {
         })
     }
 
-    /// Takes the values of `name[]`, `name[0]` and so on.
+    /// Removes the parameters `name[]`, `name[0]` and so on, and returns their values.
     pub(crate) fn take_list(&mut self, name: &str) -> Vec<String> {
         self.take_entries(name)
             .into_iter()
@@ -45,7 +45,8 @@ impl Params {
             .collect()
     }
 
-    /// Takes the entries `name[key]`, by key.
+    /// Removes the parameters of the form `name[key]`, and returns their values in a map, keyed by
+    /// `key`.
     pub(crate) fn take_map(&mut self, name: &str) -> Map<String, Value> {
         self.take_entries(name)
             .into_iter()

@@ -1,4 +1,4 @@
-//! Responses of the API.
+//! The API's responses: status, JSON body, and the headers that Stripe's clients need.
 
 use http_body_util::Full;
 use hyper::Response;

@@ -25,7 +25,7 @@ pub struct Settings {
     /// A number that is part of every id. With the same number, the same calls create the same ids.
     /// Use another number after each restart if ids must not repeat. Default: 0.
     pub run: u32,
-    /// The delay, by the double's clock, until search finds a change. Default: 1 min, which is
+    /// The delay until search finds a change, according to the double's clock. Default: 1 min, which is
     /// Stripe's upper limit in normal conditions. Code that relies on a shorter delay therefore
     /// fails in tests. During an outage of Stripe, the delay can be 1 h
     /// (<https://docs.stripe.com/search#data-freshness>).

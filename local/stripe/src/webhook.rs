@@ -144,7 +144,7 @@ pub struct Delivery {
     /// The type of the event, such as `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The time of the attempt, by the double's clock, in seconds since the Unix epoch.
+    /// The time of the attempt according to the double's clock, in seconds since the Unix epoch.
     pub at: u64,
     /// The status of the response. None if there was no response.
     pub status: Option<u16>,

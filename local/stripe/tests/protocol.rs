@@ -461,7 +461,7 @@ async fn a_delayed_call_is_executed_without_its_caller_and_reserves_its_key() {
 }
 
 #[tokio::test]
-async fn one_of_100_concurrent_calls_with_the_same_key_charges() {
+async fn only_one_of_100_concurrent_calls_with_the_same_key_charges() {
     let stripe = start().await;
     let calls: Vec<_> = (0..100)
         .map(|_| tokio::spawn(create_with_key(&stripe, "a", PAY).send()))
@@ -510,7 +510,7 @@ async fn failures_apply_to_their_route_and_number_of_calls() {
 }
 
 #[tokio::test]
-async fn ids_depend_only_on_the_calls_and_the_run() {
+async fn the_same_calls_with_the_same_run_number_create_the_same_ids() {
     let mut ids = Vec::new();
     for run in [0, 0, 1] {
         let settings = Settings {

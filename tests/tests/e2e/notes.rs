@@ -104,7 +104,7 @@ async fn any_content_is_returned_unchanged() {
 }
 
 #[tokio::test]
-async fn one_of_fifty_concurrent_updates_with_the_same_etag_succeeds() {
+async fn only_one_of_fifty_concurrent_updates_with_the_same_etag_succeeds() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let note = ada.create_note("old", None).await;

@@ -12,7 +12,7 @@ use xray_daemon::Daemon;
 /// A Stripe key that Stripe rejects.
 const INVALID_KEY: &str = "sk_test_thisOneIsWrong7f3a91";
 
-/// The failures of the first four calls that an order makes to Stripe.
+/// The failures to inject into an order's first four calls to Stripe, one per call.
 fn failures() -> [Value; 4] {
     [
         json!({"times": 1, "end": {"status": 429}, "effect": false}),

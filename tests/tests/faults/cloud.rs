@@ -135,7 +135,9 @@ impl Cloud {
         }
     }
 
-    /// Makes Stripe fail its next call. This is `call`, because a simulation makes one call at a time.
+    /// Makes the local Stripe respond with `status` to the next request that has the method and path of `call`. That is
+    /// `call` itself, because a simulation makes one call at a time. If `has_effect` is false, Stripe does not execute the
+    /// call.
     fn fail_at_stripe(&self, call: &Call, status: u16, has_effect: bool) {
         let failure = local_stripe::Failure::on(call.head.method.as_str(), call.head.uri.path());
         let failure = failure.times(1).respond_with(status);

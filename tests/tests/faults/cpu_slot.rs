@@ -1,4 +1,4 @@
-//! The limit on simulations that use the CPU at the same time.
+//! Limits how many simulations use the CPU at the same time.
 
 use std::sync::{Arc, Mutex};
 

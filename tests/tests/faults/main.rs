@@ -59,7 +59,7 @@ async fn sweep_mutation(mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sw
 }
 
 #[tokio::test]
-async fn the_sweep_detects_a_missing_settle_condition() {
+async fn the_sweep_detects_a_settlement_without_a_condition_expression() {
     let found = sweep_mutation(Mutation::SettleCondition, |row| row.function == WEBHOOK).await;
     assert!(
         found.violated().contains(invariants::SETTLED_ONCE),

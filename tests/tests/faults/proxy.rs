@@ -86,7 +86,7 @@ impl Proxy {
         (url, server)
     }
 
-    /// Records that the run `number` of a function begins.
+    /// Starts the record of a function's run with this number. Discards the calls of the previous run.
     pub(crate) fn begin(&self, function: &'static str, number: usize) {
         self.state.lock().unwrap().run = Run {
             function,

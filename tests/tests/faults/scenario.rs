@@ -16,7 +16,8 @@ pub(crate) const FUNCTIONS: [&str; 5] = [PURCHASE, WEBHOOK, PURCHASE_PAID, NOTIF
 const CHARGE: &str = "Stripe POST payment_intents";
 const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
 
-/// A scenario, without the failure that the sweep adds.
+/// The conditions of one simulated purchase: the card, the client's behavior, and the timing of Stripe's events. The sweep
+/// simulates each scenario many times, and injects one more failure each time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     /// The name of the scenario in the report.
@@ -31,7 +32,7 @@ pub(crate) struct Scenario {
     pub(crate) owner_authenticates: bool,
     /// Whether Stripe delivers events immediately. Otherwise it delivers them at the end.
     pub(crate) events_are_immediate: bool,
-    /// The time until the first run of billing-reconcile, in minutes.
+    /// The minutes between the client's last request and the first run of billing-reconcile.
     pub(crate) first_reconcile: u64,
     /// The indexing delay of Stripe's search API.
     pub(crate) search_lag: Duration,

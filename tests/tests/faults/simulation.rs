@@ -64,7 +64,7 @@ static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| 
     found
 });
 
-/// A response with the final result of the order.
+/// A response of billing-purchase that has the final result of the order, so that the client does not retry.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FinalResponse {
     pub(crate) status: u64,

@@ -271,7 +271,7 @@ impl Sweep {
         baseline.chain(cells)
     }
 
-    /// The invariants that are violated in any simulation.
+    /// The invariants that at least one simulation violates.
     pub(crate) fn violated(&self) -> HashSet<&'static str> {
         let violations = self.results().flat_map(|(_, outcome)| &outcome.violations);
         violations.map(|violation| violation.invariant).collect()

@@ -1,4 +1,4 @@
-//! Credentials of the wrong account, secrets, the list of stages, and protected stages.
+//! Tests of access: credentials of the wrong account, secrets, the list of stages, and protected stages.
 
 use std::fs;
 

@@ -194,7 +194,7 @@ impl Account {
         resources
     }
 
-    /// The code hashes that Lambda reports, by the name of the function's crate.
+    /// The code hashes that Lambda reports, keyed by the name of the function's crate.
     pub(crate) async fn code_hashes(&self, stage: &str) -> BTreeMap<String, String> {
         let prefix = format!("scratchpad-{stage}-");
         let mut pages = self.lambda.list_functions().into_paginator().items().send();

@@ -7,7 +7,8 @@ use tokio::sync::OnceCell;
 use crate::account::Account;
 use crate::checkout::{Checkout, Running};
 
-/// A checkout in which the export with the name of the table Notes has another name, as has its import.
+/// A checkout that renames the CloudFormation export `NotesTableName`, both in the exporting stack and in the stack that
+/// imports it.
 async fn renamed() -> &'static Checkout {
     static RENAMED: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {

@@ -233,10 +233,11 @@ impl ChangePlan {
         }
         // All importers are updated, so the old exports can be removed.
         for name in self.retained.keys() {
-            let template = self
-                .changed
-                .get(name)
-                .context("cannot find the new template of a stack with old exports")?;
+            let template = self.changed.get(name).with_context(|| {
+                format!(
+                    "the plan has no new template for {name}, whose old exports must be removed"
+                )
+            })?;
             let step = Step::begin(format!(
                 "remove the old exports of {}",
                 short_name(name, target)

@@ -45,7 +45,8 @@ pub(crate) struct Consent {
 
 /// A release that is applied to a stage, from the bucket of releases of this or of another account.
 struct StoredRelease<'a> {
-    /// The record that is written for the stage. Number, time and actor are set when the release is applied.
+    /// The record of the stored release. When the release is applied, a copy with a new number, start time, actor,
+    /// outcome and list of changes is stored for the target stage.
     record: Release,
     templates: Templates,
     /// The bucket to copy the artifacts from. `None` if they are in the stage's own account already.

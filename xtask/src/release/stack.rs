@@ -305,7 +305,9 @@ impl Stacks {
                         .send()
                         .await
                         .map_err(aws_sdk_cloudformation::Error::from)
-                        .with_context(|| format!("cannot continue the rollback of {name}"))?;
+                        .with_context(|| {
+                            format!("cannot continue the update rollback of the stack {name}")
+                        })?;
                     sleep(self.poll_interval).await;
                 }
                 Some(_) => return Ok(self.find(name).await?.is_some()),
@@ -524,7 +526,7 @@ impl Stacks {
                 .and_then(|event| event.event_id.clone())),
             Err(error) if has_message(&error, "does not exist") => Ok(None),
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("cannot read the events of {name}")),
+                .with_context(|| format!("cannot read the events of the stack {name}")),
         }
     }
 
@@ -545,7 +547,7 @@ impl Stacks {
                 Err(error) if has_message(&error, "does not exist") => break,
                 Err(error) => {
                     return Err(aws_sdk_cloudformation::Error::from(error))
-                        .with_context(|| format!("cannot read the events of {name}"));
+                        .with_context(|| format!("cannot read the events of the stack {name}"));
                 }
             }
         }

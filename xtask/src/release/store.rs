@@ -572,7 +572,9 @@ pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Resul
             .map_err(aws_sdk_s3::Error::from);
         let page = match page {
             Err(error) if error.code() == Some("NoSuchBucket") => return Ok(()),
-            page => page.with_context(|| format!("cannot list {bucket}"))?,
+            page => page.with_context(|| {
+                format!("cannot list the object versions in the bucket {bucket}")
+            })?,
         };
         let versions = page
             .versions()

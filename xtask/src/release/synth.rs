@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 use tokio::process::Command;
 use walkdir::WalkDir;
@@ -49,7 +49,7 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
         return Ok(templates);
     }
     let step = Step::begin(format!("synthesize the templates of {stage}"));
-    create_placeholder_zips(workspace, stage)?;
+    workspace.create_placeholder_zips(stage)?;
     let out = folder.join("infrastructure");
     let infrastructure = cdk(workspace, target, &out, &step, "stage", stage);
     let services = osls(workspace, target, &folder, &step);
@@ -58,18 +58,6 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
-}
-
-/// Creates the zips that osls requires, as empty files. The keys of the real zips are put into the templates later.
-fn create_placeholder_zips(workspace: &Workspace, stage: &str) -> Result<()> {
-    for function in workspace.functions() {
-        let zip = workspace.zip(function, stage);
-        if !zip.exists() {
-            fs::create_dir_all(zip.parent().context("cannot find the folder of a zip")?)?;
-            fs::write(zip, "")?;
-        }
-    }
-    Ok(())
 }
 
 /// Synthesizes the templates of all services, one after the other.

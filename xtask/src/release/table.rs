@@ -109,9 +109,9 @@ pub(crate) enum Build {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Infrastructure {
-    /// The stage uses its own.
+    /// The stage has its own tables, bucket and users.
     Own,
-    /// The stage uses those of the stage dev.
+    /// The stage uses the tables, bucket and users of the stage dev.
     Dev,
 }
 

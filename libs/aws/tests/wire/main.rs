@@ -77,46 +77,46 @@ fn the_compared_operations_are_exactly_those_of_the_functions() {
 }
 
 #[tokio::test]
-async fn internal_errors_are_retried_like_the_sdk_does() {
+async fn internal_errors_are_retried_as_in_the_sdk() {
     check(Failure::InternalError).await;
 }
 
 #[tokio::test]
-async fn throttling_is_retried_like_the_sdk_does() {
+async fn throttling_is_retried_as_in_the_sdk() {
     check(Failure::Throttling).await;
 }
 
 #[tokio::test]
-async fn request_timeouts_are_retried_like_the_sdk_does() {
+async fn request_timeouts_are_retried_as_in_the_sdk() {
     check(Failure::RequestTimeout).await;
 }
 
 #[tokio::test]
-async fn status_429_without_an_error_code_is_handled_like_the_sdk_does() {
+async fn status_429_without_an_error_code_is_handled_as_in_the_sdk() {
     check(Failure::TooManyRequests).await;
 }
 
 #[tokio::test]
-async fn closed_connections_are_retried_like_the_sdk_does() {
+async fn closed_connections_are_retried_as_in_the_sdk() {
     check(Failure::ClosedConnection).await;
 }
 
 #[tokio::test]
-async fn a_malformed_response_is_handled_like_the_sdk_does() {
+async fn a_malformed_response_is_handled_as_in_the_sdk() {
     check(Failure::MalformedResponse).await;
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_corrected_like_the_sdk_does() {
+async fn clock_skew_is_corrected_as_in_the_sdk() {
     check(Failure::ClockSkew).await;
 }
 
 #[tokio::test]
-async fn an_expired_request_is_handled_like_the_sdk_does() {
+async fn an_expired_request_is_handled_as_in_the_sdk() {
     check(Failure::RequestExpired).await;
 }
 
 #[tokio::test]
-async fn a_denied_request_is_handled_like_the_sdk_does() {
+async fn a_denied_request_is_handled_as_in_the_sdk() {
     check(Failure::AccessDenied).await;
 }

@@ -109,7 +109,7 @@ pub struct Decline {
     /// The reason of the card's issuer, such as `insufficient_funds`. None if Stripe reports none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decline_code: Option<String>,
-    /// A sentence for the customer.
+    /// A message that tells the customer why the payment failed.
     pub message: String,
 }
 

@@ -225,7 +225,7 @@ async fn the_first_settlement_is_final_and_returned_to_every_caller() {
 }
 
 #[tokio::test]
-async fn one_of_50_concurrent_settlements_is_written() {
+async fn only_one_of_50_concurrent_settlements_is_written() {
     let database = database().await;
     let purchases = Arc::new(purchases_at(&database.url()));
     let purchase = pending("ada", 120);

@@ -229,7 +229,7 @@ async fn a_payment_that_was_never_made_is_not_found() {
 }
 
 #[tokio::test]
-async fn the_next_call_uses_a_changed_secret_key() {
+async fn a_changed_secret_key_is_used_from_the_next_call_on() {
     let (double, _) = start().await;
     let key = std::sync::Arc::new(std::sync::Mutex::new("sk_test_old".to_owned()));
     let current = std::sync::Arc::clone(&key);

@@ -430,7 +430,7 @@ async fn a_repeated_write_returns_no_previous_attachment() {
 }
 
 #[tokio::test]
-async fn one_of_fifty_concurrent_writes_over_one_version_succeeds() {
+async fn only_one_of_fifty_concurrent_writes_over_one_version_succeeds() {
     let database = database().await;
     let notes = Arc::new(notes_at(&database.url()));
     let old = note(&ada(), "old");

@@ -25,14 +25,15 @@ pub(crate) enum Error {
     Idempotency(#[from] idempotency::Error),
 }
 
-/// Sends an SMS about a purchase to the owner of the product. Sends one SMS per purchase, however
-/// many deliveries of the message there are.
+/// Sends an SMS about a purchase to the owner of the product. If SNS delivers the message again
+/// after the SMS was recorded as sent, this function sends no second SMS.
 ///
-/// Delivery is at least once: if the function crashes after it has sent the SMS and before it has
-/// recorded that, a retry sends the SMS again.
+/// The SMS is sent at least once. A retry sends it again if the first attempt sent the SMS without
+/// recording it (the function crashed, or the idempotency store failed), or if SNS accepted the SMS
+/// and its response was lost.
 ///
 /// # Errors
-/// Fails if the SMS was possibly not sent.
+/// Fails if it is not certain that the SMS was sent. Lambda then retries the message.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn notify(
     sms: &impl Sms,

@@ -347,7 +347,8 @@ async fn the_invariants_hold_whichever_call_fails() {
     assert!(calls.into_iter().eq(all));
 }
 
-/// Returns the invariants that do not hold in some case if the services have `bug`.
+/// Runs the sweep with `bug` built into the services. Returns the invariants that at least one case
+/// violates.
 async fn violated_by(bug: SeededBug) -> BTreeSet<&'static str> {
     let violations = sweep(bug).await.violations;
     violations

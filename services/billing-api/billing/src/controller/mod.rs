@@ -67,7 +67,7 @@ pub enum Error {
     Service(#[from] service::Error),
 }
 
-/// A payment that is either final or in progress.
+/// The result of [`resolve`]: the final outcome, or the payment if it is still in progress.
 enum Resolution {
     Final(Outcome),
     InProgress(Payment),

@@ -1,4 +1,4 @@
-//! The interface to card payments.
+//! The trait for card payments: charge, find and cancel.
 
 use std::future::Future;
 

@@ -34,8 +34,8 @@ pub enum Error {
     /// The note does not meet the precondition of the write.
     #[error("the note has changed")]
     Changed,
-    /// The attachment is a file of another user.
-    #[error("the attachment is a file of another user")]
+    /// The attachment belongs to another user.
+    #[error("the attachment belongs to another user")]
     ForeignAttachment,
     /// A service call failed.
     #[error(transparent)]

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_with_the_same_file_does_not_delete_it() {
+    async fn an_update_that_keeps_the_attachment_does_not_delete_the_file() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;

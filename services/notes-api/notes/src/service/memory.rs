@@ -132,7 +132,8 @@ impl Memory {
             .contains(&FileKey::parse(key).unwrap())
     }
 
-    /// The properties that a file with this key has.
+    /// The properties that this fake gives every file: the content type `image/png`, and the length
+    /// of the key as its size.
     pub(crate) fn file(&self, key: &str) -> File {
         File {
             content_type: "image/png".into(),
