@@ -1,4 +1,5 @@
-//! Handles the DynamoDB stream of the table Purchases: publishes purchases that become PAID.
+//! Handles the DynamoDB stream of the table Purchases: publishes each purchase that became PAID to
+//! the SNS topic NotePurchased.
 
 use std::{process::ExitCode, time::SystemTime};
 

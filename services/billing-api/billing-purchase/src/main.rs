@@ -1,4 +1,4 @@
-//! `POST /billing`: buys storage.
+//! `POST /billing`: charges the caller's card for storage.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Reconciles pending purchases with Stripe, every five minutes.
+//! Runs every five minutes: settles PENDING purchases according to their payments in Stripe.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -11,8 +11,8 @@ use dynamodb::Dynamodb;
 use function::StartError;
 use serde::de::IgnoredAny;
 
-/// The maximum number of purchases per shard that one run reconciles. The next run continues with
-/// the rest.
+/// The maximum number of purchases that one invocation checks in each shard of the index
+/// `unsettled`. The next invocation checks the remaining purchases.
 const LIMIT: usize = 25;
 
 struct Services {

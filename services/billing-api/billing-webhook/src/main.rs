@@ -1,4 +1,5 @@
-//! `POST /billing/webhook`: receives Stripe's events.
+//! `POST /billing/webhook`: receives Stripe's events, and settles the purchases of succeeded
+//! payments.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
 //! Stripe's webhook events and their signatures.
 //!
-//! The header `Stripe-Signature` contains the timestamp (`t`) and one signature (`v1`) per active
-//! signing secret. A signature is the HMAC-SHA256 of the timestamp, a dot, and the bytes of the
-//! body (<https://docs.stripe.com/webhooks#verify-manually>).
+//! The header `Stripe-Signature` contains the timestamp of the delivery (`t`) and one signature
+//! (`v1`) per active signing secret. A signature is the HMAC-SHA256 of the timestamp, a dot, and
+//! the bytes of the body, with the signing secret as the key
+//! (<https://docs.stripe.com/webhooks#verify-manually>).
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,8 +17,8 @@ use crate::{
     purchase::{PurchaseKey, Timestamp},
 };
 
-/// The maximum difference between an event's timestamp and the current time, in either direction.
-/// It is the default of Stripe's libraries.
+/// The maximum difference between the timestamp in the `Stripe-Signature` header and the current
+/// time, in either direction. Stripe's libraries have the same default.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// A webhook event whose signature was verified.
@@ -27,7 +28,7 @@ pub struct Event {
     succeeded_payment: Option<SucceededPayment>,
 }
 
-/// A payment that succeeded.
+/// A PaymentIntent that has succeeded, and the purchase that it pays for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SucceededPayment {
     /// The id of the PaymentIntent.
@@ -38,27 +39,31 @@ pub struct SucceededPayment {
     pub purchase: PurchaseKey,
 }
 
-/// The error of an event that is rejected.
+/// Why [`Event::verify`] rejects an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The header is malformed.
+    /// The `Stripe-Signature` header does not contain exactly one valid timestamp and at least one
+    /// well-formed `v1` signature.
     #[error("the header is malformed")]
     MalformedHeader,
-    /// The timestamp is too old, or too far in the future.
+    /// The timestamp in the `Stripe-Signature` header is more than 300 s before or after the
+    /// current time.
     #[error("the timestamp differs from the current time by more than 300 s")]
     OutsideTolerance,
-    /// No signature in the header was made with one of the secrets for this body and timestamp.
+    /// The `Stripe-Signature` header contains no signature of this body and timestamp that was made
+    /// with one of the signing secrets.
     #[error("no signature matches the body")]
     SignatureMismatch,
-    /// The signature is valid, but the body is not an event.
+    /// A signature is valid, but the body is not the JSON of a Stripe event.
     #[error("the body is not an event")]
     MalformedBody,
 }
 
 impl Event {
-    /// Verifies the signature of an event, and then parses `body`. `header` is the value of
-    /// `Stripe-Signature`. It must contain a signature of exactly these bytes with one of
-    /// `secrets`, and a timestamp that differs from `now` by at most 300 s.
+    /// Verifies the signature of the event in `body`, and then parses `body`. `header` is the value
+    /// of the `Stripe-Signature` header. It must contain a timestamp that differs from `now` by at
+    /// most 300 s, and a signature of this timestamp and the bytes of `body` that was made with one
+    /// of `secrets`.
     ///
     /// # Errors
     /// Returns the [`VerifyError`] of the first check that fails.
@@ -94,12 +99,12 @@ impl Event {
         &self.id
     }
 
-    /// The payment that succeeded. None if the event is of another type, or the payment does not
-    /// belong to a purchase.
+    /// The succeeded payment that the event reports. None if the type of the event is not
+    /// `payment_intent.succeeded`, or the payment does not belong to a purchase.
     ///
-    /// Other types of events are not needed. A decline is not final, because the customer may try
-    /// again. A canceled payment needs no event, because the function that cancels it settles the
-    /// purchase.
+    /// Events of other types are not needed. A declined payment is not final, because the customer
+    /// may try again. A function that cancels a payment also settles the purchase, without an
+    /// event.
     pub fn succeeded_payment(&self) -> Option<&SucceededPayment> {
         self.succeeded_payment.as_ref()
     }
@@ -117,7 +122,8 @@ impl Event {
     }
 }
 
-/// An event object: <https://docs.stripe.com/api/events/object>.
+/// The parts of Stripe's event object that [`Event`] needs:
+/// <https://docs.stripe.com/api/events/object>.
 #[derive(Deserialize)]
 struct EventBody {
     id: String,
@@ -131,9 +137,9 @@ struct DataBody {
     object: serde_json::Value,
 }
 
-/// A parsed `Stripe-Signature`.
+/// The parsed value of a `Stripe-Signature` header.
 struct SignatureHeader {
-    /// The timestamp, in seconds since the epoch.
+    /// The timestamp `t`, in seconds since the Unix epoch.
     time: u64,
     signatures: Vec<[u8; 32]>,
 }
@@ -188,7 +194,7 @@ pub(crate) mod tests {
         secret.to_owned().into()
     }
 
-    /// Computes a signature in the same way as Stripe.
+    /// Computes the hexadecimal `v1` signature of `body` in the same way as Stripe.
     pub(crate) fn signature(body: &[u8], secret: &str, time: u64) -> String {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         let mac = mac.chain_update(format!("{time}.")).chain_update(body);
@@ -215,9 +221,9 @@ pub(crate) mod tests {
         Event::verify(body, header, &secrets, at(now))
     }
 
-    /// The signature was computed by `openssl dgst -sha256 -hmac`.
+    /// The expected signature was computed with `openssl dgst -sha256 -hmac`.
     #[test]
-    fn a_signature_by_openssl_is_accepted() {
+    fn a_signature_computed_by_openssl_is_accepted() {
         let body = br#"{"id":"evt_1","type":"ping","data":{"object":{}}}"#;
         let v1 = "78bb785e82462e03657c3e0395d0ff116b83123e9e0a2e1d17725ff6f481c5ca";
         assert_eq!(signature(body, SECRET, NOW), v1);

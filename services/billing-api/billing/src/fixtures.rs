@@ -1,4 +1,4 @@
-//! Values for the tests of several modules.
+//! Purchases, orders, outcomes and other values that the tests of several modules use.
 
 use crate::{
     controller::RECONCILE_DELAY,
@@ -14,7 +14,7 @@ pub(crate) fn ada() -> UserId {
     "us-east-1:ada".parse().unwrap()
 }
 
-/// Generates the key of a purchase of the user `ada`.
+/// Returns the key of a purchase of the user `ada`, with a new id.
 pub(crate) fn key() -> PurchaseKey {
     PurchaseKey {
         user_id: ada(),
@@ -22,7 +22,7 @@ pub(crate) fn key() -> PurchaseKey {
     }
 }
 
-/// An order of storage for 10 notes, at a price of 4000 cents.
+/// An order of storage for 10 notes, which costs 4000 cents, paid with `source`.
 pub(crate) fn order(source: &str) -> Order {
     Order {
         storage: Storage::try_from(10).unwrap(),
@@ -30,7 +30,7 @@ pub(crate) fn order(source: &str) -> Order {
     }
 }
 
-/// A PENDING purchase, created at [`NOON`] and due after [`RECONCILE_DELAY`].
+/// A PENDING purchase that was created at [`NOON`] and is due [`RECONCILE_DELAY`] later.
 pub(crate) fn pending(source: &str) -> Purchase {
     Purchase::pending(key(), order(source), NOON, NOON.after(RECONCILE_DELAY))
 }

@@ -1,4 +1,5 @@
-//! Request bodies, response bodies and problem responses of the routes.
+//! Converts between HTTP and the domain types: parses request bodies, and builds response bodies
+//! and problem documents (RFC 9457).
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::{
     service,
 };
 
-/// The value of `Retry-After` if the outcome of a payment is not known.
+/// The delay in the `Retry-After` header of a response that says that the outcome of a payment is
+/// not known yet.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Body for Order {
@@ -29,8 +31,8 @@ impl Body for Order {
     }
 }
 
-/// Parses the field `storage`: an integer, or a string of digits, which clients of the original API
-/// send.
+/// Parses the field `storage`, the number of notes: an integer, or a string of digits, which
+/// clients of the original API send.
 fn storage(value: Value) -> Result<Storage, String> {
     let notes = match &value {
         Value::String(digits) => {
@@ -48,7 +50,8 @@ fn storage(value: Value) -> Result<Storage, String> {
     })
 }
 
-/// The JSON of a receipt. `status` is always true, because clients of the original API expect it.
+/// The JSON of a response to a charged purchase. The field `status` is always true, because clients
+/// of the original API expect it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReceiptBody {
@@ -57,10 +60,12 @@ struct ReceiptBody {
     amount: Cents,
 }
 
-/// Responds 200 with the amount that was charged.
+/// Builds the response to a settled purchase: the status 200, the id of the purchase, and the
+/// amount that was charged.
 ///
 /// # Errors
-/// Responds 402 if the card was declined.
+/// Returns a problem with the status 402 if the card was declined, and with the status 500 if the
+/// purchase cannot be serialized.
 pub fn receipt(receipt: Receipt) -> api::Result {
     let Receipt {
         purchase_id,
@@ -83,7 +88,8 @@ pub fn receipt(receipt: Receipt) -> api::Result {
     Response::json(StatusCode::OK, &body)
 }
 
-/// The JSON of a purchase, without its payment source and the attributes of the index.
+/// The JSON of a purchase in a response. It does not contain the payment source, the id of the
+/// PaymentIntent, or the attributes of the index `unsettled`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PurchaseBody<'a> {
@@ -120,16 +126,16 @@ impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     }
 }
 
-/// The list of the purchases of `user`, for pagination.
+/// The definition of the paginated list of the purchases of `user`.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("purchases", user.as_str())
 }
 
-/// Responds 200 with as many of the purchases as fit into one response, and a link to the next
-/// page.
+/// Builds a response with the status 200: as many of the purchases `found` as fit into one
+/// response, and a link to the next page if there is one.
 ///
 /// # Errors
-/// Responds 500 if a purchase cannot be serialized.
+/// Returns a problem with the status 500 if a purchase cannot be serialized.
 pub fn page(found: &Page<Purchase>, user: &UserId, page: PageRequest) -> api::Result {
     let bodies: Vec<_> = found.items.iter().map(PurchaseBody::from).collect();
     let id = |body: &PurchaseBody| *body.purchase_id.as_bytes();
@@ -236,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decline_is_a_402_with_stripes_codes_and_message() {
+    fn a_decline_has_the_status_402_and_stripes_codes_and_message() {
         let problem = receipt(Receipt {
             purchase_id: key().purchase_id,
             amount: Cents::try_from(4_000).unwrap(),

@@ -4,9 +4,9 @@
 //! | module | contents |
 //! |---|---|
 //! | [`purchase`], [`payment`], [`event`] | domain types that cannot hold invalid values |
-//! | [`controller`] | the rules, one file per function; independent of Lambda, HTTP and AWS |
-//! | [`service`] | one trait per external service, and its implementation |
-//! | [`http`] | JSON bodies and problem responses of the routes |
+//! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
+//! | [`service`] | external services: traits, and their implementations with AWS and Stripe |
+//! | [`http`] | request bodies, response bodies and problem documents of the routes |
 //!
 //! # Why a card is charged at most once, and no charge is lost
 //!
@@ -14,12 +14,12 @@
 //!    Stripe's idempotency key for the charge, so a repetition does not charge again.
 //! 2. Stripe may delete an idempotency key after 24 hours
 //!    (<https://docs.stripe.com/api/idempotent_requests>). No function charges a purchase that is
-//!    older than [`controller::CHARGE_WINDOW`], which is much shorter.
+//!    older than [`controller::CHARGE_WINDOW`], which is much shorter than 24 hours.
 //! 3. A purchase becomes PAID or FAILED only when the outcome of its payment is final. A declined
 //!    or unfinished payment is canceled first, so that it cannot charge the card later.
 //! 4. If the response to a charge is lost, reconcile searches for the payment by the id of the
 //!    purchase. If the purchase is older than [`controller::ABANDON_AFTER`] and the search finds
-//!    nothing, the payment was never made.
+//!    nothing, the payment was never made, and the purchase becomes FAILED.
 
 pub mod controller;
 pub mod event;

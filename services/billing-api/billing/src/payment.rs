@@ -28,7 +28,8 @@ impl TryFrom<String> for IntentId {
     }
 }
 
-/// Whether `id` is a Stripe id with this prefix. Stripe's ids have at most 255 characters:
+/// Whether `id` is a valid Stripe id that starts with `prefix`. Stripe's ids have at most 255
+/// characters:
 /// <https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible>.
 pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -43,7 +44,7 @@ pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
 pub struct ClientSecret(String);
 
 impl ClientSecret {
-    /// The secret as text, for the response to the customer's browser.
+    /// The client secret as text, for the response to the customer's browser.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -72,15 +73,15 @@ pub enum Payment {
         /// The id of the PaymentIntent.
         intent: IntentId,
     },
-    /// The card was not charged, and this intent can no longer charge it.
+    /// The card was not charged, and the PaymentIntent can no longer charge a card.
     Canceled {
         /// The id of the PaymentIntent.
         intent: IntentId,
     },
-    /// The card was not charged.
+    /// The card was not charged, but the PaymentIntent, if there is one, can still charge a card.
     Declined {
-        /// The intent, which can still charge a card: its status is `requires_payment_method` or
-        /// `requires_confirmation`. None if Stripe rejected the source and created no intent.
+        /// The id of the PaymentIntent, which must be canceled so that it cannot charge a card
+        /// later. None if Stripe rejected the payment source and created no PaymentIntent.
         intent: Option<IntentId>,
         /// Why the card was not charged.
         decline: Decline,
@@ -89,10 +90,10 @@ pub enum Payment {
     RequiresAction {
         /// The id of the PaymentIntent.
         intent: IntentId,
-        /// The secret with which the browser completes the payment.
+        /// The client secret with which the browser completes the payment.
         client_secret: ClientSecret,
     },
-    /// The bank has not decided yet.
+    /// The bank has neither accepted nor declined the payment yet.
     Processing {
         /// The id of the PaymentIntent.
         intent: IntentId,
@@ -103,10 +104,11 @@ pub enum Payment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decline {
-    /// Stripe's error code, such as `card_declined`, or one of our own: `payment_unfinished` or
-    /// `payment_not_made`.
+    /// Stripe's error code, such as `card_declined`, or a code that this library defines:
+    /// `payment_unfinished` or `payment_not_made`.
     pub code: String,
-    /// The reason of the card's issuer, such as `insufficient_funds`. None if Stripe reports none.
+    /// The reason that the card's issuer gave, such as `insufficient_funds`. None if Stripe reports
+    /// no such reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decline_code: Option<String>,
     /// A message that tells the customer why the payment failed.
@@ -114,7 +116,7 @@ pub struct Decline {
 }
 
 impl Decline {
-    /// The decline of a payment that the customer did not complete in time.
+    /// The decline for a payment that the customer did not complete in time.
     pub fn unfinished() -> Self {
         Self {
             code: "payment_unfinished".into(),
@@ -123,7 +125,7 @@ impl Decline {
         }
     }
 
-    /// The decline of a purchase for which no payment was ever made.
+    /// The decline for a purchase whose payment was never made.
     pub fn not_made() -> Self {
         Self {
             code: "payment_not_made".into(),
@@ -141,9 +143,9 @@ pub enum Outcome {
         /// The id of the PaymentIntent that charged the card.
         intent: IntentId,
     },
-    /// The card was not charged, and no payment in progress can charge it.
+    /// The card was not charged, and no PaymentIntent of the purchase can charge a card later.
     Failed {
-        /// The id of the PaymentIntent. None if Stripe created none.
+        /// The id of the PaymentIntent. None if Stripe created no PaymentIntent.
         intent: Option<IntentId>,
         /// Why the card was not charged.
         decline: Decline,

@@ -1,4 +1,4 @@
-//! A purchase and its parts. None of the types can hold an invalid value.
+//! A purchase of storage, and the types of its attributes. These types cannot hold invalid values.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::payment::{Decline, IntentId, Outcome, is_stripe_id};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Purchase {
-    /// The owner and the id.
+    /// The primary key: the id of the owner and the id of the purchase.
     #[serde(flatten)]
     pub key: PurchaseKey,
-    /// The storage that is bought.
+    /// The number of notes for which storage is bought.
     pub storage: Storage,
     /// The price in US cents.
     pub amount: Cents,
@@ -22,9 +22,9 @@ pub struct Purchase {
     pub description: String,
     /// The time of the order.
     pub created_at: Timestamp,
-    /// The time of the order or of the settlement.
+    /// The time of the settlement. The time of the order if the purchase is PENDING.
     pub updated_at: Timestamp,
-    /// The status, and the attributes that belong to it.
+    /// The status of the purchase, with the attributes of this status.
     #[serde(flatten)]
     pub status: Status,
 }
@@ -35,11 +35,11 @@ pub struct Purchase {
 pub struct PurchaseKey {
     /// The id of the owner: the partition key.
     pub user_id: UserId,
-    /// The id: the sort key. Newer purchases have greater ids.
+    /// The id of the purchase: the sort key. Newer purchases have greater ids.
     pub purchase_id: PurchaseId,
 }
 
-/// The status of a purchase.
+/// The status of a purchase, with the attributes that a purchase has only in this status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
@@ -47,14 +47,15 @@ pub struct PurchaseKey {
     rename_all_fields = "camelCase"
 )]
 pub enum Status {
-    /// Not settled yet. The card may or may not have been charged.
+    /// The purchase is not settled yet. The card may or may not have been charged.
     Pending {
         /// The token or payment method to charge.
         source: PaymentSource,
         /// The partition key of the index `unsettled`. Only PENDING purchases have this attribute,
         /// so the index contains only PENDING purchases (a sparse index).
         unsettled_shard: Shard,
-        /// When reconcile checks the purchase next: the sort key of the index.
+        /// The time from which reconcile may check the purchase: the sort key of the index
+        /// `unsettled`.
         due_at: Timestamp,
     },
     /// The card was charged once.
@@ -62,9 +63,9 @@ pub enum Status {
         /// The id of the PaymentIntent that charged the card.
         payment_intent_id: IntentId,
     },
-    /// The card was not charged, and will not be.
+    /// The card was not charged, and will not be charged.
     Failed {
-        /// The id of the PaymentIntent. None if Stripe created none.
+        /// The id of the PaymentIntent. None if Stripe created no PaymentIntent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payment_intent_id: Option<IntentId>,
         /// Why the card was not charged.
@@ -86,7 +87,7 @@ impl From<Outcome> for Status {
     }
 }
 
-/// The order of a customer.
+/// What a customer orders: the storage to buy, and the card to charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// The storage to buy.
@@ -96,8 +97,8 @@ pub struct Order {
 }
 
 impl Purchase {
-    /// Creates a PENDING purchase for `order`. Reconcile checks the purchase when `due_at` has
-    /// passed.
+    /// Creates a PENDING purchase for `order` with the creation time `now`. Reconcile checks the
+    /// purchase after `due_at`.
     pub fn pending(key: PurchaseKey, order: Order, now: Timestamp, due_at: Timestamp) -> Self {
         let Order { storage, source } = order;
         let unsettled_shard = Shard::of(key.purchase_id);
@@ -151,12 +152,12 @@ impl TryFrom<u32> for Cents {
 #[serde(try_from = "i64")]
 pub struct Storage(u32);
 
-/// The price tiers: the minimum number of notes, and the price in cents of each note in the
-/// purchase.
+/// The price tiers. Each tier has the minimum number of notes in a purchase, and the price per note
+/// in cents.
 const PRICES: [(u32, u32); 3] = [(1, 400), (11, 200), (101, 100)];
 
 impl Storage {
-    /// The maximum number of notes of one purchase.
+    /// The maximum number of notes in one purchase.
     pub const LIMIT: u32 = 999_999;
 
     /// The number of notes.
@@ -164,7 +165,8 @@ impl Storage {
         self.0
     }
 
-    /// The total price: the number of notes times the price per note of the tier.
+    /// The total price: the number of notes times the price per note. The price per note depends on
+    /// the number of notes.
     pub fn price(self) -> Cents {
         let reached = PRICES.iter().filter(|(from, _)| *from <= self.0);
         let each = reached.fold(0, |_, (_, cents)| *cents);
@@ -191,15 +193,15 @@ impl fmt::Display for Storage {
     }
 }
 
-/// A payment source: the id of a token (`tok_…`) or a payment method (`pm_…`) that Stripe.js
-/// created in the browser. It represents a card without the card's data.
+/// The id of a token (`tok_…`) or of a payment method (`pm_…`) that Stripe.js created in the
+/// browser. The id stands for a card, and contains none of the card's data.
 /// <https://docs.stripe.com/api/tokens>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PaymentSource(String);
 
 impl PaymentSource {
-    /// The id as text.
+    /// The id of the token or payment method as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -217,24 +219,24 @@ impl TryFrom<String> for PaymentSource {
     }
 }
 
-/// A shard of the index `unsettled`: one of its partitions. Purchases are spread evenly over the
+/// A shard: one of the partitions of the index `unsettled`. Purchases are spread evenly over the
 /// shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard(u8);
 
 impl Shard {
-    /// The number of shards. It can be decreased only when the shards to remove are empty, because
-    /// reconcile would no longer read them.
+    /// The number of shards. Decrease this number only when the shards to remove are empty, because
+    /// reconcile does not read removed shards.
     pub const COUNT: u8 = 4;
 
-    /// The shard of a purchase.
+    /// The shard of the purchase `id`.
     fn of(id: PurchaseId) -> Self {
         // The last byte of a version 7 UUID is random; the first bytes are the time.
         let [.., last] = *id.as_bytes();
         Self(last % Self::COUNT)
     }
 
-    /// All shards.
+    /// All shards of the index `unsettled`.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }

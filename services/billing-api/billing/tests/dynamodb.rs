@@ -1,4 +1,4 @@
-//! Tests `PurchasesTable` with an in-memory DynamoDB.
+//! Tests `PurchasesTable`, the client of the table Purchases, with an in-memory DynamoDB.
 
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(
@@ -33,8 +33,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// Starts a database with the table Purchases, which has the same keys and index as in the CDK
-/// stack.
+/// Starts an in-memory DynamoDB with the table Purchases. The table has the same keys and index as
+/// in the CDK stack.
 async fn database() -> Dynamodb {
     let database = Dynamodb::start(&[]).await.unwrap();
     let attribute = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
@@ -83,7 +83,7 @@ fn user(name: &str) -> UserId {
     format!("us-east-1:{name}").parse().unwrap()
 }
 
-/// A PENDING purchase that is due `due` seconds after noon.
+/// A new PENDING purchase of the user `name`, which is due `due` seconds after [`NOON`].
 fn pending(name: &str, due: u64) -> Purchase {
     let key = PurchaseKey {
         user_id: user(name),
@@ -117,7 +117,7 @@ fn failed() -> Outcome {
     }
 }
 
-/// Reads all due purchases of all shards, in pages of `limit`.
+/// Reads the purchases of all shards that are due at `now`, in pages of at most `limit` purchases.
 async fn due(purchases: &PurchasesTable, now: Timestamp, limit: usize) -> Vec<Purchase> {
     let mut all = Vec::new();
     for shard in Shard::all() {
@@ -286,7 +286,7 @@ async fn pages_contain_every_purchase_once_newest_first() {
 }
 
 #[tokio::test]
-async fn pages_contain_every_due_purchase_once_in_the_order_of_its_shard() {
+async fn pages_contain_every_due_purchase_once_sorted_by_shard_and_due_time() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let mut made = Vec::new();
@@ -420,7 +420,7 @@ impl Payments for ProcessingPayments {
     }
 }
 
-/// A recorded read request, and its cost.
+/// A read request that the proxy recorded, with its cost.
 #[derive(Debug, PartialEq)]
 struct Read {
     operation: String,
@@ -431,7 +431,8 @@ struct Read {
     capacity: Value,
 }
 
-/// Starts a proxy of the database that records every read request.
+/// Starts a proxy in front of `database` that records every read request. Returns the URL of the
+/// proxy and the recorded requests.
 async fn record_reads(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,5 @@
-//! Handles the event `Object Created` of S3, which EventBridge delivers: records an uploaded file.
+//! Handles the S3 event `Object Created`, which EventBridge delivers: records the properties of an
+//! uploaded file.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -30,7 +31,7 @@ async fn init() -> Result<Services, StartError> {
     Ok(services)
 }
 
-/// The part of the event's `detail` that the function reads.
+/// The part of an `Object Created` event's `detail` that the function reads.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 #[derive(Deserialize, Serialize)]
 struct ObjectCreated {

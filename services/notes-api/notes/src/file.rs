@@ -6,15 +6,16 @@ use domain::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name of a note's file, as the client sends it. It is the key that POST /notes/attachments
-/// returned. Clients of the original API send the key without the prefix `private/{owner}/`.
+/// The name of an attached file, as the client sends it. The name is the key that `POST
+/// /notes/attachments` returned. Clients of the original API send the key without the prefix
+/// `private/{owner}/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length in bytes. Together with the prefix, a name of this length fits into an S3
-    /// key, which has at most 1,024 bytes.
+    /// The maximum length of a name in bytes. The prefix `private/{owner}/` and a name of this
+    /// length fit into an S3 key, which has at most 1,024 bytes.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -43,7 +44,7 @@ impl TryFrom<String> for AttachmentName {
     }
 }
 
-/// The key of a file in the bucket: `private/{owner}/…`.
+/// The key of an attached file in the bucket: `private/{owner}/…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileKey {
     owner: UserId,
@@ -61,8 +62,8 @@ impl FileKey {
         }
     }
 
-    /// The key of the file of `owner` with the name `name`. None if the name is the key of another
-    /// user's file.
+    /// Returns the key of the file that `owner` attaches with the name `name`, or None if `name` is
+    /// the key of another user's file.
     pub fn of(owner: &UserId, name: &AttachmentName) -> Option<Self> {
         let key = match name.0.strip_prefix("private/") {
             Some(rest) => {
@@ -77,7 +78,8 @@ impl FileKey {
         })
     }
 
-    /// Parses the key of an object in the bucket. None if the object is not a user's file.
+    /// Parses the key of an object in the bucket. Returns None if the object is not a file of a
+    /// user.
     pub fn parse(key: &str) -> Option<Self> {
         let (owner, name) = key.strip_prefix("private/")?.split_once('/')?;
         let owner = owner.parse().ok()?;
@@ -102,20 +104,20 @@ impl FileKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
-    /// The media type, such as `image/png`.
+    /// The media type of the file, such as `image/png`.
     pub content_type: String,
-    /// The size in bytes.
+    /// The size of the file in bytes.
     pub size: u64,
 }
 
-/// A request for the upload of a file.
+/// A client's request to upload a file: the name, media type and size of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRequest {
     /// The name of the file on the caller's device.
     pub filename: FileName,
-    /// The media type.
+    /// The media type of the file.
     pub content_type: ContentType,
-    /// The size in bytes.
+    /// The size of the file.
     pub size: FileSize,
 }
 
@@ -172,7 +174,7 @@ impl TryFrom<String> for ContentType {
 pub struct FileSize(u32);
 
 impl FileSize {
-    /// The maximum size in bytes.
+    /// The maximum size of a file in bytes.
     pub const LIMIT: u32 = 5_000_000;
 
     /// The size in bytes.
@@ -196,7 +198,7 @@ impl TryFrom<i64> for FileSize {
 /// A presigned PUT request that uploads one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedUpload {
-    /// The key of the file, which is also its name in a note.
+    /// The key of the file. Clients send this key as the file's name in a note.
     pub key: FileKey,
     /// The presigned URL for the PUT request.
     pub url: String,

@@ -1,4 +1,5 @@
-//! Request bodies, response bodies and problem responses of the routes.
+//! Converts between HTTP and the domain types: parses request bodies, and builds response bodies
+//! and problem documents (RFC 9457).
 
 use api::{
     Body, Fields, IfMatch, List, PageRequest, Problem, Request, Response, StatusCode, integer,
@@ -38,7 +39,7 @@ impl Body for UploadRequest {
     }
 }
 
-/// The JSON of a note.
+/// The JSON of a note in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NoteBody<'a> {
@@ -73,7 +74,7 @@ impl<'a> From<&'a View> for NoteBody<'a> {
     }
 }
 
-/// The JSON of a presigned upload.
+/// The JSON of a presigned upload in a response.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UploadBody<'a> {
@@ -83,11 +84,11 @@ struct UploadBody<'a> {
     expires_at: Timestamp,
 }
 
-/// Responds with a note and its `ETag`. With the status 201, the response also has the URL of the
-/// note as `Location`.
+/// Builds a response with a note and its `ETag` header. A response with the status 201 also has a
+/// `Location` header with the URL of the note.
 ///
 /// # Errors
-/// Responds 500 if the note cannot be serialized.
+/// Returns a problem with the status 500 if the note cannot be serialized.
 pub fn note(status: StatusCode, view: &View) -> api::Result {
     let response = Response::json(status, &NoteBody::from(view))?.etag(view.note.version)?;
     match status {
@@ -96,25 +97,26 @@ pub fn note(status: StatusCode, view: &View) -> api::Result {
     }
 }
 
-/// The list of the notes of `user`, for pagination.
+/// The definition of the paginated list of the notes of `user`.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("notes", user.as_str())
 }
 
-/// Responds 200 with as many of the notes as fit into one response, and a link to the next page.
+/// Builds a response with the status 200: as many of the notes `found` as fit into one response,
+/// and a link to the next page if there is one.
 ///
 /// # Errors
-/// Responds 500 if a note cannot be serialized.
+/// Returns a problem with the status 500 if a note cannot be serialized.
 pub fn page(found: &Page<View>, user: &UserId, page: PageRequest) -> api::Result {
     let bodies: Vec<_> = found.items.iter().map(NoteBody::from).collect();
     let id = |body: &NoteBody| *body.note_id.as_bytes();
     list(user).response(&bodies, id, found.more, page)
 }
 
-/// Responds 201 with a presigned upload.
+/// Builds a response with the status 201 and a presigned upload.
 ///
 /// # Errors
-/// Responds 500 if the upload cannot be serialized.
+/// Returns a problem with the status 500 if the upload cannot be serialized.
 pub fn upload(upload: &PresignedUpload) -> api::Result {
     let headers = upload
         .headers
@@ -129,11 +131,11 @@ pub fn upload(upload: &PresignedUpload) -> api::Result {
     Response::json(StatusCode::CREATED, &body)
 }
 
-/// Parses the precondition in the request's `If-Match`. Without the header, the note must only
-/// exist.
+/// Parses the precondition in the `If-Match` header of a request. If the header is absent or `*`,
+/// the precondition is only that the note exists.
 ///
 /// # Errors
-/// Responds 400 if the header is neither `*` nor a list of entity tags.
+/// Returns a problem with the status 400 if the header is neither `*` nor a list of entity tags.
 pub fn precondition(request: &Request) -> api::Result<Precondition> {
     Ok(match request.if_match()? {
         IfMatch::Absent | IfMatch::Any => Precondition::Exists,
@@ -166,8 +168,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the errors of the body `valid` with `field` set to `value`: the field and detail of
-    /// each.
+    /// Sets `field` of the valid body `valid` to `value`, and parses this body. Returns the field
+    /// and the detail of each error.
     fn errors<T: Body>(valid: &Value, field: &str, value: Value) -> Vec<(String, String)> {
         let mut body = valid.clone();
         body[field] = value;

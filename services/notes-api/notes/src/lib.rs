@@ -5,8 +5,8 @@
 //! |---|---|
 //! | [`note`], [`file`](mod@file) | domain types that cannot hold invalid values |
 //! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
-//! | [`service`] | external services: one trait per service, with its AWS implementation |
-//! | [`http`] | request bodies, response bodies and problem responses of the routes |
+//! | [`service`] | external services: traits, and their implementations with AWS |
+//! | [`http`] | request bodies, response bodies and problem documents of the routes |
 
 pub mod controller;
 pub mod file;

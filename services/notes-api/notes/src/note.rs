@@ -1,4 +1,4 @@
-//! Notes and the types of their attributes. They cannot hold invalid values.
+//! Notes and the types of their attributes. These types cannot hold invalid values.
 
 use std::{fmt, str::FromStr};
 
@@ -14,25 +14,25 @@ use crate::file::{AttachmentName, File};
 pub struct Note {
     /// The id of the owner: the partition key.
     pub user_id: UserId,
-    /// The id: the sort key. Newer notes have greater ids.
+    /// The id of the note: the sort key. Newer notes have greater ids.
     pub note_id: NoteId,
-    /// The text, 1 to 100,000 characters.
+    /// The text of the note, 1 to 100,000 characters.
     pub content: Content,
     /// The name of the attached file. None if the note has no attachment.
     pub attachment: Option<AttachmentName>,
     /// The properties of the attached file. None until the upload is recorded in the note. The
-    /// record of the file in the table Attachments can contain them earlier.
+    /// record of the file in the table Attachments can contain the properties earlier.
     pub uploaded: Option<File>,
-    /// The time of creation.
+    /// The time at which the note was created.
     pub created_at: Timestamp,
-    /// The time of the last write.
+    /// The time at which the note was created or last updated.
     pub updated_at: Timestamp,
-    /// The id of the last write.
+    /// The id of the write that created or last updated the note.
     pub version: Version,
 }
 
 impl Note {
-    /// The reference that the last write of the note has added to its file.
+    /// Returns the reference to the attached file that the last write of the note added.
     pub fn attachment_ref(&self) -> AttachmentRef {
         AttachmentRef {
             note: self.note_id,
@@ -54,8 +54,8 @@ pub enum WriteKind {}
 
 /// The id of a write of a note.
 ///
-/// The id of the last write is the note's entity tag. It also distinguishes a write that the SDK
-/// sent twice from two writes.
+/// The id of the last write is the note's entity tag. If the SDK sends one write twice, both
+/// requests have the same id, so they can be distinguished from two writes.
 pub type Version = Id<WriteKind>;
 
 /// The text of a note: 1 to 100,000 characters.
@@ -64,11 +64,11 @@ pub type Version = Id<WriteKind>;
 pub struct Content(String);
 
 impl Content {
-    /// The maximum number of characters. With four bytes per character, a content of this length
-    /// fits into a DynamoDB item, which has at most 400 KiB.
+    /// The maximum number of characters. A text of this length fits into a DynamoDB item, which has
+    /// at most 400 KiB, even if each character has four bytes.
     pub const LIMIT: usize = 100_000;
 
-    /// The content as text.
+    /// The text of the note.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -89,7 +89,8 @@ impl TryFrom<String> for Content {
     }
 }
 
-/// A reference from one write of a note to a file. A file with references is not deleted.
+/// A reference to an attached file. Each write of a note adds its own reference. A file is not
+/// deleted while it has references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttachmentRef {
     /// The id of the note.
@@ -116,12 +117,13 @@ impl FromStr for AttachmentRef {
     }
 }
 
-/// The condition under which a note is replaced.
+/// The condition that a note must meet to be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
     /// The note exists.
     Exists,
-    /// The note exists, and its version is one of these. An empty list never matches.
+    /// The note exists, and its version is in this list. If the list is empty, no note meets the
+    /// condition.
     OneOf(Vec<Version>),
 }
 

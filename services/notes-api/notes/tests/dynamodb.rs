@@ -97,7 +97,8 @@ fn change(content: &str) -> Change {
     }
 }
 
-/// Inserts `count` notes. Returns their ids, newest first.
+/// Inserts `count` notes of `user`, each with the text `content`. Returns the ids of the notes,
+/// newest first.
 async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) -> Vec<NoteId> {
     let mut ids = Vec::new();
     for _ in 0..count {
@@ -109,8 +110,8 @@ async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) ->
     ids
 }
 
-/// Reads all pages of the notes of `user`. Returns the ids on each page. Calls `between` with the
-/// ids of each page, except the last one.
+/// Reads the notes of `user` page by page, and returns the ids on each page. After each page except
+/// the last one, calls `between` with the ids on this page.
 async fn pages(
     notes: &NotesTable,
     user: &UserId,
@@ -353,7 +354,7 @@ async fn a_replacement_returns_the_previous_attachment() {
 }
 
 #[tokio::test]
-async fn a_note_of_another_version_is_not_replaced() {
+async fn a_note_with_an_unexpected_version_is_not_replaced() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
@@ -430,7 +431,7 @@ async fn a_repeated_write_returns_no_previous_attachment() {
 }
 
 #[tokio::test]
-async fn only_one_of_fifty_concurrent_writes_over_one_version_succeeds() {
+async fn only_one_of_50_concurrent_writes_over_one_version_succeeds() {
     let database = database().await;
     let notes = Arc::new(notes_at(&database.url()));
     let old = note(&ada(), "old");
@@ -535,7 +536,7 @@ async fn a_record_is_deleted_with_the_last_reference() {
 }
 
 #[tokio::test]
-async fn the_removal_of_a_reference_keeps_the_others_and_the_record() {
+async fn removing_a_reference_keeps_the_other_references_and_the_record() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let [one, two] = [reference(), reference()];
@@ -625,7 +626,7 @@ async fn recording_an_upload_returns_and_keeps_the_references() {
 }
 
 #[tokio::test]
-async fn a_reference_added_after_the_upload_returns_the_file() {
+async fn adding_a_reference_after_the_upload_returns_the_file_properties() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     assert!(
@@ -756,8 +757,8 @@ async fn files_of_two_users_with_the_same_name_are_different_files() {
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// A proxy that drops the first responses of a database. The database executes these requests, but
-/// the client gets no response.
+/// A proxy in front of a database that drops the first responses. The database executes the
+/// requests, but the client gets no responses to them.
 struct LossyProxy {
     address: SocketAddr,
     dropped: Arc<AtomicUsize>,

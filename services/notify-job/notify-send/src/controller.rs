@@ -1,4 +1,4 @@
-//! The business rule: one SMS per purchase.
+//! The business rule: the owner of the product gets one SMS per paid purchase.
 
 use std::time::SystemTime;
 
@@ -7,30 +7,30 @@ use idempotency::{ClaimOutcome, Idempotency, Scope, store::Store};
 
 use crate::service::{self, Sms};
 
-/// The error of a delivery. Lambda retries the message.
+/// Why the handling of a message failed. Lambda then retries the message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The message cannot be parsed. Retries fail too, and then Lambda sends the message to the
-    /// dead-letter queue.
-    #[error("the message is not a paid purchase")]
+    /// The message is not the JSON of a paid purchase. Retries fail too, and then Lambda sends the
+    /// message to the dead-letter queue.
+    #[error("the SNS message is not the JSON of a paid purchase")]
     MalformedMessage(#[source] serde_json::Error),
-    /// Another delivery is in progress, and may still fail.
+    /// Another delivery of the same message is in progress, and may still fail.
     #[error("another delivery of this message is in progress")]
     InProgress,
-    /// SNS did not accept the SMS.
+    /// The call to SNS that sends the SMS failed.
     #[error(transparent)]
     Service(#[from] service::Error),
-    /// The purchase cannot be claimed.
+    /// The call to the idempotency store failed before this delivery could send the SMS.
     #[error(transparent)]
     Idempotency(#[from] idempotency::Error),
 }
 
-/// Sends an SMS about a purchase to the owner of the product. If SNS delivers the message again
+/// Sends an SMS about a purchase to the owner of the product. If the SNS message is delivered again
 /// after the SMS was recorded as sent, this function sends no second SMS.
 ///
-/// The SMS is sent at least once. A retry sends it again if the first attempt sent the SMS without
-/// recording it (the function crashed, or the idempotency store failed), or if SNS accepted the SMS
-/// and its response was lost.
+/// The SMS is sent at least once. A retry sends it again if the first attempt sent it but did not
+/// record that (the function crashed or the idempotency store failed), or if SNS accepted it but
+/// the response was lost.
 ///
 /// # Errors
 /// Fails if it is not certain that the SMS was sent. Lambda then retries the message.
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// An SMS service that can be made to fail.
+    /// An SMS service that records the texts, and fails while `unavailable` is true.
     #[derive(Default)]
     struct FakeSms {
         texts: Mutex<Vec<String>>,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_succeeds_if_only_its_record_is_lost() {
+    async fn a_delivery_succeeds_if_only_its_idempotency_record_is_not_updated() {
         let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
         idempotency.store().fail_after(1, Failure::Unsent);
         deliver(&sms, &idempotency, A).await.unwrap();

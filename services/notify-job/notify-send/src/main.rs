@@ -1,4 +1,5 @@
-//! Handles the messages of the SNS topic NotePurchased: notifies the owner of the product by SMS.
+//! Handles the messages of the SNS topic NotePurchased: sends an SMS about each paid purchase to
+//! the owner of the product.
 
 mod controller;
 mod service;
@@ -15,9 +16,9 @@ use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable};
 use service::Phone;
 
-/// The time to live of the idempotency records. It is longer than the time during which a purchase
-/// can be delivered: up to 1 day by the table's stream, and then up to 23 days by SNS.
-/// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html>
+/// The time to live of the idempotency records. It is longer than the time during which the message
+/// about a purchase can be delivered: up to 1 day by the stream of the table Purchases, and then up
+/// to 23 days by SNS. <https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html>
 const RECORD_TIME_TO_LIVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 struct Services {

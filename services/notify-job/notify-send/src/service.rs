@@ -1,4 +1,4 @@
-//! The SMS service.
+//! The service that sends SMS messages: SNS.
 
 use std::{fmt, future::Future};
 
@@ -17,10 +17,10 @@ pub(crate) trait Sms: Sync {
     fn send(&self, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The name of the secret that contains the phone number.
+/// The name of the secret that contains the phone number of the product's owner.
 const PHONE_NUMBER_SECRET: &str = "admin-phone-number";
 
-/// The owner's phone, to which SNS sends SMS messages
+/// The phone of the product's owner, to which SNS sends SMS messages
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>).
 pub(crate) struct Phone {
     client: Client,
@@ -29,7 +29,7 @@ pub(crate) struct Phone {
 
 impl Phone {
     /// Reads the phone number from the secret `admin-phone-number`. The environment variable
-    /// `SECRETS_PREFIX` is the path of the secret.
+    /// `SECRETS_PREFIX` is the path in SSM Parameter Store that contains the secret.
     ///
     /// # Errors
     /// Fails if the variable or the secret is missing or malformed. The error names the variable or
@@ -46,15 +46,15 @@ impl Phone {
     }
 }
 
-/// The error of a malformed phone number.
+/// The error if the secret does not contain a phone number in the format E.164.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the secret {PHONE_NUMBER_SECRET} is malformed: it must be a phone number such as +12065550100"
 )]
 struct MalformedNumber;
 
-/// Returns `Some` if the number has the format E.164, which SNS requires
-/// (<https://www.itu.int/rec/T-REC-E.164>).
+/// Returns `Some(())` if `number` has the format E.164, which SNS requires
+/// (<https://www.itu.int/rec/T-REC-E.164>), and None otherwise.
 fn is_e164(number: &Secret) -> Option<()> {
     let digits = number.expose().strip_prefix('+')?;
     let valid = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

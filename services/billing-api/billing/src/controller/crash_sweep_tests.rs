@@ -1,5 +1,6 @@
-//! The crash sweep: simulates the whole life of a purchase many times. In each simulation, one of
-//! the calls fails in one of several ways, and the invariants must hold in the end.
+//! The crash sweep simulates the whole life of a purchase many times. In each simulation, at most
+//! one call to a service is made to fail. At the end, invariants must hold, for example that a card
+//! is charged at most once.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,18 +23,19 @@ use crate::{
     service::{Payments as _, memory::*},
 };
 
-/// What the client, the cardholder and Stripe do in a simulation.
+/// The behavior of the client, the cardholder and Stripe in one simulation.
 #[derive(Debug, Clone, Copy)]
 struct Scenario {
     source: &'static str,
-    /// Whether the client repeats its request, both after an error and after a success.
+    /// Whether the client sends its request several times, both after an error and after a success.
     client_retries: bool,
-    /// Whether Stripe delivers its events, each of them twice.
+    /// Whether Stripe delivers webhook events. If so, each event is delivered at least twice.
     webhook_delivers: bool,
-    /// Whether the cardholder completes 3-D Secure authentication, if required.
+    /// Whether the cardholder completes a required 3-D Secure authentication before the first run
+    /// of reconcile.
     authenticates: bool,
-    /// The number of Stripe searches that find nothing although there is a payment, because the
-    /// search index lags.
+    /// The number of searches for a payment, counted from the start of the simulation, that find
+    /// nothing even if there is a payment, because Stripe's search index lags.
     hidden_searches: usize,
 }
 
@@ -61,7 +63,8 @@ fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
-/// An idempotency store whose calls are counted, and can fail, like all other calls.
+/// An in-memory idempotency store. [`Memory`] counts the calls to this store and can make them fail,
+/// like the calls to the other services.
 struct FailingStore(Arc<Memory>, memory::Memory);
 
 impl Store for FailingStore {
@@ -77,12 +80,13 @@ impl Store for FailingStore {
     }
 }
 
-/// The in-memory services, and the results of the invocations so far.
+/// The state of one simulation: the in-memory services, the clock, and the results of the
+/// invocations so far.
 struct Simulation {
     cloud: Arc<Memory>,
     idempotency: Idempotency<FailingStore>,
     clock: Clock,
-    /// The number of stream records that purchase-paid has handled.
+    /// The number of stream records that `purchase_paid` has handled without an error.
     stream_position: usize,
     /// The receipts that the client received.
     receipts: Vec<Receipt>,
@@ -107,7 +111,8 @@ impl Simulation {
         Timestamp::of(self.clock.now())
     }
 
-    /// Handles one request like the route `POST /billing`. Returns false if the client must retry.
+    /// Handles one request in the same way as the route `POST /billing`. Returns false if the
+    /// client must repeat the request.
     async fn post(&mut self, source: &str) -> bool {
         self.cloud.start_invocation();
         let key: IdempotencyKey = "k".parse().unwrap();
@@ -140,7 +145,8 @@ impl Simulation {
         }
     }
 
-    /// Delivers each of Stripe's events until the webhook has handled it twice.
+    /// Delivers the event of each succeeded payment until the webhook has handled the event twice
+    /// without an error.
     async fn deliver_events(&self) {
         for SucceededPayment { intent, purchase } in self.cloud.succeeded() {
             let body = signing::succeeded(&purchase, intent.as_str());
@@ -157,7 +163,8 @@ impl Simulation {
         }
     }
 
-    /// Delivers each change in the table's stream until purchase-paid has handled it.
+    /// Delivers each new record of the stream of the table Purchases until `purchase_paid` has
+    /// handled the record without an error.
     async fn deliver_stream(&mut self) {
         while let Some(change) = self.cloud.stream().get(self.stream_position) {
             self.cloud.start_invocation();
@@ -166,7 +173,8 @@ impl Simulation {
         }
     }
 
-    /// Simulates the whole life of an order, from the first request until nothing can change it.
+    /// Simulates the whole life of a purchase: the client's requests, the webhook events, the
+    /// stream records and the runs of reconcile, until nothing can change the purchase.
     async fn run(&mut self, scenario: Scenario) {
         self.cloud.hide_payments(scenario.hidden_searches);
         for _ in 0..if scenario.client_retries { 5 } else { 1 } {
@@ -197,7 +205,7 @@ impl Simulation {
         self.deliver_stream().await;
     }
 
-    /// Returns the invariants that do not hold.
+    /// Returns the invariants that this simulation violates.
     fn violations(&self) -> Vec<&'static str> {
         let cloud = &self.cloud;
         let mut violations = Vec::new();
@@ -230,7 +238,8 @@ impl Simulation {
         violations
     }
 
-    /// Adds the invariants of one purchase that do not hold. `charges` is its number of charges.
+    /// Adds the invariants that `purchase` violates to `violations`. `charges` is the number of
+    /// charges for `purchase`.
     fn check_purchase(
         &self,
         purchase: &Purchase,
@@ -272,20 +281,21 @@ impl Simulation {
     }
 }
 
-/// One simulation of the sweep: a scenario, and optionally how a call fails and the index of that
-/// call.
+/// One simulation of the sweep: its scenario, and the kind of the injected failure with the index
+/// of the call that fails (None for a simulation without a failure).
 type Case = (Scenario, Option<(Failure, usize)>);
 
 #[derive(Default)]
 struct Sweep {
     cases: usize,
-    /// The names of the calls that failed in some case.
+    /// The names of the calls that failed in at least one case.
     calls: BTreeSet<&'static str>,
-    /// The cases in which some invariants do not hold, and these invariants.
+    /// The cases that violate at least one invariant, each with the invariants that it violates.
     violations: Vec<(Case, Vec<&'static str>)>,
 }
 
-/// Runs every scenario once without failures, and once per call and kind of failure.
+/// Runs every scenario once without a failure, and once for each combination of a call and a kind
+/// of failure. `bug` is built into the services.
 async fn sweep(bug: SeededBug) -> Sweep {
     let mut sweep = Sweep::default();
     for scenario in scenarios() {
@@ -347,8 +357,8 @@ async fn the_invariants_hold_whichever_call_fails() {
     assert!(calls.into_iter().eq(all));
 }
 
-/// Runs the sweep with `bug` built into the services. Returns the invariants that at least one case
-/// violates.
+/// Runs the sweep with `bug` built into the services. Returns the invariants that at least one
+/// simulation violates.
 async fn violated_by(bug: SeededBug) -> BTreeSet<&'static str> {
     let violations = sweep(bug).await.violations;
     violations
@@ -384,8 +394,9 @@ async fn the_sweep_detects_a_missing_cancellation() {
     );
 }
 
-/// Simulates a race: a charge succeeds, its response is lost, and Stripe's search does not find it.
-/// The webhook event arrives while reconcile abandons the purchase.
+/// Simulates a race: a charge succeeds, but its response is lost, and Stripe's search does not find
+/// the payment. The webhook settles the purchase as PAID just before reconcile tries to settle the
+/// purchase as FAILED.
 async fn paid_while_abandoned(bug: SeededBug) -> Simulation {
     let simulation = Simulation::new(bug);
     let cloud = &*simulation.cloud;
@@ -404,7 +415,7 @@ async fn paid_while_abandoned(bug: SeededBug) -> Simulation {
 }
 
 #[tokio::test]
-async fn a_success_that_arrives_while_a_purchase_is_abandoned_is_kept() {
+async fn a_purchase_whose_payment_succeeds_while_it_is_abandoned_becomes_paid() {
     let simulation = paid_while_abandoned(SeededBug::None).await;
     assert!(matches!(
         simulation.cloud.only_purchase().status,
@@ -413,7 +424,7 @@ async fn a_success_that_arrives_while_a_purchase_is_abandoned_is_kept() {
 }
 
 #[tokio::test]
-async fn an_unconditional_settle_loses_a_charge() {
+async fn an_unconditional_settle_marks_a_charged_purchase_as_failed() {
     let simulation = paid_while_abandoned(SeededBug::UnconditionalSettle).await;
     assert!(
         simulation

@@ -6,11 +6,11 @@ use crate::{
     service::PurchaseStore,
 };
 
-/// Lists at most `limit` purchases of `user`, newest first. With `before`, lists only purchases
-/// that are older than this one.
+/// Lists at most `limit` purchases of `user`, newest first. If `before` is set, lists only
+/// purchases that are older than the purchase `before`.
 ///
 /// # Errors
-/// Fails if a service fails.
+/// Fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn list(
     purchases: &impl PurchaseStore,

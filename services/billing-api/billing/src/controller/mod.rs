@@ -1,5 +1,5 @@
-//! The business rules, one file per function. They use the services through traits, and do not
-//! depend on Lambda, HTTP or AWS.
+//! The business rules of purchases, one file per function. The rules use the services through
+//! traits, and do not depend on Lambda, HTTP or AWS.
 
 #[cfg(test)]
 mod crash_sweep_tests;
@@ -25,44 +25,45 @@ use crate::{
     service::{self, ChargeError, Payments},
 };
 
-/// The age of a purchase until which its card may be charged. It must be much shorter than the 24
-/// hours for which Stripe keeps an idempotency key, and long enough for the customer to complete
-/// 3-D Secure authentication.
+/// The time after the creation of a purchase during which its card may be charged. This time must
+/// be much shorter than the 24 hours for which Stripe keeps an idempotency key, and long enough for
+/// the customer to complete 3-D Secure authentication.
 pub const CHARGE_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// The age of a purchase from which it is abandoned if Stripe's search finds no payment. At this
-/// age the search would find any payment: no charge starts after [`CHARGE_WINDOW`], and the search
-/// index lags by an hour at most.
+/// The age from which a purchase is settled as FAILED if Stripe's search finds no payment for it.
+/// At this age, the search finds every payment that was made: no charge starts after
+/// [`CHARGE_WINDOW`], and Stripe's search index lags by an hour at most.
 pub const ABANDON_AFTER: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// The delay before reconcile checks a purchase for the first time, and between two checks. After
-/// this delay, the invocation that charges the card has ended, and Stripe's search usually finds
-/// the payment.
+/// The minimum time between the creation of a purchase and its first check by reconcile, and
+/// between two checks of a purchase. After this time, the invocation that charges the card has
+/// ended, and Stripe's search usually finds the payment.
 pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
-/// The error of a business rule.
+/// An error of a business rule: the payment has no final outcome yet, or a service call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The payment needs 3-D Secure authentication. A webhook event or reconcile settles the
-    /// purchase afterwards.
+    /// The payment requires 3-D Secure authentication. A webhook event or reconcile settles the
+    /// purchase later.
     #[error("the payment requires action by the cardholder")]
     RequiresAction {
         /// The id of the purchase, which stays PENDING.
         purchase_id: PurchaseId,
-        /// The secret with which the browser completes the payment.
+        /// Stripe's client secret, with which the browser completes the payment.
         client_secret: ClientSecret,
     },
-    /// The payment is in progress, or the purchase is older than [`CHARGE_WINDOW`], so that this
-    /// request must not charge the card.
+    /// The payment is still in progress, or the purchase is older than [`CHARGE_WINDOW`] and must
+    /// not be charged by this request.
     #[error("the outcome of the payment is not known yet")]
     OutcomeUnknown {
         /// The id of the purchase, which stays PENDING.
         purchase_id: PurchaseId,
     },
-    /// The call to Stripe failed, so the outcome of the payment is not known yet.
+    /// The call to Stripe that charges the card failed, so the outcome of the payment is not known
+    /// yet.
     #[error(transparent)]
     Charge(#[from] ChargeError),
-    /// A service failed.
+    /// A service call failed, other than the call that charges the card.
     #[error(transparent)]
     Service(#[from] service::Error),
 }
@@ -73,10 +74,10 @@ enum Resolution {
     InProgress(Payment),
 }
 
-/// Resolves a payment to its final outcome, if it has one.
+/// Determines the final outcome of a payment. Returns the payment if it is still in progress.
 ///
-/// A declined intent can still charge a card later, so it is canceled first. The result of the
-/// cancellation is the final outcome.
+/// A declined PaymentIntent can still charge a card later, so this function cancels the
+/// PaymentIntent. The status after the cancellation determines the outcome.
 async fn resolve(payments: &impl Payments, payment: Payment) -> Result<Resolution, service::Error> {
     Ok(match payment {
         Payment::Succeeded { intent } => Resolution::Final(Outcome::Paid { intent }),

@@ -7,7 +7,8 @@ use crate::{
     service::{Payments, PurchaseStore},
 };
 
-/// The result of a settled order. Every repetition of the request receives the same receipt.
+/// The result of a settled purchase, for the customer. Every repetition of a request gets the same
+/// receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
@@ -15,12 +16,12 @@ pub struct Receipt {
     pub purchase_id: PurchaseId,
     /// The price in US cents.
     pub amount: Cents,
-    /// Why the card was not charged. None if it was charged.
+    /// Why the card was not charged. None if the card was charged.
     pub declined: Option<Decline>,
 }
 
 impl Receipt {
-    /// The receipt of a settled purchase. None if the purchase is PENDING.
+    /// Returns the receipt of a settled purchase, or None if the purchase is PENDING.
     fn from_settled(purchase: Purchase) -> Option<Self> {
         let declined = match purchase.status {
             Status::Pending { .. } => return None,
@@ -37,12 +38,13 @@ impl Receipt {
 
 /// Stores the order of `user` as a PENDING purchase, charges the card, and settles the purchase.
 ///
-/// A repetition with the same `id` continues where the last call stopped. It does not charge a
-/// settled purchase again, and it charges a PENDING purchase with the same idempotency key.
+/// A call with the `id` of an earlier call continues where the earlier call stopped. It does not
+/// charge a settled purchase again, and it charges a PENDING purchase with the same idempotency
+/// key.
 ///
 /// # Errors
-/// Fails if the outcome of the payment is not final, or a service fails. The purchase then stays
-/// PENDING, and a repetition, a webhook event or reconcile settles it.
+/// Fails if the outcome of the payment is not final, or a service call fails. If the purchase is
+/// still PENDING then, a repetition of the call, a webhook event or reconcile settles it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,

@@ -4,10 +4,10 @@ use crate::{
     service::{NotePurchased, Publisher, stream::Change},
 };
 
-/// Publishes a purchase that became PAID. Ignores any other change.
+/// Publishes the purchase if `change` made it PAID. Ignores every other change.
 ///
 /// # Errors
-/// Fails if a service fails. The stream then delivers the change again.
+/// Fails if the purchase cannot be published. The stream then delivers the change again.
 #[tracing::instrument(skip_all)]
 pub async fn purchase_paid(publisher: &impl Publisher, change: &Change) -> Result<(), Error> {
     let is_paid = |purchase: &&Purchase| matches!(purchase.status, Status::Paid { .. });

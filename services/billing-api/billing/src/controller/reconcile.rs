@@ -5,30 +5,32 @@ use crate::{
     service::{Payments, PurchaseStore},
 };
 
-/// The numbers of purchases that a run has settled, postponed, and failed to check.
+/// The numbers of purchases that one call of [`reconcile`] settled, postponed, or failed to check.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ReconcileSummary {
-    /// Purchases that are settled now.
+    /// The number of checked purchases that are settled now.
     pub settled: usize,
-    /// Purchases whose payment is still in progress.
+    /// The number of purchases that cannot be settled yet, and are checked again later.
     pub pending: usize,
-    /// Purchases whose check failed.
+    /// The number of purchases whose check failed with an error.
     pub errors: usize,
 }
 
-/// The maximum number of purchases that one query reads.
+/// The maximum number of purchases that one query of the index `unsettled` reads.
 const PAGE_SIZE: usize = 25;
 
-/// Compares the PENDING purchases that are due with Stripe, at most `limit` purchases of each
-/// shard.
+/// Compares the PENDING purchases that are due at `now` with their payments in Stripe. Checks at
+/// most `limit` purchases in each shard.
 ///
-/// Charges a purchase if Stripe has no payment for it, cancels a payment that was not completed in
-/// time, and settles a purchase whose payment is final. A purchase that cannot be settled yet is
-/// postponed, so that it does not block later purchases.
+/// Charges a purchase if Stripe's search finds no payment and the purchase is younger than
+/// [`CHARGE_WINDOW`]. Cancels a payment that the customer did not complete within this time.
+/// Settles a purchase if its payment is final, or if the search finds no payment and the purchase
+/// is older than [`ABANDON_AFTER`]. Postpones every other purchase, so that it does not block later
+/// purchases.
 ///
 /// # Errors
-/// Fails if due purchases cannot be read or postponed. The error of a single purchase is logged and
-/// counted.
+/// Fails if the due purchases cannot be read, or a purchase whose check failed cannot be postponed.
+/// The error of a single check is logged and counted in the result.
 #[tracing::instrument(skip_all)]
 pub async fn reconcile(
     payments: &impl Payments,
@@ -69,7 +71,7 @@ pub async fn reconcile(
     Ok(summary)
 }
 
-/// Settles or postpones one purchase. Returns whether it is settled.
+/// Settles or postpones one purchase. Returns true if the purchase is settled now.
 async fn reconcile_one(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_payment_that_was_never_made_is_made_within_the_charge_window() {
+    async fn a_purchase_without_a_payment_is_charged_within_the_charge_window() {
         let cloud = Memory::default();
         cloud.with_pending("tok_visa").await;
         let summary = run(&cloud, NOON.after(RECONCILE_DELAY)).await;

@@ -4,14 +4,15 @@ use crate::{
     service::{self, PurchaseStore},
 };
 
-/// Settles a purchase whose payment is final: PENDING becomes PAID or FAILED. A purchase that is
-/// already settled stays unchanged. Returns the stored purchase, or None if there is none.
+/// Settles a purchase whose payment is final: changes the status PENDING to PAID or FAILED. Does
+/// not change a purchase that is already settled. Returns the purchase as it is stored after the
+/// call, or None if it does not exist.
 ///
-/// Every function that receives the outcome of a payment calls this. The calls can be repeated and
-/// in any order.
+/// Every function that learns the outcome of a payment calls `settle`. The calls may be repeated,
+/// and may come in any order.
 ///
 /// # Errors
-/// Fails if a service fails.
+/// Fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn settle(
     purchases: &impl PurchaseStore,

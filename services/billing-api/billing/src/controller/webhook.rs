@@ -6,14 +6,15 @@ use crate::{
     service::PurchaseStore,
 };
 
-/// Settles the purchase of an event that reports a succeeded payment. Ignores any other event.
+/// If `event` reports a succeeded payment, settles the purchase of this payment as PAID. Ignores
+/// every other event.
 ///
-/// Stripe can deliver events late, more than once and out of order. It is not necessary to store
-/// which events were handled, because a succeeded payment is final and a settled purchase stays
-/// unchanged.
+/// Stripe can deliver events late, more than once and out of order. The function need not store
+/// which events it has handled, because a succeeded payment is final and a settled purchase does
+/// not change.
 ///
 /// # Errors
-/// Fails if a service fails. Stripe then delivers the event again.
+/// Fails if a service call fails. Stripe then delivers the event again.
 #[tracing::instrument(skip_all)]
 pub async fn webhook(
     purchases: &impl PurchaseStore,

@@ -1,4 +1,4 @@
-//! The dead-letter queue of purchase-paid.
+//! The dead-letter queue of billing-purchase-paid.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,8 @@ use http::Uri;
 
 use super::{Error, stream::MalformedRecord};
 
-/// An SQS queue of stream records that cannot be handled, for manual inspection.
+/// A client of the SQS queue for stream records that cannot be parsed. The records are kept there
+/// for manual inspection.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,
@@ -30,7 +31,7 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Sends a record that cannot be handled to the queue, and logs the reason `why`.
+    /// Sends `record`, which cannot be parsed, to the dead-letter queue, and logs the error `why`.
     ///
     /// # Errors
     /// Fails if SQS does not accept the message.

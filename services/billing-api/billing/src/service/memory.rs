@@ -1,5 +1,6 @@
-//! In-memory services for the tests of the controllers. One struct implements all of them. It
-//! counts the calls, can make any of them fail, and can have a bug that the tests must detect.
+//! In-memory services for the tests of the controllers. One struct implements all services. It
+//! counts the calls, can make a call fail, and can have a deliberate bug that the tests must
+//! detect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -31,18 +32,18 @@ pub(crate) struct Memory {
 pub(crate) enum SeededBug {
     #[default]
     None,
-    /// Charges carry no idempotency key.
+    /// Requests that charge a card have no idempotency key.
     NoIdempotencyKey,
-    /// Settling overwrites a settled purchase.
+    /// `settle` overwrites a purchase that is already settled.
     UnconditionalSettle,
-    /// Canceling a payment has no effect.
+    /// `cancel` reports a success, but does not cancel the payment.
     NoCancel,
 }
 
-/// How a call fails.
+/// How a call to a service fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The call has no effect.
+    /// The call has no effect, and the caller gets an error.
     Unsent,
     /// The call takes effect, but the caller gets an error.
     ResponseLost,
@@ -57,20 +58,21 @@ struct State {
     purchases: BTreeMap<PurchaseKey, Purchase>,
     stream: Vec<Change>,
     intents: Vec<Intent>,
-    /// The responses that Stripe has stored, by idempotency key. None is a response with status
-    /// 500.
+    /// The responses that Stripe has stored, keyed by the idempotency key (the id of the purchase).
+    /// The value None is a response with the status 500.
     stored_responses: HashMap<PurchaseId, Option<Payment>>,
     charges: Vec<(PurchaseId, u32)>,
     succeeded: Vec<SucceededPayment>,
     published: Vec<NotePurchased>,
     calls: Vec<&'static str>,
-    /// The index of the call that fails, and how it fails.
+    /// The index of the call to make fail, and the kind of its failure. None if no call is to fail.
     failing: Option<(usize, Failure)>,
-    /// Whether the current invocation was killed. If so, all its further calls fail.
+    /// Whether the current invocation was killed. If so, all further calls of this invocation fail.
     killed: bool,
-    /// The number of further searches that find nothing.
+    /// The number of following searches for a payment that find nothing.
     hidden_searches: usize,
-    /// A payment whose purchase the webhook settles during the next search.
+    /// The succeeded payment of a webhook event that arrives during the next search for a payment.
+    /// The event settles the purchase as PAID.
     success_during_search: Option<SucceededPayment>,
 }
 
@@ -100,33 +102,35 @@ impl Memory {
         self.state.lock().unwrap()
     }
 
-    /// Stores a new PENDING purchase without charging it.
+    /// Stores a new PENDING purchase without charging the card, and returns the purchase.
     pub(crate) async fn with_pending(&self, source: &str) -> Purchase {
         self.get_or_create(&pending(source)).await.unwrap()
     }
 
-    /// Lets the next `after` calls succeed, and makes the call after them fail.
+    /// Injects `failure` into one later call. The `after` calls before it succeed.
     pub(crate) fn fail(&self, failure: Failure, after: usize) {
         let mut state = self.state();
         state.failing = Some((state.calls.len() + after, failure));
     }
 
-    /// Starts a new invocation. If the last one was killed, calls succeed again.
+    /// Starts a new invocation. If the previous invocation was killed, calls succeed again.
     pub(crate) fn start_invocation(&self) {
         self.state().killed = false;
     }
 
-    /// Makes the next `times` searches find nothing, as if Stripe's search index lagged.
+    /// Makes the next `times` searches for a payment find nothing, as if Stripe's search index
+    /// lagged.
     pub(crate) fn hide_payments(&self, times: usize) {
         self.state().hidden_searches = times;
     }
 
-    /// Makes the webhook settle the purchase of `payment` while the next search runs.
+    /// Simulates a webhook event that arrives during the next search for a payment, and settles the
+    /// purchase of `payment` as PAID.
     pub(crate) fn succeed_during_search(&self, payment: SucceededPayment) {
         self.state().success_during_search = Some(payment);
     }
 
-    /// Completes 3-D Secure authentication of all payments that require it.
+    /// Completes the 3-D Secure authentication of every payment that requires it.
     pub(crate) fn authenticate(&self) {
         let mut state = self.state();
         for index in 0..state.intents.len() {
@@ -136,7 +140,7 @@ impl Memory {
         }
     }
 
-    /// Whether any payment is not final and could still charge a card.
+    /// Whether at least one payment is not final, so that it can still charge a card.
     pub(crate) fn can_still_charge(&self) -> bool {
         let is_final = |intent: &Intent| {
             matches!(
@@ -151,7 +155,8 @@ impl Memory {
         self.state().calls.len()
     }
 
-    /// The name of the call that failed. None if that call was not made.
+    /// The name of the call into which the failure was injected. None if no failure was injected,
+    /// or the call was never made.
     pub(crate) fn failed_call(&self) -> Option<&'static str> {
         let state = self.state();
         let (index, _) = state.failing?;
@@ -187,14 +192,15 @@ impl Memory {
         self.state().purchases.values().cloned().collect()
     }
 
-    /// The only purchase. Panics if there is another number of purchases.
+    /// Returns the only purchase. Panics if there is not exactly one purchase.
     pub(crate) fn only_purchase(&self) -> Purchase {
         let [purchase] = self.purchases().try_into().unwrap();
         purchase
     }
 
-    /// Begins a call. Returns `Ok(Some(_))` if the call takes effect and its response is lost, and
-    /// `Err(_)` if it has no effect.
+    /// Records a call with the name `name`, and determines whether it fails. Returns `Ok(None)` if
+    /// the call succeeds, `Ok(Some(_))` if the call takes effect but the caller gets an error, and
+    /// `Err(_)` if the call fails without an effect.
     pub(crate) fn begin(&self, name: &'static str) -> Result<Option<Failure>, Failure> {
         let mut state = self.state();
         let index = state.calls.len();
@@ -269,7 +275,7 @@ impl State {
         });
     }
 
-    /// Executes a charge in Stripe. None is a response with status 500.
+    /// Executes a charge in the simulated Stripe. Returns None for a response with the status 500.
     fn charge(&mut self, purchase: &Purchase, source: &PaymentSource) -> Option<Payment> {
         let index = self.intents.len();
         let intent = intent(index);

@@ -1,4 +1,4 @@
-//! The SNS topic NotePurchased.
+//! The SNS topic NotePurchased, to which paid purchases are published.
 
 use std::{fmt, future::Future, str::FromStr};
 
@@ -10,10 +10,10 @@ use function::StartError;
 use super::Error;
 use crate::purchase::Purchase;
 
-/// Publishes paid purchases.
+/// Publishes messages about paid purchases.
 pub trait Publisher: Sync {
-    /// Publishes a paid purchase. A retry publishes the purchase again, and subscribers must detect
-    /// duplicates by its id.
+    /// Publishes a message about a paid purchase. A retry publishes the message again, and
+    /// subscribers must detect duplicates by the id of the purchase.
     fn publish(&self, message: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -28,7 +28,7 @@ impl From<&Purchase> for NotePurchased {
     }
 }
 
-/// A client of one SNS topic.
+/// A client of the SNS topic NotePurchased.
 pub struct Topic {
     client: Client,
     arn: String,

@@ -1,5 +1,5 @@
-//! The table Purchases: its partition key is the owner, and its sort key is the id of the purchase.
-//! It has a sparse index of the purchases that are not settled.
+//! The table Purchases. The partition key is the id of the owner, and the sort key is the id of the
+//! purchase. The table has a sparse index, which contains only the purchases that are not settled.
 
 use std::{collections::HashMap, future::Future};
 
@@ -14,17 +14,17 @@ use crate::{
     purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
 };
 
-/// The store of purchases.
+/// Reads and writes stored purchases.
 pub trait PurchaseStore: Sync {
-    /// Stores a purchase if there is none with its key. Returns the stored purchase, which is the
-    /// earlier one if there was one.
+    /// Stores `purchase` if no purchase with the same key is stored. Returns the stored purchase:
+    /// `purchase`, or the earlier purchase with this key.
     fn get_or_create(
         &self,
         purchase: &Purchase,
     ) -> impl Future<Output = Result<Purchase, Error>> + Send;
 
     /// Stores the outcome of a purchase's payment if the purchase is PENDING. Returns the purchase
-    /// as it is stored now, or None if it does not exist.
+    /// as it is stored after the call, or None if it does not exist.
     fn settle(
         &self,
         key: &PurchaseKey,
@@ -32,15 +32,16 @@ pub trait PurchaseStore: Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
 
-    /// Sets the next check of a PENDING purchase to `due_at`. Does nothing if it is settled.
+    /// Sets the time of the next check of a PENDING purchase to `due_at`. Does nothing if the
+    /// purchase is settled or does not exist.
     fn postpone(
         &self,
         key: &PurchaseKey,
         due_at: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads the purchases of `user` that are older than `before`, newest first. Returns at most
-    /// `limit`. It can return fewer although there are more.
+    /// Reads the purchases of `user` that are older than the purchase `before`, newest first.
+    /// Returns at most `limit` purchases, and possibly fewer even if there are more.
     fn page(
         &self,
         user: &UserId,
@@ -48,10 +49,10 @@ pub trait PurchaseStore: Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
-    /// Reads the PENDING purchases of a shard that are due at `now`, in the order of their due
-    /// times, starting after `last`. Returns at most `limit`. It can return fewer although there
-    /// are more. Some of the purchases may already be settled, because the index is eventually
-    /// consistent.
+    /// Reads the PENDING purchases of `shard` that are due at `now`, in the order of their due
+    /// times, starting after the purchase `last`. Returns at most `limit` purchases, and possibly
+    /// fewer even if there are more. A returned purchase may already be settled, because the index
+    /// is eventually consistent.
     fn due(
         &self,
         shard: Shard,
@@ -62,7 +63,8 @@ pub trait PurchaseStore: Sync {
 }
 
 /// A client of the table Purchases and its index `unsettled`. The partition key of the index is
-/// `unsettledShard` (a number), its sort key is `dueAt` (a number), and it projects all attributes.
+/// `unsettledShard` (a number), and its sort key is `dueAt` (a number). The index projects all
+/// attributes.
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
 
@@ -78,7 +80,7 @@ impl PurchasesTable {
         Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
-    /// Creates a client of `table`.
+    /// Creates a client of `table`, which must have the keys and the index of the table Purchases.
     pub fn new(table: Table) -> Self {
         Self(table)
     }

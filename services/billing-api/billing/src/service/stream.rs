@@ -1,5 +1,5 @@
-//! The records in the DynamoDB stream of the table Purchases. Each one has a purchase before and
-//! after a write.
+//! The records in the DynamoDB stream of the table Purchases. Each record contains a purchase as it
+//! was before a write, and as it is after the write.
 
 use serde_dynamo::Item;
 
@@ -15,13 +15,15 @@ pub struct Change {
     pub after: Option<Purchase>,
 }
 
-/// The error of a stream record that does not contain a purchase. A retry would fail again.
+/// The error of a stream record whose content is not a purchase. A retry would fail in the same
+/// way.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream record does not contain a purchase")]
 pub struct MalformedRecord(#[source] Cause);
 
 impl Change {
-    /// Parses the images of a stream record. An empty image means that there is no purchase.
+    /// Parses the images of a stream record: the purchase before the write and after the write. An
+    /// empty image means that the purchase did not exist.
     ///
     /// # Errors
     /// Returns [`MalformedRecord`] if an image is neither empty nor a purchase.
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_contains_the_purchases_that_were_written() {
+    fn a_change_contains_the_purchase_before_and_after_the_write() {
         let pending = pending("tok_visa");
         for outcome in [paid(), failed()] {
             let settled = Purchase {

@@ -1,5 +1,6 @@
-//! Payments with Stripe. The request and response types are those of async-stripe, and requests
-//! have the API version of these types. The HTTP client is that of the library `https`.
+//! The client of the Stripe API. It uses the request and response types of the crate async-stripe,
+//! and requests the API version of these types. It sends the requests with the HTTP client of the
+//! library `https`.
 
 use std::{collections::BTreeMap, error, fmt, str::FromStr, time::Duration};
 
@@ -29,28 +30,30 @@ use crate::{
     purchase::{Cents, PaymentSource, Purchase, PurchaseKey},
 };
 
-/// The timeout of one attempt. If a request times out, Stripe still completes it. The next attempt
-/// with the same idempotency key gets its response.
+/// The timeout of one attempt of a call to Stripe. Stripe may still complete a request after its
+/// timeout. The next attempt with the same idempotency key then gets the response to that request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// The timeout of a call with all its attempts. The sum of this and the other work of a function
-/// must be less than the function's timeout.
+/// The timeout of a call to Stripe with all its attempts. This time plus the time of a function's
+/// other work must be less than the function's timeout.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The backoff before the second attempt. It doubles before each further attempt.
+/// The backoff before the second attempt of a call to Stripe. The backoff doubles before each
+/// further attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(250);
 
 /// A client of the Stripe API.
 pub struct Stripe {
     url: Uri,
-    /// Returns the current secret key.
+    /// Returns the current secret key of the Stripe account.
     secret_key: Box<dyn Fn() -> Secret + Send + Sync>,
     https: Https,
 }
 
 impl Stripe {
     /// Creates a client from environment variables: `STRIPE_URL` is the URL of the API, and
-    /// `SECRETS_PREFIX` is the path of the secret `stripe-secret-key`.
+    /// `SECRETS_PREFIX` is the path in SSM Parameter Store that contains the secret
+    /// `stripe-secret-key`.
     ///
     /// # Errors
     /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names
@@ -94,12 +97,12 @@ impl Stripe {
         })
     }
 
-    /// Opens a connection, so that the first call finds one in the pool.
+    /// Opens a connection to Stripe, so that the first call can reuse the connection.
     pub async fn warm_up(&self) {
         self.https.warm_up(self.url.clone()).await;
     }
 
-    /// Builds the HTTP request for a request of async-stripe.
+    /// Converts a request of async-stripe to an HTTP request.
     fn request(
         &self,
         stripe_request: CustomizedStripeRequest,
@@ -132,8 +135,8 @@ impl Stripe {
         request.body(body).map_err(|_| CallError::InvalidRequest)
     }
 
-    /// Sends a request, and retries it as long as the error is retryable and [`CALL_TIMEOUT`]
-    /// leaves time for another attempt.
+    /// Sends a request. Retries the request as long as the error is retryable, and the next attempt
+    /// can end within [`CALL_TIMEOUT`].
     async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, CallError>
     where
         R: StripeRequest<Output: Deserialize + Send> + Sync,
@@ -153,7 +156,7 @@ impl Stripe {
         }
     }
 
-    /// Reads the current state of an intent.
+    /// Reads the current state of the PaymentIntent `intent`.
     async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, CallError> {
         let retrieve = RetrievePaymentIntent::new(intent);
         self.send(&retrieve, RequestStrategy::Once).await
@@ -169,7 +172,7 @@ impl fmt::Debug for Stripe {
 impl StripeClient for Stripe {
     type Err = CallError;
 
-    /// Makes one attempt.
+    /// Sends the request once, without retries.
     async fn execute(&self, stripe_request: CustomizedStripeRequest) -> Result<Bytes, CallError> {
         let request = self.request(stripe_request)?;
         let response = timeout(ATTEMPT_TIMEOUT, self.https.exchange(request)).await;
@@ -187,7 +190,8 @@ impl StripeClient for Stripe {
     }
 }
 
-/// The `Authorization` header. It is marked as sensitive, so that debug output does not show it.
+/// Builds the `Authorization` header. The value is marked as sensitive, so that debug output does
+/// not show the secret key.
 fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
         .map_err(|_| CallError::InvalidRequest)?;
@@ -195,7 +199,7 @@ fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
     Ok(value)
 }
 
-/// The base URL of the API, without a path.
+/// The URL of the Stripe API, without a path.
 struct BaseUrl(Uri);
 
 impl FromStr for BaseUrl {
@@ -214,8 +218,8 @@ impl FromStr for BaseUrl {
 }
 
 /// The request that creates and confirms a PaymentIntent
-/// (<https://docs.stripe.com/api/payment_intents/create>). async-stripe's own type does not support
-/// tokens.
+/// (<https://docs.stripe.com/api/payment_intents/create>). The type of async-stripe for this
+/// request does not support tokens.
 #[derive(Serialize)]
 struct CreatePaymentIntent<'a> {
     amount: Cents,
@@ -235,7 +239,8 @@ struct Metadata<'a> {
     purchase_id: String,
 }
 
-/// The parameter `payment_method` or `payment_method_data`.
+/// The parameter for the payment source: `payment_method` for a payment method, or
+/// `payment_method_data` for a token.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum PaymentMethodParam<'a> {
@@ -349,7 +354,7 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
             client_secret: ClientSecret::from(
                 intent
                     .client_secret
-                    .ok_or("the intent has no client secret")?,
+                    .ok_or("the PaymentIntent has no client secret")?,
             ),
         },
         PaymentIntentStatus::RequiresPaymentMethod | PaymentIntentStatus::RequiresConfirmation => {
@@ -359,11 +364,12 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
                 decline: error.map_or_else(Decline::unfinished, decline_from_error),
             }
         }
-        other => return Err(format!("unexpected intent status {}", other.as_str()).into()),
+        other => return Err(format!("unexpected PaymentIntent status {}", other.as_str()).into()),
     })
 }
 
-/// Converts an API error that is a decline to [`Payment::Declined`]. Returns any other error.
+/// Converts an API error that reports a decline to [`Payment::Declined`]. Every other error stays
+/// an error.
 fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
     if let Some(intent) = error.payment_intent.take() {
         let declined = |intent| Payment::Declined {
@@ -384,9 +390,10 @@ fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
     Err(CallError::Api(error, 400))
 }
 
-/// Converts an API error to the reason of a decline. Only the message of a card error is meant for
-/// customers (<https://docs.stripe.com/api/errors#errors-message>). Other errors get a message of
-/// our own.
+/// Converts an API error to the reason of a decline. Stripe's message is used only for card errors,
+/// because only these messages are meant for customers
+/// (<https://docs.stripe.com/api/errors#errors-message>). Other errors get a message that this
+/// function defines.
 fn decline_from_error(error: ApiErrors) -> Decline {
     let code = error.code.as_ref().map(|code| code.as_str());
     let card_message = error
@@ -413,24 +420,24 @@ fn service_error(error: CallError) -> Error {
     }
 }
 
-/// The error of a call to Stripe. Its text is for the log, and does not contain Stripe's response,
-/// which may contain a client secret.
+/// The error of a call to Stripe. The text of the error is for the log. It does not contain
+/// Stripe's response, because the response may contain a client secret.
 pub enum CallError {
-    /// Stripe responded with an API error and this HTTP status.
+    /// Stripe responded with this API error and this HTTP status.
     Api(Box<ApiErrors>, u16),
-    /// The connection failed, or the response is incomplete.
+    /// The connection to Stripe failed, or the response is incomplete.
     Unreachable(https::Failure),
-    /// There was no response within the timeout of an attempt, 7 s.
+    /// Stripe did not respond within 7 s, the timeout of one attempt.
     Timeout,
-    /// The response cannot be parsed.
+    /// Stripe's response cannot be parsed.
     InvalidResponse,
-    /// The secret key or the request cannot be sent over HTTP.
+    /// The secret key is not a valid header value, or the HTTP request cannot be built.
     InvalidRequest,
 }
 
 impl CallError {
-    /// Whether a retry may succeed: there was no valid response, Stripe failed (5xx) or throttles
-    /// (429), or an earlier attempt is still in progress (409).
+    /// Whether a retry may succeed: there was no valid response, Stripe responded with a server
+    /// error (5xx), throttled the request (429), or is still processing an earlier attempt (409).
     /// <https://docs.stripe.com/error-low-level>
     fn is_retryable(&self) -> bool {
         match self {

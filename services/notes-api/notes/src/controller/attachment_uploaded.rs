@@ -4,8 +4,8 @@ use crate::{
     service::{AttachmentRecords, FileStore, NoteStore},
 };
 
-/// Records the uploaded file in the attachment's record and in the notes that refer to it. Does
-/// nothing if the file no longer exists.
+/// Records the properties of an uploaded file in the record of the file, and in the notes that
+/// refer to the file. Does nothing if the file no longer exists.
 ///
 /// Events can be late, repeated and out of order. Therefore this function reads the file's current
 /// properties from the bucket.
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_of_a_deleted_file_records_nothing() {
+    async fn an_event_for_a_deleted_file_records_nothing() {
         let cloud = Memory::default();
         let key = FileKey::parse(CAT).unwrap();
         handle(&cloud, &key).await.unwrap();

@@ -7,7 +7,8 @@ use crate::{
     service::{AttachmentRecords, NoteStore},
 };
 
-/// The generated values of a new note. A retry with the same plan creates the same note.
+/// The generated id, version and creation time of a new note. A retry with the same plan creates
+/// the same note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -17,7 +18,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Generates a plan for a new note.
+    /// Generates the id, version and creation time of a new note.
     pub fn generate() -> Self {
         Self {
             note_id: NoteId::generate(),
@@ -48,21 +49,22 @@ impl Plan {
     }
 }
 
-/// The result of [`create`], which is stored for repeated requests. Its serialized form does not
-/// contain the content of the note, because a repeated request contains it again.
+/// The result of [`create`], which is stored for repeated requests. The serialized form does not
+/// contain the content of the note, because a repeated request contains the content again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
     #[serde(flatten)]
     plan: Plan,
-    /// The properties of the attached file, if it was uploaded before the note was created.
+    /// The properties of the attached file, if the file was uploaded before the note was created.
     uploaded: Option<File>,
-    /// The note. None after deserialization.
+    /// The created note. None if this value was deserialized from a stored result.
     #[serde(skip)]
     note: Option<Note>,
 }
 
 impl Created {
-    /// Returns the note that `user` created from `draft`.
+    /// Returns the created note. `user` and `draft` must be the ones from which [`create`] created
+    /// it.
     pub fn into_note(self, user: &UserId, draft: &ResolvedDraft) -> Note {
         let Self {
             plan,
@@ -73,8 +75,8 @@ impl Created {
     }
 }
 
-/// Creates a note of `user` from `draft`, with the id, version and time of `plan`. If the note
-/// already exists, it is not changed.
+/// Creates a note of `user` from `draft`, with the id, version and time of `plan`. Does not change
+/// the note if it already exists.
 ///
 /// # Errors
 /// Fails if a service call fails.

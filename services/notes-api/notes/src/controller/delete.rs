@@ -4,15 +4,16 @@ use crate::{
     service::{self, AttachmentRecords, FileStore, NoteStore},
 };
 
-/// The maximum number of attempts. An attempt fails if another request writes the note after the
-/// attempt has read it.
+/// The maximum number of attempts to delete a note. An attempt fails if another request writes the
+/// note after the attempt has read it and before the attempt deletes it.
 const ATTEMPTS: usize = 20;
 
-/// Deletes a note of `user`, and its file unless other notes refer to it. Succeeds if the note does
-/// not exist.
+/// Deletes a note of `user`. Also deletes the attached file, unless other notes refer to the file.
+/// Succeeds if the note does not exist.
 ///
 /// # Errors
-/// Fails if a service call fails, or if other requests keep writing the note.
+/// Fails if a service call fails, or if other requests write the note during each of the 20
+/// attempts.
 #[tracing::instrument(skip_all)]
 pub async fn delete(
     notes: &impl NoteStore,
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_another_note_is_kept() {
+    async fn deleting_a_note_keeps_a_file_that_another_note_refers_to() {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let one = cloud.note(&ada(), "one", Some("cat.png")).await;

@@ -4,10 +4,11 @@ use crate::{
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
-/// Reads a note of `user`.
+/// Reads a note of `user`, with its attached file.
 ///
 /// # Errors
-/// Returns [`Error::NotFound`] if `user` has no such note.
+/// Returns [`Error::NotFound`] if `user` has no note with this id, and [`Error::Service`] if a
+/// service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn get(
     notes: &impl NoteStore,

@@ -9,8 +9,9 @@ use crate::{
     service::{AttachmentRecords, FileUrls, NoteStore},
 };
 
-/// Reads the notes of `user` that are older than `before`, newest first. Returns at most `limit`
-/// notes, and fewer if they are long.
+/// Reads the notes of `user` that are older than the note `before`, newest first. If `before` is
+/// None, starts with the newest note. Returns at most `limit` notes, and fewer if the notes are
+/// long.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -1,5 +1,5 @@
-//! The business rules, one file per function. They use services through traits, and are independent
-//! of Lambda, HTTP and AWS.
+//! The business rules of notes, one file per function. The rules use services through traits, and
+//! do not depend on Lambda, HTTP or AWS.
 
 mod attachment_uploaded;
 mod create;
@@ -25,7 +25,7 @@ use crate::{
     service::{self, AttachmentRecords, FileUrls},
 };
 
-/// An error of a business rule.
+/// An error of a business rule of notes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The caller has no note with this id.
@@ -42,7 +42,7 @@ pub enum Error {
     Service(#[from] service::Error),
 }
 
-/// The attributes of a note that a client sends.
+/// The attributes of a note that a client sends to create or replace the note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The text of the note.
@@ -52,7 +52,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Resolves the name of the attachment to a file of `user`.
+    /// Resolves the name of the attachment to the key of a file of `user`.
     ///
     /// # Errors
     /// Returns [`Error::ForeignAttachment`] if the name is the key of another user's file.
@@ -68,12 +68,12 @@ impl Draft {
     }
 }
 
-/// A [`Draft`] whose attachment belongs to the user who sent it.
+/// A [`Draft`] with the key of its attached file. The file belongs to the user who sent the draft.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedDraft {
     /// The text of the note.
     pub content: Content,
-    /// The attached file.
+    /// The attached file. None for a note without an attachment.
     pub attachment: Option<Attachment>,
 }
 
@@ -84,7 +84,7 @@ impl ResolvedDraft {
     }
 }
 
-/// The attachment of a draft.
+/// The attached file of a draft: its name and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// The name of the file, as the client sent it.
@@ -93,21 +93,22 @@ pub struct Attachment {
     pub key: FileKey,
 }
 
-/// A note with its file, as its owner reads it.
+/// A note and its attached file, as the API returns them to the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The note.
     pub note: Note,
-    /// The attached file. None if the note has no attachment, or the file is not uploaded yet.
+    /// The attached file. None if the note has no attachment, or the upload of the file is not
+    /// recorded yet.
     pub file: Option<FileView>,
 }
 
-/// A file with a URL for its download.
+/// The properties of an uploaded file, and a URL to download the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileView {
     /// The properties of the file.
     pub file: File,
-    /// A presigned URL for the download.
+    /// A presigned URL to download the file.
     pub url: String,
 }
 
@@ -120,8 +121,9 @@ impl FileView {
     }
 }
 
-/// Combines a note with its file. `key` is the key of the note's attachment. Calls a service only
-/// if the note does not contain the properties of its file.
+/// Adds the attached file to a note. `key` is the key of the file, or None if the note has no
+/// attachment. Reads the record of the file only if the note does not contain the properties of the
+/// file.
 ///
 /// # Errors
 /// Fails if a service call fails.
@@ -145,7 +147,8 @@ pub async fn show(
     Ok(View { note, file })
 }
 
-/// The key of the file with this name. Fails if the file belongs to another user.
+/// Returns the key of the file that `user` attached with the name `name`. Fails if `name` is the
+/// key of another user's file.
 fn own_file(user: &UserId, name: &AttachmentName) -> Result<FileKey, Error> {
     FileKey::of(user, name).ok_or(Error::ForeignAttachment)
 }

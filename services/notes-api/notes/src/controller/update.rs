@@ -7,12 +7,13 @@ use crate::{
     },
 };
 
-/// Replaces the content and attachment of a note of `user`, if the note meets `expected`. Returns
-/// the new version.
+/// Replaces the content and the attachment of a note of `user`, if the note meets the precondition
+/// `expected`. Returns the new version of the note.
 ///
 /// # Errors
-/// Returns [`Error::NotFound`] if `user` has no such note, and [`Error::Changed`] if the note does
-/// not meet `expected`.
+/// Returns [`Error::NotFound`] if `user` has no note with this id, [`Error::Changed`] if the note
+/// does not meet `expected`, and [`Error::Service`] if a service call fails before the note is
+/// replaced.
 #[tracing::instrument(skip_all)]
 pub async fn update(
     notes: &impl NoteStore,

@@ -1,5 +1,5 @@
-//! The table Attachments: one record per file. The partition key is the owner, the sort key is the
-//! file's key in the bucket.
+//! The table Attachments: one record per file. The partition key is the id of the owner, and the
+//! sort key is the file's key in the bucket.
 //!
 //! A record contains the properties of the uploaded file, and the references to the file. Each
 //! write of a note adds its own reference, so that concurrent writes of one note cannot delete each
@@ -21,44 +21,46 @@ use crate::{
     note::AttachmentRef,
 };
 
-/// The store of the records of files.
+/// Reads and writes the records of files. A record contains the properties of a file, and the
+/// references to the file.
 pub trait AttachmentRecords: Sync {
-    /// Adds a reference to a file. Returns the properties of the file, or None if its upload is not
-    /// recorded yet.
+    /// Adds `reference` to the record of the file `key`. Returns the properties of the file, or
+    /// None if the upload of the file is not recorded yet.
     fn add_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Removes a reference to a file, and deletes the record if no references remain. Returns
-    /// whether the record is deleted. If it is, the caller must delete the file.
+    /// Removes `reference` from the record of the file `key`, and deletes the record if no other
+    /// references remain. Returns true if the record no longer exists. Then the caller must delete
+    /// the file.
     ///
-    /// If the function crashes before it deletes the file, the file remains without references.
-    /// This wastes storage but breaks no note.
+    /// If the calling function crashes before it deletes the file, the file remains without
+    /// references. This wastes storage but breaks no note.
     fn remove_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Does the same as [`AttachmentRecords::remove_reference`], but with one call instead of two
-    /// if there are no other references.
+    /// Does the same as [`AttachmentRecords::remove_reference`], but with one call to DynamoDB
+    /// instead of two if the file has no other references.
     fn remove_last_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Records the properties of an uploaded file. Returns all references to the file.
+    /// Records the properties of the uploaded file `key`. Returns all references to the file.
     fn record_upload(
         &self,
         key: &FileKey,
         file: &File,
     ) -> impl Future<Output = Result<HashSet<AttachmentRef>, Error>> + Send;
 
-    /// Reads the properties of at most 100 files. The result contains only files whose upload is
-    /// recorded.
+    /// Reads the properties of at most 100 files from their records. The result contains only the
+    /// files whose upload is recorded.
     fn batch_get(
         &self,
         keys: &HashSet<FileKey>,
@@ -80,14 +82,14 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Creates a client of `table`.
+    /// Creates a client of `table`, which must have the keys of the table Attachments.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
 }
 
-/// The record of a file. `content_type` and `size` are missing until the upload is recorded, and
-/// `references` is missing if no note refers to the file.
+/// The record of a file in the table Attachments. `content_type` and `size` are None until the
+/// upload is recorded, and `references` is None if no note refers to the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -119,8 +121,8 @@ fn item_key(key: &FileKey) -> Item {
 }
 
 impl AttachmentsTable {
-    /// Deletes the record if it has no references other than `reference`. Returns whether the
-    /// record is deleted.
+    /// Deletes the record of the file `key` unless it has references other than `reference`.
+    /// Returns true if the record no longer exists.
     async fn delete_record(&self, key: &FileKey, reference: AttachmentRef) -> Result<bool, Error> {
         let delete = self
             .0
@@ -137,8 +139,8 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Adds a reference to the record or removes it. `action` is `ADD` or `DELETE`. Returns the
-    /// changed record.
+    /// Adds `reference` to the record of the file `key` if `action` is `ADD`, or removes it if
+    /// `action` is `DELETE`. Returns the changed record.
     async fn change_references(
         &self,
         key: &FileKey,

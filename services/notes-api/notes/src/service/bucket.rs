@@ -1,7 +1,7 @@
-//! The bucket of the attached files.
+//! The S3 bucket that stores the attached files.
 //!
-//! Browsers upload and download files with presigned URLs. To presign a URL, a function does not
-//! call S3. Only the functions that delete a file or read its properties call S3.
+//! Browsers upload and download files with presigned URLs. A function presigns a URL without a call
+//! to S3. Only the functions that delete a file or read its properties call S3.
 
 use std::{
     fmt,
@@ -19,19 +19,19 @@ use crate::{
     note::Timestamp,
 };
 
-/// The time after which a presigned URL expires.
+/// The time from the creation of a presigned URL until the URL expires.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// Creates presigned URLs for files.
 pub trait FileUrls: Sync {
-    /// Creates a presigned URL for the download of a file.
+    /// Creates a presigned URL to download the file `key`.
     ///
     /// # Errors
     /// Fails if the URL cannot be signed.
     fn download_url(&self, key: &FileKey) -> Result<String, Error>;
 
-    /// Creates a presigned URL for the upload of a file. S3 accepts only a file with this content
-    /// type and this size.
+    /// Creates a presigned URL to upload the file `key`. S3 accepts only a file with the given
+    /// content type and size.
     ///
     /// # Errors
     /// Fails if the URL cannot be signed.
@@ -43,25 +43,25 @@ pub trait FileUrls: Sync {
     ) -> Result<PresignedUpload, Error>;
 }
 
-/// The store of the attached files.
+/// Reads the properties of the attached files, and deletes the files.
 pub trait FileStore: Sync {
-    /// Reads the properties of a file. None if it does not exist.
+    /// Reads the properties of the file `key`. Returns None if the file does not exist.
     fn head(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
-    /// Deletes a file. Succeeds if it does not exist.
+    /// Deletes the file `key`. Succeeds if the file does not exist.
     fn delete(&self, key: &FileKey) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The name of a bucket.
+/// The name of an S3 bucket.
 #[derive(Debug)]
 struct BucketName(String);
 
 impl FromStr for BucketName {
     type Err = &'static str;
 
-    /// Accepts the names that S3 allows
+    /// Parses the name of a bucket. Accepts the names that S3 allows
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), except
-    /// those with dots, because S3's TLS certificate does not cover them.
+    /// names with dots, because S3's TLS certificate does not cover the hosts of these buckets.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if (3..=63).contains(&name.len()) && name.chars().all(allowed) {
@@ -80,7 +80,7 @@ impl fmt::Display for BucketName {
 
 const BUCKET_VARIABLE: &str = "ATTACHMENTS_BUCKET";
 
-/// Creates presigned URLs for the files in the bucket.
+/// Creates presigned URLs for the files in the bucket of attached files.
 #[derive(Debug)]
 pub struct UrlSigner(Presigner);
 
@@ -140,7 +140,7 @@ impl FileUrls for UrlSigner {
     }
 }
 
-/// A client of the bucket.
+/// A client of the bucket of attached files.
 #[derive(Debug)]
 pub struct AttachmentsBucket(Objects);
 

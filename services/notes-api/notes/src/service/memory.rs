@@ -1,4 +1,4 @@
-//! In-memory services for the tests of the controllers. One struct implements all of them, and can
+//! In-memory services for the tests of the controllers. One struct implements all services, and can
 //! make calls fail.
 
 use std::{
@@ -65,13 +65,14 @@ pub(crate) fn draft(content: &str, attachment: Option<&str>) -> Draft {
     }
 }
 
-/// A draft of the user `ada`, with its attachment resolved.
+/// A draft of the user `ada`, with the key of its attached file.
 pub(crate) fn resolved(content: &str, attachment: Option<&str>) -> ResolvedDraft {
     draft(content, attachment).resolve(&ada()).unwrap()
 }
 
 impl Memory {
-    /// Creates a note, and the reference to its file.
+    /// Creates a note of `user`, and adds the note's reference to the attached file. Returns the id
+    /// of the note.
     pub(crate) async fn note(
         &self,
         user: &UserId,
@@ -102,7 +103,7 @@ impl Memory {
         note.note_id
     }
 
-    /// Puts a file into the bucket without recording its upload.
+    /// Puts the file `key` into the bucket without recording its upload.
     pub(crate) fn put_file(&self, key: &str) {
         self.state
             .lock()
@@ -111,7 +112,7 @@ impl Memory {
             .insert(FileKey::parse(key).unwrap());
     }
 
-    /// Puts a file into the bucket, and records its upload.
+    /// Puts the file `key` into the bucket, and records its upload.
     pub(crate) fn upload(&self, key: &str) {
         self.put_file(key);
         let file = self.file(key);
@@ -123,7 +124,7 @@ impl Memory {
             .file = Some(file);
     }
 
-    /// Whether the file is in the bucket.
+    /// Whether the bucket contains the file `key`.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.state
             .lock()
@@ -132,8 +133,8 @@ impl Memory {
             .contains(&FileKey::parse(key).unwrap())
     }
 
-    /// The properties that this fake gives every file: the content type `image/png`, and the length
-    /// of the key as its size.
+    /// The properties that every file in this fake has: the content type `image/png`, and the
+    /// length of `key` as its size.
     pub(crate) fn file(&self, key: &str) -> File {
         File {
             content_type: "image/png".into(),
@@ -141,12 +142,13 @@ impl Memory {
         }
     }
 
-    /// The number of calls that wrote something.
+    /// The number of successful calls of operations that write.
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(SeqCst)
     }
 
-    /// Whether the record of each note's file has a reference of the note's current version.
+    /// Whether, for every note with an attachment, the record of the attached file contains the
+    /// reference that the note's last write added.
     pub(crate) fn every_note_has_its_reference(&self) -> bool {
         let state = self.state.lock().unwrap();
         let mut notes = state.notes.values();
@@ -160,12 +162,12 @@ impl Memory {
         })
     }
 
-    /// Makes all calls fail after `calls` more calls.
+    /// Lets the next `calls` calls succeed, and makes all calls after them fail.
     pub(crate) fn fail_after(&self, calls: usize) {
         self.calls_left.store(calls, SeqCst);
     }
 
-    /// Makes all calls succeed again.
+    /// Makes all calls succeed from now on.
     pub(crate) fn recover(&self) {
         self.calls_left.store(usize::MAX, SeqCst);
     }

@@ -1,4 +1,4 @@
-//! External services: one trait per service, and its AWS implementation.
+//! External services: one trait per service, and its implementation with AWS.
 
 pub mod attachments;
 pub mod bucket;
@@ -16,16 +16,17 @@ pub use notes::{NoteStore, NotesTable};
 /// The services of a function that reads or creates notes.
 #[derive(Debug)]
 pub struct ReadServices {
-    /// The table Notes.
+    /// The client of the table Notes.
     pub notes: NotesTable,
-    /// The table Attachments.
+    /// The client of the table Attachments.
     pub records: AttachmentsTable,
     /// The signer of download URLs.
     pub urls: UrlSigner,
 }
 
 impl ReadServices {
-    /// Creates the services from environment variables.
+    /// Creates the clients of the services. Environment variables contain the names of the tables
+    /// and the bucket.
     ///
     /// # Errors
     /// Fails if a variable is missing or malformed. The error names the variable.
@@ -34,7 +35,8 @@ impl ReadServices {
         Self::new(&aws, &Dynamodb::new(&aws)).await
     }
 
-    /// Creates the services from environment variables, with clients that the caller has created.
+    /// Creates the clients of the services from `aws` and `dynamodb`. Environment variables contain
+    /// the names of the tables and the bucket.
     ///
     /// # Errors
     /// Fails if a variable is missing or malformed. The error names the variable.
@@ -52,16 +54,17 @@ impl ReadServices {
 /// The services of a function that updates or deletes notes.
 #[derive(Debug)]
 pub struct WriteServices {
-    /// The table Notes.
+    /// The client of the table Notes.
     pub notes: NotesTable,
-    /// The table Attachments.
+    /// The client of the table Attachments.
     pub records: AttachmentsTable,
-    /// The bucket of the attached files.
+    /// The client of the bucket of attached files.
     pub files: AttachmentsBucket,
 }
 
 impl WriteServices {
-    /// Creates the services from environment variables.
+    /// Creates the clients of the services. Environment variables contain the names of the tables
+    /// and the bucket.
     ///
     /// # Errors
     /// Fails if a variable is missing or malformed. The error names the variable.

@@ -1,5 +1,5 @@
-//! The table Notes: one item per note. The partition key is the owner, the sort key is the note's
-//! id.
+//! The table Notes: one item per note. The partition key is the id of the owner, and the sort key
+//! is the id of the note.
 
 use std::{collections::HashMap, future::Future};
 
@@ -15,20 +15,21 @@ use crate::{
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
-/// The store of notes.
+/// Reads and writes stored notes.
 pub trait NoteStore: Sync {
-    /// Adds a note. Does nothing if its owner already has a note with this id.
+    /// Stores a new note. Does nothing if its owner already has a note with the same id.
     fn insert(&self, note: &Note) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads a note of `user`. None if it does not exist.
+    /// Reads the note `id` of `user`. Returns None if the note does not exist.
     fn find(
         &self,
         user: &UserId,
         id: NoteId,
     ) -> impl Future<Output = Result<Option<Note>, Error>> + Send;
 
-    /// Reads the notes of `user` that are older than `before`, newest first. Returns at most
-    /// `limit` notes, and fewer if they are long.
+    /// Reads the notes of `user` that are older than the note `before`, newest first. If `before`
+    /// is None, starts with the newest note. Returns at most `limit` notes, and fewer if the notes
+    /// are long.
     fn page(
         &self,
         user: &UserId,
@@ -36,7 +37,8 @@ pub trait NoteStore: Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Page<Note>, Error>> + Send;
 
-    /// Replaces attributes of a note with those of `change`, if the note meets `expected`.
+    /// Replaces attributes of a note with the values in `change`, if the note meets the
+    /// precondition `expected`.
     fn replace(
         &self,
         user: &UserId,
@@ -46,7 +48,7 @@ pub trait NoteStore: Sync {
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Records the properties of an uploaded file in the note that refers to the file. Does nothing
-    /// if `reference` is not that of the note's last write.
+    /// if the last write of the note did not add `reference`.
     fn set_upload(
         &self,
         user: &UserId,
@@ -55,7 +57,7 @@ pub trait NoteStore: Sync {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Deletes a note if `version` is its current version. Returns true if the note does not exist
-    /// now, and false if it has another version.
+    /// after the call, and false if the note has another version.
     fn remove(
         &self,
         user: &UserId,
@@ -64,34 +66,34 @@ pub trait NoteStore: Sync {
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 }
 
-/// The attributes of a note that a write replaces.
+/// The new values of the attributes that an update of a note replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The text of the note.
     pub content: Content,
     /// The name of the attached file. None for a note without an attachment.
     pub attachment: Option<AttachmentName>,
-    /// The properties of the attached file. None if its upload is not recorded yet.
+    /// The properties of the attached file. None if the upload of the file is not recorded yet.
     pub uploaded: Option<File>,
-    /// The time of the write.
+    /// The time of the update.
     pub updated_at: Timestamp,
-    /// The id of the write.
+    /// The id of the update, which becomes the version of the note.
     pub version: Version,
 }
 
 /// The result of [`NoteStore::replace`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replaced {
-    /// The note was written.
+    /// The note was replaced.
     Done {
-        /// The previous attachment, and the write that added the reference to it. None if the note
-        /// had no attachment, or if the SDK sent the write twice because the first response was
-        /// lost.
+        /// The previous attachment of the note, and the id of the write that added the reference to
+        /// this attachment. None if the note had no attachment, or if the SDK sent the current
+        /// write twice because the first response was lost.
         before: Option<(AttachmentName, Version)>,
     },
     /// The note does not exist.
     Missing,
-    /// The note does not meet the precondition.
+    /// The note does not meet the precondition, and was not replaced.
     Changed,
 }
 
@@ -108,7 +110,7 @@ impl NotesTable {
         Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
-    /// Creates a client of `table`.
+    /// Creates a client of `table`, which must have the keys of the table Notes.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -125,7 +127,7 @@ fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// The attributes of a note that [`NoteStore::replace`] needs from the time before its write.
+/// The attributes that [`NoteStore::replace`] needs of the note as it was before the write.
 #[derive(Deserialize)]
 struct Before {
     attachment: Option<AttachmentName>,
