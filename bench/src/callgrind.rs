@@ -1,5 +1,5 @@
 //! Counts the instructions that a function executes, with valgrind's callgrind
-//! (<https://valgrind.org/docs/manual/cl-manual.html>). Counts hardly differ between two runs.
+//! (<https://valgrind.org/docs/manual/cl-manual.html>). Two counts of the same program hardly differ.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,31 +15,32 @@ use crate::report::Instructions;
 /// The timeout of the init phase. It is long, because a program under valgrind is many times slower.
 const INIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The number of warm events that are counted.
+/// The number of warm invocations over which the instructions of a warm invocation are averaged.
 const WARM: usize = 20;
 
-/// Two counts agree if they differ by at most this many per mille. The random seeds of hash maps cause smaller
-/// differences.
+/// Two counts agree if they differ by at most this many per mille. The random seeds of hash maps cause differences that
+/// are smaller than this.
 const TOLERANCE_PER_MILLE: u64 = 5;
 
-/// The maximum number of counts to take until two agree.
+/// The maximum number of times that the same work is counted. It is an error if no two of these counts agree.
 const MAX_COUNTS: usize = 6;
 
-/// How often the same work is counted.
+/// How many times the instructions of the same work are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repetition {
-    /// One count.
+    /// Counts the work once.
     Once,
-    /// Counts until two counts agree. On a busy machine a connection may time out, and a retry or its failure
-    /// changes the count.
+    /// Repeats the count until two counts agree. On a busy machine, a connection can time out. The timeout, or the
+    /// retry after it, changes the count.
     UntilTwoAgree,
 }
 
-/// Counts the instructions of init, of the cold invocation and of a warm invocation. The counts are differences
-/// between three processes: one without an event, one with one event, and one with several events.
+/// Counts the instructions of init, of init together with the first invocation, and of one warm invocation. To do this,
+/// runs three processes: one that handles no event, one that handles one event, and one that handles 1 + `WARM` events.
+/// The count of a warm invocation is the difference between the last two processes, divided by `WARM`.
 ///
 /// # Errors
-/// Fails if valgrind cannot be run, the subject fails, or no two counts agree.
+/// Fails if valgrind cannot be run, the function under test fails, or no two counts agree.
 pub(crate) async fn count(
     subject: &Subject,
     cloud: &Cloud,
@@ -81,7 +82,7 @@ fn agreeing(counts: &mut [u64]) -> Option<u64> {
     })
 }
 
-/// Counts the instructions of one process that handles `events` events.
+/// Counts the instructions of one process, from its start until it is idle after it has handled `events` events.
 async fn instructions(
     subject: &Subject,
     cloud: &Cloud,
@@ -116,8 +117,8 @@ async fn instructions(
     })
 }
 
-/// Waits until the process uses no more CPU time, because a process still executes instructions after it has requested
-/// the next event.
+/// Waits until the CPU time of the process stops increasing. A process still executes instructions after it has
+/// requested the next event.
 async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
     let mut before = running.cpu_ms()?;
     loop {
@@ -130,7 +131,8 @@ async fn wait_until_idle(running: &Running<'_>) -> Result<()> {
     }
 }
 
-/// Returns the total instructions from callgrind's output file. `None` if the file has no total.
+/// Returns the total number of instructions from `file`, the content of callgrind's output file. `None` if the file has
+/// no total.
 fn parse_total(file: &str) -> Option<u64> {
     let line = file
         .lines()

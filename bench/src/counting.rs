@@ -1,4 +1,4 @@
-//! Counts the instructions of every function.
+//! Counts the instructions of each variant of each function, over plain HTTP and over TLS.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::progress;
 use crate::report::{Instructions, Row};
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// The variants that are counted.
+/// The variants whose instructions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Only the deployed functions, because only they have gates.
@@ -33,11 +33,13 @@ impl Scope {
     }
 }
 
-/// Counts the instructions of all cases, one case per CPU core at a time. This is possible because a count does not
-/// depend on the load of the machine. Leaves out a case that fails, and adds the reason to `failures`.
+/// Counts the instructions of the functions' variants that `scope` includes, over each transport. Returns one row per
+/// variant of a function. At the same time, counts as many variants as the machine has CPU cores: this is possible
+/// because a count does not depend on the load of the machine. If a count fails, leaves it out and appends the reason
+/// to `failures`.
 ///
 /// # Errors
-/// Fails if valgrind is not installed or a package cannot be read.
+/// Fails if valgrind is not installed or the file of a deployment package cannot be read.
 pub(crate) async fn count(
     functions: &[Function],
     paths: &Paths,

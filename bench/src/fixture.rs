@@ -13,7 +13,8 @@ use crate::measure::{NOT_SAMPLED, SAMPLED, Subject};
 use crate::tls;
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// The length of the session token that Lambda gives a function, in bytes. Every request to AWS contains the token.
+/// The length of the placeholder for the session token `AWS_SESSION_TOKEN`, in bytes. Every request to AWS contains
+/// this token, so its length affects the measurements.
 const SESSION_TOKEN: usize = 1000;
 
 /// The memory size of the functions in the stage prod, in MB.
@@ -28,7 +29,8 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Starts the services. Each function gets its own, so that its writes do not affect other functions.
+    /// Starts a local AWS and an X-Ray daemon. Start one fixture per function, so that the writes of one function do
+    /// not affect the other functions.
     ///
     /// # Errors
     /// Fails if no port is free.
@@ -45,17 +47,18 @@ impl Fixture {
         })
     }
 
-    /// Discards the traces that the daemon has received, because the socket receives no more when its buffer is full.
+    /// Discards the traces that the X-Ray daemon has received. Otherwise the buffer of the daemon's socket fills up,
+    /// and the socket receives no more traces.
     pub(crate) fn discard_traces(&self) -> Result<()> {
         self.daemon.documents()?;
         Ok(())
     }
 
-    /// Returns what is needed to measure a case: the process to start, with Lambda's environment variables; the event and
-    /// trace header of each invocation; and the expected response.
+    /// Returns what is needed to measure a case: the process to start, with Lambda's environment variables; the event
+    /// and trace header of each invocation; and the expected response.
     ///
     /// # Errors
-    /// Fails if the program or the golden response is missing.
+    /// Fails if the program or the file with the expected response is missing.
     pub(crate) fn subject(&self, case: &Case, paths: &Paths) -> Result<Subject> {
         let name = &case.function.name;
         let variant = case.variant;
@@ -83,7 +86,8 @@ impl Fixture {
         })
     }
 
-    /// Returns the environment variables that Lambda and the function's stack set.
+    /// Returns the environment variables that Lambda and the function's stack set. The URLs in them are those of the
+    /// local services.
     fn environment(&self, case: &Case) -> Result<Vec<(String, String)>> {
         let aws_url = match case.transport {
             Transport::Http => &self.http,
@@ -112,7 +116,7 @@ impl Fixture {
     }
 }
 
-/// Returns the Node process that runs a function's bundle.
+/// Returns the configuration of the Node process that runs `bundle`, the bundle of the function `name`.
 fn node(name: &str, bundle: &Path) -> Result<Function> {
     let mut node = Function::new(program("node")?);
     node.arguments = vec![bundle.with_file_name("bootstrap.mjs").into()];
@@ -123,8 +127,8 @@ fn node(name: &str, bundle: &Path) -> Result<Function> {
     ]))
 }
 
-/// Copies the binary of a case, and returns the function with the copy. For TLS, the copy of a deployed function's binary
-/// trusts the benchmark's root certificate.
+/// Copies the binary of a case, and returns the configuration of a process that runs the copy. If the case measures a
+/// deployed binary over TLS, the copy trusts the benchmark's root certificate.
 fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     let name = &case.function.name;
     // These variants read the trusted root certificates from a file, or make no TLS connection.
@@ -152,7 +156,8 @@ fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     Ok(Function::new(copy))
 }
 
-/// Makes the variants that read the trusted root certificates from a file trust the benchmark's root certificate.
+/// Configures the variants that read their trusted root certificates from a file: over TLS, they get a file that
+/// contains the benchmark's root certificate. Returns all other functions unchanged.
 fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Function> {
     match (case.variant, case.transport) {
         (Variant::Node, Transport::Tls) => {
@@ -175,7 +180,8 @@ fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Funct
     }
 }
 
-/// Sets the name, the memory size and the environment variable in which the variant differs.
+/// Sets the function's name and memory size. If the variant differs from the deployed function in an environment
+/// variable, changes that variable.
 fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted.name = case.function.name.clone();
     hosted.memory_mb = MEMORY_MB;
@@ -187,8 +193,8 @@ fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted
 }
 
-/// Copies a binary, as Lambda does when it unpacks a zip. Without the copy, `notes-get` takes a tenth more CPU time: the
-/// linker writes a binary page by page, and the page cache keeps these single pages.
+/// Copies a binary, as Lambda does when it unpacks a zip file. Without the copy, `notes-get` uses a tenth more CPU
+/// time: the linker writes a binary page by page, and the page cache keeps these single pages.
 fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     let copied = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -198,7 +204,7 @@ fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The function's expected response to its sample event.
+/// Returns the expected response of a function to its sample event, from the folder `tests/golden`.
 fn golden(function: &str) -> Result<Value> {
     let file = test_support::root().join(format!("tests/golden/{function}.json"));
     let text =
@@ -208,7 +214,7 @@ fn golden(function: &str) -> Result<Value> {
     response.with_context(|| format!("cannot find the field `response` in {}", file.display()))
 }
 
-/// Returns the path of a program in `PATH`.
+/// Returns the path of the program `name`, which is searched for in the folders of the environment variable `PATH`.
 ///
 /// # Errors
 /// Fails if the program is not installed.

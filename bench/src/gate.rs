@@ -1,5 +1,5 @@
-//! The gates: upper limits for the instruction counts and package sizes of the deployed functions.
-//! These figures do not depend on the load of the machine.
+//! The gates: upper limits for the instruction counts and the package sizes of the deployed functions. Neither of these
+//! figures depends on the load of the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,29 +8,31 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// How much a figure may exceed its gate, in percent. Two runs of the same code differ by less.
+/// The percentage by which a figure may exceed its gate (its upper limit). Two runs of the same code differ by less.
 const TOLERANCE_PERCENT: u64 = 2;
 
-/// The content of `gates.toml`: for each function, the figures `init`, `first`, `warm` and `zip`. The key of a
-/// function is its name, with `-tls` appended for counts over TLS.
+/// The content of `gates.toml`, or measured figures in the same form. Maps each function to its figures: `init`,
+/// `first` and `warm` are instruction counts, and `zip` is the size of the deployment package in bytes. The key of a
+/// function is its name. For calls to AWS over TLS, `-tls` is appended to the name.
 pub(crate) type Gates = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// A figure that exceeds its gate, a figure without a gate, or a gate without a figure.
+/// A measured figure that exceeds its gate (its upper limit), a figure without a gate, or a gate that was not measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// The key in [`Gates`].
+    /// The key of the function in [`Gates`].
     pub(crate) name: String,
     /// The message for the developer, one line.
     pub(crate) message: String,
 }
 
-/// Whether a gate belongs to one of these functions. An empty slice means all functions.
+/// Whether the gate with the key `gate` belongs to one of `functions`. Always true if `functions` is empty.
 pub(crate) fn is_of(gate: &str, functions: &[String]) -> bool {
     let name = gate.strip_suffix("-tls").unwrap_or(gate);
     functions.is_empty() || functions.iter().any(|function| function == name)
 }
 
-/// Replaces each figure in `counted` by the one in `again` if that is smaller.
+/// Replaces each figure in `counted` with the same figure in `again` if that is smaller. Adds the figures that only
+/// `again` has.
 pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     for (name, again) in again {
         let figures = counted.entry(name).or_default();
@@ -41,8 +43,8 @@ pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     }
 }
 
-/// Compares figures with their gates. Returns the violations in the order of `counted`, followed by gates
-/// without a figure. Empty if no gate is violated.
+/// Compares the measured figures in `counted` with their upper limits in `gates`. Returns the violations of measured
+/// functions in the order of `counted`, followed by the gates that were not measured. Empty if there are no violations.
 pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (name, figures) in counted {
@@ -72,8 +74,8 @@ pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
     violations
 }
 
-/// Returns the message for the case that no gate is violated: the number of rows and functions, and the figure with
-/// the largest change.
+/// Returns the message for a run without violations: the number of rows and of functions, and the figure that is
+/// largest in relation to its gate.
 pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
     let functions: BTreeSet<_> = counted
         .keys()
@@ -97,7 +99,7 @@ pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
     )
 }
 
-/// Reads the gates. Returns no gates if the file does not exist.
+/// Reads gates from a file. Returns no gates if the file cannot be read.
 ///
 /// # Errors
 /// Fails if the file cannot be parsed.
@@ -106,7 +108,7 @@ pub(crate) fn read(file: &Path) -> Result<Gates> {
     toml::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))
 }
 
-/// Writes the gates.
+/// Writes gates to a file, as TOML with a comment that explains them.
 ///
 /// # Errors
 /// Fails if the file cannot be written.

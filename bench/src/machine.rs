@@ -1,4 +1,4 @@
-//! Describes the machine and the date of a run.
+//! Determines the date and the machine of a benchmark run, for the report.
 
 use std::fs;
 use std::process::Command;
@@ -22,7 +22,8 @@ pub(crate) fn today() -> Result<String> {
     Ok(day.to_owned())
 }
 
-/// Describes this machine. Values that cannot be read are "unknown".
+/// Describes this machine and the versions of rustc and Node. A text that cannot be read is "unknown", and an unknown
+/// number of cores is 0.
 pub(crate) fn machine() -> Machine {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus

@@ -1,9 +1,9 @@
-//! The benchmark harness. It measures the deployed functions and compares them with the bare Lambda runtime,
-//! with equivalent functions in Node and with the default settings of the AWS SDK. `cargo xtask bench` builds
-//! everything that the harness measures, and runs the harness.
+//! The benchmark harness. It measures the deployed functions and compares them with the bare Lambda runtime, with
+//! equivalent functions in Node and with the default settings of the AWS SDK. `cargo xtask bench` builds everything
+//! that the harness measures, and runs the harness.
 //!
-//! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and README.md's table from
-//! bench/report.json without measuring.
+//! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and the table in README.md from the measurements in
+//! bench/report.json, without measuring again.
 
 mod callgrind;
 mod counting;
@@ -35,7 +35,8 @@ use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the binaries of the deployed functions, and of `hello` with the same linking
+    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same
+    /// way
     #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions
@@ -47,13 +48,13 @@ struct Cli {
     /// The binary of `hello` (the bare runtime) with cargo-lambda's default linking
     #[arg(long)]
     hello: Option<PathBuf>,
-    /// The folder for report.json
+    /// The folder for report.json and temporary files
     #[arg(long, required_unless_present = "render")]
     out: Option<PathBuf>,
-    /// The folder for RESULTS.md and a copy of report.json
+    /// The folder for RESULTS.md and a copy of report.json, which are written only if nothing fails
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Measure only this function; can be repeated
+    /// The name of a function to measure, instead of all functions; can be repeated
     #[arg(long)]
     only: Vec<String>,
     /// Only count instructions, and compare the counts with the limits in this file
@@ -68,7 +69,7 @@ struct Cli {
     /// The number of times that each variant is started
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// The number of warm invocations after each cold one
+    /// The number of warm invocations after the cold invocation of each start
     #[arg(long, default_value_t = 100)]
     warm: usize,
 }
@@ -90,7 +91,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the requested mode and returns its failures, one line each.
+/// Runs the mode that the command line selects: render, accept, check or measure. Returns the messages of its failures.
 async fn run(cli: Cli) -> Result<Vec<String>> {
     if let Some(folder) = &cli.render {
         let report = Report::read(&folder.join("report.json"))?;
@@ -124,23 +125,23 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     }
 }
 
-/// The last line of the output if a gate is exceeded.
+/// The last line of the output if a gate is violated.
 const HOW_TO_ACCEPT: &str = "if the change is worth it, accept the new counts with cargo xtask bench --accept, \
      and give the reason in the commit";
 
-/// The functions to measure, and how often.
+/// The functions to measure, the paths of their programs, and the numbers of starts and invocations.
 struct Harness {
     functions: Vec<Function>,
     paths: Paths,
-    /// The function names given by `--only`; empty for all functions.
+    /// The names of functions from the arguments `--only`. Empty if all functions are measured.
     only: Vec<String>,
     rounds: usize,
     warm: usize,
 }
 
 impl Harness {
-    /// Counts instructions and writes the counts to the file with the gates, unless a count fails. With `--only`, the
-    /// gates of other functions stay unchanged.
+    /// Counts instructions and writes the counts to `file` as new gates, unless a count fails. If `--only` selects
+    /// functions, the gates of all other functions stay unchanged. Returns the messages of the failures.
     async fn accept(&self, file: &Path) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let counted = self
@@ -155,8 +156,8 @@ impl Harness {
         Ok(failures)
     }
 
-    /// Counts instructions and compares the counts with the gates. If a function exceeds a gate, counts it a second time
-    /// before it is a failure.
+    /// Counts instructions and compares the counts with the gates in `file`. If a function violates a gate, counts its
+    /// instructions again, and compares the smaller of both counts with the gate. Returns the messages of the failures.
     async fn check(&self, file: &Path) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let mut gates = gate::read(file)?;
@@ -205,8 +206,9 @@ impl Harness {
         Ok(report::gate_figures(&rows))
     }
 
-    /// Measures everything and writes report.json to `out`. If nothing fails, also writes the report and RESULTS.md to the
-    /// folder `results`.
+    /// Measures the times and counts the instructions of all variants, and writes report.json to the folder `out`. If
+    /// nothing fails and `results` is given, also writes report.json and RESULTS.md to the folder `results`. Returns
+    /// the messages of the failures.
     async fn measure(&self, out: &Path, results: Option<&Path>) -> Result<Vec<String>> {
         let mut failures = Vec::new();
         let (functions, paths) = (&self.functions, &self.paths);

@@ -1,4 +1,5 @@
-//! Takes one sample of a function: starts it as Lambda does, and measures a cold and several warm invocations.
+//! Takes a sample of a function: starts the function as Lambda does, and measures one cold and several warm
+//! invocations.
 
 use std::time::Duration;
 
@@ -13,32 +14,34 @@ use crate::stats::{median, percentile};
 /// The timeout of an invocation. It is much longer than any invocation takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The tracing header of a sampled invocation
+/// The X-Ray tracing header of an invocation that is sampled
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
 pub(crate) const SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-/// The tracing header of an invocation that is not sampled.
+/// The X-Ray tracing header of an invocation that is not sampled.
 pub(crate) const NOT_SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// A function under test.
+/// A function under test: its process, its event and the expected response.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    /// The process to start.
+    /// The configuration of the process to start.
     pub(crate) hosted: Function,
-    /// The event of every invocation.
+    /// The event that is sent in every invocation.
     pub(crate) event: Value,
-    /// The tracing header of every invocation.
+    /// The X-Ray tracing header of every invocation.
     pub(crate) trace: &'static str,
-    /// A response with the expected status and the expected fields in its body.
+    /// A response with the expected status and with the expected field names in its body. The values of the fields are
+    /// not compared.
     pub(crate) expected: Value,
-    /// Whether the local AWS gets its initial content again before each event. This is not needed for a function that
-    /// only reads.
+    /// Whether the tables and the bucket of the local AWS are reset before each event. A function that only reads does
+    /// not need this.
     pub(crate) restores: bool,
 }
 
-/// The measurements of one start. Times in milliseconds, memory in bytes.
+/// The measurements of one start of a function, its first invocation and its warm invocations. Times are in
+/// milliseconds, and the memory is in bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
     init: f64,
@@ -49,7 +52,7 @@ pub(crate) struct Sample {
     memory: u64,
 }
 
-/// A running process of a subject.
+/// The running process of a function under test.
 pub(crate) struct Running<'a> {
     host: Host,
     subject: &'a Subject,
@@ -57,7 +60,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Starts the subject.
+    /// Starts the process of `subject`, and waits until the process requests its first event.
     ///
     /// # Errors
     /// Fails if the process does not request an event. The error contains the log of the process.
@@ -80,11 +83,12 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Restores the local AWS, invokes the function once and waits until the function is idle. Returns the time until the
-    /// response.
+    /// Resets the local AWS if the function requires that, invokes the function once, and waits until the function
+    /// requests the next event. Returns the time from the receipt of the event until the response.
     ///
     /// # Errors
-    /// Fails if the process exits, returns an error, or returns a response of another form.
+    /// Fails if the process exits, does not respond in time, returns an error, or returns a response with another
+    /// status or with other fields.
     pub(crate) async fn invoke(&mut self) -> Result<Duration> {
         if self.subject.restores {
             let restored = self.cloud.reset();
@@ -103,7 +107,7 @@ impl<'a> Running<'a> {
         Ok(invocation.duration)
     }
 
-    /// Terminates the process and returns its log.
+    /// Terminates the process and returns all lines that it wrote.
     pub(crate) async fn terminate(self) -> Vec<String> {
         self.host.terminate(DEADLINE).await
     }
@@ -116,7 +120,8 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Starts a subject, invokes it once cold and then `warm` times.
+/// Starts a function under test, invokes it once (the cold invocation) and then `warm` more times. Returns the
+/// measurements.
 ///
 /// # Errors
 /// Fails if the process does not start, exits, or returns a wrong response.
@@ -142,8 +147,8 @@ pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Res
     })
 }
 
-/// Returns the medians over the samples, and the percentiles of the warm latencies of all samples together. `None` if
-/// there are no samples.
+/// Summarizes samples of the same function: returns the medians over the samples, and the percentiles over the warm
+/// latencies of all samples together. `None` if there are no samples or no warm invocations.
 pub(crate) fn summary(samples: &[Sample]) -> Option<Times> {
     let median_of = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
     let warm: Vec<_> = samples
@@ -166,10 +171,10 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Checks that the outcome is a response with the expected status and the expected fields in its body.
+/// Checks that `outcome` is a response with the same status as `expected` and with the same fields in its body.
 ///
 /// # Errors
-/// Fails if the outcome is something else. The error says what differs.
+/// Fails if there is no response or the response differs. The error says what differs.
 pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let response = match outcome {
         Outcome::Response(response) => response,
@@ -193,7 +198,8 @@ pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Whether two values have the same structure of objects and arrays.
+/// Whether two JSON values have the same structure: objects have the same field names, and arrays have the same length.
+/// Strings, numbers and other values are not compared.
 fn has_same_fields(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {

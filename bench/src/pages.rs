@@ -1,4 +1,5 @@
-//! Measures how the time for a page of `notes-list` depends on the number of notes that the user has.
+//! Measures how the response time of `notes-list` depends on the page length and on the number of notes that the user
+//! has.
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::measure::{self, Subject};
 use crate::report::Page;
 use crate::variants::{Case, Paths, Transport, Variant};
 
-/// The cases to measure: the number of notes of a user, and the requested page length.
+/// The cases to measure: the number of notes that the user has, and the requested page length.
 const CASES: [(usize, usize); 5] = [
     (1, 1),
     (10_000, 1),
@@ -19,13 +20,13 @@ const CASES: [(usize, usize); 5] = [
     (1_000_000, 100),
 ];
 
-/// The number of notes that are written to the local DynamoDB at a time.
+/// The number of notes that one call writes to the local DynamoDB.
 const BATCH: usize = 10_000;
 
-/// Measures `warm` warm requests for the first page in each of the cases.
+/// Measures `warm` warm requests for the first page, in each of [`CASES`]. `list` is the function `notes-list`.
 ///
 /// # Errors
-/// Fails if the function fails or a page has the wrong length.
+/// Fails if an invocation fails or a page has the wrong length.
 pub(crate) async fn measure(list: &Function, paths: &Paths, warm: usize) -> Result<Vec<Page>> {
     let mut pages = Vec::new();
     let fixture = Fixture::start().await?;
@@ -85,7 +86,7 @@ async fn warm_instructions(subject: &Subject, fixture: &Fixture, paths: &Paths) 
     Ok(counts.warm)
 }
 
-/// Writes `notes` notes without attachments for a user.
+/// Writes `notes` notes of the user `user`, without attachments, to the local DynamoDB.
 fn write_notes(fixture: &Fixture, user: &str, notes: usize) -> Result<()> {
     let note = |number: usize| -> Value {
         json!({

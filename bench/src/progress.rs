@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Creates a progress bar with a label and this number of steps.
+/// Creates a progress bar with the text `label` and with `steps` steps.
 pub(crate) fn bar(label: &str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64);
     if let Ok(style) =

@@ -1,4 +1,4 @@
-//! The measurements of a run, in the format of report.json.
+//! The measurements of a benchmark run, as they are stored in report.json.
 
 use std::fs;
 use std::path::Path;
@@ -8,24 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Gates;
 
-/// The measurements of a run.
+/// The content of report.json: the measurements of one benchmark run, and the machine that ran it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The date, as YYYY-MM-DD in UTC.
+    /// The date of the run, as YYYY-MM-DD in UTC.
     pub(crate) date: String,
-    /// The machine on which the run was made.
+    /// The machine that ran the benchmark.
     pub(crate) machine: Machine,
     /// The number of times that each variant was started.
     pub(crate) rounds: usize,
-    /// The number of warm invocations after each start.
+    /// The number of warm invocations after the first invocation of each start.
     pub(crate) warm: usize,
     /// One row for each variant of a function, in the order of the tables in RESULTS.md.
     pub(crate) rows: Vec<Row>,
-    /// The measurements of pages of `notes-list`.
+    /// The measurements of `notes-list` with different page lengths and numbers of notes. Empty if `notes-list` was not
+    /// measured.
     pub(crate) pages: Vec<Page>,
 }
 
-/// The machine of a run, and the versions of its tools.
+/// The machine that ran the benchmark, and the versions of rustc and Node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -44,21 +45,22 @@ pub(crate) struct Row {
     pub(crate) variant: String,
     /// The size of the deployment package in bytes.
     pub(crate) zip: u64,
-    /// Times with calls to AWS over plain HTTP.
+    /// The times with calls to AWS over plain HTTP. `None` if they were not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<Times>,
-    /// Times with calls to AWS over TLS.
+    /// The times with calls to AWS over TLS. `None` if they were not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<Times>,
-    /// Instructions with calls to AWS over plain HTTP.
+    /// The instruction counts with calls to AWS over plain HTTP. `None` if they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<Instructions>,
-    /// Instructions with calls to AWS over TLS.
+    /// The instruction counts with calls to AWS over TLS. `None` if they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls_instructions: Option<Instructions>,
 }
 
-/// Medians over all starts, in milliseconds; memory in bytes.
+/// The times and the memory of one variant. Each value is the median over all starts, except for the latencies of warm
+/// invocations, which are percentiles over all warm invocations. Times are in milliseconds, and the memory is in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
     /// The time from process start until the function requests its first event.
@@ -69,31 +71,32 @@ pub(crate) struct Times {
     pub(crate) cold_ms: f64,
     /// The CPU time from process start until the process is idle after its first response.
     pub(crate) cold_cpu_ms: f64,
-    /// The median latency of warm invocations.
+    /// The median latency of all warm invocations.
     pub(crate) warm_p50_ms: f64,
-    /// The 99th percentile of the latency of warm invocations.
+    /// The 99th percentile of the latency of all warm invocations.
     pub(crate) warm_p99_ms: f64,
-    /// The mean CPU time of a warm invocation.
+    /// The mean CPU time of a warm invocation after one start.
     pub(crate) warm_cpu_ms: f64,
-    /// The peak resident memory, in bytes.
+    /// The peak resident memory of the process, in bytes.
     pub(crate) memory: u64,
 }
 
 /// The instructions that a function executes, as callgrind counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instructions {
-    /// The instructions until the function requests its first event.
+    /// The instructions from process start until the function has requested its first event.
     pub(crate) init: u64,
-    /// The instructions until the first response, including init.
+    /// The instructions from process start until the process is idle after its first response.
     pub(crate) cold: u64,
-    /// The instructions of one warm invocation.
+    /// The mean number of instructions of a warm invocation.
     pub(crate) warm: u64,
 }
 
-/// A page of `notes-list`. Times in milliseconds, memory in bytes.
+/// The measurements of warm requests to `notes-list` with one page length and number of notes. Times are in
+/// milliseconds, and the memory is in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Page {
-    /// The number of notes of the user.
+    /// The number of notes that the user has.
     pub(crate) notes: usize,
     /// The number of notes on the page.
     pub(crate) length: usize,
@@ -101,7 +104,7 @@ pub(crate) struct Page {
     pub(crate) p99_ms: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) memory: u64,
-    /// Instructions of one warm invocation.
+    /// The mean number of instructions of a warm invocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
 }
@@ -126,14 +129,14 @@ impl Report {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// The row of a variant of a function. `None` if the variant was not measured.
+    /// Returns the row of a function with the given variant. `None` if the variant was not measured.
     pub(crate) fn row(&self, function: &str, variant: &str) -> Option<&Row> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.function == function && row.variant == variant)
     }
 
-    /// Sets the instruction counts of the report's rows to those in `counted`. Appends the rows that the report does not
-    /// have.
+    /// Copies the instruction counts from `counted` to the report's rows for the same function and variant. Appends the
+    /// rows in `counted` that the report does not have.
     pub(crate) fn add_counts(&mut self, counted: Vec<Row>) {
         for counted in counted {
             let is_same =
@@ -149,7 +152,7 @@ impl Report {
     }
 }
 
-/// Returns the figures of the deployed functions that have gates.
+/// Returns the figures of the deployed functions that are compared with gates (upper limits).
 pub(crate) fn gate_figures(rows: &[Row]) -> Gates {
     let deployed = rows.iter().filter(|row| row.variant == "rust");
     let counted = deployed.flat_map(|row| {

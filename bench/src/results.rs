@@ -1,4 +1,4 @@
-//! Renders the results of a run: `RESULTS.md`, and the table in README.md.
+//! Renders the results of a benchmark run as RESULTS.md and as the table of ratios in README.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::report::{Instructions, Page, Report, Row, Times};
 
-/// The name of each variant in the tables.
+/// The name of each variant in report.json, and its name in the tables.
 const VARIANTS: [(&str, &str); 8] = [
     ("rust", "Rust, as deployed"),
     ("node", "Node"),
@@ -23,21 +23,22 @@ const VARIANTS: [(&str, &str); 8] = [
     ("debug-log", "`LOG_LEVEL` is `debug`"),
 ];
 
-/// The variants of `notes-get` that differ from the deployed function in one setting.
+/// The variants of `notes-get` that differ from the deployed function in only one setting.
 const SETTINGS: [&str; 3] = ["not-sampled", "untraced", "debug-log"];
 
-/// The line of RESULTS.md after which the handwritten part begins. A run does not change the handwritten part.
+/// The line of RESULTS.md after which the handwritten part begins. `cargo xtask bench` does not change the handwritten
+/// part.
 const HANDWRITTEN: &str =
     "<!-- Written by hand from here on: cargo xtask bench keeps the rest of this file. -->\n";
 
-/// The marker lines of README.md. A run writes the table between them.
+/// The line of README.md after which the table of ratios begins. The table ends at the line [`END`].
 const BEGIN: &str = "<!-- written by cargo xtask bench -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// The cold-start ratio of Node to Rust for `notes-get` over TLS, measured on another machine.
+/// The ratio of Node's cold-start time to that of Rust, for `notes-get` over TLS, measured on another machine.
 const SECOND_MACHINE: f64 = 24.3;
 
-/// Writes RESULTS.md in `folder`, without changing its handwritten part, and the table in README.md.
+/// Writes RESULTS.md in `folder`, without changing its handwritten part, and writes the table of ratios in README.md.
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
@@ -54,7 +55,7 @@ pub(crate) fn write(folder: &Path, report: &Report) -> Result<()> {
     write(&readme, in_readme(&before, report))
 }
 
-/// Returns the text of RESULTS.md, which ends with `handwritten`.
+/// Returns the text of RESULTS.md. The text ends with `handwritten`, the handwritten part.
 fn render(report: &Report, handwritten: &str) -> String {
     let mut out = String::new();
     introduction(&mut out, report);
@@ -67,7 +68,7 @@ fn render(report: &Report, handwritten: &str) -> String {
     out + HANDWRITTEN + handwritten
 }
 
-/// The handwritten part of RESULTS.md. Empty if there is none.
+/// Returns the handwritten part of `file`, the content of RESULTS.md. Empty if the content has no such part.
 fn handwritten(file: &str) -> &str {
     file.split_once(HANDWRITTEN).map_or("", |(_, text)| text)
 }
@@ -116,8 +117,8 @@ differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](
     );
 }
 
-/// The paragraph about the ratios on another machine. `results` is how the text refers to RESULTS.md. `None` if
-/// `notes-get` was not measured.
+/// Returns the paragraph that compares the ratio for a cold start with the ratio on another machine. `results` is the
+/// text that refers to RESULTS.md. `None` if `notes-get` was not measured over TLS both in Rust and in Node.
 fn caveat(report: &Report, results: &str) -> Option<String> {
     let [node, rust] = ["node", "rust"].map(|variant| report.row("notes-get", variant));
     let ratio = node?.tls?.cold_ms / rust?.tls?.cold_ms;
@@ -128,18 +129,18 @@ fn caveat(report: &Report, results: &str) -> Option<String> {
     ))
 }
 
-/// The variant's name in the tables.
+/// Returns the name of a variant in the tables.
 fn title(variant: &str) -> &str {
     let found = VARIANTS.iter().find(|(name, _)| *name == variant);
     found.map_or(variant, |(_, title)| title)
 }
 
-/// Whether the row has the measurements of the bare runtime, which makes no calls.
+/// Whether the row has the measurements of the bare Lambda runtime, which makes no calls to AWS.
 fn is_bare(row: &Row) -> bool {
     row.variant.starts_with("hello")
 }
 
-/// The HTML anchor of a row, so that links can point to it.
+/// Returns the HTML anchor of a row, so that links can point to the row.
 fn anchor(row: &Row) -> String {
     format!("<a id=\"{}-{}\"></a>", row.function, row.variant)
 }
@@ -179,7 +180,8 @@ fn counts(counts: Option<Instructions>) -> String {
     })
 }
 
-/// Formats a number with three significant digits, but with at most two decimals.
+/// Formats a number with two decimals, with one decimal if it is at least 10, or without decimals if it is at least
+/// 100.
 fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -219,7 +221,8 @@ struct Limit {
     metric: &'static str,
     limit: f64,
     unit: &'static str,
-    /// Calculates the metric from the rows of `notes-get`, of its Node version and of the bare runtime.
+    /// Calculates the metric from three rows: `notes-get` as deployed, its Node version, and the bare runtime. `None`
+    /// if a measurement is missing.
     value: fn(&Row, &Row, &Row) -> Option<f64>,
 }
 
@@ -315,7 +318,7 @@ fn megabytes(times: Times) -> f64 {
     times.memory as f64 / 1_048_576.0
 }
 
-/// A metric in a table of ratios: its name, and a function that returns its value.
+/// A column in a table of ratios: the name of a metric, and a function that returns the metric's value in a row.
 type Column = (&'static str, fn(&Row) -> Option<f64>);
 
 const COLUMNS: [Column; 11] = [
@@ -332,8 +335,8 @@ const COLUMNS: [Column; 11] = [
     ("memory", |row| Some(row.http?.memory as f64)),
 ];
 
-/// Writes a table. For each pair, its cells are the metrics of the first row divided by those of the second. Ratios above
-/// `limit` are bold.
+/// Writes a table of ratios, with one line for each pair of rows. A ratio is a metric of the first row divided by the
+/// same metric of the second row. Ratios above `limit` are bold.
 fn ratio_table<'a>(
     out: &mut String,
     limit: f64,
@@ -352,7 +355,7 @@ fn ratio_table<'a>(
     out.push('\n');
 }
 
-/// Ratios of a function to `notes-get` above this limit are bold.
+/// The limit above which the ratio of a function's metric to the same metric of `notes-get` is bold.
 const LIMIT_TO_GET: f64 = 1.5;
 
 fn ratios_to_get(out: &mut String, report: &Report) {
@@ -423,8 +426,8 @@ fn pages(out: &mut String, pages: &[Page]) {
     out.push('\n');
 }
 
-/// Returns README.md with the ratios of a run between [`BEGIN`] and [`END`]. Returns `readme` unchanged if it does not
-/// have these lines.
+/// Returns `readme`, the content of README.md, with the ratios of `report` between the lines [`BEGIN`] and [`END`].
+/// Returns `readme` unchanged if it does not have both lines.
 fn in_readme(readme: &str, report: &Report) -> String {
     let parts = readme.split_once(BEGIN);
     let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));

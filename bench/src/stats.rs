@@ -8,7 +8,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// The percentile by the nearest-rank method
+/// The percentile of the values according to the nearest-rank method
 /// (<https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method>). `None` if there are no values.
 pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let sorted = sorted(values);

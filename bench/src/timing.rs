@@ -11,7 +11,7 @@ use crate::progress;
 use crate::report::Row;
 use crate::variants::{Case, Paths, Transport};
 
-/// A case, with the samples taken so far.
+/// A variant of a function over one transport, with the samples that were taken of it so far.
 struct Run {
     case: Case,
     fixture: Arc<Fixture>,
@@ -20,11 +20,12 @@ struct Run {
     has_failed: bool,
 }
 
-/// Measures every variant of every function. Each round starts every variant once, so that a temporary slowdown of the
-/// machine affects all variants. Leaves out a case that fails, and adds the reason to `failures`.
+/// Measures the times of every variant of every function over each transport. In each of `rounds` rounds, starts every
+/// variant once, so that a temporary slowdown of the machine affects all variants. After the cold invocation of each
+/// start, makes `warm` warm invocations. If a variant fails, leaves out its times and appends the reason to `failures`.
 ///
 /// # Errors
-/// Fails if a fixture cannot be started or a binary is missing.
+/// Fails if a fixture cannot be started or a program is missing.
 pub(crate) async fn time(
     functions: &[Function],
     paths: &Paths,
@@ -72,7 +73,7 @@ async fn runs(functions: &[Function], paths: &Paths) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Returns one row for each variant of a function, with the times over each transport.
+/// Returns one row for each variant of each function, with the times over plain HTTP and over TLS.
 fn rows(runs: Vec<Run>, paths: &Paths) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for Run { case, samples, .. } in runs {

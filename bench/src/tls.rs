@@ -1,6 +1,7 @@
-//! A certificate chain of the same form as AWS's: a server certificate with a 2048-bit RSA key, an
-//! intermediate certificate with such a key, and the root certificate that clients trust, cross-signed by an
-//! older root. The files in `bench/tls/` were made once with openssl. The keys of the authorities were deleted.
+//! A certificate chain of the same form as the chains of AWS: a server certificate with a 2048-bit RSA key, an
+//! intermediate certificate with a 2048-bit RSA key, and the root certificate that clients trust, cross-signed by an
+//! older root. The files in `bench/tls/` were made once with openssl. The private keys of the certificate authorities
+//! were deleted.
 //!
 //! The harness measures copies of the deployed binaries that trust this root certificate
 //! ([`local_tls::patch_trusted_root`]).
@@ -17,13 +18,13 @@ pub(crate) const CHAIN: &str = include_str!("../tls/chain.pem");
 /// The private key of the server's certificate, as PEM.
 pub(crate) const KEY: &str = include_str!("../tls/key.pem");
 
-/// The root certificate, as PEM.
+/// The benchmark's root certificate, as PEM.
 const ROOT: &str = include_str!("../tls/root.pem");
 
-/// Writes a copy of a function's binary in which the benchmark's root certificate replaces one of Amazon's.
+/// Writes a copy of a function's binary in which the benchmark's root certificate replaces Amazon Root CA 1.
 ///
 /// # Errors
-/// Fails if the binary does not contain the Amazon root certificate of `libs/aws`, or a file cannot be read or written.
+/// Fails if the binary does not contain Amazon Root CA 1, or a file cannot be read or written.
 pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     Ok(local_tls::patch_trusted_root(
         &CertificateDer::from_pem_slice(ROOT.as_bytes())?,
@@ -32,7 +33,7 @@ pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     )?)
 }
 
-/// Writes a PEM file with the certificates in `others`, followed by the benchmark's root certificate.
+/// Writes a PEM file with the certificates in `others`, which is PEM too, followed by the benchmark's root certificate.
 ///
 /// # Errors
 /// Fails if the file cannot be written.

@@ -1,5 +1,5 @@
-//! The variants that are compared: each function as deployed, its equivalent in Node, and variants of
-//! `notes-get` with other settings, with the default settings of the AWS SDK, or without any work.
+//! The variants that are compared: each function as deployed and its equivalent in Node. For `notes-get`, also variants
+//! with one changed setting, the variant with the default settings of the AWS SDK, and the bare runtime.
 
 use std::fmt;
 use std::fs;
@@ -13,8 +13,8 @@ use crate::report::Row;
 /// The paths of the programs under test.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
-    /// The folder with the binaries of the deployed functions, and of `hello` with the same linking. Each is at
-    /// `NAME/bootstrap`.
+    /// The folder with the binaries of the deployed functions and of `hello`, all linked in the same way. The binary of
+    /// the function NAME is at `NAME/bootstrap`.
     pub(crate) binaries: PathBuf,
     /// The folder with the Node bundles, each at `NAME.mjs`, and with `bootstrap.mjs`, which runs them.
     pub(crate) node: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(crate) struct Paths {
     pub(crate) scratch: PathBuf,
 }
 
-/// The transport of a function's calls to AWS.
+/// The transport of a function's calls to AWS: plain HTTP or TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
@@ -49,7 +49,8 @@ pub(crate) enum Variant {
     Rust,
     /// A Rust function that does nothing (the bare runtime), with cargo-lambda's default linking.
     Hello,
-    /// The bare runtime, linked like the deployed functions. It is the lower limit for a function.
+    /// A Rust function that does nothing (the bare runtime), linked like the deployed functions. Its times are the
+    /// lower limits for all other functions.
     HelloStatic,
     /// `notes-get` with the default settings of the AWS SDK.
     Defaults,
@@ -95,7 +96,8 @@ impl Variant {
         all
     }
 
-    /// The transports that the variant is measured over. The bare runtime makes no calls, so one is enough.
+    /// The transports over which the variant is measured. The bare runtime makes no calls to AWS, so it is measured
+    /// over only one transport.
     fn transports(self) -> &'static [Transport] {
         match self {
             Self::Hello | Self::HelloStatic => &[Transport::Http],
@@ -103,7 +105,7 @@ impl Variant {
         }
     }
 
-    /// The file in the variant's deployment package. `None` if the variant was not built.
+    /// The path of the file that the variant's deployment package contains. `None` if the variant was not built.
     pub(crate) fn package(self, function: &str, paths: &Paths) -> Option<PathBuf> {
         match self {
             Self::Hello => paths.hello.clone(),
@@ -124,7 +126,8 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// All cases of a function that can be run from these paths.
+    /// All cases of a function that can be measured with the programs in `paths`: each variant over each of its
+    /// transports.
     pub(crate) fn all(function: &Function, paths: &Paths) -> Vec<Self> {
         let variants = Variant::of(&function.name, paths).into_iter();
         let cases = variants.flat_map(|variant| {
@@ -137,21 +140,22 @@ impl Case {
         cases.collect()
     }
 
-    /// The text for the case in progress bars and failures.
+    /// The text that identifies the case in progress bars and in messages about failures.
     pub(crate) fn label(&self) -> String {
         let variant = self.variant.name();
         format!("{}, {variant}, {}", self.function.name, self.transport)
     }
 
-    /// Whether the row is of this function and variant.
+    /// Whether `row` belongs to the function and the variant of this case.
     pub(crate) fn is_of(&self, row: &Row) -> bool {
         row.function == self.function.name && row.variant == self.variant.name()
     }
 
-    /// Creates the row for the case, with the size of the deployment package and without measurements.
+    /// Creates the row for the function and the variant of this case, with the size of the deployment package and
+    /// without measurements.
     ///
     /// # Errors
-    /// Fails if the package's file cannot be read.
+    /// Fails if the file in the deployment package cannot be read.
     pub(crate) fn row(&self, paths: &Paths) -> Result<Row> {
         let name = &self.function.name;
         let package = self.variant.package(name, paths);

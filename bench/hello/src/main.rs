@@ -1,4 +1,5 @@
-//! A Lambda function that does nothing but run the Lambda runtime. It is the lower limit for the benchmark.
+//! A Lambda function that does no work of its own. Its times are the lower limits for all other functions in the
+//! benchmark.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
