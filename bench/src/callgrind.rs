@@ -60,7 +60,7 @@ pub(crate) async fn count(
                 return Ok(count);
             }
         }
-        bail!("no two counts of {events} events agree: {counts:?}")
+        bail!("no two instruction counts for {events} events agree: {counts:?}")
     };
     let init = count(0).await?;
     let cold = count(1).await?;

@@ -64,7 +64,7 @@ impl Fixture {
         let variant = case.variant;
         let package = variant
             .package(name, paths)
-            .with_context(|| format!("cannot find the variant {} of {name}", variant.name()))?;
+            .with_context(|| format!("cannot find the program of the variant {} of {name}", variant.name()))?;
         let hosted = match variant {
             Variant::Node => node(name, &package)?,
             _ => native(case, &package, paths)?,
@@ -200,7 +200,7 @@ fn unpack(binary: &Path, copy: &Path) -> Result<()> {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::copy(binary, copy)
     };
-    copied().with_context(|| format!("cannot copy {}", binary.display()))?;
+    copied().with_context(|| format!("cannot copy the binary {}", binary.display()))?;
     Ok(())
 }
 
@@ -222,6 +222,6 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
     files.find(|file| file.is_file()).with_context(|| {
-        format!("cannot find {name}; install it with your system's package manager")
+        format!("cannot find the program {name}; install it with your system's package manager")
     })
 }

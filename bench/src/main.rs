@@ -98,7 +98,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         results::write(folder, &report)?;
         return Ok(Vec::new());
     }
-    let out = cli.out.clone().context("--out is required")?;
+    let out = cli.out.clone().context("the argument --out is required")?;
     let scratch = out.join("scratch");
     // The folder may have copies of binaries from an earlier run.
     let _ = fs::remove_dir_all(&scratch);
@@ -108,7 +108,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     let harness = Harness {
         functions,
         paths: Paths {
-            binaries: cli.binaries.context("--binaries is required")?,
+            binaries: cli.binaries.context("the argument --binaries is required")?,
             node: cli.node,
             defaults: cli.defaults,
             hello: cli.hello,

@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handwritten_part_is_kept() {
+    fn the_handwritten_part_stays_unchanged() {
         let results = render(&report(), "| a save | 3 s |\n");
         assert_eq!(render(&report(), handwritten(&results)), results);
         assert!(results.ends_with("\n| a save | 3 s |\n"));

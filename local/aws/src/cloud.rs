@@ -1,4 +1,4 @@
-//! Starts, resets and stops the local services.
+//! Starts, resets and stops the local replacements for AWS services and Stripe.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::endpoint::{Objects, Services, serve};
 use crate::sample::{self, TABLES};
 
-/// The local services that a function calls. They run on the Tokio runtime on which they were
-/// started, until this value is dropped.
+/// The running local replacements for the AWS services and Stripe that a function calls. They run
+/// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
     /// DynamoDB, with the tables Notes, Attachments, Purchases and Idempotency.
     pub dynamodb: Dynamodb,
@@ -56,9 +56,10 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// Also serves the endpoint over TLS, on another port. `certificates` is the certificate chain,
-    /// which starts with the server's own certificate. `key` is the private key. Both are PEM.
-    /// Returns the URL, for `AWS_ENDPOINT_URL`.
+    /// Also serves the endpoint of the local services over TLS, on another port. `certificates` is
+    /// the certificate chain, which starts with the server's own certificate. `key` is the private
+    /// key of the server's certificate. Both are PEM. Returns the URL of the TLS endpoint, a value
+    /// for `AWS_ENDPOINT_URL`.
     ///
     /// # Errors
     ///
@@ -82,13 +83,14 @@ impl Cloud {
         Ok(url)
     }
 
-    /// The URL of the endpoint, for `AWS_ENDPOINT_URL` and `STRIPE_URL`.
+    /// The plain HTTP URL of the local services' endpoint, a value for `AWS_ENDPOINT_URL` and
+    /// `STRIPE_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Resets the tables, the bucket and the list of sent messages to their initial state. Does not
-    /// reset Stripe.
+    /// reset the Stripe test double.
     ///
     /// # Errors
     ///
@@ -113,7 +115,9 @@ impl Cloud {
         Ok(())
     }
 
-    /// Returns the state of all services, except for the idempotency table.
+    /// Returns the state of the local services: the items of all tables except Idempotency, the
+    /// keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to
+    /// SNS and SQS.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The HTTP endpoint of all services. It forwards calls to DynamoDB and Stripe, and implements the
-//! calls to S3, SSM, SNS and SQS itself.
+//! The HTTP endpoint of all local services. It forwards calls to DynamoDB and Stripe to their local
+//! replacements. It implements the calls to S3, SSM, SNS and SQS itself.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,15 +18,18 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::sample;
 
-/// The objects in the bucket: their content types and lengths in bytes, by key.
+/// The objects in the bucket. Maps the key of each object to its content type and its length in
+/// bytes.
 pub(crate) type Objects = BTreeMap<String, (&'static str, usize)>;
 
-/// The messages that were sent to SNS and SQS: the parameters of each call, by name.
+/// The messages that were sent to SNS and SQS, oldest first. Each map contains the parameters of
+/// one call, keyed by parameter name.
 pub(crate) type Messages = Vec<BTreeMap<String, String>>;
 
 type HttpResponse = Response<Full<Bytes>>;
 
-/// The services behind the endpoint.
+/// The services behind the endpoint: the URLs of the local DynamoDB and Stripe, and the state of
+/// the services that the endpoint implements itself.
 #[derive(Clone)]
 pub(crate) struct Services {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -40,7 +43,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Serves until the future is dropped, over TLS if `tls` is set.
+/// Serves the endpoint on `listener` until the future is dropped. Uses TLS if `tls` is set, and
+/// plain HTTP otherwise.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, services: Services) {
     while let Ok((connection, _)) = listener.accept().await {
         // Without this, Nagle's algorithm delays the second write of a response until the first is
@@ -155,7 +159,7 @@ fn not_implemented(message: String) -> HttpResponse {
     response
 }
 
-/// Implements GetParameters
+/// Implements GetParameters of SSM
 /// (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>).
 fn get_parameters(input: &[u8]) -> Result<HttpResponse, BoxError> {
     let input: Value = serde_json::from_slice(input)?;
@@ -173,7 +177,7 @@ fn get_parameters(input: &[u8]) -> Result<HttpResponse, BoxError> {
     ok(json!({"Parameters": found, "InvalidParameters": invalid}).to_string())
 }
 
-/// Implements HeadObject and DeleteObject
+/// Implements HeadObject and DeleteObject of S3
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>).
 fn s3(objects: &mut Objects, request: &Request<Incoming>) -> Result<HttpResponse, BoxError> {
     let path = request.uri().path();

@@ -1,7 +1,7 @@
 //! Local replacements for the services that a function calls. With them, a single function can run
-//! without a stage. One endpoint serves an in-memory DynamoDB, the Stripe test double, and the
-//! calls of S3, SSM, SNS and SQS that functions make. The data is what the sample events in
-//! `events/` refer to.
+//! without a deployed stage. One endpoint serves an in-memory DynamoDB, the Stripe test double, and
+//! the calls of S3, SSM, SNS and SQS that functions make. The tables and the bucket contain the
+//! data to which the sample events in `events/` refer.
 
 mod cloud;
 mod endpoint;

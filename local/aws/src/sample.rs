@@ -1,4 +1,4 @@
-//! The data that the sample events in `events/` refer to.
+//! The data to which the sample events in `events/` refer.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ pub const USER: &str = "us-east-1:7d5e0c3a-94b1-4c6f-8e2d-5a1b3f709c48";
 
 /// The id of the note in the sample events.
 const NOTE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
-/// The version of that note.
+/// The version of the note in the sample events.
 const VERSION: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d908";
 
 /// The id of the purchase in the sample events.
@@ -18,8 +18,8 @@ const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
 /// The signing secret of the Stripe webhook endpoint.
 const WEBHOOK_SECRET: &str = "whsec_sample";
 
-/// The environment variables of [`environment_variable`] that are not in a function's manifest,
-/// because Lambda or the local cloud sets them for every function.
+/// The environment variables that every function has although its manifest does not list them,
+/// because Lambda or the local cloud sets them. [`environment_variable`] returns their values.
 pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ENDPOINT_URL",
@@ -27,7 +27,7 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_SECRET_ACCESS_KEY",
 ];
 
-/// The tables and the names of their key attributes.
+/// The name of each table, and the names of its partition key and, if it has one, its sort key.
 pub(crate) const TABLES: [(&str, &[&str]); 4] = [
     ("Notes", &["userId", "noteId"]),
     ("Attachments", &["userId", "attachment"]),
@@ -35,8 +35,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 4] = [
     ("Idempotency", &["id"]),
 ];
 
-/// Returns a valid value for the environment variable `name` of a function. `url` is the URL of all
-/// services. None if no function has this variable.
+/// Returns a valid value for the environment variable `name` of a function. `url` is the URL of the
+/// local services' endpoint. None if no function has this variable.
 pub fn environment_variable(name: &str, url: &str) -> Option<String> {
     let value = match name {
         "ALLOWED_ORIGIN" => "https://app.example.com",
@@ -75,8 +75,8 @@ pub fn sign_event(mut event: Value) -> Value {
     event
 }
 
-/// The value of the secret `name`, without the prefix of the stage. None if there is no such
-/// secret.
+/// Returns the value of the secret `name`. The name does not include the stage's prefix. None if
+/// there is no such secret.
 pub(crate) fn secret(name: &str) -> Option<&'static str> {
     match name {
         "stripe-secret-key" => Some("sk_test_double"),
@@ -86,12 +86,12 @@ pub(crate) fn secret(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The key of the note's attachment in the bucket.
+/// The key, in the bucket, of the attachment of the note in the sample events.
 pub(crate) fn attachment_key() -> String {
     format!("private/{USER}/hello.jpg")
 }
 
-/// The initial items of the tables.
+/// The initial items of the tables: the name of a table, and an item in DynamoDB's JSON format.
 pub(crate) fn items() -> [(&'static str, Value); 3] {
     let note = json!({
         "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
@@ -118,7 +118,7 @@ pub(crate) fn items() -> [(&'static str, Value); 3] {
     ]
 }
 
-/// The CreateTable request for the table Purchases, which has an index.
+/// The CreateTable request for the table Purchases, which has a global secondary index.
 pub(crate) fn create_purchases_table() -> Value {
     let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
     let attribute = |name: &str, kind: &str| json!({"AttributeName": name, "AttributeType": kind});

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The error of the database or of its server.
+/// An error of the in-memory database or of its HTTP server.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// An in-memory database. Its server runs on the Tokio runtime on which it was started, until this
-/// value is dropped.
+/// An in-memory DynamoDB. Its HTTP server runs on the Tokio runtime on which it was started, until
+/// this value is dropped.
 pub struct Dynamodb {
     database: Database,
     address: SocketAddr,
@@ -21,9 +21,9 @@ pub struct Dynamodb {
 }
 
 impl Dynamodb {
-    /// Starts a database with `tables`: the name of each table, and the name of its sort key. The
-    /// partition key of all of them is `userId`. For other tables, use [`Dynamodb::create`] or
-    /// [`Dynamodb::create_table`].
+    /// Starts a database and creates `tables`, which contains the name of each table and the name
+    /// of its sort key. The partition key of each of these tables is `userId`. To create a table
+    /// with other keys, use [`Dynamodb::create`] or [`Dynamodb::create_table`].
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Dynamodb {
     }
 
     /// Creates a table. `key` contains the name of the partition key and, optionally, the name of
-    /// the sort key. Both have the type string.
+    /// the sort key. Both keys have the type string.
     ///
     /// # Errors
     ///
@@ -80,12 +80,13 @@ impl Dynamodb {
         self.address
     }
 
-    /// The URL of the HTTP API, for `AWS_ENDPOINT_URL`.
+    /// The URL of the HTTP API, a value for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Writes an item, in DynamoDB's JSON format, directly to the database.
+    /// Writes `item` directly to the database, without an HTTP request. `item` is in DynamoDB's
+    /// JSON format.
     ///
     /// # Errors
     ///
@@ -96,8 +97,8 @@ impl Dynamodb {
         Ok(())
     }
 
-    /// Writes all of `items` or none, directly to the database. It is fast enough for hundreds of
-    /// thousands of items.
+    /// Writes either all of `items` or none of them directly to the database, without an HTTP
+    /// request. This is fast enough for hundreds of thousands of items.
     ///
     /// # Errors
     ///
@@ -114,11 +115,12 @@ impl Dynamodb {
         Ok(())
     }
 
-    /// Deletes the item with this key, in DynamoDB's JSON format, directly from the database.
+    /// Deletes an item directly from the database, without an HTTP request. `key` is the key of the
+    /// item in DynamoDB's JSON format.
     ///
     /// # Errors
     ///
-    /// Fails if the table does not exist, or has another key.
+    /// Fails if the table does not exist, or its key has other attributes.
     pub fn delete(&self, table: &str, key: &Value) -> Result<(), BoxError> {
         let request = json!({"TableName": table, "Key": key});
         self.database
@@ -126,7 +128,8 @@ impl Dynamodb {
         Ok(())
     }
 
-    /// Reads all items of a table, in DynamoDB's JSON format, directly from the database.
+    /// Reads all items of a table directly from the database, without an HTTP request. Returns the
+    /// items in DynamoDB's JSON format.
     ///
     /// # Errors
     ///

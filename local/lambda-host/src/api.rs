@@ -1,5 +1,5 @@
-//! The Runtime API, from which a function requests events and to which it reports the results
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! The Runtime API, the HTTP API from which a function requests events and to which it reports the
+//! results of its invocations (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 use std::convert::Infallible;
 use std::io;
@@ -25,7 +25,7 @@ use crate::outcome::{FunctionError, Outcome};
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
-/// An event for the function.
+/// An event for the function, with the values of the HTTP headers that accompany it.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) request_id: String,
@@ -34,24 +34,25 @@ pub(crate) struct Event {
     pub(crate) trace_header: Option<String>,
 }
 
-/// What the function reports through the Runtime API.
+/// A step of the function's progress, which is known from a request of the function to the Runtime
+/// API.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The function requests an event.
+    /// The function requested an event at the time `at`.
     Ready { at: Instant },
-    /// The function receives the event that it requested.
+    /// The function received the requested event at the time `at`.
     Received { at: Instant },
-    /// The function has completed an invocation.
+    /// The function reported the result of the invocation `request_id` at the time `at`.
     Completed {
         request_id: String,
         outcome: Outcome,
         at: Instant,
     },
-    /// The function failed to initialize.
+    /// The function reported that it failed to initialize.
     InitError(FunctionError),
 }
 
-/// The Runtime API of one function. The server stops when this value is dropped.
+/// The server of the Runtime API for one function. The server stops when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: String,
@@ -96,12 +97,12 @@ impl RuntimeApi {
         })
     }
 
-    /// The value of `AWS_LAMBDA_RUNTIME_API`.
+    /// The host and port of the server, the value of the function's `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Sends `event` to the function when it next requests one.
+    /// Sends `event` to the function in response to its next request for an event.
     pub(crate) fn send(&self, event: Event) {
         // Cannot fail, because the server owns the receiver and runs until `self` is dropped.
         let _ = self.events.send(event);

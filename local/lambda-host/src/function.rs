@@ -1,4 +1,4 @@
-//! The configuration of a function.
+//! The configuration of a function: its program, its environment variables and its init timeout.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The configuration of a function.
+/// The configuration of a function: its program, and what the emulated Lambda sets for it.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// The program to run.
@@ -18,19 +18,22 @@ pub struct Function {
     pub arguments: Vec<OsString>,
     /// The function's name. Default: the file name of the binary.
     pub name: String,
-    /// Environment variables in addition to those that Lambda sets. They override Lambda's, except
-    /// for `AWS_LAMBDA_RUNTIME_API`.
+    /// Environment variables in addition to those that Lambda sets. They override Lambda's
+    /// variables of the same name, except for `AWS_LAMBDA_RUNTIME_API`. Default: none.
     pub env: BTreeMap<String, String>,
-    /// The value of `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MB. Not enforced. Default: 128.
+    /// The memory size in MB, the value of `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`. The function can use
+    /// more memory. Default: 128.
     pub memory_mb: u32,
     /// The AWS region, the value of `AWS_REGION`. Default: eu-central-1.
     pub region: String,
-    /// How long the function may take to request its first event. Default: 10 s.
+    /// The maximum time from the start of the process until the function requests its first event.
+    /// Default: 10 s.
     pub init_timeout: Duration,
 }
 
 impl Function {
-    /// The configuration of the function in `binary`, with defaults for everything else.
+    /// Creates the configuration of the function whose program is `binary`. All other fields have
+    /// their default values.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let binary = binary.into();
         let name = binary
@@ -61,8 +64,8 @@ impl Function {
         self
     }
 
-    /// All environment variables of the process, with `api` as the address of the Runtime API
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
+    /// Returns all environment variables of the function's process. `api` is the address of the
+    /// Runtime API (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
     pub(crate) fn environment(&self, api: &str) -> BTreeMap<String, String> {
         let root = self.binary.parent().unwrap_or(Path::new("."));
         let mut environment: BTreeMap<_, _> = [

@@ -12,7 +12,7 @@ use crate::function::Function;
 use crate::outcome::{FunctionError, Invocation, Outcome};
 use crate::process::Process;
 
-/// The error of a function that did not start.
+/// The reason why a function did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The process cannot be spawned, or the Runtime API cannot listen on a port.
@@ -26,24 +26,24 @@ pub enum StartError {
     /// The process exited before it requested an event.
     #[error("the function exited during init with {status}{}", .reported.as_ref().map(|e| format!(": {e}")).unwrap_or_default())]
     Exited {
-        /// The exit status.
+        /// The exit status of the process.
         status: ExitStatus,
-        /// The error that the function reported to the Runtime API, if any.
+        /// The error that the function reported to the Runtime API. None if it reported no error.
         reported: Option<FunctionError>,
-        /// All lines that the function wrote.
+        /// All lines that the function wrote to stdout and stderr.
         log: Vec<String>,
     },
-    /// The function did not request an event in time and was killed.
+    /// The function did not request an event within [`Function::init_timeout`], and was killed.
     #[error("the function requested no event within {timeout:?}")]
     TimedOut {
-        /// The limit, [`Function::init_timeout`].
+        /// The value of [`Function::init_timeout`].
         timeout: Duration,
-        /// All lines that the function wrote.
+        /// All lines that the function wrote to stdout and stderr.
         log: Vec<String>,
     },
 }
 
-/// A running function. Its process is killed when this value is dropped.
+/// A running function. The function's process is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Host {
     api: RuntimeApi,
@@ -100,8 +100,8 @@ impl Host {
         }
     }
 
-    /// Sends the function one event and waits for the result. A function that does not respond
-    /// within `deadline` is killed, as in Lambda, and later invocations return [`Outcome::Exited`].
+    /// Sends the function one event and waits for the result. As in Lambda, a function that does
+    /// not respond within `deadline` is killed. Later invocations then return [`Outcome::Exited`].
     ///
     /// `trace_header` is the value of the header `Lambda-Runtime-Trace-Id`, such as
     /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
@@ -149,9 +149,9 @@ impl Host {
         }
     }
 
-    /// Waits until the function requests the next event. Between its response and this request, the
-    /// function may still use CPU and memory. Returns false if it requests no event within
-    /// `timeout`.
+    /// Waits until the function requests the next event. Before that, the function may still use
+    /// CPU and memory although it has responded. Returns false if the function requests no event
+    /// within `timeout`.
     pub async fn wait_until_idle(&mut self, timeout: Duration) -> bool {
         let ready = async { while !matches!(self.api.report().await, Report::Ready { .. }) {} };
         let is_ready = tokio::time::timeout(timeout, ready).await.is_ok();
@@ -170,26 +170,27 @@ impl Host {
         self.init_duration
     }
 
-    /// The peak resident memory of the process up to the latest response, in bytes. None if the
-    /// operating system does not report it.
+    /// The peak resident memory of the process, in bytes. It is measured at the end of init, of
+    /// each invocation and of each call of [`Host::wait_until_idle`]. None if the operating system
+    /// does not report it.
     pub fn max_memory(&self) -> Option<u64> {
         self.max_memory
     }
 
-    /// The lines that the function has written to stdout and stderr. The last ones may be missing,
-    /// because they are read in the background.
+    /// The lines that the function has written to stdout and stderr. The latest lines may be
+    /// missing, because a background task reads them.
     pub fn log(&self) -> Vec<String> {
         self.process.log()
     }
 
-    /// Kills the function and returns all lines that it wrote.
+    /// Kills the function and returns all lines that it wrote to stdout and stderr.
     pub async fn stop(self) -> Vec<String> {
         self.process.stop().await
     }
 
-    /// Sends SIGTERM to the function, waits at most `timeout` until it exits, and then kills it.
-    /// The wait lets a program that runs the function, such as a profiler, write its results.
-    /// Returns all lines that the function wrote.
+    /// Sends SIGTERM to the function, waits at most `timeout` until it exits, and then kills it. If
+    /// the process is a program that runs the function, such as a profiler, it can write its
+    /// results during the wait. Returns all lines that the process wrote to stdout and stderr.
     pub async fn terminate(self, timeout: Duration) -> Vec<String> {
         self.process.terminate(timeout).await
     }

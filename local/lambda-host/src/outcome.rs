@@ -1,4 +1,4 @@
-//! The results of invocations.
+//! The result of an invocation: a response, an error, a timeout or an exit of the process.
 
 use std::fmt;
 use std::process::ExitStatus;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub struct FunctionError {
     /// The type of the error, such as `Function.ResponseSizeTooLarge`.
     pub error_type: String,
-    /// The message, for developers.
+    /// The message of the error, for developers.
     pub error_message: String,
 }
 
@@ -26,11 +26,11 @@ impl fmt::Display for FunctionError {
 /// The result of an invocation, and its duration.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The request id that the function received.
+    /// The id of the request, which the function received with the event.
     pub request_id: String,
     /// How the invocation ended.
     pub outcome: Outcome,
-    /// The time from the function's receipt of the event to its result.
+    /// The time from the function's receipt of the event until the invocation ended.
     pub duration: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The process of a function.
+//! Starts and stops the process of a function, and reads its output, CPU time and memory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// The maximum time to wait for the last lines after the process has exited. They arrive at once
-/// unless a child process of the function keeps the output open.
+/// The maximum time to wait for the last lines of output after the process has exited. These lines
+/// arrive immediately unless a child process of the function keeps the output open.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running process, and the lines that it has written to stdout and stderr.
@@ -61,8 +61,8 @@ impl Process {
         let _ = self.child.start_kill();
     }
 
-    /// Sends SIGTERM, waits at most `timeout` until the process exits, then kills it. Returns all
-    /// lines that it wrote.
+    /// Sends SIGTERM to the process, waits at most `timeout` until the process exits, and then
+    /// kills it. Returns all lines that the process wrote to stdout and stderr.
     pub(crate) async fn terminate(mut self, timeout: Duration) -> Vec<String> {
         if let Some(pid) = self.pid() {
             // Fails only if the process has exited.
@@ -76,7 +76,8 @@ impl Process {
         Pid::from_raw(self.child.id()?.try_into().ok()?)
     }
 
-    /// The CPU time of all threads of the process.
+    /// The CPU time that all threads of the process have used so far. None if the process has
+    /// exited.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         // With nix, because rustix has no clock_getcpuclockid.
@@ -91,7 +92,7 @@ impl Process {
         None
     }
 
-    /// Kills the process and returns all lines that it wrote.
+    /// Kills the process and returns all lines that it wrote to stdout and stderr.
     pub(crate) async fn stop(mut self) -> Vec<String> {
         let _ = self.child.kill().await;
         let readers = std::mem::take(&mut self.readers);
@@ -133,12 +134,12 @@ impl Process {
     }
 }
 
-/// Parses a number of kilobytes. Returns bytes.
+/// Parses a number of kilobytes and returns the number of bytes. None if the text is not a number.
 fn parse_kilobytes(number: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Appends the lines of `output` to `log` until `output` ends.
+/// Starts a task that appends the lines of `output` to `log` until `output` ends.
 fn read_lines(
     output: impl AsyncRead + Send + Unpin + 'static,
     log: &Arc<Mutex<Vec<String>>>,

@@ -10,8 +10,8 @@ use lambda_host::{Function, Host, Invocation, Outcome, StartError};
 /// A timeout that is reached only if a test fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The example `function`. `cargo test` builds it into the directory `examples`, next to the
-/// directory of the tests.
+/// Returns the configuration of the program `examples/function.rs`. `cargo test` builds the program
+/// into the directory `examples`, next to the directory of the tests.
 fn function() -> Function {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().and_then(|deps| deps.parent()).unwrap();
@@ -50,7 +50,7 @@ async fn init_duration_and_memory_are_measured() {
 }
 
 #[tokio::test]
-async fn the_environment_has_only_lambdas_and_the_given_variables() {
+async fn the_environment_has_only_the_variables_of_lambda_and_the_given_variables() {
     assert!(std::env::var_os("PATH").is_some());
     let function = function().with_env([("NOTES_TABLE", "notes"), ("AWS_REGION", "us-east-1")]);
     let mut host = Host::start(function).await.unwrap();
@@ -81,7 +81,7 @@ async fn the_environment_has_only_lambdas_and_the_given_variables() {
 }
 
 #[tokio::test]
-async fn the_context_has_request_id_arn_trace_header_and_deadline() {
+async fn the_context_has_the_request_id_arn_trace_header_and_deadline() {
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let mut host = started().await;
     let before = SystemTime::now()

@@ -1,5 +1,5 @@
-//! Runs the Stripe test double for clients in other languages. Prints its URL, and stops when stdin
-//! is closed.
+//! Runs the Stripe test double for clients in other languages. Prints the URL of the double, and
+//! stops when stdin is closed.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! The API under `/v1/`: records each call, injects its fault, and executes it once per idempotency
-//! key.
+//! The Stripe API under `/v1/`. Records each call, injects a configured fault into the call, and
+//! executes the call only if no call with the same idempotency key was executed before.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,17 +28,19 @@ const MAX_BODY: usize = 1024 * 1024;
 #[error("an injected fault closed the connection")]
 pub(crate) struct ConnectionClosed;
 
-/// A call that is recorded in the list of calls, with the fault to inject into it.
+/// A call that was appended to the list that `Stripe::calls` returns, with the fault to inject into
+/// it.
 struct RecordedCall {
-    /// The index of the call in the list.
+    /// The index of the call in the list that `Stripe::calls` returns.
     index: usize,
     request_id: String,
     fault: Fault,
-    /// The time to execute the call, according to the double's clock.
+    /// The time to execute the call, according to the test double's clock.
     due: SystemTime,
 }
 
-/// Executes one call of the API.
+/// Handles one call of the API: records the call, waits for its injected delay, executes it and
+/// returns the response. Fails if the connection must be closed without a response.
 pub(crate) async fn handle(
     shared: Arc<Shared>,
     parts: Parts,
@@ -82,15 +84,17 @@ pub(crate) async fn handle(
     Ok(response.into_http(&call.request_id, version, replayed))
 }
 
-/// The idempotency key of a POST request. A key that is not visible ASCII becomes an empty key,
-/// which is rejected later. If such a key were ignored, a retry could charge twice.
+/// Returns the idempotency key of a POST request. A key with characters other than visible ASCII
+/// becomes an empty key, which is rejected later. If such a key were ignored, a retry could charge
+/// twice.
 fn idempotency_key(parts: &Parts) -> Option<&str> {
     let key = parts.headers.get("idempotency-key");
     let key = key.filter(|_| parts.method == Method::POST);
     key.map(|key| key.to_str().unwrap_or_default())
 }
 
-/// Adds a call to the list of calls, and selects the fault to inject into it.
+/// Appends a call to the list that `Stripe::calls` returns, and selects the fault to inject into
+/// the call.
 fn record(shared: &Shared, parts: &Parts, key: Option<&str>) -> RecordedCall {
     let path = parts.uri.path();
     let mut state = shared.state();
@@ -110,7 +114,8 @@ fn record(shared: &Shared, parts: &Parts, key: Option<&str>) -> RecordedCall {
     }
 }
 
-/// Validates a request and looks up its idempotency key.
+/// Parses and validates a request, and looks up its idempotency key. Returns the command, and
+/// whether to execute it.
 fn prepare(
     shared: &Shared,
     parts: &Parts,
@@ -150,8 +155,9 @@ fn prepare(
     Ok((command, next))
 }
 
-/// Executes a command unless its fault prevents that, and stores the response for its idempotency
-/// key. None if the command is not executed.
+/// Executes a command unless the fault of its call prevents that. Then stores the response for the
+/// idempotency key, or releases the key if there is no response to store. Returns None if the
+/// command is not executed.
 fn execute(
     shared: &Arc<Shared>,
     call: &RecordedCall,
@@ -179,8 +185,8 @@ fn execute(
     response
 }
 
-/// Identifies the caller by the API key in the `Authorization` header or, if there is no header, in
-/// the parameter `key`, where Stripe.js sends it.
+/// Identifies the caller by the API key in the `Authorization` header. Without this header, uses
+/// the API key in the parameter `key`, where Stripe.js sends it.
 fn identify(shared: &Shared, headers: &HeaderMap, params: &mut Params) -> Result<Caller, ApiError> {
     let authorization = headers.get(AUTHORIZATION);
     let api_key = match authorization.and_then(|value| value.to_str().ok()) {
@@ -202,8 +208,8 @@ fn identify(shared: &Shared, headers: &HeaderMap, params: &mut Params) -> Result
     })
 }
 
-/// The API version in the header `Stripe-Version`, or the double's own version without the header
-/// (<https://docs.stripe.com/api/versioning>).
+/// Returns the API version in the header `Stripe-Version`. Without this header, returns the version
+/// that the test double implements (<https://docs.stripe.com/api/versioning>).
 fn version(headers: &HeaderMap) -> Result<&str, ApiError> {
     let Some(version) = headers.get("stripe-version") else {
         return Ok(API_VERSION);

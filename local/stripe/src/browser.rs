@@ -1,16 +1,17 @@
-//! Files for browsers: the double of Stripe.js (<https://docs.stripe.com/js>) and the frames that
-//! it creates.
+//! Serves files to browsers: a test double of Stripe.js (<https://docs.stripe.com/js>) and the
+//! frames that Stripe.js creates.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use hyper::{Method, Response, StatusCode};
 
-/// The content security policy of the frames. It allows only resources of the double itself.
+/// The content security policy of the frames. It allows only resources from the test double itself.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'";
 
-/// Responds to a request for a file or to a CORS preflight request. None for any other request.
+/// Returns the response to a request for a browser file or to a CORS preflight request of the API.
+/// None for all other requests.
 pub(crate) fn handle(method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
     match *method {
         Method::GET => file(path),
@@ -39,7 +40,7 @@ fn file(path: &str) -> Option<Response<Full<Bytes>>> {
     Some(response.body(Full::from(content)).unwrap_or_default())
 }
 
-/// The response to a CORS preflight request. It allows pages of any origin to call the API.
+/// Returns the response to a CORS preflight request. It allows pages of any origin to call the API.
 fn preflight() -> Response<Full<Bytes>> {
     Response::builder()
         .status(StatusCode::NO_CONTENT)

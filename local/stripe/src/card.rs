@@ -1,20 +1,21 @@
-//! Stripe's test cards and the result of a payment with each (<https://docs.stripe.com/testing>).
+//! Stripe's test cards and the result of a payment with each card
+//! (<https://docs.stripe.com/testing>).
 
-/// A test card of Stripe, and the result of its charges.
+/// A test card of Stripe, and the result of charging the card.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// The names of the card in predefined tokens and payment methods: `visa` stands for `tok_visa`
-    /// and `pm_card_visa`.
+    /// The names of the card in the ids of predefined tokens and payment methods. For example, the
+    /// name `visa` is part of `tok_visa` and `pm_card_visa`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
     number: &'static str,
     /// Whether the bank requires 3-D Secure authentication.
     pub(crate) challenge: bool,
-    /// Why a charge of the card is declined. None if charges succeed.
+    /// The reason why charges of the card are declined. None if charges succeed.
     pub(crate) decline: Option<&'static Decline>,
 }
 
-/// Why the bank or Stripe declines a charge (<https://docs.stripe.com/declines/codes>).
+/// The reason why the bank or Stripe declines a charge (<https://docs.stripe.com/declines/codes>).
 #[derive(Debug)]
 pub(crate) struct Decline {
     pub(crate) code: &'static str,
@@ -110,21 +111,23 @@ static CARDS: &[Card] = {
     ]
 };
 
-/// The test card of a token such as `tok_visa`.
+/// Returns the test card of a predefined token such as `tok_visa`. None for any other token.
 pub(crate) fn by_token(token: &str) -> Option<&'static Card> {
     by_name(token.strip_prefix("tok_")?)
 }
 
-/// The test card of a payment method such as `pm_card_visa`.
+/// Returns the test card of a predefined payment method such as `pm_card_visa`. None for any other
+/// payment method.
 pub(crate) fn by_payment_method(id: &str) -> Option<&'static Card> {
     by_name(id.strip_prefix("pm_card_")?)
 }
 
-/// The test card with the number `number`.
+/// Returns the test card with the card number `number`.
 ///
 /// # Errors
 ///
-/// Returns a decline if the number is invalid, or is not the number of a test card.
+/// Returns the decline to respond with, if the number is invalid or is not the number of a test
+/// card.
 pub(crate) fn by_number(number: &str) -> Result<&'static Card, &'static Decline> {
     let known = CARDS.iter().find(|card| card.number == number);
     known.ok_or(if is_luhn_valid(number) {
@@ -151,7 +154,7 @@ fn is_luhn_valid(number: &str) -> bool {
 }
 
 impl Card {
-    /// The last four digits of the number.
+    /// The last four digits of the card number.
     pub(crate) fn last4(&self) -> &'static str {
         let start = self.number.len().saturating_sub(4);
         self.number.get(start..).unwrap_or_default()
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_payment_methods_have_the_same_cards() {
+    fn a_token_and_a_payment_method_of_the_same_name_have_the_same_card() {
         for name in CARDS.iter().flat_map(|card| card.names) {
             let token = by_token(&format!("tok_{name}")).unwrap();
             let method = by_payment_method(&format!("pm_card_{name}")).unwrap();

@@ -1,10 +1,10 @@
-//! A clock that tests can move forward.
+//! The test double's clock, which tests can move forward.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-/// The system clock plus an offset.
+/// A clock that shows the time of the system clock plus an offset.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset: watch::Sender<Duration>,
@@ -20,7 +20,8 @@ impl Clock {
             .send_modify(|offset| *offset = offset.saturating_add(by));
     }
 
-    /// Waits until the clock reaches `time`, by the passing of time or by [`Clock::advance`].
+    /// Waits until the clock shows `time`, either because the time has passed or because
+    /// [`Clock::advance`] has moved the clock.
     pub(crate) async fn wait_until(&self, time: SystemTime) {
         let mut offset = self.offset.subscribe();
         while let Ok(remaining) = time.duration_since(self.now()) {
@@ -35,7 +36,7 @@ impl Clock {
     }
 }
 
-/// Seconds since the Unix epoch. 0 for a time before it.
+/// Converts `time` to seconds since the Unix epoch. 0 for a time before the epoch.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -10,7 +10,7 @@ use crate::params::{Params, integer};
 use crate::payment_method::{BillingDetails, CardDetails, PaymentSource};
 use crate::search::Query;
 
-/// A valid request to the API.
+/// A valid request to the API, with its parameters.
 #[derive(Debug)]
 pub(crate) enum Command {
     Create(Create),
@@ -32,7 +32,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What a browser can do with a PaymentIntent.
+/// An action that a browser can perform on a PaymentIntent.
 #[derive(Debug)]
 pub(crate) enum BrowserAction {
     Retrieve,
@@ -52,22 +52,23 @@ pub(crate) struct Create {
     pub(crate) metadata: Map<String, Value>,
     pub(crate) method_types: MethodTypes,
     pub(crate) source: Option<PaymentSource>,
-    /// Some if the request also confirms the PaymentIntent.
+    /// The parameters of the confirmation. None if the request does not confirm the PaymentIntent.
     pub(crate) confirm: Option<Confirm>,
 }
 
 /// The types of payment methods that a PaymentIntent accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MethodTypes {
-    /// `allowed_payment_method_types[]=card`, which replaced `payment_method_types` in API version
-    /// 2026-09-30.
+    /// Only cards: `allowed_payment_method_types[]=card`. This parameter replaced
+    /// `payment_method_types` in API version 2026-09-30.
     Card,
-    /// `automatic_payment_methods[enabled]=true`: the types that the dashboard enables. The default
-    /// since API version 2023-08-16.
+    /// The types that are enabled in Stripe's dashboard: `automatic_payment_methods[enabled]=true`,
+    /// which is the default since API version 2023-08-16. `redirects` allows types that redirect
+    /// the browser.
     Automatic { redirects: bool },
 }
 
-/// The parameters of a confirmation.
+/// The parameters that confirm a PaymentIntent.
 #[derive(Debug)]
 pub(crate) struct Confirm {
     pub(crate) source: Option<PaymentSource>,
@@ -75,7 +76,8 @@ pub(crate) struct Confirm {
 }
 
 impl Command {
-    /// Parses the route and the parameters of a request.
+    /// Parses the route and the parameters of a request. Fails if a parameter is invalid, missing
+    /// or unknown, or if `caller` must not use the route.
     pub(crate) fn parse(
         caller: Caller,
         method: &str,
@@ -118,7 +120,7 @@ impl Command {
     }
 }
 
-/// The smallest and the largest amount, in cents
+/// The smallest and the largest amount of a PaymentIntent, in US cents
 /// (<https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>).
 const AMOUNTS: std::ops::RangeInclusive<i128> = 50..=99_999_999;
 
@@ -204,8 +206,8 @@ fn method_types(params: &mut Params) -> Result<MethodTypes, ApiError> {
 }
 
 impl MethodTypes {
-    /// Fails if the payment method could redirect the browser and there is no URL to return to
-    /// (<https://docs.stripe.com/upgrades#2023-08-16>).
+    /// Fails if these types include payment methods that redirect the browser, and `confirm` has no
+    /// URL to which the browser returns (<https://docs.stripe.com/upgrades#2023-08-16>).
     pub(crate) fn check(self, confirm: &Confirm) -> Result<(), ApiError> {
         match self {
             Self::Automatic { redirects: true } if confirm.return_url.is_none() => {
@@ -258,8 +260,8 @@ fn source(params: &mut Params) -> Result<Option<PaymentSource>, ApiError> {
     }
 }
 
-/// Parses a request with a publishable key, other than to create a payment method or a token
-/// (<https://docs.stripe.com/keys>).
+/// Parses a request that a browser makes with a publishable key (<https://docs.stripe.com/keys>),
+/// except for requests that create a payment method or a token.
 fn browser_command(
     method: &str,
     segments: &[&str],

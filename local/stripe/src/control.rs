@@ -1,5 +1,6 @@
-//! The control API, with which other processes control the double. It has the methods of
-//! [`crate::Stripe`] as routes under `/_double/`, in JSON, and needs no API key.
+//! The control API, with which other processes control the Stripe test double. Its routes under
+//! `/_double/` correspond to the methods of [`crate::Stripe`]. Bodies are JSON, and no API key is
+//! needed. In the table, `?` marks an optional field.
 //!
 //! | request | body |
 //! |---|---|
@@ -43,10 +44,10 @@ struct SecondsBody {
     seconds: u32,
 }
 
-/// The status of an error response, and its message.
+/// The HTTP status and the message of an error response.
 type Error = (u16, String);
 
-/// Responds to a request under [`PREFIX`].
+/// Executes a request whose path starts with [`PREFIX`], and returns the response.
 pub(crate) async fn handle(
     shared: &Arc<Shared>,
     request: Request<Incoming>,

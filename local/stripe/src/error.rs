@@ -1,11 +1,11 @@
-//! Stripe's errors (<https://docs.stripe.com/api/errors>).
+//! The error responses of Stripe's API (<https://docs.stripe.com/api/errors>).
 
 use serde_json::{Value, json};
 
 use crate::card::Decline;
 use crate::json::str_field;
 
-/// An error response of the API.
+/// An error response of the API: the HTTP status, and the error object in the body.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: u16,
@@ -18,12 +18,12 @@ impl ApiError {
         Self { status, error }
     }
 
-    /// 400: the request is invalid.
+    /// Status 400: the request is invalid.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", message)
     }
 
-    /// 404: the API has no such route.
+    /// Status 404: the API has no route with this method and path.
     pub(crate) fn no_route(method: &str, path: &str) -> Self {
         Self::new(
             404,
@@ -32,7 +32,8 @@ impl ApiError {
         )
     }
 
-    /// 404: the object in the URL or in the page parameter does not exist.
+    /// Status 404: the object `id` does not exist. The id is in the URL or in a pagination
+    /// parameter.
     pub(crate) fn missing(kind: &str, id: &str) -> Self {
         Self::new(
             404,
@@ -43,14 +44,14 @@ impl ApiError {
         .param("id")
     }
 
-    /// 400: the object in a parameter does not exist.
+    /// Status 400: the object `id`, which is in the request parameter `param`, does not exist.
     pub(crate) fn no_such(kind: &str, id: &str, param: &str) -> Self {
         Self::invalid(format!("No such {kind}: '{id}'"))
             .code("resource_missing")
             .param(param)
     }
 
-    /// 402: a server sent a card number. Only browsers may send card numbers.
+    /// Status 402: a server sent a card number. Only browsers may send card numbers.
     pub(crate) fn raw_card_number() -> Self {
         Self::new(
             402,
@@ -61,17 +62,17 @@ impl ApiError {
         )
     }
 
-    /// 401: the API key is missing, unknown, or does not permit the call.
+    /// Status 401: the API key is missing, unknown, or does not permit the call.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(401, "invalid_request_error", message)
     }
 
-    /// 400: the idempotency key was used for another request.
+    /// Status 400: the idempotency key was used for another request before.
     pub(crate) fn reused_key(message: impl Into<String>) -> Self {
         Self::new(400, "idempotency_error", message)
     }
 
-    /// 409: the first request with the idempotency key is still in progress.
+    /// Status 409: the first request with the idempotency key `key` is still in progress.
     pub(crate) fn key_in_use(key: &str) -> Self {
         Self::new(
             409,
@@ -85,14 +86,14 @@ impl ApiError {
         .code("idempotency_key_in_use")
     }
 
-    /// 402: the card details are invalid.
+    /// Status 402: the card details are invalid.
     pub(crate) fn card(code: &str, param: &str, message: &str) -> Self {
         Self::new(402, "card_error", message)
             .code(code)
             .param(param)
     }
 
-    /// 402: the card is declined.
+    /// Status 402: the card is declined.
     pub(crate) fn declined(decline: &Decline) -> Self {
         let error = Self::new(402, "card_error", decline.message)
             .code(decline.code)
@@ -103,8 +104,8 @@ impl ApiError {
         }
     }
 
-    /// The cardholder failed the 3-D Secure challenge. This is the `last_payment_error` of a
-    /// PaymentIntent, never a response.
+    /// The cardholder failed the 3-D Secure challenge. A PaymentIntent stores this error as its
+    /// `last_payment_error`. The API never responds with it.
     pub(crate) fn authentication_failed() -> Self {
         Self::invalid(
             "The provided PaymentMethod has failed authentication. You can provide \
@@ -114,7 +115,7 @@ impl ApiError {
         .code("payment_intent_authentication_failure")
     }
 
-    /// The error of an injected fault with this status.
+    /// The error that the API responds with if an injected fault has the status `status`.
     pub(crate) fn injected(status: u16) -> Self {
         match status {
             429 => Self::new(
@@ -163,7 +164,8 @@ impl ApiError {
         self
     }
 
-    /// Replaces the PaymentIntent in the error, if there is one, with the result of `map`.
+    /// Replaces the PaymentIntent in the error with the result of `map`. Changes nothing if the
+    /// error contains no PaymentIntent.
     pub(crate) fn map_intent(mut self, map: impl FnOnce(&Value) -> Value) -> Self {
         if let Some(intent) = self.error.get_mut("payment_intent") {
             *intent = map(intent);
@@ -171,12 +173,13 @@ impl ApiError {
         self
     }
 
-    /// The error object without its envelope, as in `last_payment_error` of a PaymentIntent.
+    /// The error object without the outer object of the response body, as in `last_payment_error`
+    /// of a PaymentIntent.
     pub(crate) fn error(&self) -> &Value {
         &self.error
     }
 
-    /// The body of the response.
+    /// Returns the body of the error response to the request `request_id`.
     pub(crate) fn body(self, request_id: &str) -> Value {
         let url = format!("https://dashboard.stripe.com/test/logs/{request_id}");
         json!({"error": self.with("request_log_url", url).error})

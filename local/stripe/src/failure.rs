@@ -1,11 +1,12 @@
-//! Fault injection: selects calls and changes how they end.
+//! Fault injection: selects calls of the API and changes how the calls end.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A fault to inject into the calls of a route. [`Failure::on`] selects the calls, and the other
-/// methods set what happens to them. Without these, a call is executed normally.
+/// A fault to inject into calls of the API. [`Failure::on`] selects the calls by method and path.
+/// The other functions set how many calls get the fault and what happens to them. If none of these
+/// functions is called, the selected calls are executed normally.
 ///
 /// ```
 /// # use local_stripe::Failure;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 pub struct Failure {
     method: String,
     path: String,
-    /// The number of further calls that get this fault. None means all.
+    /// The number of calls into which the fault is still to be injected. None means all calls.
     times: Option<u32>,
     #[serde(default)]
     delay_ms: u32,
@@ -30,16 +31,16 @@ pub struct Failure {
     end: End,
 }
 
-/// How a call ends.
+/// How a call ends if a fault is injected into it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
-    /// With its normal response.
+    /// The call ends with its normal response.
     #[default]
     Response,
-    /// With an error response of this status.
+    /// The call ends with an error response of this status.
     Status(u16),
-    /// Without a response: the connection closes.
+    /// The call ends without a response: the connection closes.
     Close,
 }
 
@@ -48,8 +49,8 @@ fn yes() -> bool {
 }
 
 impl Failure {
-    /// Selects the calls with this method and path. The method `*` matches any method. A path that
-    /// ends in `*` matches all paths that start with the rest.
+    /// Selects the calls with this method and path. The method `*` selects all methods. A path that
+    /// ends in `*` selects all paths that start with the text before the `*`.
     pub fn on(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -61,28 +62,29 @@ impl Failure {
         }
     }
 
-    /// Limits the fault to the next `n` calls.
+    /// Injects the fault into only the next `n` calls that match.
     pub fn times(mut self, n: u32) -> Self {
         self.times = Some(n);
         self
     }
 
-    /// Delays the execution of the call by at most 49 days, according to the double's clock. The call is
-    /// executed even if its caller disconnects. Its idempotency key is in use during the delay.
+    /// Delays the execution of the call by `delay`, but by at most 49 days, according to the test
+    /// double's clock. The call is executed even if its caller disconnects. During the delay, other
+    /// calls with the same idempotency key are rejected.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
     /// Prevents the execution of the call. The connection closes without a response, unless
-    /// [`Failure::respond_with`] sets one.
+    /// [`Failure::respond_with`] sets a response.
     pub fn without_effect(mut self) -> Self {
         self.effect = false;
         self
     }
 
-    /// Responds with an error of this status, whether or not the call is executed. An error of 500
-    /// or more is stored for the call's idempotency key and replayed.
+    /// Responds with an error of this status, whether or not the call is executed. If the status is
+    /// 500 or more, later calls with the same idempotency key get the same error.
     pub fn respond_with(mut self, status: u16) -> Self {
         self.end = End::Status(status);
         self
@@ -121,8 +123,8 @@ impl Fault {
     };
 }
 
-/// Returns the fault for one call, from the first failure that matches the call, and counts that
-/// use of the failure.
+/// Returns the fault to inject into one call. It is that of the first failure in `failures` that
+/// matches the call. Reduces the number of calls into which this failure is still to be injected.
 pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
     let matching = failures

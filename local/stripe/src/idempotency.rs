@@ -1,4 +1,5 @@
-//! Idempotency keys (<https://docs.stripe.com/api/idempotent_requests>).
+//! Stores the responses to requests with idempotency keys and replays them
+//! (<https://docs.stripe.com/api/idempotent_requests>).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -6,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use crate::error::ApiError;
 use crate::response::ApiResponse;
 
-/// How long a stored response is replayed.
+/// How long a stored response is replayed, counted from the first request with the idempotency key.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The parts of a request that must be the same in all requests with one idempotency key.
+/// The parts of a request that must be the same in all requests with the same idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     pub(crate) path: String,
@@ -20,29 +21,31 @@ pub(crate) struct Fingerprint {
 struct IdempotencyRecord {
     fingerprint: Fingerprint,
     created: SystemTime,
-    /// None while the first request is in progress.
+    /// The response to the first request with the key. None while that request is in progress.
     response: Option<ApiResponse>,
 }
 
-/// What to do with a request that has an idempotency key, or none.
+/// What to do with a request, according to its idempotency key.
 #[derive(Debug)]
 pub(crate) enum NextAction {
-    /// Execute the request.
+    /// Execute the request, because it has no idempotency key or is the first request with its key.
     Execute,
-    /// Return the response of the first request with the same key.
+    /// Return the response to the first request with the same idempotency key.
     Replay(ApiResponse),
 }
 
-/// The idempotency records by their keys.
+/// The idempotency records, keyed by idempotency key.
 #[derive(Debug, Default)]
 pub(crate) struct IdempotencyRecords(HashMap<String, IdempotencyRecord>);
 
 impl IdempotencyRecords {
-    /// Looks up the record of `key` and creates one if there is none.
+    /// Looks up the record of the idempotency key `key`, and creates a record if there is none.
+    /// Returns whether to execute the request or to replay a response.
     ///
     /// # Errors
     ///
-    /// Fails if the key was used for another request, or its first request is still in progress.
+    /// Fails if the key was used for another request, or the first request with the key is still in
+    /// progress.
     pub(crate) fn begin(
         &mut self,
         key: &str,
@@ -84,8 +87,8 @@ impl IdempotencyRecords {
         }
     }
 
-    /// Ends the first request with a key: stores its response, or deletes the record if `response`
-    /// is None.
+    /// Completes the record of the first request with the idempotency key `key`: stores `response`,
+    /// or deletes the record if `response` is None.
     pub(crate) fn finish(&mut self, key: &str, response: Option<ApiResponse>) {
         match (response, self.0.get_mut(key)) {
             (Some(response), Some(record)) => record.response = Some(response),

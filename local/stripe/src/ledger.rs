@@ -18,22 +18,22 @@ use crate::settings::API_VERSION;
 pub struct Charge {
     /// The id of the charge, such as `ch_1`.
     pub id: String,
-    /// The id of the PaymentIntent.
+    /// The id of the PaymentIntent that the charge belongs to.
     pub payment_intent: String,
     /// The amount in US cents.
     pub amount: u32,
     /// Whether the card was charged.
     pub paid: bool,
-    /// The reason of a decline. None if the card was charged.
+    /// The decline code, which says why the card was not charged. None if the card was charged.
     pub decline_code: Option<&'static str>,
 }
 
-/// The objects of the account.
+/// The objects of one Stripe account: PaymentIntents, payment methods, tokens, charges and events.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     run: u32,
     last_id: u64,
-    /// The age from which search finds a change.
+    /// The time from a change of a PaymentIntent until search finds the change.
     pub(crate) search_lag: Duration,
     intents: Vec<PaymentIntent>,
     payment_methods: PaymentMethodStore,
@@ -48,7 +48,7 @@ pub(crate) struct EventContext {
     pub(crate) now: u64,
     pub(crate) request_id: Option<String>,
     pub(crate) idempotency_key: Option<String>,
-    /// The number of endpoints that receive events.
+    /// The number of webhook endpoints that receive events: 0 or 1.
     pub(crate) endpoints: usize,
 }
 
@@ -65,13 +65,13 @@ impl Ledger {
         }
     }
 
-    /// Returns a unique id.
+    /// Returns a new, unique id that starts with `prefix` and an underscore.
     pub(crate) fn new_id(&mut self, prefix: &str) -> String {
         self.last_id += 1;
         format!("{prefix}_{:010}{:014}", self.run, self.last_id)
     }
 
-    /// Executes a command and returns the object of the response.
+    /// Executes a command and returns the API object for the body of the response.
     pub(crate) fn execute(
         &mut self,
         command: Command,
@@ -124,14 +124,15 @@ impl Ledger {
         }
     }
 
-    /// The objects of all PaymentIntents, oldest first.
+    /// The API objects of all PaymentIntents, oldest first.
     pub(crate) fn intents(&self) -> Vec<Value> {
         self.intents.iter().map(PaymentIntent::object).collect()
     }
 
-    /// The objects of the PaymentIntents that search finds, oldest first. Search shows each
-    /// PaymentIntent as it was `search_lag` ago. Every change of a PaymentIntent emits an event, so
-    /// its latest event that is at least `search_lag` old contains that state.
+    /// The API objects of the PaymentIntents that search finds at the time `now`, oldest first.
+    /// Search shows each PaymentIntent in its state of `search_lag` ago. Every change of a
+    /// PaymentIntent emits an event, so the latest event that is at least `search_lag` old contains
+    /// this state.
     fn searchable(&self, now: u64) -> Vec<Value> {
         let is_visible = |event: &&Value| {
             let created = event.get("created").and_then(Value::as_u64);
@@ -189,7 +190,8 @@ impl Ledger {
         Ok(self.object(index))
     }
 
-    /// Executes an action of a browser. Fails if `client_secret` is not that of the PaymentIntent.
+    /// Executes a browser's action on a PaymentIntent. Fails if `client_secret` is not the client
+    /// secret of this PaymentIntent.
     fn execute_for_browser(
         &mut self,
         index: usize,
@@ -215,7 +217,8 @@ impl Ledger {
         }
     }
 
-    /// The payment method for a source. For a token or a card, this is a new payment method.
+    /// Returns the payment method that `source` identifies. If `source` is a token or a card,
+    /// creates a payment method.
     fn payment_method(
         &mut self,
         source: PaymentSource,
@@ -231,7 +234,8 @@ impl Ledger {
         Ok(PaymentMethod::new(self.new_id("pm"), details, context.now))
     }
 
-    /// The index of the PaymentIntent `id`.
+    /// Returns the index of the PaymentIntent `id` in `intents`. Fails if the PaymentIntent does
+    /// not exist.
     fn find(&self, id: &str) -> Result<usize, ApiError> {
         self.intents
             .iter()
@@ -365,8 +369,9 @@ impl Ledger {
         }
     }
 
-    /// Fails the payment with `error` and detaches the payment method. Returns the error for the
-    /// response, which also contains the PaymentIntent.
+    /// Marks the payment as failed with `error`, and detaches the payment method from the
+    /// PaymentIntent. Returns the error for the response: `error` with the payment method and the
+    /// PaymentIntent added.
     fn fail(&mut self, index: usize, error: ApiError, context: &EventContext) -> ApiError {
         let Some(intent) = self.intents.get_mut(index) else {
             return error;
@@ -411,7 +416,7 @@ impl Ledger {
         .with("payment_intent", intent)
     }
 
-    /// Adds an event of type `kind` about a PaymentIntent
+    /// Appends an event of the type `kind` about the PaymentIntent at `index`
     /// (<https://docs.stripe.com/api/events/object>).
     fn emit(&mut self, kind: &str, index: usize, context: &EventContext) {
         let event = json!({

@@ -77,7 +77,7 @@ pub use crate::webhook::{Delivery, Webhook, WebhookError, signature};
 
 use crate::shared::Shared;
 
-/// A running double. Its server stops when this value is dropped.
+/// A running Stripe test double. Its server stops when this value is dropped.
 #[derive(Debug)]
 pub struct Stripe {
     address: SocketAddr,
@@ -87,8 +87,8 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Starts a double on the loopback interface, on `port`, or on any free port if it is 0. It
-    /// runs on the current Tokio runtime.
+    /// Starts a Stripe test double on the loopback interface, on `port`, or on any free port if
+    /// `port` is 0. The double runs on the current Tokio runtime.
     ///
     /// # Errors
     ///
@@ -112,34 +112,35 @@ impl Stripe {
         format!("http://{}", self.address)
     }
 
-    /// The secret API key that the double accepts.
+    /// The secret API key that the test double accepts.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
     }
 
-    /// Injects faults into later calls. If several failures match a call, the one that was injected
-    /// first applies.
+    /// Injects a fault into later calls. If several injected faults match a call, only the fault
+    /// that was injected first applies to the call.
     pub fn inject(&self, failure: Failure) {
         self.shared.state().failures.push(failure);
     }
 
-    /// Removes all failures that were injected.
+    /// Removes all faults that were injected with [`Stripe::inject`].
     pub fn clear_failures(&self) {
         self.shared.state().failures.clear();
     }
 
-    /// Sets [`Settings::search_lag`].
+    /// Sets the time until search finds a change (see [`Settings::search_lag`]).
     pub fn set_search_lag(&self, lag: Duration) {
         self.shared.state().ledger.search_lag = lag;
     }
 
-    /// Sets the endpoint that receives events. It also receives the retries of earlier events. None
-    /// stops deliveries.
+    /// Sets the webhook endpoint that receives events. This endpoint also receives the retries of
+    /// events that were sent to another endpoint before. None stops all deliveries.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.shared.state().webhook = webhook;
     }
 
-    /// Completes the 3-D Secure challenge of the PaymentIntent `id`. Returns the PaymentIntent.
+    /// Ends the 3-D Secure challenge of the PaymentIntent `id` with the given result. Returns the
+    /// API object of the PaymentIntent.
     ///
     /// # Errors
     ///
@@ -152,19 +153,19 @@ impl Stripe {
         self.shared.authenticate(id, authentication)
     }
 
-    /// Sends the event with the id `event` again. Returns None if there is no such event or no
-    /// endpoint.
+    /// Sends the event with the id `event` again, to the current webhook endpoint. Returns None if
+    /// there is no such event or no endpoint.
     pub async fn redeliver(&self, event: &str) -> Option<Delivery> {
         self.shared.redeliver(event).await
     }
 
-    /// The time of the double's clock.
+    /// The current time, according to the test double's clock.
     pub fn now(&self) -> SystemTime {
         self.shared.clock.now()
     }
 
-    /// Moves the double's clock forward. The clock controls the expiry of idempotency keys, the
-    /// retries of deliveries, the search lag and the delays of injected failures.
+    /// Moves the test double's clock forward by `by`. The clock controls the expiry of idempotency
+    /// keys, the retries of deliveries, the search lag and the delays of injected faults.
     pub fn advance(&self, by: Duration) {
         self.shared.clock.advance(by);
     }
@@ -184,12 +185,13 @@ impl Stripe {
         self.shared.state().ledger.events.clone()
     }
 
-    /// All calls of the API, oldest first.
+    /// All calls that the API received, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.state().calls.clone()
     }
 
-    /// All attempts to deliver events, in the order in which they ended.
+    /// All attempts to deliver events to a webhook endpoint, in the order in which the attempts
+    /// ended.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.shared.state().deliveries.clone()
     }

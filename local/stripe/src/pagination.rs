@@ -1,4 +1,5 @@
-//! Pages of lists and search results (<https://docs.stripe.com/api/pagination>).
+//! Selects the page of a list or search result that a request asks for
+//! (<https://docs.stripe.com/api/pagination>).
 
 use serde_json::{Value, json};
 
@@ -6,17 +7,18 @@ use crate::error::ApiError;
 use crate::json::str_field;
 use crate::params::{Params, integer};
 
-/// The page of a list that a request asks for.
+/// The page of a list or search result that a request asks for.
 #[derive(Debug)]
 pub(crate) struct Page {
     limit: usize,
-    /// The parameter that says where the page starts, and its value, which is the id of the last
-    /// object of the previous page. None for the first page.
+    /// The name and the value of the parameter that says where the page starts. The value is the id
+    /// of the last object on the previous page. None for the first page.
     after: Option<(&'static str, String)>,
 }
 
 impl Page {
-    /// Parses the parameter `limit` and the parameter whose name is `after`.
+    /// Parses the parameter `limit`, and the parameter that says where the page starts. `after` is
+    /// the name of the latter parameter.
     pub(crate) fn parse(params: &mut Params, after: &'static str) -> Result<Self, ApiError> {
         let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
         match integer("limit", &limit)? {
@@ -28,8 +30,8 @@ impl Page {
         }
     }
 
-    /// Returns the objects of this page, newest first, and whether more follow. `objects` must be
-    /// oldest first.
+    /// Returns the objects on this page, newest first, and whether more objects follow. `objects`
+    /// contains the objects of all pages, oldest first.
     fn select(&self, objects: Vec<Value>) -> Result<(Vec<Value>, bool), ApiError> {
         let mut newest: Vec<_> = objects.into_iter().rev().collect();
         if let Some((param, id)) = &self.after {
@@ -44,13 +46,15 @@ impl Page {
         Ok((newest, has_more))
     }
 
-    /// The list object with this page. `objects` must be oldest first.
+    /// Returns the API's list object for this page. `objects` contains the objects of all pages,
+    /// oldest first.
     pub(crate) fn list(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
         let (data, has_more) = self.select(objects)?;
         Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
     }
 
-    /// The search result with this page. `objects` must be oldest first.
+    /// Returns the API's search result object for this page. `objects` contains the objects of all
+    /// pages, oldest first.
     pub(crate) fn search_result(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
         let (data, has_more) = self.select(objects)?;
         let last = data.last().filter(|_| has_more);

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// The parameters of a request. Reading a parameter removes it, so that [`Params::finish`] finds
-/// unknown ones.
+/// The parameters of a request. The methods that read a parameter also remove it, so that
+/// [`Params::finish`] can detect unknown parameters.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -16,8 +16,8 @@ impl Params {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The sorted parameters, which are equal for two requests whose parameters differ only in
-    /// order.
+    /// Returns the sorted parameters. The result is equal for two requests whose parameters differ
+    /// only in order.
     pub(crate) fn fingerprint(&self) -> Vec<(String, String)> {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -37,7 +37,7 @@ impl Params {
         })
     }
 
-    /// Removes the parameters `name[]`, `name[0]` and so on, and returns their values.
+    /// Removes the parameters of the form `name[]` or `name[0]` and returns their values.
     pub(crate) fn take_list(&mut self, name: &str) -> Vec<String> {
         self.take_entries(name)
             .into_iter()
@@ -45,7 +45,7 @@ impl Params {
             .collect()
     }
 
-    /// Removes the parameters of the form `name[key]`, and returns their values in a map, keyed by
+    /// Removes the parameters of the form `name[key]` and returns their values in a map, keyed by
     /// `key`.
     pub(crate) fn take_map(&mut self, name: &str) -> Map<String, Value> {
         self.take_entries(name)
@@ -80,8 +80,8 @@ impl Params {
         }
     }
 
-    /// Fails if a parameter has not been taken, because the double must not ignore a parameter that
-    /// has an effect at Stripe.
+    /// Fails if the request has a parameter that was not read. The test double must not ignore a
+    /// parameter that has an effect at Stripe.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.first() {
             None => Ok(()),
@@ -94,7 +94,7 @@ impl Params {
     }
 }
 
-/// Parses the integer value of the parameter `name`.
+/// Parses `value`, the value of the parameter `name`, as an integer.
 pub(crate) fn integer<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|_| {
         ApiError::invalid(format!("Invalid integer: {value}"))
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_maps_are_taken_by_exact_name() {
+    fn lists_and_maps_are_selected_by_their_exact_names() {
         let mut params = Params::parse(b"types[]=card&types[1]=link&types_of=x&metadata[id]=1");
         assert_eq!(params.take_list("types"), ["card", "link"]);
         assert_eq!(params.take_map("metadata")["id"], "1");

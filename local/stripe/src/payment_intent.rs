@@ -1,4 +1,5 @@
-//! PaymentIntents (<https://docs.stripe.com/payments/paymentintents/lifecycle>).
+//! The state of a PaymentIntent, and its API object
+//! (<https://docs.stripe.com/payments/paymentintents/lifecycle>).
 
 use serde_json::{Map, Value, json};
 
@@ -25,7 +26,7 @@ impl Status {
         }
     }
 
-    /// Whether the status cannot change any more.
+    /// Whether the status can no longer change, because the payment has succeeded or was canceled.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Canceled)
     }
@@ -35,7 +36,7 @@ impl Status {
 pub(crate) struct PaymentIntent {
     pub(crate) id: String,
     pub(crate) client_secret: String,
-    /// The time of creation, in seconds since the Unix epoch.
+    /// The time at which the PaymentIntent was created, in seconds since the Unix epoch.
     pub(crate) created: u64,
     /// The amount in US cents.
     pub(crate) amount: u32,
@@ -50,12 +51,14 @@ pub(crate) struct PaymentIntent {
     pub(crate) return_url: Option<String>,
     pub(crate) latest_charge: Option<String>,
     pub(crate) last_payment_error: Option<Value>,
-    /// The time of the cancellation, in seconds since the Unix epoch, and the reason.
+    /// The time of the cancellation, in seconds since the Unix epoch, and the reason for the
+    /// cancellation. None if the PaymentIntent was not canceled.
     pub(crate) canceled: Option<(u64, Option<String>)>,
 }
 
 impl PaymentIntent {
-    /// The API object (<https://docs.stripe.com/api/payment_intents/object>).
+    /// Returns the API object of the PaymentIntent
+    /// (<https://docs.stripe.com/api/payment_intents/object>).
     pub(crate) fn object(&self) -> Value {
         json!({
             "id": self.id,
@@ -139,7 +142,7 @@ impl PaymentIntent {
     }
 }
 
-/// Reduces a PaymentIntent object to the fields that a browser receives. These are the fields that
+/// Returns the fields of a PaymentIntent object that a browser receives. These are the fields that
 /// Stripe's documentation of the object marks as retrievable with a publishable key.
 pub(crate) fn public_fields(intent: &Value) -> Value {
     const PUBLIC: [&str; 23] = [

@@ -1,5 +1,5 @@
-//! Payment methods and tokens. They store the expiry date, the name, the ZIP code and the matching
-//! test card, but never the card number or the security code that a request contains.
+//! Payment methods and tokens. They contain the expiry date, the name, the ZIP code and the
+//! matching test card, but never the card number or the security code from the request.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::card::{self, Card};
 use crate::error::ApiError;
 use crate::params::{Params, integer};
 
-/// A card with the details that a cardholder entered.
+/// A test card, with the details that a cardholder entered.
 #[derive(Clone, Debug)]
 pub(crate) struct CardDetails {
     card: &'static Card,
@@ -20,21 +20,21 @@ pub(crate) struct CardDetails {
     zip: Option<String>,
 }
 
-/// The card, token or payment method in a request.
+/// The card, token or payment method with which a request pays.
 #[derive(Clone, Debug)]
 pub(crate) enum PaymentSource {
     /// A test card that is identified by name, such as `pm_card_visa`.
     TestCard(&'static Card),
     /// The id of a payment method that was created through the API.
     PaymentMethod(String),
-    /// The id of a token that was created through the API, and the name of the parameter that
-    /// contains it.
+    /// The id of a token that was created through the API, and the name of the request parameter
+    /// that contains this id.
     Token(String, &'static str),
     /// A card that the cardholder entered.
     Card(CardDetails),
 }
 
-/// The billing details (<https://docs.stripe.com/api/payment_methods/object>).
+/// The billing details of a payment method (<https://docs.stripe.com/api/payment_methods/object>).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BillingDetails {
     address: Map<String, Value>,
@@ -47,12 +47,12 @@ pub(crate) struct PaymentMethod {
     pub(crate) id: String,
     details: CardDetails,
     billing: BillingDetails,
-    /// The time of creation, in seconds since the Unix epoch.
+    /// The time at which the payment method was created, in seconds since the Unix epoch.
     created: u64,
 }
 
-/// The payment methods and tokens that were created through the API, by id. The flag of each says
-/// whether it was used. Without a customer, a payment method or a token can be used only once.
+/// The payment methods and tokens that were created through the API, keyed by id. The flag says
+/// whether the payment method or token was used. Without a customer, each can be used only once.
 #[derive(Debug, Default)]
 pub(crate) struct PaymentMethodStore {
     methods: HashMap<String, (PaymentMethod, bool)>,
@@ -60,7 +60,7 @@ pub(crate) struct PaymentMethodStore {
 }
 
 impl CardDetails {
-    /// The details of a predefined payment method such as `pm_card_visa`.
+    /// Returns the card details of a predefined payment method such as `pm_card_visa`.
     pub(crate) fn of_test_card(card: &'static Card) -> Self {
         Self {
             card,
@@ -71,7 +71,7 @@ impl CardDetails {
         }
     }
 
-    /// Parses the parameters `card[…]`.
+    /// Reads card details from the parameters `card[…]`. Fails if the caller is a server.
     pub(crate) fn parse(caller: Caller, params: &mut Params) -> Result<Self, ApiError> {
         let number = params.required("card[number]")?;
         if caller == Caller::Server {
@@ -101,8 +101,8 @@ impl CardDetails {
         })
     }
 
-    /// Fails if the expiry date is invalid or in the past. `now` is in seconds since the Unix
-    /// epoch.
+    /// Fails if the card's expiry date is invalid or in the past. `now` is in seconds since the
+    /// Unix epoch.
     pub(crate) fn check_expiry(&self, now: u64) -> Result<(), ApiError> {
         let (year, month) = year_and_month(now);
         if !(1..=12).contains(&self.exp_month) {
@@ -122,7 +122,7 @@ impl CardDetails {
     }
 }
 
-/// The year and the month (1 to 12) of a time in seconds since the Unix epoch
+/// Converts a time, in seconds since the Unix epoch, to the year and the month (1 to 12) in UTC
 /// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
 fn year_and_month(seconds: u64) -> (u64, u64) {
     let days = seconds / 86_400 + 719_468;
@@ -138,7 +138,8 @@ fn year_and_month(seconds: u64) -> (u64, u64) {
 }
 
 impl PaymentSource {
-    /// The source for the id of a payment method.
+    /// Returns the payment source for the id of a payment method, which may be a predefined id such
+    /// as `pm_card_visa`.
     pub(crate) fn payment_method(id: String) -> Self {
         match card::by_payment_method(&id) {
             Some(card) => Self::TestCard(card),
@@ -146,7 +147,8 @@ impl PaymentSource {
         }
     }
 
-    /// The source for the id of a token. `param` is the name of the parameter that contains the id.
+    /// Returns the payment source for the id of a token, which may be a predefined id such as
+    /// `tok_visa`. `param` is the name of the request parameter that contains the id.
     pub(crate) fn token(id: String, param: &'static str) -> Self {
         match card::by_token(&id) {
             Some(card) => Self::TestCard(card),
@@ -154,7 +156,7 @@ impl PaymentSource {
         }
     }
 
-    /// Parses the source of a new payment method: a token or card details.
+    /// Reads the source of a new payment method from the parameters: a token or card details.
     pub(crate) fn parse(caller: Caller, params: &mut Params) -> Result<Self, ApiError> {
         if params.required("type")? != "card" {
             let message = "The Stripe test double supports only payment methods of type card.";
@@ -168,7 +170,8 @@ impl PaymentSource {
 }
 
 impl BillingDetails {
-    /// Takes the parameters `billing_details[…]`, all of which are optional.
+    /// Removes the parameters `billing_details[…]` and returns the billing details in them. All of
+    /// these parameters are optional.
     pub(crate) fn take(params: &mut Params) -> Self {
         let mut take_all = |prefix: &str, names: &[&str]| {
             let entry = |name: &&str| {
@@ -205,7 +208,8 @@ impl PaymentMethod {
         self.details.card
     }
 
-    /// The API object (<https://docs.stripe.com/api/payment_methods/object>).
+    /// Returns the API object of the payment method
+    /// (<https://docs.stripe.com/api/payment_methods/object>).
     pub(crate) fn object(&self) -> Value {
         let mut billing = json!({"email": null, "name": null, "phone": null});
         if let Value::Object(billing) = &mut billing {
@@ -235,14 +239,15 @@ impl PaymentMethod {
 }
 
 impl PaymentMethodStore {
-    /// Saves a new payment method and returns it.
+    /// Adds a new payment method to the store and returns the payment method.
     pub(crate) fn save(&mut self, method: PaymentMethod) -> PaymentMethod {
         let id = method.id.clone();
         self.methods.insert(id, (method.clone(), false));
         method
     }
 
-    /// Saves a new token. Returns the API object (<https://docs.stripe.com/api/tokens/object>).
+    /// Adds a new token to the store. Returns the API object of the token
+    /// (<https://docs.stripe.com/api/tokens/object>).
     pub(crate) fn save_token(&mut self, id: String, details: CardDetails, created: u64) -> Value {
         let token = json!({
             "id": id,
@@ -274,8 +279,8 @@ impl PaymentMethodStore {
         }
     }
 
-    /// Marks a token as used and returns its card details. Fails if it was used before
-    /// (<https://docs.stripe.com/error-codes#token-already-used>).
+    /// Marks a token as used and returns its card details. Fails if the token does not exist or was
+    /// used before (<https://docs.stripe.com/error-codes#token-already-used>).
     pub(crate) fn consume_token(&mut self, id: &str, param: &str) -> Result<CardDetails, ApiError> {
         match self.tokens.get_mut(id) {
             None => Err(ApiError::no_such("token", id, param)),
@@ -291,10 +296,10 @@ impl PaymentMethodStore {
         }
     }
 
-    /// Fails if a payment method was used before. Stripe also rejects a payment method that was
-    /// used without a customer (<https://docs.stripe.com/api/payment_methods/attach>). Predefined
-    /// payment methods such as `pm_card_visa` are not in the store and can be used any number of
-    /// times.
+    /// Fails if a payment method was used before. Like Stripe, the test double rejects the second
+    /// use of a payment method that has no customer
+    /// (<https://docs.stripe.com/api/payment_methods/attach>). Predefined payment methods such as
+    /// `pm_card_visa` are not in the store and can be used any number of times.
     pub(crate) fn check_unused(&self, id: &str) -> Result<(), ApiError> {
         match self.methods.get(id) {
             Some((_, true)) => Err(ApiError::invalid(
@@ -307,7 +312,7 @@ impl PaymentMethodStore {
         }
     }
 
-    /// Marks a payment method as used. Fails if it was used before.
+    /// Marks a payment method as used. Fails if the payment method was used before.
     pub(crate) fn mark_used(&mut self, id: &str) -> Result<(), ApiError> {
         self.check_unused(id)?;
         if let Some((_, used)) = self.methods.get_mut(id) {

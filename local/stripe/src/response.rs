@@ -1,4 +1,5 @@
-//! The API's responses: status, JSON body, and the headers that Stripe's clients need.
+//! The API's responses: status, JSON body, and the headers that Stripe's clients need, such as
+//! `Stripe-Should-Retry` and `Idempotent-Replayed`.
 
 use http_body_util::Full;
 use hyper::Response;
@@ -8,12 +9,12 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// The response to a call. Idempotency records store it for replays.
+/// The response to an API call. Idempotency records store responses to replay them.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     body: Value,
-    /// The id of the request that was executed.
+    /// The id of the request whose execution led to this response.
     request_id: String,
 }
 
@@ -34,8 +35,8 @@ impl ApiResponse {
         }
     }
 
-    /// Creates the HTTP response to the request `request_id`, which may be a retry of the request
-    /// that was executed.
+    /// Creates the HTTP response to the request `request_id`. If `replayed` is true, this request
+    /// is a retry, and the response is that of the first request with the same idempotency key.
     pub(crate) fn into_http(
         self,
         request_id: &str,

@@ -1,12 +1,12 @@
-//! Search queries (<https://docs.stripe.com/search#search-query-language>). Supports only equality
-//! clauses on `metadata["key"]` and `status`, combined with AND.
+//! Search queries (<https://docs.stripe.com/search#search-query-language>). Only equality clauses
+//! on `metadata["key"]` and `status`, combined with AND, are supported.
 
 use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::json::str_field;
 
-/// A query: one or more clauses, all of which must match.
+/// A search query: at least one clause. All clauses must match.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Query(Vec<Clause>);
 
@@ -30,7 +30,7 @@ impl Query {
         }
     }
 
-    /// Whether a PaymentIntent object matches the query.
+    /// Whether the PaymentIntent object `intent` matches all clauses of the query.
     pub(crate) fn matches(&self, intent: &Value) -> bool {
         self.0.iter().all(|clause| match clause {
             Clause::Status(status) => str_field(intent, "status") == status,
@@ -70,7 +70,7 @@ fn clause(query: &str) -> Result<(Clause, &str), ApiError> {
     }
 }
 
-/// Parses `:"value"` at the start of `query`. Returns the value and the rest.
+/// Parses `:"value"` at the start of `query`. Returns the value and the rest of the query.
 fn equal_to(query: &str) -> Result<(String, &str), ApiError> {
     match query.chars().next() {
         Some(':') => quoted(&query[1..]),
@@ -79,8 +79,8 @@ fn equal_to(query: &str) -> Result<(String, &str), ApiError> {
     }
 }
 
-/// Parses a string in single or double quotes at the start of `query`, in which a backslash escapes
-/// the next character. Returns the string and the rest.
+/// Parses a string in single or double quotes at the start of `query`. In the string, a backslash
+/// escapes the next character. Returns the string and the rest of the query.
 fn quoted(query: &str) -> Result<(String, &str), ApiError> {
     let mut characters = query.char_indices();
     let quote = match characters.next() {
@@ -98,7 +98,8 @@ fn quoted(query: &str) -> Result<(String, &str), ApiError> {
     Err(syntax_error())
 }
 
-/// Skips the `AND` or the whitespace between two clauses. None at the end of the query.
+/// Skips the `AND` or the whitespace between two clauses. Returns the rest of the query, or None at
+/// the end of the query.
 fn next_clause(rest: &str) -> Result<Option<&str>, ApiError> {
     let next = rest.trim_start();
     if next.is_empty() {

@@ -1,5 +1,5 @@
-//! The HTTP server: accepts connections, and routes requests to the API, the control API or the
-//! files for browsers.
+//! The HTTP server of the test double. Accepts connections, and routes requests to the API, the
+//! control API or the files for browsers.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::api::{self, ConnectionClosed};
 use crate::shared::Shared;
 use crate::{browser, control};
 
-/// Serves until the future is dropped.
+/// Serves requests on `listener` until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {

@@ -25,16 +25,16 @@ use crate::webhook::{Delivery, Webhook};
 pub struct Call {
     /// The HTTP method.
     pub method: String,
-    /// The path, without the query.
+    /// The path of the URL, without the query.
     pub path: String,
-    /// The `Idempotency-Key` header of a POST request, if any.
+    /// The `Idempotency-Key` header of a POST request. None if the request has no such header.
     pub idempotency_key: Option<String>,
-    /// The status of the response. None while the call is in progress, and if its connection was
+    /// The status of the response. None while the call is in progress, or if the connection was
     /// closed without a response.
     pub status: Option<u16>,
 }
 
-/// The mutable state of a double.
+/// The mutable state of a Stripe test double.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) idempotency: IdempotencyRecords,
 }
 
-/// The configuration, state and tasks of a double.
+/// The configuration, the state and the background tasks of a Stripe test double.
 pub(crate) struct Shared {
     secret_key: String,
     publishable_key: String,
@@ -88,7 +88,7 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// The caller with this API key. None if the key is unknown.
+    /// Returns the kind of caller that has this API key. None if the key is unknown.
     pub(crate) fn caller(&self, api_key: &str) -> Option<Caller> {
         if api_key == self.secret_key {
             Some(Caller::Server)
@@ -105,13 +105,14 @@ impl Shared {
         tasks.spawn(task);
     }
 
-    /// Aborts all tasks.
+    /// Aborts all background tasks: calls in progress and deliveries of events.
     pub(crate) fn stop(&self) {
         lock(&self.tasks).abort_all();
     }
 
-    /// Changes the ledger, and sends the events of the change. `request` is the id and the
-    /// idempotency key of the request that causes the change.
+    /// Changes the ledger with `change`, and starts the delivery of the events that the change
+    /// emits. `request` contains the id and the idempotency key of the request that causes the
+    /// change.
     pub(crate) fn transact<T>(
         self: &Arc<Self>,
         state: &mut State,
@@ -134,7 +135,8 @@ impl Shared {
         result
     }
 
-    /// Sends an event until the endpoint accepts it or no retries remain.
+    /// Sends an event to the webhook endpoint until the endpoint accepts the event or no retries
+    /// remain.
     async fn deliver(self: Arc<Self>, event: Value) {
         let mut retries = self.retries.iter();
         loop {
@@ -150,7 +152,8 @@ impl Shared {
         }
     }
 
-    /// Sends an event once to the current endpoint. None if there is no endpoint.
+    /// Sends an event once to the current webhook endpoint and records the attempt. None if there
+    /// is no endpoint.
     async fn attempt_delivery(&self, event: &Value) -> Option<Delivery> {
         let webhook = self.state().webhook.clone()?;
         let at = self.clock.now();
@@ -166,13 +169,15 @@ impl Shared {
         Some(delivery)
     }
 
-    /// Sends the event `id` once. None if there is no such event or no endpoint.
+    /// Sends the event `id` once to the current webhook endpoint. None if there is no such event or
+    /// no endpoint.
     pub(crate) async fn redeliver(&self, id: &str) -> Option<Delivery> {
         let event = self.state().ledger.event(id).cloned()?;
         self.attempt_delivery(&event).await
     }
 
-    /// Completes the 3-D Secure challenge of the PaymentIntent `id`.
+    /// Ends the 3-D Secure challenge of the PaymentIntent `id` with the given result. Returns the
+    /// API object of the PaymentIntent.
     pub(crate) fn authenticate(
         self: &Arc<Self>,
         id: &str,

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 
 use crate::clock::unix_seconds;
 
-/// The timeout for the response of an endpoint.
+/// The timeout of a delivery, from connecting to the endpoint until the end of its response.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An endpoint that receives events.
+/// A webhook endpoint: the URL that receives events, and the secrets that sign the events.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "UncheckedWebhook")]
 pub struct Webhook {
@@ -34,10 +34,10 @@ struct UncheckedWebhook {
     secrets: Vec<String>,
 }
 
-/// The error of an invalid webhook endpoint.
+/// The reason why a webhook endpoint is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// The URL is not `http://` with a host.
+    /// The URL does not start with `http://` or has no host.
     #[error("the webhook URL {0} must start with http:// and have a host")]
     Url(String),
     /// There is no secret to sign events with.
@@ -54,13 +54,13 @@ impl TryFrom<UncheckedWebhook> for Webhook {
 }
 
 impl Webhook {
-    /// An endpoint at an `http://` URL. Events carry one signature for each of `secrets`. While a
-    /// secret is rolled, there are two secrets
+    /// Creates a webhook endpoint at an `http://` URL. Each event has one signature for each of
+    /// `secrets`. There are two secrets while a secret is being rolled
     /// (<https://docs.stripe.com/webhooks#roll-endpoint-secrets>).
     ///
     /// # Errors
     ///
-    /// Fails if the URL is not `http://` with a host, or `secrets` is empty.
+    /// Fails if the URL does not start with `http://` or has no host, or `secrets` is empty.
     pub fn new<S: Into<String>>(
         url: &str,
         secrets: impl IntoIterator<Item = S>,
@@ -79,8 +79,8 @@ impl Webhook {
         }
     }
 
-    /// Sends `payload` once, signed with the time `at`. Returns the status of the response, or the
-    /// reason why there is none.
+    /// Sends `payload` to the endpoint once, signed for the time `at`. Returns the status of the
+    /// response, or the reason why there is no response.
     pub(crate) async fn post(&self, payload: Bytes, at: SystemTime) -> Result<u16, String> {
         tokio::time::timeout(TIMEOUT, self.exchange(payload, at))
             .await
@@ -119,8 +119,9 @@ fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// The value of the `Stripe-Signature` header for `payload` sent at `at`, with one `v1` signature
-/// for each secret (<https://docs.stripe.com/webhooks#verify-manually>).
+/// Returns the value of the `Stripe-Signature` header for a payload that is sent at the time `at`.
+/// The value contains one `v1` signature for each secret
+/// (<https://docs.stripe.com/webhooks#verify-manually>).
 pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -> String {
     let t = unix_seconds(at);
     secrets.iter().fold(format!("t={t}"), |header, secret| {
@@ -136,7 +137,7 @@ pub fn signature<S: AsRef<str>>(payload: &[u8], at: SystemTime, secrets: &[S]) -
     })
 }
 
-/// An attempt to deliver an event.
+/// An attempt to deliver an event to a webhook endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// The id of the event.
@@ -144,16 +145,17 @@ pub struct Delivery {
     /// The type of the event, such as `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The time of the attempt according to the double's clock, in seconds since the Unix epoch.
+    /// The time of the attempt, according to the test double's clock, in seconds since the Unix
+    /// epoch.
     pub at: u64,
     /// The status of the response. None if there was no response.
     pub status: Option<u16>,
-    /// Why there was no response. None if there was one.
+    /// The reason why there was no response. None if there was a response.
     pub error: Option<String>,
 }
 
 impl Delivery {
-    /// Whether the endpoint accepted the event: it responded with a 2xx status.
+    /// Whether the endpoint accepted the event, which means that it responded with a 2xx status.
     pub fn succeeded(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))

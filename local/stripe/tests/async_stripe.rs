@@ -1,4 +1,5 @@
-//! Tests the API with the request and response types of async-stripe, which the product uses.
+//! Tests the API with the request and response types of async-stripe. The product uses the same
+//! types.
 
 #![allow(clippy::panic, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
@@ -119,8 +120,8 @@ fn idempotent(key: &str) -> RequestStrategy {
     RequestStrategy::Idempotent(IdempotencyKey::new(key).unwrap())
 }
 
-/// The request that creates a PaymentIntent with a token. async-stripe has no such type: its
-/// `payment_method_data` has no `card`.
+/// The request that creates a PaymentIntent with a token. async-stripe has no type for this
+/// request: its `payment_method_data` has no field `card`.
 #[derive(Serialize)]
 struct ByToken {
     amount: u32,
@@ -193,7 +194,7 @@ async fn a_payment_with_a_token_is_charged_and_retrieved() {
 }
 
 #[tokio::test]
-async fn search_finds_a_payment_as_it_was_one_minute_before() {
+async fn search_shows_a_payment_in_its_state_of_one_minute_ago() {
     let (stripe, client) = start().await;
     let search = async |query: &str| {
         let found = SearchPaymentIntent::new(query).send(&client).await.unwrap();
@@ -247,7 +248,7 @@ async fn a_payment_intent_is_created_confirmed_and_canceled_separately() {
 }
 
 #[tokio::test]
-async fn a_decline_has_its_code_and_detaches_the_payment_method() {
+async fn a_decline_returns_its_code_and_detaches_the_payment_method() {
     let (stripe, client) = start().await;
     for (card, code, decline_code) in [
         (

@@ -1,4 +1,4 @@
-//! Tests the API with a publishable key, as a browser calls it.
+//! Tests the API with a publishable key, with which browsers call it.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
@@ -50,7 +50,7 @@ fn error<'a>(response: &'a Value, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_payment_method_can_be_used_once() {
+async fn a_payment_method_can_be_used_only_once() {
     let stripe = start().await;
     let id = create_payment_method(&stripe, "4242424242424242").await;
     let source = format!("payment_method={id}");
@@ -135,7 +135,7 @@ async fn invalid_card_details_are_rejected_with_code_and_param() {
 }
 
 #[tokio::test]
-async fn a_token_can_be_used_once() {
+async fn a_token_can_be_used_only_once() {
     let stripe = start().await;
     let body = format!("card[number]=5555555555554444&{VALID}");
     let (status, token) = post_as_browser(&stripe, "/v1/tokens", &body).await;
@@ -200,7 +200,7 @@ async fn a_browser_receives_only_public_fields_of_a_payment_intent() {
 }
 
 #[tokio::test]
-async fn other_routes_need_the_secret_key() {
+async fn routes_for_servers_reject_the_publishable_key() {
     let stripe = start().await;
     let (_, paid) = pay(&stripe, "payment_method=pm_card_visa").await;
     let cancel = format!(

@@ -43,7 +43,7 @@ fn paid_charges(stripe: &Stripe) -> usize {
     stripe.charges().iter().filter(|charge| charge.paid).count()
 }
 
-/// Waits until another task makes `condition` true.
+/// Waits until `condition` returns true. Other tasks run during the wait.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
@@ -94,7 +94,8 @@ async fn a_call_without_the_secret_key_is_rejected() {
     assert!(stripe.payment_intents().is_empty());
 }
 
-/// The body of a request to create a PaymentIntent, and the code and the parameter of the error.
+/// Invalid requests to create a PaymentIntent. Each entry contains the body of the request, and the
+/// expected code and parameter of the error.
 const INVALID: [(&str, &str, &str); 12] = [
     ("currency=usd", "parameter_missing", "amount"),
     ("amount=50", "parameter_missing", "currency"),
@@ -307,7 +308,7 @@ async fn search_results_are_newest_first_and_paginated() {
 }
 
 #[tokio::test]
-async fn the_list_of_calls_has_no_parameters() {
+async fn the_list_of_calls_contains_no_request_parameters() {
     let stripe = start().await;
     let search = format!("{}/v1/payment_intents/search?query=x", stripe.url());
     send(create_with_key(&stripe, "a", PAY)).await;
@@ -369,7 +370,7 @@ async fn an_injected_500_is_replayed_whether_or_not_the_call_was_executed() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_not_executed_does_not_use_its_idempotency_key() {
+async fn a_call_that_was_not_executed_does_not_use_up_its_idempotency_key() {
     let stripe = start().await;
     let failure = || {
         Failure::on("POST", "/v1/payment_intents")
@@ -435,7 +436,7 @@ async fn an_idempotency_key_has_1_to_255_visible_ascii_characters() {
 }
 
 #[tokio::test]
-async fn a_delayed_call_is_executed_without_its_caller_and_reserves_its_key() {
+async fn a_delayed_call_reserves_its_key_and_is_executed_after_its_caller_disconnects() {
     let stripe = start().await;
     let hour = Duration::from_secs(3600);
     stripe.inject(
@@ -461,7 +462,7 @@ async fn a_delayed_call_is_executed_without_its_caller_and_reserves_its_key() {
 }
 
 #[tokio::test]
-async fn only_one_of_100_concurrent_calls_with_the_same_key_charges() {
+async fn only_one_of_100_concurrent_calls_with_the_same_key_charges_the_card() {
     let stripe = start().await;
     let calls: Vec<_> = (0..100)
         .map(|_| tokio::spawn(create_with_key(&stripe, "a", PAY).send()))
@@ -475,7 +476,7 @@ async fn only_one_of_100_concurrent_calls_with_the_same_key_charges() {
 }
 
 #[tokio::test]
-async fn failures_apply_to_their_route_and_number_of_calls() {
+async fn an_injected_fault_affects_only_its_route_and_its_number_of_calls() {
     let stripe = start().await;
     stripe.inject(
         Failure::on("GET", "/v1/*")

@@ -23,7 +23,8 @@ const SECRET: &str = "whsec_test";
 
 type Received = Arc<Mutex<Vec<(Bytes, String)>>>;
 
-/// An endpoint that responds with the given statuses in order, and then with 200.
+/// A webhook endpoint that responds with the given statuses in order. After the last of them, it
+/// responds with 200.
 struct Endpoint {
     url: String,
     received: Received,
@@ -110,7 +111,7 @@ async fn create(stripe: &Stripe, card: &str, confirm: bool) -> reqwest::Result<V
     post(stripe, "payment_intents", body).await
 }
 
-/// Waits until another task makes `condition` true.
+/// Waits until `condition` returns true. Other tasks run during the wait.
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
@@ -229,7 +230,7 @@ async fn an_event_can_be_redelivered_any_number_of_times() {
 }
 
 #[tokio::test]
-async fn an_unreachable_endpoint_is_a_failed_delivery() {
+async fn a_delivery_to_an_unreachable_endpoint_fails() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     drop(endpoint);

@@ -3,7 +3,7 @@
 //!
 //! The root certificates that a function trusts are compiled into its binary and cannot be
 //! configured. [`patch_trusted_root`] writes a copy of the binary in which another root certificate
-//! replaces one of them. The rest of the copy is identical.
+//! replaces Amazon Root CA 1. The rest of the copy is identical.
 
 use std::convert::Infallible;
 use std::fs;
@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// The error of creating a certificate or starting the server.
+/// The error if a certificate cannot be created or the server cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key or the certificate cannot be created.
@@ -49,24 +49,25 @@ const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 /// The error of [`patch_trusted_root`].
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// The new root certificate does not have the length of the one that it replaces.
+    /// The new root certificate does not have the same length as Amazon Root CA 1, which it
+    /// replaces.
     #[error("the root certificate must have the same length as Amazon Root CA 1")]
     LengthMismatch,
-    /// The binary does not contain the root certificate to replace.
-    #[error("{} does not contain Amazon Root CA 1", .0.display())]
+    /// The binary does not contain Amazon Root CA 1, which is to be replaced.
+    #[error("the binary {} does not contain Amazon Root CA 1", .0.display())]
     RootNotFound(PathBuf),
-    /// A file cannot be read or written.
-    #[error("cannot copy {}", .0.display())]
+    /// The binary cannot be read, or its copy cannot be written.
+    #[error("cannot copy the binary {}", .0.display())]
     Copy(PathBuf, #[source] io::Error),
 }
 
-/// Writes a copy of a function's binary to `copy`, in which `root`, a root certificate as DER,
-/// replaces Amazon Root CA 1.
+/// Writes a copy of the function's binary `binary` to the file `copy`. In the copy, the root
+/// certificate `root`, as DER, replaces Amazon Root CA 1.
 ///
 /// # Errors
 ///
-/// Fails if the binary does not contain Amazon Root CA 1, `root` has another length, or a file
-/// cannot be read or written.
+/// Fails if the binary does not contain Amazon Root CA 1, `root` does not have the same length as
+/// Amazon Root CA 1, or a file cannot be read or written.
 pub fn patch_trusted_root(root: &[u8], binary: &Path, copy: &Path) -> Result<(), PatchError> {
     let amazon = amazon_root()?;
     if root.len() != amazon.len() {
@@ -96,14 +97,14 @@ pub fn patch_trusted_root(root: &[u8], binary: &Path, copy: &Path) -> Result<(),
     write().map_err(copy_error)
 }
 
-/// Amazon Root CA 1 as DER.
+/// Returns Amazon Root CA 1 as DER.
 fn amazon_root() -> Result<CertificateDer<'static>, PatchError> {
     CertificateDer::from_pem_slice(AMAZON_ROOTS.as_bytes()).map_err(|_| PatchError::LengthMismatch)
 }
 
-/// The object identifier of a meaningless certificate extension, which pads the certificate. It is
-/// below the arc for UUIDs, because identifiers there need no registration
-/// (<https://oid-base.com/get/2.25>).
+/// The object identifier of the certificate extension that lengthens a root certificate. The
+/// extension has no meaning. The identifier is below the arc for UUIDs, because identifiers there
+/// need no registration (<https://oid-base.com/get/2.25>).
 const PADDING_EXTENSION: [u64; 3] = [2, 25, 1];
 
 /// A certificate authority. Only clients that are configured with its root certificate trust it.
@@ -116,8 +117,8 @@ pub struct Identity {
 }
 
 impl CertificateAuthority {
-    /// Creates a certificate authority with this common name. Its root certificate is as long as
-    /// Amazon Root CA 1, because [`patch_trusted_root`] requires that.
+    /// Creates a certificate authority with the common name `name`. Its root certificate has the
+    /// same length as Amazon Root CA 1, because [`patch_trusted_root`] requires the same length.
     ///
     /// # Errors
     ///
@@ -146,12 +147,12 @@ impl CertificateAuthority {
         }
     }
 
-    /// The root certificate as DER.
+    /// The root certificate of the certificate authority, as DER.
     pub fn root(&self) -> &[u8] {
         self.0.der()
     }
 
-    /// Issues a certificate for a DNS name, valid from 2000 until the end of `year`.
+    /// Issues a certificate for the DNS name `name`, valid from 2000 until the end of `year`.
     ///
     /// # Errors
     ///
@@ -206,17 +207,17 @@ impl Server {
         })
     }
 
-    /// The URL, with the host name `localhost`.
+    /// The URL of the server, with the host name `localhost`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
-    /// The number of completed TLS handshakes.
+    /// The number of TLS handshakes that the server has completed so far.
     pub fn connections(&self) -> usize {
         self.counters.connections.load(Ordering::SeqCst)
     }
 
-    /// The number of requests.
+    /// The number of requests that the server has received so far.
     pub fn requests(&self) -> usize {
         self.counters.requests.load(Ordering::SeqCst)
     }

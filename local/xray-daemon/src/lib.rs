@@ -1,9 +1,9 @@
 //! A local replacement for the X-Ray daemon. It receives the datagrams of traced functions and
-//! stores their segment documents.
+//! stores the segment documents in them.
 //!
 //! A datagram is a header line, `{"format":"json","version":1}`, and one segment document
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real
-//! daemon, this one drops other datagrams.
+//! daemon, this daemon drops datagrams of another form.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -16,12 +16,12 @@ use serde_json::Value;
 /// The longest payload of a UDP datagram over IPv4, in bytes.
 const MAX_DATAGRAM: usize = 65_507;
 
-/// The daemon: a UDP socket that receives datagrams.
+/// The local X-Ray daemon: a UDP socket that receives datagrams.
 #[derive(Debug)]
 pub struct Daemon(UdpSocket);
 
 impl Daemon {
-    /// Listens on the loopback interface, on `port`, or on any free port if it is 0.
+    /// Listens on the loopback interface, on `port`, or on any free port if `port` is 0.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Daemon {
         Ok(Self(socket))
     }
 
-    /// The address of the socket. Its display form is the value for `AWS_XRAY_DAEMON_ADDRESS`.
+    /// The address of the daemon's socket. As text, it is the value for `AWS_XRAY_DAEMON_ADDRESS`.
     ///
     /// # Errors
     ///
@@ -41,12 +41,12 @@ impl Daemon {
         self.0.local_addr()
     }
 
-    /// Returns the segment documents that were received since the last call, without waiting. On
-    /// the loopback interface, a datagram is available as soon as it has been sent.
+    /// Returns the segment documents that were received since the previous call, without waiting
+    /// for more. On the loopback interface, a datagram is available as soon as it has been sent.
     ///
     /// # Errors
     ///
-    /// Fails if the socket fails.
+    /// Fails if the socket cannot be read.
     pub fn documents(&self) -> io::Result<Vec<Value>> {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut documents = Vec::new();
@@ -61,12 +61,12 @@ impl Daemon {
 
     /// Appends every segment document to `file`, one per line, until the future is dropped.
     ///
-    /// When the file exceeds `limit` bytes, it gets the suffix `.1`, replacing an earlier file of
-    /// that name, and a new file is created.
+    /// When `file` exceeds `limit` bytes, it is renamed: its name gets the suffix `.1`. The renamed
+    /// file replaces an earlier file of that name. Later documents go to a new `file`.
     ///
     /// # Errors
     ///
-    /// Fails if the socket or the file fails.
+    /// Fails if the socket cannot be read or the file cannot be written.
     pub async fn record(self, file: &Path, limit: u64) -> io::Result<()> {
         let socket = tokio::net::UdpSocket::from_std(self.0)?;
         let mut datagram = vec![0; MAX_DATAGRAM];
@@ -80,7 +80,7 @@ impl Daemon {
     }
 }
 
-/// The segment document of a datagram. None if the datagram has another format.
+/// Returns the segment document in a datagram. None if the datagram has another form.
 fn document(datagram: &[u8]) -> Option<Value> {
     let line = datagram.iter().position(|byte| *byte == b'\n')?;
     let (header, document) = datagram.split_at(line);
@@ -91,7 +91,7 @@ fn document(datagram: &[u8]) -> Option<Value> {
         .flatten()
 }
 
-/// A file that is rotated when it exceeds `limit` bytes.
+/// A file of segment documents. It is rotated when it exceeds `limit` bytes.
 struct Log {
     path: PathBuf,
     file: File,
