@@ -86,7 +86,7 @@ export async function claim(write: Write, attachment: string): Promise<Note["upl
   return file?.contentType === undefined ? null : { contentType: file.contentType, size: file.size };
 }
 
-/** Removes a claim, and deletes the file if that was the last one. */
+/** Removes a claim, and deletes the file if no claim remains. */
 export async function release(write: Write, attachment: string) {
   const { userId } = write;
   const left = await change("DELETE", write, attachment);

@@ -72,7 +72,7 @@ pub(crate) async fn count(
     })
 }
 
-/// Returns the smaller of two counts that agree. `None` if no two counts agree.
+/// Returns the smaller of two counts that agree within [`TOLERANCE_PER_MILLE`]. `None` if no two counts agree.
 fn agreeing(counts: &mut [u64]) -> Option<u64> {
     counts.sort_unstable();
     let mut pairs = counts.windows(2);

@@ -18,7 +18,7 @@ use crate::variants::{Case, Paths, Transport, Variant};
 /// The variants whose instructions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Only the deployed functions, because only they have gates.
+    /// Only the deployed variant of each function, because only this variant has gates.
     Deployed,
     /// Every variant in Rust.
     AllRust,
@@ -34,9 +34,8 @@ impl Scope {
 }
 
 /// Counts the instructions of the functions' variants that `scope` includes, over each transport. Returns one row per
-/// variant of a function. At the same time, counts as many variants as the machine has CPU cores: this is possible
-/// because a count does not depend on the load of the machine. If a count fails, leaves it out and appends the reason
-/// to `failures`.
+/// variant of a function. Counts as many variants in parallel as the machine has CPU cores, because a count does not
+/// depend on the load of the machine. If a count fails, leaves it out and appends the reason to `failures`.
 ///
 /// # Errors
 /// Fails if valgrind is not installed or the file of a deployment package cannot be read.

@@ -62,9 +62,12 @@ impl Fixture {
     pub(crate) fn subject(&self, case: &Case, paths: &Paths) -> Result<Subject> {
         let name = &case.function.name;
         let variant = case.variant;
-        let package = variant
-            .package(name, paths)
-            .with_context(|| format!("cannot find the program of the variant {} of {name}", variant.name()))?;
+        let package = variant.package(name, paths).with_context(|| {
+            format!(
+                "cannot find the program of the variant {} of {name}",
+                variant.name()
+            )
+        })?;
         let hosted = match variant {
             Variant::Node => node(name, &package)?,
             _ => native(case, &package, paths)?,
@@ -156,8 +159,8 @@ fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     Ok(Function::new(copy))
 }
 
-/// Configures the variants that read their trusted root certificates from a file: over TLS, they get a file that
-/// contains the benchmark's root certificate. Returns all other functions unchanged.
+/// Makes the variants that do not run a deployed binary trust the benchmark's root certificate if they use TLS. Sets the
+/// environment variables that select a file with trusted root certificates. Returns all other functions unchanged.
 fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Function> {
     match (case.variant, case.transport) {
         (Variant::Node, Transport::Tls) => {

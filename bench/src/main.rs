@@ -35,8 +35,7 @@ use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same
-    /// way
+    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime) with the same linking
     #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions
@@ -108,7 +107,9 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     let harness = Harness {
         functions,
         paths: Paths {
-            binaries: cli.binaries.context("the argument --binaries is required")?,
+            binaries: cli
+                .binaries
+                .context("the argument --binaries is required")?,
             node: cli.node,
             defaults: cli.defaults,
             hello: cli.hello,

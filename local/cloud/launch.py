@@ -65,7 +65,7 @@ def with_retries(get_state):
 
 def save_all_atomically(services):
     """Saves all services to a new folder, and then makes CURRENT link to it."""
-    with saving:  # ministack's save when it stops may run during one of ours
+    with saving:  # ministack also saves when it stops, perhaps during this save
         following = SAVES / str(time.time_ns())
         if CURRENT.exists():
             shutil.copytree(CURRENT, following, copy_function=os.link)  # unchanged files are not written again
@@ -83,7 +83,7 @@ def save_all_atomically(services):
 
 
 def load_without_unsaved_buckets():
-    """Loads the state. Removes buckets that were created after the save.
+    """Loads the saved state. Removes the buckets that were created after it was saved.
 
     ministack writes objects immediately, but buckets only with the state. It loads a bucket that has objects but no
     state without a region, and creating that bucket again would fail.
@@ -101,7 +101,7 @@ def get_tables_and_streams():
 
 
 def load_tables_and_streams(state):
-    """Loads what get_tables_and_streams returned."""
+    """Loads the state that get_tables_and_streams returned."""
     load_tables(state)
     dynamodb._stream_records.update(state.get("streams", {}))
 
@@ -133,7 +133,7 @@ def extract_arn_of_single_parameter(service, method, path, headers, body, *rest)
 
 
 def save_after_changes():
-    """Saves the state after changes. Never returns."""
+    """Saves the state of all services whenever it has changed. Never returns."""
     while changed.wait():
         changed.clear()
         started = time.monotonic()

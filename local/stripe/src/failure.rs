@@ -123,8 +123,9 @@ impl Fault {
     };
 }
 
-/// Returns the fault to inject into one call. It is that of the first failure in `failures` that
-/// matches the call. Reduces the number of calls into which this failure is still to be injected.
+/// Returns the fault to inject into one call, which the first element of `failures` that matches the
+/// call defines. Decrements the number of calls to which this element still applies. If no element
+/// matches, the fault changes nothing.
 pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
     let matching = failures

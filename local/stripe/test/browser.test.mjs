@@ -1,4 +1,4 @@
-// The double of Stripe.js in a page with as strict a content security policy as the app's.
+// Tests the double of Stripe.js in a page whose content security policy is as strict as the app's.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -1,4 +1,4 @@
-// The API with Stripe's client library for Node.js.
+// Tests the API with Stripe's client library for Node.js.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -126,7 +126,7 @@ test("a payment with 3-D Secure requires action and succeeds after authenticatio
   assert.equal((await stripe.paymentIntents.retrieve(intent.id)).status, "succeeded");
 });
 
-test("other errors have the error classes of the library", async () => {
+test("errors other than card errors have the library's error classes", async () => {
   const { errors } = Stripe;
   const missing = stripe.paymentIntents.retrieve("pi_none");
   await assert.rejects(missing, { statusCode: 404, code: "resource_missing" });

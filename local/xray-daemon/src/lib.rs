@@ -1,5 +1,5 @@
 //! A local replacement for the X-Ray daemon. It receives the datagrams of traced functions and
-//! stores the segment documents in them.
+//! stores the segment documents that the datagrams contain.
 //!
 //! A datagram is a header line, `{"format":"json","version":1}`, and one segment document
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html>). Like the real

@@ -1,5 +1,5 @@
 // The card field. It sends the card details to the double, never to the page that embeds this frame. The
-// page receives only whether they are complete and valid, and the resulting payment method or token.
+// page receives only whether the details are complete and valid, and the resulting payment method or token.
 
 const PAGE_ORIGIN = decodeURIComponent(location.hash.slice(1));
 
@@ -222,7 +222,7 @@ const send = async (route, data) => {
   }
 };
 
-/** What the page can call. */
+/** The functions that the page can call. */
 const METHODS = {
   options: configure,
   clear: () => {
