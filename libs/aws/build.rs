@@ -1,5 +1,5 @@
-//! Converts Amazon's root certificates from PEM to DER. Parsing the PEM at run time would be a sixth of a function's
-//! work at init.
+//! Converts Amazon's root certificates from PEM to DER at build time. If a function parsed the PEM, this would be a
+//! sixth of its work at init.
 
 use std::error::Error;
 use std::path::Path;

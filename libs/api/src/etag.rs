@@ -1,27 +1,30 @@
-//! Conditional requests. <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1>
+//! Parses the header `If-Match` of conditional requests.
+//! <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1>
 
 use crate::Problem;
 
-/// The precondition of a write: the header `If-Match`.
+/// The precondition of a write, from the request's `If-Match` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
     /// The request has no `If-Match`, so the write has no precondition.
     Absent,
-    /// `*`: the resource must exist.
+    /// The header is `*`: the write requires only that the resource exists.
     Any,
-    /// The resource must have one of these entity tags, which are stored without their quotes. Weak
-    /// tags (`W/"1"`) are dropped, because they never match.
+    /// The resource's entity tag must be in this list. The tags are stored without their quotes.
+    /// Weak tags (`W/"1"`) are dropped, because a weak tag never matches.
     Tags(Vec<String>),
 }
 
-/// The maximum number of strong tags in a header. No client needs more versions of one resource.
+/// The maximum number of strong tags in an `If-Match` header. No client needs to name more versions
+/// of one resource.
 const MAX_TAGS: usize = 50;
 
 impl IfMatch {
-    /// Parses the header's value.
+    /// Parses the value of an `If-Match` header. Returns [`IfMatch::Absent`] for None.
     ///
     /// # Errors
-    /// 400 if the value is neither `*` nor a list of entity tags, or has more than [`MAX_TAGS`].
+    /// 400 if the value is neither `*` nor a list of entity tags, or has more than [`MAX_TAGS`]
+    /// strong tags.
     pub(crate) fn parse(header: Option<&str>) -> Result<Self, Problem> {
         let malformed = || {
             Problem::bad_request(

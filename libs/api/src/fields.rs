@@ -1,5 +1,5 @@
-//! The fields of a JSON body. Fields are read one by one, so that one response reports all invalid
-//! fields.
+//! Parses the fields of a JSON body. Each field is parsed separately, so that one response reports
+//! all invalid fields.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ pub trait Body: Sized {
     fn read(fields: &mut Fields) -> Option<Self>;
 }
 
-/// The fields of a JSON object. Fields that nothing reads are ignored.
+/// The fields of a JSON object. Fields that [`Body::read`] does not read are ignored.
 #[derive(Debug)]
 pub struct Fields {
     object: Map<String, Value>,
@@ -25,7 +25,8 @@ impl Fields {
     /// Parses a body from JSON.
     ///
     /// # Errors
-    /// 400 if the text is not JSON. 422 if fields are missing or invalid, with the name of each.
+    /// 400 if the text is not JSON. 422 if fields are missing or invalid, with the name of each
+    /// invalid field.
     pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
@@ -41,8 +42,8 @@ impl Fields {
         }
     }
 
-    /// Reads a required field with `parse`, such as [`string`]. Returns None if the field is
-    /// missing or invalid.
+    /// Parses the required field `name` with `parse`, a function such as [`string`]. Returns None
+    /// if the field is missing or invalid.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -54,8 +55,8 @@ impl Fields {
         }
     }
 
-    /// Reads an optional field with `parse`, such as [`string`]. A null is the same as no field.
-    /// Returns None if the field is invalid.
+    /// Parses the optional field `name` with `parse`, a function such as [`string`]. Treats null as
+    /// a missing field. Returns None only if the field is invalid.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -79,13 +80,13 @@ impl Fields {
     }
 }
 
-/// Parses a field that is a string.
+/// Parses a field that must be a JSON string, and converts it to a `T`.
 ///
-/// The client gets the error text of `T`. The bound `Into<String>` excludes the error types of std,
-/// whose texts are for developers.
+/// If `T` rejects the string, the client gets the error text of `T`. The bound `Into<String>`
+/// excludes the error types of std, whose texts are for developers.
 ///
 /// # Errors
-/// Returns what the field must be, such as `must be a string`.
+/// Returns a text that says what the field must be, such as `must be a string`.
 pub fn string<T: TryFrom<String, Error: Into<String>>>(value: Value) -> Result<T, String> {
     match value {
         Value::String(text) => T::try_from(text).map_err(Into::into),
@@ -93,20 +94,21 @@ pub fn string<T: TryFrom<String, Error: Into<String>>>(value: Value) -> Result<T
     }
 }
 
-/// Parses a field that is an integer, as [`to_integer`] defines it.
+/// Parses a field that must be an integer, as [`to_integer`] defines it, and converts it to a `T`.
 ///
 /// # Errors
-/// Returns what the field must be, such as `must be an integer`.
+/// Returns a text that says what the field must be, such as `must be an integer`.
 pub fn integer<T: TryFrom<i64, Error: Into<String>>>(value: Value) -> Result<T, String> {
     let integer = to_integer(&value).ok_or("must be an integer")?;
     T::try_from(integer).map_err(Into::into)
 }
 
-/// Converts a JSON value to an integer. None if the value is not a number, or has a fraction.
+/// Converts a JSON value to an integer. Returns None if the value is not a number, or has a
+/// fraction.
 ///
 /// As in JSON Schema, 7.0 is an integer:
-/// <https://json-schema.org/understanding-json-schema/reference/numeric#integer>. A number out of
-/// range becomes the nearest `i64`.
+/// <https://json-schema.org/understanding-json-schema/reference/numeric#integer>. A number outside
+/// the range of `i64` becomes the nearest `i64`.
 pub fn to_integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let number = value.as_f64().filter(|number| number.fract() == 0.0)?;

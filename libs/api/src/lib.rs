@@ -1,7 +1,8 @@
 //! HTTP for the functions behind API Gateway: requests, responses, and the error documents that
 //! clients get.
 //!
-//! A route's handler is a function from [`Request`] to [`Result`]. [`serve`] runs it.
+//! The handler of a route is a function that receives a [`Request`] and returns a [`Result`].
+//! [`serve`] runs the handler.
 
 mod etag;
 mod fields;
@@ -20,5 +21,6 @@ pub use request::Request;
 pub use response::Response;
 pub use serve::serve;
 
-/// The result of a handler.
+/// The result of a route's handler: a successful response, or a problem that becomes an error
+/// response.
 pub type Result<T = Response> = std::result::Result<T, Problem>;

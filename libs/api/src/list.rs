@@ -1,5 +1,5 @@
-//! Pagination. A request has `limit` and `cursor` in its query string. The response has a `Link`
-//! header with the URL of the next page.
+//! Pagination of lists. A client sends `limit` and `cursor` in the query string. The response has a
+//! `Link` header with the URL of the next page.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -7,29 +7,29 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Problem, Request, Response, response::json_array};
 
-/// A list of resources of one caller. Each resource has an id of 16 bytes.
+/// A paginated list of resources that belong to one caller. Each resource has an id of 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct List<'a> {
     name: &'static str,
     caller: &'a str,
 }
 
-/// The page that a request asks for.
+/// The page that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
-    /// The maximum number of items: 1 to 100. The default is 100.
+    /// The maximum number of items on the page: 1 to 100. The default is 100.
     pub limit: usize,
     /// The id of the last item of the previous page. None for the first page.
     pub after: Option<[u8; 16]>,
 }
 
 impl<'a> List<'a> {
-    /// The list `name`, such as `notes`, of `caller`.
+    /// Creates the list `name`, such as `notes`, for the user `caller`.
     pub const fn of(name: &'static str, caller: &'a str) -> Self {
         Self { name, caller }
     }
 
-    /// The page that `request` asks for.
+    /// Parses `limit` and `cursor` in the query string of `request`.
     ///
     /// # Errors
     /// 422 if the limit is not an integer from 1 to 100. 400 if the cursor is not one that this
@@ -50,8 +50,9 @@ impl<'a> List<'a> {
         Ok(PageRequest { limit, after })
     }
 
-    /// Creates the response 200 with as many of `items` as fit into it, and a `Link` to the next
-    /// page if there is one. `more` says whether the list has items after `items`.
+    /// Creates a response with status 200. The body has as many of `items` as fit into one
+    /// response. If the list continues after these items, the `Link` header has the URL of the next
+    /// page. `more` says whether the list has items after `items`.
     ///
     /// # Errors
     /// 500 if an item cannot be serialized.
@@ -74,11 +75,11 @@ impl<'a> List<'a> {
         }
     }
 
-    /// The cursor for the page after the item `id`.
+    /// Returns the cursor for the page that starts after the item `id`.
     ///
-    /// A cursor contains a digest over list, caller and id, so that a modified cursor, or a cursor
-    /// of another list, is detected. A cursor gives no access: each request reads the caller's own
-    /// list.
+    /// The cursor contains `id` and a digest of list, caller and id, so that [`List::page`] detects
+    /// a modified cursor and a cursor of another list. A cursor grants no access: a request can
+    /// read only the list of its own caller.
     fn encode(self, id: [u8; 16]) -> String {
         URL_SAFE_NO_PAD.encode([&id[..], &self.digest(id)].concat())
     }

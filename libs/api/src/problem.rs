@@ -1,11 +1,12 @@
 //! Error responses.
 //!
-//! An error has two readers. The client gets a problem document (RFC 9457), which says what to
-//! change and contains no internal details. The log gets the cause, with the same request id. A
-//! [`Problem`] carries both, so that both texts are written where the error is detected:
+//! The client and the log need different texts for an error. The client gets a problem document
+//! (RFC 9457), which says what to change and contains no internal details. The log gets the cause
+//! of the error and the same request id. A [`Problem`] contains both, so that both texts are
+//! written where the error is detected:
 //!
-//! - For an error that the client can correct, use a constructor that takes a sentence for the
-//!   client. Such a problem has no cause.
+//! - For an error that the client can correct, use the constructor for its status, such as
+//!   [`Problem::bad_request`]. Such a problem has no cause.
 //! - For other errors, use [`Problem::internal`] or [`Problem::unavailable`]. The client gets a
 //!   fixed sentence, and only the log gets the cause.
 
@@ -14,7 +15,7 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// An error: the response for the client and the cause for the log.
+/// A failed request: the error response for the client and the cause for the log.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -25,16 +26,17 @@ pub struct Problem {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// A field that the client must correct.
+/// A field of the request that the client must correct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The name of the field. Empty if the error is in the body as a whole.
+    /// The name of the field. Empty if the body as a whole is invalid.
     pub field: String,
-    /// What the field must be.
+    /// What the field must be, such as `must be a string`.
     pub detail: String,
 }
 
-/// The document of RFC 9457. <https://www.rfc-editor.org/rfc/rfc9457#section-3.1>
+/// The JSON of a problem document, as RFC 9457 defines it.
+/// <https://www.rfc-editor.org/rfc/rfc9457#section-3.1>
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -86,12 +88,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 412: the resource has another entity tag than `If-Match` requires.
+    /// 412: the resource does not have the entity tag that `If-Match` requires.
     pub fn precondition_failed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, detail)
     }
 
-    /// 413: the body is longer than `limit`, in bytes.
+    /// 413: the body is longer than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -123,7 +125,7 @@ impl Problem {
         }
     }
 
-    /// 422 for one field.
+    /// 422: one field of the request is missing or invalid.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::unprocessable(vec![FieldError {
             field: field.into(),
@@ -131,7 +133,7 @@ impl Problem {
         }])
     }
 
-    /// 500: an internal error. The cause goes to the log.
+    /// 500: an internal error. Only the log gets `cause`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -142,7 +144,7 @@ impl Problem {
         }
     }
 
-    /// 503: a service that the function depends on is unavailable. The cause goes to the log.
+    /// 503: a service that the function depends on is unavailable. Only the log gets `cause`.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
@@ -153,7 +155,7 @@ impl Problem {
         }
     }
 
-    /// Replaces the member `detail`: the sentence for the client.
+    /// Replaces `detail`, the document's sentence for the client.
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -161,15 +163,16 @@ impl Problem {
         }
     }
 
-    /// Adds an extension member to the document, such as `code`, which client code can read.
+    /// Adds an extension member to the problem document: a field such as `code` that RFC 9457 does
+    /// not define and that client code can read.
     /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
     pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
         self.members.insert(member, value.into());
         self
     }
 
-    /// Sets the header `Retry-After`: the time after which the client can try again.
-    /// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+    /// Sets the header `Retry-After` to the time after which the client can retry, rounded up to
+    /// seconds. <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
     pub fn retry_after(self, wait: Duration) -> Self {
         Self {
             retry_after: Some(wait),
@@ -177,22 +180,23 @@ impl Problem {
         }
     }
 
-    /// The HTTP status.
+    /// The HTTP status of the error response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The fields that the client must correct.
+    /// The fields of the request that the client must correct.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// The cause, for the log. None if the client can correct the error.
+    /// The cause of the error, for the log. None if the client can correct the error.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
         self.cause.as_deref()
     }
 
-    /// The headers of the response: `Content-Type` and, if it is set, `Retry-After`.
+    /// The headers of the error response: `Content-Type`, and `Retry-After` if
+    /// [`Problem::retry_after`] was called.
     pub fn headers(&self) -> HeaderMap {
         let json = HeaderValue::from_static("application/problem+json");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
@@ -204,7 +208,7 @@ impl Problem {
         headers
     }
 
-    /// The body of the response: a problem document in JSON.
+    /// The body of the error response: a problem document, as JSON.
     pub(crate) fn document(&self, request_id: &str) -> String {
         let document = Document {
             r#type: "about:blank",

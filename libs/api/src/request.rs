@@ -1,5 +1,5 @@
-//! Requests. Each method parses one part of the request. Its error is a problem document that tells
-//! the client what to change.
+//! HTTP requests. Each method of [`Request`] parses one part of the request. Its error is a
+//! [`Problem`] that tells the client what to change.
 
 use std::{
     fmt::Display,
@@ -14,7 +14,7 @@ use crate::{
     fields::{Body, Fields},
 };
 
-/// The maximum size of a body, in bytes.
+/// The maximum size of a request's body, in bytes.
 const BODY_LIMIT: usize = 2_000_000;
 
 /// A request from API Gateway.
@@ -22,12 +22,12 @@ const BODY_LIMIT: usize = 2_000_000;
 pub struct Request(lambda_http::Request);
 
 impl Request {
-    /// Wraps a request that `lambda_http` parsed from an event.
+    /// Wraps a request that `lambda_http` created from an event of API Gateway.
     pub fn new(request: lambda_http::Request) -> Self {
         Self(request)
     }
 
-    /// The time at which Lambda stops the invocation. Outside of Lambda, the Unix epoch.
+    /// The time at which Lambda stops the invocation. Without a Lambda context, the Unix epoch.
     pub fn deadline(&self) -> SystemTime {
         self.0
             .lambda_context_ref()
@@ -62,7 +62,8 @@ impl Request {
             .ok_or_else(|| Problem::not_found("There is no resource at this URL."))
     }
 
-    /// The first value of the query parameter `name`. None if it is missing.
+    /// The first value of the query parameter `name`. None if the request does not have this
+    /// parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.0
             .query_string_parameters_ref()
@@ -78,7 +79,7 @@ impl Request {
         IfMatch::parse(header.map(|value| value.to_str().unwrap_or_default()))
     }
 
-    /// Parses the header `name`. None if it is missing.
+    /// Parses the header `name`. Returns None if the request does not have this header.
     ///
     /// # Errors
     /// 400 with the error text of `T` if the header cannot be parsed.
@@ -94,7 +95,8 @@ impl Request {
         text.parse().map(Some).map_err(|error| invalid(&error))
     }
 
-    /// The bytes of the body, as the client sent them.
+    /// The bytes of the body, as the client sent them. If the event contains the body in Base64, it
+    /// is decoded.
     pub fn body(&self) -> &[u8] {
         match self.0.body() {
             lambda_http::Body::Text(text) => text.as_bytes(),
@@ -106,8 +108,9 @@ impl Request {
     /// Parses the body from JSON.
     ///
     /// # Errors
-    /// 400 if the body is missing, not JSON or not UTF-8. 413 if it is too long. 415 if its
-    /// `Content-Type` is not JSON. 422 if fields are missing or invalid, with the name of each.
+    /// 400 if the body is missing, not JSON or not UTF-8. 413 if the body is too long. 415 if the
+    /// `Content-Type` is not JSON. 422 if fields are missing or invalid, with the name of each
+    /// invalid field.
     pub fn json<T: Body>(&self) -> Result<T, Problem> {
         let body = self.body();
         if body.is_empty() {
@@ -131,8 +134,8 @@ impl Request {
         Fields::parse(text)
     }
 
-    /// Whether the `Content-Type` is JSON. A body without a `Content-Type` counts as JSON, because
-    /// clients of the original API send none.
+    /// Returns whether the `Content-Type` is JSON. A request without a `Content-Type` counts as
+    /// JSON, because clients of the original API do not send this header.
     fn declares_json(&self) -> bool {
         let Some(declared) = self.0.headers().get(http::header::CONTENT_TYPE) else {
             return true;
@@ -156,7 +159,8 @@ mod tests {
     use super::*;
     use crate::fields::{integer, string};
 
-    /// The request that the runtime makes from an event of API Gateway.
+    /// Creates the request that `lambda_http` creates from an event of API Gateway. The fields of
+    /// `event` replace the defaults.
     fn request(event: serde_json::Value) -> Request {
         let mut full = json!({
             "resource": "/notes", "path": "/notes", "httpMethod": "POST", "headers": {},
@@ -359,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_body_are_the_same_as_text_and_as_base64() {
+    fn the_bytes_of_a_body_are_the_same_from_text_and_from_base64() {
         assert_eq!(request(json!({"body": " {} "})).body(), b" {} ");
         let binary = json!({"body": "/wA=", "isBase64Encoded": true});
         assert_eq!(request(binary).body(), [0xff, 0]);
@@ -367,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_parsed_or_named_in_the_problem() {
+    fn a_valid_header_is_parsed_and_a_malformed_header_is_named_in_the_problem() {
         let header = |value: &str| {
             let headers = json!({"multiValueHeaders": {"X-Count": [value]}});
             request(headers).header::<u8>("X-Count")

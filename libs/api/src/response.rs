@@ -1,4 +1,4 @@
-//! Successful responses.
+//! The responses to successful requests.
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::Body;
@@ -6,17 +6,18 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// The maximum size of one page of a list, in bytes, as it is in Lambda's response. There the body
-/// is a JSON string, so its quotes and backslashes are escaped again. Lambda's limit is 6 MB for
-/// the whole response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+/// The maximum size of a page of a list, in bytes. Lambda's limit is 6 MB for the JSON of the whole
+/// response, in which the body is a string. Therefore each quote and backslash in the body, which
+/// must be escaped in a string, counts as two bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PAGE_LIMIT: usize = 5_000_000;
 
-/// A successful response.
+/// The response to a successful request.
 #[derive(Debug)]
 pub struct Response(http::Response<Body>);
 
 impl Response {
-    /// A response with `body` as JSON.
+    /// Creates a response with `body`, serialized as JSON.
     ///
     /// # Errors
     /// 500 if `body` cannot be serialized.
@@ -25,12 +26,13 @@ impl Response {
         Ok(Self::text(status, body))
     }
 
-    /// 200 with a body that is already JSON.
+    /// Creates a response with status 200 and `body`, which must be JSON.
     pub fn raw_json(body: String) -> Self {
         Self::text(StatusCode::OK, body)
     }
 
-    /// 200 with `{"status":true}`, the original API's response to a write.
+    /// Creates a response with status 200 and the body `{"status":true}`, which the original API
+    /// sends after a write.
     pub fn done() -> Self {
         Self::raw_json(r#"{"status":true}"#.into())
     }
@@ -43,7 +45,7 @@ impl Response {
         Self(response)
     }
 
-    /// Sets the header `ETag`: the version of the resource.
+    /// Sets the header `ETag` to `tag`, the version of the resource, in quotes.
     ///
     /// # Errors
     /// 500 if `tag` is not a valid header value.
@@ -51,7 +53,8 @@ impl Response {
         self.with(header::ETAG, format!("\"{tag}\""))
     }
 
-    /// Sets the header `Location`: the URL of the created resource, relative to the request's URL.
+    /// Sets the header `Location` to `url`, the URL of the created resource, relative to the
+    /// request's URL.
     ///
     /// # Errors
     /// 500 if `url` is not a valid header value.
@@ -59,7 +62,7 @@ impl Response {
         self.with(header::LOCATION, url)
     }
 
-    /// Sets the header `Link`: the URL of the next page, relative to the request's URL.
+    /// Sets the header `Link` to `url`, the URL of the next page, relative to the request's URL.
     /// <https://www.rfc-editor.org/rfc/rfc8288>
     ///
     /// # Errors
@@ -83,8 +86,8 @@ impl Response {
     }
 }
 
-/// Serializes as many of `items` as fit into one response, and at least one, as a JSON array.
-/// Returns the array and the number of items in it.
+/// Serializes the first of `items` as a JSON array: as many as fit into [`PAGE_LIMIT`], but at
+/// least one if there is one. Returns the array and the number of items in it.
 ///
 /// # Errors
 /// 500 if an item cannot be serialized.

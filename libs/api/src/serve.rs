@@ -1,5 +1,5 @@
-//! Runs the function of a route: converts API Gateway's events to requests, the results to
-//! responses, and writes one log line per request.
+//! Runs the handler of a route. Converts API Gateway's events to requests and the handler's results
+//! to responses, and writes one log line per request.
 
 use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
 
@@ -9,7 +9,7 @@ use lambda_http::{Body, RequestExt as _, request::RequestContext, service_fn};
 
 use crate::{Problem, Request, Response, Result};
 
-/// Runs a route's function until Lambda stops it.
+/// Runs the handler of a route until Lambda stops the function.
 ///
 /// `init` runs once, at the cold start, and creates the services that `handle` uses. `handle`
 /// processes one request.
@@ -42,8 +42,8 @@ where
     .await
 }
 
-/// The value of `Access-Control-Allow-Origin`: the origin of the browser app, or `*` for any
-/// origin.
+/// The value of the header `Access-Control-Allow-Origin`: the origin of the browser app, or `*` to
+/// allow every origin.
 #[derive(Clone)]
 struct AllowedOrigin(HeaderValue);
 
@@ -81,7 +81,7 @@ impl AllowedOrigin {
     }
 }
 
-/// The log line of one request.
+/// The data for the log line of one request.
 struct RequestLog {
     method: http::Method,
     route: String,

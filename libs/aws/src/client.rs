@@ -32,16 +32,16 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
 use aws_types::region::{Region, SigningRegion};
 
-/// The error of a call. `E` is the SDK's error type of the operation.
+/// The error of an AWS call. `E` is the SDK's error type of the operation.
 pub type SdkError<E> = result::SdkError<E, Response>;
 
 /// A client of one AWS service. It runs the SDK's operations without the SDK's generated client of that service.
 ///
-/// The SDK serializes requests, signs and retries them, and parses responses and errors. A generated client would cost
-/// more time: when it is created, it reads a table of all AWS regions and compiles their regular expressions, although
-/// a function calls only one region. In every call it also composes a user-agent header.
+/// The SDK serializes requests, signs and retries them, and parses responses and errors. A generated client would take
+/// more time. When a generated client is created, it reads a table of all AWS regions and compiles their regular
+/// expressions, although a function calls only one region. In every call it also composes a user-agent header.
 ///
-/// `tests/wire` compares the requests and retries with those of the generated clients.
+/// `tests/wire` checks that this client sends the same requests and retries as the SDK's generated clients.
 ///
 /// ```no_run
 /// # use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
@@ -67,8 +67,8 @@ impl Client {
         )
     }
 
-    /// Sets the protocol. The SDK's operations of some services, such as SSM, need this to serialize requests and parse
-    /// responses.
+    /// Sets the protocol that serializes requests and parses responses. Only the SDK's operations of some services,
+    /// such as SSM, need this.
     #[must_use]
     pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");
@@ -77,10 +77,11 @@ impl Client {
         Self(self.0.with_client_plugin(protocol))
     }
 
-    /// Calls an operation with input `I`, output `O` and error `E`, with retries.
+    /// Calls an operation that has the input type `I`, the output type `O` and the error type `E`. Retries failed
+    /// attempts.
     ///
     /// # Errors
-    /// Fails as the SDK's generated client does, after the last attempt.
+    /// Fails if the last attempt fails. The error is the one that the SDK's generated client would return.
     pub async fn call<I, O, E>(
         &self,
         operation: impl RuntimePlugin + 'static,
@@ -105,12 +106,12 @@ impl Client {
     }
 }
 
-/// The configuration that all operations of a service share.
+/// The configuration that all operations of one AWS service share.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// The service's name in signatures, which is also the first label of its host name.
+    /// The service's name in request signatures. It is also the first label of the service's host name.
     pub(crate) name: &'static str,
-    /// The URL without a trailing slash. For S3, it contains the bucket.
+    /// The service's URL without a trailing slash. For S3, the URL contains the bucket.
     pub(crate) endpoint: String,
     pub(crate) region: Region,
     pub(crate) credentials: Credentials,

@@ -1,8 +1,8 @@
 //! The AWS clients of a function. Each function creates one [`Stack`] at init, and calls all AWS services through it.
 //!
 //! The stack keeps cold starts short. It reads region and credentials from the environment variables that Lambda sets,
-//! not from profile files or a chain of credentials providers. It uses ring for cryptography. It trusts only Amazon's
-//! root certificates, which are part of the binary, so that it does not load the system's certificate bundle.
+//! not from profile files or a chain of credentials providers. It uses the crate ring for cryptography. It trusts only
+//! Amazon's root certificates, which are part of the binary, so it does not load the system's certificate bundle.
 
 mod client;
 mod objects;

@@ -15,7 +15,8 @@ use percent_encoding::utf8_percent_encode;
 
 use crate::{SdkError, presign::KEY_ENCODE_SET};
 
-/// A client of the objects in one S3 bucket, with the two operations that functions need.
+/// A client of the objects in one S3 bucket, with the only two operations that functions need: HeadObject and
+/// DeleteObject.
 ///
 /// Replaces the SDK's S3 crate, which would make a function's zip a third of a megabyte larger.
 #[derive(Clone, Debug)]
@@ -24,12 +25,12 @@ pub struct Objects {
     delete: Operation<String, (), ErrorMetadata>,
 }
 
-/// The metadata of an object.
+/// The metadata of an S3 object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// The content type that the object was uploaded with, if any.
+    /// The content type that was set when the object was uploaded. `None` if S3 sends no `Content-Type`.
     pub content_type: Option<String>,
-    /// The size in bytes. `None` if S3 sends no valid `Content-Length`.
+    /// The size of the object in bytes. `None` if S3 sends no valid `Content-Length`.
     pub size: Option<u64>,
 }
 
@@ -45,17 +46,17 @@ impl Objects {
         }
     }
 
-    /// Returns the metadata of the object `key`, or `None` if it does not exist
+    /// Returns the metadata of the object `key`, or `None` if the object does not exist
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
     ///
     /// # Errors
-    /// Fails if the last attempt fails. For a key that does not exist, S3 responds with 403 instead of 404 if the role
-    /// lacks the permission `s3:ListBucket`.
+    /// Fails if the last attempt fails. Also fails for an object that does not exist if the role lacks the permission
+    /// `s3:ListBucket`, because S3 then responds with 403 instead of 404.
     pub async fn head(&self, key: &str) -> Result<Option<Object>, SdkError<ErrorMetadata>> {
         self.head.invoke(key.to_owned()).await
     }
 
-    /// Deletes the object `key`. Succeeds if it does not exist
+    /// Deletes the object `key`. Also succeeds if the object does not exist
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>).
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl Objects {
     }
 }
 
-/// An operation whose input is the key of an object, and whose request has no body.
+/// Starts to build an S3 operation whose input is the key of an object, and whose request has no body.
 fn operation(
     bucket: &SharedRuntimePlugin,
     name: &'static str,
@@ -125,8 +126,8 @@ fn check_status(response: &HttpResponse) -> Parsed<()> {
     Err(OrchestratorError::operation(error.build()))
 }
 
-/// Returns the error code in an XML body. `None` for the response to a HEAD request, which has no body
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+/// Returns the error code in the XML body of an S3 response. `None` if the body has no code: the response to a HEAD
+/// request has no body (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 fn error_code(body: &str) -> Option<&str> {
     let (code, _) = body.split_once("<Code>")?.1.split_once("</Code>")?;
     Some(code)

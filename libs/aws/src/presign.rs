@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The characters that are percent-encoded in an object key: all except unreserved characters and the slash. S3 expects
-/// the path to be encoded once
+/// the path of a URL to be encoded once, not twice as other services do
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 pub(crate) const KEY_ENCODE_SET: &AsciiSet = &QUERY_ENCODE_SET.remove(b'/');
 
@@ -21,7 +21,7 @@ const QUERY_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The HTTP method of a presigned URL.
+/// The HTTP method that a presigned URL allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Downloads the object.
@@ -39,16 +39,16 @@ impl Method {
     }
 }
 
-/// The URL cannot be signed, because one of the signed headers is invalid.
+/// The error of a presigned URL that cannot be signed, because one of the signed headers is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("the URL cannot be signed")]
+#[error("cannot sign the presigned URL")]
 pub struct PresignError(#[from] SigningError);
 
 /// Creates presigned URLs for the objects of one bucket
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>).
 ///
-/// Needs no S3 client, so that functions that only create URLs stay small. A URL stops working when the credentials
-/// that signed it expire, even if its own expiry is later.
+/// A presigner needs no S3 client, so functions that only create URLs stay small. A URL stops working when the
+/// credentials that signed it expire, even if the expiry of the URL is later.
 #[derive(Clone, Debug)]
 pub struct Presigner {
     base: String,
@@ -57,7 +57,7 @@ pub struct Presigner {
 }
 
 impl Presigner {
-    /// `base` is the URL of the bucket without a trailing slash.
+    /// Creates a presigner. `base` is the URL of the bucket without a trailing slash.
     pub(crate) fn new(base: String, region: String, credentials: Credentials) -> Self {
         Self {
             base,
@@ -66,10 +66,11 @@ impl Presigner {
         }
     }
 
-    /// Returns a URL that allows `method` on the object `key` from `now` until `expires_in` later (at most seven days).
+    /// Returns a URL that allows `method` on the object `key`. The URL is valid from `now` for the duration
+    /// `expires_in`, which is at most seven days.
     ///
-    /// A request must have the `signed_headers` (lower-case names) with exactly these values, else S3 responds with
-    /// 403. The body is not part of the signature.
+    /// `signed_headers` are pairs of a name in lower case and a value. S3 responds with 403 to a request that does not
+    /// have these headers with exactly these values. The body is not part of the signature.
     ///
     /// # Errors
     /// Returns [`PresignError`] if a header is invalid.
@@ -147,7 +148,7 @@ mod tests {
             .unwrap()
     }
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
+    /// The example is in <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
     #[test]
     fn the_signature_equals_the_example_in_the_aws_documentation() {
         let url = presigner("https://examplebucket.s3.amazonaws.com", None)
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_encoded_once_and_not_normalized() {
+    fn an_object_key_is_encoded_once_and_not_normalized() {
         for (key, path) in [
             (
                 "private/eu-central-1:8f2e/a b.txt",

@@ -15,34 +15,34 @@ use https::Https;
 use crate::client::Service;
 use crate::{Client, Objects, Presigner};
 
-/// The limit for DNS, TCP and the TLS handshake together. Endpoints are in the same region: if a connection takes
-/// longer than a second, a retry is likely to be faster.
+/// The time limit for DNS, TCP and the TLS handshake together. AWS endpoints are in the function's region: if a
+/// connection takes longer than a second, a retry is likely to be faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The limit for one attempt, including its connection. It is long on purpose: if a conditional write times out after
-/// it took effect, the condition of the retry is false.
+/// The time limit for one attempt of an AWS call, including its connection. The limit is long on purpose: if a
+/// conditional write takes effect but its attempt times out, the retry finds that the condition is false.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The limit for a call with all its retries. API Gateway allows 29 s for a whole request.
+/// The time limit for an AWS call with all its retries. API Gateway allows 29 s for a whole request.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The root certificates of Amazon Trust Services, as DER. `build.rs` converts them from `amazon-roots.pem`.
+/// The root certificates of Amazon Trust Services in DER format. `build.rs` converts them from `amazon-roots.pem`.
 static AMAZON_ROOTS: [&[u8]; 5] = include!(concat!(env!("OUT_DIR"), "/amazon-roots.rs"));
 
-/// An environment variable is missing or malformed.
+/// The error of a missing or malformed environment variable.
 ///
 /// The message contains the name of the variable but not its value, which may be a credential.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The variable is not set, or is empty.
+    /// The environment variable with this name is not set, or is empty.
     #[error("the environment variable {0} is missing or empty")]
     Missing(&'static str),
-    /// The variable has an invalid value.
-    #[error("{name} is not {expected}")]
+    /// The environment variable has an invalid value.
+    #[error("the environment variable {name} is malformed: it must be {expected}")]
     Malformed {
-        /// The name of the variable.
+        /// The name of the environment variable.
         name: &'static str,
-        /// A description of a valid value.
+        /// What a valid value is, such as `printable ASCII without spaces`.
         expected: &'static str,
     },
 }
@@ -65,11 +65,11 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Reads the environment variables `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if set,
-    /// `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL`.
+    /// Creates a stack from the environment variables `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and,
+    /// if they are set, `AWS_SESSION_TOKEN` and `AWS_ENDPOINT_URL`.
     ///
-    /// Lambda sets all but the endpoint for the lifetime of an execution environment
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
+    /// Lambda sets all these variables except `AWS_ENDPOINT_URL`, and does not change them during the lifetime of an
+    /// execution environment (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
     ///
     /// # Errors
     /// Returns an [`Error`] for the first variable that is missing or malformed.
@@ -77,10 +77,10 @@ impl Stack {
         Self::from_vars(std::env::var_os)
     }
 
-    /// Like [`Stack::from_env`], with the variables that `var` returns.
+    /// Creates a stack as [`Stack::from_env`] does, but gets the value of each environment variable from `var`.
     ///
     /// # Errors
-    /// Fails like [`Stack::from_env`].
+    /// Returns an [`Error`] for the first variable that is missing or malformed.
     pub fn from_vars(var: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, Error> {
         let required = |name| optional(&var, name)?.ok_or(Error::Missing(name));
 
@@ -107,7 +107,8 @@ impl Stack {
     }
 
     /// Returns the configuration for the SDK's generated clients, as in `aws_sdk_lambda::Client::new(&stack.config())`.
-    /// For tools, where the slower start of these clients does not matter. They share the stack's connection pool.
+    /// Only tools should use generated clients, because they start slower. These clients share the stack's connection
+    /// pool.
     pub fn config(&self) -> SdkConfig {
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -121,12 +122,12 @@ impl Stack {
         config.build()
     }
 
-    /// Creates a client of a service, such as `dynamodb`.
+    /// Creates a client of the AWS service that has the name `service`, such as `dynamodb`.
     pub fn client(&self, service: &'static str) -> Client {
         Client::new(self.service(service, self.service_url(service)))
     }
 
-    /// Creates a client of the objects in `bucket`.
+    /// Creates a client of the objects in the S3 bucket `bucket`.
     pub fn objects(&self, bucket: &str) -> Objects {
         Objects::new(&self.service("s3", self.bucket_url(bucket)).plugin())
     }
@@ -142,8 +143,8 @@ impl Stack {
         }
     }
 
-    /// The URL of a service, for the regions of the partition `aws`
-    /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
+    /// The URL of an AWS service: the endpoint in `AWS_ENDPOINT_URL` if it is set, else the service's URL in the
+    /// partition `aws` (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
     fn service_url(&self, service: &str) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -151,7 +152,7 @@ impl Stack {
         }
     }
 
-    /// The URL of a bucket.
+    /// The URL of an S3 bucket, without a trailing slash.
     fn bucket_url(&self, bucket: &str) -> String {
         match &self.endpoint {
             // A local stand-in for S3 has one host name for all buckets.
@@ -160,10 +161,10 @@ impl Stack {
         }
     }
 
-    /// Opens a connection to a service, such as `dynamodb`, for the first call to use. Meant for init, when no request
-    /// is waiting yet.
+    /// Opens a connection to a service, such as `dynamodb`, so that the first call need not open one. Functions call
+    /// this at init, when no request is waiting.
     ///
-    /// Sends an unsigned request, which needs no permission. DynamoDB responds to it with `healthy`
+    /// Sends an unsigned request, which needs no permission. DynamoDB responds to this request with `healthy`
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). Ignores a failure: if the
     /// problem persists, the first call reports it.
     pub async fn warm_up(&self, service: &str) {
@@ -172,7 +173,7 @@ impl Stack {
         }
     }
 
-    /// Creates a presigner for the objects of `bucket`, with the credentials of this function.
+    /// Creates a presigner for the objects of `bucket`, with the credentials of this stack.
     pub fn presigner(&self, bucket: &str) -> Presigner {
         Presigner::new(
             self.bucket_url(bucket),
@@ -198,7 +199,8 @@ pub fn https(connect_timeout: Duration) -> Https {
     }
 }
 
-/// Returns `None` for an empty variable, because some process managers can only empty a variable, not unset it.
+/// Returns the value of an environment variable. Returns `None` if the variable is unset or empty, because some process
+/// managers cannot unset a variable but only make it empty.
 fn optional(
     var: impl Fn(&'static str) -> Option<OsString>,
     name: &'static str,
@@ -223,7 +225,7 @@ fn region(value: String) -> Result<Region, Error> {
     })
 }
 
-/// Checks that a credential is printable ASCII, because it becomes part of header values.
+/// Checks that a credential is printable ASCII without spaces, because it becomes part of HTTP headers.
 fn printable(name: &'static str, value: String) -> Result<String, Error> {
     let valid = value.bytes().all(|b| b.is_ascii_graphic());
     valid.then_some(value).ok_or(Error::Malformed {
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_has_the_region_and_endpoint_of_its_variables() {
+    fn a_stack_has_the_region_and_endpoint_from_the_environment() {
         let stack = with("AWS_REGION", "us-east-1").unwrap();
         assert_eq!(stack.region, Region::new("us-east-1"));
         assert_eq!(stack.service_url("dynamodb"), "http://127.0.0.1:4566");
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn urls_are_those_that_the_sdk_resolves() {
+    async fn urls_equal_those_of_the_sdk() {
         macro_rules! sdk {
             ($service:ident $(, $bucket:literal)?) => {{
                 use $service::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
@@ -342,7 +344,8 @@ mod tests {
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/path?query"),
         ] {
             let message = with(name, value).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{name} is not ")), "{message}");
+            let start = format!("the environment variable {name} is malformed: ");
+            assert!(message.starts_with(&start), "{message}");
             assert!(!message.contains(value), "{message}");
         }
     }

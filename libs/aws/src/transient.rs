@@ -4,8 +4,8 @@ use domain::ServiceError;
 
 use crate::SdkError;
 
-/// Whether a later call can succeed: the service throttled the call, failed internally, or could not be reached. The
-/// SDK has already retried the call.
+/// Returns whether the same call can succeed later: the service throttled the call, failed internally, or could not be
+/// reached. The SDK has already retried the call.
 pub fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => true,
@@ -18,7 +18,8 @@ pub fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
-/// Converts an SDK error: [`ServiceError::Unavailable`] if it [`is_transient`], else [`ServiceError::Failed`].
+/// Converts an SDK error to [`ServiceError::Unavailable`] if the error [`is_transient`], else to
+/// [`ServiceError::Failed`].
 pub fn service_error<E>(error: SdkError<E>) -> ServiceError
 where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,

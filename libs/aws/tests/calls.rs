@@ -90,7 +90,7 @@ async fn a_call_fails_with_a_transient_error_after_three_attempts() {
 }
 
 #[tokio::test]
-async fn a_denied_delete_is_not_retried_and_its_error_has_the_code() {
+async fn a_denied_delete_is_not_retried_and_its_error_contains_the_error_code() {
     let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
     let server = Server::start([reply("403 Forbidden", "", denied)]).await;
     let deleted = server.stack().objects("files").delete("key").await;
@@ -101,7 +101,7 @@ async fn a_denied_delete_is_not_retried_and_its_error_has_the_code() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_denied_head_has_the_status() {
+async fn the_error_of_a_denied_head_request_contains_the_status() {
     let server = Server::start([reply("403 Forbidden", "", "")]).await;
     let error = server.stack().objects("files").head("key").await;
     assert_eq!(error.unwrap_err().message(), Some("S3 responded with 403"));

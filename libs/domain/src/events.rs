@@ -4,25 +4,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Id, UserId};
 
-/// Marks an [`Id`] as the id of a purchase.
+/// The marker type of purchase ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PurchaseKind {}
 
 /// The id of a purchase.
 pub type PurchaseId = Id<PurchaseKind>;
 
-/// The event that a purchase was paid: the JSON message of the SNS topic `NotePurchased`.
+/// The event that says that a purchase was paid. It is the JSON message of the SNS topic
+/// `NotePurchased`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotePurchased {
-    /// The id of the purchase. SNS can deliver an event more than once, and subscribers detect a
+    /// The id of the purchase. SNS can deliver an event more than once, and subscribers recognize a
     /// repeated event by this id.
     pub purchase_id: PurchaseId,
     /// The id of the buyer.
     pub user_id: UserId,
     /// The amount charged, in cents of a US dollar.
     pub amount: u32,
-    /// What was bought, in words for the buyer, such as `storage for 10 notes`.
+    /// A description of what was bought, for the buyer, such as `storage for 10 notes`.
     pub description: String,
 }
 
@@ -30,8 +31,8 @@ pub struct NotePurchased {
 mod tests {
     use super::*;
 
-    /// Messages can be in flight during a deployment, so the old and the new release must both be
-    /// able to read them.
+    /// A message can be published by one release and received by another during a deployment, so
+    /// both must use the same JSON.
     #[test]
     fn the_json_of_a_purchase_event_does_not_change() {
         let json = r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"us-east-1:ada","amount":4000,"description":"storage for 10 notes"}"#;

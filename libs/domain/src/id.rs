@@ -3,9 +3,10 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A version 7 UUID that identifies a value of one kind. Ids sort by the time of their creation.
+/// A version 7 UUID that identifies a resource, such as a purchase. Ids sort by the time of their
+/// creation.
 ///
-/// `Kind` is a marker type. Ids of different kinds are different types.
+/// `Kind` is a marker type, so that ids of different kinds of resources have different types.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct Id<Kind> {
@@ -21,7 +22,7 @@ impl<Kind> Id<Kind> {
         }
     }
 
-    /// Generates a unique id that starts with the current time.
+    /// Generates a unique id, which begins with the current time.
     pub fn generate() -> Self {
         Self::new(Uuid::now_v7())
     }
@@ -31,7 +32,7 @@ impl<Kind> Id<Kind> {
         self.uuid.as_bytes()
     }
 
-    /// Creates an id from the bytes of a UUID. Does not check the version.
+    /// Creates an id from the bytes of a UUID. Does not check that the UUID has version 7.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self::new(Uuid::from_bytes(bytes))
     }
@@ -40,8 +41,8 @@ impl<Kind> Id<Kind> {
 impl<Kind> FromStr for Id<Kind> {
     type Err = &'static str;
 
-    /// Parses the hyphenated form of 36 characters. Other forms of a UUID are refused, so that a
-    /// resource has only one URL.
+    /// Parses a UUID in the form with hyphens, which has 36 characters. Rejects other forms of a
+    /// UUID, so that a resource does not have several URLs.
     fn from_str(id: &str) -> Result<Self, Self::Err> {
         let parsed = Uuid::try_parse(id).ok().filter(|_| id.len() == 36);
         parsed.map(Self::new).ok_or("not a UUID")
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hyphenated_form_is_parsed_in_either_case() {
+    fn only_the_hyphenated_form_is_parsed_in_upper_or_lower_case() {
         assert_eq!(TEXT.parse::<TestId>().unwrap().to_string(), TEXT);
         let upper = TEXT.to_uppercase();
         assert_eq!(upper.parse::<TestId>().unwrap().to_string(), TEXT);
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_json_give_the_same_id_back() {
+    fn bytes_and_json_convert_back_to_the_same_id() {
         let id: TestId = TEXT.parse().unwrap();
         assert!(TestId::from_bytes(*id.as_bytes()) == id);
         let json = serde_json::to_string(&id).unwrap();

@@ -1,4 +1,4 @@
-//! Types that all services share. They cannot hold invalid values.
+//! Types that several services share. Parsing rejects invalid values.
 
 pub mod events;
 mod id;

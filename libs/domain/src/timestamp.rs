@@ -12,28 +12,30 @@ impl Timestamp {
         Self::of(SystemTime::now())
     }
 
-    /// Converts `time`, rounded down to milliseconds. A time before the epoch becomes the epoch.
+    /// Converts `time`, rounded down to milliseconds. A time before the Unix epoch becomes the
+    /// epoch.
     pub fn of(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(since.as_millis() as u64)
     }
 
-    /// The time `millis` milliseconds after the epoch.
+    /// Creates the time `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds from the Unix epoch to this time.
     pub fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// The time `delay` later.
+    /// Returns the time that is `delay` later than this time.
     pub fn after(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(delay.as_millis() as u64))
     }
 
-    /// The duration from `earlier` to this time. Zero if `earlier` is the later one.
+    /// Returns the duration from `earlier` to this time. Returns zero if `earlier` is in fact
+    /// later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct UserId(String);
 
 impl UserId {
-    /// The id as text.
+    /// The user's id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -22,8 +22,8 @@ impl FromStr for UserId {
     }
 }
 
-/// An identity id has at most 55 characters: a region, a colon, and hexadecimal digits with
-/// hyphens.
+/// Accepts the id of a Cognito identity: at most 55 characters, which are a region, a colon, and
+/// hexadecimal digits with hyphens.
 /// <https://docs.aws.amazon.com/cognitoidentity/latest/APIReference/API_GetId.html>
 impl TryFrom<String> for UserId {
     type Error = &'static str;

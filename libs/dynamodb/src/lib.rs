@@ -1,5 +1,5 @@
-//! A small DynamoDB client: requests that already have their table's name, conversion between items
-//! and typed values, and errors that say whether a retry can succeed.
+//! A small DynamoDB client. It creates requests that already contain the table's name, converts
+//! between DynamoDB items and Rust types, and has errors that say whether a retry can succeed.
 
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
@@ -32,11 +32,11 @@ use aws_sdk_dynamodb::{
 use domain::Page;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// An item, or the key of an item: attribute values by attribute name.
+/// An item, or the key of an item: attribute values, keyed by the attribute's name.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// A DynamoDB client. All tables of a function share one, because creating a client takes longer
-/// than calling DynamoDB.
+/// A DynamoDB client. All tables of a function share one client, because creating a client takes
+/// longer than calling DynamoDB.
 #[derive(Debug, Clone)]
 pub struct Dynamodb(Client);
 
@@ -46,7 +46,7 @@ impl Dynamodb {
         Self(aws.client("dynamodb"))
     }
 
-    /// The table named `name`.
+    /// Returns the DynamoDB table `name`. The table uses this client.
     pub fn table(&self, name: TableName) -> Table {
         Table {
             client: self.0.clone(),
@@ -62,13 +62,14 @@ pub struct Table {
     name: TableName,
 }
 
-/// The name of a table, as DynamoDB allows it.
+/// A valid name of a DynamoDB table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName(String);
 
 impl FromStr for TableName {
     type Err = &'static str;
 
+    /// Parses a table's name according to DynamoDB's rules.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -86,11 +87,12 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The number of BatchGetItem calls after which unprocessed keys count as an error.
+/// The maximum number of BatchGetItem calls for one [`Table::batch_get`]. If keys are still
+/// unprocessed after these calls, `batch_get` fails.
 const BATCH_ATTEMPTS: usize = 5;
 
 impl Table {
-    /// Sends a request that [`Table::get`], [`Table::put`] or a similar method created.
+    /// Sends a request that was created by [`Table::get`], [`Table::put`] or a similar method.
     ///
     /// # Errors
     /// Fails if the last attempt fails.
@@ -98,37 +100,37 @@ impl Table {
         request.send(&self.client).await
     }
 
-    /// Creates a GetItem request.
+    /// Creates a GetItem request for this table.
     pub fn get(&self) -> GetItemInputBuilder {
         GetItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Creates a PutItem request.
+    /// Creates a PutItem request for this table.
     pub fn put(&self) -> PutItemInputBuilder {
         PutItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Creates an UpdateItem request.
+    /// Creates an UpdateItem request for this table.
     pub fn update(&self) -> UpdateItemInputBuilder {
         UpdateItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Creates a DeleteItem request.
+    /// Creates a DeleteItem request for this table.
     pub fn delete(&self) -> DeleteItemInputBuilder {
         DeleteItemInput::builder().table_name(&self.name.0)
     }
 
-    /// Creates a Query request.
+    /// Creates a Query request for this table.
     pub fn query(&self) -> QueryInputBuilder {
         QueryInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads the items with these keys, at most 100, by BatchGetItem. Returns the items in no
-    /// particular order. A key without an item is not an error.
+    /// Reads the items that have the given keys, at most 100, with BatchGetItem. Returns the items
+    /// in no particular order. Ignores keys for which there is no item.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if DynamoDB returns unprocessed keys five times. Also fails
-    /// if a call fails.
+    /// Returns [`Error::Unavailable`] if keys are still unprocessed after five calls. Also fails if
+    /// a call fails.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
         let mut remaining = keys;
@@ -158,19 +160,21 @@ impl Table {
         if remaining.is_empty() {
             Ok(found)
         } else {
-            Err(Error::Unavailable("keys were left unprocessed".into()))
+            Err(Error::Unavailable(
+                "BatchGetItem left keys unprocessed".into(),
+            ))
         }
     }
 }
 
-/// A request that is ready to be sent.
+/// A DynamoDB request that is ready to be sent.
 pub trait Request {
     /// The SDK's output type of the operation.
     type Output;
     /// The SDK's error type of the operation.
     type Error;
 
-    /// Sends the request. `client` retries it.
+    /// Sends the request through `client`, which retries failed attempts.
     fn send(
         self,
         client: &Client,
@@ -200,17 +204,18 @@ requests! {
     UpdateItemInputBuilder: UpdateItem, UpdateItemInput => UpdateItemOutput, UpdateItemError;
 }
 
-/// The result of a conditional write.
+/// The result of a conditional write to DynamoDB. `T` is the output of the operation.
 #[derive(Debug)]
 pub enum Checked<T> {
-    /// The write was done.
+    /// The condition was true, and the write took effect.
     Done(T),
-    /// The condition was false, and nothing was written. Contains the current item, if the request
-    /// asked for it and the item exists.
+    /// The condition was false, and nothing was written. Contains the current item if the item
+    /// exists and the request asked for it (`ReturnValuesOnConditionCheckFailure`).
     ConditionFailed(Option<Item>),
 }
 
-/// Converts the result of a conditional write, in which a false condition is not an error.
+/// Converts the result of a conditional write. A false condition becomes
+/// [`Checked::ConditionFailed`], not an error.
 ///
 /// # Errors
 /// Fails if the write failed for another reason than its condition.
@@ -224,9 +229,9 @@ pub fn checked<T, E: Conditional>(result: Result<T, SdkError<E>>) -> Result<Chec
     }
 }
 
-/// The error of an operation that can have a condition.
+/// The SDK's error type of a write that can have a condition expression.
 pub trait Conditional: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static {
-    /// The details of a false condition. None if the operation failed for another reason.
+    /// The details of a false condition expression. None if the write failed for another reason.
     fn condition_failed(&self) -> Option<&ConditionalCheckFailedException>;
 }
 
@@ -245,7 +250,7 @@ macro_rules! conditional {
 
 conditional!(DeleteItemError, PutItemError, UpdateItemError);
 
-/// Converts a value to an item.
+/// Converts a Rust value to a DynamoDB item.
 ///
 /// # Errors
 /// Returns [`Error::Item`] if the value cannot be serialized as an item.
@@ -253,7 +258,7 @@ pub fn item(value: &impl Serialize) -> Result<Item, Error> {
     serde_dynamo::to_item(value).map_err(|error| Error::Item(error.into()))
 }
 
-/// Converts an item to a value.
+/// Converts a DynamoDB item to a value of type `T`.
 ///
 /// # Errors
 /// Returns [`Error::Item`] if the item cannot be deserialized as a `T`.
@@ -261,13 +266,14 @@ pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|error| Error::Item(error.into()))
 }
 
-/// The `Limit` of a query for a page of `limit` items: one item more than the page holds, so that
-/// the result shows whether the list has more items.
+/// The `Limit` of a Query request for a page of `limit` items. This is one item more than the page
+/// has, so that the result shows whether the list continues after the page.
 pub fn page_limit(limit: usize) -> i32 {
     i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX)
 }
 
-/// Converts the result of a query that had [`page_limit`] to a page of at most `limit` values.
+/// Converts the output of a Query request to a page of at most `limit` values. The request must
+/// have had the `Limit` that [`page_limit`] returns.
 ///
 /// # Errors
 /// Returns [`Error::Item`] if an item of the page cannot be deserialized as a `T`.
@@ -281,13 +287,13 @@ pub fn read_page<T: DeserializeOwned>(found: QueryOutput, limit: usize) -> Resul
     })
 }
 
-/// A failed call of DynamoDB.
+/// The error of a call to DynamoDB, or of a conversion of an item.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// DynamoDB is throttling, overloaded or unreachable.
     #[error("DynamoDB is unavailable")]
     Unavailable(#[source] Cause),
-    /// DynamoDB rejected the call.
+    /// DynamoDB rejected the call, for example because the role lacks a permission.
     #[error("DynamoDB rejected the call")]
     Rejected(#[source] Cause),
     /// A DynamoDB item cannot be converted to or from its Rust type.
@@ -298,7 +304,7 @@ pub enum Error {
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
-    /// Whether the same call can succeed later.
+    /// Returns whether the same call can succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
@@ -358,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_more_after_it_if_items_remain_or_dynamodb_cut_it() {
+    fn more_is_true_if_items_remain_or_dynamodb_ended_the_page_early() {
         for (items, is_cut, carried, more) in [
             (0, false, 0, false),
             (2, false, 2, false),

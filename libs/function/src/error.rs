@@ -3,10 +3,10 @@
 use std::error::Error;
 
 /// The error of a function that cannot start. Its text names the environment variable or the call
-/// that is the reason.
+/// that failed.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
-/// Formats an error and its chain of sources for the log, on one line, separated by colons.
+/// Formats an error and all its sources for the log: on one line, separated by colons.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
     causes

@@ -1,6 +1,6 @@
 //! Starts a Lambda function, and adds a log line and a trace to each of its invocations.
 //!
-//! [`start`] installs logging and tracing, checks the environment variables, builds the function's
+//! [`start`] installs logging and tracing, checks the environment variables, creates the function's
 //! services, and then runs the function. A function that cannot start logs the reason in one line
 //! and exits.
 
@@ -17,17 +17,18 @@ use serde::de::DeserializeOwned;
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
 
-/// The allocator of static executables. It replaces the allocator of the C library: musl's is slow,
-/// and zig's is not mature.
+/// The memory allocator of statically linked functions. It replaces the allocator of the C library:
+/// the one of musl is slow, and the one of zig is not mature.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// Runs a function that handles events of type `E` and returns no response.
 ///
-/// `init` builds the function's services once, during the cold start. `handle` receives an event
-/// and the time at which Lambda stops the invocation. If `handle` fails, the error is logged and
-/// reported to Lambda, which retries the event according to the event source.
+/// `init` creates the function's services once, during the cold start. `handle` receives the
+/// services, an event, and the time at which Lambda stops the invocation. If `handle` fails, the
+/// error is logged and reported to Lambda. Whether Lambda then retries depends on the source of the
+/// event.
 pub async fn serve<S, E, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E, SystemTime) -> Fut,
@@ -67,8 +68,8 @@ where
     .await
 }
 
-/// Installs logging and tracing, builds the services with `init`, and passes them to `run`, which
-/// handles events until Lambda stops the function.
+/// Installs logging and tracing, creates the function's services with `init`, and passes them to
+/// `run`. `run` handles events until Lambda stops the function.
 pub async fn start<S: 'static>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     run: impl AsyncFnOnce(&'static S) -> Result<(), lambda_runtime::Error>,
@@ -92,10 +93,11 @@ pub async fn start<S: 'static>(
     }
 }
 
-/// Runs the work of one invocation inside its span. `record` adds the result to the span.
+/// Runs `work`, the work of one invocation, inside a span. `record` adds the result of `work` to
+/// the span.
 ///
-/// The span closes, and its trace is sent, before this function returns. This must happen before
-/// the response, because Lambda freezes a function after its response.
+/// The span closes, and its trace is sent, before this function returns. The trace must be sent
+/// before the response, because Lambda freezes a function after its response.
 pub async fn invocation<T>(
     context: &Context,
     work: impl Future<Output = T>,

@@ -1,4 +1,5 @@
-//! The log: one JSON object per line on standard output, with a constant message and fields.
+//! The log of a function: one JSON object per line on standard output. Each has a constant message,
+//! and fields with the values.
 
 use std::str::FromStr;
 
@@ -8,8 +9,8 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 use crate::{error::StartError, settings::setting};
 
 /// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets.
-/// Spans and events of the AWS SDK and hyper are disabled: they would cost more than the work that
-/// they report.
+/// Spans and events of other crates, such as the AWS SDK and hyper, are disabled: they would cost
+/// more time than the work that they report.
 const OWN_TARGETS: [&str; 8] = [
     "api",
     "billing",
@@ -21,12 +22,12 @@ const OWN_TARGETS: [&str; 8] = [
     "secrets",
 ];
 
-/// Installs the log at the level in the environment variable `LOG_LEVEL`, and X-Ray tracing if
-/// Lambda has enabled it.
+/// Installs the log with the level in the environment variable `LOG_LEVEL`. Also installs X-Ray
+/// tracing if Lambda has enabled it.
 ///
 /// # Errors
-/// Fails if an environment variable is missing or malformed. The log is installed nevertheless, so
-/// that the error can be logged. Its level is `info` if `LOG_LEVEL` is the invalid variable.
+/// Fails if an environment variable is missing or malformed. Installs the log nevertheless, so that
+/// the caller can log the error. If `LOG_LEVEL` is missing or malformed, the level is `info`.
 pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);

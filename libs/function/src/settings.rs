@@ -1,13 +1,13 @@
-//! The settings of a function: environment variables, parsed into types during the cold start.
+//! Parses the environment variables of a function into Rust types, during the cold start.
 
 use std::{env, fmt::Display, str::FromStr};
 
 use crate::error::StartError;
 
-/// A missing or malformed environment variable.
+/// The error of a missing or malformed environment variable.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// The environment variable is not set, or empty.
+    /// The environment variable is not set, or is empty.
     #[error("the environment variable {name} is missing or empty")]
     Missing {
         /// The name of the environment variable.
@@ -18,7 +18,7 @@ pub enum SettingError {
     Malformed {
         /// The name of the environment variable.
         name: &'static str,
-        /// Why it is malformed. Never contains the value, which may be a secret.
+        /// Why the value is malformed. Never contains the value, which may be a secret.
         reason: String,
     },
 }
@@ -26,7 +26,8 @@ pub enum SettingError {
 /// Parses the environment variable `name`.
 ///
 /// # Errors
-/// Fails if the variable is missing, empty or malformed. The error names the variable.
+/// Fails if the variable is missing, empty or malformed. The error contains the name of the
+/// variable.
 pub fn setting<T: FromStr<Err: Display>>(name: &'static str) -> Result<T, SettingError> {
     parse(name, env::var(name))
 }
@@ -44,8 +45,8 @@ fn parse<T: FromStr<Err: Display>>(
     }
 }
 
-/// Checks the environment variables that `lambda_runtime` needs, because that crate panics without
-/// them.
+/// Checks the environment variables that the crate `lambda_runtime` needs, because it panics if
+/// they are missing or malformed.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 pub(crate) fn require_runtime() -> Result<(), StartError> {
     for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {

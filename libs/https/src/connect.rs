@@ -12,7 +12,7 @@ use tower_service::Service;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens connections. `timeout` limits DNS, TCP and the TLS handshake together.
+/// Opens the connections of an HTTPS client. `timeout` limits DNS, TCP and the TLS handshake together.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
     tls: HttpsConnector<HttpConnector>,
@@ -21,7 +21,7 @@ pub(crate) struct Connect {
 
 /// The error of a connection that was not established within the timeout.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection within {0:?}")]
+#[error("the connection was not established within {0:?}")]
 pub(crate) struct ConnectTimeout(Duration);
 
 impl Connect {

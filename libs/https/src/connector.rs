@@ -1,4 +1,4 @@
-//! Makes [`Https`] usable as the HTTP client of the AWS SDK.
+//! Makes [`Https`] usable as the HTTP client of AWS clients.
 
 use std::io;
 
@@ -15,7 +15,8 @@ use hyper_util::client::legacy::{self, connect::capture_connection};
 use crate::{Https, connect::ConnectTimeout, find_source};
 
 impl Https {
-    /// Returns the HTTP client for the configuration of AWS clients. All these clients share the connection pool.
+    /// Returns this client in the form that the configuration of an AWS client requires. All AWS clients that use it
+    /// share the connection pool.
     pub fn for_aws(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
@@ -51,8 +52,8 @@ impl HttpConnector for Https {
     }
 }
 
-/// Classifies an error for the SDK, which retries timeouts, I/O errors and transient errors. The rules are those of the
-/// SDK's own HTTP client.
+/// Converts an HTTP error to the SDK's error, whose kind decides whether the SDK retries: it retries timeouts, I/O
+/// errors and transient errors. Each error gets the same kind as in the SDK's own HTTP client.
 fn connector_error(error: legacy::Error) -> ConnectorError {
     if find_source::<ConnectTimeout>(&error).is_some() {
         return ConnectorError::timeout(error.into());

@@ -1,7 +1,7 @@
-//! The HTTPS client of all functions: HTTP/1.1 with a connection pool, and TLS with ring.
+//! The HTTPS client of all functions: HTTP/1.1 with a connection pool, and TLS with the crate ring.
 //!
-//! The caller passes the root certificates to trust: Amazon's for AWS, the public web's for other services. The client
-//! never loads the system's certificate bundle. URLs with the scheme `http` also work, for local stand-ins.
+//! The caller passes the root certificates to trust: Amazon's for AWS, and those of the public web for other services.
+//! The client never loads the system's certificate bundle. URLs with the scheme `http` also work, for local stand-ins.
 
 mod connect;
 mod connector;
@@ -22,26 +22,27 @@ pub use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, crypto::ring};
 
-/// The limit for a warm-up, including its response. Waiting longer would not make the first request faster.
+/// The time limit for a warm-up request, including its response. Waiting longer would not make the first real request
+/// faster.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An HTTPS client. Clones share the connection pool.
+/// An HTTPS client. Clones of a client share its connection pool.
 #[derive(Clone, Debug)]
 pub struct Https(Client<Connect, SdkBody>);
 
-/// The error of a request that received no response, or an incomplete one.
+/// The error of a request for which no complete response arrived.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The connection could not be established, or failed before the response.
+    /// The connection could not be established, or failed before the head of the response arrived.
     #[error("the connection failed")]
     Connection(#[from] legacy::Error),
-    /// The connection failed before the end of the response's body.
+    /// The connection failed before the whole body of the response arrived.
     #[error("the response is incomplete")]
     Body(#[from] hyper::Error),
 }
 
 impl Https {
-    /// Creates a client that trusts only these root certificates.
+    /// Creates a client that trusts only the root certificates `roots`.
     ///
     /// `connect_timeout` limits DNS, TCP and the TLS handshake together.
     pub fn trusting(roots: RootCertStore, connect_timeout: Duration) -> Self {
@@ -67,7 +68,7 @@ impl Https {
     /// Sends a request and waits for the head of the response. The caller reads the body.
     ///
     /// # Errors
-    /// Returns [`Failure::Connection`] if there is no response.
+    /// Returns [`Failure::Connection`] if no response arrives.
     pub async fn send(&self, request: Request<SdkBody>) -> Result<Response<Incoming>, Failure> {
         Ok(self.0.request(request).await?)
     }
@@ -75,7 +76,7 @@ impl Https {
     /// Sends a request and waits for the complete response.
     ///
     /// # Errors
-    /// Returns a [`Failure`] if there is no response, or an incomplete one.
+    /// Returns a [`Failure`] if no complete response arrives.
     pub async fn exchange(&self, request: Request<SdkBody>) -> Result<Response<Bytes>, Failure> {
         let (head, body) = self.send(request).await?.into_parts();
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
@@ -83,8 +84,8 @@ impl Https {
 
     /// Sends an unauthenticated GET request to `url`, so that the next request finds an open connection in the pool.
     ///
-    /// Ignores a failure: if the problem persists, the next request reports it. Sends nothing if the scheme is not
-    /// `https`, because a connection without a TLS handshake takes little time.
+    /// Ignores a failure: if the problem persists, the next request reports it. Sends nothing if the scheme of `url` is
+    /// not `https`, because a connection without a TLS handshake takes little time.
     pub async fn warm_up(&self, url: Uri) {
         if url.scheme_str() != Some("https") {
             return;
@@ -95,7 +96,7 @@ impl Https {
     }
 }
 
-/// Returns a store with these root certificates, each as DER.
+/// Creates a certificate store from root certificates in DER format.
 ///
 /// # Errors
 /// Fails if a certificate is malformed.
@@ -107,7 +108,7 @@ pub fn roots<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<RootCertSto
     Ok(roots)
 }
 
-/// Returns the first error of type `E` in the chain of sources, `error` included.
+/// Returns the first error of type `E` in the chain that starts with `error` and continues with its sources.
 fn find_source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.find_map(|error| error.downcast_ref())

@@ -1,4 +1,4 @@
-//! Tests which servers the client trusts, and when it reuses a connection.
+//! Tests which servers the HTTPS client trusts, and when it reuses a connection.
 
 #![allow(clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
@@ -22,7 +22,7 @@ fn get(url: &str) -> Request<SdkBody> {
     Request::get(url).body(SdkBody::empty()).unwrap()
 }
 
-/// Sends a request that must fail, and returns its error with all sources.
+/// Sends a GET request that must fail. Returns the text of the error and of all its sources.
 async fn error(https: &Https, url: &str) -> String {
     let error = https.exchange(get(url)).await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());

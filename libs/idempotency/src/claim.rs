@@ -1,4 +1,4 @@
-//! The claim rules: which attempt may perform an operation, and what the others do.
+//! The claim rules: which attempt may perform an operation, and what the other attempts do.
 
 use std::{
     fmt,
@@ -13,47 +13,50 @@ use crate::{
     store::{Expected, Record, State, Store, Version, WriteOutcome},
 };
 
-/// The default time to live of a record.
+/// The default time to live of an idempotency record.
 const DEFAULT_TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How much longer than the function's deadline a lease lasts. Lambda has been observed to stop a
-/// function 0.7 s late (<https://github.com/aws-powertools/powertools-lambda-python/issues/4759>),
-/// and the clocks of two hosts differ slightly.
+/// The time from the function's deadline to the end of a lease. The lease ends later than the
+/// deadline because Lambda has been observed to stop a function 0.7 s late
+/// (<https://github.com/aws-powertools/powertools-lambda-python/issues/4759>), and because the
+/// clocks of two hosts differ slightly.
 pub(crate) const LEASE_GRACE: Duration = Duration::from_secs(2);
 
-/// The maximum size of plan and response together, in bytes. A DynamoDB item is limited to 400 KB;
-/// the other attributes take less than 2 KB.
+/// The maximum size of the plan and the response of a record together, in bytes. A DynamoDB item is
+/// limited to 400 KB, and the other attributes of the record take less than 2 KB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub(crate) const STORED_LIMIT: usize = 398 * 1024;
 
-/// Claims operations, and stores the claims and responses in `S`.
+/// Claims operations, so that each takes effect once. Keeps their claims and responses as records
+/// in the store `S`.
 pub struct Idempotency<S> {
     store: S,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     time_to_live: Duration,
 }
 
-/// The result of [`Idempotency::claim`]: what the caller must do next.
+/// The result of [`Idempotency::claim`], which says what the caller must do next.
 #[derive(Debug)]
 #[must_use]
 pub enum ClaimOutcome<'a, S, P, R> {
-    /// Perform the operation: this attempt holds the claim.
+    /// This attempt holds the claim. The caller must perform the operation.
     Start {
-        /// The claim, to be completed or released.
+        /// The claim, which the caller must complete or release.
         guard: ClaimGuard<'a, S, R>,
-        /// The plan to follow. After a takeover it is the plan of the first attempt, otherwise the
-        /// proposed one.
+        /// The plan for the operation. If this attempt took over from an earlier one, this is the
+        /// plan of the first attempt. Otherwise it is the plan that the caller proposed.
         plan: P,
     },
-    /// Return this stored response: the operation is completed.
+    /// The operation is completed. The caller must return this stored response.
     Replay(R),
-    /// Retry later: another attempt is in progress.
+    /// Another attempt is in progress. The caller must retry later.
     InProgress {
-        /// The remaining time of the lease. When it has passed, the operation is completed or can
-        /// be taken over.
+        /// The time from now to the end of the other attempt's lease. At the end of the lease, the
+        /// operation is completed or another attempt can take over.
         retry_after: Duration,
     },
-    /// Reject the request: the key was used with a different payload.
+    /// The idempotency key was already used with a different payload. The caller must reject the
+    /// request.
     PayloadMismatch,
 }
 
@@ -67,7 +70,7 @@ pub struct ClaimGuard<'a, S, R> {
 }
 
 impl<S> Idempotency<S> {
-    /// Claims operations in `store`. Records expire after 24 hours.
+    /// Creates an `Idempotency` that keeps its records in `store`. Records expire after 24 hours.
     pub fn new(store: S) -> Self {
         Self {
             store,
@@ -76,10 +79,12 @@ impl<S> Idempotency<S> {
         }
     }
 
-    /// Sets the time to live of a record, counted from its last claim, completion or release.
+    /// Sets the time to live of records. It starts when the lease of the last claim ends, or when
+    /// the operation is completed or released.
     ///
-    /// The time to live must be longer than the time for which the sender retries. Stripe retries
-    /// the delivery of an event for three days (<https://docs.stripe.com/webhooks#retries>).
+    /// The time to live must be longer than the time for which the sender retries. For example,
+    /// Stripe retries the delivery of an event for three days
+    /// (<https://docs.stripe.com/webhooks#retries>).
     pub fn with_time_to_live(self, time_to_live: Duration) -> Self {
         Self {
             time_to_live,
@@ -87,7 +92,7 @@ impl<S> Idempotency<S> {
         }
     }
 
-    /// Replaces the system clock, for tests.
+    /// Replaces the system clock with `clock`, for tests.
     pub fn with_clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self {
             clock: Box::new(clock),
@@ -95,12 +100,13 @@ impl<S> Idempotency<S> {
         }
     }
 
-    /// The store that contains the records.
+    /// The store that contains the idempotency records.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// The expiry of a record whose lease ends at `lease_until`, in seconds since the epoch.
+    /// The time at which a record expires if its time to live starts at `lease_until`, in seconds
+    /// since the Unix epoch.
     fn expiry(&self, lease_until: SystemTime) -> u64 {
         since_epoch(lease_until + self.time_to_live).as_secs()
     }
@@ -122,18 +128,19 @@ impl<S> Idempotency<S> {
 }
 
 impl<S: Store> Idempotency<S> {
-    /// Claims `operation` until the function's `deadline`, plus a grace period of 2 s.
+    /// Claims `operation`. The claim has a lease, which ends 2 s after `deadline`, the function's
+    /// deadline.
     ///
-    /// `proposed` is the plan of this attempt, such as the id of the item that it creates. If this
-    /// is the first attempt, the plan is stored with the claim, and every later attempt receives it
-    /// in place of its own plan.
+    /// `proposed` is the plan of this attempt: a choice, such as the id of the item to create, that
+    /// every attempt must make in the same way. The plan of the first attempt is stored with the
+    /// claim. Every later attempt receives the stored plan instead of its own.
     ///
-    /// Makes one conditional write if the operation is new, in progress or completed. To take over
-    /// a claim that was released or whose lease has ended, it makes a second one.
+    /// Makes one conditional write if the operation is new, in progress or completed. Makes a
+    /// second conditional write to take over a claim that was released or whose lease has ended.
     ///
     /// # Errors
-    /// Fails if the store fails. The claim may have been written nevertheless. In this case other
-    /// attempts must wait until its lease ends.
+    /// Fails if the store fails. The claim may have been stored nevertheless. In this case other
+    /// attempts must wait until the lease ends.
     pub async fn claim<P, R>(
         &self,
         operation: &Operation,
@@ -181,8 +188,9 @@ impl<S: Store> Idempotency<S> {
         }
     }
 
-    /// Writes a record. If the SDK sends a write twice, the second one finds the version of the
-    /// first. Such a write counts as done.
+    /// Writes a record to the store. If the SDK sends the write twice, the condition of the second
+    /// request is false, but the stored record has the version of `record`. This also counts as
+    /// done.
     async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         let response = match &record.state {
             State::Completed { response } => response.len(),
@@ -202,7 +210,8 @@ impl<S: Store> Idempotency<S> {
     }
 }
 
-/// The outcome of a claim whose operation already has a record. None if the claim may take over.
+/// The outcome of a claim for an operation that already has the record `existing`. None if the
+/// claim may take over the operation.
 fn outcome_of_existing<'a, S, P, R: DeserializeOwned>(
     existing: &Record,
     operation: &Operation,
@@ -233,35 +242,37 @@ impl<'a, S, R> ClaimGuard<'a, S, R> {
         }
     }
 
-    /// Whether an earlier attempt held the claim and did not complete it. The work of that attempt
-    /// may have taken effect, in part or completely.
+    /// Whether this attempt took over from an earlier attempt, which did not complete the
+    /// operation. The work of the earlier attempt may have taken effect, in part or completely.
     pub fn is_takeover(&self) -> bool {
         self.record.attempts > 1
     }
 
-    /// The number of claims of the operation, including this one.
+    /// The number of times that the operation was claimed, including this claim.
     pub fn attempts(&self) -> u32 {
         self.record.attempts
     }
 }
 
 impl<S: Store, R: Serialize> ClaimGuard<'_, S, R> {
-    /// Completes the operation: stores the response that every repetition receives.
+    /// Completes the operation: stores the response that all later attempts receive.
     ///
     /// # Errors
-    /// Returns [`Error::LeaseLost`] if another attempt took over. The record of that attempt stays
-    /// unchanged. If the store fails, the response may have been stored nevertheless. If it was
-    /// not, a repetition takes over after the lease.
+    /// Returns [`Error::LeaseLost`] if another attempt took over or the record was deleted. The
+    /// stored record then stays unchanged. Also fails if the store fails. The response may have
+    /// been stored nevertheless. If it was not stored, a later attempt can take over when the lease
+    /// ends.
     pub async fn complete(self, response: &R) -> Result<(), Error> {
         let response = serde_json::to_string(response)?;
         self.write(State::Completed { response }).await
     }
 
-    /// Releases the claim, so that a repetition need not wait for the end of the lease. The
-    /// repetition takes over with the same plan, because a failed attempt may have had an effect.
+    /// Releases the claim, so that the next attempt need not wait for the end of the lease. The
+    /// next attempt receives the same plan, because this attempt may have had an effect.
     ///
     /// # Errors
-    /// As for [`ClaimGuard::complete`].
+    /// Returns [`Error::LeaseLost`] if another attempt took over. Also fails if the store fails.
+    /// The claim may have been released nevertheless.
     pub async fn release(self) -> Result<(), Error> {
         self.write(State::Released).await
     }

@@ -12,9 +12,9 @@ use crate::{
     store::{Expected, Record, Store, Version, WriteOutcome},
 };
 
-/// The time from a claim to the function's deadline.
+/// The time from a claim to the deadline of its function.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The duration of a lease: the timeout plus the grace period.
+/// The time from a claim to the end of its lease: the timeout plus the grace period.
 const LEASE: Duration = Duration::from_secs(12);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -53,7 +53,7 @@ async fn the_first_claim_starts_with_the_proposed_plan() {
 }
 
 #[tokio::test]
-async fn a_claim_during_the_lease_is_in_progress_until_the_lease_ends() {
+async fn a_second_claim_is_in_progress_until_the_lease_ends() {
     let (idempotency, clock) = Idempotency::in_memory();
     let _guard = started(claim(&idempotency, &clock, "first").await);
     for (later, left) in [(0, 12_000), (11_999, 1)] {
@@ -127,7 +127,7 @@ async fn a_different_key_is_a_different_operation() {
 }
 
 #[tokio::test]
-async fn a_takeover_is_marked_and_keeps_the_first_plan() {
+async fn a_takeover_is_reported_and_receives_the_first_plan() {
     let (idempotency, clock) = Idempotency::in_memory();
     for (attempt, proposed) in ["first", "second", "third"].into_iter().enumerate() {
         let (guard, plan) = started(claim(&idempotency, &clock, proposed).await);
@@ -248,8 +248,8 @@ async fn a_stored_response_of_a_different_type_is_an_error() {
     assert!(matches!(error, Error::Json(_)), "{error:?}");
 }
 
-/// Simulates one invocation: claims, performs the effect and completes. If the store fails, the
-/// invocation ends there, as in a crash.
+/// Simulates one invocation: claims the operation, performs its effect and completes it. If the
+/// store fails, the invocation ends at this point, as in a crash.
 async fn invoke(
     idempotency: &Idempotency<Memory>,
     clock: &Clock,
@@ -280,7 +280,7 @@ async fn invoke(
 }
 
 #[tokio::test]
-async fn any_two_crashes_leave_exactly_one_effect_and_then_a_replay() {
+async fn after_any_two_crashes_the_operation_has_one_effect_and_is_then_replayed() {
     let failures = [Failure::Unsent, Failure::ResponseLost];
     // An invocation makes two calls to the store, or three if it takes over.
     for (one, first) in (0..=2).flat_map(|calls| failures.map(|failure| (calls, failure))) {
@@ -325,7 +325,7 @@ async fn any_two_crashes_leave_exactly_one_effect_and_then_a_replay() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_response_is_lost_blocks_until_its_lease_ends() {
+async fn a_claim_whose_response_is_lost_blocks_other_claims_until_its_lease_ends() {
     let (idempotency, clock) = Idempotency::in_memory();
     idempotency.store().fail_after(0, Failure::ResponseLost);
     let mut effects = HashSet::new();

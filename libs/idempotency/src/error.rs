@@ -1,26 +1,27 @@
-//! The errors of claims and of the store.
+//! The errors of claims and of the idempotency store.
 
-/// The error of claiming, completing or releasing an operation.
+/// The error of an attempt to claim, complete or release an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store is unavailable or throttles. The write may have taken effect nevertheless.
+    /// The idempotency store is unreachable or throttles requests. The write may have taken effect
+    /// nevertheless.
     #[error("the idempotency store is unavailable")]
     Unavailable(#[source] Cause),
-    /// The store failed permanently.
+    /// The idempotency store failed, and the same write would fail again.
     #[error("the idempotency store failed")]
     Failed(#[source] Cause),
-    /// The lease expired and another attempt took over, or the record was deleted.
-    #[error("the lease of the idempotency record was lost")]
+    /// The lease ended and another attempt took over the operation, or the record was deleted.
+    #[error("another attempt took over the operation, or the idempotency record was deleted")]
     LeaseLost,
-    /// The plan and the response are too large for a record. Contains their total size in bytes.
-    #[error("plan and response are too large for an idempotency record: {0} bytes")]
+    /// The plan and the response are too large for one record. Contains their total size in bytes.
+    #[error("the plan and the response are too large for an idempotency record: {0} bytes")]
     TooLarge(usize),
     /// The plan or the response cannot be serialized, or the stored JSON cannot be deserialized.
-    #[error("the plan or the response of an idempotency record does not match its type")]
+    #[error("cannot convert the plan or the response of an idempotency record to or from JSON")]
     Json(#[from] serde_json::Error),
 }
 
-/// The underlying error of the store.
+/// The error of the store that caused an [`Error`].
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl From<dynamodb::Error> for Error {

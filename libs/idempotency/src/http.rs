@@ -9,26 +9,28 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
-/// The maximum of `Retry-After`. It is shorter than a lease, because most requests complete long
-/// before their lease ends.
+/// The maximum value of the header `Retry-After` while another request is in progress. It is
+/// shorter than a lease, because most requests complete long before their lease ends.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Runs the `work` of a request once per `Idempotency-Key`, or on every request without the header.
+/// Runs `work`, the work of a request, once per `Idempotency-Key`. If the request does not have
+/// this header, always runs `work`.
 ///
-/// Parse the request before you call this, so that a malformed request does not use up its key.
-/// `work` receives the plan of the first attempt, which is `proposed` unless this attempt takes
-/// over. `work` must not repeat an effect that an earlier attempt had with the same plan.
+/// Parse the request before you call this function, so that a malformed request does not claim its
+/// key. `work` receives a plan, such as the id of the item to create. In the first attempt, the
+/// plan is `proposed`. If the first attempt fails and a later attempt takes over, `work` receives
+/// the plan of the first attempt, and must not repeat an effect that an earlier attempt had.
 ///
-/// As with Stripe, the result of `work` decides what a repetition receives:
+/// The result of `work` decides what a repeated request with the same key receives, as with Stripe:
 ///
-/// - `Ok` is stored and returned to every repetition. Return every final result as `Ok`, even a
-///   negative one such as a declined card.
-/// - `Err` is not stored. The claim is released, so that a repetition runs at once, with the same
-///   plan.
+/// - `Ok` is stored, and every repeated request receives it. Return every final result as `Ok`,
+///   even a negative result such as a declined card.
+/// - `Err` is not stored. The claim is released, so that a repeated request runs `work` at once,
+///   with the same plan.
 ///
-/// What is stored is the value of `Ok`, not the HTTP response. The route builds the HTTP response
-/// from this value and the request, so a replayed response has the same bytes as the first one. The
-/// value need not repeat content of the request, which can be too large for a DynamoDB item.
+/// The value of `Ok` is stored, not the HTTP response. The route builds the HTTP response from this
+/// value and the request, so a repeated request receives the same bytes as the first one. The value
+/// need not contain content of the request, which can be too large for a DynamoDB item.
 ///
 /// ```
 /// # use api::{Problem, Request, Response, StatusCode};
@@ -55,9 +57,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// # Errors
-/// Responds 400 if the key is malformed, 409 with `Retry-After` while another request with the key
-/// is in progress, 422 if the key was used with a different body, and 503 or 500 if the claim
-/// cannot be stored. Otherwise returns the error of `work`.
+/// 400 if the key is malformed. 409 with `Retry-After` if another request with the key is in
+/// progress. 422 if the key was used with a different body. 503 or 500 if the claim cannot be
+/// stored. Otherwise returns the error of `work`.
 pub async fn once<S, P, R, E, Fut>(
     idempotency: &Idempotency<S>,
     request: &Request,
@@ -149,7 +151,7 @@ mod tests {
         Request::new(from_str(&event.to_string()).unwrap())
     }
 
-    /// A route whose response contains the plan and how often the work ran.
+    /// A route for tests. Its response contains the plan and the number of times that the work ran.
     struct Route {
         idempotency: Idempotency<Memory>,
         clock: Clock,
@@ -303,7 +305,8 @@ mod tests {
         assert_eq!(runs.load(SeqCst), 1);
     }
 
-    /// Lambda's runtime requires handlers whose futures are `Send`.
+    /// Compiles only if the future of a handler that calls `once` is `Send`, which Lambda's runtime
+    /// requires.
     #[expect(dead_code, reason = "the test is that this compiles")]
     fn a_handler_that_calls_once_is_send(
         idempotency: &'static Idempotency<IdempotencyTable>,

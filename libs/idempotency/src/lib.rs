@@ -1,14 +1,15 @@
-//! Idempotent operations: a request or message with the same idempotency key takes effect once,
-//! and every repetition receives the stored response.
+//! Idempotent operations: requests or messages with the same idempotency key take effect only once,
+//! and each repeated request receives the stored response.
 //!
-//! An attempt claims its [`Operation`] with one conditional write. The [`ClaimOutcome`] says what
-//! to do next: start, replay the stored response, retry later, or reject a payload mismatch. An
-//! attempt that starts holds the claim until it calls [`ClaimGuard::complete`] or
-//! [`ClaimGuard::release`]. The claim has a lease, which lasts as long as Lambda lets the function
-//! run. If the attempt crashes, the lease ends, and the next attempt takes over with the **plan**
-//! of the first attempt. The plan is what the first attempt chose before it started, such as the id
-//! of the item to create. Work that depends only on the plan, and passes ids from the plan to other
-//! services, takes effect once, however many attempts there are.
+//! Each attempt to perform an [`Operation`] first claims it with a conditional write. The
+//! [`ClaimOutcome`] says what to do next: start, replay the stored response, retry later, or reject
+//! a payload mismatch. An attempt that starts holds the claim until it calls
+//! [`ClaimGuard::complete`] or [`ClaimGuard::release`]. The claim has a lease, which ends shortly
+//! after Lambda would stop the function. If an attempt crashes, its lease ends, and the next
+//! attempt takes over with the **plan** of the first attempt. The plan is what the first attempt
+//! chose before it started, such as the id of the item to create. If the work depends only on the
+//! plan, and passes ids from the plan to other services, it takes effect once, however many
+//! attempts there are.
 //!
 //! The terms follow Powertools for AWS Lambda
 //! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>): a record is in
@@ -18,11 +19,11 @@
 //! |---|---|
 //! | `operation` | the idempotency key, its scope, and the fingerprint of the payload |
 //! | `claim` | the claim rules: claim, take over, complete, release |
-//! | [`store`] | the record, and the table Idempotency, written by conditional writes |
+//! | [`store`] | the idempotency record, and the DynamoDB table that stores the records |
 //! | [`memory`] | a store in memory and a manual clock, for tests |
-//! | [`http`] | the header `Idempotency-Key` of a route |
+//! | [`http`] | the handling of the header `Idempotency-Key` |
 //!
-//! To handle a message once, claim its id:
+//! To handle a message only once, claim an operation whose idempotency key is the message's id:
 //!
 //! ```
 //! # use std::time::SystemTime;

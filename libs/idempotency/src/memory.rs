@@ -1,4 +1,4 @@
-//! Test doubles: an in-memory store that can be made to fail, and a clock that moves only when a
+//! Test doubles: an in-memory store that can simulate failures, and a clock that moves only when a
 //! test advances it.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::{
     store::{Expected, Record, Store, WriteOutcome},
 };
 
-/// An in-memory store.
+/// An in-memory store of idempotency records, for tests.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<MemoryState>);
 
@@ -26,33 +26,34 @@ struct MemoryState {
     failing: Option<(usize, Failure)>,
 }
 
-/// How a call to the store fails.
+/// How a simulated failure of the store affects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The call has no effect.
+    /// The call has no effect, and the caller gets an error.
     Unsent,
     /// The call takes effect, but the caller gets an error.
     ResponseLost,
 }
 
 impl Memory {
-    /// Lets the next `calls` calls succeed, and makes all later calls fail.
+    /// Lets the next `calls` calls to the store succeed, and simulates `failure` in every call
+    /// after them.
     pub fn fail_after(&self, calls: usize, failure: Failure) {
         let mut state = self.state();
         state.failing = Some((state.calls + calls, failure));
     }
 
-    /// Undoes [`Memory::fail_after`]: all calls succeed again.
+    /// Undoes [`Memory::fail_after`]: all later calls succeed.
     pub fn recover(&self) {
         self.state().failing = None;
     }
 
-    /// The number of calls so far, including failed ones.
+    /// The number of calls to the store so far, including failed calls.
     pub fn calls(&self) -> usize {
         self.state().calls
     }
 
-    /// All stored records.
+    /// All records in the store, in no particular order.
     pub fn records(&self) -> Vec<Record> {
         self.state().records.values().cloned().collect()
     }
@@ -94,7 +95,8 @@ impl Store for Memory {
     }
 }
 
-/// A clock for tests, which starts in November 2023. Clones show the same time.
+/// A clock for tests. Starts at a fixed time in November 2023. All clones of a clock show the same
+/// time.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<AtomicU64>);
 
@@ -110,14 +112,15 @@ impl Clock {
         UNIX_EPOCH + Duration::from_millis(self.0.load(SeqCst))
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock and its clones forward by the duration `by`.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as u64, SeqCst);
     }
 }
 
 impl Idempotency<Memory> {
-    /// Creates an `Idempotency` with a new in-memory store, and returns its clock.
+    /// Creates an `Idempotency` with a new in-memory store and a new test clock. Returns both the
+    /// `Idempotency` and the clock.
     pub fn in_memory() -> (Self, Clock) {
         let clock = Clock::default();
         let shared = clock.clone();

@@ -1,5 +1,5 @@
-//! The identity of an operation: its idempotency key, its scope, and the fingerprint of its
-//! payload.
+//! The identity of an operation: its idempotency key, the scope of the key, and the fingerprint of
+//! the request.
 
 use std::str::FromStr;
 
@@ -8,18 +8,18 @@ use domain::Id;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// An idempotency key: chosen by a client and sent in the header `Idempotency-Key`, or the id of a
-/// message.
+/// An idempotency key. A client chooses the key and sends it in the header `Idempotency-Key`. For a
+/// message, the key is the id of the message.
 ///
-/// A key has 1 to 255 printable ASCII characters: a header can contain these, and Stripe accepts
-/// them (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around
-/// the key (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). Here
-/// they are optional: if the client sends quotes, they are part of the key.
+/// A key has 1 to 255 printable ASCII characters, which HTTP headers can contain and Stripe accepts
+/// (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around the
+/// key (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). This type
+/// does not require quotes: if the client sends quotes, they are part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The name of the request header.
+    /// The name of the request header that contains the key.
     pub const HEADER: &str = "Idempotency-Key";
 
     /// The key as text.
@@ -40,14 +40,14 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// The id of a message is the idempotency key of its processing.
+/// Uses an id, such as the id of a purchase in a message, as an idempotency key.
 impl<Kind> From<Id<Kind>> for IdempotencyKey {
     fn from(id: Id<Kind>) -> Self {
         Self(id.to_string())
     }
 }
 
-/// The namespace of a key: the same key in two scopes identifies two operations.
+/// The namespace of idempotency keys. The same key in two scopes identifies two operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
     name: &'static str,
@@ -55,21 +55,24 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope of one caller's keys on a route such as `POST /notes`.
+    /// Creates the scope of the keys that `caller` sends to the route `name`, such as `POST
+    /// /notes`.
     pub const fn of(name: &'static str, caller: &'a str) -> Self {
         Self { name, caller }
     }
 
-    /// The scope of a single source whose keys are unique, such as the ids of Stripe's events.
+    /// Creates a scope that has no caller. Use it for a single source that creates unique keys,
+    /// such as the ids of Stripe's events.
     pub const fn shared(name: &'static str) -> Self {
         Self { name, caller: "" }
     }
 
-    /// The operation that `key` identifies in this scope, requested with `body`.
+    /// Returns the operation that `key` identifies in this scope. `body` is the body of the
+    /// request.
     ///
-    /// The fingerprint covers the bytes of the body as the client sent them, so it does not depend
-    /// on how a release parses bodies. For a message, pass an empty body if the id alone identifies
-    /// the message.
+    /// The fingerprint of the operation is computed from the bytes of the body as the client sent
+    /// them, so it does not depend on how a release parses bodies. For a message, pass an empty
+    /// body if the id alone identifies the message.
     pub fn operation(self, key: &IdempotencyKey, body: &[u8]) -> Operation {
         let Self { name, caller } = self;
         let [scope, caller] = [name.as_bytes(), caller.as_bytes()];
@@ -83,20 +86,21 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// An operation that takes effect once: the hash of its key and scope, and its fingerprint.
+/// An operation that must take effect only once. Contains an id, which is a hash of the key and its
+/// scope, and the fingerprint of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     pub(crate) id: String,
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// The SHA-256 of scope, caller and body. A request with a used key is a repetition only if its
-/// fingerprint is the same.
+/// The SHA-256 hash of the scope, the caller and the body of a request. A request with a key that
+/// was used before counts as a repetition only if its fingerprint is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(String);
 
-/// The SHA-256 of `parts`, in Base64url. Each part is hashed after its length, so that different
-/// lists of parts have different hashes.
+/// The SHA-256 hash of `parts`, in Base64url. The length of each part is hashed before the part, so
+/// that different lists of parts have different hashes.
 fn digest<const N: usize>(parts: [&[u8]; N]) -> String {
     let hash = parts.iter().fold(Sha256::new(), |hash, part| {
         hash.chain_update((part.len() as u64).to_be_bytes())
@@ -163,7 +167,7 @@ mod tests {
         }
     }
 
-    /// A release that computed different ids would repeat operations of the previous release.
+    /// If a new release computed different ids, it would repeat operations of the previous release.
     #[test]
     fn ids_and_fingerprints_are_stable_across_releases() {
         let operation = Scope::of("POST /notes", "us-east-1:ada").operation(&key("k"), b"{}");

@@ -1,4 +1,5 @@
-//! The store of idempotency records: one record per operation, changed by conditional writes.
+//! The store of idempotency records. It has one record per operation, which only conditional writes
+//! change.
 
 use std::future::Future;
 
@@ -12,8 +13,8 @@ use crate::{Error, Fingerprint};
 
 /// A store of idempotency records.
 pub trait Store: Sync {
-    /// Writes `record` if the stored record with the same id matches `expected`. The check and the
-    /// write are one atomic operation.
+    /// Writes `record` if the stored record with the same id meets the condition `expected`. Checks
+    /// the condition and writes in one atomic operation.
     fn write(
         &self,
         record: &Record,
@@ -21,25 +22,27 @@ pub trait Store: Sync {
     ) -> impl Future<Output = Result<WriteOutcome, Error>> + Send;
 }
 
-/// The stored record of one operation.
+/// The idempotency record of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The id of the operation: the partition key.
+    /// The id of the operation. It is the partition key of the table.
     pub id: String,
-    /// The fingerprint of the request.
+    /// The fingerprint of the first request with this idempotency key.
     pub fingerprint: Fingerprint,
-    /// The id of the last write. The attempt that made this write holds the claim.
+    /// The unique id of the last write of this record. While the operation is in progress, the
+    /// attempt that made this write holds the claim.
     pub version: Version,
-    /// The number of claims of the operation so far.
+    /// The number of times that the operation was claimed so far.
     pub attempts: u32,
-    /// The plan of the first attempt, as JSON. Later attempts do not change it.
+    /// The plan of the first attempt, as JSON. Later attempts use this plan and do not change it.
     pub plan: String,
-    /// The status, and the attributes that belong to it.
+    /// The status of the operation, and the attributes that depend on the status.
     #[serde(flatten)]
     pub state: State,
-    /// When the record expires, in seconds since the epoch: the table's TTL attribute. DynamoDB can
-    /// take a few days to delete an expired item, so a claim compares this time with the clock.
+    /// The time at which the record expires, in seconds since the Unix epoch. It is the table's TTL
+    /// attribute. DynamoDB can take a few days to delete an expired item, so each claim compares
+    /// this time with the clock.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html>
     pub expires_at: u64,
 }
@@ -52,71 +55,74 @@ pub struct Record {
     rename_all_fields = "camelCase"
 )]
 pub enum State {
-    /// An attempt holds the claim.
+    /// An attempt holds the claim until its lease ends.
     InProgress {
-        /// When the lease ends and other attempts may take over, in milliseconds since the epoch.
+        /// The time at which the lease ends and other attempts may take over, in milliseconds since
+        /// the Unix epoch.
         lease_until: u64,
     },
-    /// The last attempt failed and released the claim, so any attempt may take over.
+    /// The last attempt failed and released the claim, so the next attempt may take over at once.
     Released,
     /// The operation is completed.
     Completed {
-        /// The stored response, as JSON.
+        /// The response for all later attempts, as JSON.
         #[serde(rename = "answer")]
         response: String,
     },
 }
 
-/// The unique id of a write. It distinguishes a write that the SDK sent twice from two writes.
+/// The unique id of one write of a record. If the SDK sends the same write twice, both requests
+/// have the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version(Uuid);
 
 impl Version {
-    /// Generates a new id.
+    /// Generates a version that no other write has.
     pub(crate) fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 }
 
-/// The condition of a write: what the store must contain.
+/// The condition of a write: what the store must contain before the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// There is no record, or it has expired.
+    /// The store has no record of the operation, or only an expired one.
     AbsentOrExpired {
-        /// The current time, in seconds since the epoch.
+        /// The current time, in seconds since the Unix epoch.
         now: u64,
     },
     /// The stored record has this version.
     Version(Version),
 }
 
-/// The result of a conditional write.
+/// The result of a conditional write to the idempotency store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// The record was written.
+    /// The condition was true, and the record was written.
     Done,
-    /// The condition did not hold. Contains the stored record, or None if there is none.
+    /// The condition was false, and nothing was written. Contains the stored record, or None if the
+    /// store has no record of the operation.
     ConditionFailed(Option<Record>),
 }
 
-/// The DynamoDB table of the records. A function needs only the permission `dynamodb:PutItem` on
-/// it.
+/// The DynamoDB table that stores the idempotency records. A function needs only the permission
+/// `dynamodb:PutItem` for this table.
 #[derive(Debug)]
 pub struct IdempotencyTable(Table);
 
 impl IdempotencyTable {
-    /// Creates the store with the table whose name is in the environment variable
+    /// Creates the store for the table whose name is in the environment variable
     /// `IDEMPOTENCY_TABLE`.
     ///
     /// # Errors
-    /// Fails if the variable is missing or malformed. The error names the variable.
+    /// Fails if the variable is missing or malformed. The error contains the name of the variable.
     pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
         Ok(Self(
             dynamodb.table(function::setting("IDEMPOTENCY_TABLE")?),
         ))
     }
 
-    /// Creates the store with `table`, whose partition key must be `id`.
+    /// Creates the store for `table`. The partition key of the table must be `id`.
     pub fn new(table: Table) -> Self {
         Self(table)
     }

@@ -1,4 +1,5 @@
-//! Tests the claim rules with an in-memory DynamoDB and concurrent attempts.
+//! Tests the claim rules with concurrent attempts, against a local DynamoDB that runs in the test's
+//! process.
 
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(
@@ -75,8 +76,8 @@ fn started<'a, S: std::fmt::Debug>(outcome: Outcome<'a, S>) -> (ClaimGuard<'a, S
     }
 }
 
-/// Claims `count` times concurrently. Returns the number of each outcome, and the plans of the
-/// claims that started.
+/// Claims the same operation `count` times concurrently. Returns how often each outcome occurred,
+/// and the plans that the outcomes `Start` contain.
 async fn claim_concurrently(
     idempotency: &Arc<Idempotency<IdempotencyTable>>,
     clock: &Clock,

@@ -1,5 +1,5 @@
-//! The secrets of a stage, which are SecureString parameters in SSM. A function reads them at init in one call. They
-//! are never logged, and are refreshed in the background without delaying a request.
+//! Reads the secrets of a stage, which are SecureString parameters in SSM Parameter Store. A function reads its secrets
+//! at init in one call. Secrets are never logged. They are refreshed in the background, without delaying a request.
 //!
 //! ```no_run
 //! # async fn init() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,14 +29,14 @@ pub use secret::Secret;
 pub use source::{Error, Source};
 pub use ssm::{Prefix, Ssm};
 
-/// The age at which secrets are refreshed.
+/// The age at which cached secrets are refreshed.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(5 * 60);
 
 /// The minimum time between the starts of two refreshes. It is longer than an AWS call with all its retries, so that
-/// refreshes do not overlap and a failed one is followed by a pause.
+/// refreshes do not overlap, and so that the function waits after a failed refresh.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The `N` secrets of a function, cached. Clones share the cache.
+/// The cached secrets of a function. `N` is their number. Clones share the cache.
 #[derive(Debug)]
 pub struct Secrets<const N: usize, S = Ssm<N>>(Arc<Shared<N, S>>);
 
@@ -49,22 +49,23 @@ struct Shared<const N: usize, S> {
 #[derive(Debug)]
 struct Cached<const N: usize> {
     secrets: [Secret; N],
-    /// The time from which the next reader starts a refresh.
+    /// The time from which the next call of [`Secrets::current`] starts a refresh.
     refresh_at: Instant,
 }
 
 impl<const N: usize> Secrets<N> {
-    /// Reads the secrets `names` under `prefix` in one call. Meant for init.
+    /// Reads the secrets with the given `names` below the path `prefix`, in one call. Functions call this at init.
     ///
     /// # Errors
-    /// Returns [`Error::Missing`] with all parameters that do not exist, or [`Error::Unreadable`] if the call fails.
+    /// Returns [`Error::Missing`] with the names of all parameters that do not exist, or [`Error::Unreadable`] if the
+    /// call fails.
     pub async fn load(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Result<Self, Error> {
         Self::load_from(Ssm::new(aws, prefix, names)).await
     }
 }
 
 impl<const N: usize, S: Source<N>> Secrets<N, S> {
-    /// Like [`Secrets::load`], from any source.
+    /// Reads the secrets from `source`. Later refreshes also read from `source`.
     ///
     /// # Errors
     /// Fails if the source fails.
@@ -73,12 +74,12 @@ impl<const N: usize, S: Source<N>> Secrets<N, S> {
         Ok(Self(Arc::new(Shared { source, cached })))
     }
 
-    /// Returns the secrets in the order of their names, without waiting.
+    /// Returns the cached secrets in the order of their names, without waiting.
     ///
     /// If the secrets are older than [`TIME_TO_LIVE`], this method still returns them, and starts one refresh in the
-    /// background. Lambda freezes the refresh together with the function after the response, and it continues with the
-    /// next request. If a refresh does not finish within [`MIN_REFRESH_INTERVAL`], a later call starts another one. If
-    /// a refresh fails, the failure is logged and the cached secrets stay in use.
+    /// background. If the function responds before the refresh has finished, Lambda freezes the function, and the
+    /// refresh continues during the next request. If a refresh does not finish within [`MIN_REFRESH_INTERVAL`], a later
+    /// call starts another refresh. If a refresh fails, the failure is logged and the cached secrets stay in use.
     pub fn current(&self) -> [Secret; N] {
         let mut cached = self.0.lock();
         if Instant::now() >= cached.refresh_at
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that returns `version 1`, `version 2` and so on, each after the test has added a permit.
+    /// A source whose values are `version 1`, `version 2` and so on. Each fetch waits until the test adds a permit.
     struct Versions {
         fetched: AtomicUsize,
         permits: Semaphore,
@@ -157,7 +158,7 @@ mod tests {
             self.fetched.load(Ordering::SeqCst)
         }
 
-        /// Lets one fetch finish, and runs all tasks.
+        /// Lets one waiting fetch finish, and runs all tasks.
         async fn finish_fetch(&self) {
             self.permits.add_permits(1);
             run_all().await;

@@ -1,12 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A secret value. `Debug` and `Display` hide it, and only [`Secret::expose`] returns it. Clones share the value.
+/// A secret text. `Debug` and `Display` hide it, and only [`Secret::expose`] returns it. Clones share the text.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Returns the value.
+    /// Returns the secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,17 +1,17 @@
 use crate::Secret;
 
-/// The error of reading the secrets.
+/// The error of a source that cannot return all secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Parameters do not exist. Contains their full names.
-    #[error("missing in SSM: {}", .0.join(", "))]
+    /// At least one parameter does not exist. Contains the full names of all missing parameters.
+    #[error("not found in SSM Parameter Store: {}", .0.join(", "))]
     Missing(Vec<String>),
-    /// The call to SSM failed.
-    #[error("the secrets cannot be read from SSM")]
+    /// The source cannot be read, because the call to SSM failed.
+    #[error("cannot read the secrets from SSM Parameter Store")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A source of secrets: [`Ssm`], or a fake in tests.
+/// A source of `N` secrets: [`Ssm`], or a fake in tests.
 pub trait Source<const N: usize>: Send + Sync + 'static {
     /// Reads the current values of all secrets, in the order of their names.
     fn fetch(&self) -> impl Future<Output = Result<[Secret; N], Error>> + Send;

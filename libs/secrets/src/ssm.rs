@@ -9,14 +9,14 @@ use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
 
 use crate::{Error, Secret, Source};
 
-/// The path of a stage's parameters in SSM, such as `/scratchpad/dev`.
+/// The path of a stage's parameters in SSM Parameter Store, such as `/scratchpad/dev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
 
 impl FromStr for Prefix {
     type Err = &'static str;
 
-    /// Accepts a path as SSM defines it, with or without a trailing slash
+    /// Parses a path, according to the rules of SSM Parameter Store. Accepts a trailing slash
     /// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>).
     fn from_str(prefix: &str) -> Result<Self, Self::Err> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
@@ -37,8 +37,8 @@ pub struct Ssm<const N: usize> {
 }
 
 impl<const N: usize> Ssm<N> {
-    /// Creates a source of the parameters `names` under `prefix`. There can be at most ten, the limit of one call. The
-    /// compiler checks this.
+    /// Creates a source of the parameters with the given `names` below the path `prefix`. The compiler checks that
+    /// there are 1 to 10 names, which is what one call can read.
     pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
         const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -89,7 +89,8 @@ mod tests {
     use super::*;
     use crate::Secrets;
 
-    /// A fake SSM that responds to one request. The future resolves to the request's operation and body.
+    /// Starts a fake SSM that responds to one request. The returned future resolves to the operation and the body of
+    /// this request.
     async fn ssm(
         status: &str,
         response: Value,
@@ -167,12 +168,12 @@ mod tests {
         let message = secrets.unwrap_err().to_string();
         assert_eq!(
             message,
-            "missing in SSM: /scratchpad/dev/a, /scratchpad/dev/c"
+            "not found in SSM Parameter Store: /scratchpad/dev/a, /scratchpad/dev/c"
         );
     }
 
     #[tokio::test]
-    async fn the_error_of_a_denied_call_contains_the_code() {
+    async fn the_error_of_a_denied_call_contains_the_error_code() {
         let response = json!({"__type": "AccessDeniedException", "message": "not yours"});
         let (aws, served) = ssm("400 Bad Request", response).await;
         let prefix = prefix();

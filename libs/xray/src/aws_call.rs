@@ -18,7 +18,7 @@ use serde::de::IgnoredAny;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// The target of the spans of AWS calls.
+/// The `tracing` target of the spans of AWS calls.
 pub(crate) const AWS: &str = "xray::aws";
 
 /// An interceptor for AWS clients. It records each call as a subsegment of the current span.
@@ -30,12 +30,13 @@ pub(crate) const AWS: &str = "xray::aws";
 /// # }
 /// ```
 ///
-/// The subsegment has the service, operation, region, request ID, HTTP status and retries of the call, and for DynamoDB
-/// the tables. It has the code of an error but not the message, which may quote the request.
+/// The subsegment has the service, operation, region, request ID, HTTP status and number of retries of the call. For
+/// DynamoDB, it also has the names of the tables. If the call fails, the subsegment has the error code, but not the
+/// error message, which may quote the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsCall;
 
-/// The span of a call. It is stored in the call's configuration, so that it closes when the call ends.
+/// The span of an AWS call. It is stored in the configuration of the call, so that it closes when the call ends.
 #[derive(Debug)]
 struct CallSpan(Span);
 
@@ -151,8 +152,8 @@ impl Intercept for AwsCall {
     }
 }
 
-/// Whether one of the client's retry classifiers, which know the error codes of all services, classifies the failure as
-/// throttling.
+/// Returns whether the call failed because the service throttled it. Asks the retry classifiers of the AWS client,
+/// which know the error codes of all services.
 fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
     let throttling = RetryAction::throttling_error();
     components
@@ -160,9 +161,9 @@ fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bo
         .any(|classifier| classifier.classify_retry(context) == throttling)
 }
 
-/// Returns the error code of a service with a JSON protocol, without its namespace, such as
-/// `ConditionalCheckFailedException` for `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`. `None` if
-/// the response has another format.
+/// Returns the error code in the response of a service with a JSON protocol, without its namespace: for example
+/// `ConditionalCheckFailedException` for `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`. Returns
+/// `None` if the response has another format.
 fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -182,7 +183,7 @@ fn error_code(response: &HttpResponse) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(code.to_owned()))
 }
 
-/// Returns the names of the tables in a request to DynamoDB, for any operation.
+/// Returns the names of the tables in the JSON of a DynamoDB request, whatever its operation.
 fn tables(request: &[u8]) -> BTreeSet<String> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "PascalCase")]
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_found_in_every_kind_of_request_and_not_in_values() {
+    fn table_names_are_found_in_every_kind_of_request_but_not_in_attribute_values() {
         for (request, expected) in [
             (
                 r#"{"TableName":"Notes","Key":{"noteId":{"S":"1"}}}"#,

@@ -1,20 +1,21 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// The `tracing` target of the span of a sampled invocation. This span is the root of our spans in a trace.
+/// The `tracing` target of the span of a sampled invocation. In a trace, this span is the root of all spans of our
+/// code.
 pub(crate) const SAMPLED: &str = "xray::invocation";
 
-/// The `tracing` target of the span of an unsampled invocation. It starts with [`SAMPLED`], so that one directive of a
-/// log filter matches both.
+/// The `tracing` target of the span of an unsampled invocation. It begins with the text of [`SAMPLED`], so that one
+/// directive of a log filter matches both targets.
 const UNSAMPLED: &str = "xray::invocation::unsampled";
 
-/// Creates the span of one invocation. The handler must run inside it, and the caller must drop it before it returns
-/// the response.
+/// Creates the span of one invocation. The caller must run the handler inside the span, and drop the span before it
+/// returns the response.
 ///
-/// `header` is Lambda's `Lambda-Runtime-Trace-Id`, available as `Context::xray_trace_id` in lambda_runtime. The
-/// invocation is traced if the header contains a trace ID, a segment ID and `Sampled=1`. `name` is the name of the
-/// subsegment. `request_id` is a field for the log, which shows the field only if its filter enables the target
-/// `xray::invocation`.
+/// `header` is the value of Lambda's header `Lambda-Runtime-Trace-Id`, which lambda_runtime provides as
+/// `Context::xray_trace_id`. The invocation is traced if the header contains a trace ID, a segment ID and `Sampled=1`.
+/// `name` is the name of the subsegment. `request_id` is a field for the log. The log shows it only if the log's filter
+/// enables the target `xray::invocation`.
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     match header.and_then(Segment::parse_sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),
@@ -31,8 +32,8 @@ pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     }
 }
 
-/// Records the HTTP status of an invocation's response. X-Ray shows 400 to 499 as an error, and 500 and above as a
-/// fault.
+/// Records the HTTP status of an invocation's response. X-Ray shows a status from 400 to 499 as an error, and a status
+/// of 500 or above as a fault.
 pub fn record_status(invocation: &Span, status: u16) {
     invocation.record("xray.status", u64::from(status));
     if status >= 400 {
@@ -40,12 +41,14 @@ pub fn record_status(invocation: &Span, status: u16) {
     }
 }
 
-/// Records that an invocation failed. X-Ray shows it as a fault, or as an error if its status is 400 to 499.
+/// Records that an invocation failed. X-Ray shows the invocation as a fault, or as an error if the recorded status is
+/// 400 to 499.
 pub fn record_failure(invocation: &Span) {
     invocation.record("xray.failed", true);
 }
 
-/// The segment that Lambda sends for an invocation. It is the parent of the subsegment of our invocation span.
+/// The X-Ray segment that Lambda creates for an invocation. It is the parent of the subsegment of the invocation's
+/// span.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
     trace: u128,
@@ -53,8 +56,9 @@ struct Segment {
 }
 
 impl Segment {
-    /// Parses a header such as `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The parts
-    /// can be in any order, with other parts between them
+    /// Parses the value of a trace header, such as
+    /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The parts can be in any order,
+    /// with other parts between them
     /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
     ///
     /// Returns `None` if the invocation is not sampled, or the header is malformed.

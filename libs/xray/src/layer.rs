@@ -14,25 +14,28 @@ use crate::aws_call::AWS;
 use crate::invocation::SAMPLED;
 use crate::subsegment::{SpanFields, Subsegment};
 
-/// The environment variable with the daemon's address. Lambda sets this variable if tracing is on.
+/// The environment variable with the address of the X-Ray daemon. Lambda sets this variable if tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
-/// The error of an invalid daemon address.
+/// The error of an address of the X-Ray daemon that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address has none of the forms that X-Ray documents.
-    #[error("{ADDRESS} is not an address like 127.0.0.1:2000")]
+    /// The address has none of the forms that X-Ray documents, or cannot be resolved to an IPv4 address.
+    #[error(
+        "the environment variable {ADDRESS} is malformed: it must be an address such as 127.0.0.1:2000"
+    )]
     Malformed,
-    /// No socket can be created to send to the address.
+    /// The UDP socket that sends to the address cannot be created.
     #[error("cannot create a UDP socket to send to the address in {ADDRESS}")]
     Unusable(#[source] io::Error),
 }
 
-/// Creates the layer that sends the spans of sampled invocations to the daemon at the address in
-/// `AWS_XRAY_DAEMON_ADDRESS`. If the variable is unset or empty, tracing is off and the layer disables all spans.
+/// Creates the `tracing` layer that sends the spans of sampled invocations to the X-Ray daemon. The environment
+/// variable `AWS_XRAY_DAEMON_ADDRESS` has the address of the daemon. If the variable is unset or empty, tracing is off
+/// and the layer disables all spans.
 ///
-/// `steps` selects the spans of a handler that become subsegments. It should select only our own code: the AWS SDK and
-/// hyper open hundreds of spans in one call.
+/// `steps` selects the spans inside a handler that become subsegments. It should select only spans of our own code: the
+/// AWS SDK and hyper open hundreds of spans in one call.
 ///
 /// # Errors
 /// Fails if the address is malformed, or no UDP socket can be created.
@@ -46,8 +49,8 @@ where
     }
 }
 
-/// Like [`layer`], for the daemon at `address`: `host:port`, or `udp:host:port tcp:host:port`
-/// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon-configuration.html>).
+/// Creates the layer as [`layer`] does, for the X-Ray daemon at `address`. The address has the form `host:port` or
+/// `udp:host:port tcp:host:port` (<https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon-configuration.html>).
 ///
 /// # Errors
 /// Fails if the address is malformed, or no UDP socket can be created.
@@ -76,8 +79,8 @@ where
     Ok(daemon.with_filter(filter))
 }
 
-/// Sends each subsegment when its span closes, on the thread that closes it, because Lambda may freeze the process soon
-/// afterwards.
+/// Sends each subsegment to the X-Ray daemon when its span closes. Sends on the thread that closes the span, because
+/// Lambda may freeze the process soon afterwards.
 struct DaemonLayer {
     socket: UdpSocket,
     address: SocketAddr,
@@ -131,7 +134,7 @@ where
     }
 }
 
-/// Parses the daemon's address and resolves it to an IPv4 address. Lambda's daemon has one.
+/// Parses the address of the X-Ray daemon and resolves it to an IPv4 address. The daemon in Lambda has an IPv4 address.
 fn parse_address(address: &str) -> Result<SocketAddr, Error> {
     let mut parts = address.split_whitespace();
     match (parts.next(), parts.next(), parts.next()) {
@@ -147,9 +150,10 @@ fn parse_address(address: &str) -> Result<SocketAddr, Error> {
     .ok_or(Error::Malformed)
 }
 
-/// Enables the span of a sampled invocation and, inside it, the handler's steps and the AWS calls.
+/// A filter that enables the span of a sampled invocation. Inside this span, it also enables the handler's steps and
+/// the AWS calls.
 struct SampledFilter {
-    /// `None` if tracing is off.
+    /// The spans inside a handler that become subsegments. `None` if tracing is off.
     steps: Option<Targets>,
 }
 
@@ -226,10 +230,8 @@ mod tests {
             "[::1]:2000",
         ] {
             let error = parse_address(address).unwrap_err().to_string();
-            assert!(
-                error.starts_with("AWS_XRAY_DAEMON_ADDRESS is not "),
-                "{error}"
-            );
+            let start = "the environment variable AWS_XRAY_DAEMON_ADDRESS is malformed: ";
+            assert!(error.starts_with(start), "{error}");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Sends traces of invocations to the X-Ray daemon that Lambda runs next to a function.
 //!
-//! A trace is a tree of subsegments below the segment that Lambda sends. The first level is the [`invocation`]. Below
-//! it are the handler's steps (spans of our own code) and the calls to AWS (by clients with the interceptor
-//! [`AwsCall`]). Each subsegment is one UDP datagram, which is sent when its span closes. Therefore all subsegments are
-//! sent before the function returns its response and Lambda freezes the process.
+//! A trace is a tree of subsegments below the segment that Lambda sends. The first level is the subsegment of the
+//! [`invocation`]. Below it are the subsegments of the handler's steps (spans of our own code) and of the AWS calls (by
+//! clients that have the interceptor [`AwsCall`]). Each subsegment is one UDP datagram, which is sent when its span
+//! closes. Therefore all subsegments are sent before the function returns its response and Lambda freezes the process.
 //!
-//! If X-Ray did not sample the invocation, nothing is sent, and spans cost almost nothing because they are disabled. If
-//! no daemon is listening, the datagrams are lost and nothing waits. The subsegment of a step has the name, the parent
-//! and the times of its span. It also has the fields named `metadata.…`: never put user input in these. Other fields
-//! and all events go only to the log.
+//! If X-Ray did not sample the invocation, nothing is sent, and spans take almost no time because they are disabled. If
+//! no daemon is listening, the datagrams are lost and the function does not wait. The subsegment of a step has the
+//! name, the parent and the times of its span. It also has the span's fields whose names start with `metadata.`: never
+//! put user input into these fields. Other fields and all events go only to the log.
 //!
 //! ```no_run
 //! use tracing_subscriber::filter::Targets;

@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 
-/// The header that the daemon expects before the document in each datagram
+/// The header that the X-Ray daemon expects in each datagram, before the document
 /// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon>).
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// The prefix of the fields that become metadata of the subsegment.
+/// The prefix of the span fields that become metadata of the subsegment.
 const METADATA: &str = "metadata.";
 
-/// A subsegment of a sampled invocation. It exists while its span is open.
+/// An X-Ray subsegment: the record of one span of a sampled invocation, which exists while the span is open.
 pub(crate) struct Subsegment {
     name: &'static str,
     context: TraceContext,
@@ -24,25 +24,26 @@ pub(crate) struct Subsegment {
     fields: SpanFields,
 }
 
-/// The trace and the ID of a subsegment. Its children need both.
+/// The trace ID and the ID of a subsegment. The children of the subsegment need both.
 #[derive(Clone, Copy)]
 pub(crate) struct TraceContext {
     trace: u128,
     id: u64,
 }
 
-/// The fields of a span that go into its subsegment. The field `name` here is `xray.name` in the span, and so on.
+/// The fields of a span that become part of its subsegment. Most have the prefix `xray.` in the span: `xray.name`
+/// becomes `name`.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields {
-    /// The trace of Lambda's segment. Only an invocation has this field.
+    /// The trace ID of Lambda's segment. Only the span of an invocation has this field.
     trace: Option<u128>,
-    /// The ID of Lambda's segment. Only an invocation has this field.
+    /// The ID of Lambda's segment. Only the span of an invocation has this field.
     parent: Option<u64>,
     name: Option<String>,
     operation: Option<String>,
     region: Option<String>,
     request_id: Option<String>,
-    /// The names of DynamoDB tables, separated by commas.
+    /// The names of the DynamoDB tables of an AWS call, separated by commas.
     tables: Option<String>,
     status: Option<u64>,
     failed: bool,
@@ -53,8 +54,8 @@ pub(crate) struct SpanFields {
 }
 
 impl Subsegment {
-    /// Starts a subsegment. Its parent is the segment in `fields` if there is one, else `parent`. Returns `None` if
-    /// there is neither.
+    /// Starts a subsegment. Its parent is Lambda's segment if `fields` contains this segment, else the subsegment
+    /// `parent`. Returns `None` if there is neither.
     pub(crate) fn begin(
         name: &'static str,
         parent: Option<TraceContext>,
@@ -79,7 +80,8 @@ impl Subsegment {
         &mut self.fields
     }
 
-    /// Ends the subsegment and returns its datagram. Returns `None` if it cannot be serialized.
+    /// Ends the subsegment and returns the datagram for the X-Ray daemon. Returns `None` if the subsegment cannot be
+    /// serialized.
     pub(crate) fn datagram(self) -> Option<Vec<u8>> {
         let mut datagram = HEADER.as_bytes().to_vec();
         serde_json::to_writer(&mut datagram, &self.document(SystemTime::now())).ok()?;
@@ -158,7 +160,7 @@ impl SpanFields {
     }
 }
 
-/// Records the fields that belong to the trace, and ignores all others.
+/// Records the span fields that belong to the subsegment, and ignores all others.
 impl Visit for SpanFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match self.text(field.name()) {
@@ -200,7 +202,8 @@ impl Visit for SpanFields {
     }
 }
 
-/// A subsegment document (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html>).
+/// The JSON document of a subsegment
+/// (<https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html>).
 #[derive(Serialize)]
 struct Document<'a> {
     name: &'a str,
@@ -270,13 +273,13 @@ fn hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// Seconds since the Unix epoch with microsecond precision, which is the precision of X-Ray.
+/// Converts a time to seconds since the Unix epoch, with the precision of X-Ray: microseconds.
 fn seconds(moment: SystemTime) -> f64 {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as f64 / 1e6
 }
 
-/// A random ID. The standard library creates each `RandomState` with different keys.
+/// Generates a random ID. The randomness comes from `RandomState`: each has different keys.
 fn id() -> u64 {
     RandomState::new().build_hasher().finish()
 }

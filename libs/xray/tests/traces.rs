@@ -1,4 +1,4 @@
-//! Tests the documents that the daemon receives for an invocation.
+//! Tests the documents that the X-Ray daemon receives for an invocation.
 
 #![allow(clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
@@ -46,7 +46,7 @@ fn traced_to(address: &str) -> DefaultGuard {
         .set_default()
 }
 
-/// An HTTP client that returns one response to every request.
+/// An HTTP client that returns the same response to every request.
 #[derive(Clone, Debug)]
 struct FixedResponse {
     status: u16,
@@ -89,7 +89,7 @@ async fn read(dynamodb: &Client, content: &str) -> bool {
         .is_ok()
 }
 
-/// Runs an invocation with one step that makes one call. Returns whether the call succeeded.
+/// Runs an invocation with one step, which calls DynamoDB once. Returns whether the call succeeded.
 async fn invoke(header: Option<&str>, dynamodb: &Client) -> bool {
     let step = async { read(dynamodb, "a secret thought").await };
     step.instrument(xray::invocation(header, "get", "request"))
@@ -159,7 +159,7 @@ async fn only_aws_calls_have_the_aws_namespace() {
 }
 
 #[tokio::test]
-async fn a_failed_call_is_an_error_a_fault_or_throttled() {
+async fn a_failed_call_is_recorded_as_an_error_a_fault_or_a_throttle() {
     for (status, body, flags, code) in [
         (
             400,
@@ -195,7 +195,7 @@ async fn a_failed_call_is_an_error_a_fault_or_throttled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_with_retries_is_one_subsegment_with_their_number() {
+async fn a_call_with_retries_is_one_subsegment_with_the_number_of_retries() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(503, "{}")).await;
 
@@ -254,7 +254,7 @@ async fn unsampled_invocations_between_sampled_ones_send_nothing() {
 }
 
 #[tokio::test]
-async fn spans_of_other_crates_are_skipped_and_their_children_keep_the_ancestor() {
+async fn spans_of_other_crates_are_not_sent_and_their_children_get_the_next_ancestor_as_parent() {
     let (daemon, _guard) = traced();
     async {
         let other = info_span!(target: "hyper", "connection");
@@ -283,7 +283,7 @@ async fn each_subsegment_is_sent_when_its_span_closes() {
 }
 
 #[test]
-fn the_status_makes_an_invocation_an_error_or_a_fault() {
+fn an_invocation_is_an_error_or_a_fault_according_to_its_status() {
     let (daemon, _guard) = traced();
     for (status, flags) in [
         (200, json!([null, null])),
@@ -310,7 +310,7 @@ async fn an_invocation_succeeds_without_a_daemon() {
 }
 
 #[test]
-fn only_the_document_that_is_too_long_for_a_datagram_is_lost() {
+fn only_a_document_that_is_too_long_for_a_datagram_is_lost() {
     let (daemon, _guard) = traced();
     let invocation = xray::invocation(Some(SAMPLED), "get", "request");
     invocation.in_scope(|| {

@@ -1,4 +1,4 @@
-//! A local server that records requests, and the signature that a request must have.
+//! A local server that records requests, and a function that computes the expected signature of a request.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,28 +18,31 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const REGION: &str = "eu-central-1";
 
-/// The credentials that sign all requests.
+/// The credentials that sign the requests of all tests.
 pub(crate) fn credentials() -> Credentials {
     let token = Some("token/+==".to_owned());
     Credentials::new("AKIDEXAMPLE", "secret", token, None, "test")
 }
 
-/// A request that the server received.
+/// A request that the local server received.
 pub(crate) struct Request {
     pub(crate) method: String,
     /// The path and the query string.
     pub(crate) target: String,
-    /// By lower-case name. The values of a repeated header are joined with commas.
+    /// The values of the headers, keyed by the header's name in lower case. The values of a repeated header are joined
+    /// with commas.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
-    /// The number of the connection, from 0 in the order of acceptance.
+    /// The number of the connection on which the request arrived. The server numbers its connections from 0, in the
+    /// order in which it accepts them.
     pub(crate) connection: usize,
 }
 
-/// A complete HTTP response, or `None` to close the connection without one.
+/// The server's reply to a request: a complete HTTP response, or `None` to close the connection without a response.
 pub(crate) type Reply = Option<String>;
 
-/// A response after which the connection stays open. `headers` may have the `content-length` of a HEAD request.
+/// Creates a response after which the connection stays open. Adds a `content-length` header, except if `headers`
+/// contains this header (for a HEAD request) or the status is 204.
 pub(crate) fn reply(status: &str, headers: &str, body: &str) -> Reply {
     let length = if headers.contains("content-length") || status.starts_with("204") {
         String::new()
@@ -56,7 +59,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server that sends one reply per request, in order, and repeats the last reply.
+    /// Starts a server that sends the first of `replies` to the first request, the second to the second, and so on.
+    /// When `replies` has no more entries, the server repeats the last one.
     pub(crate) async fn start(replies: impl Into<Vec<Reply>>) -> Self {
         let replies = replies.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -85,7 +89,7 @@ impl Server {
         Self { url, requests }
     }
 
-    /// A stack whose endpoint is this server.
+    /// Creates a stack whose endpoint is this server.
     pub(crate) fn stack(&self) -> Stack {
         let credentials = credentials();
         let stack = Stack::from_vars(|name| match name {
@@ -99,13 +103,14 @@ impl Server {
         stack.unwrap()
     }
 
-    /// Returns the requests received since the last call.
+    /// Returns the requests that the server received since the previous call of this method.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
-/// Returns the next request of a connection, or `None` at its end.
+/// Reads the next request from a connection. Returns `None` if the client closed the connection. `number` is the number
+/// of the connection.
 async fn read(connection: &mut TcpStream, number: usize) -> Option<Request> {
     let mut bytes = Vec::new();
     loop {
@@ -140,7 +145,8 @@ async fn read(connection: &mut TcpStream, number: usize) -> Option<Request> {
     }
 }
 
-/// The `authorization` header that aws-sigv4 computes for a request to `service`.
+/// Computes the `authorization` header that `request` must have, with the crate aws-sigv4. `service` is the service's
+/// name in signatures.
 pub(crate) fn signature(request: &Request, service: &str) -> String {
     let header = |name: &str| request.headers[name].as_str();
     let mut settings = SigningSettings::default();
@@ -177,7 +183,7 @@ pub(crate) fn signature(request: &Request, service: &str) -> String {
     authorization.unwrap().1.to_owned()
 }
 
-/// The time in `x-amz-date`, such as 20261121T190000Z.
+/// The time in the request's `x-amz-date` header, such as 20261121T190000Z.
 pub(crate) fn signing_time(request: &Request) -> SystemTime {
     let mut dashed = request.headers["x-amz-date"].clone();
     for (at, mark) in [(13, ':'), (11, ':'), (6, '-'), (4, '-')] {

@@ -1,4 +1,4 @@
-//! Compares a request of our client with the same request of the SDK's client.
+//! Compares a request of `aws::Client` or `aws::Objects` with the same request of the SDK's generated client.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::operations::{Operation, Protocol};
 use crate::support::{REGION, Request, credentials, signature};
 
-/// The headers that may differ, each with the reason. [`headers`] compares the parts of `authorization` that must be
-/// equal, and checks the format of the invocation id.
+/// The headers that may differ between the clients, each with the reason. For `authorization`, [`headers`] compares the
+/// parts that must be equal. For `amz-sdk-invocation-id`, it checks the format.
 pub(crate) const DIFFERENT_HEADERS: &[(&str, &str)] = &[
     ("amz-sdk-invocation-id", "random for each call"),
     (
@@ -26,7 +26,8 @@ pub(crate) const DIFFERENT_HEADERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The operations whose query may differ, with the part that only the SDK sends and the reason.
+/// The operations whose query string may differ between the clients: the operation, the part of the query string that
+/// only the SDK sends, and the reason.
 pub(crate) const DIFFERENT_QUERIES: &[(&str, &str, &str)] = &[(
     "DeleteObject",
     "?x-id=DeleteObject",
@@ -34,7 +35,8 @@ pub(crate) const DIFFERENT_QUERIES: &[(&str, &str, &str)] = &[(
      https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html",
 )];
 
-/// Fails if the requests have a difference that is not listed. Returns the listed differences that they have.
+/// Compares the requests `ours` and `sdk`. Fails if they have a difference that is not in [`DIFFERENT_HEADERS`] or
+/// [`DIFFERENT_QUERIES`]. Returns the names of the listed differences that they have.
 pub(crate) fn requests(
     operation: &Operation,
     ours: &Request,
@@ -100,7 +102,8 @@ fn headers(operation: &Operation, ours: &Request, sdk: &Request) -> BTreeSet<&'s
     differences
 }
 
-/// The value of a header, with placeholders for what always differs: the server's address and the time of signing.
+/// The value of a header, with placeholders for the parts that always differ: the server's address and the time of
+/// signing.
 fn comparable(request: &Request, name: &str) -> Option<String> {
     let value = request.headers.get(name)?;
     if name == "x-amz-date" {
@@ -109,7 +112,8 @@ fn comparable(request: &Request, name: &str) -> Option<String> {
     Some(value.replace(&request.headers["host"], "HOST"))
 }
 
-/// The parts of `authorization` that must be equal: the algorithm, the scope and the names of the signed headers.
+/// The parts of the `authorization` header that must be equal: the algorithm and the service, and the names of the
+/// signed headers without `x-amz-user-agent`.
 fn authorization(request: &Request) -> (String, Vec<String>) {
     let authorization = &request.headers["authorization"];
     let (algorithm, rest) = authorization.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! Compares the retries and errors of our client with those of the SDK's client, when the server fails.
+//! Compares how `aws::Client` and `aws::Objects` retry and report errors with how the SDK's generated clients do so.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -9,22 +9,23 @@ use crate::compare;
 use crate::operations::{Called, Operation, Outcome, Protocol, call_both, operations};
 use crate::support::{Reply, Request, reply, signing_time};
 
-/// How the server fails.
+/// How the local server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     InternalError,
-    /// With the error code that the service uses for throttling.
+    /// The response has the error code that the service uses for throttling.
     Throttling,
-    /// A transient error code with status 400, which is not transient by itself.
+    /// The response has a transient error code. Its status is 400, so only the code shows that the failure is
+    /// transient.
     RequestTimeout,
-    /// Status 429 without an error code.
+    /// The response has status 429 and no error code.
     TooManyRequests,
     ClosedConnection,
-    /// Status 200 with a body that is neither JSON nor XML.
+    /// The response has status 200 and a body that is neither JSON nor XML.
     MalformedResponse,
-    /// The signature is wrong, and the server's clock is ten days ahead.
+    /// The response rejects the signature or its time, and its `Date` is ten days ahead of the client's clock.
     ClockSkew,
-    /// The request is too old, and the server's clock is ten days ahead.
+    /// The response says that the request is too old, and its `Date` is ten days ahead of the client's clock.
     RequestExpired,
     AccessDenied,
 }
@@ -73,7 +74,7 @@ impl Failure {
         reply(status, &headers, &body)
     }
 
-    /// Whether both clients are expected to retry.
+    /// Whether both clients must retry `operation` after this failure.
     fn is_retried(self, operation: &Operation) -> bool {
         match self {
             Self::InternalError | Self::Throttling | Self::ClosedConnection => true,
@@ -85,7 +86,8 @@ impl Failure {
     }
 }
 
-/// Fails unless both clients behave the same when the server fails once, and when it keeps failing.
+/// Calls each operation with both clients. Checks that they behave the same if the server fails once, and if it always
+/// fails.
 pub(crate) async fn check(failure: Failure) {
     let mut checks = Vec::new();
     for operation in operations() {

@@ -48,8 +48,8 @@ async fn each_operation_sends_the_request_of_the_sdk() {
     assert_eq!(differences, listed.collect());
 }
 
-/// Both clients read the trace header from the environment. A test cannot safely set a variable of its own process, so
-/// this test runs another one in a child process.
+/// Runs another test in a child process that has a trace header in its environment, from which both clients read it. A
+/// test cannot safely set an environment variable of its own process.
 #[test]
 fn each_operation_sends_the_trace_of_an_invocation() {
     let test = Command::new(env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! The operations that functions call, each through our client and through the SDK's generated client.
+//! The AWS operations that functions call, each through our client and through the SDK's generated client.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,14 +32,14 @@ use secrets::Secrets;
 
 use crate::support::{REGION, Reply, Request, Server, credentials, reply};
 
-/// The AWS protocol of an operation: the format of its body and errors.
+/// The AWS protocol of an operation: the format of request, response and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// AWS JSON 1.0 and 1.1.
+    /// AWS JSON 1.0 or 1.1.
     Json,
-    /// AWS Query: the request is a form, and the response is XML.
+    /// AWS Query: the request is an HTML form, and the response is XML.
     Query,
-    /// AWS REST XML, of which S3 has its own variant.
+    /// The variant of AWS REST XML that S3 uses.
     S3,
 }
 
@@ -52,9 +52,9 @@ pub(crate) struct Operation {
     pub(crate) protocol: Protocol,
     /// The body of a successful response.
     success: &'static str,
-    /// Calls the operation as the functions do.
+    /// Calls the operation through our client, as the functions do.
     ours: fn(Stack) -> BoxFuture,
-    /// Calls the operation with the same input through the SDK's generated client.
+    /// Calls the operation through the SDK's generated client, with the same input as `ours`.
     sdk: fn(SdkConfig) -> BoxFuture,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// The result of a call, without what may differ between the clients.
+/// The part of a call's result that must be the same for both clients.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Success,
@@ -102,13 +102,14 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
     }
 }
 
-/// The requests that one call sent, and the outcome of the call.
+/// The HTTP requests that one call of an operation sent, and the outcome of the call.
 pub(crate) struct Called {
     pub(crate) requests: Vec<Request>,
     pub(crate) outcome: Outcome,
 }
 
-/// Calls an operation through our client and through the SDK's. Each client has its own server, which sends `replies`.
+/// Calls an operation through our client and through the SDK's generated client. Each client calls a server of its own,
+/// which sends `replies`.
 pub(crate) async fn call_both(operation: &Operation, replies: Vec<Reply>) -> (Called, Called) {
     let ours = Server::start(replies.clone()).await;
     let sdk = Server::start(replies).await;
@@ -123,7 +124,7 @@ pub(crate) async fn call_both(operation: &Operation, replies: Vec<Reply>) -> (Ca
     (called(ours, our_outcome), called(sdk, sdk_outcome))
 }
 
-/// The configuration that a function would have with the SDK's generated clients.
+/// The configuration that a function would have if it used the SDK's generated clients. Its endpoint is `server`.
 fn sdk_config(server: &Server) -> SdkConfig {
     let ours = server.stack().config();
     SdkConfig::builder()
@@ -282,7 +283,7 @@ const BUCKET: &str = "files";
 const OBJECT_KEY: &str = "private/eu-central-1:8f2e/1+1 = 'two'?/a//b/./c/../100%25 📎.txt";
 const TABLE: &str = "scratchpad-dev-Notes";
 
-/// The SDK's S3 client, with the bucket in the path of the URL, where `libs/aws` puts it for a custom endpoint.
+/// Creates the SDK's S3 client. It puts the bucket into the path of the URL, as `libs/aws` does for a custom endpoint.
 fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())

@@ -1,11 +1,11 @@
-//! Finds the operations in the source of the functions and libraries.
+//! Searches the source code of the functions and libraries for the AWS operations that they call.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Returns the service and name of every operation that the sources use. An operation is found by the name of its input
-/// type. The operations of `aws::Objects` are found by the calls that create them.
+/// Returns the service and the name of every AWS operation in the source code. Finds an operation by the name of its
+/// input type, such as `GetItemInput`, and an operation of `aws::Objects` by the call that creates it.
 pub(crate) fn operations() -> BTreeSet<(String, String)> {
     let mut operations = BTreeSet::new();
     for (path, source) in files() {
@@ -30,7 +30,7 @@ pub(crate) fn operations() -> BTreeSet<(String, String)> {
     operations
 }
 
-/// Returns the services for which the sources create a client.
+/// Returns the AWS services for which the source code creates a client.
 pub(crate) fn services() -> BTreeSet<String> {
     let mut services = BTreeSet::new();
     for (_, source) in files() {
@@ -43,7 +43,7 @@ pub(crate) fn services() -> BTreeSet<String> {
     services
 }
 
-/// Returns the text after each occurrence of `start`, up to the first character for which `part` is false.
+/// Returns the text after each occurrence of `start`, up to the first character for which `part` returns false.
 fn between<'a>(
     source: &'a str,
     start: &'a str,
@@ -53,7 +53,7 @@ fn between<'a>(
     rest.map(move |rest| rest.split(|c| !part(c)).next().unwrap_or_default())
 }
 
-/// Path and content of every Rust file below `libs` and `services`, except tests.
+/// Returns the path and the content of every Rust file below `libs` and `services`, except tests.
 fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for folder in ["libs", "services"] {
