@@ -9,25 +9,26 @@ use serde_json::Value;
 
 use crate::workspace::root;
 
-/// The environment variable with the folder of the functions' binaries.
+/// The environment variable that contains the path of the folder with the functions' binaries.
 const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 
-/// A deployed function.
+/// A deployed Lambda function, as its serverless.yml describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     /// The name of the function's crate and binary.
     pub name: String,
-    /// Whether API Gateway invokes the function with requests. Other services invoke the remaining functions with events.
+    /// Whether API Gateway invokes the function with HTTP requests. If false, another AWS service invokes it with
+    /// events.
     pub is_route: bool,
-    /// Whether API Gateway requires that requests are signed (AWS Signature Version 4).
+    /// Whether API Gateway rejects requests to the function that have no AWS Signature Version 4.
     pub is_signed: bool,
-    /// The timeout of an invocation.
+    /// The time after which Lambda ends an invocation of the function.
     pub timeout: Duration,
-    /// The names of the environment variables that the function's stack sets.
+    /// The names of the environment variables that the function's stack sets and the function reads.
     pub variables: Vec<String>,
 }
 
-/// The functions in a serverless.yml.
+/// The part of a service's serverless.yml that these helpers read.
 #[derive(Deserialize)]
 struct Manifest {
     functions: BTreeMap<String, FunctionEntry>,
@@ -36,13 +37,13 @@ struct Manifest {
 #[derive(Deserialize)]
 struct FunctionEntry {
     events: Vec<BTreeMap<String, Value>>,
-    /// The timeout in seconds. `None` if the function has the timeout of the root manifest.
+    /// The timeout of an invocation in seconds. `None` if the function has the timeout of the root's serverless.yml.
     timeout: Option<u64>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
 }
 
-/// The settings of all functions in the root's serverless.yml.
+/// The part of the root's serverless.yml that these helpers read: the settings that all functions share.
 #[derive(Deserialize)]
 struct RootManifest {
     provider: Provider,
@@ -54,7 +55,7 @@ struct Provider {
     environment: BTreeMap<String, Value>,
 }
 
-/// All functions of all services.
+/// Returns all functions in the serverless.yml files of all services.
 pub fn all() -> Vec<Function> {
     let root_manifest: RootManifest = read(&root().join("serverless.yml"));
     let services = std::fs::read_dir(root().join("services")).unwrap();
@@ -85,11 +86,12 @@ pub fn all() -> Vec<Function> {
 
 fn read<T: for<'de> Deserialize<'de>>(file: &Path) -> T {
     let text = std::fs::read_to_string(file).unwrap();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    serde_saphyr::from_str(&text)
+        .unwrap_or_else(|error| panic!("cannot parse {}: {error}", file.display()))
 }
 
 impl Function {
-    /// The path of the function's binary, built for this machine.
+    /// Returns the path of the function's binary, which is built for this machine.
     pub fn binary(&self) -> PathBuf {
         let folder = std::env::var(BINARIES_VARIABLE).unwrap_or_else(|_| {
             panic!(
@@ -100,11 +102,11 @@ impl Function {
         root().join(folder).join(&self.name)
     }
 
-    /// The function's sample event, from `events/`.
+    /// Reads the function's sample event from the folder `events/`.
     pub fn event(&self) -> Value {
         let file = root().join(format!("events/{}.json", self.name));
         let text = std::fs::read_to_string(&file);
-        let text = text.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text = text.unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         serde_json::from_str(&text).unwrap()
     }
 }

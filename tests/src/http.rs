@@ -10,14 +10,14 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-/// The credentials and scope of a signature.
+/// The credentials, region and service with which requests are signed.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    /// The credentials.
+    /// The credentials of the caller.
     pub credentials: Credentials,
-    /// The region of the signature.
+    /// The AWS region that the signature is valid for.
     pub region: String,
-    /// The AWS service of the signature, such as `execute-api`.
+    /// The AWS service that the signature is valid for, such as `execute-api`.
     pub service: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// An unsigned request.
+    /// Creates an unsigned request without a body.
     pub fn new(client: &Client, method: Method, url: Url) -> Self {
         Self {
             client: client.clone(),
@@ -48,13 +48,13 @@ impl Request {
         self
     }
 
-    /// Uses `time` as the time of the signature, instead of the current time.
+    /// Signs the request with `time` as its signing time, instead of the time at which the request was created.
     pub fn signed_at(mut self, time: SystemTime) -> Self {
         self.time = time;
         self
     }
 
-    /// Sets a header, replacing an earlier value.
+    /// Sets a header. Replaces an existing header with the same name.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = HeaderName::try_from(name).unwrap();
         let value = HeaderValue::try_from(value).unwrap();
@@ -62,24 +62,24 @@ impl Request {
         self
     }
 
-    /// Sets the body.
+    /// Sets the body of the request.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         *self.request.body_mut() = Some(body.into().into());
         self
     }
 
-    /// Sets a JSON body and its content type.
+    /// Sets a JSON body, and the header `content-type` to `application/json`.
     pub fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
     }
 
-    /// Signs the request if it has a signer, and sends it.
+    /// Signs the request if [`Self::signed_by`] has set a signer, and sends the request.
     pub async fn send(self) -> Response {
         self.send_tampered(|_| ()).await
     }
 
-    /// Signs the request, lets `tamper` change the signed request, and sends it.
+    /// Signs the request, calls `tamper`, which can change the signed request, and sends the result.
     pub async fn send_tampered(mut self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
         if let Some(signer) = self.signer.take() {
             self.sign(&signer);
@@ -128,29 +128,29 @@ impl Request {
     }
 }
 
-/// A response with its whole body.
+/// An HTTP response whose body has been received completely.
 #[derive(Debug)]
 pub struct Response {
     url: Url,
-    /// The status code.
+    /// The HTTP status code.
     pub status: u16,
     headers: HeaderMap,
-    /// The body as received.
+    /// The body as received, in bytes.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The body as text.
+    /// Returns the body as text. Replaces invalid UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The value of a header. `None` if the header is missing.
+    /// Returns the value of a header. `None` if the response does not have the header.
     pub fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers.get(name)?.to_str().unwrap())
     }
 
-    /// Asserts the status and the CORS headers. Returns the JSON body.
+    /// Asserts that the response has this status and correct CORS headers. Returns the JSON body.
     #[track_caller]
     pub fn json(&self, status: u16) -> Value {
         let text = self.text();
@@ -160,8 +160,8 @@ impl Response {
             .unwrap_or_else(|error| panic!("{}: {error}: {text}", self.url))
     }
 
-    /// Asserts that the body is a problem document (RFC 9457) with this status, the required fields and a
-    /// request ID, and asserts the CORS headers. Returns the problem document.
+    /// Asserts that the body is a problem document (RFC 9457) with this status, a title, a detail and a request ID, and
+    /// that the CORS headers are correct. Returns the problem document.
     #[track_caller]
     pub fn problem(&self, status: u16) -> Value {
         let problem = self.json(status);
@@ -177,7 +177,8 @@ impl Response {
         problem
     }
 
-    /// Asserts that the response is a 422 problem that lists exactly these fields, in any order.
+    /// Asserts that the response is a problem with status 422, and that its list of invalid fields is exactly `fields`,
+    /// in any order.
     #[track_caller]
     pub fn assert_invalid(&self, fields: &[&str]) {
         let problem = self.problem(422);
@@ -192,7 +193,7 @@ impl Response {
         }
     }
 
-    /// Asserts that the CORS headers let the browser app read the response and its headers.
+    /// Asserts that the CORS headers let the browser app read the response's body and headers.
     #[track_caller]
     fn assert_cors_headers(&self) {
         assert_eq!(
@@ -209,7 +210,7 @@ impl Response {
         }
     }
 
-    /// The URL of the next page, from the `Link` header. `None` on the last page.
+    /// Returns the URL of the next page, from the `Link` header. `None` if this is the last page.
     pub fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let next = link.strip_prefix('<')?.strip_suffix(r#">; rel="next""#);
@@ -220,7 +221,8 @@ impl Response {
         )
     }
 
-    /// Resolves a relative URL of the response, such as its `Location`, against the request's URL.
+    /// Resolves a relative URL from the response, such as that of the `Location` header, against the URL of the
+    /// request.
     pub fn resolve(&self, reference: &str) -> String {
         self.url.join(reference).unwrap().into()
     }

@@ -10,12 +10,13 @@ use crate::http::{Method, Request};
 use crate::stage::{ACCOUNT, Stage, stage_file};
 
 impl Stage {
-    /// The folder with the stage's files.
+    /// Returns the folder that contains the stage's `stage.json` and other files of the stage.
     pub fn folder(&self) -> &'static Path {
         stage_file().parent().unwrap()
     }
 
-    /// Calls an AWS service with a JSON protocol, as the account's owner.
+    /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the account's owner. Returns
+    /// the output.
     async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
@@ -26,14 +27,15 @@ impl Stage {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// The name of a deployed function, and the URL of its resource `part` in the Lambda API.
+    /// Returns the name of a deployed function, and the URL of `part` of this function in the Lambda API, such as
+    /// `configuration`.
     fn function_url(&self, function: &str, part: &str) -> (String, reqwest::Url) {
         let name = format!("scratchpad-{}-{function}", self.name());
         let url = self.endpoint(&format!("/2015-03-31/functions/{name}/{part}"));
         (name, url)
     }
 
-    /// The Lambda configuration of a function. `function` is the name of its crate.
+    /// Returns the Lambda configuration of a function. `function` is the name of the function's crate.
     pub async fn configuration(&self, function: &str) -> Value {
         let (name, url) = self.function_url(function, "configuration");
         let request = Request::new(&Client::new(), Method::GET, url);
@@ -42,7 +44,8 @@ impl Stage {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Makes the next invocation of a function a cold start, by writing its configuration unchanged.
+    /// Makes the next invocation of a function a cold start: updates the function's configuration without changing a
+    /// value.
     pub async fn restart(&self, function: &str) {
         let timeout = &self.configuration(function).await["Timeout"];
         let (name, url) = self.function_url(function, "configuration");
@@ -52,10 +55,10 @@ impl Stage {
         assert_eq!(response.status, 200, "{name}: {}", response.text());
     }
 
-    /// Invokes a function and waits for its response.
+    /// Invokes a function with `event` and returns the function's response.
     ///
     /// # Errors
-    /// Returns the error object of Lambda if the function fails.
+    /// Returns Lambda's error object if the function fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
         let (name, url) = self.function_url(function, "invocations");
         let request = Request::new(&Client::new(), Method::POST, url).json(event);
@@ -68,14 +71,14 @@ impl Stage {
         }
     }
 
-    /// The full name of a secret's parameter in SSM.
+    /// Returns the full name of a secret's parameter in SSM: the stage's prefix, a slash and `name`.
     async fn secret_name(&self, name: &str) -> String {
         let webhook = self.configuration("billing-webhook").await;
         let prefix = &webhook["Environment"]["Variables"]["SECRETS_PREFIX"];
         format!("{}/{name}", prefix.as_str().unwrap())
     }
 
-    /// Reads a secret from SSM Parameter Store, as the owner of the account, and returns its value.
+    /// Reads a secret from SSM Parameter Store with the credentials of the account's owner. Returns the secret's value.
     pub async fn secret(&self, name: &str) -> String {
         let input = json!({"Name": self.secret_name(name).await, "WithDecryption": true});
         let found = self
@@ -84,7 +87,7 @@ impl Stage {
         found["Parameter"]["Value"].as_str().unwrap().to_owned()
     }
 
-    /// Changes a secret.
+    /// Writes a secret to SSM Parameter Store with the credentials of the account's owner. Replaces the existing value.
     pub async fn put_secret(&self, name: &str, value: &str) {
         let input = json!({
             "Name": self.secret_name(name).await, "Value": value,
@@ -94,7 +97,7 @@ impl Stage {
             .await;
     }
 
-    /// The number of SMS with this text that were sent to the stage's admin phone number.
+    /// Returns the number of SMS with exactly this text that were sent to the stage's admin phone number.
     pub async fn sms_count(&self, text: &str) -> usize {
         let number = self.secret("admin-phone-number").await;
         let mut url = self.endpoint("/_ministack/sns/sms-messages");
@@ -105,7 +108,7 @@ impl Stage {
         sent.iter().filter(|sms| sms["Message"] == text).count()
     }
 
-    /// Publishes a message to the topic NotePurchased.
+    /// Publishes a message to the stage's SNS topic NotePurchased.
     pub async fn publish(&self, message: &str) {
         let publisher = self.configuration("billing-purchase-paid").await;
         let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];
@@ -122,7 +125,7 @@ impl Stage {
         assert_eq!(response.status, 200, "{}", response.text());
     }
 
-    /// The messages in a function's dead-letter queue.
+    /// Returns the bodies of the messages in a function's dead-letter queue.
     pub async fn dead_letters_of(&self, function: &str) -> Vec<String> {
         let mut url = self.endpoint("/_ministack/sqs/messages");
         let queue = format!(
@@ -139,7 +142,7 @@ impl Stage {
         bodies.map(|body| body.unwrap().to_owned()).collect()
     }
 
-    /// The whole log of a function. Empty if it has not logged anything.
+    /// Returns all lines of a function's log. Empty if the function has not logged anything.
     pub async fn log(&self, function: &str) -> String {
         const PAGE: usize = 10_000;
         let group = format!("/aws/lambda/scratchpad-{}-{function}", self.name());
@@ -167,14 +170,15 @@ impl Stage {
         }
     }
 
-    /// Writes an item to the table Purchases.
+    /// Writes an item to the stage's table Purchases.
     pub async fn put_purchase(&self, item: &Value) {
         let input = json!({"TableName": self.purchases_table, "Item": item});
         self.call_as_owner("dynamodb", "DynamoDB_20120810.PutItem", &input)
             .await;
     }
 
-    /// Sets the attribute `dueAt` or `createdAt` of a purchase, in milliseconds since the epoch.
+    /// Sets the attribute `name` (`dueAt` or `createdAt`) of a purchase to `millis`, in milliseconds since the Unix
+    /// epoch.
     pub async fn set_purchase_time(&self, user: &str, purchase: &str, name: &str, millis: u64) {
         let input = json!({
             "TableName": self.purchases_table,

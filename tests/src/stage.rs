@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 use crate::http::{Method, Request, Response, Signer};
 
-/// The environment variable with the path of the stage's `stage.json`.
+/// The environment variable that contains the path of the stage's `stage.json`.
 const STAGE_VARIABLE: &str = "SCRATCHPAD_STAGE";
 
-/// The account that the local cloud emulates. Its ID is also the access key ID of its root user.
+/// The ID of the account that the local cloud emulates. The access key ID of the account's root user is the same.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
-/// The timeout of [`wait_for`].
+/// The time after which [`wait_for`] panics.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The URLs and resources of a stage, read from the `stage.json` that `cargo xtask` writes.
@@ -31,27 +31,27 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Stage {
     /// The URL of the API, without a trailing slash.
     pub api_url: String,
-    /// The endpoint of all AWS services, without a trailing slash.
+    /// The endpoint of all AWS services of the local cloud, without a trailing slash.
     pub cloud_url: String,
-    /// The region.
+    /// The AWS region of the stage.
     pub region: String,
-    /// The ID of the user pool.
+    /// The ID of the Cognito user pool.
     pub user_pool_id: String,
-    /// The ID of the browser app in the user pool.
+    /// The ID of the browser app's client in the Cognito user pool.
     pub user_pool_client_id: String,
-    /// The ID of the identity pool.
+    /// The ID of the Cognito identity pool.
     pub identity_pool_id: String,
-    /// The name of the bucket with attachments.
+    /// The name of the S3 bucket with attachments.
     pub attachments_bucket: String,
-    /// The name of the table Notes.
+    /// The name of the DynamoDB table Notes.
     pub notes_table: String,
-    /// The name of the table Purchases.
+    /// The name of the DynamoDB table Purchases.
     pub purchases_table: String,
     /// The URL of the local Stripe, without a trailing slash.
     pub stripe_url: String,
 }
 
-/// The path of the stage's `stage.json`.
+/// Returns the path of the stage's `stage.json`.
 pub(crate) fn stage_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         let file = std::env::var(STAGE_VARIABLE).unwrap_or_else(|_| {
@@ -63,10 +63,10 @@ pub(crate) fn stage_file() -> &'static Path {
     &FILE
 }
 
-/// The lock on the stage. Tests hold it for reading; a test that needs the stage for itself holds it for writing.
+/// A lock on the stage. Most tests hold a read lock. A test that must run alone holds a write lock.
 static LOCK: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
-/// The stage, locked for as long as a test uses it.
+/// The stage, with a lock that is held until the guard is dropped.
 #[derive(Debug)]
 pub struct StageGuard<Guard> {
     stage: &'static Stage,
@@ -82,14 +82,14 @@ impl<Guard> Deref for StageGuard<Guard> {
 }
 
 impl<Guard> StageGuard<Guard> {
-    /// The stage, for a task that must end before the test does.
+    /// Returns the stage without the lock, for a task. The task must end before this guard is dropped.
     pub fn for_task(&self) -> &'static Stage {
         self.stage
     }
 }
 
 impl Stage {
-    /// The stage, shared with other tests. Each test signs up its own users.
+    /// Returns the stage with a read lock, so that other tests use the stage at the same time.
     pub async fn shared() -> StageGuard<RwLockReadGuard<'static, ()>> {
         StageGuard {
             stage: Self::load(),
@@ -97,7 +97,8 @@ impl Stage {
         }
     }
 
-    /// The stage, locked for a test that changes something that other tests depend on.
+    /// Returns the stage with a write lock, for a test that changes what other tests depend on. No other test runs
+    /// meanwhile.
     pub async fn exclusive() -> StageGuard<RwLockWriteGuard<'static, ()>> {
         StageGuard {
             stage: Self::load(),
@@ -109,19 +110,21 @@ impl Stage {
         static LOADED: OnceLock<Stage> = OnceLock::new();
         LOADED.get_or_init(|| {
             let file = stage_file();
-            let text = std::fs::read_to_string(file)
-                .unwrap_or_else(|error| panic!("{STAGE_VARIABLE}: {}: {error}", file.display()));
-            serde_json::from_str(&text)
-                .unwrap_or_else(|error| panic!("{STAGE_VARIABLE}: {}: {error}", file.display()))
+            let text = std::fs::read_to_string(file).unwrap_or_else(|error| {
+                panic!("cannot read the stage file {}: {error}", file.display())
+            });
+            serde_json::from_str(&text).unwrap_or_else(|error| {
+                panic!("cannot parse the stage file {}: {error}", file.display())
+            })
         })
     }
 
-    /// The name of the stage.
+    /// Returns the name of the stage.
     pub fn name(&self) -> &str {
         self.api_url.rsplit('/').next().unwrap()
     }
 
-    /// Creates an unsigned request. `path` is a path of the API, or an absolute URL.
+    /// Creates an unsigned request. `path` is a path of the API that starts with a slash, or an absolute URL.
     pub fn request(&self, client: &Client, method: Method, path: &str) -> Request {
         let url = match path.starts_with('/') {
             true => format!("{}{path}", self.api_url),
@@ -130,7 +133,7 @@ impl Stage {
         Request::new(client, method, Url::parse(&url).unwrap())
     }
 
-    /// Sends an unsigned request to an AWS service with a JSON protocol. Returns the output.
+    /// Calls an operation of an AWS service with a JSON protocol, without a signature. Returns the output.
     async fn call_unsigned(&self, client: &Client, target: &str, input: &Value) -> Value {
         send_successfully(self.json_request(client, target, input)).await
     }
@@ -142,12 +145,12 @@ impl Stage {
             .header("content-type", "application/x-amz-json-1.1")
     }
 
-    /// The URL of a path of the local cloud.
+    /// Returns the URL of `path` at the local cloud's endpoint.
     pub(crate) fn endpoint(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
-    /// The signer that signs as the owner of the account.
+    /// Returns a signer for requests to `service`, with the credentials of the account's owner.
     pub(crate) fn owner_signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: credentials(ACCOUNT, "any", None),
@@ -156,14 +159,14 @@ impl Stage {
         }
     }
 
-    /// The ARN of a function's role.
+    /// Returns the ARN of the IAM role of a function.
     pub async fn role_of(&self, function: &str) -> String {
         let configuration = self.configuration(function).await;
         configuration["Role"].as_str().unwrap().to_owned()
     }
 
-    /// Calls IAM as the account's owner. Returns the percent-decoded texts of all XML elements with the name
-    /// `element` in the response.
+    /// Calls IAM with the credentials of the account's owner. Returns the text of each XML element with the name
+    /// `element` in the response, percent-decoded.
     async fn iam(&self, parameters: &[(&str, &str)], element: &str) -> Vec<String> {
         let mut url = self.endpoint("/");
         url.query_pairs_mut().extend_pairs(parameters);
@@ -183,19 +186,19 @@ impl Stage {
             .collect()
     }
 
-    /// The names of a role's inline policies.
+    /// Returns the names of the inline policies of an IAM role.
     pub async fn inline_policies(&self, role: &str) -> Vec<String> {
         let list = [("Action", "ListRolePolicies"), ("RoleName", role)];
         self.iam(&list, "member").await
     }
 
-    /// The ARNs of the managed policies attached to a role.
+    /// Returns the ARNs of the managed policies that are attached to an IAM role.
     pub async fn attached_policies(&self, role: &str) -> Vec<String> {
         let list = [("Action", "ListAttachedRolePolicies"), ("RoleName", role)];
         self.iam(&list, "PolicyArn").await
     }
 
-    /// An inline policy of a role.
+    /// Returns the document of an inline policy of an IAM role.
     pub async fn inline_policy(&self, role: &str, name: &str) -> Value {
         let get = [
             ("Action", "GetRolePolicy"),
@@ -206,7 +209,7 @@ impl Stage {
         serde_json::from_str(&found[0]).unwrap()
     }
 
-    /// Replaces an inline policy of a role.
+    /// Replaces the document of an inline policy of an IAM role.
     pub async fn put_inline_policy(&self, role: &str, name: &str, policy: &Value) {
         let put = [
             ("Action", "PutRolePolicy"),
@@ -217,7 +220,8 @@ impl Stage {
         self.iam(&put, "RequestId").await;
     }
 
-    /// Signs a user in and returns the ID token. With `owner`, the account's owner signs the user in.
+    /// Signs in a user of the user pool and returns the ID token. If `owner` is given, the account's owner signs in the
+    /// user.
     async fn sign_in(&self, client: &Client, email: &str, owner: Option<&Signer>) -> Value {
         let app = &self.user_pool_client_id;
         let mut input = json!({
@@ -241,31 +245,31 @@ impl Stage {
     }
 }
 
-/// The password of all users.
+/// The password of all users that the tests sign up.
 const PASSWORD: &str = "Correct-horse-7";
 
 fn user_pool_target(action: &str) -> String {
     format!("AWSCognitoIdentityProviderService.{action}")
 }
 
-/// A user who is signed in.
+/// A user of a stage, with credentials that sign requests to the API.
 #[derive(Debug)]
 pub struct Person<'a> {
     stage: &'a Stage,
     client: Client,
     signer: Signer,
-    /// The ID of the Cognito identity.
+    /// The ID of the user's identity in the Cognito identity pool.
     pub id: String,
 }
 
 impl<'a> Person<'a> {
-    /// Signs up a new user with the confirmation code from the email, and signs them in.
+    /// Signs up a new user, confirms the user with the code from the email, and signs in the user.
     pub async fn sign_up(stage: &'a Stage) -> Self {
         Self::sign_up_with(stage, None).await
     }
 
-    /// Like [`Person::sign_up`], but the account's owner signs the user in. For stages whose app client does
-    /// not allow sign-in with a plain password.
+    /// Signs up a new user like [`Person::sign_up`], but the account's owner signs in the user. This is for stages
+    /// whose app client does not allow sign-in with a plain password.
     pub async fn sign_up_as_owner(stage: &'a Stage, owner: &Signer) -> Self {
         Self::sign_up_with(stage, Some(owner)).await
     }
@@ -292,7 +296,7 @@ impl<'a> Person<'a> {
         Self::with_identity(stage, client, &token).await
     }
 
-    /// Creates the user that an ID token identifies, with credentials from the identity pool.
+    /// Returns the user that an ID token identifies, with credentials from the identity pool.
     async fn with_identity(stage: &'a Stage, client: Client, token: &Value) -> Self {
         let pool = format!(
             "cognito-idp.{}.amazonaws.com/{}",
@@ -323,20 +327,20 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Creates a request that the user signs. `path` is a path of the API, or an absolute URL.
+    /// Creates a request that the user signs. `path` is a path of the API that starts with a slash, or an absolute URL.
     pub fn request(&self, method: Method, path: &str) -> Request {
         self.stage
             .request(&self.client, method, path)
             .signed_by(&self.signer)
     }
 
-    /// Creates an unsigned request. `path` is a path of the API, or an absolute URL.
+    /// Creates an unsigned request. `path` is a path of the API that starts with a slash, or an absolute URL.
     pub fn unsigned(&self, method: Method, path: &str) -> Request {
         self.stage.request(&self.client, method, path)
     }
 
-    /// The user's signer, with another access key ID or secret access key if given, and without the session
-    /// token if `token` is false.
+    /// Returns the user's signer with changed credentials: the access key ID `key_id` and the secret access key
+    /// `secret` if they are given, and no session token if `token` is false.
     pub fn signer_with(&self, key_id: Option<&str>, secret: Option<&str>, token: bool) -> Signer {
         let own = &self.signer.credentials;
         Signer {
@@ -349,33 +353,34 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Sends a signed GET.
+    /// Sends a GET request, signed by the user.
     pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await
     }
 
-    /// Sends a signed DELETE.
+    /// Sends a DELETE request, signed by the user.
     pub async fn delete(&self, path: &str) -> Response {
         self.request(Method::DELETE, path).send().await
     }
 
-    /// Sends a signed POST with a JSON body.
+    /// Sends a POST request with a JSON body, signed by the user.
     pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path).json(body).send().await
     }
 
-    /// Sends a signed PUT with a JSON body.
+    /// Sends a PUT request with a JSON body, signed by the user.
     pub async fn put(&self, path: &str, body: &Value) -> Response {
         self.request(Method::PUT, path).json(body).send().await
     }
 
-    /// Creates a note and returns it.
+    /// Creates a note of the user and returns the API's description of the note.
     pub async fn create_note(&self, content: &str, attachment: Option<&str>) -> Value {
         let body = json!({"content": content, "attachment": attachment});
         self.post("/notes", &body).await.json(201)
     }
 
-    /// Gets all pages of a list. `path` is the path of the first page. The `Link` headers have the URLs of the next pages.
+    /// Gets all pages of a list. `path` is the path of the first page. The `Link` header of each page has the URL of
+    /// the next page.
     pub async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
         let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
         while let Some(path) = next {
@@ -393,7 +398,7 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Sends the request, asserts status 200 and returns the JSON body.
+/// Sends the request, asserts that the response has status 200, and returns the JSON body.
 async fn send_successfully(request: Request) -> Value {
     let context = format!("{request:?}");
     let response = request.send().await;
@@ -405,7 +410,7 @@ fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials
     Credentials::new(key_id, secret, token, None, "test")
 }
 
-/// Waits for the email with the confirmation code from the user pool, and returns the code.
+/// Waits until the user pool has sent an email with a confirmation code to `email`, and returns the code.
 async fn confirmation_code(stage: &Stage, client: &Client, email: &str) -> String {
     let sent = || async {
         let url = stage.endpoint("/_ministack/ses/messages");
@@ -421,12 +426,14 @@ async fn confirmation_code(stage: &Stage, client: &Client, email: &str) -> Strin
     wait_for(&format!("the code for {email}"), sent).await
 }
 
-/// Polls until `poll` returns a value. Panics after 10 seconds.
+/// Calls `poll` repeatedly until it returns a value, and returns this value. Panics after 10 seconds. `what` names the
+/// awaited value in the panic.
 pub async fn wait_for<T>(what: &str, poll: impl AsyncFn() -> Option<T>) -> T {
     wait_for_up_to(TIMEOUT, what, poll).await
 }
 
-/// Polls until `poll` returns a value. Panics after `timeout`.
+/// Calls `poll` repeatedly until it returns a value, and returns this value. Panics after `timeout`. `what` names the
+/// awaited value in the panic.
 pub async fn wait_for_up_to<T>(
     timeout: Duration,
     what: &str,

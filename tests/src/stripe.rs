@@ -1,4 +1,4 @@
-//! The stage's local Stripe and its control API, and the users' purchases.
+//! Helpers for the stage's local Stripe, which they control and inspect, and for purchases of users.
 
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::http::{Method, Request, Response};
 use crate::stage::{Person, Stage};
 
-/// The stage's local Stripe.
+/// A client of the control API of the stage's local Stripe.
 #[derive(Debug)]
 pub struct Stripe {
     client: Client,
@@ -15,7 +15,7 @@ pub struct Stripe {
 }
 
 impl Stage {
-    /// The stage's local Stripe.
+    /// Returns a client of the control API of the stage's local Stripe.
     pub fn stripe(&self) -> Stripe {
         Stripe {
             client: Client::new(),
@@ -44,14 +44,14 @@ impl Stripe {
         }
     }
 
-    /// The PaymentIntents with this metadata (`userId` or `purchaseId`), oldest first.
+    /// Returns the PaymentIntents whose metadata field `key` (`userId` or `purchaseId`) is `value`, oldest first.
     pub async fn intents_of(&self, key: &str, value: &str) -> Vec<Value> {
         let mut intents = self.list("payment_intents").await;
         intents.retain(|intent| intent["metadata"][key] == value);
         intents
     }
 
-    /// The PaymentIntent of a purchase. Panics if there is not exactly one.
+    /// Returns the PaymentIntent of a purchase. Panics if the purchase does not have exactly one.
     pub async fn intent_of(&self, purchase: &str) -> Value {
         let intents = self.intents_of("purchaseId", purchase).await;
         let [intent] = intents
@@ -60,7 +60,7 @@ impl Stripe {
         intent
     }
 
-    /// The amounts of all successful charges of a PaymentIntent, in cents.
+    /// Returns the amount of each successful charge of a PaymentIntent, in cents.
     pub async fn charged_amounts(&self, intent: &Value) -> Vec<u64> {
         let mut charges = self.list("charges").await;
         charges.retain(|charge| charge["payment_intent"] == intent["id"] && charge["paid"] == true);
@@ -68,7 +68,7 @@ impl Stripe {
         amounts.map(Option::unwrap).collect()
     }
 
-    /// The IDs of the events about a PaymentIntent, oldest first.
+    /// Returns the IDs of the Stripe events about a PaymentIntent, oldest first.
     pub async fn events_of(&self, intent: &Value) -> Vec<String> {
         let mut events = self.list("events").await;
         events.retain(|event| event["data"]["object"]["id"] == intent["id"]);
@@ -76,7 +76,7 @@ impl Stripe {
         ids.map(|id| id.unwrap().to_owned()).collect()
     }
 
-    /// The number of requests to create a PaymentIntent that Stripe has received.
+    /// Returns the number of requests to create a PaymentIntent that the local Stripe has received.
     pub async fn charge_requests(&self) -> usize {
         let calls = self.list("calls").await;
         let calls = calls.iter().filter(|call| call["method"] == "POST");
@@ -85,8 +85,9 @@ impl Stripe {
             .count()
     }
 
-    /// Makes requests to create a PaymentIntent fail until [`Stripe::clear_failures`]. `failure` has the fields
-    /// of a failure in the control API; the behavior of missing fields is normal.
+    /// Makes requests to create a PaymentIntent fail, until [`Stripe::clear_failures`] is called or, if `failure` has
+    /// the field `times`, until this number of requests has failed. `failure` has the fields of a failure in the
+    /// control API. A missing field means normal behavior.
     pub async fn inject_failure(&self, failure: Value) {
         let mut whole = json!({"method": "POST", "path": "/v1/payment_intents"});
         let failure = failure.as_object().unwrap().clone();
@@ -94,13 +95,12 @@ impl Stripe {
         self.control(Method::POST, "failures", Some(&whole)).await;
     }
 
-    /// Removes all injected failures.
+    /// Removes all failures that were injected into the local Stripe.
     pub async fn clear_failures(&self) {
         self.control(Method::DELETE, "failures", None).await;
     }
 
-    /// Completes the authentication of a PaymentIntent by the card's owner. `outcome` is `succeeds` or
-    /// `fails`.
+    /// Ends the authentication of a PaymentIntent, as the owner of the card would. `outcome` is `succeeds` or `fails`.
     pub async fn authenticate(&self, intent: &Value, outcome: &str) {
         let id = intent["id"].as_str().unwrap();
         let path = format!("payment_intents/{id}/authenticate");
@@ -108,19 +108,20 @@ impl Stripe {
         self.control(Method::POST, &path, Some(&body)).await;
     }
 
-    /// Sends an event to the webhook again. Returns the status of the webhook's response.
+    /// Makes the local Stripe send the event with this ID to the webhook again. Returns the HTTP status of the
+    /// webhook's response.
     pub async fn redeliver(&self, event: &str) -> Value {
         let path = format!("events/{event}/redeliver");
         self.control(Method::POST, &path, None).await["status"].take()
     }
 
-    /// Sets the indexing delay of the search API.
+    /// Sets the indexing delay of Stripe's search API, in seconds: the time until a search finds a new PaymentIntent.
     pub async fn set_search_lag(&self, seconds: u32) {
         let body = json!({"seconds": seconds});
         self.control(Method::PUT, "search_lag", Some(&body)).await;
     }
 
-    /// Makes the local Stripe send no events to the stage.
+    /// Makes the local Stripe stop sending events to the stage's webhook.
     pub async fn unset_webhook(&self) {
         self.control(Method::DELETE, "webhook", None).await;
     }
@@ -134,41 +135,41 @@ impl Stripe {
     }
 }
 
-/// A random amount of storage, so that an SMS about it belongs to one purchase.
+/// Returns a random amount of storage, in notes, so that the text of an SMS identifies one purchase.
 pub fn unique_storage() -> u32 {
     let random = u32::from_le_bytes(*Uuid::now_v7().as_bytes().last_chunk().unwrap());
     1_000 + random % 999_000
 }
 
-/// The text of the SMS about a purchase of storage at the lowest price.
+/// Returns the text of the SMS about a purchase of `storage` notes at the lowest price.
 pub fn sms_text(storage: u32) -> String {
     format!("Charged {} for storage for {storage} notes", storage * 100)
 }
 
 impl Person<'_> {
-    /// Orders storage without an idempotency key.
+    /// Sends an order of storage without an idempotency key.
     pub async fn buy(&self, storage: u32, source: &str) -> Response {
         self.order(storage, source).send().await
     }
 
-    /// Orders storage with an idempotency key.
+    /// Sends an order of storage with an idempotency key.
     pub async fn buy_with_key(&self, key: &str, storage: u32, source: &str) -> Response {
         let order = self.order(storage, source);
         order.header("Idempotency-Key", key).send().await
     }
 
-    /// Creates the request for an order of storage.
+    /// Creates a request to order storage, without sending the request.
     pub fn order(&self, storage: u32, source: &str) -> Request {
         let body = json!({"storage": storage, "source": source});
         self.request(Method::POST, "/billing").json(&body)
     }
 
-    /// All purchases of the user, newest first.
+    /// Returns all purchases of the user, newest first.
     pub async fn purchases(&self) -> Vec<Value> {
         self.pages("/billing").await.concat()
     }
 
-    /// The purchase of the user with this ID.
+    /// Returns the user's purchase with this ID.
     pub async fn purchase(&self, id: &Value) -> Value {
         let mut purchases = self.purchases().await;
         purchases.retain(|purchase| purchase["purchaseId"] == *id);

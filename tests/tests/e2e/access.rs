@@ -11,7 +11,8 @@ use test_support::stage::{Person, Stage, wait_for};
 use crate::attachments::{put_file, request_upload};
 use crate::path_of;
 
-/// A request for every signed route: method, path and body. It is valid if the owner of `note` signs it.
+/// Returns a request for each route that requires a signature: method, path and body. A request is valid if the user
+/// who owns `note` signs it.
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let draft = json!({"content": "not hers"});
@@ -205,7 +206,7 @@ async fn unknown_routes_return_a_problem_with_cors_headers() {
     }
 }
 
-/// The strings of a policy field that holds one string or a list.
+/// Returns the strings in a field of an IAM policy. The field contains either one string or a list of strings.
 pub(crate) fn strings(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap()).collect(),
@@ -257,7 +258,7 @@ async fn every_function_has_its_own_role_limited_to_named_resources() {
     assert_eq!(roles.len(), functions::all().len());
 }
 
-/// Removes a permission from the role of a function while `work` runs.
+/// Removes the permission for `action` from the role of `function`, runs `work`, and restores the permission.
 pub(crate) async fn without_permission<T>(
     stage: &Stage,
     (function, action): (&str, &str),
@@ -285,7 +286,8 @@ pub(crate) async fn without_permission<T>(
     result
 }
 
-/// A note with an attachment that is not uploaded yet, and a request body with another attachment.
+/// Creates a note with an attachment whose file is not uploaded yet. Returns the note, and a request body that replaces
+/// the attachment with another one.
 async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
     let mut names = [(); 2].map(|()| Value::Null);
     for name in &mut names {
@@ -296,7 +298,8 @@ async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
     (note, json!({"content": "hello", "attachment": names[1]}))
 }
 
-/// Functions of notes-api, each with a method and the permissions that a request with this method needs.
+/// Functions of notes-api. Each row has the function, an HTTP method, and the permissions that the function needs for a
+/// request with this method.
 const NEEDED: [(&str, Method, &[&str]); 5] = [
     (
         "notes-create",
@@ -376,7 +379,7 @@ async fn a_missing_permission_is_a_500_without_internal_details() {
 }
 
 #[tokio::test]
-async fn reading_a_note_that_stores_its_upload_needs_no_attachment_record() {
+async fn reading_a_note_with_a_recorded_upload_needs_no_attachment_record() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let upload = request_upload(&ada, "cat.png", "image/png", 3).await;

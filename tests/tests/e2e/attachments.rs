@@ -6,7 +6,7 @@ use test_support::stage::{Person, Stage, wait_for};
 
 use crate::path_of;
 
-/// Requests a presigned URL to upload a file, and returns the response.
+/// Requests a presigned URL to upload a file. Returns the JSON body of the response.
 pub(crate) async fn request_upload(
     person: &Person<'_>,
     name: &str,
@@ -18,7 +18,8 @@ pub(crate) async fn request_upload(
     response.json(201)
 }
 
-/// Uploads a body to the presigned URL with its content type. The client adds the content length.
+/// Uploads `body` to the presigned URL in `upload`, with the content type in `upload`. The HTTP client adds the content
+/// length.
 pub(crate) async fn put_file(person: &Person<'_>, upload: &Value, body: &[u8]) -> Response {
     let kind = upload["headers"]["Content-Type"].as_str().unwrap();
     let url = upload["uploadUrl"].as_str().unwrap();
@@ -26,7 +27,7 @@ pub(crate) async fn put_file(person: &Person<'_>, upload: &Value, body: &[u8]) -
     put.header("content-type", kind).send().await
 }
 
-/// Uploads a file and returns its attachment name.
+/// Uploads a file. Returns the name under which a note can refer to the file as its attachment.
 async fn upload(person: &Person<'_>, name: &str, kind: &str, body: &[u8]) -> String {
     let upload = request_upload(person, name, kind, body.len()).await;
     let response = put_file(person, &upload, body).await;
@@ -34,7 +35,7 @@ async fn upload(person: &Person<'_>, name: &str, kind: &str, body: &[u8]) -> Str
     upload["attachment"].as_str().unwrap().to_owned()
 }
 
-/// Waits until the note has a download URL, and returns the note.
+/// Waits until the API returns the note with a download URL. Returns this note.
 async fn with_download_url(person: &Person<'_>, note: &Value) -> Value {
     wait_for("the download URL", async || {
         let note = person.get(&path_of(note)).await.json(200);
@@ -48,8 +49,8 @@ async fn download(person: &Person<'_>, note: &Value) -> Response {
     person.unsigned(Method::GET, url).send().await
 }
 
-/// Whether the response is for a missing object. S3 responds with 403 instead of 404 if the role does not have the
-/// permission s3:ListBucket.
+/// Whether S3 responded that the object does not exist. S3 responds with 403 instead of 404 if the role does not have
+/// the permission s3:ListBucket.
 fn is_missing(download: &Response) -> bool {
     matches!(download.status, 403 | 404)
 }
@@ -92,7 +93,7 @@ async fn a_note_created_before_the_upload_shows_the_file_afterwards() {
 }
 
 #[tokio::test]
-async fn a_filename_may_contain_any_characters_except_those_of_a_path() {
+async fn a_filename_may_contain_spaces_and_special_characters() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for name in [
@@ -191,7 +192,7 @@ async fn deleting_a_note_deletes_its_file() {
 }
 
 #[tokio::test]
-async fn a_file_of_two_notes_is_deleted_with_the_second_note() {
+async fn a_file_of_two_notes_is_deleted_when_the_second_note_is_deleted() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let name = upload(&ada, "cat.png", "image/png", b"cat").await;

@@ -1,4 +1,4 @@
-//! Responses to invalid input.
+//! Tests of the API's responses to invalid input.
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Request};
@@ -6,7 +6,7 @@ use test_support::stage::{Person, Stage};
 
 use crate::path_of;
 
-/// Invalid bodies for creating or updating a note, each with its invalid fields.
+/// Returns invalid request bodies to create or update a note, each with the names of its invalid fields.
 fn invalid_drafts() -> Vec<(Value, Vec<&'static str>)> {
     let long = "x".repeat(100_001);
     vec![
@@ -45,7 +45,8 @@ fn invalid_drafts() -> Vec<(Value, Vec<&'static str>)> {
     ]
 }
 
-/// Asserts that a route rejects malformed bodies, unsupported content types and bodies that are too large.
+/// Asserts that a route rejects malformed bodies, unsupported content types and bodies that are too large. `request`
+/// creates a request for the route, and `valid` is a valid body.
 pub(crate) async fn assert_unreadable_bodies_are_rejected(
     request: impl Fn() -> Request,
     valid: &Value,
@@ -173,7 +174,7 @@ async fn invalid_page_limits_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_malformed_note_id_is_a_404_but_its_deletion_succeeds() {
+async fn reading_or_updating_a_malformed_note_id_is_a_404_but_deleting_it_succeeds() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for id in [

@@ -1,4 +1,4 @@
-//! POST and GET /billing: charges, declines and their responses.
+//! Tests of POST /billing and GET /billing: charges, declined cards and the responses to both.
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
@@ -8,19 +8,19 @@ use tokio::task::JoinSet;
 
 use crate::bad_input::assert_unreadable_bodies_are_rejected;
 
-/// The status of a response, and its body without the request ID.
+/// Returns the status of a response, and the JSON body without the field `requestId`.
 fn content(response: &Response) -> (u16, Value) {
     let mut content: Value = serde_json::from_slice(&response.body).unwrap();
     content.as_object_mut().unwrap().remove("requestId");
     (response.status, content)
 }
 
-/// The purchase ID in a response.
+/// Returns the purchase ID in the body of a response.
 fn id(response: &Value) -> &str {
     response["purchaseId"].as_str().unwrap()
 }
 
-/// Waits until a purchase is PAID, and asserts that exactly one SMS was sent about it. Returns the purchase.
+/// Waits until a purchase is PAID. Asserts that exactly one SMS was sent about the purchase. Returns the purchase.
 pub(crate) async fn assert_paid(
     stage: &Stage,
     person: &Person<'_>,
@@ -88,7 +88,8 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
     }
 }
 
-/// Stripe's test cards that are declined: the end of the token's name, the error code and the decline code.
+/// Stripe's test cards that are declined. Each row has the end of the test token's name, the error code and the decline
+/// code.
 /// <https://docs.stripe.com/testing#declined-payments>
 const DECLINES: [(&str, &str, &str); 15] = [
     ("chargeDeclined", "card_declined", "generic_decline"),
@@ -137,14 +138,16 @@ const DECLINES: [(&str, &str, &str); 15] = [
     ),
 ];
 
-/// Whether a text is a sentence without internal identifiers.
+/// Whether a text looks like a sentence for users: it starts with a capital letter, ends with a period, and contains a
+/// space but no underscore.
 fn is_sentence(text: &Value) -> bool {
     let text = text.as_str().unwrap();
     let is_capitalized = text.chars().next().is_some_and(char::is_uppercase);
     is_capitalized && text.contains(' ') && text.ends_with('.') && !text.contains('_')
 }
 
-/// Asserts the response to a declined order, that its purchase is FAILED and that its PaymentIntent is canceled.
+/// Asserts that the response says that the card was declined, that the purchase is FAILED, and that the PaymentIntent
+/// is canceled.
 async fn assert_declined(
     person: &Person<'_>,
     stage: &Stage,
@@ -198,7 +201,8 @@ async fn an_unknown_card_is_a_402_and_creates_no_intent() {
     assert_eq!(intents, [json!(null); 0]);
 }
 
-/// Orders with a card that requires authentication. Returns the problem and the PaymentIntent.
+/// Places an order with a card that requires authentication. Returns the problem document of the response, and the
+/// PaymentIntent.
 async fn order_requiring_action(
     person: &Person<'_>,
     stage: &Stage,
@@ -247,7 +251,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
 }
 
 #[tokio::test]
-async fn a_card_is_not_charged_if_authentication_fails_or_a_decline_follows_it() {
+async fn a_card_is_not_charged_if_authentication_fails_or_the_card_is_then_declined() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let refused = "pm_card_authenticationRequired";
@@ -271,7 +275,7 @@ async fn a_card_is_not_charged_if_authentication_fails_or_a_decline_follows_it()
 }
 
 #[tokio::test]
-async fn storage_can_be_a_string_of_digits() {
+async fn an_order_may_have_its_storage_as_a_string_of_digits() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let order = json!({"storage": "20", "source": "tok_visa"});
@@ -443,7 +447,7 @@ async fn a_repeated_order_gets_the_same_decline() {
 }
 
 #[tokio::test]
-async fn keys_are_per_user_and_orders_without_a_key_are_separate() {
+async fn idempotency_keys_are_per_user_and_orders_without_a_key_are_separate() {
     let stage = Stage::shared().await;
     let (ada, bob) = (Person::sign_up(&stage).await, Person::sign_up(&stage).await);
     let hers = ada.buy_with_key("key", 10, "tok_visa").await.json(200);
@@ -483,7 +487,7 @@ async fn a_failed_stripe_call_is_retried_and_charges_once() {
 }
 
 #[tokio::test]
-async fn a_stored_stripe_500_is_a_503_and_the_purchase_completes_later() {
+async fn a_500_that_stripe_stores_is_a_503_and_the_purchase_completes_later() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();

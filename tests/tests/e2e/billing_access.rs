@@ -1,4 +1,4 @@
-//! The roles of the payment functions have only permissions that the functions need.
+//! Tests that the role of each payment function has only permissions that the function needs.
 
 use serde_json::{Value, json};
 use test_support::stage::{Person, Stage};
@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::access::strings;
 use crate::sample;
 
-/// Whether Lambda itself uses the permission. The local cloud does not check these permissions.
+/// Whether Lambda itself uses this permission of the function's role. The local cloud does not
+/// check such permissions.
 fn is_used_by_lambda(function: &str, action: &str) -> bool {
     match action.split_once(':') {
         Some(("logs" | "xray", _)) => true,
@@ -18,7 +19,8 @@ fn is_used_by_lambda(function: &str, action: &str) -> bool {
     }
 }
 
-/// The allowed actions of a policy, each with the index of its statement.
+/// Returns the actions that a policy allows, each with the index of the statement that allows the
+/// action.
 fn grants(policy: &Value) -> Vec<(usize, String)> {
     let statements = policy["Statement"].as_array().unwrap().iter().enumerate();
     let allow = statements.filter(|(_, statement)| statement["Effect"] == "Allow");
@@ -29,7 +31,7 @@ fn grants(policy: &Value) -> Vec<(usize, String)> {
     grants.collect()
 }
 
-/// The policy without one action of one statement.
+/// Returns a copy of the policy without one action of one statement.
 fn without_grant(policy: &Value, (number, action): &(usize, String)) -> Value {
     let mut policy = policy.clone();
     let statements = policy["Statement"].as_array_mut().unwrap();
@@ -43,7 +45,8 @@ fn without_grant(policy: &Value, (number, action): &(usize, String)) -> Value {
     policy
 }
 
-/// Invokes a function so that it uses all its permissions, and returns whether it succeeded.
+/// Invokes a payment function in a way that uses all its permissions. Returns whether the
+/// invocation succeeded.
 async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
     match function {
         "billing-purchase" => {

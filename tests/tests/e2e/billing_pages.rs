@@ -1,10 +1,10 @@
-//! Pagination of GET /billing.
+//! Tests of the pagination of GET /billing.
 
 use serde_json::{Value, json};
 use test_support::stage::{Person, Stage};
 
-/// Places orders one after another, every second one with a declined card. Returns the purchase IDs,
-/// newest first.
+/// Places `number` orders one after another, every second one with a declined card. Returns the purchase IDs, newest
+/// first.
 async fn create_purchases(person: &Person<'_>, number: u32) -> Vec<Value> {
     let mut ids = Vec::new();
     for number in 0..number {

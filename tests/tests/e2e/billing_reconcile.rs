@@ -1,4 +1,5 @@
-//! Reconciliation of purchases that neither a request nor a Stripe event has settled.
+//! Tests of billing-reconcile, which settles purchases that neither a request nor a Stripe event
+//! has settled.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use crate::billing::assert_paid;
 use crate::sample;
 use crate::webhook::redeliver;
 
-/// Makes a purchase due and runs billing-reconcile.
+/// Sets the due time of a purchase to the past and invokes billing-reconcile.
 async fn reconcile(stage: &Stage, person: &Person<'_>, purchase: &Value) {
     let id = purchase.as_str().unwrap();
     stage.set_purchase_time(&person.id, id, "dueAt", 1).await;
@@ -25,7 +26,8 @@ async fn run(stage: &Stage) {
     result.unwrap_or_else(|error| panic!("billing-reconcile failed: {error}"));
 }
 
-/// Asserts that the response is a 503 and that the user's only purchase is PENDING. Returns its ID.
+/// Asserts that the response has status 503 and that the user's only purchase is PENDING. Returns
+/// the purchase ID.
 async fn pending_purchase(person: &Person<'_>, response: &Response) -> Value {
     response.problem(503);
     let [purchase] = person.purchases().await.try_into().unwrap();
@@ -63,7 +65,7 @@ async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
 }
 
 #[tokio::test]
-async fn a_charge_with_a_lost_response_settles_once_in_any_order_of_events() {
+async fn a_purchase_whose_charge_response_is_lost_settles_once_in_any_order_of_events() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();

@@ -21,12 +21,12 @@ mod pages;
 mod secrets;
 mod webhook;
 
-/// The path of a note in the API.
+/// Returns the path of a note in the API: `/notes/{noteId}`.
 fn path_of(note: &serde_json::Value) -> String {
     format!("/notes/{}", note["noteId"].as_str().unwrap())
 }
 
-/// The sample event of a function. `function` is the name of its crate.
+/// Returns the sample event of a function. `function` is the name of the function's crate.
 fn sample(function: &str) -> serde_json::Value {
     let functions = test_support::functions::all();
     let mut functions = functions.iter();

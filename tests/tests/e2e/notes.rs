@@ -1,4 +1,4 @@
-//! The routes /notes and /notes/{id}.
+//! Tests of the routes /notes and /notes/{id}.
 
 use serde_json::json;
 use test_support::http::Method;

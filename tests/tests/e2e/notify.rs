@@ -1,4 +1,4 @@
-//! The SMS about a purchase that is PAID, and the functions' dead-letter queues.
+//! Tests of the SMS about a purchase that is PAID, and of the dead-letter queues of functions.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 use crate::billing::assert_paid;
 use crate::sample;
 
-/// The SNS event that delivers `message` to notify-send.
+/// Returns the event with which SNS delivers `message` to notify-send.
 fn event(message: &str) -> Value {
     let mut event = sample("notify-send");
     event["Records"][0]["Sns"]["Message"] = json!(message);
     event
 }
 
-/// A message of the topic NotePurchased.
+/// Returns a message of the SNS topic NotePurchased, about a purchase of `storage` notes.
 fn purchase_message(storage: u32) -> Value {
     json!({
         "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": storage * 100,
@@ -26,10 +26,11 @@ fn purchase_message(storage: u32) -> Value {
     })
 }
 
-/// How long Lambda may retry an event before it sends the event to the dead-letter queue.
+/// How long a test waits for Lambda to retry an event and then send the event to the dead-letter
+/// queue.
 const RETRY_TIME: Duration = Duration::from_secs(40);
 
-/// Waits for `number` messages with `text` in the function's dead-letter queue.
+/// Waits until the function's dead-letter queue has exactly `number` messages that contain `text`.
 async fn wait_for_dead_letters(stage: &Stage, function: &str, text: &str, number: usize) {
     wait_for_up_to(RETRY_TIME, "the dead-letter queue", async || {
         let messages = stage.dead_letters_of(function).await;

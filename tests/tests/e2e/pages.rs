@@ -1,4 +1,4 @@
-//! Pagination of GET /notes.
+//! Tests of the pagination of GET /notes.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::path_of;
 
-/// The maximum size of a response in bytes:
+/// Lambda's maximum size of a function's response, in bytes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const LAMBDA_LIMIT: usize = 6 * 1024 * 1024;
 
@@ -17,7 +17,7 @@ fn id(note: &Value) -> String {
     note["noteId"].as_str().unwrap().to_owned()
 }
 
-/// Creates a note with each content, up to four at a time. Returns the IDs, newest first.
+/// Creates one note for each of the contents, up to four notes at a time. Returns the IDs of the notes, newest first.
 async fn create_notes(person: &Person<'_>, contents: impl Iterator<Item = String>) -> Vec<String> {
     let mut running = JoinSet::new();
     let mut ids = Vec::new();
@@ -34,8 +34,8 @@ async fn create_notes(person: &Person<'_>, contents: impl Iterator<Item = String
     ids
 }
 
-/// Asserts that a response is below [`LAMBDA_LIMIT`]. Lambda receives the response as JSON in which the body is a string,
-/// so the length of this string counts.
+/// Asserts that a response is smaller than [`LAMBDA_LIMIT`]. A function returns the body to Lambda as a JSON string, so
+/// the limit applies to the length of the JSON string.
 fn assert_below_lambda_limit(response: &Response) {
     let quoted = serde_json::to_string(&response.text()).unwrap();
     assert!(quoted.len() < LAMBDA_LIMIT, "{} bytes", quoted.len());
@@ -130,7 +130,7 @@ async fn listed_notes_equal_the_notes_read_one_by_one() {
     }
 }
 
-/// Creates two notes. Returns the URL of the second page if a page has one note.
+/// Creates two notes. Returns the URL of the second page of a list with one note per page.
 async fn second_page(person: &Person<'_>) -> String {
     for content in ["one", "two"] {
         person.create_note(content, None).await;

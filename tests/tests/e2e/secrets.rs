@@ -1,4 +1,4 @@
-//! Secrets are not in logs, traces, function configurations, templates or responses.
+//! Tests that secrets are not in logs, traces, function configurations, templates or responses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use test_support::http::{Method, Response};
 use test_support::stage::{Person, Stage, wait_for};
 use xray_daemon::Daemon;
 
-/// A Stripe key that Stripe rejects.
+/// A secret key that the local Stripe rejects.
 const INVALID_KEY: &str = "sk_test_thisOneIsWrong7f3a91";
 
 /// The failures to inject into an order's first four calls to Stripe, one per call.
@@ -22,10 +22,11 @@ fn failures() -> [Value; 4] {
     ]
 }
 
-/// The folders of the local cloud: its data, which contains the secrets, and its temporary files.
+/// The folders in a stage's folder that the test does not search: the data of the local cloud, which contains the
+/// secrets, and its temporary files.
 const AWS_FOLDERS: [&str; 2] = ["data", "tmp"];
 
-/// The files in a stage's folder that a developer may read or share.
+/// Returns the files in a stage's folder that a developer may read or share, without those in [`AWS_FOLDERS`].
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -39,15 +40,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Listens for traces on the stage's X-Ray port. `None` if the stage's own daemon already listens on this port and writes
-/// the traces to a file in the stage's folder.
+/// Listens on the stage's X-Ray port and collects traces. `None` if the stage's own X-Ray daemon already listens on
+/// this port. That daemon writes the traces to a file in the stage's folder.
 fn daemon(stage: &Stage) -> Option<Daemon> {
     let ports = fs::read(stage.folder().join("ports.json")).unwrap();
     let ports: Value = serde_json::from_slice(&ports).unwrap();
     Daemon::bind(u16::try_from(ports["xray"].as_u64()?).ok()?).ok()
 }
 
-/// Places an order while the stage has an invalid Stripe key, and again with the valid key. Returns the first response.
+/// Places an order while the stage has an invalid Stripe key, and the same order again with the valid key. Returns the
+/// response to the first order.
 async fn order_with_invalid_key(stage: &Stage, user: &Person<'_>, key: &str) -> Response {
     stage.put_secret("stripe-secret-key", INVALID_KEY).await;
     stage.restart("billing-purchase").await;
@@ -58,8 +60,8 @@ async fn order_with_invalid_key(stage: &Stage, user: &Person<'_>, key: &str) -> 
     response
 }
 
-/// All texts that a developer may read, each with a description: logs, function configurations, traces and the files in
-/// the stage's folder.
+/// Returns all texts that a developer may read, each with a description: logs, function configurations, traces and the
+/// files in the stage's folder.
 async fn readable_texts(stage: &Stage, traces: Option<Daemon>) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     for function in functions::all() {

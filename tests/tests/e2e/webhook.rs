@@ -1,4 +1,4 @@
-//! POST /billing/webhook: events with valid and with invalid signatures.
+//! Tests of POST /billing/webhook: Stripe events with valid and with invalid signatures.
 
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use crate::billing::assert_paid;
 
-/// A body, the secret that signs it, and the offset of the timestamp from now in seconds.
+/// A request body, the secret that signs the body, and the time of the signature, in seconds relative to now.
 type Signed<'a> = (&'a str, &'a str, i64);
 
-/// Returns the values of the header `Stripe-Signature`, computed by Stripe's Node library.
+/// Signs each of the bodies with Stripe's Node library. Returns the values of the header `Stripe-Signature`.
 async fn sign(signed: &[Signed<'_>]) -> Vec<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
@@ -38,7 +38,8 @@ async fn sign(signed: &[Signed<'_>]) -> Vec<String> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Sends a body to the webhook as Stripe does, without an AWS signature.
+/// Sends a request body to the webhook as Stripe does: without an AWS signature, and with the header `Stripe-Signature`
+/// if one is given.
 async fn deliver(
     person: &Person<'_>,
     body: impl Into<Vec<u8>>,
@@ -53,7 +54,7 @@ async fn deliver(
     }
 }
 
-/// Returns an event about a PaymentIntent, with the JSON formatting that Stripe uses.
+/// Returns a Stripe event of the type `kind` about a PaymentIntent, as JSON with the formatting that Stripe uses.
 fn event(kind: &str, intent: &Value) -> String {
     let event = json!({
         "id": "evt_1NG8Du2eZvKYlo2CUI79vXWy", "object": "event", "type": kind,
@@ -64,7 +65,8 @@ fn event(kind: &str, intent: &Value) -> String {
     serde_json::to_string_pretty(&event).unwrap()
 }
 
-/// Creates a purchase that requires authentication. Returns its ID and a success event for it.
+/// Creates a purchase that waits for the authentication of the card. Returns the purchase ID, and the event that Stripe
+/// sends when the payment succeeds.
 async fn pending_purchase(stage: &Stage, person: &Person<'_>, storage: u32) -> (Value, String) {
     let order = person.buy(storage, "pm_card_authenticationRequired").await;
     let purchase = order.problem(402)["purchaseId"].clone();
@@ -73,7 +75,7 @@ async fn pending_purchase(stage: &Stage, person: &Person<'_>, storage: u32) -> (
     (purchase, event("payment_intent.succeeded", &intent))
 }
 
-/// The webhook secret of another stage.
+/// A webhook secret that is not the secret of this stage.
 const OTHER_SECRET: &str = "whsec_of_another_stage";
 
 #[tokio::test]
@@ -241,7 +243,7 @@ async fn a_body_that_is_not_an_event_is_rejected_with_any_signature() {
 }
 
 #[tokio::test]
-async fn ten_concurrent_deliveries_of_an_event_settle_once() {
+async fn ten_concurrent_deliveries_of_an_event_settle_the_purchase_once() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -272,7 +274,7 @@ async fn ten_concurrent_deliveries_of_an_event_settle_once() {
     assert_paid(&stage, &ada, &purchase, storage).await;
 }
 
-/// Makes Stripe deliver each of these events ten times concurrently. Asserts that all deliveries succeed.
+/// Makes the local Stripe deliver each of the events ten times, all concurrently. Asserts that all deliveries succeed.
 pub(crate) async fn redeliver(stage: &Stage, events: &[String]) {
     let mut deliveries = JoinSet::new();
     for event in events.iter().cycle().take(events.len() * 10) {

@@ -1,4 +1,4 @@
-//! A call that a function makes to a service, and the name of the call in the report.
+//! A call that a function makes to a service, and the name of the call in the sweep's report.
 
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -6,7 +6,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use serde_json::Value;
 
-/// The service that is called.
+/// The service that a function calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     DynamoDb,
@@ -14,22 +14,23 @@ pub(crate) enum Service {
     Sqs,
     Ssm,
     Stripe,
-    /// A service that the functions must not call.
+    /// A service that the payment functions must not call.
     Unknown,
 }
 
-/// A call: an HTTP request with its whole body.
+/// A call of a function to a service: an HTTP request whose body has been received completely.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) service: Service,
-    /// The name without IDs, which is the same in every simulation: `DynamoDB PutItem Purchases PENDING`.
+    /// The name of the call, without IDs, so that it is the same in every simulation. Example: `DynamoDB PutItem
+    /// Purchases PENDING`.
     pub(crate) name: String,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
 }
 
 impl Call {
-    /// Reads a request. `None` if the connection breaks.
+    /// Receives a request with its whole body. `None` if the connection breaks before the end of the body.
     pub(crate) async fn read(request: Request<Incoming>) -> Option<Self> {
         let (head, body) = request.into_parts();
         Some(Self::new(head, body.collect().await.ok()?.to_bytes()))
@@ -48,32 +49,32 @@ impl Call {
         }
     }
 
-    /// Whether this call is a retry of `earlier`.
+    /// Whether this call is a retry of the call `earlier`: name, URI and body are equal.
     pub(crate) fn is_retry_of(&self, earlier: &Self) -> bool {
         (&self.name, &self.head.uri, &self.body)
             == (&earlier.name, &earlier.head.uri, &earlier.body)
     }
 
-    /// The parameters of a call with a JSON body. Null for another body.
+    /// Returns the JSON body of the call. Null if the body is not JSON.
     pub(crate) fn input(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// A parameter of a call with a form body.
+    /// Returns a parameter from the form body of the call. `None` if the body does not have the parameter.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         parameter(&self.body, name)
     }
 }
 
-/// The suffix of the name of a call to a service that the functions must not call.
+/// The end of the name of each call to a service that the functions must not call.
 pub(crate) const UNKNOWN: &str = " to an unknown service";
 
-/// The name of a call that publishes to the topic.
+/// The name of a call that publishes a message to the SNS topic.
 pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
-/// The name of a call that publishes to a phone number.
+/// The name of a call that sends an SMS to a phone number.
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
 
-/// The service and the name of a call. `None` for an unknown service.
+/// Returns the service that a request calls, and the name of the call. `None` if the service is unknown.
 fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     if let Some(target) = head.headers.get("x-amz-target") {
         let (service, operation) = target.to_str().ok()?.split_once('.')?;
@@ -105,8 +106,8 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     Some((Service::Sns, name.to_owned()))
 }
 
-/// The name of a DynamoDB call. It consists of the operation, the table, and the status that the call writes or the
-/// shard that it reads.
+/// Returns the name of a DynamoDB call: the operation, the table, and the status that the call writes or the shard that
+/// it reads, if there is one.
 fn dynamodb_name(operation: &str, input: &Value) -> Option<String> {
     let table = input["TableName"].as_str()?;
     let values = &input["ExpressionAttributeValues"];

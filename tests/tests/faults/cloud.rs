@@ -1,4 +1,4 @@
-//! The services that the functions call: the local DynamoDB and Stripe, and minimal implementations of
+//! The services that the payment functions call: the local DynamoDB, the local Stripe, and minimal implementations of
 //! SSM, SNS and SQS.
 
 use std::sync::{Mutex, MutexGuard};
@@ -24,21 +24,21 @@ pub(crate) const SECRETS: &str = "/scratchpad/faults";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4b1f0c6e2d9a";
 const STRIPE_KEY: &str = "sk_test_7e3a9d5c1f08";
 
-/// Texts that no log line may contain.
+/// Texts that no log line may contain: secrets and parts of secrets.
 pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "_secret_"];
 
-/// The messages that functions sent.
+/// The messages that functions have sent through SNS and SQS.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Messages that were published to the topic and are not delivered yet.
+    /// Messages that were published to the SNS topic and are not delivered to notify-send yet.
     pub(crate) topic: Vec<String>,
-    /// SMS: phone number and text.
+    /// The phone number and the text of each SMS.
     pub(crate) sms: Vec<(String, String)>,
-    /// Messages in the dead-letter queue.
+    /// The messages in the dead-letter queue of billing-purchase-paid.
     pub(crate) dead_letters: Vec<String>,
 }
 
-/// The services of one simulation.
+/// The services that the payment functions call in one simulation.
 pub(crate) struct Cloud {
     pub(crate) dynamodb: Dynamodb,
     pub(crate) stripe: Stripe,
@@ -86,14 +86,14 @@ impl Cloud {
         self.sent.lock().unwrap()
     }
 
-    /// All purchases. Ignores items without a status, which are not purchases.
+    /// Returns all purchases in the table. Ignores items without a status, which are not purchases.
     pub(crate) fn purchases(&self) -> Vec<Value> {
         let mut items = self.dynamodb.items(PURCHASES).unwrap();
         items.retain(|item| item.get("status").is_some());
         items
     }
 
-    /// Executes the call.
+    /// Executes the call at the service that the call is for. Returns the response of the service.
     pub(crate) async fn execute(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => self.forward(&self.dynamodb.url(), call).await,
@@ -105,7 +105,7 @@ impl Cloud {
         }
     }
 
-    /// Returns the throttling error of the service, without executing the call.
+    /// Returns the throttling error of the service that is called. The service does not execute the call.
     pub(crate) async fn throttle(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => aws_error(400, "ProvisionedThroughputExceededException"),
@@ -120,7 +120,7 @@ impl Cloud {
         }
     }
 
-    /// Executes the call, but returns the internal error of the service.
+    /// Executes the call, but returns an internal error (status 500) of the service that is called.
     pub(crate) async fn fail(&self, call: Call) -> HttpResponse {
         if let Service::Stripe = call.service {
             self.fail_at_stripe(&call, 500, true);
@@ -135,9 +135,9 @@ impl Cloud {
         }
     }
 
-    /// Makes the local Stripe respond with `status` to the next request that has the method and path of `call`. That is
-    /// `call` itself, because a simulation makes one call at a time. If `has_effect` is false, Stripe does not execute the
-    /// call.
+    /// Makes the local Stripe respond with `status` to the next request that has the method and path of `call`. That
+    /// request is `call` itself, because a simulation makes one call at a time. If `has_effect` is false, Stripe does
+    /// not execute the call.
     fn fail_at_stripe(&self, call: &Call, status: u16, has_effect: bool) {
         let failure = local_stripe::Failure::on(call.head.method.as_str(), call.head.uri.path());
         let failure = failure.times(1).respond_with(status);
@@ -161,7 +161,7 @@ impl Cloud {
         response
     }
 
-    /// Calls the local DynamoDB directly, without the proxy.
+    /// Calls an operation of the local DynamoDB directly, without the proxy. Returns the output.
     pub(crate) async fn dynamodb(&self, target: &str, input: &Value) -> Value {
         let request = self.client.request(Method::POST, self.dynamodb.url());
         let request = request.header("x-amz-target", target);
@@ -174,7 +174,7 @@ impl Cloud {
         response.json().await.unwrap()
     }
 
-    /// Implements GetParameters of SSM:
+    /// Implements the operation GetParameters of SSM:
     /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
     fn parameters(&self, call: &Call) -> HttpResponse {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -198,7 +198,8 @@ impl Cloud {
         )
     }
 
-    /// Implements Publish of SNS: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+    /// Implements the operation Publish of SNS:
+    /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
     fn publish(&self, call: &Call) -> HttpResponse {
         let message = call.parameter("Message").unwrap_or_default();
         let mut sent = self.sent();
@@ -218,7 +219,7 @@ impl Cloud {
         )
     }
 
-    /// Implements SendMessage of SQS:
+    /// Implements the operation SendMessage of SQS:
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
     fn send_to_dead_letter_queue(&self, call: &Call) -> HttpResponse {
         let message = call.input()["MessageBody"].take();
@@ -227,7 +228,7 @@ impl Cloud {
         json_response(200, json!({"MessageId": "1", "MD5OfMessageBody": ""}))
     }
 
-    /// Creates a call that publishes a message to the topic.
+    /// Creates a call that publishes `message` to the SNS topic.
     pub(crate) fn publication(message: &Value) -> Call {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", "Publish");
@@ -237,7 +238,7 @@ impl Cloud {
         Call::new(head, form.finish().into())
     }
 
-    /// The texts of all SMS.
+    /// Returns the texts of all SMS. Panics if an SMS was sent to a wrong phone number.
     pub(crate) fn sms(&self) -> Vec<String> {
         let sent = self.sent();
         let texts = sent.sms.iter().map(|(number, text)| {
@@ -258,13 +259,14 @@ fn json_response(status: u16, body: Value) -> HttpResponse {
     response.body(body.to_string().into()).unwrap()
 }
 
-/// An error response in the AWS JSON protocol:
+/// Returns an error response in the AWS JSON protocol:
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
 fn aws_error(status: u16, code: &str) -> HttpResponse {
     json_response(status, json!({"__type": code, "message": "injected"}))
 }
 
-/// An error response of SNS: <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
+/// Returns an error response of SNS:
+/// <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
 fn sns_error(status: u16, kind: &str, code: &str) -> HttpResponse {
     xml(
         status,

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A simulation's permit to use the CPU. The simulation releases the permit while it only waits.
+/// The permit of a simulation to use the CPU. The simulation releases the permit while it only
+/// waits.
 #[derive(Debug)]
 pub(crate) struct CpuSlot {
     slots: Arc<Semaphore>,
@@ -12,7 +13,7 @@ pub(crate) struct CpuSlot {
 }
 
 impl CpuSlot {
-    /// Creates a slot without a permit.
+    /// Creates a slot that has no permit yet. [`Self::acquire`] gets a permit from `slots`.
     pub(crate) fn new(slots: &Arc<Semaphore>) -> Arc<Self> {
         Arc::new(Self {
             slots: Arc::clone(slots),
@@ -20,7 +21,8 @@ impl CpuSlot {
         })
     }
 
-    /// Waits for a permit, unless the simulation already has one.
+    /// Waits until the simulation has a permit. Returns immediately if the simulation already has
+    /// one.
     pub(crate) async fn acquire(&self) {
         if self.permit.lock().unwrap().is_none() {
             let permit = Arc::clone(&self.slots).acquire_owned().await.unwrap();

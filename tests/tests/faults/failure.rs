@@ -1,31 +1,32 @@
-//! The ways in which a call can fail.
+//! The ways in which a call of a function to a service can fail.
 
-/// How a call fails, and what happens to the function that makes the call. Unless the failure is once,
-/// every retry of the call in the same run fails too.
+/// How a call fails, and what happens to the function that makes the call. Retries of the call in the same run of the
+/// function fail too, except for [`Failure::LostOnce`] and [`Failure::LateOnce`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The function is killed before the call is sent.
     KilledBefore,
-    /// The call is executed, and the function is killed before it receives the response.
+    /// The service executes the call, and the function is killed before it receives the response.
     KilledAfter,
-    /// The call is executed, and the connection breaks before the response. Retries succeed.
+    /// The service executes the call, and the connection breaks before the response. Retries of the call succeed.
     LostOnce,
-    /// Like [`Failure::LostOnce`], but retries fail in the same way.
+    /// The same as [`Failure::LostOnce`], but retries of the call fail in the same way.
     Lost,
-    /// The call is executed, and the response comes after the caller's timeout. Retries succeed.
+    /// The service executes the call, but the function's timeout for the call ends before the response. Retries of the
+    /// call succeed.
     LateOnce,
-    /// Like [`Failure::LateOnce`], but retries fail in the same way.
+    /// The same as [`Failure::LateOnce`], but retries of the call fail in the same way.
     Late,
     /// The service throttles the call and does not execute it.
     Throttled,
-    /// The service executes the call, but responds with 500. DynamoDB can do so:
+    /// The service executes the call, but responds with status 500. DynamoDB can do so:
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
-    /// Stripe repeats this response for every request with the same idempotency key.
+    /// Stripe sends the same response to every later request with the same idempotency key.
     Failed,
 }
 
 impl Failure {
-    /// All failures, in the order of the report's columns.
+    /// All kinds of failure, in the order of the columns in the sweep's report.
     pub(crate) const ALL: [Self; 8] = [
         Self::KilledBefore,
         Self::KilledAfter,
@@ -37,7 +38,7 @@ impl Failure {
         Self::Failed,
     ];
 
-    /// The name of the failure in the report.
+    /// Returns the name of the failure in the sweep's report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KilledBefore => "killed before",
@@ -51,27 +52,27 @@ impl Failure {
         }
     }
 
-    /// Whether retries of the call in the same run fail as well.
+    /// Whether retries of a failed call fail as well, in the same run of the function.
     pub(crate) fn is_persistent(self) -> bool {
         !matches!(self, Self::LostOnce | Self::LateOnce)
     }
 
-    /// Whether the service executes the call.
+    /// Whether the service executes a call that fails in this way.
     pub(crate) fn is_executed(self) -> bool {
         !matches!(self, Self::KilledBefore | Self::Throttled)
     }
 }
 
-/// A call that fails.
+/// A failure to inject: which call of which run fails, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The function that makes the call.
     pub(crate) function: &'static str,
-    /// The number of the function's run, from 1.
+    /// The number of the run in which the call fails: 1 for the function's first run in the simulation.
     pub(crate) run: usize,
-    /// The name of the call.
+    /// The name of the call that fails.
     pub(crate) call: String,
-    /// The position among the calls of this name in the run, from 1.
+    /// The position of the call among all calls with the same name in this run: 1 for the first.
     pub(crate) nth: usize,
     pub(crate) failure: Failure,
 }

@@ -28,14 +28,14 @@ pub(crate) const ONLY_KNOWN_SERVICES: &str = "functions call only known services
 pub(crate) const NO_SECRET_LOGGED: &str = "no log line contains a secret";
 pub(crate) const NO_PANIC: &str = "no function panics";
 
-/// A violated invariant, with the values that violate it.
+/// An invariant that does not hold at the end of a simulation, with the values that violate it.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) invariant: &'static str,
     pub(crate) found: String,
 }
 
-/// Checks all invariants at the end of a simulation with this fault. Returns the violations.
+/// Checks all invariants at the end of a simulation into which `fault` was injected. Returns the violated invariants.
 pub(crate) fn violations(simulation: &Simulation, fault: Option<&Fault>) -> Vec<Violation> {
     let mut violations = Violations(Vec::new());
     let purchases = simulation.cloud.purchases();
@@ -57,7 +57,7 @@ impl Violations {
         }
     }
 
-    /// Checks that charges, purchases and SMS match.
+    /// Checks that charges, purchases and SMS correspond to each other.
     fn check_payments(
         &mut self,
         simulation: &Simulation,
@@ -92,7 +92,7 @@ impl Violations {
         self.check(is_correct, SMS_IS_CORRECT, &sms);
     }
 
-    /// Checks that PaymentIntents have a final status, and that the stream has no second settlement of a purchase.
+    /// Checks that each PaymentIntent has a final status, and that no write in the stream changes a settled purchase.
     fn check_stripe_and_stream(&mut self, simulation: &Simulation) {
         for intent in &simulation.cloud.stripe.payment_intents() {
             let is_final = ["succeeded", "canceled"]
@@ -107,7 +107,8 @@ impl Violations {
         }
     }
 
-    /// Checks the final responses to the client.
+    /// Checks that a client that retries got a final response, and that all final responses are equal and describe the
+    /// purchase.
     fn check_responses(&mut self, simulation: &Simulation, purchases: &[Value]) {
         let responses = &simulation.final_responses;
         let has_result = !simulation.scenario.client_retries || responses.len() >= 2;
@@ -122,7 +123,7 @@ impl Violations {
         }
     }
 
-    /// Checks that all deliveries succeeded, and the content of the dead-letter queue.
+    /// Checks that all deliveries succeeded, and that the dead-letter queue contains exactly the unreadable records.
     fn check_deliveries(&mut self, simulation: &Simulation) {
         let failed = &simulation.failed_deliveries;
         self.check(failed.is_empty(), DELIVERIES_SUCCEED, failed);
@@ -145,7 +146,7 @@ impl Violations {
     }
 }
 
-/// Whether a charge matches a purchase that is PAID.
+/// Whether the purchase is PAID and has the PaymentIntent and the amount of the charge.
 fn is_for(charge: &Charge, purchase: &Value) -> bool {
     let amount = charge.amount.to_string();
     purchase["status"]["S"] == "PAID"
@@ -154,7 +155,7 @@ fn is_for(charge: &Charge, purchase: &Value) -> bool {
         && charge.amount == PRICE
 }
 
-/// Whether a final response describes the purchase.
+/// Whether a final response has the ID and the outcome of the purchase.
 fn describes(response: &FinalResponse, purchase: &Value) -> bool {
     let FinalResponse { status, body } = response;
     let has_id = body["purchaseId"] == purchase["purchaseId"]["S"];
@@ -166,8 +167,8 @@ fn describes(response: &FinalResponse, purchase: &Value) -> bool {
     has_id && has_outcome
 }
 
-/// Whether the fault happens between sending an SMS and recording that it was sent. In this case notify-send
-/// sends a second SMS. SNS has no idempotency key for SMS, so the alternative would be that an SMS can be lost.
+/// Whether a fault happens after notify-send sent an SMS and before it recorded that the SMS was sent. In this case,
+/// notify-send sends a second SMS. SNS has no idempotency key for SMS, so the alternative is that an SMS can be lost.
 fn may_send_two_sms(simulation: &Simulation, fault: Option<&Fault>) -> bool {
     let faults = simulation
         .scenario

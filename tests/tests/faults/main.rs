@@ -51,7 +51,7 @@ async fn the_invariants_hold_for_every_failure_of_every_call() {
     assert!(swept.cells() >= 100, "{}", swept.cells());
 }
 
-/// Runs a sweep over the selected calls of the first scenario, with a simulated bug.
+/// Runs a sweep of the first scenario with a simulated bug. Failures are injected only into the selected calls.
 async fn sweep_mutation(mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
     let swept = sweep(mutation, &SCENARIOS[..1], is_selected, |_| ()).await;
     assert!(swept.cells() > 0, "{swept}");
@@ -68,7 +68,7 @@ async fn the_sweep_detects_a_settlement_without_a_condition_expression() {
 }
 
 #[tokio::test]
-async fn the_sweep_detects_publishing_from_the_request() {
+async fn the_sweep_detects_that_billing_purchase_publishes_the_message() {
     let publishes = |row: &Row| row.function == PURCHASE && row.call == call::TO_TOPIC;
     let found = sweep_mutation(Mutation::PublishFromRequest, publishes).await;
     assert!(found.scenarios[0].baseline.held(), "{found}");

@@ -7,21 +7,23 @@ use crate::call::{Call, Service};
 use crate::cloud::{Cloud, HttpResponse, PURCHASES};
 use crate::scenario::PURCHASE;
 
-/// The simulated bug.
+/// The bug that the proxy simulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// No bug.
     None,
-    /// Settling a purchase overwrites any status.
+    /// A function that settles a purchase overwrites any earlier status of the purchase.
     SettleCondition,
-    /// billing-purchase publishes the purchase that it settles, instead of billing-purchase-paid.
+    /// billing-purchase publishes the message about a purchase that it settles. In the real system,
+    /// billing-purchase-paid does so.
     PublishFromRequest,
-    /// Charges have no idempotency key.
+    /// Requests to Stripe have no idempotency key.
     StripeKey,
 }
 
 impl Mutation {
-    /// The call that the function with the bug sends instead of `call`.
+    /// Returns the call that a function with this bug would send instead of `call`. Returns `call` itself if the bug
+    /// does not affect it.
     pub(crate) fn mutate(self, call: &Call) -> Call {
         let mut sent = call.clone();
         match self {
@@ -44,7 +46,8 @@ impl Mutation {
         sent
     }
 
-    /// The call to SNS that the function with the bug sends after `call` and its response. `None` if it sends none.
+    /// Returns the call to SNS that a function with this bug would send after `call`. `None` if the function would send
+    /// none.
     pub(crate) fn publication(
         self,
         function: &str,
@@ -75,13 +78,13 @@ impl Mutation {
         })))
     }
 
-    /// Whether the simulation delivers the records of the table's stream.
+    /// Whether the simulation delivers the records of the table's stream to billing-purchase-paid.
     pub(crate) fn has_stream(self) -> bool {
         self != Self::PublishFromRequest
     }
 }
 
-/// Whether a call settles a purchase.
+/// Whether a call sets the status of a purchase.
 fn settles(call: &Call) -> bool {
     let input = match call.service {
         Service::DynamoDb if call.name.contains("UpdateItem") => call.input(),

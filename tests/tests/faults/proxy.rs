@@ -1,4 +1,5 @@
-//! The proxy that receives all calls of the functions, forwards them and injects failures.
+//! The proxy that receives all calls of the payment functions, forwards the calls to the services, and injects
+//! failures.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -18,23 +19,23 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
 use crate::mutation::Mutation;
 
-/// A run of a function: from its event until it responds or exits. A run with a cold start includes the
-/// calls of the init phase.
+/// One run of a function, with its calls. A run lasts from the event until the function responds or exits. If the run
+/// includes a cold start, the calls include those of the init phase.
 #[derive(Debug, Default)]
 struct Run {
     function: &'static str,
-    /// The number of the run, from 1 for each function.
+    /// The number of the run: 1 for the function's first run in the simulation.
     number: usize,
     calls: Vec<Call>,
 }
 
 struct State {
     run: Run,
-    /// The faults. The boolean is whether the fault has happened.
+    /// The faults to inject, each with whether it has happened.
     faults: Vec<(Fault, bool)>,
 }
 
-/// The proxy of one simulation. In a simulation, one function runs at a time.
+/// The proxy of one simulation. Only one function runs at a time in a simulation.
 pub(crate) struct Proxy {
     cloud: Arc<Cloud>,
     mutation: Mutation,
@@ -43,7 +44,7 @@ pub(crate) struct Proxy {
     kill: Notify,
 }
 
-/// The connection breaks without a response.
+/// The error that makes the proxy close the connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the response is lost")]
 struct Lost;
@@ -66,7 +67,8 @@ impl Proxy {
         }
     }
 
-    /// Listens on a free port. Returns the URL, which is the functions' endpoint for both AWS and Stripe.
+    /// Starts to listen on a free port. Returns the URL, which the functions use as the endpoint of both AWS and
+    /// Stripe, and the server's task.
     pub(crate) async fn listen(self: &Arc<Self>) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -86,7 +88,7 @@ impl Proxy {
         (url, server)
     }
 
-    /// Starts the record of a function's run with this number. Discards the calls of the previous run.
+    /// Starts to record the calls of the run `number` of `function`. Discards the calls of the previous run.
     pub(crate) fn begin(&self, function: &'static str, number: usize) {
         self.state.lock().unwrap().run = Run {
             function,
@@ -95,7 +97,7 @@ impl Proxy {
         };
     }
 
-    /// The names of the calls of the last run, without retries.
+    /// Returns the names of the calls that the latest run has made, without retries.
     pub(crate) fn calls(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state
@@ -106,12 +108,12 @@ impl Proxy {
             .collect()
     }
 
-    /// Waits until the running function must be killed.
+    /// Waits until a fault requires that the running function is killed.
     pub(crate) async fn killed(&self) {
         self.kill.notified().await;
     }
 
-    /// The faults that have not happened yet.
+    /// Returns the faults that have not happened yet.
     pub(crate) fn pending_faults(&self) -> Vec<Fault> {
         let state = self.state.lock().unwrap();
         let pending = state.faults.iter().filter(|(_, happened)| !happened);
@@ -133,7 +135,8 @@ impl Proxy {
         Ok(response)
     }
 
-    /// Records `call`, and executes `sent` unless the call fails before its execution.
+    /// Records `call`, and sends `sent` to the service in place of `call`. Injects a failure if a fault applies to
+    /// `call`.
     async fn forward(self: &Arc<Self>, call: Call, sent: Call) -> Result<HttpResponse, Lost> {
         let failure = self.record(call);
         let cloud = Arc::clone(&self.cloud);
@@ -161,7 +164,8 @@ impl Proxy {
         }
     }
 
-    /// Records a call and returns its failure, if it fails.
+    /// Records a call of the current run. Returns the failure to inject into the call. `None` if the call does not
+    /// fail.
     fn record(&self, call: Call) -> Option<Failure> {
         let mut state = self.state.lock().unwrap();
         let State { run, faults } = &mut *state;

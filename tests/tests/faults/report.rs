@@ -1,11 +1,12 @@
-//! Prints the results of a sweep as a table. Each row is a call of a function, and each column is a failure.
+//! Prints the results of a sweep as a table, in which each row is a call of a function and each column is a kind of
+//! failure.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::failure::Failure;
 use crate::sweep::{Outcome, Row, Sweep};
 
-/// The maximum number of characters of a violation that are printed.
+/// The maximum number of characters that are printed of the values that violate an invariant.
 const MAX_SHOWN: usize = 2_000;
 
 const NOTES: &str = "

@@ -1,4 +1,4 @@
-//! Scenarios of a purchase: the card, the client's behavior, and the functions whose calls fail.
+//! The scenarios of a purchase. A scenario sets the card, the client's behavior, and the functions whose calls fail.
 
 use std::time::Duration;
 
@@ -10,35 +10,39 @@ pub(crate) const PURCHASE_PAID: &str = "billing-purchase-paid";
 pub(crate) const NOTIFY: &str = "notify-send";
 pub(crate) const RECONCILE: &str = "billing-reconcile";
 
-/// The payment functions.
+/// The names of the functions that process payments.
 pub(crate) const FUNCTIONS: [&str; 5] = [PURCHASE, WEBHOOK, PURCHASE_PAID, NOTIFY, RECONCILE];
 
 const CHARGE: &str = "Stripe POST payment_intents";
 const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
 
-/// The conditions of one simulated purchase: the card, the client's behavior, and the timing of Stripe's events. The sweep
-/// simulates each scenario many times, and injects one more failure each time.
+/// The conditions of one simulated purchase: the card, the client's behavior, and the timing of Stripe's events. The
+/// sweep simulates each scenario many times, and injects one further failure each time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     /// The name of the scenario in the report.
     pub(crate) name: &'static str,
     /// The token or PaymentMethod that the client sends as `source`.
     pub(crate) source: &'static str,
-    /// A failure that is part of the scenario: the function, the name of a call in its first run, and how the call fails.
+    /// A failure that every simulation of the scenario includes: the function, the name of a call in the function's
+    /// first run, and how the call fails.
     pub(crate) initial_failure: Option<(&'static str, &'static str, Failure)>,
-    /// Whether the client retries until it has a final response. Otherwise it sends one request.
+    /// Whether the client repeats its request until it has a final response. If false, the client sends one request.
     pub(crate) client_retries: bool,
-    /// Whether the card's owner completes a requested authentication.
+    /// Whether the owner of the card completes the authentication that Stripe requests.
     pub(crate) owner_authenticates: bool,
-    /// Whether Stripe delivers events immediately. Otherwise it delivers them at the end.
+    /// Whether Stripe delivers each event immediately. If false, Stripe delivers all events after the last run of
+    /// billing-reconcile.
     pub(crate) events_are_immediate: bool,
-    /// The minutes between the client's last request and the first run of billing-reconcile.
+    /// The time by which the simulation advances its clock immediately before the first run of billing-reconcile, in
+    /// minutes.
     pub(crate) first_reconcile: u64,
-    /// The indexing delay of Stripe's search API.
+    /// The time until Stripe's search API finds a new PaymentIntent.
     pub(crate) search_lag: Duration,
-    /// Whether the table's stream contains an unreadable record.
+    /// Whether the stream of the table Purchases contains a record that billing-purchase-paid cannot read.
     pub(crate) has_poison: bool,
-    /// The functions whose calls the sweep makes fail, each with the number of the first run in which they fail.
+    /// The functions into whose calls the sweep injects failures, each with the number of the first run in which a call
+    /// can fail.
     pub(crate) sweeps: &'static [(&'static str, usize)],
 }
 
@@ -55,8 +59,8 @@ const DEFAULT: Scenario = Scenario {
     sweeps: &[],
 };
 
-/// A scenario in which the client sends one request whose call fails. Only billing-reconcile and late Stripe events can
-/// then settle the purchase.
+/// Returns a scenario in which the client sends only one request, during which `call` fails. After this, only
+/// billing-reconcile and late Stripe events can settle the purchase.
 const fn abandoned(name: &'static str, call: &'static str, failure: Failure) -> Scenario {
     Scenario {
         name,
@@ -68,7 +72,7 @@ const fn abandoned(name: &'static str, call: &'static str, failure: Failure) -> 
     }
 }
 
-/// All scenarios of the sweep. Together they reach every call of every payment function.
+/// All scenarios that the sweep simulates. Together, they include every call of every payment function.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "good card",
@@ -172,14 +176,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// Whether this is the first scenario whose sweep includes the function.
+    /// Whether this is the first of [`SCENARIOS`] in which the sweep injects failures into calls of `function`.
     pub(crate) fn is_first_of(&self, function: &str) -> bool {
         let sweeps = |scenario: &&Self| scenario.sweeps.iter().any(|(swept, _)| *swept == function);
         let first = SCENARIOS.iter().find(sweeps);
         first.is_some_and(|first| first.name == self.name)
     }
 
-    /// The failure that is part of the scenario, as a fault.
+    /// Returns the failure that every simulation of this scenario includes. `None` if there is none.
     pub(crate) fn initial_fault(&self) -> Option<Fault> {
         self.initial_failure.map(|(function, call, failure)| Fault {
             function,

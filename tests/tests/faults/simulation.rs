@@ -1,5 +1,5 @@
-//! Runs one scenario to its end, with a call that fails. It simulates the client, Stripe's webhook deliveries,
-//! Lambda's event sources and the schedule of billing-reconcile.
+//! Runs one scenario from the order to the end, with an injected failure. Simulates the client, the deliveries of
+//! Stripe's webhook, the event sources of Lambda and the schedule of billing-reconcile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -20,39 +20,39 @@ use crate::proxy::Proxy;
 use crate::scenario::{FUNCTIONS, NOTIFY, PURCHASE, PURCHASE_PAID, RECONCILE, Scenario, WEBHOOK};
 use crate::stream::Stream;
 
-/// How long a client waits before each retry. The first pause is shorter than the lease of an idempotency
-/// record, so that a simulation includes a retry during the lease.
+/// The times that the client waits before its first, second and third retry. The first is shorter than the lease of an
+/// idempotency record, so that a simulation includes a retry during the lease.
 const CLIENT_PAUSES: [Duration; 3] = [
     Duration::from_secs(13),
     Duration::from_secs(31),
     Duration::from_secs(31),
 ];
 
-/// The maximum number of deliveries of an event.
+/// The maximum number of times that a Stripe event or a batch of stream records is delivered.
 const MAX_DELIVERIES: usize = 5;
 
-/// How long Lambda waits before each retry of an asynchronous invocation. After the last retry, the event goes
-/// to the dead-letter queue.
+/// The times that Lambda waits before its first and second retry of an asynchronous invocation. If the second retry
+/// fails, Lambda sends the event to the dead-letter queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const LAMBDA_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 
-/// The times between the runs of billing-reconcile after its first run, in minutes. At the last run, a
-/// purchase is so old that billing-reconcile settles it even if Stripe's search does not find its payment.
+/// The times between consecutive runs of billing-reconcile, in minutes. At the last run, the purchase is so old that
+/// billing-reconcile settles it even if Stripe's search does not find a payment.
 const RECONCILE_PAUSES: [u64; 7] = [5, 5, 30, 25, 60, 60, 30];
 
-/// The user ID of the unreadable record in the stream.
+/// The user ID in the stream record that billing-purchase-paid cannot read.
 pub(crate) const POISON: &str = "poison";
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The storage that the client buys, in notes.
+/// The amount of storage that the client orders, in notes.
 const STORAGE: u32 = 10;
-/// The price of the storage, in cents.
+/// The price of the ordered storage, in cents.
 pub(crate) const PRICE: u32 = 4_000;
-/// The text of the SMS about the purchase.
+/// The expected text of the SMS about the purchase.
 pub(crate) const SMS: &str = "Charged 4000 for storage for 10 notes";
 
-/// The payment functions with the settings of their manifests, by name.
+/// The payment functions, as their serverless.yml files describe them, keyed by name.
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
     let all = functions::all().into_iter();
     let of_name = |function: Function| {
@@ -71,7 +71,7 @@ pub(crate) struct FinalResponse {
     pub(crate) body: Value,
 }
 
-/// A run of a function, with the names of its calls.
+/// A run of a function: the name of the function, the number of the run, and the names of the calls.
 #[derive(Debug)]
 pub(crate) struct FunctionRun {
     pub(crate) function: &'static str,
@@ -79,7 +79,7 @@ pub(crate) struct FunctionRun {
     pub(crate) calls: Vec<String>,
 }
 
-/// One run of a scenario.
+/// One simulation of a scenario: the services, the functions, and what has happened so far.
 pub(crate) struct Simulation {
     pub(crate) scenario: Scenario,
     pub(crate) cloud: Arc<Cloud>,
@@ -88,32 +88,32 @@ pub(crate) struct Simulation {
     mutation: Mutation,
     url: String,
     server: JoinHandle<()>,
-    /// The warm functions.
+    /// The functions that are warm, keyed by name.
     hosts: HashMap<&'static str, Host>,
     stream: Stream,
-    /// All stream records of writes by functions.
+    /// All records of the table's stream that functions caused by their writes.
     pub(crate) changes: Vec<Value>,
-    /// The number of `changes` that were delivered to billing-purchase-paid.
+    /// How many of `changes`, counted from the first, were delivered to billing-purchase-paid.
     delivered_changes: usize,
-    /// The number of Stripe's events that were delivered to the webhook.
+    /// How many of Stripe's events, counted from the first, were delivered to the webhook.
     delivered_events: usize,
     pub(crate) final_responses: Vec<FinalResponse>,
     pub(crate) runs: Vec<FunctionRun>,
-    /// The invocations and waits so far, as lines for the report.
+    /// The invocations, authentications and waits so far, as text for the report.
     pub(crate) history: Vec<String>,
-    /// All log lines of the functions.
+    /// The log lines of all functions that have stopped.
     pub(crate) log: Vec<String>,
-    /// Deliveries that never succeeded.
+    /// Descriptions of the deliveries that never succeeded.
     pub(crate) failed_deliveries: Vec<String>,
 }
 
-/// The kind of response that the client gets.
+/// The kind of response that the client gets to its order.
 enum ClientResponse {
-    /// The purchase is settled.
+    /// The final result of the order.
     Final,
-    /// The card's owner must authenticate.
+    /// A request that the owner of the card authenticates the payment.
     RequiresAction,
-    /// No response, or an error after which the client retries.
+    /// An error after which the client retries, or no response.
     Retry,
 }
 
@@ -152,7 +152,7 @@ impl Simulation {
         }
     }
 
-    /// Runs the scenario to its end.
+    /// Simulates the scenario until all requests and deliveries are done, and stops the functions.
     pub(crate) async fn run(&mut self) {
         if self.scenario.has_poison {
             let poison = json!({"userId": {"S": POISON}, "purchaseId": {"S": "none"}});
@@ -181,7 +181,7 @@ impl Simulation {
         }
     }
 
-    /// Simulates the client: sends the order until the response is not `Retry`, or the retries are used up.
+    /// Simulates the client: sends the order, and repeats it after [`ClientResponse::Retry`] until no retry is left.
     async fn order_with_retries(&mut self) {
         let retries = self.scenario.client_retries;
         let mut pauses = CLIENT_PAUSES.into_iter().filter(|_| retries);
@@ -195,7 +195,7 @@ impl Simulation {
         }
     }
 
-    /// Runs billing-reconcile until no purchase is pending.
+    /// Runs billing-reconcile at the scheduled times, until no purchase is PENDING or the last scheduled run is done.
     async fn reconcile(&mut self) {
         for minutes in [self.scenario.first_reconcile]
             .into_iter()
@@ -213,14 +213,14 @@ impl Simulation {
         }
     }
 
-    /// The purchases that are PENDING.
+    /// Returns the purchases that are PENDING.
     pub(crate) fn pending(&self) -> Vec<Value> {
         let mut purchases = self.cloud.purchases();
         purchases.retain(|purchase| purchase["status"]["S"] == "PENDING");
         purchases
     }
 
-    /// Sends the client's order once, always with the same idempotency key.
+    /// Sends the client's order once. The idempotency key is the same in every request.
     async fn order(&mut self) -> ClientResponse {
         let body = json!({"storage": STORAGE, "source": self.scenario.source});
         let mut event = MANIFESTS[PURCHASE].event();
@@ -242,7 +242,7 @@ impl Simulation {
         }
     }
 
-    /// Completes the authentication of all PaymentIntents that require it.
+    /// Completes, as the owner of the card, the authentication of each PaymentIntent that requires one.
     fn authenticate(&mut self) {
         for intent in self.cloud.stripe.payment_intents() {
             if intent["status"] == "requires_action" {
@@ -254,7 +254,8 @@ impl Simulation {
         }
     }
 
-    /// Delivers Stripe's new events to the webhook in order. Each is delivered until it succeeds, and then once more.
+    /// Delivers the Stripe events that are new to the webhook, in order. Delivers each event until two deliveries have
+    /// succeeded, at most [`MAX_DELIVERIES`] times.
     async fn deliver_stripe_events(&mut self) {
         while let Some(event) = self
             .cloud
@@ -292,8 +293,8 @@ impl Simulation {
         response.is_some_and(|response| response["statusCode"] == 200)
     }
 
-    /// Delivers the new stream records to billing-purchase-paid until that succeeds, and then once more. Then
-    /// delivers the published messages to notify-send.
+    /// Delivers the new stream records to billing-purchase-paid until two deliveries have succeeded, at most
+    /// [`MAX_DELIVERIES`] times. Then delivers the messages of the SNS topic to notify-send.
     async fn deliver_changes(&mut self) {
         loop {
             self.read_stream().await;
@@ -318,7 +319,8 @@ impl Simulation {
         }
     }
 
-    /// Delivers a message of the topic to notify-send twice, each time with Lambda's retries.
+    /// Delivers a message of the SNS topic to notify-send twice. Repeats each failed invocation as Lambda does, after
+    /// the pauses in [`LAMBDA_PAUSES`].
     async fn deliver_message(&mut self, message: String) {
         let mut event = MANIFESTS[NOTIFY].event();
         event["Records"][0]["Sns"]["Message"] = message.into();
@@ -340,13 +342,13 @@ impl Simulation {
         }
     }
 
-    /// Reads the new records of the stream.
+    /// Appends the new records of the table's stream to `changes`.
     async fn read_stream(&mut self) {
         let records = self.stream.read().await;
         self.changes.extend(records);
     }
 
-    /// Simulates that time passes, by making all stored times earlier. This is equivalent, because functions
+    /// Simulates that `time` passes: sets all stored times back by `time`. This is equivalent, because the functions
     /// only compare stored times with the current time.
     async fn advance(&mut self, time: Duration) {
         self.read_stream().await;
@@ -371,7 +373,8 @@ impl Simulation {
         self.history.push(format!("{} s pass", time.as_secs()));
     }
 
-    /// Invokes a function and records the run. Returns the response, or `None` if the function did not respond.
+    /// Invokes a function and records the run. Returns the function's response. `None` if the function failed or was
+    /// killed.
     async fn invoke(&mut self, function: &'static str, event: Value) -> Option<Value> {
         let earlier = self.runs.iter().filter(|run| run.function == function);
         let number = earlier.count() + 1;
@@ -394,7 +397,8 @@ impl Simulation {
         outcome.ok()
     }
 
-    /// Starts the function if it is not warm, and invokes it until it responds, exits or is killed.
+    /// Starts the function if it is not warm, and invokes it. Returns the function's response, or a text that says how
+    /// the invocation failed.
     async fn invoke_host(&mut self, function: &'static str, event: Value) -> Result<Value, String> {
         let manifest = &MANIFESTS[function];
         let mut host = self.hosts.remove(function);
@@ -438,7 +442,7 @@ impl Simulation {
         outcome
     }
 
-    /// Returns the function with the environment variables of this simulation.
+    /// Returns what is needed to start a function: the binary and the environment variables of this simulation.
     fn hosted(&self, function: &Function) -> lambda_host::Function {
         let from_lambda = [
             "AWS_ACCESS_KEY_ID",
@@ -476,7 +480,7 @@ impl Drop for Simulation {
     }
 }
 
-/// Sets a header in both fields of an API Gateway event: `headers` and `multiValueHeaders`.
+/// Sets a header in the two fields of an API Gateway event that contain headers: `headers` and `multiValueHeaders`.
 fn set_header(event: &mut Value, name: &str, value: &str) {
     for (headers, value) in [
         ("headers", json!(value)),
@@ -489,7 +493,7 @@ fn set_header(event: &mut Value, name: &str, value: &str) {
     }
 }
 
-/// The Lambda event for a batch of stream records.
+/// Returns the event with which Lambda delivers a batch of stream records.
 fn stream_event(records: Vec<Value>) -> Value {
     let records = records.into_iter().map(|mut record| {
         record["eventSourceARN"] = format!(
@@ -502,7 +506,7 @@ fn stream_event(records: Vec<Value>) -> Value {
     json!({"Records": records.collect::<Vec<_>>()})
 }
 
-/// Makes a stored time earlier.
+/// Reduces `time`, a DynamoDB number, by `by`, which has the same unit.
 fn set_back(time: &mut Value, by: u64) {
     let was: u64 = time["N"].as_str().unwrap().parse().unwrap();
     time["N"] = (was - by).to_string().into();

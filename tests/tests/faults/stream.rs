@@ -12,7 +12,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Opens the stream at its beginning.
+    /// Opens the stream of the table Purchases at its oldest record.
     pub(crate) async fn open(cloud: &Arc<Cloud>) -> Self {
         let call = async |operation, input| call(cloud, operation, input).await;
         let mut streams = call("ListStreams", json!({"TableName": PURCHASES})).await;
@@ -29,7 +29,8 @@ impl Stream {
         }
     }
 
-    /// The records written since the last call.
+    /// Returns the records that were written since the last call of this function, or since the
+    /// beginning of the stream.
     pub(crate) async fn read(&mut self) -> Vec<Value> {
         let input = json!({"ShardIterator": self.iterator});
         let mut read = call(&self.cloud, "GetRecords", input).await;

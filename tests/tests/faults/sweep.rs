@@ -1,4 +1,5 @@
-//! The sweep: every call of every scenario fails in every way, one simulation for each combination.
+//! The sweep: for each scenario, each call and each kind of failure, one simulation in which the call fails in this
+//! way.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,52 +16,53 @@ use crate::mutation::Mutation;
 use crate::scenario::Scenario;
 use crate::simulation::{FunctionRun, Simulation};
 
-/// The permits of simulations that use the CPU at the same time.
+/// Limits how many simulations use the CPU at the same time.
 static CPU_SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(12)));
 
-/// The permits of simulations that run at the same time. Most of them wait. The limit exists because each has
-/// processes, connections and a database.
+/// Limits how many simulations run at the same time, because each has processes, connections and a database. Most of
+/// them only wait.
 static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
 
-/// A row of the report: a call of a function in a scenario. Each cell of the row is a simulation in which the call
-/// fails in another way.
+/// A row of the report: a call that a function makes in a scenario. In each cell of the row, the call fails in a
+/// different way.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
     pub(crate) function: &'static str,
-    /// The number of the run, from 1.
+    /// The number of the function's run that makes the call: 1 for the first run.
     pub(crate) run: usize,
-    /// The position of the call in the run, from 1.
+    /// The position of the call among all calls of the run: 1 for the first.
     pub(crate) k: usize,
     pub(crate) call: String,
-    /// The position among the calls of this name in the run, from 1.
+    /// The position of the call among the calls with the same name in the run: 1 for the first.
     nth: usize,
 }
 
-/// The result of a simulation.
+/// The result of one simulation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
-    /// The invocations and waits that led to the result, and the log.
+    /// The invocations and waits of the simulation, and the log lines of the functions, as text for the report.
     pub(crate) history: Vec<String>,
 }
 
-/// The results of a scenario: the outcome without an added failure, and the outcomes of each row in the order
-/// of [`Failure::ALL`].
+/// The results of all simulations of a scenario: the outcome without an injected failure, and the outcomes of each row,
+/// in the order of [`Failure::ALL`].
 pub(crate) struct SweptScenario {
     pub(crate) scenario: &'static Scenario,
     pub(crate) baseline: Outcome,
     pub(crate) rows: Vec<(Row, Vec<Outcome>)>,
 }
 
-/// The results of a sweep.
+/// The results of all simulations of a sweep.
 pub(crate) struct Sweep {
     pub(crate) scenarios: Vec<SweptScenario>,
     pub(crate) duration: Duration,
 }
 
-/// Simulates each scenario, and then simulates it again for each selected call and each way in which the call
-/// can fail. `on_progress` receives the number of completed cells.
+/// Simulates each scenario once without an injected failure, and then once for each selected call and each kind of
+/// failure. Calls `on_progress` after each simulation with a failure, with the number of these simulations that are
+/// complete.
 pub(crate) async fn sweep(
     mutation: Mutation,
     scenarios: &'static [Scenario],
@@ -84,7 +86,7 @@ pub(crate) async fn sweep(
     }
 }
 
-/// Runs the futures as concurrent tasks and returns their results in order.
+/// Runs the futures as concurrent tasks. Returns their results in the order of the futures.
 async fn join_all<T: Send + 'static>(
     work: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -138,7 +140,7 @@ impl Sweeping {
         }
     }
 
-    /// Simulates a scenario with this fault. Also returns the runs of the functions.
+    /// Simulates a scenario, with `fault` injected. Returns the outcome and the runs of all functions.
     async fn simulate(
         &self,
         scenario: &'static Scenario,
@@ -178,9 +180,9 @@ impl Sweeping {
     }
 }
 
-/// The rows of a scenario: each distinct call of the functions in [`Scenario::sweeps`], at its first
-/// occurrence. Calls that only read secrets or due purchases are included only in the function's first
-/// scenario.
+/// Returns the rows of a scenario: the calls that functions in [`Scenario::sweeps`] make in `runs`. A call that several
+/// runs make has one row, for the first of these runs. A call for which [`is_initial_read`] is true has a row only in
+/// the first scenario of the function.
 fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (function, first) in scenario.sweeps {
@@ -210,8 +212,8 @@ fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     rows
 }
 
-/// Whether a call reads the secrets or the due purchases. Such a call changes nothing, and its position is the
-/// same in every scenario.
+/// Whether a call reads the secrets or the due purchases. Such a call changes nothing, and a function makes it at the
+/// same point in every scenario.
 fn is_initial_read(call: &str) -> bool {
     call.starts_with("SSM ") || call.starts_with("DynamoDB Query ")
 }
@@ -229,7 +231,7 @@ impl Row {
 }
 
 impl Outcome {
-    /// Whether all invariants held.
+    /// Whether all invariants held in the simulation.
     pub(crate) fn held(&self) -> bool {
         self.violations.is_empty()
     }
@@ -240,7 +242,7 @@ impl Sweep {
         self.scenarios.iter().flat_map(|swept| &swept.rows)
     }
 
-    /// All outcomes, each with a text that names the scenario and the fault.
+    /// Returns the outcomes of all simulations, each with a text that names the scenario and the injected failure.
     pub(crate) fn results(&self) -> impl Iterator<Item = (String, &Outcome)> {
         let baseline = self.scenarios.iter();
         let baseline = baseline.map(
@@ -277,7 +279,7 @@ impl Sweep {
         violations.map(|violation| violation.invariant).collect()
     }
 
-    /// The number of cells, without the baselines.
+    /// Returns the number of simulations with an injected failure.
     pub(crate) fn cells(&self) -> usize {
         self.rows().map(|(_, outcomes)| outcomes.len()).sum()
     }

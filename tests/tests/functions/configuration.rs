@@ -1,4 +1,5 @@
-//! A function does not start if an environment variable is missing or malformed. Its log names the variable.
+//! Tests that a function exits at startup if an environment variable is missing or malformed, and that the log names
+//! the variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,8 +12,8 @@ use tokio::process::Command;
 
 use crate::{DEADLINE, environment};
 
-/// The variables that the Lambda runtime reads, with valid values. No process listens at the address of the
-/// Runtime API, so a function that accepts its configuration fails later, with another error.
+/// The environment variables that Lambda's runtime library reads, with valid values. No process listens at the address
+/// of the Runtime API, so a function that accepts its configuration fails later, with a different error.
 const RUNTIME: [(&str, &str); 4] = [
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
     ("AWS_LAMBDA_FUNCTION_NAME", "function"),
@@ -20,14 +21,15 @@ const RUNTIME: [(&str, &str); 4] = [
     ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1"),
 ];
 
-/// Variables that may be missing, but must not be malformed.
+/// Environment variables that a function does not require. If one is set, its value must be valid.
 const OPTIONAL: [&str; 3] = [
     "AWS_ENDPOINT_URL",
     "AWS_SESSION_TOKEN",
     "AWS_XRAY_DAEMON_ADDRESS",
 ];
 
-/// Invalid values of a variable. A value that is not UTF-8 is not listed, because it is invalid for every variable.
+/// Returns invalid values of an environment variable. Values that are not UTF-8 are not listed, because they are
+/// invalid for every variable.
 fn invalid_values(name: &str) -> &'static [&'static str] {
     match name {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
@@ -53,7 +55,7 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// All environment variables of a function, with valid values.
+/// Returns all environment variables of a function, with valid values.
 fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
     let variables = environment(function, "http://127.0.0.1:1").into_iter();
     let runtime = RUNTIME.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -61,7 +63,7 @@ fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
     all.map(|(name, value)| (name, value.into())).collect()
 }
 
-/// Runs the function, asserts that it exits in the init phase with one log line, and returns this line.
+/// Runs a function. Asserts that the function exits in the init phase with exactly one log line. Returns the log line.
 async fn startup_error(function: &Function, environment: &BTreeMap<String, OsString>) -> Value {
     let run = Command::new(function.binary())
         .env_clear()

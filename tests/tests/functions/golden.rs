@@ -42,7 +42,8 @@ async fn sample_events_give_the_golden_responses_and_changes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The fields of `after` that differ from `before`. The text "unchanged" if there are none.
+/// Returns the fields of `after` whose values differ from those in `before`. Returns the text "unchanged" if there are
+/// none.
 fn changed(before: &Value, mut after: Value) -> Value {
     let fields = after.as_object_mut().unwrap();
     fields.retain(|name, content| before[name] != *content);
@@ -52,8 +53,8 @@ fn changed(before: &Value, mut after: Value) -> Value {
     after
 }
 
-/// Masks the values that differ in every run: signatures, and IDs and times that are not in `known`, which is
-/// the event and the initial content of the local AWS.
+/// Masks the values that differ in every run of the test: signatures, and IDs and times that are not in `known`.
+/// `known` is the text of the event and of the initial content of the local AWS.
 fn mask(value: &mut Value, known: &str, cloud: &str) {
     match value {
         Value::Object(fields) => fields
@@ -83,12 +84,12 @@ fn mask(value: &mut Value, known: &str, cloud: &str) {
     }
 }
 
-/// Whether the text looks like a current time in milliseconds since the Unix epoch.
+/// Whether a text looks like a time in milliseconds since the Unix epoch: it has exactly 13 digits.
 fn is_time(text: &str) -> bool {
     text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Replaces every UUID that is not in `known` by `<id>`. A UUID may be written without hyphens.
+/// Replaces each UUID that is not in `known` by `<id>`. UUIDs without hyphens are replaced too.
 fn without_ids(text: &str, known: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -109,7 +110,7 @@ fn without_ids(text: &str, known: &str) -> String {
     out
 }
 
-/// Masks the parameters of a presigned URL that depend on the time.
+/// Masks the parameters in the query of a presigned URL that depend on the current time.
 fn without_signature(query: &str) -> String {
     let parameters = query.split('&').map(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap();

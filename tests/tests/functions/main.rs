@@ -1,5 +1,5 @@
-//! Integration tests of the functions' binaries. A local Runtime API runs them as Lambda does, with in-memory
-//! services. `cargo xtask test --integration` runs the tests.
+//! Integration tests of the functions' binaries. A local implementation of Lambda's Runtime API runs the binaries, and
+//! in-memory services replace AWS and Stripe. `cargo xtask test --integration` runs the tests.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -23,16 +23,17 @@ use local_aws::LAMBDA_VARIABLES;
 use serde_json::Value;
 use test_support::functions::{self, Function};
 
-/// The timeout of an invocation. It is much longer than any invocation takes.
+/// The timeout of each invocation. All invocations are much faster.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A valid value of an environment variable, with the local AWS at `url`.
+/// Returns a valid value of an environment variable. `url` is the URL of the local AWS.
 fn valid_value(name: &str, url: &str) -> String {
     let value = local_aws::environment_variable(name, url);
     value.unwrap_or_else(|| panic!("add a value for {name} to local/aws"))
 }
 
-/// The environment variables of a function, without those that the Lambda runtime itself reads.
+/// Returns the environment variables of a function, without those that the Lambda runtime library reads. `url` is the
+/// URL of the local AWS.
 fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
     let stack = function.variables.iter().map(String::as_str);
     stack
@@ -41,7 +42,8 @@ fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Starts a function with additional environment variables.
+/// Starts a function. `url` is the URL of the local AWS. `variables` are environment variables in addition to those of
+/// the function's stack.
 async fn start(function: &Function, url: &str, variables: &[(&str, &str)]) -> Host {
     let hosted = lambda_host::Function::new(function.binary());
     let hosted = hosted.with_env(environment(function, url));
@@ -50,7 +52,7 @@ async fn start(function: &Function, url: &str, variables: &[(&str, &str)]) -> Ho
     started.unwrap_or_else(|error| panic!("{}: {error}", function.name))
 }
 
-/// The function's response. Panics if the function returned an error or did not respond.
+/// Returns the function's response. Panics if the function returned an error or did not respond.
 fn response(function: &Function, invocation: Invocation) -> Value {
     match invocation.outcome {
         Outcome::Response(response) => serde_json::from_slice(&response).unwrap(),
@@ -58,12 +60,12 @@ fn response(function: &Function, invocation: Invocation) -> Value {
     }
 }
 
-/// The function's sample event. An event from Stripe is signed with the current time.
+/// Returns the function's sample event. If it is an event from Stripe, its signature has the current time.
 fn event(function: &Function) -> Value {
     local_aws::sign_event(function.event())
 }
 
-/// The function with this name.
+/// Returns the function whose crate has this name.
 fn named(name: &str) -> Function {
     let mut all = functions::all().into_iter();
     all.find(|function| function.name == name).unwrap()

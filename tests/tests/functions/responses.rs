@@ -1,4 +1,4 @@
-//! The responses and log lines of the functions, also for malformed events and an unreachable database.
+//! Tests of the functions' responses and log lines, including those for malformed events and an unreachable database.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -9,7 +9,8 @@ use test_support::functions;
 
 use crate::{DEADLINE, event, named, response, start};
 
-/// Malformed events, each with a description. In most of them, a field is missing or has another type.
+/// Returns malformed variants of an event, each with a description. In most variants, a field is missing or has a wrong
+/// type.
 fn malformed(event: &Value) -> Vec<(String, Value)> {
     let mut malformed = vec![
         ("an empty object".to_owned(), json!({})),
@@ -68,7 +69,8 @@ async fn malformed_events_do_not_crash_a_function() {
     }
 }
 
-/// Asserts the status and the headers of a response, including CORS. Returns its problem document.
+/// Asserts that a response has this status and the headers of a problem document, including CORS. Returns the problem
+/// document.
 fn problem(response: &Value, status: u16) -> Value {
     assert_eq!(response["statusCode"], status, "{response}");
     let header = |name: &str| {

@@ -1,4 +1,4 @@
-//! The functions connect only to servers with trusted certificates.
+//! Tests that the functions connect only to servers whose certificates they trust.
 
 use lambda_host::{Host, Outcome};
 use local_aws::Cloud;
@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::{DEADLINE, environment, event};
 
-/// The year in which a valid certificate expires.
+/// The year in which the valid certificates of these tests expire.
 const VALID: i32 = 2999;
 
-/// A copy of a function's binary in which a test certificate authority replaces one of Amazon's root certificates.
+/// A copy of a function's binary that trusts a test certificate authority in place of one of Amazon's root
+/// certificates.
 struct PatchedFunction {
     function: Function,
     folder: TempDir,
@@ -27,8 +28,8 @@ impl PatchedFunction {
         Self { function, folder }
     }
 
-    /// Invokes the function with its sample event, with AWS and Stripe at these URLs. Returns whether the invocation
-    /// succeeded, and the log.
+    /// Invokes the function with its sample event. `aws` and `stripe` are the URLs of the two services. Returns whether
+    /// the invocation succeeded, and the function's log.
     async fn succeeds(&self, aws: &str, stripe: &str) -> (bool, String) {
         let Self { function, folder } = self;
         let mut environment = environment(function, aws);
@@ -60,8 +61,8 @@ impl PatchedFunction {
     }
 }
 
-/// Asserts that a function sends no request to three servers with invalid certificates, and sends requests to a server
-/// with a valid certificate.
+/// Asserts that a function sends no request to any of three servers with invalid certificates, and that it sends
+/// requests to a server with a valid certificate.
 async fn assert_checks_certificates(function: Function) {
     let [trusted, untrusted] =
         ["trusted", "untrusted"].map(|name| CertificateAuthority::new(name).unwrap());

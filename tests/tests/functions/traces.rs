@@ -1,4 +1,4 @@
-//! The subsegments that functions send to the X-Ray daemon.
+//! Tests of the subsegments that functions send to the X-Ray daemon.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,8 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
         .collect()
 }
 
-/// The name of a function's subsegment, which is the name of the Rust function that handles the event.
+/// Returns the name of the subsegment for the handling of an event. It is the name of the Rust function that handles
+/// the event.
 fn step_name(function: &str) -> String {
     match function {
         "notify-send" => "notify".to_owned(),
@@ -90,7 +91,7 @@ async fn a_sampled_request_sends_subsegments_for_its_handler_and_dynamodb_calls(
 }
 
 #[tokio::test]
-async fn every_function_sends_subsegments_when_sampled_and_none_when_not() {
+async fn every_function_sends_subsegments_only_for_sampled_invocations() {
     for function in functions::all() {
         let daemon = Daemon::bind(0).unwrap();
         let address = daemon.address().unwrap().to_string();

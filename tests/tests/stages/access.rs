@@ -33,7 +33,7 @@ async fn credentials_of_another_account_are_rejected_before_any_change() {
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }
 
-/// Runs `cargo xtask secrets set` with the value on standard input.
+/// Runs `cargo xtask secrets set`, with `value` on standard input.
 async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Output {
     let arguments = format!("secrets set {name} --stage {stage}");
     let file = checkout.path("target/secret");
@@ -43,7 +43,7 @@ async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -
     Running::spawn(command, &arguments).wait().await
 }
 
-/// The value and the type of a parameter in SSM.
+/// Returns the value and the type of an SSM parameter.
 async fn secret(account: &Account, name: &str) -> (String, String) {
     let input = json!({"Name": name, "WithDecryption": true});
     let found = account.call("ssm", "AmazonSSM.GetParameter", &input).await;
@@ -53,7 +53,7 @@ async fn secret(account: &Account, name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn secrets_are_read_from_stdin_copied_if_missing_and_never_printed() {
+async fn secrets_are_read_from_stdin_and_copied_if_missing_but_never_printed() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     let [key, other_key, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
     let mut output = set_secret(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))
@@ -111,7 +111,7 @@ async fn secrets_are_read_from_stdin_copied_if_missing_and_never_printed() {
 }
 
 #[tokio::test]
-async fn stages_are_listed_and_only_old_ephemeral_ones_are_removed() {
+async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {
     let (checkout, dev, prod) = (Checkout::clean().await, Account::dev(), Account::prod());
     checkout.run("deploy --stage dev").await.success();
     checkout

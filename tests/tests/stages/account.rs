@@ -7,13 +7,14 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 use test_support::http::{Method, Request, Signer};
 
-/// The environment variable with the path of the AWS configuration, which has a profile for each emulated account.
+/// The environment variable that contains the path of the AWS configuration file. The file has a profile for each
+/// emulated account.
 const CONFIGURATION_VARIABLE: &str = "AWS_CONFIG_FILE";
 
-/// An AWS account that a local cloud emulates, with the credentials of its owner.
+/// An emulated AWS account, with clients that use the credentials of the account's owner.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// The account ID.
+    /// The AWS account ID.
     pub(crate) id: String,
     /// The endpoint of all AWS services of the account, without a trailing slash.
     pub(crate) endpoint: String,
@@ -24,12 +25,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account of dev and of ephemeral stages.
+    /// Returns the account that contains the stage dev and the ephemeral stages.
     pub(crate) fn dev() -> Self {
         Self::of("scratchpad-dev")
     }
 
-    /// The account of prod.
+    /// Returns the account that contains the stage prod.
     pub(crate) fn prod() -> Self {
         Self::of("scratchpad-prod")
     }
@@ -64,7 +65,7 @@ impl Account {
         }
     }
 
-    /// The stacks, by name.
+    /// Returns all stacks in the account, keyed by name.
     pub(crate) async fn stacks(&self) -> BTreeMap<String, Stack> {
         let mut pages = self
             .cloudformation
@@ -80,15 +81,15 @@ impl Account {
         stacks
     }
 
-    /// The stacks of a stage, by name.
+    /// Returns the stacks of a stage, keyed by name.
     pub(crate) async fn stacks_of(&self, stage: &str) -> BTreeMap<String, Stack> {
         let mut stacks = self.stacks().await;
         stacks.retain(|name, _| name.ends_with(&format!("-{stage}")));
         stacks
     }
 
-    /// The fingerprints of a stage's stacks, by stack name. A fingerprint is a hash of the template and the functions'
-    /// sources.
+    /// Returns the fingerprints of a stage's stacks, keyed by stack name. A fingerprint is a hash of the template and
+    /// of the sources of the functions.
     pub(crate) async fn fingerprints(&self, stage: &str) -> BTreeMap<String, String> {
         let stacks = self.stacks_of(stage).await.into_iter();
         let fingerprint = |stack: &Stack| {
@@ -102,8 +103,8 @@ impl Account {
             .collect()
     }
 
-    /// The exports of all stacks, by name. They are read from the stacks' outputs, because ListExports of the local cloud
-    /// still lists an export that an update has removed.
+    /// Returns the values of all CloudFormation exports, keyed by export name. This function reads the outputs of the
+    /// stacks, because ListExports of the local cloud still lists an export that an update has removed.
     pub(crate) async fn exports(&self) -> BTreeMap<String, String> {
         let mut exports = BTreeMap::new();
         for stack in self.stacks().await.into_values() {
@@ -114,7 +115,7 @@ impl Account {
         exports
     }
 
-    /// The names of the exports that a stack's template imports.
+    /// Returns the names of the CloudFormation exports that a stack's template imports.
     pub(crate) async fn imports(&self, stack: &str) -> BTreeSet<String> {
         fn find(value: &Value, names: &mut BTreeSet<String>) {
             if let Some(name) = value.get("Fn::ImportValue").and_then(Value::as_str) {
@@ -141,7 +142,7 @@ impl Account {
         names
     }
 
-    /// The events of a stack, newest first.
+    /// Returns the CloudFormation events of a stack, newest first.
     pub(crate) async fn events(&self, stack: &str) -> Vec<StackEvent> {
         let mut pages = self
             .cloudformation
@@ -157,7 +158,8 @@ impl Account {
         events
     }
 
-    /// The event IDs and the status of each stack, by stack name. If a command changes a stack, the stack's entry changes.
+    /// Returns the event IDs, the update time and the status of each stack, keyed by stack name. If a command changes a
+    /// stack, the entry of the stack changes.
     pub(crate) async fn history(&self) -> BTreeMap<String, Vec<String>> {
         let mut history = BTreeMap::new();
         for (name, stack) in self.stacks().await {
@@ -172,7 +174,7 @@ impl Account {
         history
     }
 
-    /// The resources of a stage's stacks: type and physical ID.
+    /// Returns the type and the physical ID of each resource in a stage's stacks.
     pub(crate) async fn resources(&self, stage: &str) -> BTreeSet<(String, String)> {
         let mut resources = BTreeSet::new();
         for name in self.stacks_of(stage).await.keys() {
@@ -194,7 +196,8 @@ impl Account {
         resources
     }
 
-    /// The code hashes that Lambda reports, keyed by the name of the function's crate.
+    /// Returns the code hash that Lambda reports for each function of a stage, keyed by the name of the function's
+    /// crate.
     pub(crate) async fn code_hashes(&self, stage: &str) -> BTreeMap<String, String> {
         let prefix = format!("scratchpad-{stage}-");
         let mut pages = self.lambda.list_functions().into_paginator().items().send();
@@ -208,12 +211,12 @@ impl Account {
         code
     }
 
-    /// The name of the bucket with releases.
+    /// Returns the name of the bucket that contains the releases.
     pub(crate) fn releases_bucket(&self) -> String {
         format!("scratchpad-releases-{}", self.id)
     }
 
-    /// The records of a stage's releases, oldest first.
+    /// Returns the records of a stage's releases, oldest first.
     pub(crate) async fn releases(&self, stage: &str) -> Vec<Value> {
         let prefix = format!("releases/{stage}/");
         let list = self
@@ -231,7 +234,8 @@ impl Account {
         releases
     }
 
-    /// An object in the bucket with releases. `None` if it does not exist.
+    /// Returns the JSON content of an object in the bucket that contains the releases. `None` if the object does not
+    /// exist.
     pub(crate) async fn object(&self, key: &str) -> Option<Value> {
         let object = self
             .s3
@@ -244,14 +248,15 @@ impl Account {
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// Writes an object to the bucket with releases.
+    /// Writes a JSON object to the bucket that contains the releases.
     pub(crate) async fn put_object(&self, key: &str, value: &Value) {
         let put = self.s3.put_object().bucket(self.releases_bucket()).key(key);
         let body = value.to_string().into_bytes();
         put.body(body.into()).send().await.unwrap();
     }
 
-    /// Calls a service with a JSON protocol as the account's owner.
+    /// Calls an operation of a service with a JSON protocol, with the credentials of the account's owner. Returns the
+    /// output.
     pub(crate) async fn call(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = self
             .request(Method::POST, "/")
@@ -276,7 +281,7 @@ impl Account {
         Request::new(&Client::new(), method, url)
     }
 
-    /// The signer that signs requests to a service as the account's owner.
+    /// Returns a signer for requests to `service`, with the credentials of the account's owner.
     pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: aws_credential_types::Credentials::new(
@@ -288,7 +293,7 @@ impl Account {
     }
 }
 
-/// The text of the AWS configuration.
+/// Returns the content of the AWS configuration file.
 pub(crate) fn configuration() -> String {
     let file = std::env::var(CONFIGURATION_VARIABLE);
     let file = file.unwrap_or_else(|_| {

@@ -13,14 +13,15 @@ use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::OnceCell;
 use walkdir::WalkDir;
 
-/// The environment variable with the path of the xtask binary.
+/// The environment variable that contains the path of the xtask binary.
 const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 
-/// The folder of the copies. Each copy keeps its target folder between runs.
+/// The folder that contains the copies of the checkout. The target folder of each copy is kept for the next run of the
+/// tests.
 const COPIES: &str = "target/stages-test/checkouts";
 
-/// A replacement for `cargo` in the copies. It fails instead of compiling, because every test must reuse the artifacts
-/// that were built before. Compiling in a copy would take minutes.
+/// The script that replaces `cargo` in the copies of the checkout. It runs only `cargo metadata` and fails otherwise,
+/// because each test must reuse the artifacts that were built before. Compiling in a copy would take minutes.
 const READ_ONLY_CARGO: &str = r#"#!/bin/sh
 case "$1" in
   metadata) exec "$SCRATCHPAD_CARGO" "$@" ;;
@@ -28,16 +29,17 @@ case "$1" in
 esac
 "#;
 
-/// A checkout of the project.
+/// A checkout of the project: the original, or a copy of it.
 #[derive(Debug)]
 pub(crate) struct Checkout {
     root: PathBuf,
-    /// Whether xtask runs with [`READ_ONLY_CARGO`] in this checkout.
+    /// Whether xtask uses [`READ_ONLY_CARGO`] instead of Cargo in this checkout.
     is_read_only: bool,
 }
 
 impl Checkout {
-    /// A copy of the unchanged sources. Their artifacts are built and stored in the account of dev.
+    /// Returns a copy of the checkout with unchanged sources. The artifacts of these sources are built, and stored in
+    /// the account of the stage dev.
     pub(crate) async fn clean() -> &'static Self {
         static CLEAN: OnceCell<Checkout> = OnceCell::const_new();
         CLEAN
@@ -53,7 +55,8 @@ impl Checkout {
             .await
     }
 
-    /// A copy of the sources with a committed change. The change must not affect the functions' binaries.
+    /// Creates a copy of the checkout, calls `change` to edit the files of the copy, and commits the edits. They must
+    /// not affect the functions' binaries.
     pub(crate) async fn changed(name: &str, change: impl FnOnce(&Self)) -> Self {
         Self::clean().await;
         let copy = Self::copy(name);
@@ -132,14 +135,14 @@ impl Checkout {
         for name in ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"] {
             git.env_remove(name);
         }
-        assert!(git.status().unwrap().success(), "git {arguments:?}");
+        assert!(git.status().unwrap().success(), "git {arguments:?} failed");
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.root.join(below)
     }
 
-    /// Replaces a text in a file. Panics if the file does not contain it.
+    /// Replaces `text` in a file by `replacement`. Panics if the file does not contain `text`.
     pub(crate) fn edit(&self, file: &str, text: &str, replacement: &str) {
         let path = self.path(file);
         let before = fs::read_to_string(&path).unwrap();
@@ -153,13 +156,13 @@ impl Checkout {
         fs::write(self.path(file), before + text).unwrap();
     }
 
-    /// Restores a file from the last commit.
+    /// Restores a file to its content in the last commit.
     pub(crate) fn restore(&self, file: &str) {
         self.git(&["checkout", "--quiet", "HEAD", "--", file]);
     }
 
-    /// Runs Cargo offline in this checkout and returns its output. Offline, Cargo cannot resolve newer dependencies,
-    /// because only the crates of Cargo.lock are downloaded.
+    /// Runs Cargo offline in this checkout, and returns the standard output. In offline mode, Cargo cannot resolve
+    /// newer dependencies, because only the crates of Cargo.lock are downloaded.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> String {
         let mut cargo = Command::new(env!("CARGO"));
         let output = cargo
@@ -168,11 +171,14 @@ impl Checkout {
             .current_dir(&self.root);
         let output = output.output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cargo {arguments:?}: {errors}");
+        assert!(
+            output.status.success(),
+            "cargo {arguments:?} failed: {errors}"
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A command that runs xtask. The arguments are separated by spaces.
+    /// Creates a command that runs xtask in this checkout. `arguments` contains the arguments, separated by spaces.
     pub(crate) fn command(&self, arguments: &str) -> AsyncCommand {
         let xtask = std::env::var(XTASK_VARIABLE).unwrap_or_else(|_| {
             panic!("{XTASK_VARIABLE} is not set to the xtask binary: run these tests with cargo xtask test --stages")
@@ -205,13 +211,13 @@ impl Checkout {
         command
     }
 
-    /// Runs xtask and waits until it exits.
+    /// Runs xtask in this checkout, and waits until xtask exits.
     pub(crate) async fn run(&self, arguments: &str) -> Output {
         Running::start(self, arguments).wait().await
     }
 }
 
-/// The files of the checkout, as relative paths.
+/// Returns the paths of the source files in the checkout, relative to the checkout.
 fn files() -> BTreeSet<PathBuf> {
     let list = [
         "ls-files",
@@ -258,7 +264,7 @@ impl Running {
         }
     }
 
-    /// Sends a signal to xtask and its child processes.
+    /// Sends a signal to the xtask process and its child processes.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         // The process may have exited.
         let Some(id) = self.child.id() else { return };
@@ -266,12 +272,12 @@ impl Running {
         rustix::process::kill_process_group(group, signal).ok();
     }
 
-    /// Whether xtask has exited.
+    /// Whether the xtask process has exited.
     pub(crate) fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until xtask exits.
+    /// Waits until the xtask process exits. Returns what it printed.
     pub(crate) async fn wait(mut self) -> Output {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let (out, err) = tokio::join!(text(out.unwrap()), text(err.unwrap()));
@@ -290,24 +296,24 @@ async fn text(mut pipe: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The result of an xtask command.
+/// The result of an xtask command that has exited.
 #[derive(Debug)]
 pub(crate) struct Output {
     command: String,
     pub(crate) succeeded: bool,
-    /// The standard error, followed by the standard output.
+    /// The text on standard error, followed by the text on standard output.
     text: String,
 }
 
 impl Output {
-    /// The text that the command printed. Panics if the command failed.
+    /// Returns the text that the command printed. Panics if the command failed.
     #[track_caller]
     pub(crate) fn success(self) -> String {
         assert!(self.succeeded, "{} failed:\n{}", self.command, self.text);
         self.text
     }
 
-    /// The text that the command printed. Panics if the command succeeded.
+    /// Returns the text that the command printed. Panics if the command succeeded.
     #[track_caller]
     pub(crate) fn failure(self) -> String {
         assert!(
@@ -318,7 +324,7 @@ impl Output {
         self.text
     }
 
-    /// The text that the command printed, whether it succeeded or failed.
+    /// Returns the text that the command printed, whether the command succeeded or failed.
     pub(crate) fn text(self) -> String {
         self.text
     }

@@ -1,4 +1,4 @@
-//! xtask refuses changes that would delete data, unless an option allows them.
+//! Tests that xtask refuses changes that would delete data, unless an option allows the change.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod";
 
-/// Creates notes as a new user of a stage.
+/// Signs up a user on the stage `name`, who creates `notes` notes.
 async fn create_notes(account: &Account, name: &str, notes: usize) {
     let stage = stage(account, name).await;
     let user = sign_up(account, &stage).await;
@@ -20,7 +20,7 @@ async fn create_notes(account: &Account, name: &str, notes: usize) {
     }
 }
 
-/// The number of items in a table.
+/// Returns the number of items in a DynamoDB table.
 async fn item_count(account: &Account, table: &str) -> u64 {
     let scan = json!({"TableName": table, "Select": "COUNT"});
     account

@@ -1,11 +1,12 @@
-//! The order in which a deploy creates stacks, and a second deploy of the same sources.
+//! Tests of the order in which a deploy creates stacks, and of a second deploy of the same sources.
 
 use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
 
-/// The times at which the creation of each stack started and was complete, in seconds since the Unix epoch.
+/// Returns, for each stack of a stage, when its creation started and when it was complete, in seconds since the Unix
+/// epoch.
 async fn deploy_times(account: &Account, stage: &str) -> BTreeMap<String, (f64, f64)> {
     let mut times_of_stacks = BTreeMap::new();
     for name in account.stacks_of(stage).await.into_keys() {

@@ -1,4 +1,4 @@
-//! Renamed and removed exports that other stacks import.
+//! Tests of renamed and removed CloudFormation exports that other stacks import.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use tokio::sync::OnceCell;
 use crate::account::Account;
 use crate::checkout::{Checkout, Running};
 
-/// A checkout that renames the CloudFormation export `NotesTableName`, both in the exporting stack and in the stack that
-/// imports it.
+/// Returns a copy of the checkout that renames the CloudFormation export `NotesTableName` to `NotesTable`, both in the
+/// exporting stack and in the stack that imports it.
 async fn renamed() -> &'static Checkout {
     static RENAMED: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {

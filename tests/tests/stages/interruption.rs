@@ -1,4 +1,4 @@
-//! A command that is killed at any point completes when it is run again.
+//! Tests that a command that is killed at any moment completes when it is run again.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,19 @@ use tokio::time::sleep;
 use crate::account::Account;
 use crate::checkout::{Checkout, Output, Running};
 
-/// The number of times that each command is killed. The times are evenly spread over its run time.
+/// How many times the test kills each command, at moments that are evenly spread over the run time
+/// of the command.
 const POINTS: u32 = 20;
 
-/// Runs a command and returns its run time.
+/// Runs an xtask command that must succeed. Returns how long the command ran.
 async fn run_time(checkout: &Checkout, arguments: &str) -> Duration {
     let started = Instant::now();
     checkout.run(arguments).await.success();
     started.elapsed()
 }
 
-/// Starts a command, kills it and its child processes after a time, and runs it again.
+/// Starts an xtask command, kills it and its child processes after the time `after`, and runs the
+/// same command again. Returns the result of the second run.
 async fn kill_and_rerun(checkout: &Checkout, arguments: &str, after: Duration) -> Output {
     let running = Running::start(checkout, arguments);
     sleep(after).await;

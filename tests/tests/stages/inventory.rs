@@ -1,4 +1,4 @@
-//! A list of all resources in an account, to compare the account before and after a command.
+//! Lists all resources in an account, so that a test can compare the account before and after a command.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use test_support::http::Method;
 
 use crate::account::Account;
 
-/// An operation that lists resources of a service with a JSON protocol.
+/// An operation that lists resources, of an AWS service with a JSON protocol.
 struct JsonList {
     service: &'static str,
     target: &'static str,
     input: Value,
-    /// The JSON pointer of the list in the response.
+    /// The JSON pointer to the list of resources in the response.
     list: &'static str,
-    /// The JSON pointer of the name in an entry.
+    /// The JSON pointer to the name of a resource in an entry of the list.
     name: &'static str,
 }
 
@@ -68,8 +68,8 @@ fn json_lists() -> [JsonList; 7] {
     ]
 }
 
-/// List operations of services with the query protocol: the service, its version, the action, and the XML element that
-/// has a name.
+/// Operations that list resources, of AWS services with the query protocol. Each row has the service, its API version,
+/// the action, and the XML element that contains a resource's name.
 const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("iam", "2010-05-08", "ListRoles", "RoleName"),
     ("iam", "2010-05-08", "ListPolicies", "PolicyName"),
@@ -78,7 +78,8 @@ const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("monitoring", "2010-08-01", "DescribeAlarms", "AlarmName"),
 ];
 
-/// List operations of services with the REST XML protocol: the service, the path, and the XML element that has a name.
+/// Operations that list resources, of AWS services with the REST XML protocol. Each row has the service, the path, and
+/// the XML element that contains a resource's name.
 const REST_LISTS: [(&str, &str, &str); 5] = [
     ("cloudfront", "/2020-05-31/distribution", "Id"),
     ("cloudfront", "/2020-05-31/origin-access-control", "Id"),
@@ -92,7 +93,7 @@ const REST_LISTS: [(&str, &str, &str); 5] = [
 ];
 
 impl Account {
-    /// Every resource in the account, one line each.
+    /// Returns a line of text for each resource in the account.
     pub(crate) async fn inventory(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
         all.extend(self.stack_lines().await);
@@ -106,7 +107,7 @@ impl Account {
         all
     }
 
-    /// Stacks with their status, and exports with their values.
+    /// Returns a line for each stack, with its status, and for each CloudFormation export, with its value.
     async fn stack_lines(&self) -> Vec<String> {
         let stacks = self.stacks().await.into_iter();
         let stacks =
@@ -116,7 +117,7 @@ impl Account {
         stacks.chain(exports).collect()
     }
 
-    /// Buckets, and objects with their ETags.
+    /// Returns a line for each bucket, and for each object, with its ETag.
     async fn bucket_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for bucket in self.s3.list_buckets().send().await.unwrap().buckets() {
@@ -143,7 +144,7 @@ impl Account {
         lines
     }
 
-    /// Functions with the hashes of their code, and event source mappings.
+    /// Returns a line for each Lambda function, with the hash of its code, and for each event source mapping.
     async fn function_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut functions = self.lambda.list_functions().into_paginator().items().send();
@@ -162,7 +163,7 @@ impl Account {
         lines
     }
 
-    /// All pages of a list operation with a JSON protocol.
+    /// Calls a list operation with a JSON protocol until all pages are read. Returns a line for each resource.
     async fn json_lines(&self, list: JsonList) -> Vec<String> {
         let JsonList {
             service,
@@ -242,7 +243,7 @@ impl Account {
     }
 }
 
-/// The texts of all XML elements of a name.
+/// Returns the text of each XML element with this name.
 fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let close = format!("</{name}>");
     let open = format!("<{name}>");

@@ -1,4 +1,5 @@
-//! Several stages in one account, and a stage that uses the data and users of another.
+//! Tests of several stages in one account, and of a stage that uses the data and users of another
+//! stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use crate::account::Account;
 use crate::checkout::Checkout;
 use crate::users::{linked, stage};
 
-/// The user's notes.
+/// Returns the notes that the API lists for the user.
 async fn notes(user: &Person<'_>) -> Vec<Value> {
     user.get("/notes")
         .await
@@ -19,7 +20,8 @@ async fn notes(user: &Person<'_>) -> Vec<Value> {
         .clone()
 }
 
-/// The environment variables of each function of a stage.
+/// Returns the environment variables of each function of a stage, keyed by the name of the
+/// function's crate.
 async fn environments(
     account: &Account,
     stage: &str,
@@ -140,7 +142,8 @@ async fn a_linked_stage_uses_the_data_of_dev_and_shares_nothing_else() {
     assert!(from_dev.text().contains("From a branch"));
 }
 
-/// Creates data in a stage: a secret, a user, a note and an object in its bucket.
+/// Creates data in the stage `name`: a secret, a user, a note and an object in the attachments
+/// bucket.
 async fn fill(checkout: &Checkout, account: &Account, name: &str) {
     let mut set = checkout.command(&format!("secrets set admin-phone-number --stage {name}"));
     let phone = checkout.path("target/phone");

@@ -1,4 +1,5 @@
-//! The lock of a stage: concurrent commands on one stage, and locks of other machines.
+//! Tests of the lock of a stage: concurrent commands on one stage, and locks that other machines
+//! hold.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +13,8 @@ use crate::checkout::{Checkout, Running};
 
 const LOCK: &str = "releases/pr-4/lock.json";
 
-/// A lock that a user on another machine holds. It expires in `expires_in` milliseconds.
+/// Returns the record of a lock that a user on another machine holds. The lock expires in
+/// `expires_in` milliseconds.
 fn lock_elsewhere(expires_in: i64) -> Value {
     let now = i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     json!({
@@ -48,7 +50,7 @@ async fn a_concurrent_deploy_fails_with_an_error_that_names_the_lock_holder() {
 }
 
 #[tokio::test]
-async fn a_lock_of_another_machine_is_taken_over_only_after_it_expires() {
+async fn a_lock_of_another_machine_is_taken_over_only_after_the_lock_expires() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     checkout.run("remove --stage pr-4 --yes").await;
     let history = account.history().await;

@@ -1,5 +1,6 @@
-//! Tests of the `cargo xtask` commands that deploy stages. They run xtask in copies of the checkout, as a developer does,
-//! against emulated accounts, and check the result through the AWS APIs. `cargo xtask test --stages` runs them.
+//! Tests of the `cargo xtask` commands that deploy stages. The tests run xtask in copies of the checkout, as a
+//! developer does, against emulated accounts, and check the result through the AWS APIs. `cargo xtask test --stages`
+//! runs them.
 //!
 //! | module | contents |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! `cargo xtask plan`: a changed source file changes only the functions that are built from it.
+//! Tests of `cargo xtask plan`: a changed source file changes only the functions that are built from this file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use crate::checkout::Checkout;
 
 const STAGE: &str = "pr-1";
 
-/// Runs `cargo xtask plan`. Returns the changed functions, each with the cause.
+/// Runs `cargo xtask plan`. Returns the functions that the plan changes, each with the cause of the change.
 async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
     let output = checkout
         .run(&format!("plan --stage {STAGE}"))
@@ -29,7 +29,7 @@ async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {
     changed.collect()
 }
 
-/// The functions that link a crate, according to `cargo tree`.
+/// Returns the names of the functions that link the crate `name`, according to `cargo tree`.
 fn functions_with(checkout: &Checkout, name: &str) -> BTreeSet<String> {
     let inverse = [
         "tree",
@@ -88,7 +88,7 @@ async fn a_plan_lists_the_functions_that_a_change_affects_and_the_cause() {
     assert_eq!(Account::dev().history().await, history);
 }
 
-/// Replaces a third-party crate by a copy with a higher version number. Returns the old and the new version.
+/// Replaces a third-party crate by a copy with the next patch version. Returns the old and the new version.
 fn bump(checkout: &Checkout, name: &str) -> (String, String) {
     let metadata = checkout.cargo(&[
         "metadata",
@@ -131,7 +131,7 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_dependency_update_changes_only_the_functions_that_link_it() {
+async fn a_dependency_update_changes_only_the_functions_that_link_the_dependency() {
     const DEPENDENCY: &str = "miniserde";
     let checkout = Checkout::changed("bumped", |_| ()).await;
     checkout

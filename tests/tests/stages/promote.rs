@@ -1,4 +1,4 @@
-//! Promotions, failed promotions and rollbacks.
+//! Tests of promotions, failed promotions and rollbacks.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ const PROMOTE: &str = "promote --from dev --to prod --yes";
 const ORIGIN: &str = "https://scratchpad.example.com";
 const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
 
-/// A checkout in which the browser app has another origin, which changes several stacks, and in which the stack of
-/// billing-api has an additional SSM parameter, /refunds/STAGE.
+/// Returns a copy of the checkout with two changes: the browser app has another origin, which changes several stacks,
+/// and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
 async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -40,13 +40,13 @@ async fn next_version() -> &'static Checkout {
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
 }
 
-/// Deploys these sources to dev and promotes the release to prod.
+/// Deploys the sources of a checkout to the stage dev, and promotes the release to the stage prod.
 async fn release(checkout: &Checkout) {
     checkout.run("deploy --stage dev").await.success();
     checkout.run(PROMOTE).await.success();
 }
 
-/// The origin of the app that the API allows.
+/// Returns the origin that the API allows in its CORS headers.
 async fn origin(user: &Person<'_>) -> String {
     let response = user.get("/notes").await;
     assert_eq!(response.status, 200, "{}", response.text());
@@ -62,7 +62,8 @@ async fn create_note(user: &Person<'_>, content: &str) {
     assert_eq!(response.status, 201, "{}", response.text());
 }
 
-/// The hashes of the functions' zips in the record of a release, in Lambda's format.
+/// Returns the hashes of the functions' zips in a release's record, Base64-encoded as in Lambda's API, keyed by
+/// function.
 fn artifact_hashes(release: &Value) -> BTreeMap<String, String> {
     let functions = release["functions"].as_object().unwrap().iter();
     let hash = |function: &Value| {

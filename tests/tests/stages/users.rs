@@ -4,12 +4,14 @@ use test_support::stage::{Person, Stage};
 
 use crate::account::Account;
 
-/// The URLs and resources of a stage, from the exports of its stacks.
+/// Returns the URLs and resources of the stage `name`, from the CloudFormation exports of its
+/// stacks.
 pub(crate) async fn stage(account: &Account, name: &str) -> Stage {
     linked(account, name, name).await
 }
 
-/// Like [`stage`], for a stage that uses the data and the users of the stage `to`.
+/// Returns the URLs and resources of the stage `name`, which uses the data and the users of the
+/// stage `to`.
 pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
     let exports = account.exports().await;
     let export = |stage: &str, name: &str| exports[&format!("scratchpad-{stage}-{name}")].clone();
@@ -31,7 +33,8 @@ pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
     }
 }
 
-/// Signs up a user on a stage of an account.
+/// Signs up a new user on a stage, and signs in the user with the credentials of the account's
+/// owner.
 pub(crate) async fn sign_up<'a>(account: &Account, stage: &'a Stage) -> Person<'a> {
     Person::sign_up_as_owner(stage, &account.signer("cognito-idp")).await
 }
