@@ -1,4 +1,4 @@
-//! The AWS account of a stage, with a check that the credentials belong to it.
+//! The AWS account of a stage, its credentials, and a check that the credentials belong to the account.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use aws_types::{
 use super::table::{StageRow, Tables};
 use crate::stage::{ACCOUNT, LocalStage, STAGE};
 
-/// The timeout for opening a connection to AWS.
+/// The timeout for opening a TCP connection to AWS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An AWS account, or a local cloud that emulates it, with credentials.
+/// An AWS account or a local emulation of one, with the configuration and credentials for its clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
-    /// The account ID, 12 digits.
+    /// The ID of the account: 12 digits.
     pub(crate) id: String,
-    /// The name of its row in the account table.
+    /// The name of the account in the account table of serverless.yml.
     pub(crate) name: String,
     config: SdkConfig,
 }
 
 impl Account {
-    /// Returns the account of a row of the stage table. The credentials come from the row's profile if the AWS
-    /// configuration has this profile, or else from the default credential provider chain.
+    /// Returns the account of the stage whose row in serverless.yml is `row`. The credentials come from the row's
+    /// profile if the AWS configuration has this profile, or else from the default credential provider chain.
     ///
     /// # Errors
-    /// Fails if the AWS configuration or the account table cannot be read.
+    /// Fails if the AWS configuration cannot be read, or if serverless.yml has no valid row for the account.
     pub(crate) async fn of_row(tables: &Tables, row: &StageRow) -> Result<Self> {
         let profiles =
             aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
@@ -52,10 +52,10 @@ impl Account {
         })
     }
 
-    /// Returns the account of the stage that `cargo xtask dev` runs.
+    /// Returns the emulated account of a local stage, such as the stage that `cargo xtask dev` runs.
     ///
     /// # Errors
-    /// Fails if the stage's AWS configuration is incomplete.
+    /// Fails if the local stage's AWS configuration is incomplete.
     pub(crate) fn of_local_stage(stage: &LocalStage) -> Result<Self> {
         // The product's clients have short timeouts. A deployment may take longer.
         let mut config = stage.aws()?.config().to_builder();
@@ -67,10 +67,11 @@ impl Account {
         })
     }
 
-    /// Checks that the credentials belong to this account.
+    /// Asks AWS whether the credentials belong to this account. `row` is the stage's row in serverless.yml; the error
+    /// message names its profile.
     ///
     /// # Errors
-    /// Fails if there are no credentials, or they belong to another account.
+    /// Fails if there are no valid credentials, or if the credentials belong to another account.
     pub(crate) async fn check(&self, row: &StageRow) -> Result<()> {
         let profile = row.profile.as_deref().unwrap_or("default");
         let caller = aws_sdk_sts::Client::new(&self.config)
@@ -96,12 +97,12 @@ impl Account {
         Ok(())
     }
 
-    /// The configuration for AWS clients.
+    /// The region, credentials and endpoint for clients of this account.
     pub(crate) fn config(&self) -> &SdkConfig {
         &self.config
     }
 
-    /// Whether a local cloud emulates the account.
+    /// Whether the account is emulated on this machine.
     pub(crate) fn is_local(&self) -> bool {
         let endpoint = self.config.endpoint_url().unwrap_or_default();
         let host = endpoint.split("://").nth(1).unwrap_or_default();
@@ -110,14 +111,14 @@ impl Account {
             .any(|local| host.starts_with(local))
     }
 
-    /// The region of all stages.
+    /// The region that clients of this account use. All stages are in the same region.
     pub(crate) fn region(&self) -> &str {
         self.config
             .region()
             .map_or("us-east-1", |region| region.as_ref())
     }
 
-    /// An S3 client. It uses path-style URLs if the account is local.
+    /// Returns an S3 client for this account. The client uses path-style URLs if the account is emulated locally.
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         // The store sends SHA-256 checksums itself where it needs them.
         let config = aws_sdk_s3::config::Builder::from(&self.config)

@@ -21,16 +21,17 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The files and folders under web/ that the built app does not depend on.
+/// The names of the files and folders in web/ that are not inputs of the app's build.
 const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
-/// The page that loads all other files. It is published last, when all other files are in the bucket.
+/// The page that loads all other files of the app. [`publish`] copies this page last.
 const PAGE: &str = "index.html";
 
-/// The hash of the app's sources.
+/// Returns a hash of the browser app's sources: the files in web/ and package-lock.json. `root` is the checkout's
+/// folder.
 ///
 /// # Errors
-/// Fails if a file cannot be read.
+/// Fails if a source file cannot be read.
 pub(crate) fn sources(root: &Path) -> Result<String> {
     let entries = WalkDir::new(root.join("web"))
         .sort_by_file_name()
@@ -55,7 +56,8 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
     Ok(json_hash(&hashes))
 }
 
-/// Builds the app. Returns its record for the release, and the folder with the built files.
+/// Builds the browser app with Vite. Returns the app's part of the release record, and the folder with the built files.
+/// `sources` is the hash of the app's sources.
 ///
 /// # Errors
 /// Fails if Vite fails. The message contains Vite's output.
@@ -82,11 +84,12 @@ pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App
     Ok((App { sources, files }, folder))
 }
 
-/// Publishes the app to the stage's bucket. Files of earlier releases stay, because open browser tabs still load them.
-/// `exports` are the exports of the account's stacks.
+/// Copies the browser app from the bucket of releases to the bucket that serves the stage's app. Does not delete files
+/// of earlier releases, because open browser tabs still load them. `exports` has the value of each CloudFormation
+/// export of the account.
 ///
 /// # Errors
-/// Fails if an upload to S3 fails or an export is missing.
+/// Fails if a request to S3 fails, or an export that the app's configuration needs is missing.
 pub(crate) async fn publish(
     app: &App,
     store: &Store,
@@ -121,7 +124,7 @@ pub(crate) async fn publish(
     Ok(())
 }
 
-/// Returns the app's config.json for a stage. web/README.md describes the fields.
+/// Returns the content of the browser app's config.json for a stage. web/README.md describes the fields.
 fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> {
     let stage = &target.stage;
     let export = |stage: &str, name: &str| {
@@ -155,7 +158,7 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> 
     Ok(config)
 }
 
-/// The `Content-Type` of a file, by its extension.
+/// Returns the `Content-Type` header for a file, according to the extension of its path.
 fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
         "css" => "text/css; charset=utf-8",

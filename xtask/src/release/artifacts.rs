@@ -1,4 +1,5 @@
-//! The artifacts of a release. They are built from the sources, or reused from an earlier release of the same sources.
+//! The artifacts of a release: the function zips and the browser app. Each artifact is built from the sources, or
+//! reused from an earlier release that built it from the same sources.
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +21,11 @@ use crate::{
     ui::Step,
 };
 
-/// Returns the functions of a release. Reuses the zip of a function that was built from the same sources before, and
-/// builds the other functions.
+/// Returns the functions of a release, keyed by name. Reuses the zip of each function that an earlier release built
+/// from the same sources, and builds the zips of all other functions.
 ///
 /// # Errors
-/// Fails if a function does not compile.
+/// Fails if a function does not compile, or a request to S3 fails.
 pub(crate) async fn functions(
     stage: &StageContext,
     sources: &BTreeMap<String, Sources>,
@@ -87,11 +88,11 @@ async fn build_and_pack(
     Ok(functions)
 }
 
-/// Returns the browser app of a release. If it had to be built, also returns the folder with its files; `None` if an
-/// earlier build is reused.
+/// Returns the browser app of a release, and the folder with the built files. The folder is `None` if the app of an
+/// earlier release is reused. `sources` is the hash of the app's sources.
 ///
 /// # Errors
-/// Fails if Vite fails.
+/// Fails if Vite or a request to S3 fails.
 pub(crate) async fn browser_app(
     stage: &StageContext,
     sources: &str,
@@ -109,7 +110,8 @@ pub(crate) async fn browser_app(
     Ok((app, Some(folder)))
 }
 
-/// Uploads the zips and the files of the browser app that were built for a release.
+/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` has these
+/// files; `None` if the app is already in the bucket.
 ///
 /// # Errors
 /// Fails if an upload to S3 fails.
@@ -134,8 +136,9 @@ pub(crate) async fn upload(
     Ok(())
 }
 
-/// Returns the stages whose artifacts may be reused. A stage with a row in serverless.yml reuses only its own artifacts,
-/// so that a build of a branch never runs there. Other stages reuse the artifacts of all stages of the account.
+/// Returns the stages whose artifacts a release of `stage` may reuse. A stage with its own row in serverless.yml reuses
+/// only its own artifacts, so that it never runs a build of another stage's branch. A stage without its own row may
+/// reuse the artifacts of all stages of the account.
 async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
     let mut stages = vec![stage.target.stage.clone()];
     if !stage.target.has_own_row {
@@ -144,7 +147,7 @@ async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
     Ok(stages)
 }
 
-/// Returns the hashes of the zips of earlier releases, by the fingerprint of their sources.
+/// Returns the hashes of the function zips that `stage` may reuse. The keys are the fingerprints of the zips' sources.
 async fn built_artifacts(stage: &StageContext) -> Result<BTreeMap<String, String>> {
     let mut built = BTreeMap::new();
     for name in trusted_stages(stage).await? {

@@ -1,4 +1,4 @@
-//! `cargo xtask bootstrap`: the stacks that an account has once, shared by all its stages.
+//! `cargo xtask bootstrap`: creates the account-wide stacks, which all stages of an account share.
 
 use anyhow::{Context, Result};
 use console::style;
@@ -10,13 +10,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The stack with the account's bucket of releases.
+/// The name of the stack that contains the account's bucket of releases.
 pub(crate) const RELEASES_STACK: &str = "scratchpad-releases";
 
-/// `cargo xtask bootstrap`: creates or updates the account-wide stacks of a stage's account.
+/// `cargo xtask bootstrap`: creates or updates the account-wide stacks in the account of `stage`.
 ///
 /// # Errors
-/// Fails if a stack cannot be created or updated.
+/// Fails if an account-wide stack cannot be created or updated.
 pub(crate) async fn bootstrap(stage: &StageName) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -47,10 +47,10 @@ pub(crate) async fn bootstrap(stage: &StageName) -> Result<()> {
     Ok(())
 }
 
-/// Creates the account's bucket of releases, unless it exists.
+/// Creates the account's bucket of releases, unless the bucket exists.
 ///
 /// # Errors
-/// Fails if its stack cannot be created.
+/// Fails if the stack with the bucket cannot be created.
 pub(crate) async fn ensure_bucket(stage: &StageContext) -> Result<()> {
     let store = &stage.store;
     if store.exists().await? {

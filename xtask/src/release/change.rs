@@ -1,4 +1,4 @@
-//! The change of one resource of a stack.
+//! The change that a stack update makes to one resource.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::template::{REPLACING_PROPERTIES, Template, holds_data, resource_type};
 
-/// What an update does to a resource.
+/// What a stack update does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Creates the resource.
     Add,
     /// Updates the resource in place.
     Modify,
-    /// Creates a new resource and deletes the old one.
+    /// Creates a new resource and deletes the old resource.
     Replace,
     /// Updates or replaces the resource. CloudFormation decides during the update.
     MaybeReplace,
@@ -34,23 +34,23 @@ impl fmt::Display for Action {
     }
 }
 
-/// The change of one resource.
+/// The change that a stack update makes to one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// What happens to the resource.
+    /// What the update does to the resource.
     pub(crate) action: Action,
     /// The resource's logical ID.
     pub(crate) id: String,
-    /// The resource's physical ID. `None` if the resource does not exist yet or its ID is not known.
+    /// The resource's physical ID. `None` if the resource does not exist yet or its physical ID is not known.
     pub(crate) name: Option<String>,
     /// The resource's type, such as `AWS::S3::Bucket`.
     pub(crate) resource_type: String,
-    /// The names of the changed properties. Empty if they are not known.
+    /// The names of the properties that change. Empty if the names are not known.
     pub(crate) properties: Vec<String>,
 }
 
 impl Change {
-    /// Converts a change that a CloudFormation change set lists.
+    /// Converts a resource change of a CloudFormation change set.
     pub(crate) fn from_change_set(change: &ResourceChange) -> Self {
         let targets = change.details().iter().filter_map(|detail| detail.target());
         let mut properties: Vec<String> = targets
@@ -86,7 +86,8 @@ impl Change {
         }
     }
 
-    /// Compares two templates of a stack, without a CloudFormation change set.
+    /// Returns the resource changes of an update from the template `before` to the template `after`. Does not call
+    /// CloudFormation, so the changes have no physical IDs and no property names.
     pub(crate) fn between(before: &Template, after: &Template) -> Vec<Self> {
         let mut changes = Vec::new();
         for (id, resource) in after.resources() {
@@ -124,7 +125,8 @@ impl Change {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// Whether the change deletes data or might delete data.
+    /// Whether the change deletes user data, or might do so: the replacement or removal of a table, bucket or user
+    /// pool.
     pub(crate) fn loses_data(&self) -> bool {
         holds_data(&self.resource_type) && !matches!(self.action, Action::Add | Action::Modify)
     }

@@ -1,5 +1,5 @@
-//! Plans and executes the changes of a stage's stacks, phase by phase. If a stack fails, all changed stacks are rolled
-//! back.
+//! Plans and executes the changes of a stage's stacks, phase by phase. If a stack cannot be created or updated, all
+//! stacks that the plan has changed are rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,8 @@ use crate::{
     ui::{self, Step},
 };
 
-/// The exports that stacks keep until their importers are updated. The keys are the names of the exporting stacks.
+/// The names of exports that stacks keep until the importing stacks are updated. The keys are the names of the
+/// exporting stacks.
 type RetainedExports = BTreeMap<String, BTreeSet<String>>;
 
 /// The stacks to create, update and delete so that a stage has the desired templates.
@@ -30,9 +31,9 @@ pub(crate) struct ChangePlan {
     removed: Templates,
     /// The current templates of the stacks to update or delete.
     current: Templates,
-    /// The exports that a new template no longer has, but that other stacks import until they are updated too.
+    /// The exports that the new template of a stack no longer has, but that other stacks import until they are updated.
     retained: RetainedExports,
-    /// All desired stacks, in the order of deployment.
+    /// The names of all desired stacks, in the order of deployment. The stacks of one phase are deployed concurrently.
     phases: Vec<Vec<String>>,
 }
 
@@ -40,8 +41,8 @@ impl ChangePlan {
     /// Compares the deployed stacks of a stage with the desired templates.
     ///
     /// # Errors
-    /// Fails if a template has an import that no stack exports, or removes an export that a stack outside the plan
-    /// imports.
+    /// Fails if a desired template imports a name that no stack exports, or if the plan removes an export that a stack
+    /// would still import after the plan is executed.
     pub(crate) async fn compute(stage: &StageContext, desired: &Templates) -> Result<Self> {
         let deployed = stage.stacks.of_stage().await?;
         check_imports(stage, desired).await?;
@@ -85,12 +86,13 @@ impl ChangePlan {
         self.removed.keys().map(String::as_str)
     }
 
-    /// The current template of a stack to update or delete. `None` if the stack does not exist.
+    /// The current template of a stack to update or delete. `None` if the stack is new or the plan does not change it.
     pub(crate) fn current(&self, name: &str) -> Option<&Template> {
         self.current.get(name)
     }
 
-    /// The resource changes of each stack, from CloudFormation change sets.
+    /// Returns the resource changes of each changed or deleted stack, keyed by the stack's name. The changes come from
+    /// CloudFormation change sets where possible, or else from a comparison of the templates.
     ///
     /// # Errors
     /// Fails if CloudFormation rejects a change set.
@@ -119,11 +121,12 @@ impl ChangePlan {
         Ok(changes)
     }
 
-    /// Checks that the plan deletes no data, except the data of resources in `allowed`.
+    /// Checks that the plan deletes no user data. `allowed` has the logical or physical IDs of the resources whose data
+    /// may be deleted.
     ///
     /// # Errors
-    /// Fails if a table, bucket or user pool would be replaced or deleted. The message says how much data the resource
-    /// holds.
+    /// Fails if the plan would replace or delete a table, bucket or user pool that is not in `allowed`. The message
+    /// says how much data the resource holds.
     pub(crate) async fn check_data_loss(
         &self,
         stage: &StageContext,
@@ -157,7 +160,8 @@ impl ChangePlan {
         )
     }
 
-    /// Returns the resource changes of a stack. Empty if no resource that holds data changes.
+    /// Returns the changes of all resources of a stack, or an empty list if no table, bucket or user pool of the stack
+    /// changes. `current` is the stack's current template.
     async fn data_changes(
         &self,
         stage: &StageContext,
@@ -178,10 +182,12 @@ impl ChangePlan {
         }
     }
 
-    /// Creates, updates and deletes the stacks. If a stack fails, rolls back the stacks that were changed before.
+    /// Creates, updates and deletes the stacks. If a stack cannot be created or updated, rolls back all stacks that
+    /// were changed, unless all stacks of the plan are new.
     ///
     /// # Errors
-    /// Fails if a stack cannot be created, updated or deleted. The message says whether the stage was rolled back.
+    /// Fails if a stack cannot be created, updated or deleted. After a failed creation or update, the message says
+    /// whether the stage was rolled back.
     pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
         let (stacks, target) = (&stage.stacks, &stage.target);
         let name = &target.stage;
@@ -191,7 +197,7 @@ impl ChangePlan {
         };
         if self.current.is_empty() {
             return Err(failure.context(format!(
-                "{name} is incomplete: fix the cause and deploy it again"
+                "the stage {name} is incomplete: fix the cause and deploy the stage again"
             )));
         }
         ui::failure(&failure);
@@ -199,15 +205,16 @@ impl ChangePlan {
             .await
             .with_context(|| {
                 format!(
-                    "cannot roll back {name}: some of its stacks have the old release and some the new one; deploy it again"
+                    "cannot roll back the stage {name}: some of its stacks have the old release and some the new one; deploy the stage again"
                 )
             })?;
         Err(anyhow!(
-            "{name} was rolled back to its previous release: {failure:#}"
+            "the stage {name} was rolled back to its previous release: {failure:#}"
         ))
     }
 
-    /// Creates and updates the stacks, phase by phase. Adds to `applied` the name of each stack whose update was started.
+    /// Creates and updates the stacks, phase by phase. Adds to `applied` the name of each stack whose creation or
+    /// update was started, also if it failed.
     async fn apply(
         &self,
         stacks: &Stacks,
@@ -248,7 +255,7 @@ impl ChangePlan {
         Ok(())
     }
 
-    /// Creates or updates a stack. Exports that other stacks still import are retained.
+    /// Creates or updates a stack. The stack keeps old exports that other stacks still import.
     async fn apply_one(
         &self,
         stacks: &Stacks,
@@ -278,7 +285,8 @@ impl ChangePlan {
         Ok(())
     }
 
-    /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes the stacks that did not exist before.
+    /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes the stacks in `applied`
+    /// that did not exist before the plan was executed.
     async fn roll_back(&self, stacks: &Stacks, target: &Target, applied: &[String]) -> Result<()> {
         for name in applied.iter().rev() {
             let step = Step::begin(format!("roll back {}", short_name(name, target)));
@@ -294,7 +302,7 @@ impl ChangePlan {
     }
 }
 
-/// Checks that the desired templates or the account's stacks have an export for each import.
+/// Checks that each import of the desired templates is an export of a desired template or of a deployed stack.
 async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> {
     let deployed = stage.stacks.exports().await?;
     let exports: BTreeSet<&str> = desired
@@ -306,7 +314,7 @@ async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> 
     let missing: BTreeSet<&str> = imports.filter(|name| !exports.contains(name)).collect();
     if !missing.is_empty() {
         bail!(
-            "{} has imports that no stack exports: {}. If it uses the infrastructure of another stage, deploy that stage first",
+            "the stage {} has imports that no stack exports: {}. If the stage uses the infrastructure of another stage, deploy that other stage first",
             stage.target.stage,
             missing.into_iter().collect::<Vec<_>>().join(", ")
         );
@@ -314,7 +322,7 @@ async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> 
     Ok(())
 }
 
-/// Returns the current templates of the deployed stacks whose names `is_wanted` accepts.
+/// Returns the current templates of the deployed stacks for whose names `is_wanted` returns true.
 async fn current_templates(
     stacks: &Stacks,
     deployed: &BTreeMap<String, Stack>,
@@ -327,7 +335,8 @@ async fn current_templates(
     Ok(current)
 }
 
-/// Returns the exports that the desired templates no longer have, but that stacks of the plan still import.
+/// Returns the exports that the desired templates no longer have, but that other stacks import until the plan updates
+/// or deletes the importing stacks. Fails if a stack would still import such an export after the plan is executed.
 async fn retained_exports(
     stacks: &Stacks,
     desired: &Templates,
@@ -346,7 +355,7 @@ async fn retained_exports(
                 };
                 if !stops_importing {
                     bail!(
-                        "cannot remove the export {export} of {name}, because {importer} imports it: change {importer} first, or in the same deploy"
+                        "cannot remove the export {export} of the stack {name}, because the stack {importer} imports it: change {importer} first, or in the same deploy"
                     );
                 }
                 if new.is_some() {
@@ -359,14 +368,15 @@ async fn retained_exports(
     Ok(retained)
 }
 
-/// The name of a stack without the prefix `scratchpad-` and the suffix with the stage.
+/// Returns a stack's name without the prefix `scratchpad-` and without the stage at the end: `notes-api` for
+/// `scratchpad-notes-api-dev`.
 pub(crate) fn short_name<'a>(name: &'a str, target: &Target) -> &'a str {
     let name = name.strip_prefix("scratchpad-").unwrap_or(name);
     name.strip_suffix(target.stage.as_ref())
         .map_or(name, |name| name.trim_end_matches('-'))
 }
 
-/// Returns a text that says how much data a table, a bucket or a user pool holds: "its 3 items".
+/// Returns a text that says how much data a table, a bucket or a user pool holds, such as "its 3 items".
 async fn describe_content(target: &Target, resource_type: &str, name: &str) -> String {
     match resource_type {
         "AWS::DynamoDB::Table" => {

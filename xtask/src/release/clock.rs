@@ -1,4 +1,4 @@
-//! The current time, and the formatting of ages.
+//! The current time, and the time since a timestamp as text.
 
 use std::time::UNIX_EPOCH;
 
@@ -9,7 +9,7 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Formats the age of a timestamp, such as "5 min ago". `at` is in milliseconds since the Unix epoch.
+/// Formats the time since `at` as text, such as "  5 min ago". `at` is in milliseconds since the Unix epoch.
 pub(crate) fn age(at: u64) -> String {
     let seconds = now().saturating_sub(at) / 1000;
     match seconds {

@@ -1,4 +1,4 @@
-//! The prompt before a command changes a stage.
+//! The prompt that asks the user for confirmation before a command changes a stage.
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 
@@ -8,10 +8,10 @@ use console::style;
 use super::table::StageName;
 use crate::ui;
 
-/// Asks the user to type the stage's name.
+/// Asks the user to type the stage's name as a confirmation.
 ///
 /// # Errors
-/// Fails if standard input is not a terminal, or the user types anything else.
+/// Fails if standard input is not a terminal, or if the user types anything but the stage's name.
 pub(crate) fn confirm(stage: &StageName) -> Result<()> {
     if !stdin().is_terminal() {
         bail!(

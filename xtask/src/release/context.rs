@@ -1,4 +1,4 @@
-//! A stage, with the clients for its account that a command needs.
+//! [`StageContext`]: a stage, and clients for the stacks and the bucket of releases of the stage's account.
 
 use anyhow::{Result, bail};
 
@@ -12,27 +12,30 @@ use super::{
 };
 use crate::{stage::STAGE, workspace::Workspace};
 
-/// A stage, the bucket of releases of its account, and the stacks of its account.
+/// A stage, and clients for the stacks and the bucket of releases of the stage's account.
 #[derive(Debug, Clone)]
 pub(crate) struct StageContext {
-    /// The checkout.
+    /// The checkout of this repository that the command runs in.
     pub(crate) workspace: Workspace,
-    /// The stage and its account.
+    /// The stage and the stage's account.
     pub(crate) target: Target,
-    /// The account's bucket of releases.
+    /// A client for the account's bucket of releases.
     pub(crate) store: Store,
-    /// The account's stacks.
+    /// A client for the account's CloudFormation stacks.
     pub(crate) stacks: Stacks,
 }
 
 impl StageContext {
-    /// Reads the rows of a stage in the cloud, and checks the credentials.
+    /// Creates the context of a stage in the cloud from the stage's row in serverless.yml. Checks that the credentials
+    /// belong to the stage's account.
     ///
-    /// A stage without a row in serverless.yml keeps the `infrastructure` option of its latest release, unless
-    /// `infrastructure` is given.
+    /// `infrastructure` says whether the stage uses its own tables, bucket and users, or those of the stage dev. If
+    /// `infrastructure` is `None`, the choice comes from the stage's row, or from the latest release of a stage that
+    /// has no row of its own.
     ///
     /// # Errors
-    /// Fails if the credentials are missing or belong to another account, or if the stage is the local one.
+    /// Fails if the credentials are missing or belong to another account, or if `stage` is the name that is reserved
+    /// for `cargo xtask dev`.
     pub(crate) async fn open(
         workspace: &Workspace,
         stage: &StageName,
@@ -57,7 +60,7 @@ impl StageContext {
         }
     }
 
-    /// Creates a context without a check of the credentials.
+    /// Creates the context of a stage. Does not check the credentials.
     pub(crate) fn new(workspace: &Workspace, target: Target) -> Self {
         let store = Store::new(&target.account);
         Self {
@@ -68,7 +71,7 @@ impl StageContext {
         }
     }
 
-    /// The stage's releases, the newest first. Empty if the account has no bucket yet.
+    /// Reads the stage's releases, the newest first. Empty if the account has no bucket of releases yet.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -80,7 +83,7 @@ impl StageContext {
         }
     }
 
-    /// The release that the stage runs. `None` if no release succeeded.
+    /// Returns the release that the stage runs. `None` if no release of the stage succeeded.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -88,7 +91,7 @@ impl StageContext {
         Ok(current(&self.releases().await?).cloned())
     }
 
-    /// The number of the stage's next release.
+    /// Returns the number for the stage's next release: 1 if the stage has no release.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -97,8 +100,8 @@ impl StageContext {
         Ok(releases.first().map_or(1, |release| release.number + 1))
     }
 
-    /// Takes the stage's lock. If another process tries to take the lock, its error message contains `purpose`, such as
-    /// "a deploy".
+    /// Takes the stage's lock. `purpose` says why, such as "a deploy". If another process tries to take the lock while
+    /// this process holds it, the other process's error message contains `purpose`.
     ///
     /// # Errors
     /// Fails if another process holds the lock.

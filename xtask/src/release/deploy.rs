@@ -1,4 +1,5 @@
-//! `cargo xtask deploy`: deploys the sources to a stage in the cloud. Also deploys the local stage.
+//! `cargo xtask deploy`: deploys the sources to a stage in the cloud. [`converge`] deploys the sources to the local
+//! stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +28,12 @@ use crate::{
     workspace::Workspace,
 };
 
-/// `cargo xtask deploy`. `allowed` names the resources whose data may be lost.
+/// `cargo xtask deploy`: builds a release from the sources and deploys it to `stage`. `allowed` has the IDs of the
+/// resources whose data the deploy may delete.
 ///
 /// # Errors
-/// Fails if a function does not compile, data would be lost, or a stack cannot be updated. The message says whether the stage was
-/// rolled back.
+/// Fails if a function does not compile, if the deploy would delete other data, or if a stack cannot be updated. The
+/// message says whether the stage was rolled back.
 pub(crate) async fn deploy(
     stage: &StageName,
     infrastructure: Option<Infrastructure>,
@@ -65,7 +67,7 @@ pub(crate) async fn deploy(
     Ok(())
 }
 
-/// Builds and deploys a release. The caller holds the stage's lock.
+/// Builds a release from the sources and deploys it. The caller must hold the stage's lock.
 async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release> {
     let (stage, desired) = (&plan.stage, &plan.desired);
     let functions = artifacts::functions(stage, &desired.sources).await?;
@@ -122,7 +124,8 @@ async fn new_release(
     })
 }
 
-/// Synthesizes the templates of the release for the stage that it can be promoted to. `None` without such a stage.
+/// Synthesizes the templates for the stage that the release can be promoted to. Returns that stage and its templates,
+/// or `None` if the row of `stage` in serverless.yml has no `promotesTo`.
 async fn promotion_templates(
     stage: &StageContext,
     sources: &BTreeMap<String, Sources>,
@@ -151,11 +154,11 @@ fn hashes(templates: &Templates) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Deploys the sources to the local stage, and returns the exports of its stacks. The functions must be built. It
-/// records no release, because the local stage is never promoted or rolled back.
+/// Deploys the sources to the local stage, and returns the CloudFormation exports of its account. The caller must have
+/// built the functions. Records no release, because the local stage is never promoted or rolled back.
 ///
 /// # Errors
-/// Fails if data would be lost or a stack cannot be updated.
+/// Fails if the deployment would delete data, or if a stack cannot be updated.
 pub(crate) async fn converge(
     workspace: &Workspace,
     target: &Target,

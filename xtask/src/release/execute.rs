@@ -1,5 +1,5 @@
-//! The steps that deployments, promotions and removals share: record a release, execute it, and delete the artifacts
-//! that no release needs.
+//! The steps that the deployment, promotion and removal of a stage share: record a release, update the stage to it, and
+//! delete the artifacts that no release needs.
 
 use anyhow::Result;
 use console::style;
@@ -17,14 +17,15 @@ use super::{
 };
 use crate::ui;
 
-/// The maximum number of stored releases of a stage.
+/// The maximum number of releases that the bucket stores for each stage.
 const STORED_RELEASES: usize = 20;
 
-/// The path of the lock that a process holds while it adds or deletes artifacts of the account.
+/// The path of the artifacts lock. A process holds this lock while it adds or deletes artifacts in the account's
+/// bucket.
 const ARTIFACTS_LOCK: &str = "artifacts";
 
-/// Stores the record of a release and its templates, and runs `upload` for its other artifacts. It holds the artifacts
-/// lock, so that no other process prunes the artifacts in between.
+/// Stores the record and the `templates` of a release, and runs `upload`, which must store the release's other
+/// artifacts. Holds the artifacts lock meanwhile, so that no other process deletes artifacts that the release needs.
 ///
 /// # Errors
 /// Fails if an upload to S3 fails.
@@ -46,10 +47,12 @@ pub(crate) async fn persist(
         .await
 }
 
-/// Updates a stage's stacks and its browser app to a release, records the outcome, and prunes old releases.
+/// Updates a stage's stacks and browser app to a release, records the release's outcome, and deletes the stage's oldest
+/// releases.
 ///
 /// # Errors
-/// Fails if a stack cannot be created, updated or deleted. The message says whether the stage was rolled back.
+/// Fails if a stack cannot be created, updated or deleted, or if the browser app cannot be published. After a
+/// failed creation or update, the message says whether the stage was rolled back.
 pub(crate) async fn execute(
     stage: &StageContext,
     changes: &ChangePlan,
@@ -83,7 +86,7 @@ pub(crate) async fn execute(
     Ok(())
 }
 
-/// Deletes the stage's oldest releases, so that [`STORED_RELEASES`] remain.
+/// Deletes all releases of the stage but the newest [`STORED_RELEASES`], and the artifacts that no release needs.
 async fn prune_releases(stage: &StageContext) -> Result<()> {
     let releases = stage.store.releases(&stage.target.stage).await?;
     let Some(old) = releases
@@ -98,12 +101,11 @@ async fn prune_releases(stage: &StageContext) -> Result<()> {
     prune(&stage.store, None).await
 }
 
-/// Deletes the artifacts that no release needs. Artifacts that only releases of `removed_stage` need are deleted too. If
-/// the deletion fails, prints a warning and succeeds, because the roles of workflows have no permission to delete
-/// artifacts.
+/// Deletes the artifacts that no release needs. Ignores the releases of `removed_stage`. If the deletion fails, prints
+/// a warning and returns `Ok`, because the IAM roles of workflows have no permission to delete artifacts.
 ///
 /// # Errors
-/// Fails if the lock cannot be taken.
+/// Fails if the artifacts lock cannot be taken.
 pub(crate) async fn prune(store: &Store, removed_stage: Option<&StageName>) -> Result<()> {
     let lease = Lease::wait(store, ARTIFACTS_LOCK, "pruning").await?;
     if let Err(error) = lease.during(store.prune(removed_stage)).await {
@@ -115,7 +117,8 @@ pub(crate) async fn prune(store: &Store, removed_stage: Option<&StageName>) -> R
     Ok(())
 }
 
-/// Prints the URLs of a stage, and a warning with the names of its missing secrets.
+/// Prints the URLs of a stage's API and browser app. Also prints a warning with the names of the secrets that the stage
+/// needs but does not have.
 ///
 /// # Errors
 /// Fails if the exports or the secrets cannot be listed.

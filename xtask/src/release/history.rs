@@ -1,4 +1,4 @@
-//! `cargo xtask releases` and `cargo xtask stages`: list the releases of a stage, and the stages of all accounts.
+//! `cargo xtask releases` lists the releases of a stage. `cargo xtask stages` lists the stages of all accounts.
 
 use std::{env, str::FromStr};
 
@@ -25,7 +25,7 @@ pub(crate) async fn releases(stage: &StageName) -> Result<()> {
     let context = StageContext::open(&workspace, stage, None).await?;
     let releases = context.releases().await?;
     if releases.is_empty() {
-        bail!("{stage} has no release; deploy it first");
+        bail!("the stage {stage} has no release; deploy the stage first");
     }
     let running = current(&releases).map(|release| release.number);
     for release in &releases {
@@ -85,7 +85,7 @@ fn state(release: &Release, running: Option<u32>) -> StyledObject<&'static str> 
     }
 }
 
-/// An age in days, hours, minutes or seconds: `7d`, `12h`, `5m`, `30s`.
+/// A length of time, parsed from a number of days, hours, minutes or seconds: `7d`, `12h`, `5m`, `30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Age {
     milliseconds: u64,
@@ -111,10 +111,11 @@ impl FromStr for Age {
 }
 
 /// `cargo xtask stages`: lists the stages of all accounts in serverless.yml. With `older_than`, lists only the stages
-/// whose latest release is older. With `remove`, deletes the listed stages that have no row in serverless.yml.
+/// whose latest release is at least this old. With `remove`, deletes those of the listed stages that have no row in
+/// serverless.yml.
 ///
 /// # Errors
-/// Fails if no account can be read, or a stage cannot be removed.
+/// Fails if there are valid credentials for none of the accounts, or if a stage cannot be removed.
 pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let tables = Tables::read(workspace.root(), |name| env::var(name).ok())?;
@@ -171,8 +172,8 @@ pub(crate) async fn stages(older_than: Option<Age>, remove: bool) -> Result<()> 
     Ok(())
 }
 
-/// Returns the stages of an account with their releases, without the stages whose latest release is newer than
-/// `older_than`.
+/// Returns the stages of an account, each with its releases, the newest first. With `older_than`, returns only the
+/// stages whose latest release is at least this old.
 async fn account_stages(
     account: &Account,
     older_than: Option<Age>,
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_parsed_with_its_unit() {
+    fn only_a_number_with_a_unit_is_parsed_as_an_age() {
         for (text, milliseconds) in [
             ("7d", 604_800_000),
             ("12h", 43_200_000),

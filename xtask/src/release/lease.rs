@@ -1,4 +1,5 @@
-//! Locks with a lease. A lock is an object in the account's bucket. It expires unless its holder renews it.
+//! Locks between processes. A lock is an object in the account's bucket of releases. The lock expires unless the
+//! process that holds it renews it.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -15,14 +16,15 @@ use super::{
 };
 use crate::process;
 
-/// The time after which a lock expires without renewal. If a process is killed on another machine, other processes must
-/// wait this long for its lock.
+/// The time from the last renewal of a lock until the lock expires. If a process that holds a lock is killed, processes
+/// on other machines must wait up to this long for the lock.
 const DURATION: Duration = Duration::from_secs(60);
 
-/// A text that is in the command line of every process that can hold a lock.
+/// A text that is in the command line of every process that can hold a lock. If no running process has both the
+/// holder's process ID and this text, the holder has exited.
 const PROCESS_NAME: &str = "xtask";
 
-/// The process that holds a lock: the content of the lock's object.
+/// The content of a lock's object in the bucket: which process holds the lock, and until when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Holder {
@@ -32,12 +34,13 @@ struct Holder {
     #[serde(rename = "what")]
     purpose: String,
     host: String,
-    /// The name and the boot ID of the host. The process ID of a holder is checked only on the same machine.
+    /// The name and the boot ID of the holder's host. Only a process with the same `machine` can check whether the
+    /// holder still runs.
     machine: String,
     process: i32,
     /// When the lock was taken, in milliseconds since the Unix epoch.
     since: u64,
-    /// When the lock expires, in milliseconds since the Unix epoch.
+    /// When the lock expires unless it is renewed, in milliseconds since the Unix epoch.
     #[serde(rename = "until")]
     expires: u64,
 }
@@ -58,14 +61,15 @@ impl Holder {
         })
     }
 
-    /// Whether the lock has expired, or its holder was a process of this machine that has exited.
+    /// Whether the lock has expired, or the holder is a process of this machine that has exited. `machine` identifies
+    /// this machine.
     fn is_gone(&self, machine: &str) -> bool {
         now() > self.expires
             || (self.machine == machine && process::running(self.process, PROCESS_NAME).is_none())
     }
 }
 
-/// A lock that this process holds. A background task renews it.
+/// A lock that this process holds. A background task renews the lock.
 pub(crate) struct Lease {
     store: Store,
     key: String,
@@ -74,18 +78,20 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes the lock at a path in the account's bucket.
+    /// Takes the lock at `path` in the account's bucket. Does not wait if another process holds the lock. `purpose` is
+    /// what this process does with the lock, such as "a deploy".
     ///
     /// # Errors
-    /// Fails if another process holds the lock. The message says who runs this process, since when and for what purpose.
+    /// Fails if another process holds the lock. The message says which user runs the other process, on which host, for
+    /// what purpose, and since when.
     pub(crate) async fn take(store: &Store, path: &str, purpose: &str) -> Result<Self> {
         match Self::try_take(store, path, purpose).await? {
             Ok(lease) => Ok(lease),
             Err(holder) => {
                 let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
                 bail!(
-                    "{} is locked: {} on {} began {} {} s ago. Try again when it has finished; if it was killed, the \
-                     lock expires in {} s",
+                    "{} is locked: {} on {} began {} {} s ago. Try again when that process has finished; if it was \
+                     killed, the lock expires in {} s",
                     path.trim_start_matches("releases/"),
                     holder.actor,
                     holder.host,
@@ -97,7 +103,7 @@ impl Lease {
         }
     }
 
-    /// Waits until a lock is free, and takes it. For locks that are held for only a few seconds.
+    /// Waits until the lock at `path` is free, and takes it. For locks that processes hold for only a few seconds.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -137,11 +143,11 @@ impl Lease {
         }
     }
 
-    /// Runs `work`, then releases the lock.
+    /// Runs `work` while this process holds the lock, then releases the lock.
     ///
     /// # Errors
-    /// Returns the error of `work`. Also fails if another process takes the lock during `work`, for example because this
-    /// machine was suspended.
+    /// Returns the error of `work`. Also fails if the lock cannot be released, or if another process takes the lock
+    /// during `work`, for example because this machine was suspended and the lock expired.
     pub(crate) async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let result = tokio::select! {
             result = work => result,
@@ -162,7 +168,7 @@ impl Lease {
     }
 }
 
-/// Renews a lock until another process takes it.
+/// Renews a lock at regular intervals. When another process has taken the lock, notifies `lost` and returns.
 async fn renew(store: Store, key: String, mut holder: Holder, mut etag: String, lost: Arc<Notify>) {
     loop {
         sleep(DURATION / 4).await;

@@ -1,28 +1,28 @@
-//! The commands that work on stages in the cloud: plan, deploy, promote, roll back, remove.
+//! The commands that plan, deploy, promote, roll back, list and remove releases and stages in the cloud.
 //!
-//! A release consists of CloudFormation templates, function zips and files of the browser app, each stored under its
-//! hash, and of a record that lists them. `deploy` builds a release from the sources. `promote` and `rollback` use a
-//! stored release. All three then update the stage's stacks to the release's templates.
+//! A release consists of artifacts (CloudFormation templates, function zips and files of the browser app), each stored
+//! under its hash, and of a record that lists the artifacts. `deploy` builds a release from the sources. `promote` and
+//! `rollback` use a stored release. All three commands then update the stage's stacks to the release's templates.
 //!
 //! | module | content |
 //! |---|---|
-//! | [`plan`] | `plan`: what the sources would change in a stage |
+//! | [`plan`] | `plan`: what a deploy of the sources would change in a stage |
 //! | [`deploy`] | `deploy`, and the deployment of the local stage |
 //! | [`promote`] | `promote` and `rollback` |
 //! | [`history`] | `releases` and `stages` |
 //! | [`remove`] | `remove` |
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
-//! | [`context`] | a stage with its account, its stacks and its bucket of releases |
-//! | [`artifacts`] | the zips and the browser app of a release, built or reused |
+//! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
+//! | [`artifacts`] | builds or reuses the function zips and the browser app of a release |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
-//! | [`change_plan`] | the plan of the stacks to change, its execution and its rollback |
-//! | [`stack`], [`change`] | one stack, and the changes of its resources |
+//! | [`change_plan`] | plans and executes the changes of a stage's stacks, with rollback |
+//! | [`stack`], [`change`] | CloudFormation stacks, and the changes of their resources |
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
-//! | [`template`], [`synth`] | templates, and how `cdk` and `osls` make them |
+//! | [`template`], [`synth`] | templates, and their synthesis with `cdk` and `osls` |
 //! | [`app`], [`sources`] | the browser app, and the inputs of each function |
 //! | [`table`], [`account`], [`target`] | the tables of serverless.yml, and the account of a stage |
-//! | [`hash`], [`clock`], [`provenance`], [`confirm`] | helpers |
+//! | [`hash`], [`clock`], [`provenance`], [`confirm`] | hashes, time, user and commit, confirmation |
 
 mod account;
 mod app;

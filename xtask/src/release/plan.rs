@@ -19,11 +19,12 @@ use super::{
 };
 use crate::{tools, ui, workspace::Workspace};
 
-/// The templates, function sources and browser app of a stage after a deploy. Computing this state needs no build.
+/// What a stage would have after a deploy of the sources: templates, function sources and browser app. Reading this
+/// state from the checkout does not build anything.
 pub(crate) struct DesiredState {
-    /// The templates as `cdk` and `osls` write them, without the functions' code.
+    /// The templates as `cdk` and `osls` synthesize them, without the S3 keys of the functions' zips.
     templates: Templates,
-    /// The sources of each function, by name.
+    /// The sources of each function, keyed by the function's name.
     pub(crate) sources: BTreeMap<String, Sources>,
     /// The hash of the browser app's sources.
     pub(crate) app: String,
@@ -42,14 +43,16 @@ impl DesiredState {
         })
     }
 
-    /// Returns the templates to deploy. `artifact` returns the hash of a function's zip, or `None` if it is not built.
+    /// Returns the templates to deploy. `artifact` returns the hash of the zip of the function with this name, or
+    /// `None` if the zip is not built.
     pub(crate) fn templates(&self, artifact: impl Fn(&str) -> Option<String>) -> Templates {
         templates_with_code(&self.templates, &self.sources, artifact)
     }
 }
 
-/// Puts the functions' code and a fingerprint into each template. The fingerprint covers the template and the sources
-/// of its functions.
+/// Adds the S3 keys of the functions' zips and a fingerprint to each template. The fingerprint is an output with a hash
+/// of the template and of its functions' sources. `artifact` returns the hash of the zip of
+/// the function with this name, or `None` if the zip is not built.
 pub(crate) fn templates_with_code(
     templates: &Templates,
     sources: &BTreeMap<String, Sources>,
@@ -66,22 +69,22 @@ pub(crate) fn templates_with_code(
     with_code.collect()
 }
 
-/// How a part of a stage differs from the sources.
+/// What a deploy of the sources would do to a part of a stage: a stack or the browser app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// No difference.
+    /// Nothing: the part has been deployed from the same sources.
     None,
-    /// The part does not exist yet.
+    /// Create the part, which does not exist yet.
     New,
-    /// The part changes, for these reasons.
+    /// Change the part, for the reasons in this list.
     Changed(Vec<String>),
-    /// The part is removed.
+    /// Delete the part, which the sources no longer contain.
     Removed,
 }
 
-/// A stack or the browser app, and how it differs from the sources.
+/// A part of a stage (a stack or the browser app), and what a deploy of the sources would do to the part.
 pub(crate) struct PartDifference {
-    /// The stack's short name, or `app`.
+    /// The short name of a stack, or `app` for the browser app.
     part: String,
     difference: Difference,
 }
@@ -110,7 +113,7 @@ impl fmt::Display for PartDifference {
 }
 
 impl PartDifference {
-    /// Formats the difference as lines for the record of the release.
+    /// Formats the difference as lines for the `changes` field of a release record.
     fn record_lines(&self) -> Vec<String> {
         let part = &self.part;
         match &self.difference {
@@ -127,9 +130,9 @@ impl PartDifference {
 
 /// The changes that a deploy of the sources would make to a stage.
 pub(crate) struct DeployPlan {
-    /// The stage.
+    /// The stage that the plan is for.
     pub(crate) stage: StageContext,
-    /// The state of the stage after a deploy.
+    /// What the stage would have after a deploy.
     pub(crate) desired: DesiredState,
     /// The releases of the stage, the newest first.
     pub(crate) releases: Vec<Release>,
@@ -138,10 +141,10 @@ pub(crate) struct DeployPlan {
 }
 
 impl DeployPlan {
-    /// Compares a stage with the sources.
+    /// Compares what is deployed to a stage with the sources in the checkout.
     ///
     /// # Errors
-    /// Fails if the sources or the stage cannot be read, or as [`ChangePlan::compute`].
+    /// Fails if the sources or the stage cannot be read, and in the cases of [`ChangePlan::compute`].
     pub(crate) async fn compute(stage: StageContext) -> Result<Self> {
         let desired = DesiredState::read(&stage.workspace, &stage.target).await?;
         let releases = stage.releases().await?;
@@ -156,7 +159,7 @@ impl DeployPlan {
         })
     }
 
-    /// Returns the newest release if it succeeded and a deploy would change nothing.
+    /// Returns the stage's newest release if that release succeeded and a deploy of the sources would change nothing.
     pub(crate) fn up_to_date_release(&self) -> Option<&Release> {
         let newest = self.releases.first()?;
         let is_current = current(&self.releases).map(|release| release.number);
@@ -166,7 +169,7 @@ impl DeployPlan {
         is_same.then_some(newest)
     }
 
-    /// The differences as lines for the record of the release.
+    /// Formats the differences of all parts of the stage as lines for the `changes` field of a release record.
     pub(crate) fn record_lines(&self) -> Vec<String> {
         self.differences
             .iter()
@@ -174,14 +177,14 @@ impl DeployPlan {
             .collect()
     }
 
-    /// Prints the differences.
+    /// Prints the differences between the stage and the sources.
     pub(crate) fn print(&self) {
         for difference in &self.differences {
             ui::say(difference.to_string());
         }
     }
 
-    /// Returns a line that says what a deploy would change.
+    /// Returns a line that says how much a deploy of the sources would change.
     fn summary(&self) -> String {
         let name = &self.stage.target.stage;
         if let Some(release) = self.up_to_date_release() {
@@ -206,7 +209,7 @@ impl DeployPlan {
     }
 }
 
-/// `cargo xtask plan`.
+/// `cargo xtask plan`: prints what a deploy of the sources would change in a stage.
 ///
 /// # Errors
 /// Fails in the same cases as [`DeployPlan::compute`].
@@ -221,7 +224,7 @@ pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructur
     Ok(())
 }
 
-/// Returns the difference of each stack and of the browser app. `release` is the release that the stage runs.
+/// Returns what a deploy would do to each stack and to the browser app. `release` is the release that the stage runs.
 fn differences(
     target: &Target,
     desired: &DesiredState,
@@ -257,7 +260,8 @@ fn differences(
     differences
 }
 
-/// Returns why a deployed stack changes: a line for each changed function and for each other changed resource.
+/// Returns the reasons why a deploy changes a stack: a line for each changed function and each other changed resource.
+/// `template` is the stack's desired template, and `current` is its deployed template.
 fn stack_reasons(
     template: &Template,
     current: &Template,

@@ -1,4 +1,5 @@
-//! `cargo xtask promote` and `cargo xtask rollback`: apply a stored release to a stage.
+//! `cargo xtask promote` applies a stored release of one stage to another stage. `cargo xtask rollback` applies an
+//! earlier release of a stage to the same stage.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
@@ -26,7 +27,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The options for the confirmation of a stored release, after its changes are shown.
+/// The command-line options that say whether and how to apply a stored release after its changes are shown.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Consent {
     /// Apply the changes without asking
@@ -43,18 +44,19 @@ pub(crate) struct Consent {
     allow_replacement: Vec<String>,
 }
 
-/// A release that is applied to a stage, from the bucket of releases of this or of another account.
+/// A stored release that a promotion or a rollback applies to a stage.
 struct StoredRelease<'a> {
-    /// The record of the stored release. When the release is applied, a copy with a new number, start time, actor,
-    /// outcome and list of changes is stored for the target stage.
+    /// The record of the stored release, prepared for the stage that the release is applied to. The number, start time,
+    /// actor, outcome and list of changes are replaced when the release is applied.
     record: Release,
     templates: Templates,
-    /// The bucket to copy the artifacts from. `None` if they are in the stage's own account already.
+    /// The bucket of releases to copy the artifacts from. `None` for a rollback: the stage's own bucket has the
+    /// artifacts.
     store: Option<&'a Store>,
 }
 
 impl StoredRelease<'_> {
-    /// The release's name: "dev's release 7".
+    /// Returns a name of the stored release for messages, such as "dev's release 7".
     fn name(&self) -> Result<String> {
         let (stage, number) = self
             .record
@@ -69,7 +71,8 @@ impl StoredRelease<'_> {
 /// the release that `from` runs.
 ///
 /// # Errors
-/// Fails if there is no such release, it has no templates for `to`, data would be lost, or a stack cannot be updated.
+/// Fails if `from` has no such successful release, if the release has no templates for `to`, if the promotion would
+/// delete data, or if a stack cannot be updated.
 pub(crate) async fn promote(
     from: &StageName,
     to: &StageName,
@@ -85,7 +88,7 @@ pub(crate) async fn promote(
         None => source
             .current_release()
             .await?
-            .with_context(|| format!("{from} runs no release; deploy it first"))?,
+            .with_context(|| format!("the stage {from} runs no release; deploy the stage first"))?,
         Some(number) => source
             .store
             .releases(from)
@@ -94,13 +97,13 @@ pub(crate) async fn promote(
             .find(|release| release.number == number && release.outcome == Outcome::Done)
             .with_context(|| {
                 format!(
-                    "{from} has no successful release {number}; see cargo xtask releases --stage {from}"
+                    "the stage {from} has no successful release {number}; see cargo xtask releases --stage {from}"
                 )
             })?,
     };
     let Some((_, stacks)) = release.promotion.as_ref().filter(|(stage, _)| stage == to) else {
         bail!(
-            "{from}'s release {} has no templates for {to}; set promotesTo in the row of {from} in serverless.yml, and deploy {from}",
+            "{from}'s release {} has no templates for the stage {to}; set promotesTo in the row of {from} in serverless.yml, and deploy {from}",
             release.number
         );
     };
@@ -119,11 +122,12 @@ pub(crate) async fn promote(
     apply_release(&stage, &stored, consent).await
 }
 
-/// `cargo xtask rollback`: applies the earlier release `number` of a stage again. Without a number, applies the latest
-/// earlier release with other templates.
+/// `cargo xtask rollback`: applies the stage's earlier release `number` again. Without a number, applies the latest of
+/// the earlier releases whose templates differ from those that the stage runs.
 ///
 /// # Errors
-/// Fails if there is no such release, data would be lost, or a stack cannot be updated.
+/// Fails if the stage has no such earlier successful release, if the rollback would delete data, or if a stack cannot
+/// be updated.
 pub(crate) async fn rollback(
     stage: &StageName,
     number: Option<u32>,
@@ -140,13 +144,13 @@ pub(crate) async fn rollback(
         .filter(|release| release.outcome == Outcome::Done);
     let running = successful
         .next()
-        .with_context(|| format!("{name} runs no release; deploy it first"))?;
+        .with_context(|| format!("the stage {name} runs no release; deploy the stage first"))?;
     let release = match number {
         Some(number) => successful
             .find(|release| release.number == number)
             .with_context(|| {
                 format!(
-                    "{name} has no successful release {number} before {}; see cargo xtask releases --stage {name}",
+                    "the stage {name} has no successful release {number} before release {}; see cargo xtask releases --stage {name}",
                     running.number
                 )
             })?,
@@ -154,7 +158,7 @@ pub(crate) async fn rollback(
             .find(|release| release.stacks != running.stacks)
             .with_context(|| {
                 format!(
-                    "{name} has no other release before {} to roll back to",
+                    "the stage {name} has no release with other templates before release {} to roll back to",
                     running.number
                 )
             })?,
@@ -170,7 +174,8 @@ pub(crate) async fn rollback(
     apply_release(&stage, &stored, consent).await
 }
 
-/// Shows what a stored release changes, asks for confirmation, and updates the stage to it.
+/// Shows what a stored release would change in a stage, asks for confirmation, and applies the release. `consent` can
+/// skip the confirmation, or stop before it.
 async fn apply_release(
     stage: &StageContext,
     stored: &StoredRelease<'_>,
@@ -212,8 +217,8 @@ async fn apply_release(
     Ok(())
 }
 
-/// Applies a stored release. The caller holds the stage's lock. Returns `None` if the stage already has the content of
-/// the release.
+/// Applies a stored release to a stage, and returns the new release of the stage. Returns `None` if the stage already
+/// has the content of the stored release. The caller must hold the stage's lock.
 async fn apply_locked(
     stage: &StageContext,
     stored: &StoredRelease<'_>,
@@ -252,7 +257,7 @@ async fn apply_locked(
     Ok(Some(release))
 }
 
-/// Copies a release's zips and browser app from the bucket of another account.
+/// Copies a release's function zips and browser app from the bucket of releases `from` to the bucket of releases `to`.
 async fn copy_artifacts(from: &Store, to: &Store, release: &Release) -> Result<()> {
     let step = Step::begin("copy the artifacts");
     for (name, function) in &release.functions {
@@ -266,7 +271,8 @@ async fn copy_artifacts(from: &Store, to: &Store, release: &Release) -> Result<(
     Ok(())
 }
 
-/// Prints the changes of a stored release, writes them to the summary file, and checks that no data would be lost.
+/// Prints the changes that a stored release would make to a stage, and writes them to the summary file of `consent`.
+/// Fails if the release would delete data that `consent` does not allow to delete.
 async fn show_preview(
     stage: &StageContext,
     changes: &ChangePlan,
@@ -298,7 +304,7 @@ async fn show_preview(
     Ok(preview)
 }
 
-/// The changes that a stored release makes to a stage.
+/// The changes that a stored release would make to a stage, for display.
 struct Preview {
     title: String,
     rows: Vec<PreviewRow>,
@@ -306,11 +312,11 @@ struct Preview {
 
 /// One change of a [`Preview`].
 enum PreviewRow {
-    /// A changed resource, with the short name of its stack.
+    /// The short name of a stack, and the change of one of its resources.
     Resource(String, Change),
-    /// The short name of a stack in which only outputs change.
+    /// The short name of a stack that changes although none of its resources change. Only its outputs change.
     Outputs(String),
-    /// The browser app has other files.
+    /// The browser app changes.
     App,
 }
 
@@ -340,7 +346,7 @@ impl Preview {
         self.rows.is_empty()
     }
 
-    /// Formats the changes as lines for the terminal and for the record of the release.
+    /// Formats the changes as lines, for the terminal and for the `changes` field of a release record.
     fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return vec!["nothing changes".into()];
@@ -353,7 +359,7 @@ impl Preview {
         lines.collect()
     }
 
-    /// Prints the changes on standard output.
+    /// Prints the title and the changes on standard output.
     fn print(&self) {
         ui::print(&self.title);
         for line in self.lines() {
@@ -361,7 +367,7 @@ impl Preview {
         }
     }
 
-    /// Formats the changes as a Markdown table.
+    /// Formats the changes as a Markdown table under a heading with the title.
     fn markdown(&self) -> String {
         let mut text = format!(
             "### {}\n\n| stack | change | resource | type | properties |\n|---|---|---|---|---|\n",

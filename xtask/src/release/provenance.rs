@@ -1,8 +1,9 @@
-//! The user who makes a release, and the commit that the release is built from.
+//! The user who runs the command that creates a release, and the commit that the release is built from.
 
 use std::{env, path::Path, process::Command};
 
-/// The name of the GitHub user or of the operating system's user that runs this command.
+/// Returns the name of the user who runs this command: the GitHub user in a workflow, or else the operating system's
+/// user.
 pub(crate) fn actor() -> String {
     ["GITHUB_ACTOR", "USER", "LOGNAME"]
         .iter()
@@ -11,19 +12,20 @@ pub(crate) fn actor() -> String {
         .unwrap_or_else(|| "unknown".into())
 }
 
-/// The commit that a checkout is at.
+/// The commit that is checked out in a working tree.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    /// The commit's hash. `None` if the checkout is not a Git repository.
+    /// The commit's hash. `None` if `git` fails, for example outside of a Git repository.
     pub(crate) hash: Option<String>,
-    /// The branch. `None` if the checkout is not a Git repository.
+    /// The name of the branch. `None` if the name is not known, for example outside of a Git repository.
     pub(crate) branch: Option<String>,
-    /// Whether the working tree has uncommitted changes.
+    /// Whether the working tree has uncommitted changes. False if `git` fails.
     pub(crate) dirty: bool,
 }
 
 impl Commit {
-    /// Runs `git` in `root`. All fields are empty if `root` is not in a Git repository.
+    /// Reads the commit of the working tree at `root` with `git`. In a workflow for a pull request, reads the branch
+    /// from the environment variable `GITHUB_HEAD_REF`.
     pub(crate) fn read(root: &Path) -> Self {
         let git = |arguments: &[&str]| {
             let output = Command::new("git")
