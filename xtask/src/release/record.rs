@@ -1,4 +1,4 @@
-//! The record of a release: the JSON object that the account's bucket stores.
+//! The record of a release, which is stored as a JSON object in the account's bucket of releases.
 
 use std::collections::BTreeMap;
 
@@ -9,57 +9,58 @@ use super::{
     table::{Architecture, Infrastructure, StageName},
 };
 
-/// How a release ended.
+/// The result of the deploy, promotion or rollback that created a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Outcome {
-    /// The command is still running, or it was killed.
+    /// The command that updates the stage is still running, or ended before it could record another outcome.
     #[serde(rename = "underWay")]
     InProgress,
-    /// All stacks were updated.
+    /// All stacks and the browser app of the stage were updated.
     Done,
-    /// A stack failed, and the stage was rolled back.
+    /// A stack or the browser app could not be updated.
     Failed,
 }
 
-/// What was deployed to a stage, by whom, and from which sources.
+/// A release: the templates, functions and browser app that a command deployed to a stage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Release {
-    /// The stage.
+    /// The stage that the release was deployed to.
     pub(crate) stage: StageName,
-    /// The number of the release, from 1 for each stage.
+    /// The number of the release. Each stage numbers its releases from 1.
     pub(crate) number: u32,
-    /// When the release began, in milliseconds since the Unix epoch.
+    /// The time when the release was created, in milliseconds since the Unix epoch.
     #[serde(rename = "at")]
     pub(crate) started_at: u64,
-    /// The user who ran the command.
+    /// The user who ran the command that created the release.
     #[serde(rename = "who")]
     pub(crate) actor: String,
     /// The hash of the commit that the release was built from. `None` without a Git repository.
     pub(crate) commit: Option<String>,
     /// The branch that the release was built from. `None` without a Git repository.
     pub(crate) branch: Option<String>,
-    /// Whether the working tree had uncommitted changes.
+    /// Whether the Git working tree had uncommitted changes when the release was built.
     pub(crate) dirty: bool,
-    /// The release that a promotion or a rollback copied.
+    /// The stage and the number of the release that a promotion or a rollback copied. `None` for a deploy of sources.
     #[serde(rename = "from")]
     pub(crate) copied_from: Option<(StageName, u32)>,
-    /// How the release ended.
+    /// The result of the command that created the release.
     pub(crate) outcome: Outcome,
-    /// The changes, a line for each.
+    /// The changes that the release makes to the stage, one line of text for each.
     pub(crate) changes: Vec<String>,
-    /// The architecture of the functions.
+    /// The processor architecture that the functions are compiled for.
     pub(crate) architecture: Architecture,
-    /// Whether the stage uses its own tables, bucket and users, or those of the stage dev.
+    /// Whether the stage uses its own tables, bucket and users, or the tables, bucket and users of the stage dev.
     pub(crate) infrastructure: Infrastructure,
-    /// The functions, by name.
+    /// The functions of the release. The keys are the functions' names.
     pub(crate) functions: BTreeMap<String, Function>,
-    /// The browser app. `None` in older records.
+    /// The browser app of the release. `None` in records that older versions of xtask wrote.
     pub(crate) app: Option<App>,
-    /// The hashes of the templates, by stack.
+    /// The hash of the template of each stack. The keys are the stacks' names.
     pub(crate) stacks: BTreeMap<String, String>,
-    /// The stage that the release can be promoted to, and the hashes of the templates for that stage, by stack.
+    /// The stage that the release can be promoted to, and the hash of each template for that stage. The keys are the
+    /// stacks' names. `None` without such a stage.
     #[serde(rename = "promotes")]
     pub(crate) promotion: Option<(StageName, BTreeMap<String, String>)>,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Release {
 /// A function of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Function {
-    /// The hash of the function's zip. Older records spell the field `artefact`.
+    /// The hash of the function's zip. The field is named `artefact` in older records.
     #[serde(alias = "artefact")]
     pub(crate) artifact: String,
     /// The inputs that the function was built from.
@@ -77,20 +78,20 @@ pub(crate) struct Function {
 /// The browser app of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct App {
-    /// The hash of the sources.
+    /// The hash of the source files that the app was built from.
     pub(crate) sources: String,
-    /// The hash of each file, by path.
+    /// The hash of each file of the built app. The keys are the files' paths.
     pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Release {
-    /// Whether the browser app of the release was built from the sources with the hash `sources`.
+    /// Whether the release has a browser app that was built from the sources with the hash `sources`.
     pub(crate) fn has_app(&self, sources: &str) -> bool {
         self.app.as_ref().is_some_and(|app| app.sources == sources)
     }
 
-    /// Returns a text that says how many functions have other code than in an earlier release: "3 of 14 functions
-    /// changed".
+    /// Returns the text "3 of 14 functions changed", with the number of functions whose zip differs from the zip in the
+    /// release `earlier`.
     pub(crate) fn changed_functions(&self, earlier: Option<&Self>) -> String {
         let artifact = |function: &String| {
             let function = earlier?.functions.get(function)?;
@@ -105,7 +106,8 @@ impl Release {
     }
 }
 
-/// Returns the release that a stage runs, which is its newest successful one. `releases` is sorted, newest first.
+/// Returns the newest successful release in `releases`, which is the release that the stage runs. `releases` must be
+/// sorted with the newest first.
 pub(crate) fn current(releases: &[Release]) -> Option<&Release> {
     releases
         .iter()

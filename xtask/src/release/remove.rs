@@ -1,4 +1,4 @@
-//! `cargo xtask remove`: deletes a stage and all its resources. It changes no other stage.
+//! `cargo xtask remove`: deletes a stage and all its resources. The command changes no other stage.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +25,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// `cargo xtask remove`.
+/// Runs `cargo xtask remove`, which deletes a stage. Without `yes`, asks for confirmation in a terminal.
 ///
 /// # Errors
-/// Fails if the stage is protected, another stage imports its exports, or a resource cannot be deleted.
+/// Fails if the stage is protected, another stage imports an export of the stage, or a resource cannot be deleted.
 pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let context = StageContext::open(&workspace, stage, None).await?;
@@ -45,8 +45,8 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes a stage, and the account's bucket of releases if no other stage uses it. Returns the number of deleted
-/// stacks.
+/// Deletes a stage, and the account's bucket of releases if no other stage uses the bucket. Returns the number of
+/// deleted stacks.
 ///
 /// # Errors
 /// Fails in the same cases as [`remove`].
@@ -68,8 +68,8 @@ pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
     }
     let lease = context.lock("a removal").await?;
     let removed = lease.during(remove_locked(context)).await;
-    // An earlier removal may have deleted everything but the bucket before it was killed. So delete an unused bucket even
-    // if the stage is not found.
+    // An earlier removal may have been killed after it had deleted everything except the bucket. So delete an unused
+    // bucket even if the stage is not found.
     if store.is_unused().await? {
         let step = Step::begin(format!("remove the bucket {}", store.bucket()));
         empty_bucket(&target.account.s3(), store.bucket()).await?;
@@ -79,14 +79,15 @@ pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
     removed
 }
 
-/// Removes a stage. The caller holds the stage's lock.
+/// Deletes the stage of `context` and returns the number of deleted stacks. The caller must hold the stage's lock.
 async fn remove_locked(context: &StageContext) -> Result<usize> {
     let (stage, store) = (&context.target.stage, &context.store);
     let templates = removable_stacks(context).await?;
     let log_groups = function_log_groups(context).await?;
     let apis = delete_stacks(context, &templates).await?;
     let step = Step::begin("remove logs and secrets");
-    // Delete log groups after the stacks: until its stack is deleted, a function may log and create its log group again.
+    // Delete the log groups after the stacks: a function can write logs, and so recreate its log group, until its stack
+    // is deleted.
     let api_log_groups = apis
         .iter()
         .map(|api| format!("API-Gateway-Execution-Logs_{api}/{stage}"));
@@ -95,17 +96,18 @@ async fn remove_locked(context: &StageContext) -> Result<usize> {
     delete_parameters(&context.target.account, stage).await?;
     step.done("");
     prune(store, Some(stage)).await?;
-    // Delete the records last, so that a removal that was killed finds the stage when it is run again.
+    // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
     for release in store.releases(stage).await? {
         store.delete_release(&release).await?;
     }
     Ok(templates.len())
 }
 
-/// Returns the templates of the stage's stacks.
+/// Returns the templates of the stacks of the stage. The keys are the stacks' names.
 ///
 /// # Errors
-/// Fails if there is no such stage, a stack has termination protection, or another stage imports from a stack.
+/// Fails if the stage does not exist, one of its stacks has termination protection, or another stage imports an export
+/// of one of these stacks.
 async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     let (target, stacks) = (&context.target, &context.stacks);
     let stage = &target.stage;
@@ -117,7 +119,7 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     for (name, stack) in &deployed {
         if stack.enable_termination_protection() == Some(true) {
             bail!(
-                "{name} has termination protection, although {stage} is not protected in serverless.yml: deploy {stage} first"
+                "the stack {name} has termination protection, although {stage} is not protected in serverless.yml: deploy {stage} first"
             );
         }
         // A stack whose creation failed may have no template.
@@ -134,7 +136,8 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     Ok(templates)
 }
 
-/// Returns the stacks of other stages that import from the stacks in `templates`, as text: "A imports from B".
+/// Finds stacks outside `templates` that import an export of a stack in `templates`. Returns a text for each such pair:
+/// "A imports from B".
 async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec<String>> {
     let mut found: BTreeSet<(String, String)> = BTreeSet::new();
     for (name, template) in templates {
@@ -152,7 +155,7 @@ async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec
         .collect())
 }
 
-/// Returns the names of the log groups of all functions in the stage's releases.
+/// Returns the names of the log groups of all functions that the stage's stored releases contain.
 async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>> {
     let stage = &context.target.stage;
     let mut log_groups = BTreeSet::new();
@@ -163,7 +166,8 @@ async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>>
     Ok(log_groups)
 }
 
-/// Empties the buckets of the stacks and deletes the stacks, importers first. Returns the IDs of the deleted REST APIs.
+/// Empties the buckets of the stacks in `templates` and deletes the stacks. A stack is deleted before the stacks that
+/// it imports from. Returns the IDs of the deleted REST APIs.
 async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<Vec<String>> {
     let (target, stacks) = (&context.target, &context.stacks);
     let mut apis = Vec::new();
@@ -182,7 +186,7 @@ async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<
     Ok(apis)
 }
 
-/// Deletes log groups. A missing one is not an error.
+/// Deletes CloudWatch log groups by name. A missing log group is not an error.
 async fn delete_log_groups(account: &Account, names: impl Iterator<Item = String>) -> Result<()> {
     let logs = aws_sdk_cloudwatchlogs::Client::new(account.config());
     for name in names {
@@ -201,7 +205,7 @@ async fn delete_log_groups(account: &Account, names: impl Iterator<Item = String
     Ok(())
 }
 
-/// Deletes the secrets of a stage: all its SSM parameters.
+/// Deletes the secrets of a stage, which are the SSM parameters under `/scratchpad/STAGE/`.
 async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
     let ssm = aws_sdk_ssm::Client::new(account.config());
     loop {
@@ -213,7 +217,7 @@ async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
             .await;
         let page = page
             .map_err(aws_sdk_ssm::Error::from)
-            .context("cannot list the secrets")?;
+            .with_context(|| format!("cannot list the secrets of the stage {stage}"))?;
         let names: Vec<String> = page
             .parameters()
             .iter()
@@ -225,6 +229,6 @@ async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
         let delete = ssm.delete_parameters().set_names(Some(names)).send().await;
         delete
             .map_err(aws_sdk_ssm::Error::from)
-            .context("cannot delete the secrets")?;
+            .with_context(|| format!("cannot delete the secrets of the stage {stage}"))?;
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask secrets`: sets, lists and copies the secrets of a stage. They are SecureString parameters in Parameter
-//! Store. Values are read from standard input and never printed.
+//! `cargo xtask secrets`: sets, lists and copies the secrets of a stage. The secrets are SecureString parameters in
+//! Parameter Store. `secrets set` reads a value from standard input. No command prints a value.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use console::style;
 use super::{clock::age, context::StageContext, table::StageName, target::Target};
 use crate::{ui, workspace::Workspace};
 
-/// A secret that functions read at a cold start.
+/// The name of a secret. Functions read their secrets at a cold start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     /// The secret or restricted key for Stripe's API: sk_… or rk_…
@@ -29,7 +29,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// The last part of the parameter's path.
+    /// The secret's name as it appears at the end of the path of its SSM parameter.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::StripeSecretKey => "stripe-secret-key",
@@ -38,7 +38,7 @@ impl Name {
         }
     }
 
-    /// Whether a value has the format of this secret. With a malformed secret, a function would fail at a cold start.
+    /// Whether `value` has the format of this secret. A function that reads a malformed secret fails at a cold start.
     fn accepts(self, value: &str) -> bool {
         let one_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic());
         one_word
@@ -60,19 +60,19 @@ impl Name {
 pub(crate) enum Secret {
     /// Set a secret to the value on standard input
     Set {
-        /// The secret
+        /// The name of the secret
         name: Name,
-        /// The stage
+        /// The stage to set the secret in
         #[arg(long)]
         stage: StageName,
     },
     /// List the secrets of a stage and when each was set, without the values
     List {
-        /// The stage
+        /// The stage whose secrets are listed
         #[arg(long)]
         stage: StageName,
     },
-    /// Copy the secrets that are missing in a stage from another stage
+    /// Copy secrets from one stage to another, except secrets that the other stage already has
     Copy {
         /// The stage to copy from
         #[arg(long)]
@@ -83,10 +83,11 @@ pub(crate) enum Secret {
     },
 }
 
-/// `cargo xtask secrets`.
+/// Runs a subcommand of `cargo xtask secrets`.
 ///
 /// # Errors
-/// Fails if a value has the wrong format, or a request to SSM fails. Messages never contain a value.
+/// Fails if a value does not have the format of its secret, or a request to SSM fails. Error messages never contain the
+/// value of a secret.
 pub(crate) async fn secrets(command: Secret) -> Result<()> {
     let workspace = Workspace::read()?;
     let open = async |stage| {
@@ -159,7 +160,7 @@ async fn list(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Copies the secrets from `source` that `target` does not have.
+/// Copies secrets from `source` to `target`. Skips a secret that `target` already has or that `source` does not have.
 async fn copy(source: &Target, target: &Target) -> Result<()> {
     let (from, to) = (&source.stage, &target.stage);
     let missing = missing(target).await?;
@@ -176,7 +177,7 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
             .await;
         let parameters = parameters
             .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("cannot read {} of {from}", name.name()))?;
+            .with_context(|| format!("cannot read the secret {} of {from}", name.name()))?;
         let value = parameters.parameters().first();
         if let Some(value) = value.and_then(|parameter| parameter.value()) {
             put(target, *name, value).await?;
@@ -198,10 +199,10 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Returns the names of the secrets that a stage does not have.
+/// Returns the names of the secrets that the stage `target` does not have.
 ///
 /// # Errors
-/// Fails if the parameters cannot be listed.
+/// Fails if the SSM parameters of the stage cannot be listed.
 pub(crate) async fn missing(target: &Target) -> Result<Vec<&'static str>> {
     let stored = stored(target).await?;
     let missing = Name::value_variants()
@@ -218,14 +219,15 @@ fn path(target: &Target, name: Name) -> String {
     )
 }
 
-/// A stored parameter, without its value.
+/// The metadata of an SSM parameter.
 struct Parameter {
     version: i64,
-    /// When the value was set, in milliseconds since the Unix epoch.
+    /// The time when the parameter's value was last set, in milliseconds since the Unix epoch.
     modified_at: u64,
 }
 
-/// Returns the stored secrets of a stage, by path. This needs no permission to read the values.
+/// Returns the metadata of the stored secrets of a stage. The keys are the paths of the SSM parameters. The request
+/// needs no permission to read the values.
 async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     let filter = ParameterStringFilter::builder()
         .key("Path")
@@ -242,7 +244,7 @@ async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     while let Some(page) = pages.next().await {
         let page = page
             .map_err(aws_sdk_ssm::Error::from)
-            .context("cannot list the secrets")?;
+            .with_context(|| format!("cannot list the secrets of {}", target.stage))?;
         for found in page.parameters.into_iter().flatten() {
             let parameter = Parameter {
                 version: found.version,
@@ -266,7 +268,13 @@ async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
     put.send()
         .await
         .map_err(aws_sdk_ssm::Error::from)
-        .with_context(|| format!("cannot write {}", name.name()))?;
+        .with_context(|| {
+            format!(
+                "cannot write the secret {} of {}",
+                name.name(),
+                target.stage
+            )
+        })?;
     Ok(())
 }
 

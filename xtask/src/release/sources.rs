@@ -1,5 +1,5 @@
-//! The inputs of each function, from Cargo's dependency graph. Comparing them shows which functions change, without a
-//! build.
+//! The inputs that each function is built from: the crates in Cargo's dependency graph, the compiler and the build
+//! settings. A comparison of the inputs of two releases shows which functions differ, without a build.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,11 +24,12 @@ use crate::{package, workspace::Workspace};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sources {
     /// The hash of each input. The key is the folder of a workspace crate, `name version` of another crate, or one of
-    /// the constants [`COMPILER`] to [`BINARY`].
+    /// [`COMPILER`], [`PROFILE`], [`TARGET`], [`LINKER`] and [`BINARY`].
     parts: BTreeMap<String, String>,
 }
 
-/// The keys in [`Sources::parts`] of inputs that are not crates.
+/// The key of the compiler in [`Sources::parts`]. The constants after it are the keys of the other inputs that are not
+/// crates.
 const COMPILER: &str = "the compiler";
 const PROFILE: &str = "the build profile";
 const TARGET: &str = "the target platform";
@@ -36,19 +37,19 @@ const LINKER: &str = "the linker settings";
 const BINARY: &str = "the binary";
 
 impl Sources {
-    /// The inputs of a binary that is already built: only the binary itself. `artifact` is the hash of its zip.
+    /// Returns inputs that consist only of a binary that is already built. `artifact` is the hash of the binary's zip.
     pub(crate) fn of_binary(artifact: &str) -> Self {
         Self {
             parts: BTreeMap::from([(BINARY.into(), artifact.into())]),
         }
     }
 
-    /// The hash of all inputs.
+    /// Returns one hash of all inputs. It is equal for two functions only if all their inputs are equal.
     pub(crate) fn fingerprint(&self) -> String {
         json_hash(&self.parts)
     }
 
-    /// Returns the inputs that differ from those in `earlier`, each as text: `through libs/api`.
+    /// Returns a text such as `through libs/api` for each input that differs from the same input in `earlier`.
     pub(crate) fn reasons(&self, earlier: &Self) -> Vec<String> {
         let mut reasons = Vec::new();
         let mut versions: BTreeMap<&str, [BTreeSet<&str>; 2]> = BTreeMap::new();
@@ -66,7 +67,7 @@ impl Sources {
                             versions.insert(version);
                         }
                     }
-                    // A part that is on both sides is listed only for the second.
+                    // An input that is in both `earlier` and `self` is listed only once, for `self`.
                     _ if side == 0 && others.contains_key(part) => {}
                     _ => reasons.push(format!("through {part}")),
                 }
@@ -90,10 +91,10 @@ impl Sources {
     }
 }
 
-/// Reads the inputs of the checkout's functions. The keys are the functions' names.
+/// Returns the inputs of each function in the checkout. The keys are the functions' names.
 ///
 /// # Errors
-/// Fails if Cargo cannot read the workspace, or a file cannot be read.
+/// Fails if Cargo cannot read the workspace, `rustc -vV` fails, or a file cannot be read.
 pub(crate) fn read(
     workspace: &Workspace,
     build: Build,
@@ -128,17 +129,17 @@ pub(crate) fn read(
     Ok(sources)
 }
 
-/// Cargo's dependency graph, with the hashes of the crates.
+/// Cargo's dependency graph, with a hash of each crate.
 struct Graph<'a> {
     root: &'a Path,
     packages: BTreeMap<&'a PackageId, &'a Package>,
-    /// The normal and build dependencies of each package.
+    /// The direct dependencies of each package, without its dev-dependencies.
     dependencies: BTreeMap<&'a PackageId, Vec<&'a PackageId>>,
     /// The hash of the enabled features of each package.
     features: BTreeMap<&'a PackageId, String>,
-    /// The hash of the files of each workspace crate.
+    /// The hash of the files of each workspace crate. Crates from registries have no entry.
     own: BTreeMap<&'a PackageId, String>,
-    /// The checksums in Cargo.lock. The keys are `name version`.
+    /// The checksum in Cargo.lock of each crate from a registry. The keys have the form `name version`.
     checksums: BTreeMap<String, String>,
 }
 
@@ -179,7 +180,7 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// Returns the workspace package that builds a function.
+    /// Returns the workspace package that has a binary with the name `function`.
     fn function_package(&self, function: &str) -> Result<&'a PackageId> {
         let package = self.packages.values().find(|package| {
             package.source.is_none()
@@ -193,7 +194,7 @@ impl<'a> Graph<'a> {
         Ok(&package.id)
     }
 
-    /// Returns a package and all its direct and transitive dependencies.
+    /// Returns `package` and all its direct and transitive dependencies.
     fn reachable(&self, package: &'a PackageId) -> BTreeSet<&'a PackageId> {
         let (mut reached, mut next) = (BTreeSet::new(), vec![package]);
         while let Some(id) = next.pop() {
@@ -204,7 +205,7 @@ impl<'a> Graph<'a> {
         reached
     }
 
-    /// Returns the key and the hash of a package for [`Sources::parts`].
+    /// Returns the entry of a package in [`Sources::parts`]: its key, and the hash of its content and enabled features.
     fn part(&self, id: &PackageId) -> Result<(String, String)> {
         let package = self
             .packages
@@ -236,11 +237,12 @@ fn crate_folder(package: &Package) -> Result<&Path> {
     Ok(folder.as_std_path())
 }
 
-/// The tools in requirements.txt that link a function. They are inputs because zig's C library becomes part of the
-/// binary.
+/// The beginnings of the lines in requirements.txt that pin the tools which link a function. These tools are inputs of
+/// the function because zig's C library becomes part of the binary.
 const LINKERS: [&str; 2] = ["cargo-lambda==", "ziglang=="];
 
-/// The inputs that all functions share.
+/// Returns the inputs that are the same for all functions: the compiler, the build profile, the target platform and the
+/// linker. The keys and hashes are entries of [`Sources::parts`].
 fn build_settings(
     root: &Path,
     metadata: &Metadata,
@@ -284,8 +286,8 @@ fn build_settings(
     Ok(settings)
 }
 
-/// Returns the sections of a build profile in the workspace's manifest, without comments. The rest of the manifest is
-/// covered by the packages and features of `cargo metadata`.
+/// Returns the sections of the build profile `profile` in the text of the workspace's Cargo.toml, without comments. The
+/// other sections need no hash, because their effects are in the packages and features that `cargo metadata` prints.
 fn profile_sections(manifest: &str, profile: &str) -> String {
     let mut sections = String::new();
     let mut in_profile = false;
@@ -302,7 +304,8 @@ fn profile_sections(manifest: &str, profile: &str) -> String {
     sections
 }
 
-/// The hash of the linker flags, and of the pinned tools that link a release.
+/// Returns one hash of the linker flags and of the pinned versions of the tools in [`LINKERS`]. `pins` is the text of
+/// requirements.txt.
 fn linker_hash(pins: &str) -> String {
     let is_linker = |line: &&str| LINKERS.iter().any(|tool| line.starts_with(tool));
     json_hash(&(
@@ -311,7 +314,7 @@ fn linker_hash(pins: &str) -> String {
     ))
 }
 
-/// Reads the checksums of crates from registries. The keys are `name version`.
+/// Reads the checksum of each registry crate from Cargo.lock. The keys have the form `name version`.
 fn locked_checksums(root: &Path) -> Result<BTreeMap<String, String>> {
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let mut checksums = BTreeMap::new();
@@ -331,7 +334,7 @@ fn locked_checksums(root: &Path) -> Result<BTreeMap<String, String>> {
     Ok(checksums)
 }
 
-/// Folders of a crate that its binary does not depend on.
+/// The names of folders in a crate whose files do not affect the crate's binary.
 const NOT_BUILT: [&str; 6] = [
     "benches",
     "examples",
@@ -341,7 +344,7 @@ const NOT_BUILT: [&str; 6] = [
     "tests",
 ];
 
-/// The hash of the files of a crate that its binary may depend on.
+/// Returns the hash of the files in a crate's folder, without the folders in [`NOT_BUILT`] and without nested crates.
 fn folder_hash(folder: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let entries = WalkDir::new(folder)
@@ -437,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_of_a_function_are_exactly_its_transitive_dependencies() {
+    fn inputs_of_a_function_include_only_the_crates_that_it_depends_on() {
         let workspace = Workspace::read().unwrap();
         let sources = read(&workspace, Build::Release, Architecture::Arm64).unwrap();
         let with = |part: &str| {

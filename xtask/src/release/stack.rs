@@ -1,4 +1,5 @@
-//! Creates, updates and deletes CloudFormation stacks, and reads the changes of an update from a change set.
+//! Creates, updates and deletes CloudFormation stacks. Also lists the changes that an update of a stack would make,
+//! with a change set.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,12 +24,12 @@ use super::{
 };
 use crate::ui::Step;
 
-/// The key of the tag whose value is the stage of a stack.
+/// The key of a stack's tag whose value is the name of the stage that the stack belongs to.
 pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
 
 const NO_REASON: &str = "CloudFormation gave no reason";
 
-/// A client for the stacks of an account. New stacks get the tag of one stage.
+/// A CloudFormation client for the account of a stage. It tags the stacks that it creates with the stage's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks {
     client: Client,
@@ -52,10 +53,10 @@ impl Stacks {
         }
     }
 
-    /// All stacks of the account, by name.
+    /// Returns all stacks of the account. The keys are the stacks' names.
     ///
     /// # Errors
-    /// Fails if they cannot be listed.
+    /// Fails if the stacks cannot be listed.
     pub(crate) async fn all(&self) -> Result<BTreeMap<String, Stack>> {
         let mut stacks = BTreeMap::new();
         let mut pages = self
@@ -73,32 +74,33 @@ impl Stacks {
         Ok(stacks)
     }
 
-    /// The deployed stacks of the stage, by name.
+    /// Returns the deployed stacks that have the tag of the stage. The keys are the stacks' names.
     ///
     /// # Errors
-    /// Fails if they cannot be listed.
+    /// Fails if the stacks cannot be listed.
     pub(crate) async fn of_stage(&self) -> Result<BTreeMap<String, Stack>> {
         let mut stacks = self.all().await?;
         stacks.retain(|_, stack| stage_tag(stack) == Some(self.stage.as_ref()));
         Ok(stacks)
     }
 
-    /// The current template of a stack.
+    /// Returns the current template of the stack `name`.
     ///
     /// # Errors
-    /// Fails if CloudFormation does not return it.
+    /// Fails if CloudFormation does not return the template, or the template is not JSON.
     pub(crate) async fn template(&self, name: &str) -> Result<Template> {
         let template = self.client.get_template().stack_name(name).send().await;
         let template = template.map_err(aws_sdk_cloudformation::Error::from);
-        let template = template.with_context(|| format!("cannot read the template of {name}"))?;
+        let template =
+            template.with_context(|| format!("cannot read the template of the stack {name}"))?;
         serde_json::from_str(template.template_body().unwrap_or_default())
-            .with_context(|| format!("the template of {name} is not JSON"))
+            .with_context(|| format!("the template of the stack {name} is not JSON"))
     }
 
-    /// The type and the physical ID of each resource of a stack.
+    /// Returns the type and the physical ID of each resource of the stack `name`.
     ///
     /// # Errors
-    /// Fails if they cannot be listed.
+    /// Fails if the resources cannot be listed.
     pub(crate) async fn resources(&self, name: &str) -> Result<Vec<(String, String)>> {
         let mut resources = Vec::new();
         let mut pages = self
@@ -110,17 +112,17 @@ impl Stacks {
             .send();
         while let Some(resource) = pages.next().await {
             let resource = resource.map_err(aws_sdk_cloudformation::Error::from);
-            let resource =
-                resource.with_context(|| format!("cannot list the resources of {name}"))?;
+            let resource = resource
+                .with_context(|| format!("cannot list the resources of the stack {name}"))?;
             resources.extend(resource.resource_type.zip(resource.physical_resource_id));
         }
         Ok(resources)
     }
 
-    /// The names of the stacks that import an export.
+    /// Returns the names of the stacks that import the export with the name `export`.
     ///
     /// # Errors
-    /// Fails if they cannot be listed.
+    /// Fails if the importing stacks cannot be listed.
     pub(crate) async fn importers(&self, export: &str) -> Result<Vec<String>> {
         let mut stacks = Vec::new();
         let mut pages = self
@@ -142,18 +144,19 @@ impl Stacks {
                     break;
                 }
                 Err(error) => {
-                    return Err(aws_sdk_cloudformation::Error::from(error))
-                        .with_context(|| format!("cannot list the stacks that import {export}"));
+                    return Err(aws_sdk_cloudformation::Error::from(error)).with_context(|| {
+                        format!("cannot list the stacks that import the export {export}")
+                    });
                 }
             }
         }
         Ok(stacks)
     }
 
-    /// The exports of all stacks of the account. The keys are their names.
+    /// Returns the values of the exports of all stacks of the account. The keys are the exports' names.
     ///
     /// # Errors
-    /// Fails if they cannot be listed.
+    /// Fails if the exports cannot be listed.
     pub(crate) async fn exports(&self) -> Result<BTreeMap<String, String>> {
         let mut exports = BTreeMap::new();
         let mut pages = self.client.list_exports().into_paginator().items().send();
@@ -166,10 +169,12 @@ impl Stacks {
         Ok(exports)
     }
 
-    /// Creates or updates a stack of the stage. Returns false if the stack already has the template.
+    /// Creates or updates a stack of the stage, and shows the progress in `step`. Returns false if the stack already
+    /// has the template.
     ///
     /// # Errors
-    /// Fails if CloudFormation rejects the update or rolls it back. The message names the failed resources.
+    /// Fails if CloudFormation rejects or rolls back the creation or the update of the stack. If resources failed, the
+    /// message names them.
     pub(crate) async fn apply(&self, step: &Step, name: &str, template: &Template) -> Result<bool> {
         let url = self.store.template_url(template).await?;
         let source = TemplateSource::Url(url);
@@ -177,8 +182,9 @@ impl Stacks {
             .await
     }
 
-    /// Creates or updates an account-wide stack. It sends the template in the request, because the bucket for templates
-    /// may not exist yet. Returns false if the stack already has the template.
+    /// Creates or updates a stack that all stages of the account share. The request to CloudFormation contains the
+    /// template itself, because the bucket for templates may not exist yet. Returns false if the stack already has the
+    /// template.
     ///
     /// # Errors
     /// Fails in the same cases as [`Stacks::apply`].
@@ -231,7 +237,7 @@ impl Stacks {
         )
     }
 
-    /// Starts an update. Returns false if the stack already has the template.
+    /// Starts an update of the stack `name`. Returns false if the stack already has the template.
     async fn start_update(
         &self,
         name: &str,
@@ -280,8 +286,8 @@ impl Stacks {
         Ok(())
     }
 
-    /// Waits until no operation runs on a stack, and brings it from a failed status to one that CloudFormation can
-    /// update. Returns false if the stack does not exist, or was deleted because it cannot be updated.
+    /// Waits until no operation runs on a stack. If the status of the stack prevents updates, continues the
+    /// rollback of the stack or deletes the stack. Returns false if the stack does not exist afterwards.
     async fn settle(&self, step: &Step, name: &str) -> Result<bool> {
         loop {
             let last_event = self.last_event(name).await?;
@@ -315,10 +321,10 @@ impl Stacks {
         }
     }
 
-    /// Deletes a stack. A missing stack is not an error.
+    /// Disables the termination protection of a stack and deletes the stack. A missing stack is not an error.
     ///
     /// # Errors
-    /// Fails if a resource cannot be deleted. The message has the resource's name.
+    /// Fails if a resource of the stack cannot be deleted. The message contains the resource's logical ID.
     pub(crate) async fn delete(&self, step: &Step, name: &str) -> Result<()> {
         let last_event = self.last_event(name).await?;
         let Some(stack) = self.find(name).await? else {
@@ -336,7 +342,9 @@ impl Stacks {
                 .send()
                 .await
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("cannot disable the termination protection of {name}"))?;
+                .with_context(|| {
+                    format!("cannot disable the termination protection of the stack {name}")
+                })?;
         }
         let delete = self.client.delete_stack().stack_name(&id).send().await;
         delete
@@ -351,8 +359,8 @@ impl Stacks {
         }
     }
 
-    /// Returns the changes that an update of a stack to a template would make, from a CloudFormation change set. If the
-    /// stack does not exist, all resources are additions.
+    /// Returns the changes that an update of the stack `name` to `template` would make, which it reads from a temporary
+    /// change set. If the stack does not exist, returns an addition for each resource of the template.
     ///
     /// # Errors
     /// Fails if CloudFormation rejects the change set.
@@ -378,7 +386,7 @@ impl Stacks {
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot create a change set of {name}"))?;
+            .with_context(|| format!("cannot create a change set of the stack {name}"))?;
         let changes = self.read_change_set(name, &change_set).await?;
         // Ignore a failure, because a change set that is not deleted has no effect.
         self.client
@@ -389,12 +397,12 @@ impl Stacks {
             .await
             .ok();
         changes.map_err(|reason| {
-            anyhow::anyhow!("CloudFormation rejects the update of {name}: {reason}")
+            anyhow::anyhow!("CloudFormation rejects the update of the stack {name}: {reason}")
         })
     }
 
-    /// Waits until CloudFormation has created a change set, and reads it. The inner error is the reason why the creation
-    /// failed.
+    /// Waits until CloudFormation has created a change set, and returns the changes in it. The inner error is the
+    /// reason why CloudFormation could not create the change set.
     async fn read_change_set(
         &self,
         name: &str,
@@ -413,7 +421,7 @@ impl Stacks {
                 .await;
             let page = page
                 .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("cannot read the change set of {name}"))?;
+                .with_context(|| format!("cannot read the change set of the stack {name}"))?;
             match page.status() {
                 Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress) => {
                     sleep(self.poll_interval).await;
@@ -443,8 +451,8 @@ impl Stacks {
         }
     }
 
-    /// Waits until no operation runs on a stack, and shows its events after `last_event`. Returns `None` if the stack does
-    /// not exist.
+    /// Waits until no operation runs on a stack, and returns the stack's status. While waiting, shows the newest event
+    /// of the stack after `last_event` in `step`. Returns `None` if the stack does not exist.
     async fn wait(
         &self,
         step: &Step,
@@ -479,7 +487,7 @@ impl Stacks {
         }
     }
 
-    /// Returns the resources that failed after `last_event` and the reasons, as text.
+    /// Returns a text that names each resource of a stack that failed after the event `last_event`, and why it failed.
     async fn failures(&self, name: &str, last_event: Option<&str>) -> Result<String> {
         let events = self.events(name, last_event).await?;
         let failed = events.iter().rev().filter(|event| {
@@ -496,7 +504,7 @@ impl Stacks {
                     event.resource_status_reason().unwrap_or(NO_REASON)
                 )
             })
-            // A resource is canceled because another one failed, so it is not the cause.
+            // CloudFormation cancels a resource because another resource failed, so the canceled one is not the cause.
             .filter(|reason| {
                 !reason.ends_with("Resource creation cancelled")
                     && !reason.ends_with("Resource update cancelled")
@@ -511,7 +519,7 @@ impl Stacks {
         Ok(reasons.join("; "))
     }
 
-    /// The ID of a stack's latest event. `None` if there is no such stack.
+    /// Returns the ID of the latest event of the stack `name`. `None` if the stack does not exist.
     async fn last_event(&self, name: &str) -> Result<Option<String>> {
         match self
             .client
@@ -530,7 +538,8 @@ impl Stacks {
         }
     }
 
-    /// Returns the events of a stack after the event `since`, newest first. `None` for `since` returns all events.
+    /// Returns the events of a stack after the event with the ID `since`, newest first. If `since` is `None`, returns
+    /// all events of the stack.
     async fn events(&self, name: &str, since: Option<&str>) -> Result<Vec<StackEvent>> {
         let mut events = Vec::new();
         let mut pages = self
@@ -554,7 +563,7 @@ impl Stacks {
         Ok(events)
     }
 
-    /// Finds a stack by name or ID.
+    /// Returns the stack whose name or ID is `name`. `None` if the stack does not exist.
     async fn find(&self, name: &str) -> Result<Option<Stack>> {
         match self.client.describe_stacks().stack_name(name).send().await {
             Ok(stacks) => Ok(stacks.stacks.unwrap_or_default().into_iter().next()),
@@ -567,9 +576,9 @@ impl Stacks {
 
 /// How a template is passed to CloudFormation.
 enum TemplateSource {
-    /// The URL of an object in S3.
+    /// The URL of the S3 object that contains the template.
     Url(String),
-    /// The text of the template, sent in the request.
+    /// The text of the template, which is sent in the request to CloudFormation.
     Body(String),
 }
 
@@ -604,7 +613,8 @@ fn stage_tag(stack: &Stack) -> Option<&str> {
         .value()
 }
 
-/// The fingerprint of a stack's template. `None` if the stack's last operation failed.
+/// Returns the output [`FINGERPRINT`] of a stack. `None` if the stack does not have this output, or its status is
+/// not that of a completed creation, update or update rollback.
 pub(crate) fn fingerprint(stack: &Stack) -> Option<&str> {
     let is_complete = matches!(
         stack.stack_status(),

@@ -1,5 +1,5 @@
-//! The account's bucket of releases. It holds function zips, files of the browser app, templates, records of releases
-//! and locks.
+//! The account's bucket of releases, an S3 bucket that contains function zips, files of the browser app, templates,
+//! records of releases and locks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,8 @@ use super::{
     template::{FUNCTIONS_PREFIX, Template, Templates, function_key},
 };
 
-/// The file name of a lock's object. Its key is `PATH/lock.json`, where PATH is what the lock protects.
+/// The last part of the key of a lock's S3 object. The full key is `PATH/lock.json`. PATH is `releases/STAGE` for
+/// the lock of a stage, and `artifacts` for the lock of the account's artifacts.
 pub(crate) const LOCK: &str = "lock.json";
 
 const APP_PREFIX: &str = "artifacts/app/";
@@ -44,7 +45,7 @@ fn release_key(stage: &StageName, number: u32) -> String {
     format!("{RELEASES_PREFIX}{stage}/{number:06}.json")
 }
 
-/// Returns the keys of all artifacts that are needed to deploy a release again.
+/// Returns the keys of all objects that a rollback to a release or a promotion of the release needs.
 fn artifact_keys(release: &Release) -> Vec<String> {
     let promotion = release
         .promotion
@@ -60,7 +61,7 @@ fn artifact_keys(release: &Release) -> Vec<String> {
         .collect()
 }
 
-/// The account's bucket of releases.
+/// A client for the account's bucket of releases, which stores artifacts, release records and locks.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     s3: aws_sdk_s3::Client,
@@ -68,27 +69,27 @@ pub(crate) struct Store {
     bucket: String,
 }
 
-/// The content of an object, and its version.
+/// The content of an S3 object, and the object's ETag.
 pub(crate) struct Versioned<T> {
-    /// The content.
+    /// The content of the object.
     pub(crate) value: T,
-    /// The ETag, for a conditional write.
+    /// The ETag of the object, for [`WriteIf::Unchanged`].
     pub(crate) etag: String,
 }
 
-/// The condition of a write.
+/// The condition on which an S3 object is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WriteIf<'a> {
-    /// No condition.
+    /// Write the object without a condition.
     Always,
-    /// The key has no object.
+    /// Write the object only if no object with the same key exists.
     Absent,
-    /// The object still has this ETag.
+    /// Write the object only if the existing object has this ETag.
     Unchanged(&'a str),
 }
 
 impl Store {
-    /// Creates a client for an account's bucket. The bucket may not exist yet: see [`Store::exists`].
+    /// Creates a client for the bucket of releases of `account`. The bucket may not exist yet: see [`Store::exists`].
     pub(crate) fn new(account: &Account) -> Self {
         let bucket = format!("scratchpad-releases-{}", account.id);
         Self {
@@ -114,10 +115,10 @@ impl Store {
         Ok(head.is_some())
     }
 
-    /// The releases of a stage, the newest first.
+    /// Returns the stored releases of `stage`, the newest first.
     ///
     /// # Errors
-    /// Fails if a record cannot be read.
+    /// Fails if the record of a release cannot be read.
     pub(crate) async fn releases(&self, stage: &StageName) -> Result<Vec<Release>> {
         let mut keys = self.list(&format!("{RELEASES_PREFIX}{stage}/")).await?;
         keys.retain(|key| !key.ends_with(LOCK));
@@ -126,7 +127,7 @@ impl Store {
         Ok(read.into_iter().flatten().map(|read| read.value).collect())
     }
 
-    /// The stages that have releases.
+    /// Returns the names of the stages that have at least one stored release.
     ///
     /// # Errors
     /// Fails if the bucket cannot be listed.
@@ -141,7 +142,7 @@ impl Store {
         Ok(stages)
     }
 
-    /// Writes the record of a release.
+    /// Writes the record of a release, and overwrites an earlier record of the same release.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -151,8 +152,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes the record of a release. Its artifacts stay until [`Store::prune`], because other releases may share
-    /// them.
+    /// Deletes the record of a release. Only [`Store::prune`] deletes the artifacts of the release, because other
+    /// releases may use the same artifacts.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -161,7 +162,7 @@ impl Store {
             .await
     }
 
-    /// Whether the bucket has no release and no lock of any stage.
+    /// Whether the bucket contains no release record and no stage's lock.
     ///
     /// # Errors
     /// Fails if the bucket cannot be listed.
@@ -169,11 +170,11 @@ impl Store {
         Ok(self.list(RELEASES_PREFIX).await?.is_empty())
     }
 
-    /// Deletes the artifacts that no release needs. Ignores the releases of `removed_stage`. The caller must hold the
-    /// artifacts lock.
+    /// Deletes the artifacts that no release needs. An artifact that only releases of `removed_stage` need is deleted
+    /// too. The caller must hold the lock `artifacts`.
     ///
     /// # Errors
-    /// Fails if a deletion fails.
+    /// Fails if the releases cannot be read, or an artifact cannot be deleted.
     pub(crate) async fn prune(&self, removed_stage: Option<&StageName>) -> Result<()> {
         let mut needed = BTreeSet::new();
         let mut stages = self.stages().await?;
@@ -187,10 +188,10 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes all function zips except those whose hashes are in `artifacts`.
+    /// Deletes all function zips in the bucket, except the zips whose hashes are in `artifacts`.
     ///
     /// # Errors
-    /// Fails if a deletion fails.
+    /// Fails if the zips cannot be listed, or a zip cannot be deleted.
     pub(crate) async fn prune_code(&self, artifacts: &BTreeSet<&str>) -> Result<()> {
         let needed = artifacts.iter().map(|artifact| function_key(artifact));
         self.delete_others(FUNCTIONS_PREFIX, &needed.collect())
@@ -206,15 +207,16 @@ impl Store {
         Ok(())
     }
 
-    /// Uploads a function's zip, unless the bucket has it.
+    /// Uploads the file `zip`, unless the bucket already contains a function zip with the hash `artifact`.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, or the S3 request fails.
+    /// Fails if the file cannot be read, or an S3 request fails.
     pub(crate) async fn upload_code(&self, artifact: &str, zip: &Path) -> Result<()> {
         self.upload(&function_key(artifact), artifact, zip).await
     }
 
-    /// Whether the bucket has a function's zip, and S3's checksum of the zip equals the hash in its key:
+    /// Whether the bucket contains a function zip with the hash `artifact`, and S3's checksum of the zip equals this
+    /// hash:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
     ///
     /// # Errors
@@ -224,7 +226,8 @@ impl Store {
             .await
     }
 
-    /// Copies a function's zip from another account's bucket, unless this bucket has it.
+    /// Copies the function zip with the hash `artifact` from the bucket `from` of another account, unless this bucket
+    /// already contains the zip.
     ///
     /// # Errors
     /// Fails if a request to one of the buckets fails.
@@ -232,10 +235,11 @@ impl Store {
         self.copy(from, &function_key(artifact), artifact).await
     }
 
-    /// Uploads files of the browser app that the bucket does not have. `files` has the hash of each path in `folder`.
+    /// Uploads the files of the browser app that the bucket does not contain yet. `files` maps the path of each file,
+    /// relative to `folder`, to the file's hash.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, or the S3 request fails.
+    /// Fails if a file cannot be read, or an S3 request fails.
     pub(crate) async fn upload_app_files(
         &self,
         files: &BTreeMap<String, String>,
@@ -248,10 +252,10 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the bucket has all files of a browser app.
+    /// Whether the bucket contains a file of the browser app for each hash in `hashes`.
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
+    /// Fails if an S3 request fails.
     pub(crate) async fn has_app_files(
         &self,
         hashes: impl IntoIterator<Item = &String>,
@@ -265,7 +269,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Copies files of the browser app that this bucket does not have from another account's bucket.
+    /// Copies the files of the browser app with the given hashes from the bucket `from` of another account. Skips files
+    /// that this bucket already contains.
     ///
     /// # Errors
     /// Fails if a request to one of the buckets fails.
@@ -280,10 +285,11 @@ impl Store {
         Ok(())
     }
 
-    /// Copies a file of the browser app to the bucket that serves the app. Returns false if that bucket already has it.
+    /// Copies a file of the browser app from this bucket to `bucket`, which serves the app. Returns false if `bucket`
+    /// already contains the file at `path`.
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
+    /// Fails if an S3 request fails.
     pub(crate) async fn publish_app_file(
         &self,
         hash: &str,
@@ -307,7 +313,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Writes an object to another bucket.
+    /// Writes an object to `bucket`, which is another bucket than the bucket of releases. The key of the object is
+    /// `path`.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -365,10 +372,10 @@ impl Store {
         Ok(())
     }
 
-    /// Uploads the templates that the bucket does not have.
+    /// Uploads the templates that the bucket does not contain yet.
     ///
     /// # Errors
-    /// Fails if an upload fails.
+    /// Fails if an S3 request fails.
     pub(crate) async fn upload_templates(&self, templates: &Templates) -> Result<()> {
         for template in templates.values() {
             self.upload_template(template).await?;
@@ -376,7 +383,8 @@ impl Store {
         Ok(())
     }
 
-    /// Reads templates. `hashes` has the template's hash for each stack.
+    /// Reads the templates with the given hashes from the bucket. The keys of `hashes` and of the result are the
+    /// stacks' names.
     ///
     /// # Errors
     /// Fails if a template is missing or cannot be read.
@@ -385,19 +393,21 @@ impl Store {
         for (stack, hash) in hashes {
             let template = self.read::<Template>(&template_key(hash)).await?;
             let template = template.with_context(|| {
-                format!("cannot find the stored template of {stack}; the release is too old")
+                format!(
+                    "cannot find the stored template of the stack {stack}; the release is too old"
+                )
             })?;
             templates.insert(stack.clone(), template.value);
         }
         Ok(templates)
     }
 
-    /// Uploads a template and returns its URL. CloudFormation accepts templates up to 1 MB from S3, and up to 51,200
-    /// bytes in a request.
+    /// Uploads a template and returns its URL. CloudFormation accepts a template of up to 1 MB from S3, but only of up
+    /// to 51,200 bytes in a request.
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
+    /// Fails if an S3 request fails.
     pub(crate) async fn template_url(&self, template: &Template) -> Result<String> {
         let key = self.upload_template(template).await?;
         Ok(self.account.object_url(&self.bucket, &key))
@@ -412,10 +422,10 @@ impl Store {
         Ok(key)
     }
 
-    /// Reads an S3 object that contains JSON. `None` if there is no object with this key.
+    /// Reads the object with the key `key`, which contains JSON. Returns `None` if the object does not exist.
     ///
     /// # Errors
-    /// Fails if the S3 request fails, or the JSON cannot be parsed as a `T`.
+    /// Fails if the S3 request fails, or the content of the object cannot be parsed as a `T`.
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -428,10 +438,11 @@ impl Store {
         Ok(Some(Versioned { value, etag }))
     }
 
-    /// Writes a value as JSON to an S3 object. Returns the new ETag, or `None` if the condition does not hold.
+    /// Writes a value as JSON to the object with the key `key`. Returns the new ETag of the object. Returns `None` and
+    /// writes nothing if `condition` does not hold.
     ///
     /// # Errors
-    /// Fails if the S3 request fails for another reason.
+    /// Fails if the S3 request fails for another reason than the condition.
     pub(crate) async fn write(
         &self,
         key: &str,
@@ -475,7 +486,8 @@ impl Store {
             return Ok(None);
         };
         let value = object.body.collect().await;
-        let value = value.with_context(|| format!("cannot read the body of {key}"))?;
+        let value =
+            value.with_context(|| format!("cannot read the body of {key} from {}", self.bucket))?;
         Ok(Some(Versioned {
             value: value.to_vec(),
             etag: object.e_tag.unwrap_or_default(),
@@ -488,7 +500,7 @@ impl Store {
         none_if_missing(head).with_context(|| format!("cannot read {key} from {bucket}"))
     }
 
-    /// Deletes an object.
+    /// Deletes the object with the key `key`.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
@@ -516,9 +528,9 @@ impl Store {
             .into_paginator()
             .send();
         while let Some(page) = pages.next().await {
-            let page = page
-                .map_err(aws_sdk_s3::Error::from)
-                .with_context(|| format!("cannot list {}", self.bucket))?;
+            let page = page.map_err(aws_sdk_s3::Error::from).with_context(|| {
+                format!("cannot list the objects in the bucket {}", self.bucket)
+            })?;
             keys.extend(
                 page.contents
                     .into_iter()
@@ -530,14 +542,14 @@ impl Store {
     }
 }
 
-/// A SHA-256 hash in the form that S3 uses: Base64 of the bytes.
+/// Converts a SHA-256 hash from hexadecimal digits to Base64, which S3 uses for checksums.
 fn s3_checksum(hash: &str) -> String {
     let digits = hash.as_bytes().chunks(2);
     let bytes = digits.filter_map(|byte| u8::from_str_radix(str::from_utf8(byte).ok()?, 16).ok());
     STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
-/// Maps the error of a missing bucket or object to `None`.
+/// Returns `None` if an S3 request failed because the bucket or the object does not exist. Returns all other errors.
 fn none_if_missing<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata,
@@ -550,7 +562,8 @@ where
     }
 }
 
-/// Whether a conditional write failed because another process wrote the object.
+/// Whether a conditional write failed because its condition does not hold, or because another write of the same object
+/// was in progress:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
     error
@@ -561,7 +574,7 @@ fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
 /// Deletes all versions of all objects in a bucket. A missing bucket is not an error.
 ///
 /// # Errors
-/// Fails if a deletion fails.
+/// Fails if the object versions cannot be listed, or a version cannot be deleted.
 pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
     loop {
         let page = s3
@@ -604,10 +617,10 @@ pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Resul
             .await;
         let deleted = deleted
             .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("cannot empty {bucket}"))?;
+            .with_context(|| format!("cannot empty the bucket {bucket}"))?;
         if let Some(error) = deleted.errors().first() {
             bail!(
-                "cannot empty {bucket}: {}",
+                "cannot empty the bucket {bucket}: {}",
                 error.message().unwrap_or("S3 gave no reason")
             );
         }

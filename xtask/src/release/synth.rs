@@ -1,4 +1,4 @@
-//! Synthesizes templates: runs `cdk` on infrastructure/ and `osls` on the services' manifests.
+//! Synthesizes CloudFormation templates: runs `cdk` in infrastructure/ and `osls` in the folder of each service.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The files and folders that the templates depend on, besides the services' manifests.
+/// The files and folders that the templates of a stage depend on, besides the serverless.yml of each service.
 const INPUTS: [&str; 6] = [
     "infrastructure",
     "package-lock.json",
@@ -31,7 +31,8 @@ const INPUTS: [&str; 6] = [
     "web/security-headers.ts",
 ];
 
-/// Returns the templates of a stage. They are cached in target/stages until an input changes.
+/// Returns the templates of the stage `target`. The templates are cached in target/stages until a file or an
+/// environment variable that they depend on changes.
 ///
 /// # Errors
 /// Fails if `cdk` or `osls` fails. The message contains the tool's output.
@@ -60,7 +61,8 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     Ok(templates)
 }
 
-/// Synthesizes the templates of all services, one after the other.
+/// Synthesizes the template of each service with osls, one service after the other. `folder` receives the output of
+/// osls.
 async fn osls(
     workspace: &Workspace,
     target: &Target,
@@ -84,10 +86,10 @@ async fn osls(
     Ok(templates)
 }
 
-/// Returns the templates of the stacks that an account has once, shared by all its stages.
+/// Returns the templates of the stacks that all stages of an account share.
 ///
 /// # Errors
-/// Fails if `cdk` fails. The message contains its output.
+/// Fails if `cdk` fails. The message contains the output of `cdk`.
 pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
     let account = &target.account.name;
     let step = Step::begin(format!("synthesize the templates of account {account}"));
@@ -97,8 +99,8 @@ pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) ->
     Ok(templates)
 }
 
-/// Synthesizes templates with the CDK app. `kind` is `stage` or `account`, and `name` is the name of the stage or account
-/// whose stacks are synthesized.
+/// Synthesizes templates with the CDK app into `folder`. `kind` is `stage` or `account`, and `name` is the name of the
+/// stage or account whose stacks are synthesized.
 async fn cdk(
     workspace: &Workspace,
     target: &Target,
@@ -134,7 +136,8 @@ async fn cdk(
     Ok(templates)
 }
 
-/// Returns the command of a synthesis tool in node_modules. It gets no credentials, because synthesis does not call AWS.
+/// Returns a command that runs the tool `name` of node_modules in `folder`. The tool gets no AWS credentials, because
+/// synthesis does not call AWS.
 fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Command {
     let mut tool = ui::command(workspace.node_bin(name));
     target
@@ -151,7 +154,7 @@ fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Com
     tool
 }
 
-/// Returns the names of the services, which are the folders in services/ with a serverless.yml.
+/// Returns the sorted names of the services. A service is a folder in services/ that contains a serverless.yml.
 ///
 /// # Errors
 /// Fails if services/ cannot be read.
@@ -167,7 +170,7 @@ pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     Ok(services)
 }
 
-/// The hash of everything that the templates of a stage depend on.
+/// Returns one hash of all files and environment variables that the templates of the stage `target` depend on.
 fn inputs_hash(workspace: &Workspace, target: &Target) -> Result<String> {
     let root = workspace.root();
     let mut files: Vec<PathBuf> = Vec::new();

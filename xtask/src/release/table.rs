@@ -1,17 +1,17 @@
-//! The stage table and the account table in the root serverless.yml.
+//! The stage table and the account table: the keys `stages` and `accounts` of the root serverless.yml.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The name of a stage. It is part of the names of all the stage's resources.
+/// The name of a stage. The names of all resources of the stage contain it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct StageName(String);
 
 impl StageName {
-    /// The maximum length in characters. A bucket's name has at most 63 characters, of which
-    /// `scratchpad-…-attachments-` and an account ID take 36:
+    /// The maximum length of a stage's name in characters. A bucket's name has at most 63 characters, and 36 of them
+    /// are needed for `scratchpad-…-attachments-` and an account ID:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
     const MAX_LENGTH: usize = 27;
 }
@@ -68,11 +68,11 @@ impl AsRef<str> for StageName {
 /// The processor architecture that functions are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Architecture {
-    /// AWS Graviton, which costs 20 % less.
+    /// AWS Graviton processors, which cost 20 % less than x86_64.
     #[serde(rename = "arm64")]
     #[value(name = "arm64")]
     Arm64,
-    /// Intel and AMD.
+    /// Intel and AMD processors.
     #[serde(rename = "x86_64")]
     #[value(name = "x86_64")]
     X86,
@@ -86,7 +86,7 @@ impl Architecture {
         Self::X86
     };
 
-    /// The name that AWS uses.
+    /// The name that AWS uses for the architecture.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Arm64 => "arm64",
@@ -95,17 +95,17 @@ impl Architecture {
     }
 }
 
-/// The build profile of functions.
+/// The Cargo profile that functions are built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Build {
-    /// Cargo's dev profile, for this machine: fast to build.
+    /// A debug build with the profile `dev`, for the architecture of this machine.
     Dev,
-    /// The release profile, for Lambda.
+    /// An optimized build with the profile `release`, for Lambda.
     Release,
 }
 
-/// Whose DynamoDB tables, bucket and users a stage uses.
+/// Whether a stage uses its own DynamoDB tables, bucket and users, or the tables, bucket and users of the stage dev.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Infrastructure {
@@ -116,7 +116,7 @@ pub(crate) enum Infrastructure {
 }
 
 impl Infrastructure {
-    /// The name that the stage table uses.
+    /// The value in the column `infrastructure` of the stage table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -125,52 +125,54 @@ impl Infrastructure {
     }
 }
 
-/// A row of the stage table, with the columns that this tool reads.
+/// A row of the stage table, with only the columns that xtask reads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StageRow {
-    /// The name of a row of the account table.
+    /// The account of the stage: the name of a row of the account table.
     pub(crate) account: String,
-    /// The AWS profile to deploy with.
+    /// The AWS profile whose credentials are used to deploy. `None` for the default credentials.
     pub(crate) profile: Option<String>,
-    /// The architecture of the functions.
+    /// The processor architecture that the functions are compiled for.
     pub(crate) architecture: Architecture,
-    /// The build profile of the functions.
+    /// The Cargo profile that the functions are built with.
     pub(crate) build: Build,
-    /// Whose DynamoDB tables, bucket and users the stage uses.
+    /// Whether the stage uses its own DynamoDB tables, bucket and users, or the tables, bucket and users of the stage
+    /// dev.
     pub(crate) infrastructure: Infrastructure,
-    /// Whether the stage is protected against removal, and its stacks have termination protection.
+    /// Whether `cargo xtask remove` refuses to delete the stage, and new stacks get termination protection.
     pub(crate) protected: bool,
-    /// The URL of Stripe's API or of the local Stripe.
+    /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
-    /// The Stripe publishable key of the browser app. It is not secret.
+    /// The publishable Stripe key of the browser app. A publishable key is not secret.
     #[serde(default)]
     pub(crate) stripe_publishable_key: String,
-    /// The stage that the releases of this stage can be promoted to.
+    /// The stage that releases of this stage can be promoted to. `None` if they cannot be promoted.
     pub(crate) promotes_to: Option<StageName>,
 }
 
 /// A row of the account table.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AccountRow {
-    /// The account ID, 12 digits.
+    /// The AWS account ID, which has 12 digits.
     pub(crate) id: String,
 }
 
-/// The stage table and the account table.
+/// The stage table, the account table and the region, which are read from serverless.yml.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Tables {
     stages: BTreeMap<String, StageRow>,
     accounts: BTreeMap<String, AccountRow>,
-    /// The region of all stages.
+    /// The AWS region of all stages.
     pub(crate) region: String,
 }
 
 impl Tables {
-    /// Reads the tables. `variable` returns the value of an environment variable, for the references `${env:…}`.
+    /// Reads the tables from serverless.yml in the folder `root`. `variable` returns the value of an environment
+    /// variable that replaces a reference `${env:…}`, or `None` for the default value in the reference.
     ///
     /// # Errors
-    /// Fails if serverless.yml cannot be read, or a column is missing.
+    /// Fails if serverless.yml cannot be read, or a row does not have a required column.
     pub(crate) fn read(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let text = fs::read_to_string(root.join("serverless.yml"))
             .context("cannot read serverless.yml")?;
@@ -178,29 +180,29 @@ impl Tables {
             .context("cannot parse the tables `stages` and `accounts` of serverless.yml")
     }
 
-    /// The row of a stage, or the row `ephemeral` if the stage has no row.
+    /// Returns the row of a stage in the stage table, or the row `ephemeral` if the stage has no row.
     ///
     /// # Errors
-    /// Fails if neither row exists.
+    /// Fails if neither the row of the stage nor the row `ephemeral` exists.
     pub(crate) fn row(&self, stage: &StageName) -> Result<&StageRow> {
         let row = self
             .stages
             .get(stage.as_ref())
             .or_else(|| self.stages.get("ephemeral"));
         row.with_context(|| {
-            format!("cannot find a row for {stage} or the row `ephemeral` in serverless.yml")
+            format!("cannot find the row `{stage}` or the row `ephemeral` in serverless.yml")
         })
     }
 
-    /// Whether the stage has a row of its own.
+    /// Whether the stage has its own row in the stage table, instead of the row `ephemeral`.
     pub(crate) fn has_row(&self, stage: &StageName) -> bool {
         self.stages.contains_key(stage.as_ref())
     }
 
-    /// The ID of an account.
+    /// Returns the AWS account ID in the row `name` of the account table.
     ///
     /// # Errors
-    /// Fails if the account table has no such row, or the ID does not have 12 digits.
+    /// Fails if the account table has no row `name`, or the ID does not have 12 digits.
     pub(crate) fn account(&self, name: &str) -> Result<&str> {
         let row = self.accounts.get(name);
         let row =
@@ -211,7 +213,7 @@ impl Tables {
         Ok(&row.id)
     }
 
-    /// One row of the stage table for each account, without the stage `local`.
+    /// Returns one row of the stage table for each account that the table names. Ignores the stage `local`.
     pub(crate) fn accounts(&self) -> Vec<&StageRow> {
         let mut rows: BTreeMap<&str, &StageRow> = BTreeMap::new();
         for (name, row) in &self.stages {
@@ -223,7 +225,8 @@ impl Tables {
     }
 }
 
-/// Replaces each `${env:NAME, 'default'}`, as osls does.
+/// Replaces each reference `${env:NAME, 'default'}` in `text` with the value of the environment variable, or with the
+/// default if `variable` returns `None`. A reference without a default then becomes an empty text.
 fn resolve_variables(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     const BEGIN: &str = "${env:";
     let mut parts = text.split(BEGIN);
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_variable_overrides_the_default_in_the_table() {
+    fn an_environment_variable_overrides_the_default_in_the_stage_table() {
         let variable = |name: &str| (name == "SCRATCHPAD_ARCHITECTURE").then(|| "x86_64".into());
         let tables = Tables::read(root(), variable).unwrap();
         let row = tables.row(&"prod".parse().unwrap()).unwrap();
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn only_complete_references_to_variables_are_replaced() {
+    fn only_complete_references_to_environment_variables_are_replaced() {
         assert_eq!(
             resolve_variables("a: ${self:b} ${env:", |_| None),
             "a: ${self:b} ${env:"

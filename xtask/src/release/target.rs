@@ -1,4 +1,4 @@
-//! The stage that a command works on, with its row of the stage table and its account.
+//! The stage that a command reads or changes, with the stage's row of the stage table and the stage's account.
 
 use std::{collections::BTreeMap, env};
 
@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The environment variables that the stage table refers to.
+/// The names of the environment variables that rows of the stage table can refer to.
 const TABLE_VARIABLES: [&str; 5] = [
     "SCRATCHPAD_ARCHITECTURE",
     "SCRATCHPAD_BUILD",
@@ -24,25 +24,25 @@ const TABLE_VARIABLES: [&str; 5] = [
     "SCRATCHPAD_TRAFFIC",
 ];
 
-/// A stage, and the account that it is in.
+/// A stage, its row of the stage table and its AWS account.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// The stage's name.
     pub(crate) stage: StageName,
-    /// The stage's row, or the row `ephemeral`.
+    /// The stage's row of the stage table, or the row `ephemeral` if the stage has no row.
     pub(crate) row: StageRow,
-    /// Whether the stage has a row of its own.
+    /// Whether `row` is the stage's own row. False if it is the row `ephemeral`.
     pub(crate) has_own_row: bool,
-    /// The stage's account.
+    /// The AWS account of the stage.
     pub(crate) account: Account,
     overrides: Overrides,
 }
 
 impl Target {
-    /// Reads the rows of a stage. Does not check the credentials.
+    /// Reads the row of `stage` in the stage table and the row of its account. Does not check the AWS credentials.
     ///
     /// # Errors
-    /// Fails if a row cannot be read, or if `infrastructure` is given for a stage with a row of its own.
+    /// Fails if a row cannot be read, or if `infrastructure` is given although the stage has its own row.
     pub(crate) async fn read(
         workspace: &Workspace,
         stage: &StageName,
@@ -70,7 +70,7 @@ impl Target {
     /// Returns the target for the stage that `cargo xtask dev` runs.
     ///
     /// # Errors
-    /// Fails if the row of the stage cannot be read.
+    /// Fails if the row of the stage cannot be read, or the stage's AWS configuration is incomplete.
     pub(crate) fn local(workspace: &Workspace, stage: &LocalStage) -> Result<Self> {
         let mut overrides = Overrides::local();
         overrides.set("SCRATCHPAD_STRIPE_URL", &stage.stripe_url());
@@ -96,7 +96,8 @@ impl Target {
         })
     }
 
-    /// Sets the environment variables that the stage table refers to, for a tool that reads the table.
+    /// Sets the environment variables that the stage table refers to in `tool`, the command of a tool that reads the
+    /// table. Removes the variables that have no value.
     pub(crate) fn configure<'a>(&self, tool: &'a mut Command) -> &'a mut Command {
         for (name, value) in self.table_variables() {
             match value {
@@ -107,14 +108,16 @@ impl Target {
         tool
     }
 
-    /// The environment variables that the stage table refers to, with their values.
+    /// Returns the name and the value of each environment variable that the stage table can refer to. The value is
+    /// `None` if the variable is not set.
     pub(crate) fn table_variables(&self) -> Vec<(&'static str, Option<String>)> {
         TABLE_VARIABLES
             .map(|name| (name, self.overrides.get(name)))
             .to_vec()
     }
 
-    /// The stage whose DynamoDB tables, bucket, users and secrets this stage uses: itself or dev.
+    /// Returns the name of the stage whose DynamoDB tables, bucket, users and secrets this stage uses. It is the name
+    /// of this stage, or `dev`.
     pub(crate) fn infrastructure_stage(&self) -> String {
         match self.row.infrastructure {
             Infrastructure::Own => self.stage.to_string(),
@@ -122,8 +125,8 @@ impl Target {
         }
     }
 
-    /// Converts an exported URL of the stage to one that can be called: on a local cloud, an API has another URL.
-    /// `exports` are the exports of the account's stacks.
+    /// Converts the URL in an export of the stage to a URL that accepts requests. Only the URL of an API in a local
+    /// cloud changes. `exports` contains the exports of the account's stacks.
     pub(crate) fn reachable_url(&self, exports: &BTreeMap<String, String>, url: &str) -> String {
         let api = exports.get(&format!("scratchpad-{}-RestApiId", self.stage));
         match (self.account.config().endpoint_url(), api) {
@@ -134,7 +137,7 @@ impl Target {
         }
     }
 
-    /// Prints the stage and its account.
+    /// Prints the name of the stage, and the ID, name and region of its account.
     pub(crate) fn announce(&self) {
         let location = if self.account.is_local() {
             "emulated on this machine"
@@ -148,12 +151,12 @@ impl Target {
     }
 }
 
-/// Values of environment variables that take precedence over those of this process.
+/// Environment variables whose values here take precedence over the environment of this process.
 #[derive(Debug, Clone, Default)]
 struct Overrides(Vec<(&'static str, String)>);
 
 impl Overrides {
-    /// The values for a local cloud.
+    /// Returns the environment variables for a stage in a local cloud.
     fn local() -> Self {
         Self(vec![
             ("SCRATCHPAD_ARCHITECTURE", Architecture::HOST.name().into()),

@@ -1,4 +1,5 @@
-//! CloudFormation templates: their exports and imports, the order of their deployment, and the functions' code in them.
+//! CloudFormation templates. This module normalizes synthesized templates, writes the S3 keys of function zips into
+//! templates, finds the exports and imports of a template, and orders stacks for a deployment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +9,21 @@ use serde_json::{Map, Value, json};
 
 use super::hash::{json_hash, short_json_hash};
 
-/// The templates of a stage, by stack.
+/// The templates of a stage or of an account. The keys are the stacks' names.
 pub(crate) type Templates = BTreeMap<String, Template>;
 
-/// A CloudFormation template.
+/// A CloudFormation template as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Template(Value);
 
-/// The output whose value is the hash of the template and of the function sources that a stack was updated to.
+/// The logical ID of a template's output whose value is a hash of the template and of the sources of its functions. A
+/// stack needs no update if this output already has the value that the new template has.
 pub(crate) const FINGERPRINT: &str = "Fingerprint";
 
-/// The types of resources that hold data, and the properties of each whose update replaces the resource ("Update
-/// requires: Replacement"): <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
+/// The types of resources that hold user data. Each type has a list of the properties whose change makes CloudFormation
+/// replace the resource ("Update requires: Replacement"):
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
 pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
     (
         "AWS::Cognito::UserPool",
@@ -80,8 +83,9 @@ impl Template {
         template
     }
 
-    /// Returns the template with the S3 keys of its functions' zips, and with `fingerprint` as an output. `artifact`
-    /// returns the hash of a function's zip; if it returns `None`, the function's code stays as it is.
+    /// Returns a copy of the template in which each function has the S3 key of its zip, and the output [`FINGERPRINT`]
+    /// has the value `fingerprint`. `artifact` returns the hash of the zip of a function. If it returns `None`, the
+    /// code of the function is not changed.
     pub(crate) fn with_code(
         &self,
         fingerprint: &str,
@@ -123,7 +127,7 @@ impl Template {
         template
     }
 
-    /// The fingerprint that [`Template::with_code`] wrote. `None` without one.
+    /// Returns the value of the output [`FINGERPRINT`]. `None` if the template does not have this output.
     pub(crate) fn fingerprint(&self) -> Option<&str> {
         self.section("Outputs")?
             .get(FINGERPRINT)?
@@ -131,23 +135,23 @@ impl Template {
             .as_str()
     }
 
-    /// The hash of the template.
+    /// The SHA-256 hash of the template's JSON.
     pub(crate) fn hash(&self) -> String {
         json_hash(&self.0)
     }
 
-    /// The template as JSON.
+    /// Returns the template as JSON text.
     pub(crate) fn body(&self) -> String {
         self.0.to_string()
     }
 
-    /// The names of the stack's exports.
+    /// Returns the names of the exports that the template declares.
     pub(crate) fn exports(&self) -> impl Iterator<Item = &str> {
         let outputs = self.section("Outputs").into_iter().flat_map(Map::values);
         outputs.filter_map(|output| output.pointer("/Export/Name")?.as_str())
     }
 
-    /// The names of the exports that the stack imports.
+    /// Returns the names of the exports of other stacks that the template imports.
     pub(crate) fn imports(&self) -> BTreeSet<&str> {
         fn collect<'a>(value: &'a Value, names: &mut BTreeSet<&'a str>) {
             match value {
@@ -170,7 +174,7 @@ impl Template {
         names
     }
 
-    /// The Lambda functions: logical ID, and name of the function's crate.
+    /// Returns the logical ID of each Lambda function in a synthesized template, and the name of the function's crate.
     pub(crate) fn functions(&self) -> impl Iterator<Item = (&str, &str)> {
         self.resources().filter_map(|(id, resource)| {
             let properties = resource.get("Properties")?.as_object()?;
@@ -179,7 +183,7 @@ impl Template {
         })
     }
 
-    /// The hashes of the zips that [`Template::with_code`] wrote.
+    /// Returns the hashes of the function zips in a template that [`Template::with_code`] returned.
     pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
         let functions = self
             .resources()
@@ -190,14 +194,15 @@ impl Template {
         })
     }
 
-    /// The declarations of the resources that hold data, by logical ID.
+    /// Returns the declarations of the resources that hold user data. The keys are the resources' logical IDs.
     pub(crate) fn data_resources(&self) -> BTreeMap<&str, &Value> {
         self.resources()
             .filter(|(_, resource)| holds_data(resource_type(resource)))
             .collect()
     }
 
-    /// Returns the differences from an earlier template, a line for each changed resource and output.
+    /// Returns one line of text for each resource and output that was added, changed or removed since the template
+    /// `earlier`. Ignores the output [`FINGERPRINT`].
     pub(crate) fn differences(&self, earlier: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         for (section, label) in [("Resources", ""), ("Outputs", "output ")] {
@@ -221,8 +226,9 @@ impl Template {
         differences
     }
 
-    /// Returns this template with the given exports of an earlier template, and with the resources that these exports
-    /// refer to. Other stacks can then import the old exports until they are updated.
+    /// Returns a copy of this template to which the given exports of the template `earlier` are added, together with
+    /// the resources that these exports refer to. Other stacks can then import the old exports until these stacks are
+    /// updated.
     pub(crate) fn with_exports_of(&self, earlier: &Self, exports: &BTreeSet<&str>) -> Self {
         let mut merged = self.clone();
         let mut values: Vec<Value> = Vec::new();
@@ -263,12 +269,12 @@ impl Template {
         merged
     }
 
-    /// The declaration of the resource with a logical ID.
+    /// Returns the declaration of the resource with the logical ID `id`. `None` if the template has no such resource.
     pub(crate) fn resource(&self, id: &str) -> Option<&Value> {
         self.section("Resources")?.get(id)
     }
 
-    /// The declarations of all resources, with their logical IDs.
+    /// Returns the logical ID and the declaration of each resource.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.section("Resources").into_iter().flatten();
         resources.map(|(id, resource)| (id.as_str(), resource))
@@ -291,8 +297,8 @@ impl Template {
         functions.filter_map(|function| function.get_mut("Properties")?.as_object_mut())
     }
 
-    /// Changes the logical IDs of resources and all references to them. `new_id` returns `None` for a resource that keeps
-    /// its ID.
+    /// Changes the logical IDs of resources, and all references to these resources. `new_id` returns the new ID of a
+    /// resource, or `None` if the ID does not change.
     fn rename(&mut self, new_id: impl Fn(&str, &Value) -> Option<String>) {
         fn replace(value: &mut Value, names: &BTreeMap<String, String>) {
             match value {
@@ -325,15 +331,15 @@ impl Template {
 const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// The prefix of the keys of function zips in the account's bucket.
+/// The prefix of the S3 keys of all function zips in the account's bucket of releases.
 pub(crate) const FUNCTIONS_PREFIX: &str = "artifacts/functions/";
 
-/// The key of a function's zip in the account's bucket.
+/// Returns the S3 key, in the account's bucket of releases, of the function zip with the hash `artifact`.
 pub(crate) fn function_key(artifact: &str) -> String {
     format!("{FUNCTIONS_PREFIX}{artifact}.zip")
 }
 
-/// The type of a resource, such as `AWS::S3::Bucket`.
+/// Returns the type in the declaration of a resource, such as `AWS::S3::Bucket`. Empty if the declaration has no type.
 pub(crate) fn resource_type(resource: &Value) -> &str {
     resource
         .get("Type")
@@ -341,14 +347,15 @@ pub(crate) fn resource_type(resource: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Whether deleting a resource of this type deletes user data.
+/// Whether the deletion of a resource with the type `resource_type` deletes user data.
 pub(crate) fn holds_data(resource_type: &str) -> bool {
     REPLACING_PROPERTIES
         .iter()
         .any(|(known, _)| *known == resource_type)
 }
 
-/// The name of a function's crate, which is the name of its zip in the synthesized template.
+/// Returns the name of a function's crate. `properties` are the properties of the function in a synthesized template,
+/// where the zip has the name of the crate.
 fn function_name(properties: &Map<String, Value>) -> Option<&str> {
     properties
         .get("Code")?
@@ -357,7 +364,7 @@ fn function_name(properties: &Map<String, Value>) -> Option<&str> {
         .strip_suffix(".zip")
 }
 
-/// The logical IDs of the resources that a value refers to.
+/// Returns the logical IDs of the resources that a part of a template refers to.
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
@@ -393,11 +400,12 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-/// Groups stacks into phases, so that each stack is in a later phase than the stacks whose exports it imports. The stacks
-/// of a phase can be deployed concurrently. Imports from stacks that are not in `templates` are ignored.
+/// Groups stacks into phases, so that each stack is in a later phase than the stacks whose exports it imports. The
+/// stacks of one phase can be deployed concurrently. Ignores imports from stacks that are not in `templates`.
 ///
 /// # Errors
-/// Fails if stacks import from each other in a cycle. The message lists these stacks.
+/// Fails if stacks import from each other in a cycle. The message lists the stacks of the
+/// cycle and the stacks that depend on them.
 pub(crate) fn phases(templates: &Templates) -> Result<Vec<Vec<String>>> {
     let exporters: BTreeMap<&str, &str> = templates
         .iter()
@@ -469,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_cycle_is_an_error_that_lists_its_stacks() {
+    fn an_import_cycle_is_an_error_that_lists_the_stacks_of_the_cycle() {
         let stacks = BTreeMap::from([
             ("a".to_owned(), template(&["A"], &["B"])),
             ("b".to_owned(), template(&["B"], &["A"])),
@@ -495,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_depends_only_on_the_manifests_and_not_on_the_time() {
+    fn a_synthesized_template_depends_only_on_the_manifests_and_not_on_the_time() {
         assert_eq!(osls_template("1763", "/a"), osls_template("1764", "/a"));
         let [before, after] = ["/a", "/b"].map(|path| osls_template("1763", path));
         let deployment = |template: &Template| {
@@ -545,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retained_export_keeps_the_resources_that_it_refers_to() {
+    fn an_export_of_the_earlier_template_is_kept_with_the_resources_that_it_refers_to() {
         let earlier = Template(json!({
             "Resources": {
                 "Old": {"Type": "T", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
