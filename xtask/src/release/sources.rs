@@ -28,7 +28,7 @@ pub(crate) struct Sources {
     parts: BTreeMap<String, String>,
 }
 
-/// The key of the compiler in [`Sources::parts`]. The constants after it are the keys of the other inputs that are not
+/// The key of the compiler in [`Sources::parts`]. The next four constants are the keys of the other inputs that are not
 /// crates.
 const COMPILER: &str = "the compiler";
 const PROFILE: &str = "the build profile";
@@ -44,7 +44,7 @@ impl Sources {
         }
     }
 
-    /// Returns one hash of all inputs. It is equal for two functions only if all their inputs are equal.
+    /// Returns one hash of all inputs. Two functions have the same hash only if all their inputs are equal.
     pub(crate) fn fingerprint(&self) -> String {
         json_hash(&self.parts)
     }

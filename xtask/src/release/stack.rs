@@ -29,7 +29,7 @@ pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
 
 const NO_REASON: &str = "CloudFormation gave no reason";
 
-/// A CloudFormation client for the account of a stage. It tags the stacks that it creates with the stage's name.
+/// A CloudFormation client for the account of a stage. The client tags new stacks with the stage's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks {
     client: Client,
@@ -363,7 +363,7 @@ impl Stacks {
     /// change set. If the stack does not exist, returns an addition for each resource of the template.
     ///
     /// # Errors
-    /// Fails if CloudFormation rejects the change set.
+    /// Fails if CloudFormation cannot create the change set, for example because the template is not valid.
     pub(crate) async fn changes(&self, name: &str, template: &Template) -> Result<Vec<Change>> {
         let exists = self
             .find(name)
