@@ -1,4 +1,4 @@
-//! `bench`: builds the functions, and runs the benchmark harness in `bench/`.
+//! The command `cargo xtask bench`: builds the functions, and runs the benchmark harness in `bench/`.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use tokio::process::Command;
 
 use crate::{package, release::Architecture, tools, ui, workspace::Workspace};
 
-/// A function that does nothing but run the Lambda runtime, as a lower bound.
+/// The name of the benchmark function that does no work. Its measurements are a lower bound for all functions.
 const HELLO: &str = "hello";
 
-/// What to measure.
+/// The options of `cargo xtask bench`. Without options, the command measures all functions.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Only count instructions and zip sizes, and fail if a count is more than 2 % above bench/gates.toml
@@ -24,10 +24,11 @@ pub(crate) struct Options {
     only: Vec<String>,
 }
 
-/// `cargo xtask bench`.
+/// Runs `cargo xtask bench`: measures the functions, and writes or checks the results.
 ///
 /// # Errors
-/// Fails if a build or a measurement fails, or a count exceeds its limit. The harness has printed the reason.
+/// Fails if a build or a measurement fails, or if a count exceeds its limit in bench/gates.toml. The build or the
+/// harness has printed the reason.
 pub(crate) async fn bench(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
     for function in &options.only {
@@ -57,7 +58,8 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the harness and everything that it measures. Returns the command that runs the harness.
+/// Builds the benchmark harness, and the binaries and bundles that it measures. Returns the command that runs the
+/// harness.
 async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Command> {
     let only_counts = options.gate || options.accept;
     let binaries = build_functions(workspace, !only_counts).await?;
@@ -98,8 +100,8 @@ async fn run_harness(workspace: &Workspace, mut harness: Command) -> Result<()> 
     Ok(())
 }
 
-/// Builds the functions as they are deployed, and also [`HELLO`] if `hello` is set. Returns the folder with the
-/// binaries.
+/// Builds all functions with the build settings of a deployment. If `hello` is true, also builds [`HELLO`] with these
+/// settings. Returns the folder with the binaries.
 async fn build_functions(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
     let functions = workspace.functions();
     let names = functions.map(|function| &*function.name);
@@ -107,15 +109,16 @@ async fn build_functions(workspace: &Workspace, hello: bool) -> Result<PathBuf> 
     package::release(workspace, &names, Architecture::HOST).await
 }
 
-/// Builds [`HELLO`] with cargo-lambda's default settings, for comparison. Returns the path of the binary.
+/// Builds [`HELLO`] with cargo-lambda's default linking, so that the benchmark can compare it with the project's static
+/// linking. Returns the path of the binary.
 async fn build_default_hello(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("bench/usual");
     package::release_with_default_linking(workspace, HELLO, Architecture::HOST, &folder).await?;
     Ok(package::binary(&folder, HELLO))
 }
 
-/// Builds the harness and returns the path of its binary. `optimized` is needed to measure times; instruction counts do
-/// not depend on the harness's own speed.
+/// Builds the benchmark harness and returns the path of its binary. `optimized` is needed to measure times. Instruction
+/// counts do not need it, because they do not depend on the speed of the harness.
 async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     let (profile, folder) = if optimized {
@@ -128,8 +131,8 @@ async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf
     Ok(workspace.target().join(folder).join("bench"))
 }
 
-/// Builds a copy of `notes-get` that uses the AWS SDK's default settings, for comparison. It has a workspace of its
-/// own. Returns the path of the binary.
+/// Builds a copy of `notes-get` that uses the default settings of the AWS SDK, so that the benchmark can compare it
+/// with `notes-get`. The copy has its own Cargo workspace, bench/sdk-defaults. Returns the path of the binary.
 async fn build_sdk_defaults(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.root().join("bench/sdk-defaults");
     let target = workspace.target().join("bench/sdk-defaults");
@@ -149,10 +152,12 @@ async fn run_build(mut cargo: Command, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Defines `require` in a bundle: some bundled packages are CommonJS modules that call it.
+/// The esbuild flag that defines the function `require` in a bundle, because some bundled packages are CommonJS modules
+/// that call `require`.
 const REQUIRE: &str = r#"--banner:js=import{createRequire}from"node:module";const require=createRequire(import.meta.url);"#;
 
-/// Bundles the Node versions of the functions, for comparison. Returns the folder with the bundles.
+/// Bundles the Node versions of the functions, which the benchmark compares with the Rust versions. Returns the folder
+/// with the bundles.
 async fn bundle_for_node(workspace: &Workspace) -> Result<PathBuf> {
     let out = workspace.target().join("bench/node");
     let sources = workspace.root().join("bench/node");

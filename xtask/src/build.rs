@@ -40,16 +40,17 @@ pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
 #[derive(Clone, Copy, Debug)]
 #[repr(i64)]
 pub(crate) enum Level {
-    /// The fastest: for the zips that `dev` makes at every change.
+    /// The fastest level: for the zips that `cargo xtask dev` creates after every change of the sources.
     Quick = 1,
-    /// The smallest: for releases, because Lambda loads the zip at a cold start.
+    /// The level with the smallest zips: for releases, because Lambda loads the zip at a cold start.
     Small = 9,
 }
 
-/// Returns a Lambda zip that contains the binary as `bootstrap`. Equal binaries give equal zips, byte for byte.
+/// Returns a zip for Lambda that contains the executable `binary` as the file `bootstrap`. Two executables with equal
+/// bytes give zips with equal bytes.
 ///
 /// # Errors
-/// Fails if the binary cannot be read.
+/// Fails if `binary` cannot be read.
 pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
@@ -62,11 +63,11 @@ pub(crate) fn zip(binary: &Path, level: Level) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// Packs a function's binary into a zip in target/lambda/packed, unless the zip exists already. Returns the SHA-256
-/// hash of the zip in hexadecimal, which is also its file name.
+/// Packs the executable of a function into a zip in target/lambda/packed, unless that zip exists already. Returns the
+/// SHA-256 hash of the zip in hexadecimal. The zip's file name is this hash with the extension `zip`.
 ///
 /// # Errors
-/// Fails if a file cannot be read or written.
+/// Fails if the executable cannot be read, or the zip cannot be written.
 pub(crate) fn pack(
     workspace: &Workspace,
     function: &str,
@@ -77,8 +78,8 @@ pub(crate) fn pack(
         fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let modified = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let packed = workspace.root().join("target/lambda/packed");
-    // The cache file has the path, length and modification time of the binary that was packed last, and the hash of its
-    // zip.
+    // The cache file contains the path, length and modification time of the executable that was packed last, and the
+    // hash of the zip that was created from it.
     let cache = packed.join(format!("{function}-{level:?}"));
     let key = format!("{} {} {modified}", binary.display(), metadata.len());
     if let Ok(cached) = fs::read_to_string(&cache)

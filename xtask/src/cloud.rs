@@ -1,4 +1,4 @@
-//! Starts, finds and stops the process of a local cloud.
+//! Starts, finds and stops a local cloud: the process that emulates AWS on this machine.
 
 use std::{
     env,
@@ -21,10 +21,10 @@ use crate::{
 
 const LAUNCHER: &str = "local/cloud/launch.py";
 
-/// The timeout for the start of the cloud, and for its stop, in which it saves its data.
+/// The timeout for the start of a local cloud, and for its shutdown, during which it saves its data.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many bytes at the end of the log an error message shows.
+/// The maximum number of bytes that an error message shows from the end of the local cloud's log.
 const SHOWN_LOG: usize = 3000;
 
 /// The running local cloud of a stage. Dropping this value does not stop the cloud.
@@ -34,10 +34,12 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    /// Starts the stage's cloud, unless it runs already.
+    /// Starts the local cloud of `stage`, unless it runs already and responds. Restarts a local cloud that does not
+    /// respond.
     ///
     /// # Errors
-    /// Fails if the cloud does not start within [`TIMEOUT`]. The message contains the end of the cloud's log.
+    /// Fails if the local cloud exits or is not ready within [`TIMEOUT`]. The message contains the end of the cloud's
+    /// log.
     pub(crate) async fn ensure(workspace: &Workspace, stage: &mut LocalStage) -> Result<Self> {
         if let Some(cloud) = Self::running(stage) {
             if is_ready(stage).await {
@@ -68,7 +70,7 @@ impl Cloud {
         Ok(Self { process })
     }
 
-    /// Returns the stage's cloud, if it runs.
+    /// Returns the local cloud of `stage`. `None` if it does not run.
     pub(crate) fn running(stage: &LocalStage) -> Option<Self> {
         let pid = fs::read_to_string(pid_file(stage))
             .ok()?
@@ -78,10 +80,11 @@ impl Cloud {
         process::running(pid, LAUNCHER).map(|process| Self { process })
     }
 
-    /// Stops the cloud and the functions that it runs, and waits until its data is saved. Kills it after [`TIMEOUT`].
+    /// Stops the local cloud and the functions that run in it, and waits until the cloud has saved its data. Kills the
+    /// cloud if it still runs after [`TIMEOUT`].
     ///
     /// # Errors
-    /// Fails if the process still runs [`TIMEOUT`] after it was killed.
+    /// Fails if the process of the local cloud still runs after another [`TIMEOUT`].
     pub(crate) async fn stop(self, stage: &LocalStage) -> Result<()> {
         kill_process(self.process, Signal::TERM).ok();
         let started = Instant::now();
@@ -95,7 +98,7 @@ impl Cloud {
             }
             sleep(Duration::from_millis(30)).await;
         }
-        // The functions are in the cloud's process group. Kill those that did not exit with the cloud.
+        // The functions are in the cloud's process group. Kill the functions that did not exit with the cloud.
         kill_process_group(self.process, Signal::KILL).ok();
         fs::remove_file(pid_file(stage)).ok();
         Ok(())
@@ -111,15 +114,16 @@ async fn is_ready(stage: &LocalStage) -> bool {
     response.is_ok_and(|response| response.status().is_success())
 }
 
-/// Returns a command whose environment is [`environment`] alone. The functions inherit this environment from the cloud,
-/// so they cannot find AWS credentials or endpoints.
+/// Returns a command that has only the environment variables of [`environment`]. The functions inherit these variables
+/// from the local cloud, so they cannot find the developer's AWS credentials or endpoints.
 fn isolated(program: impl AsRef<OsStr>, stage: &LocalStage) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(environment(stage));
     command
 }
 
-/// Returns the command that starts the cloud. Its output goes to `cloud.log`.
+/// Returns the command that starts the local cloud of `stage`. The output of the local cloud goes to the file
+/// `cloud.log`.
 fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
     use std::os::unix::process::CommandExt as _;
 
@@ -137,7 +141,8 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
     Ok(command)
 }
 
-/// The environment variables of the cloud: its settings, and `PATH` from this process.
+/// Returns the environment variables of the local cloud of `stage`. Only `PATH` is copied from the environment of
+/// xtask.
 fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (data, temporary) = (stage.path("data"), text(&stage.path("tmp")));

@@ -1,4 +1,5 @@
-//! `cost`: estimates the monthly cost on AWS from measurements and `bench/prices.toml`.
+//! The command `cargo xtask cost`: estimates the monthly cost on AWS from the benchmark's measurements and the prices
+//! in `bench/prices.toml`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,21 +8,21 @@ use serde::Deserialize;
 
 use crate::{ui, workspace::Workspace};
 
-/// The monthly use to estimate the cost of.
+/// The options of `cargo xtask cost`: the monthly use for which the cost is estimated.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The number of requests that people make in a month
     #[arg(long, value_name = "N")]
     requests_per_month: u64,
-    /// The number of people [default: requests divided by requests_per_person in bench/prices.toml]
+    /// The number of people who use the product [default: requests divided by requests_per_person in bench/prices.toml]
     #[arg(long, value_name = "N")]
     people: Option<u64>,
 }
 
-/// `cargo xtask cost`.
+/// Runs `cargo xtask cost`: prints the assumptions and the estimated cost of one month.
 ///
 /// # Errors
-/// Fails if the prices or the measurements cannot be read, or a function is missing from one of them.
+/// Fails if the prices or the measurements cannot be read, or if a price or the measurement of a function is missing.
 pub(crate) fn cost(options: &Options) -> Result<()> {
     let workspace = Workspace::read()?;
     let root = workspace.root();
@@ -44,12 +45,12 @@ pub(crate) fn cost(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A price in US dollars.
+/// A price from bench/prices.toml: `usd` US dollars for each `per` units.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Price {
     usd: f64,
-    /// The number of units that cost `usd`.
+    /// The number of units that cost `usd` US dollars.
     per: f64,
     /// The number of units that are free in every month.
     #[serde(default)]
@@ -60,7 +61,7 @@ struct Price {
 }
 
 impl Price {
-    /// Returns the cost of a number of units, in US dollars.
+    /// Returns the cost of `units` units in one month, in US dollars. The first `free` units cost nothing.
     fn cost(&self, units: f64) -> f64 {
         (units - self.free).max(0.0) / self.per * self.usd
     }
@@ -75,7 +76,7 @@ struct PriceFile {
     functions: BTreeMap<String, FunctionUse>,
 }
 
-/// The assumptions. bench/prices.toml documents each of them.
+/// The table `assumptions` of bench/prices.toml. That file documents the fields.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Assumptions {
@@ -98,18 +99,20 @@ struct Assumptions {
     hosted_zones: f64,
 }
 
-/// How often a function is invoked, and what one invocation uses. bench/prices.toml documents the fields.
+/// How often a function is invoked, and what one invocation uses. bench/prices.toml documents the fields that have no
+/// comment here.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct FunctionUse {
-    /// The function's share of the requests that people make.
+    /// The share of people's requests that invoke this function, from 0 to 1.
     share: f64,
-    /// The function that causes this function's invocations: `times` for each of its own invocations.
+    /// The name of the function that causes this function's invocations. Each invocation of the named function causes
+    /// `times` invocations of this function.
     per: Option<String>,
     times: f64,
-    /// Invocations in a month that do not depend on requests.
+    /// The number of invocations per month that do not depend on people's requests, such as scheduled invocations.
     monthly: f64,
-    /// Whether API Gateway invokes the function although its `share` is 0.
+    /// Whether API Gateway invokes this function although the `share` is 0, as for a webhook.
     is_route: bool,
     reads: f64,
     writes: f64,
@@ -125,7 +128,7 @@ struct FunctionUse {
 }
 
 impl PriceFile {
-    /// Reads the file. Returns its parsed content and its text.
+    /// Reads the price file at the path `file`. Returns the parsed content and the text of the file.
     fn read(file: &Path) -> Result<(Self, String)> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -134,7 +137,7 @@ impl PriceFile {
         Ok((prices, text))
     }
 
-    /// Returns the number of a function's invocations when people make `requests` requests.
+    /// Returns the number of invocations of `function` in a month in which people make `requests` requests.
     fn invocations(&self, function: &FunctionUse, requests: f64) -> Result<f64> {
         let Some(other) = &function.per else {
             return Ok(function.share * requests + function.monthly);
@@ -147,20 +150,21 @@ impl PriceFile {
     }
 }
 
-/// The CPU time of a function, in milliseconds, measured with TLS to DynamoDB and other services.
+/// The measured CPU time of a function, in milliseconds. The measurement includes TLS connections to DynamoDB and other
+/// services.
 #[derive(Debug, Clone, Copy, Default)]
 struct CpuTime {
-    /// The CPU time from the start of the process to its first response.
+    /// The CPU time from the start of the function's process to the function's first response.
     cold: f64,
-    /// The CPU time of each further response.
+    /// The CPU time for one response after the first response.
     warm: f64,
 }
 
-/// CPU times by function.
+/// The CPU times of the measured functions. The keys are the names of the functions.
 #[derive(Debug, Default)]
 struct Measurements(BTreeMap<String, CpuTime>);
 
-/// The fields of the benchmark report that the estimate uses.
+/// The fields of the benchmark report that are needed to estimate the cost.
 #[derive(Deserialize)]
 struct Report {
     date: String,
@@ -181,8 +185,9 @@ struct Times {
 }
 
 impl Measurements {
-    /// Reads target/bench/report.json, the latest report of this machine, or else bench/report.json, from which
-    /// bench/RESULTS.md is written. Also returns the name and date of the report.
+    /// Reads the CPU times from target/bench/report.json, the latest benchmark report of this machine. If that file is
+    /// missing or has no CPU times, reads bench/report.json, which belongs to bench/RESULTS.md. Also returns the path
+    /// and the date of the report.
     fn read(root: &Path) -> Result<(Self, String)> {
         for file in ["target/bench/report.json", "bench/report.json"] {
             let Ok(text) = fs::read_to_string(root.join(file)) else {
@@ -222,27 +227,28 @@ const SECONDS_PER_MONTH: f64 = 30.0 * 24.0 * 3600.0;
 
 const KB_PER_GB: f64 = 1024.0 * 1024.0;
 
-/// The cost of a month.
+/// The estimated cost of one month.
 #[derive(Debug, Default)]
 struct Bill {
     people: f64,
     requests: f64,
-    /// US dollars by service.
+    /// The cost of each service, in US dollars. The keys are the names that [`service`] returns.
     services: BTreeMap<&'static str, f64>,
-    /// Invocations and US dollars by function. Costs that no function causes are not included.
+    /// The number of invocations and the cost in US dollars of each function. The keys are the names of the functions.
+    /// Costs that no function causes are not included.
     functions: BTreeMap<String, (f64, f64)>,
 }
 
-/// The billed units of one price.
+/// The number of units that are billed at one price.
 #[derive(Debug, Default)]
 struct Units {
-    /// The units that functions use, by function.
+    /// The number of units that each function uses. The keys are the names of the functions.
     functions: BTreeMap<String, f64>,
-    /// The units that people, stored data and fixed resources use.
+    /// The number of units that belong to no function: those of traces, people, stored data and fixed resources.
     other: f64,
 }
 
-/// The billed units of a month, by price.
+/// The units that are billed in one month. The keys are the names of the prices in bench/prices.toml.
 #[derive(Debug, Default)]
 struct Usage(BTreeMap<&'static str, Units>);
 
@@ -256,7 +262,7 @@ impl Usage {
         self.0.entry(price).or_default().other += units;
     }
 
-    /// Adds the units that a function uses in `invocations` invocations.
+    /// Adds the units that the function `name` uses in `invocations` invocations.
     fn add_function(
         &mut self,
         name: &str,
@@ -296,7 +302,7 @@ impl Usage {
         }
     }
 
-    /// Adds the units that people, their data and fixed resources use.
+    /// Adds the units that belong to no function: those of traces, people, stored data and fixed resources.
     fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions) {
         let per_second = (requests / SECONDS_PER_MONTH).min(assumptions.traced_per_second);
         let first = per_second * SECONDS_PER_MONTH;
@@ -319,7 +325,7 @@ impl Usage {
     }
 }
 
-/// Returns the line of the bill that a price belongs to.
+/// Returns the name of the service, such as `S3`, to which the bill assigns the price named `price`.
 fn service(price: &str) -> &'static str {
     match price.split('_').next().unwrap_or_default() {
         "lambda" if price.ends_with("requests") => "Lambda, requests",
@@ -379,7 +385,8 @@ impl Bill {
         Ok(bill)
     }
 
-    /// Adds the cost of the billed units of one price.
+    /// Adds the cost of `units` at the price named `name` to the cost of the service, and to the costs of the functions
+    /// that use the units.
     fn charge(&mut self, name: &str, price: &Price, units: Units) {
         let total = units.functions.values().sum::<f64>() + units.other;
         let cost = price.cost(total);
@@ -398,7 +405,7 @@ impl Bill {
         self.services.values().sum()
     }
 
-    /// Returns the total in one line.
+    /// Returns one line with the number of requests, the number of people and the total cost.
     fn summary(&self) -> String {
         let total = self.total();
         format!(

@@ -1,4 +1,4 @@
-//! `dev`, `stop` and `watch`: run the whole product on this machine.
+//! The commands `dev`, `stop` and `watch`: start, redeploy and stop the whole product on this machine.
 
 use std::{
     ffi::OsStr,
@@ -31,33 +31,35 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The lock file that the process that runs the stage holds. [`PROCESS_FILE`] has the ID of this process.
+/// The name of the file that is locked by the process that runs the stage `local`. [`PROCESS_FILE`] contains the ID of
+/// that process.
 const LOCK: &str = "dev.lock";
 
-/// The file that contains the [`DevProcess`] as JSON.
+/// The name of the file that contains a [`DevProcess`] as JSON.
 const PROCESS_FILE: &str = "dev.json";
 
-/// A text that is in the command line of every xtask process.
+/// A text in the command line of every xtask process. It distinguishes xtask from other programs.
 const MARKER: &str = "xtask";
 
-/// The folder of the stage, below target.
+/// The name of the folder in target/ that contains the files of the stage `local`.
 const FOLDER: &str = "local";
 
-/// The process that runs the stage: it holds [`LOCK`], and redeploys when sources change.
+/// The process that runs the stage `local`. It locks the file [`LOCK`], and redeploys the stage when sources change.
 #[derive(Serialize, Deserialize)]
 struct DevProcess {
     pid: i32,
-    /// Whether the process was started by `dev --detach`.
+    /// Whether `cargo xtask dev --detach` started the process.
     detached: bool,
 }
 
 impl DevProcess {
-    /// Reads the process that ran the stage last. It may have exited. `None` if there is no valid record.
+    /// Reads [`PROCESS_FILE`], which describes the process that ran the stage last. That process may have exited.
+    /// `None` if the file is missing or invalid.
     fn read(stage: &LocalStage) -> Option<Self> {
         serde_json::from_slice(&fs::read(stage.path(PROCESS_FILE)).ok()?).ok()
     }
 
-    /// Records this process as the one that runs the stage.
+    /// Writes [`PROCESS_FILE`], so that it describes the current process.
     fn write(stage: &LocalStage, detached: bool) -> Result<()> {
         let pid = std::process::id().try_into()?;
         write_atomically(
@@ -67,10 +69,12 @@ impl DevProcess {
     }
 }
 
-/// `cargo xtask dev`.
+/// Runs `cargo xtask dev`: starts the stage `local`, and redeploys it on every change until Ctrl-C. If `fresh` is true,
+/// the data of earlier runs is deleted first. If `detach` is true, a background process redeploys the stage, and this
+/// function returns when the stage is ready.
 ///
 /// # Errors
-/// Fails if a step fails.
+/// Fails if the stage runs already in another terminal, or if it cannot be built, started or deployed.
 pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, FOLDER)?;
@@ -116,13 +120,15 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
     Ok(())
 }
 
-/// The last line that a command prints after it has stopped the stage.
+/// The message that `dev` and `stop` print last, after they have stopped the stage.
 const STOPPED: &str = "stopped; the data is kept in target/local/data";
 
-/// Prepares the tools, builds the functions, starts the local cloud, and deploys to it.
+/// Installs the tools, builds the functions, starts the local cloud of `stage`, creates missing secrets, and deploys
+/// all stacks to the local cloud.
 ///
 /// # Errors
-/// Fails if a step fails.
+/// Fails if a tool cannot be installed, a function does not compile, the local cloud does not start, or a stack cannot
+/// be deployed.
 pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
     tools::prepare(workspace).await?;
     build::build(workspace).await?;
@@ -132,10 +138,10 @@ pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -
     Ok(cloud)
 }
 
-/// `cargo xtask stop`.
+/// Runs `cargo xtask stop`: stops the processes of the stage `local`, and keeps the data of the stage.
 ///
 /// # Errors
-/// Fails if a process does not stop.
+/// Fails if the local cloud does not stop.
 pub(crate) async fn stop() -> Result<()> {
     let workspace = Workspace::read()?;
     let stage = LocalStage::open(&workspace, FOLDER)?;
@@ -155,10 +161,11 @@ pub(crate) async fn stop() -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask watch`: the process that `dev --detach` starts. It redeploys when sources change.
+/// Runs `cargo xtask watch`, which `cargo xtask dev --detach` starts as a background process: starts the servers
+/// outside the local cloud, and redeploys the stage `local` when sources change.
 ///
 /// # Errors
-/// Fails if another process runs the stage, or the sources cannot be watched.
+/// Fails if another process runs the stage, a server cannot start, or the sources cannot be watched.
 pub(crate) async fn watch() -> Result<()> {
     let workspace = Workspace::read()?;
     let mut stage = LocalStage::open(&workspace, FOLDER)?;
@@ -175,10 +182,11 @@ pub(crate) async fn watch() -> Result<()> {
     Ok(())
 }
 
-/// Takes the stage's lock for this process. Stops the background process of an earlier `dev --detach`.
+/// Locks the file [`LOCK`] for this process until the returned file is dropped. First stops the background process of
+/// an earlier `cargo xtask dev --detach`.
 ///
 /// # Errors
-/// Fails if `dev` runs in another terminal.
+/// Fails if `cargo xtask dev` runs in another terminal.
 pub(crate) async fn take_lock(stage: &mut LocalStage) -> Result<File> {
     if let Some(DevProcess {
         pid,
@@ -197,7 +205,7 @@ pub(crate) async fn take_lock(stage: &mut LocalStage) -> Result<File> {
     Ok(lock)
 }
 
-/// Stops the process that runs the stage, if there is one, and takes the lock.
+/// Stops the process that runs the stage, if there is one. Locks the file [`LOCK`] until the returned file is dropped.
 async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
     let mut waiting = None;
     loop {
@@ -205,7 +213,9 @@ async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
             return Ok(lock);
         }
         if waiting.is_none() {
-            waiting = Some(Step::begin("wait for an earlier run to end"));
+            waiting = Some(Step::begin(
+                "wait for the process that runs the stage to end",
+            ));
             let earlier = DevProcess::read(stage);
             let earlier = earlier.and_then(|earlier| process::running(earlier.pid, MARKER));
             earlier.map(|earlier| kill_process(earlier, Signal::TERM));
@@ -214,7 +224,7 @@ async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
     }
 }
 
-/// Starts `cargo xtask watch` in the background, and waits until its servers listen.
+/// Starts `cargo xtask watch` as a background process, and waits until the servers of that process listen.
 async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
@@ -228,14 +238,14 @@ async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Resul
         .process_group(0)
         .spawn()
         .context("cannot start the background process")?;
-    // The app's server is the last one that starts.
+    // The server of the browser app is the last server that starts.
     while TcpStream::connect(("127.0.0.1", stage.web_port()))
         .await
         .is_err()
     {
         if watch.try_wait()?.is_some() {
             bail!(
-                "cannot start the background process:\n{}",
+                "cannot start the background process; its log is:\n{}",
                 fs::read_to_string(stage.path("dev.log"))?
             );
         }
@@ -270,8 +280,8 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers that are not part of the local cloud: the X-Ray daemon, which records traces to traces.jsonl, the
-/// display of emailed codes, the local Stripe, and the browser app.
+/// Starts the servers that are not part of the local cloud: the X-Ray daemon (which writes traces to traces.jsonl), the
+/// local Stripe, and the server of the browser app. Also starts to print the confirmation codes that are sent by email.
 async fn start_servers(
     workspace: &Workspace,
     stage: &LocalStage,
@@ -287,10 +297,11 @@ async fn start_servers(
     Ok((stripe, web))
 }
 
-/// The folders whose files are deployed. The files in the checkout's root folder are watched as well.
+/// The folders that are watched for changes of sources, including their subfolders. The files directly in the root of
+/// the checkout are watched too.
 const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Redeploys the stage whenever sources change. Returns only if the sources cannot be watched.
+/// Redeploys the stage `local` whenever sources change. Returns only if the sources cannot be watched.
 async fn redeploy_on_changes(
     workspace: &Workspace,
     stage: &mut LocalStage,
@@ -302,7 +313,7 @@ async fn redeploy_on_changes(
         None,
         move |events: DebounceEventResult| {
             if events.is_ok_and(|events| events.iter().any(is_source_change)) {
-                // Fails if the receiver was dropped, because this function has ended.
+                // The send fails only if this function has ended and dropped the receiver.
                 let _ = changed.send(());
             }
         },

@@ -1,4 +1,5 @@
-//! `invoke`: runs one function once, with the environment variables that it has on the stage `local`.
+//! The command `cargo xtask invoke`: runs one function once on this machine, with the environment variables that the
+//! function has on the stage `local`.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -16,10 +17,11 @@ use crate::{
     workspace::Workspace,
 };
 
-/// `cargo xtask invoke`.
+/// Runs `cargo xtask invoke`: invokes the function `name` with the content of the file `event`, and prints the
+/// response. If the stage `local` does not run, starts the stage for this invocation.
 ///
 /// # Errors
-/// Fails if the function cannot start, returns an error, crashes, or exceeds its timeout.
+/// Fails if the function does not exist, cannot start, returns an error, crashes, or exceeds its timeout.
 pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     let workspace = Workspace::read()?;
     workspace.function(name)?;
@@ -41,7 +43,7 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     completed?.print()
 }
 
-/// Returns the configuration of the deployed function.
+/// Returns the Lambda configuration of the function `name` on the stage `stage`.
 async fn configuration(stage: &LocalStage, name: &str) -> Result<FunctionConfiguration> {
     let lambda = aws_sdk_lambda::Client::new(&stage.aws()?.config());
     let response = lambda
@@ -51,13 +53,18 @@ async fn configuration(stage: &LocalStage, name: &str) -> Result<FunctionConfigu
         .await;
     response
         .with_context(|| {
-            format!("cannot find {name} in the stage local; deploy it with cargo xtask dev")
+            format!(
+                "cannot find the function {name} on the stage local; deploy it with cargo xtask dev"
+            )
         })?
         .configuration
-        .context("the local cloud returned no configuration")
+        .with_context(|| {
+            format!("the local cloud returned no configuration of the function {name}")
+        })
 }
 
-/// Returns the function with the environment variables and memory of its configuration.
+/// Returns the function that runs the executable `binary`, with the environment variables and the memory size of
+/// `configuration`. The function's AWS clients call the local cloud of `stage`.
 fn function(binary: &Path, stage: &LocalStage, configuration: &FunctionConfiguration) -> Function {
     let own = configuration
         .environment()
@@ -80,17 +87,17 @@ fn function(binary: &Path, stage: &LocalStage, configuration: &FunctionConfigura
     function
 }
 
-/// A completed invocation.
+/// The log and the result of an invocation that has ended.
 struct Completed {
     log: Vec<String>,
     outcome: Outcome,
-    /// The REPORT line, in the format that Lambda logs after each invocation.
+    /// The REPORT line about the invocation, in the format in which Lambda logs it.
     report: String,
     /// The function's timeout, in seconds.
     timeout: u64,
 }
 
-/// Builds the function, and invokes it.
+/// Builds all functions, and invokes the function `name` with `event`.
 async fn run(
     workspace: &Workspace,
     stage: &LocalStage,
@@ -130,10 +137,10 @@ fn report(host: &Host, invocation: &Invocation, memory_mb: u32) -> String {
 }
 
 impl Completed {
-    /// Prints the function's log and the report on standard error, and its response on standard output.
+    /// Prints the function's log and the REPORT line on standard error, and the function's response on standard output.
     ///
     /// # Errors
-    /// Fails if the function did not respond.
+    /// Fails if the function returned an error, exceeded its timeout, or exited.
     fn print(self) -> Result<()> {
         for line in self.log {
             ui::say(line);
@@ -151,7 +158,7 @@ impl Completed {
     }
 }
 
-/// Formats JSON with indentation. Returns a response that is not JSON unchanged, as text.
+/// Formats a JSON response with indentation. Returns a response that is not JSON as unchanged text.
 fn pretty(response: &[u8]) -> String {
     let parsed = serde_json::from_slice::<serde_json::Value>(response);
     let pretty = parsed.and_then(|response| serde_json::to_string_pretty(&response));

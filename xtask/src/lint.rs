@@ -1,4 +1,4 @@
-//! `lint`: checks the sources and the dependencies without running the product.
+//! The command `cargo xtask lint`: checks the sources and the dependencies without running the product.
 
 use anyhow::{Result, bail};
 use tokio::process::Command;
@@ -9,18 +9,18 @@ use crate::{
     workspace::Workspace,
 };
 
-/// One tool that checks the repository.
+/// A command that checks the sources or the dependencies.
 struct Check {
     name: &'static str,
-    /// What the developer can do if the check fails.
+    /// A message that says what the developer can do if the check fails.
     hint: &'static str,
     command: Command,
 }
 
-/// `cargo xtask lint`. Runs all checks, also after one has failed.
+/// Runs `cargo xtask lint`. If a check fails, the checks after it still run.
 ///
 /// # Errors
-/// Fails if a check fails. The output of each failed check has been printed.
+/// Fails if at least one check fails. The output of each failed check has been printed.
 pub(crate) async fn lint() -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn lint() -> Result<()> {
     Ok(())
 }
 
-/// All checks, the fastest first.
+/// Returns all checks, with the fastest check first.
 fn checks(workspace: &Workspace) -> Vec<Check> {
     let mut format = workspace.cargo();
     format.args(["fmt", "--all", "--check"]);

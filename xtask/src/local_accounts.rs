@@ -1,5 +1,5 @@
-//! Local clouds that emulate the AWS accounts of serverless.yml, so that the commands for stages in the cloud can be
-//! tried without AWS.
+//! Local clouds that emulate the AWS accounts of serverless.yml, so that commands such as `deploy` and `promote` can
+//! run without AWS.
 
 use std::path::PathBuf;
 
@@ -15,18 +15,20 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Running local clouds, one for each account. Dropping this value does not stop them: call [`LocalAccounts::stop`].
+/// The running local clouds, one for each AWS account of serverless.yml. Dropping this value does not stop the clouds:
+/// call [`LocalAccounts::stop`].
 pub(crate) struct LocalAccounts {
     clouds: Vec<(LocalStage, Cloud)>,
-    /// The path of an AWS configuration file with a profile for each account.
+    /// The path of an AWS configuration file that has a profile for each account.
     pub(crate) config: PathBuf,
 }
 
 impl LocalAccounts {
-    /// Starts a cloud for each account, with its data below target/`folder`. `fresh` deletes earlier data.
+    /// Starts a local cloud for each AWS account of serverless.yml. The data of each cloud is in a subfolder of
+    /// target/`folder`. If `fresh` is true, the data of earlier runs is deleted first.
     ///
     /// # Errors
-    /// Fails if a cloud does not start. The message contains the end of its log.
+    /// Fails if a local cloud does not start. The message contains the end of that cloud's log.
     pub(crate) async fn start(workspace: &Workspace, folder: &str, fresh: bool) -> Result<Self> {
         let tables = Tables::read(workspace.root(), |_| None)?;
         let config = workspace
@@ -65,10 +67,10 @@ impl LocalAccounts {
         Ok(accounts)
     }
 
-    /// Stops all clouds.
+    /// Stops all local clouds, and waits until each has saved its data.
     ///
     /// # Errors
-    /// Fails if a cloud does not stop.
+    /// Fails if a local cloud does not stop.
     pub(crate) async fn stop(self) -> Result<()> {
         for (stage, cloud) in self.clouds {
             cloud.stop(&stage).await?;
@@ -77,10 +79,10 @@ impl LocalAccounts {
     }
 }
 
-/// `cargo xtask local-accounts`.
+/// Runs `cargo xtask local-accounts`: starts the local clouds, prints how to use them, and stops them at Ctrl-C.
 ///
 /// # Errors
-/// Fails if a cloud does not start.
+/// Fails if the local accounts run already, or if a local cloud does not start or stop.
 pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;

@@ -1,4 +1,4 @@
-//! Deploys the stage `local`, and writes its description to `stage.json`.
+//! Deploys the stage `local`, and writes the URLs, IDs and names of its resources to `stage.json`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Deploys the stacks to the stage's local cloud. The functions must be built.
+/// Deploys all stacks to the local cloud of `stage`, and writes `stage.json`. The functions must have been built.
 ///
 /// # Errors
 /// Fails if a stack cannot be deployed. The message contains CloudFormation's reason.

@@ -1,4 +1,4 @@
-//! `logs`: shows what the functions of the stage `local` logged.
+//! The command `cargo xtask logs`: shows the log lines of the functions of the stage `local`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,16 +15,17 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The maximum age of the lines that the first read returns.
+/// The maximum age of a log line when `cargo xtask logs` starts. Older lines are not shown.
 const RECENT: Duration = Duration::from_secs(3600);
 
-/// The time between two reads with `--follow`.
+/// The time between two reads of the logs if `--follow` is given.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// `cargo xtask logs`.
+/// Runs `cargo xtask logs`: shows the log lines of `function`, or of all functions if `function` is `None`. With
+/// `follow`, also shows new lines until Ctrl-C.
 ///
 /// # Errors
-/// Fails if the stage does not run, or has no such function.
+/// Fails if the stage `local` does not run, if `function` does not exist, or if a log cannot be read.
 pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let stage = LocalStage::open(&workspace, "local")?;
@@ -71,7 +72,7 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
 /// A line of a function's log.
 #[derive(Clone, PartialEq)]
 struct Line {
-    /// Milliseconds since the Unix epoch.
+    /// The time at which the function logged the line, in milliseconds since the Unix epoch.
     timestamp: i64,
     function: String,
     message: String,
@@ -81,9 +82,10 @@ struct Line {
 struct Reader {
     client: Client,
     functions: Vec<String>,
-    /// The timestamp of the latest line that was returned, in milliseconds since the Unix epoch.
+    /// The timestamp of the latest returned line, in milliseconds since the Unix epoch. Before the first line, the
+    /// start time of the command minus [`RECENT`].
     latest: i64,
-    /// The lines with the timestamp `latest` that were returned.
+    /// The lines with the timestamp `latest` that [`Reader::new_lines`] has returned already.
     returned: Vec<Line>,
 }
 
@@ -98,11 +100,11 @@ impl Reader {
         })
     }
 
-    /// Returns the lines since the last call, oldest first.
+    /// Returns the log lines that no earlier call has returned, with the oldest line first.
     async fn new_lines(&mut self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for function in &self.functions {
-            // Lines with the latest timestamp may still arrive, so they are read again.
+            // More lines with the latest timestamp may arrive later, so lines with this timestamp are read again.
             lines.extend(events(&self.client, function, self.latest).await?);
         }
         lines.sort_by_key(|line| line.timestamp);
@@ -119,7 +121,8 @@ impl Reader {
     }
 }
 
-/// Returns the lines that a function logged at the timestamp `from` or later.
+/// Returns the log lines of `function` whose timestamps are `from` or later. `from` is in milliseconds since the Unix
+/// epoch.
 async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>> {
     let group = format!("/aws/lambda/scratchpad-{STAGE}-{function}");
     let mut pages = client
@@ -139,7 +142,9 @@ async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>>
             {
                 break;
             }
-            page => page.with_context(|| format!("cannot read the log of {function}"))?,
+            page => {
+                page.with_context(|| format!("cannot read the log of the function {function}"))?
+            }
         };
         for event in page.events.unwrap_or_default() {
             lines.push(Line {

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use crate::{stage::LocalStage, ui};
 
-/// The emails that the local cloud has recorded, by account, oldest first.
+/// The emails that the local cloud has recorded. The keys of `messages` are AWS account IDs, and each value lists the
+/// emails of that account, the oldest first.
 #[derive(Deserialize)]
 struct Mailbox {
     messages: BTreeMap<String, Vec<Mail>>,
@@ -21,7 +22,7 @@ struct Mail {
     body_text: String,
 }
 
-/// Shows the code of every email that is sent from now on. Never returns.
+/// Prints the confirmation code of every email that the stage sends after this call. Never returns.
 pub(crate) async fn show_codes(stage: LocalStage) {
     let mut known = fetch(&stage).await.map_or(0, |mails| mails.len());
     loop {
@@ -29,7 +30,7 @@ pub(crate) async fn show_codes(stage: LocalStage) {
         let Some(mails) = fetch(&stage).await else {
             continue;
         };
-        // After a restart of the local cloud, there are fewer emails than before.
+        // After a restart, the local cloud lists fewer emails than before.
         for mail in mails.iter().skip(known.min(mails.len())) {
             if let Some(code) = find_code(&mail.body_text) {
                 let to = mail.to.join(", ");
@@ -46,7 +47,7 @@ async fn fetch(stage: &LocalStage) -> Option<Vec<Mail>> {
     Some(mailbox.messages.into_values().flatten().collect())
 }
 
-/// Returns the first six-digit number in the text.
+/// Returns the first number in the text that has exactly six digits. This is the confirmation code.
 fn find_code(text: &str) -> Option<&str> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     numbers.find(|number| number.len() == 6)

@@ -1,4 +1,4 @@
-//! `cargo xtask`: the developer tool.
+//! The developer tool `cargo xtask`, which runs, tests, deploys and measures Scratchpad.
 
 mod bench;
 mod build;
@@ -133,7 +133,7 @@ enum Command {
     },
     /// List the stages of all accounts
     Stages {
-        /// List only stages whose latest deploy is older than this, for example 7d
+        /// List only stages whose latest deploy is older than this age, for example 7d
         #[arg(long, value_name = "AGE")]
         older_than: Option<release::Age>,
         /// Delete the listed stages, except those with a row in serverless.yml
@@ -172,13 +172,13 @@ enum Command {
     Watch,
 }
 
-/// The stage to deploy to.
+/// The options of the commands `plan` and `deploy`, which select a stage.
 #[derive(clap::Args)]
 struct StageOptions {
     /// The name of the stage
     #[arg(long)]
     stage: StageName,
-    /// Whose tables, bucket and users the stage uses. Only for stages without a row in serverless.yml
+    /// Use the tables, bucket and users of the stage itself or of dev. Only for stages without a row in serverless.yml
     #[arg(long)]
     infrastructure: Option<Infrastructure>,
 }

@@ -1,4 +1,4 @@
-//! Release builds of the functions for Lambda. The same sources give the same bytes in every checkout.
+//! Builds the functions for Lambda in the release profile. Equal sources give equal binaries, in every checkout.
 
 use std::{
     env, fs,
@@ -15,8 +15,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The Rust target of an architecture. The target uses musl, so that executables are statically linked: a cold start
-/// loads no libraries, and the executable does not depend on the version of a system library.
+/// The Rust target for an architecture. The target uses musl, so that executables are statically linked: a cold start
+/// loads no libraries, and an executable does not depend on the version of a system library.
 pub(crate) fn target(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::X86 => "x86_64-unknown-linux-musl",
@@ -24,10 +24,10 @@ pub(crate) fn target(architecture: Architecture) -> &'static str {
     }
 }
 
-/// `cargo xtask package`: builds and zips the functions in `names`, or all functions if `names` is empty.
+/// Runs `cargo xtask package`: builds and zips the functions in `names`, or all functions if `names` is empty.
 ///
 /// # Errors
-/// Fails if `names` has an unknown function, or a function does not compile.
+/// Fails if a name in `names` is not the name of a function, or if a function does not compile.
 pub(crate) async fn package(names: &[String], architecture: Architecture) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -58,14 +58,13 @@ pub(crate) async fn package(names: &[String], architecture: Architecture) -> Res
     Ok(())
 }
 
-/// The path of a function's binary in the folder that [`release`] returns.
+/// The path of a function's binary in `built`, the folder that [`release`] has returned.
 pub(crate) fn binary(built: &Path, function: &str) -> PathBuf {
     built.join(function).join("bootstrap")
 }
 
-/// Builds functions in the release profile. Returns the folder with the binaries, each as `NAME/bootstrap`.
-///
-/// The tools of requirements.txt must be installed.
+/// Builds functions for Lambda in the release profile. Returns a folder that contains the binary of each function as
+/// `NAME/bootstrap`. [`tools::prepare`] must have installed the tools of requirements.txt.
 ///
 /// # Errors
 /// Fails if a function does not compile. Cargo has printed the reason.
@@ -80,9 +79,9 @@ pub(crate) async fn release(
     Ok(folder)
 }
 
-/// Builds a binary in the release profile with cargo-lambda's default linking, for comparison in the benchmark. The
-/// binary is position-independent and dynamically linked to the glibc of `provided.al2023`
-/// (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>).
+/// Builds the binary `name` into `folder`, in the release profile with cargo-lambda's default linking, for comparison
+/// with the project's static linking. The binary is position-independent and dynamically linked to the glibc of
+/// `provided.al2023` (<https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html>).
 ///
 /// # Errors
 /// Fails if the binary does not compile. Cargo has printed the reason.
@@ -100,7 +99,8 @@ pub(crate) async fn release_with_default_linking(
     build(workspace, &[name], target, &[], folder).await
 }
 
-/// Builds binaries with cargo-lambda, each as `NAME/bootstrap` in `folder`. `link_flags` are passed to rustc.
+/// Builds the binaries `names` with cargo-lambda. Writes each binary to `NAME/bootstrap` in `folder`. `target` is the
+/// Rust target. rustc gets the flags `link_flags`.
 async fn build(
     workspace: &Workspace,
     names: &[&str],
@@ -112,11 +112,11 @@ async fn build(
     let mut cargo_lambda = workspace.cargo_command(workspace.python_bin("cargo-lambda"));
     cargo_lambda
         .args(["lambda", "build", "--release", "--locked"])
-        // Use the profile of Cargo.toml alone. The binary must run on every processor of the architecture.
+        // Use only the profile of Cargo.toml. The binary must run on every processor of the architecture.
         .arg("--disable-optimizations")
         .args(["--target", target, "--lambda-dir"])
         .arg(folder)
-        // The Python that has zig installed.
+        // Use the Python in which zig is installed.
         .env("CARGO_ZIGBUILD_PYTHON_PATH", workspace.python())
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
     for name in names {
@@ -130,7 +130,8 @@ async fn build(
     Ok(())
 }
 
-/// The paths on this machine that rustc would put into a binary, because panic messages contain the paths of sources.
+/// The paths on this machine that rustc would write into a binary by default, because panic messages contain the paths
+/// of source files.
 struct Machine {
     checkout: PathBuf,
     target: PathBuf,
@@ -161,7 +162,8 @@ impl Machine {
         })
     }
 
-    /// Returns each path with its replacement, in the order of rustc's `--remap-path-prefix` flags.
+    /// Returns each path and the path that replaces it in binaries, in the order of rustc's `--remap-path-prefix`
+    /// flags.
     fn prefixes(&self) -> Vec<(&Path, &str)> {
         let mut prefixes = vec![
             (self.checkout.as_path(), "/checkout"),
@@ -183,14 +185,14 @@ async fn rustc(workspace: &Workspace, argument: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The rustc flags for a static, non-relocatable executable, as Go builds it by default
-/// (<https://pkg.go.dev/cmd/go#hdr-Build_modes>). Otherwise a quarter of a cold start's CPU time would be spent on
-/// loading libraries and on 13,000 relocations, which copy each memory page that they change. ASLR still applies to
-/// the stack and the heap.
+/// The rustc flags for a static, non-relocatable executable, which is Go's default
+/// (<https://pkg.go.dev/cmd/go#hdr-Build_modes>). Without these flags, a quarter of a cold start's CPU time would be
+/// spent on loading libraries and on 13,000 relocations, which copy each memory page that they change. ASLR still
+/// applies to the stack and the heap.
 pub(crate) const STATIC: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
-/// The value of `CARGO_ENCODED_RUSTFLAGS`, in which flags may contain spaces.
-/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>
+/// Returns the value of the environment variable `CARGO_ENCODED_RUSTFLAGS`. Its flags are separated by U+001F, so that
+/// they can contain spaces (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
 fn rustc_flags(prefixes: &[(&Path, &str)], link_flags: &[&str]) -> String {
     prefixes
         .iter()

@@ -1,4 +1,5 @@
-//! Finds processes of earlier runs, and waits for the signals that end this process.
+//! Finds processes that an earlier xtask run started, and waits for the signals that end the
+//! current xtask run.
 
 use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,5 +1,5 @@
-//! A stage on this machine: a folder with its data, its ports, and `stage.json`, which describes the stage to other
-//! programs.
+//! A stage on this machine, which is one deployment of the product. Its folder contains its data, its ports, and
+//! `stage.json`, which describes the stage to other programs.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,16 +16,17 @@ use uuid::Uuid;
 
 use crate::workspace::Workspace;
 
-/// The name of every stage on this machine.
+/// The name of every stage on this machine. The stages differ in their folders and ports.
 pub(crate) const STAGE: &str = "local";
 
-/// The ID of the account that a local cloud emulates by default.
+/// The ID of the AWS account that a local cloud emulates by default.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
-/// The region that the local cloud emulates. It equals the region in serverless.yml.
+/// The AWS region that a local cloud emulates. It equals the region in serverless.yml.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// A stage on this machine. `dev` and each tier of tests have a stage of their own, with separate data and ports.
+/// A stage on this machine. `cargo xtask dev` and each test tier that deploys have separate stages, with separate data
+/// and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalStage {
     account: String,
@@ -33,7 +34,8 @@ pub(crate) struct LocalStage {
     ports: Ports,
 }
 
-/// The stage's ports. They are stored in `ports.json`, so that the URLs stay the same in every run.
+/// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
+/// every run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Ports {
     cloud: u16,
@@ -64,15 +66,16 @@ impl LocalStage {
     /// Opens the stage whose folder is target/`name`, and creates the folder if necessary.
     ///
     /// # Errors
-    /// Fails if the folder cannot be created.
+    /// Fails if the folder or the file `ports.json` cannot be written, or if no port is free.
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
         Self::in_account(workspace, name, ACCOUNT)
     }
 
-    /// Like [`LocalStage::open`], but the stage's cloud emulates the account with the ID `account`.
+    /// Opens the stage whose folder is target/`name`, and creates the folder if necessary. The local cloud of the stage
+    /// emulates the AWS account with the ID `account`.
     ///
     /// # Errors
-    /// Fails if the folder cannot be created.
+    /// Fails if the folder or the file `ports.json` cannot be written, or if no port is free.
     pub(crate) fn in_account(workspace: &Workspace, name: &str, account: &str) -> Result<Self> {
         let folder = workspace.root().join("target").join(name);
         fs::create_dir_all(&folder)?;
@@ -91,7 +94,7 @@ impl LocalStage {
         Ok(stage)
     }
 
-    /// Chooses another port for the local cloud if a process listens on its port.
+    /// Chooses another port for the local cloud if a process listens on its current port.
     ///
     /// # Errors
     /// Fails if no port is free.
@@ -103,8 +106,8 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Chooses other ports for the local Stripe and the browser app if processes listen on their ports. Waits up to
-    /// 0.3 s first, because a process that is ending may still listen.
+    /// Chooses other ports for the local Stripe and the browser app if processes listen on their current ports. Waits
+    /// up to 0.3 s first, because a process that is ending may still listen.
     ///
     /// # Errors
     /// Fails if no port is free.
@@ -125,7 +128,7 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Deletes everything in a folder of the stage. Creates the folder if it does not exist.
+    /// Deletes everything in the folder `name` of the stage. Creates this folder if it does not exist.
     ///
     /// # Errors
     /// Fails if a file cannot be deleted.
@@ -138,17 +141,17 @@ impl LocalStage {
         Ok(())
     }
 
-    /// The path of a file or folder in the stage's folder.
+    /// The path of the file or folder named `name` in the stage's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The ID of the account that the stage's cloud emulates.
+    /// The ID of the AWS account that the stage's local cloud emulates.
     pub(crate) fn account(&self) -> &str {
         &self.account
     }
 
-    /// The port of the local cloud.
+    /// The TCP port of the stage's local cloud.
     pub(crate) fn port(&self) -> u16 {
         self.ports.cloud
     }
@@ -183,7 +186,7 @@ impl LocalStage {
         format!("http://127.0.0.1:{}", self.ports.cloud)
     }
 
-    /// The environment variables that make tools and functions use this stage's cloud, and never AWS.
+    /// The environment variables that make tools and functions call the stage's local cloud instead of AWS.
     pub(crate) fn aws_environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.url()),
@@ -192,14 +195,14 @@ impl LocalStage {
             // The local cloud accepts its account's ID as the root user's access key. AWS has no such key.
             ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
-            // Ignore the AWS configuration of the developer.
+            // Ignore the developer's AWS configuration.
             ("AWS_CONFIG_FILE", "/dev/null".into()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
             ("AWS_EC2_METADATA_DISABLED", "true".into()),
         ]
     }
 
-    /// The configuration of AWS clients for this cloud.
+    /// The configuration of AWS clients that call the stage's local cloud.
     ///
     /// # Errors
     /// Fails if a required variable is missing from [`LocalStage::aws_environment`].
@@ -214,10 +217,11 @@ impl LocalStage {
         Ok(aws::Stack::from_vars(var)?)
     }
 
-    /// Locks the stage's lock file `name` until the returned file is dropped. `None` if another process holds the lock.
+    /// Locks the file `name` in the stage's folder until the returned file is dropped. `None` if another process holds
+    /// the lock.
     ///
     /// # Errors
-    /// Fails if the lock file cannot be created.
+    /// Fails if the file cannot be created or locked.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>> {
         let path = self.path(name);
         let file = File::options()
@@ -234,15 +238,15 @@ impl LocalStage {
         }
     }
 
-    /// Writes `stage.json`.
+    /// Writes `description` to the stage's `stage.json`.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
+    /// Fails if `stage.json` cannot be written.
     pub(crate) fn write_description(&self, description: &Description) -> Result<()> {
         self.write("stage.json", description)
     }
 
-    /// Reads `stage.json`. `None` if the stage does not run.
+    /// Reads the stage's `stage.json`. `None` if the stage does not run.
     pub(crate) fn description(&self) -> Option<Description> {
         serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
     }
@@ -269,7 +273,7 @@ impl Ports {
     }
 }
 
-/// Returns a random port from 10000 to 31999 to which `bind` succeeds. The range is below the ephemeral ports, so the
+/// Returns a random port from 10000 to 31999 for which `bind` succeeds. The range is below the ephemeral ports, so the
 /// system does not give the port to another process while the stage does not listen on it.
 fn free_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> Result<u16> {
     let random = || 10_000 + (Uuid::now_v7().as_u128() % 22_000) as u16;
@@ -278,10 +282,10 @@ fn free_port<T>(bind: impl Fn(u16) -> io::Result<T>) -> Result<u16> {
     free.context("cannot find a free port from 10000 to 31999")
 }
 
-/// Writes a temporary file and renames it to `path`, so that no reader sees a partial file.
+/// Writes `content` to a temporary file and renames this file to `path`, so that no reader sees a partial file.
 ///
 /// # Errors
-/// Fails if the file cannot be written.
+/// Fails if the temporary file cannot be written or renamed.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path))?;

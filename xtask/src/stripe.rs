@@ -1,4 +1,4 @@
-//! The local Stripe server, and the secrets that it shares with the functions.
+//! Runs the local Stripe server, and creates the secrets of the stage `local`.
 
 use std::time::UNIX_EPOCH;
 
@@ -10,17 +10,18 @@ use uuid::Uuid;
 
 use crate::stage::{LocalStage, STAGE};
 
-/// The names of the stage's secrets, relative to [`secrets_path`].
+/// The name of the parameter that contains the secret key of Stripe's API, relative to [`secrets_path`].
 const SECRET_KEY: &str = "stripe-secret-key";
 const WEBHOOK_SECRET: &str = "stripe-webhook-secret";
 const PHONE_NUMBER: &str = "admin-phone-number";
 
-/// The path of the stage's parameters in Parameter Store.
+/// The path of the stage's parameters in AWS Systems Manager Parameter Store.
 fn secrets_path() -> String {
     format!("/scratchpad/{STAGE}")
 }
 
-/// Creates the secrets that the stage does not have yet. The functions read them at a cold start.
+/// Creates each secret that the functions need and the stage does not have yet. The functions read their secrets at a
+/// cold start.
 ///
 /// # Errors
 /// Fails if a secret cannot be read or written.
@@ -35,7 +36,7 @@ pub(crate) async fn create_missing_secrets(stage: &LocalStage) -> Result<()> {
     let secrets = secrets.map(|(name, value)| (format!("{}/{name}", secrets_path()), value));
     let names = secrets.iter().map(|(name, _)| name.clone()).collect();
     let response = ssm.get_parameters().set_names(Some(names)).send().await;
-    let response = response.context("cannot read the secrets")?;
+    let response = response.context("cannot read the secrets of the stage local")?;
     for (name, value) in secrets {
         if response.invalid_parameters().contains(&name) {
             let put = ssm.put_parameter().name(&name).value(value);
@@ -46,17 +47,19 @@ pub(crate) async fn create_missing_secrets(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// A running local Stripe. Dropping it ends the server and deletes its data.
+/// A running local Stripe server, which emulates Stripe's API. Dropping this value stops the server and deletes the
+/// server's data.
 pub(crate) struct StripeServer {
     stripe: Stripe,
     webhook_secret: Secret,
 }
 
 impl StripeServer {
-    /// Starts the local Stripe of a running stage, with the stage's secrets and webhook.
+    /// Starts the local Stripe server of a running stage. The server uses the stage's secrets, and sends events to the
+    /// stage's webhook URL.
     ///
     /// # Errors
-    /// Fails if the stage does not run, or another process listens on the port.
+    /// Fails if the stage does not run, or if another process listens on the port of the local Stripe server.
     pub(crate) async fn start(stage: &LocalStage) -> Result<Self> {
         let names = [SECRET_KEY, WEBHOOK_SECRET];
         let ssm = Ssm::new(
@@ -67,7 +70,7 @@ impl StripeServer {
         let [secret_key, webhook_secret] = ssm.fetch().await?;
         let settings = Settings {
             secret_key: secret_key.expose().to_owned(),
-            // This number is part of every Stripe ID, so that no ID equals one that the tables have from an earlier run.
+            // This number is part of every Stripe ID, so that no new ID equals an ID that an earlier run has stored.
             run: UNIX_EPOCH.elapsed()?.as_secs().try_into()?,
             ..Settings::default()
         };
@@ -83,7 +86,7 @@ impl StripeServer {
         Ok(server)
     }
 
-    /// Makes the local Stripe send its events to the stage's current webhook URL.
+    /// Makes the local Stripe server send its events to the current webhook URL of `stage`.
     ///
     /// # Errors
     /// Fails if the stage does not run.

@@ -1,4 +1,4 @@
-//! `test`: runs the tests in tiers, and counts them.
+//! The command `cargo xtask test`: runs the test tiers, and counts the tests.
 
 use std::{
     env, fmt, fs,
@@ -29,27 +29,27 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The test tiers to run. If no field is set, all tiers run.
+/// The options of `cargo xtask test`: the test tiers to run. If no option is set, all tiers run.
 #[derive(Args)]
 pub(crate) struct Tiers {
     /// Run the unit tests: controllers and libraries, with in-memory services
     #[arg(long)]
     unit: bool,
-    /// Run the integration tests: services against a DynamoDB API, functions as processes, templates
+    /// Run the integration tests: services with a DynamoDB API, functions as processes, CloudFormation templates
     #[arg(long)]
     integration: bool,
-    /// Run the fault tests: each call of a purchase fails in each way, and there is still one charge and one SMS
+    /// Run the fault tests: inject each failure into each call of a purchase, and check for one charge and one SMS
     #[arg(long)]
     faults: bool,
     /// Run the stage tests: deploy, promote, roll back and remove stages in local accounts
     #[arg(long)]
     stages: bool,
-    /// Run the end-to-end tests: the deployed product on a local stage of its own
+    /// Run the end-to-end tests: the whole product, deployed to a separate local stage
     #[arg(long)]
     e2e: bool,
 }
 
-/// Numbers of tests.
+/// The numbers of passed, failed and skipped tests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     passed: usize,
@@ -65,7 +65,8 @@ impl Counts {
     }
 }
 
-/// The error if tests failed. [`test`] has printed how many, so `main` prints no message for it.
+/// The error that [`test`] returns if at least one test failed. [`test`] has printed the number of failed tests, so
+/// `main` prints no message for this error.
 #[derive(Debug)]
 pub(crate) struct TestsFailed;
 
@@ -77,10 +78,10 @@ impl fmt::Display for TestsFailed {
 
 impl std::error::Error for TestsFailed {}
 
-/// `cargo xtask test`.
+/// Runs `cargo xtask test`: runs the selected tiers, and prints the number of tests in each tier.
 ///
 /// # Errors
-/// Returns [`TestsFailed`] if a test failed. Fails if tests cannot be run.
+/// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || tiers.e2e;
     let all = !some;
@@ -122,7 +123,7 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
 }
 
-/// Prints a line for each tier and a last line with the total. Returns the total.
+/// Prints one line with the counts of each tier, and a last line with the total of all tiers. Returns the total.
 fn print_results(results: &[(&str, Counts)]) -> Counts {
     let mut total = Counts::default();
     ui::say("");
@@ -140,7 +141,7 @@ fn print_results(results: &[(&str, Counts)]) -> Counts {
     total
 }
 
-/// The test targets that have their own tiers.
+/// The Cargo test target of the end-to-end tests.
 const E2E: &str = "e2e";
 const FAULTS: &str = "faults";
 const STAGES: &str = "stages";
@@ -262,11 +263,11 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     result
 }
 
-/// The stages whose templates are checked: each row of the stage table, and a stage without a row.
+/// The stages whose templates are checked: each stage that has a row in serverless.yml, and `pr-1`, which has none.
 const CHECKED_STAGES: [&str; 4] = [STAGE, "dev", "prod", "pr-1"];
 
-/// Checks all templates with cfn-lint, because the local cloud accepts templates that AWS would reject. Counts one
-/// passed test for each template.
+/// Checks the CloudFormation templates of [`CHECKED_STAGES`] with cfn-lint, because the local cloud accepts templates
+/// that AWS would reject. Counts one passed test for each template.
 async fn templates(workspace: &Workspace) -> Result<Counts> {
     let templates = synthesize_templates(workspace).await?;
     let step = Step::begin("lint the templates");
@@ -279,7 +280,8 @@ async fn templates(workspace: &Workspace) -> Result<Counts> {
     })
 }
 
-/// Synthesizes the templates of [`CHECKED_STAGES`] into target/templates. Returns their paths.
+/// Synthesizes the CloudFormation templates of [`CHECKED_STAGES`] into target/templates. Returns the paths of the
+/// templates.
 async fn synthesize_templates(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let out = workspace.root().join("target/templates");
     if out.exists() {
@@ -301,7 +303,7 @@ async fn synthesize_templates(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(templates)
 }
 
-/// Synthesizes the templates of a stage into the folder `out`.
+/// Synthesizes all CloudFormation templates of the stage `stage` into the folder `out`.
 async fn synthesize_stage(
     workspace: &Workspace,
     stage: &str,
@@ -339,7 +341,8 @@ fn cargo_test(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// Returns the command that runs the Node tests in a folder's subfolder `test`. `None` if there are none.
+/// Returns the command that runs the Node tests in the subfolder `test` of `folder`. `None` if that subfolder has no
+/// tests.
 fn node_tests(folder: &Path) -> Option<Command> {
     let files = walkdir::WalkDir::new(folder.join("test")).sort_by_file_name();
     let files = files
@@ -362,7 +365,7 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
-/// Runs tests, prints their output, and counts them.
+/// Runs a test command, prints its output, and counts the tests from the output.
 async fn run_tests(command: &mut Command) -> Result<Counts> {
     command
         .stdin(Stdio::null())
@@ -383,7 +386,8 @@ async fn run_tests(command: &mut Command) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Returns the counts in a line of output of Rust's or Node's test runner.
+/// Returns the test counts that a line of output from Rust's or Node's test runner contains. All counts are 0 for any
+/// other line.
 fn counts_in(line: &str) -> Counts {
     let mut counts = Counts::default();
     if let Some(result) = line.strip_prefix("test result: ") {

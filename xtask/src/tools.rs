@@ -1,6 +1,7 @@
 //! Checks the programs that must be on the machine, and installs the pinned tools into the checkout.
 //!
-//! A C compiler is needed too, but is not checked here: without one, Cargo could not have built xtask.
+//! A C compiler is needed too, but this module does not check it: without a C compiler, Cargo could not have built
+//! xtask.
 
 use std::{
     env,
@@ -19,7 +20,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A program that every command needs.
+/// A program that must be on the machine, and its minimum version.
 struct Requirement {
     name: &'static str,
     program: &'static str,
@@ -52,7 +53,7 @@ const REQUIREMENTS: [Requirement; 3] = [
 /// into the checkout.
 ///
 /// # Errors
-/// Fails if a program is missing or too old, or a tool cannot be installed. The message names all missing programs
+/// Fails if a program is missing or too old, or if a tool cannot be installed. The message names all missing programs
 /// and says where to get them.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
@@ -93,7 +94,8 @@ async fn problem(requirement: &Requirement) -> Option<String> {
     ))
 }
 
-/// Whether Python can create a virtual environment. Debian's `python3` cannot without `python3-venv`.
+/// Whether Python can create a virtual environment. On Debian, this needs the package `python3-venv` in addition to
+/// `python3`.
 async fn has_venv() -> bool {
     let mut python = Command::new("python3");
     python.args(["-c", "import ensurepip, venv"]);
@@ -101,10 +103,11 @@ async fn has_venv() -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Returns the path of a program that `purpose` needs. `package` is the name of the system's package that has it.
+/// Returns the path of the program `name`. The error message contains `purpose`, which needs the program, and
+/// `package`, the operating system's package that contains the program.
 ///
 /// # Errors
-/// Fails if the program is not in `PATH`. The message says how to get it.
+/// Fails if the program is not in `PATH`. The message says how to install the program.
 pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<PathBuf> {
     find_in_path(name).with_context(|| {
         format!(
@@ -113,7 +116,7 @@ pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<P
     })
 }
 
-/// The program names of browsers that the tests can use.
+/// The program names and paths of the browsers that the tests can use.
 const BROWSERS: [&str; 5] = [
     "chromium",
     "chromium-browser",
@@ -122,11 +125,11 @@ const BROWSERS: [&str; 5] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// Returns the path of the browser for the tests: the one that the environment variable `CHROMIUM` names, or else the
-/// first of [`BROWSERS`] that exists.
+/// Returns the path of the browser for the tests: the browser that the environment variable `CHROMIUM` names, or else
+/// the first browser of [`BROWSERS`] that exists.
 ///
 /// # Errors
-/// Fails if there is no browser. The message says where to get one.
+/// Fails if no browser exists. The message says where to get a browser.
 pub(crate) fn find_browser() -> Result<PathBuf> {
     let named = env::var("CHROMIUM").ok();
     let known = BROWSERS.map(String::from);
@@ -145,7 +148,8 @@ fn find_in_path(name: &str) -> Option<PathBuf> {
     candidates.find(|candidate| candidate.is_file())
 }
 
-/// Returns the major and minor version that a program reports. `None` if it cannot be run or reports none.
+/// Returns the major and minor version that `program --version` prints. `None` if the program cannot be run or prints
+/// no version.
 async fn version(program: &str) -> Option<(u32, u32)> {
     let output = Command::new(program)
         .arg("--version")
@@ -208,7 +212,7 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Whether the tools of requirements.txt are installed.
+/// Whether the tools of the current requirements.txt are installed.
 fn python_is_installed(workspace: &Workspace) -> Result<bool> {
     Ok(python_stamp(workspace)?.is_current() && workspace.python().exists())
 }
@@ -217,14 +221,15 @@ fn python_stamp(workspace: &Workspace) -> Result<InstallStamp> {
     InstallStamp::new(workspace.root(), &["requirements.txt"], ".venv/.installed")
 }
 
-/// The file that records from which manifests the tools were installed, by the hash of the manifests.
+/// A file that contains the hash of the manifests, such as package.json, from which the tools were installed. `digest`
+/// is the hash of the current manifests.
 struct InstallStamp {
     path: PathBuf,
     digest: String,
 }
 
 impl InstallStamp {
-    /// Hashes the manifests. The paths are relative to `root`.
+    /// Hashes the current manifests. The paths in `manifests` and the path `stamp` are relative to `root`.
     fn new(root: &Path, manifests: &[&str], stamp: &str) -> Result<Self> {
         let mut hash = Sha256::new();
         for manifest in manifests {

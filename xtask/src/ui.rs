@@ -1,5 +1,5 @@
-//! Shows progress and results in the terminal. Each running step has a line with its progress. The output of a command
-//! is shown only if the command fails.
+//! Shows the progress and the results of xtask commands in the terminal. A command consists of steps. Each running step
+//! has one line with its progress. The full output of a program is shown only if the program fails.
 
 use std::{
     ffi::OsStr,
@@ -22,7 +22,8 @@ use tokio::{
 /// The progress lines of all running steps. Steps can run concurrently.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A running step. The terminal shows it as a line with a spinner until this value is dropped.
+/// A running step of an xtask command. The terminal shows the step as a line with a spinner until this value is
+/// dropped.
 pub(crate) struct Step {
     name: String,
     bar: ProgressBar,
@@ -30,7 +31,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Starts a step and shows its line. `name` is a verb phrase: "start the local cloud".
+    /// Starts a step and shows its line. `name` is a verb phrase, such as "start the local cloud".
     pub(crate) fn begin(name: impl Into<String>) -> Self {
         let name = name.into();
         let bar = LINES.add(ProgressBar::new_spinner());
@@ -51,7 +52,7 @@ impl Step {
         }
     }
 
-    /// Shows `what`, the item that is being processed, after the name of the step.
+    /// Shows `what` after the name of the step. `what` is the item that the step is processing now.
     pub(crate) fn at(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }
@@ -80,7 +81,7 @@ impl Drop for Step {
     }
 }
 
-/// Runs `work` as a step that shows only its name and duration.
+/// Runs `work` as a step, whose line shows only `name` and the duration.
 pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let step = Step::begin(name);
     let result = work.await?;
@@ -88,21 +89,22 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -
     Ok(result)
 }
 
-/// How many lines of a failed command's output are shown.
+/// The maximum number of lines that an error message shows from the end of a failed program's output.
 const SHOWN_LINES: usize = 60;
 
-/// Returns a command without standard input.
+/// Returns a command that runs `program` with an empty standard input.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs a command as part of a step, and shows its latest line of output in the step's line. Returns its standard
-/// output.
+/// Runs a command as part of a step, and shows the command's latest line of output in the step's line. Returns the
+/// command's standard output.
 ///
 /// # Errors
-/// Fails if the command cannot be started or exits with an error. The message contains the last lines of its output.
+/// Fails if the command cannot be started or exits with an error. The message contains the last lines of the command's
+/// output.
 pub(crate) async fn run(step: &Step, command: &mut Command) -> Result<String> {
     let program = command
         .as_std()
@@ -148,7 +150,8 @@ struct OutputLine {
     text: String,
 }
 
-/// Receives the lines of a child's standard output and standard error, in the order in which they arrive.
+/// Returns a channel that receives the lines of a child process's standard output and standard error, in the order in
+/// which the lines arrive.
 fn output_lines(child: &mut Child) -> mpsc::UnboundedReceiver<OutputLine> {
     let (lines, received) = mpsc::unbounded_channel();
     for (is_stdout, pipe) in [
@@ -179,23 +182,23 @@ pub(crate) fn say(line: impl AsRef<str>) {
     LINES.suspend(|| eprintln!("{}", line.as_ref()));
 }
 
-/// Prints a line of a command's result on standard output.
+/// Prints a line of an xtask command's result on standard output.
 pub(crate) fn print(line: impl AsRef<str>) {
     // The write fails if the reader has closed the pipe, as `head` does.
     let _ = LINES.suspend(|| writeln!(stdout(), "{}", line.as_ref()));
 }
 
-/// Prints the last line of a command: what it did.
+/// Prints the last line of a successful xtask command on standard error. The line says what the command did.
 pub(crate) fn success(line: impl AsRef<str>) {
     say(format!("{} {}", style("✓").green(), line.as_ref()));
 }
 
-/// Prints the error that ended a command.
+/// Prints an error and its causes on standard error.
 pub(crate) fn failure(error: &anyhow::Error) {
     say(format!("{} {error:#}", style("✗").red()));
 }
 
-/// Returns a number with its noun: "1 line", "2 lines".
+/// Returns `number` with its noun, which gets an "s" if `number` is not 1: "1 line", "2 lines".
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")

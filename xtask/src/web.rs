@@ -1,4 +1,4 @@
-//! The browser app on this machine: its configuration and its server.
+//! Configures and serves the browser app on this machine.
 
 use std::{process::Stdio, time::Duration};
 
@@ -16,28 +16,30 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The file that the app loads when it starts. It is the only file of the app that differs between stages.
+/// The name of the configuration file that the browser app loads when it starts. This is the only file of the app that
+/// differs between stages.
 const CONFIG: &str = "config.json";
 
-/// What the server serves.
+/// The version of the browser app that the server serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serve {
-    /// The sources. The browser shows a saved change at once.
+    /// The source files. The browser shows a change as soon as the changed file is saved.
     Sources,
-    /// The production build, with the headers that CloudFront sends.
+    /// The production build, with the HTTP headers that CloudFront sends.
     Build,
 }
 
-/// The app's running server. Dropping it ends the server.
+/// A running server of the browser app. Dropping this value stops the server.
 pub(crate) struct WebServer {
     _vite: Child,
 }
 
 impl WebServer {
-    /// Starts the server for a running stage, and waits until it listens.
+    /// Starts the server of the browser app for a running stage, and waits until the server listens.
     ///
     /// # Errors
-    /// Fails if the stage does not run, or Vite cannot build or serve the app. The message contains Vite's output.
+    /// Fails if the stage does not run, or if Vite cannot build or serve the app. If the build fails, the message
+    /// contains Vite's output.
     pub(crate) async fn start(
         workspace: &Workspace,
         stage: &LocalStage,
@@ -84,7 +86,7 @@ impl WebServer {
     }
 }
 
-/// Returns a Vite command that also serves the stage's [`CONFIG`].
+/// Returns a command that runs Vite for the browser app. Vite also serves the stage's [`CONFIG`].
 fn vite(workspace: &Workspace, stage: &LocalStage) -> Command {
     let mut vite = ui::command(workspace.node_bin("vite"));
     vite.current_dir(workspace.root().join("web"))
@@ -100,7 +102,7 @@ fn write_config(stage: &LocalStage, description: &Description) -> Result<()> {
         "userPoolId": description.user_pool_id,
         "userPoolClientId": description.user_pool_client_id,
         "identityPoolId": description.identity_pool_id,
-        // URLs of the local cloud and the local Stripe, instead of those of AWS and Stripe.
+        // Use the local cloud and the local Stripe instead of AWS and Stripe.
         "cognitoEndpoint": description.cloud_url,
         "filesUrl": description.cloud_url,
         "stripeScript": format!("{}/v3/", description.stripe_url),

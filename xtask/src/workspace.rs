@@ -1,4 +1,4 @@
-//! The checkout: its folders and its functions.
+//! The checkout of the project: its paths, its functions and its test targets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use cargo_metadata::{MetadataCommand, Package, TargetKind};
 use tokio::process::Command;
 
-/// A checkout of the project.
+/// A checkout of the project, with the functions and test targets that its Cargo manifests define.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -27,13 +27,13 @@ pub(crate) struct Workspace {
 pub(crate) struct Function {
     /// The name of the crate, of its binary, and of its entry in the service's serverless.yml.
     pub(crate) name: String,
-    /// The name of the service that has the function.
+    /// The name of the service's folder in services/, such as `notes-api`.
     pub(crate) service: String,
 }
 
 impl Workspace {
-    /// Reads the checkout for which Cargo runs this tool. Without Cargo, reads the checkout from which the tool was
-    /// built.
+    /// Reads the checkout for which Cargo runs xtask. If Cargo did not start xtask, reads the checkout from which xtask
+    /// was built.
     ///
     /// # Errors
     /// Fails if Cargo cannot read the manifests.
@@ -70,12 +70,13 @@ impl Workspace {
         })
     }
 
-    /// Returns a Cargo command with the environment that Cargo has when it is run from a shell.
+    /// Returns a command that runs Cargo with the environment variables that Cargo would have in a shell.
     pub(crate) fn cargo(&self) -> Command {
         self.cargo_command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
-    /// Returns a command for a program that runs Cargo, with the environment that it has when it is run from a shell.
+    /// Returns a command for `program`, which is Cargo or a program that runs Cargo. The environment variables that
+    /// `cargo run` has set for xtask are removed from the command.
     pub(crate) fn cargo_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut cargo = Command::new(program);
         cargo
@@ -116,14 +117,14 @@ impl Workspace {
         self.target.join("debug")
     }
 
-    /// The path at which serverless.yml expects a function's zip.
+    /// The path at which the serverless.yml of a service expects the zip of `function` for the stage `stage`.
     pub(crate) fn zip(&self, function: &Function, stage: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/{stage}/{}.zip", function.name))
     }
 
-    /// Creates an empty file for each zip of a stage that does not exist: osls requires that the zips exist, but does not
-    /// read them.
+    /// Creates an empty file at the path [`Workspace::zip`] of each function that has no zip there for the stage
+    /// `stage`. The program osls requires that the zips exist, but does not read them.
     ///
     /// # Errors
     /// Fails if a file cannot be written.
@@ -137,13 +138,13 @@ impl Workspace {
         Ok(())
     }
 
-    /// The path of the packed zip whose SHA-256 hash is `artifact`.
+    /// The path of the zip in target/lambda/packed whose SHA-256 hash in hexadecimal is `artifact`.
     pub(crate) fn zip_of(&self, artifact: &str) -> PathBuf {
         self.root
             .join(format!("target/lambda/packed/{artifact}.zip"))
     }
 
-    /// Deletes all packed zips except those whose hashes are in `artifacts`.
+    /// Deletes the zips in target/lambda/packed whose SHA-256 hashes are not in `artifacts`.
     ///
     /// # Errors
     /// Fails if a file cannot be deleted.
@@ -164,7 +165,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// The names of the integration test targets.
+    /// The names of all integration test targets in the workspace.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().map(String::as_str)
     }
@@ -174,10 +175,10 @@ impl Workspace {
         self.functions.values()
     }
 
-    /// Returns the function with this name.
+    /// Returns the function with the name `name`.
     ///
     /// # Errors
-    /// Fails if there is no such function. The message lists the names of all functions.
+    /// Fails if no function has this name. The message lists the names of all functions.
     pub(crate) fn function(&self, name: &str) -> Result<&Function> {
         self.functions.get(name).ok_or_else(|| {
             let known: Vec<_> = self.functions.keys().map(String::as_str).collect();
@@ -188,12 +189,12 @@ impl Workspace {
         })
     }
 
-    /// The path of a program that package.json installs.
+    /// The path of the program `name`, which npm installs from package.json.
     pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
         self.root.join("node_modules/.bin").join(name)
     }
 
-    /// The path of a program that requirements.txt installs.
+    /// The path of the program `name`, which pip installs from requirements.txt.
     pub(crate) fn python_bin(&self, name: &str) -> PathBuf {
         self.root.join(".venv/bin").join(name)
     }
@@ -204,7 +205,8 @@ impl Workspace {
     }
 }
 
-/// Returns the function that a package builds. `None` if it is not below `services` or has no binary.
+/// Returns the Lambda function that a Cargo package builds. `None` if the package is not below `services` or has no
+/// binary.
 fn function(package: &Package, services: &Path) -> Option<Function> {
     let manifest = package.manifest_path.as_std_path();
     let relative = manifest.strip_prefix(services).ok()?;

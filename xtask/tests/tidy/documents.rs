@@ -1,4 +1,4 @@
-//! Checks that the documents refer only to files and tests that exist.
+//! Checks that the Markdown documents refer only to files and tests that exist.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -11,7 +11,8 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The paths that a document's links point to, without anchors. Web URLs are left out.
+/// The paths to which the links in a Markdown document point, without anchors. Web URLs are
+/// skipped.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
         .skip(1)
@@ -35,7 +36,7 @@ fn every_link_in_a_document_points_to_an_existing_file() {
     }
 }
 
-/// The invariants of ARCHITECTURE.md: the name of each, and the names of its tests. An invariant is a
+/// The name of each invariant in ARCHITECTURE.md, with the names of its tests. An invariant is a
 /// list item of one or more lines: `- **name**: description. *Test:* `test`, `test``.
 fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
     let items = text.split("\n- **").skip(1);
@@ -51,7 +52,8 @@ fn invariants(text: &str) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The names of all Rust functions, and of all TypeScript tests (the first arguments of `test`).
+/// The names of all Rust functions and of all TypeScript tests (the first arguments of `test`) in
+/// the repository.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files("", &["rs"]) {

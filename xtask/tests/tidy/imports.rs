@@ -16,7 +16,8 @@ use syn::visit::{self, Visit};
 
 use crate::root;
 
-/// The segments of a path. The path of a module starts at the root of its crate.
+/// The segments of a Rust path, such as `notes` and `get` for `notes::get`. The path of a module
+/// starts at the root of its crate.
 type Segments = Vec<String>;
 
 /// The names that one module defines and uses.
@@ -26,12 +27,12 @@ struct Module {
     items: BTreeSet<String>,
     modules: BTreeSet<String>,
     uses: Vec<Use>,
-    /// Paths of at least two segments.
+    /// The Rust paths that the module uses and that have at least two segments.
     paths: BTreeSet<Segments>,
     identifiers: BTreeSet<String>,
 }
 
-/// One name that a `use` declaration brings into a module. A glob's name is `*`.
+/// One name that a `use` declaration brings into a module. The name of a glob import is `*`.
 struct Use {
     name: String,
     path: Segments,
@@ -50,7 +51,8 @@ impl Crate {
         modules
     }
 
-    /// Reads the file of the module with the path `path`. The files of its child modules are in `folder`.
+    /// Reads `file`, the source file of the module with the path `path`. The files of the module's
+    /// child modules are in `folder`.
     fn read_file(&mut self, file: &Path, folder: &Path, path: Segments) {
         let text = fs::read_to_string(file).unwrap();
         let parsed =
@@ -89,8 +91,9 @@ impl Crate {
         self.0.insert(path, module);
     }
 
-    /// Returns the file that defines the item that `path` refers to in `module`. `None` if `path` refers
-    /// to a module or leaves the crate.
+    /// Returns the file that defines the item to which `path` refers in the module `module`. `None`
+    /// if `path` refers to a module or to another crate. `depth` is the number of `use`
+    /// declarations that have been followed.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<&Path> {
         if depth > 16 {
             return None; // two glob imports that refer to each other
@@ -128,7 +131,8 @@ impl Crate {
         None
     }
 
-    /// For each file, the other files that it imports.
+    /// Returns the imports of each file: the keys are the files of the crate, the values are the
+    /// other files that they import.
     fn imports(&self) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
         let mut graph = BTreeMap::<PathBuf, BTreeSet<PathBuf>>::new();
         for (path, module) in &self.0 {
@@ -244,7 +248,7 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// The paths that a file uses, except in its tests.
+/// The Rust paths that a source file uses, except in its tests.
 pub(crate) fn named_paths(file: &Path) -> BTreeSet<Segments> {
     let text = fs::read_to_string(file).unwrap();
     let mut module = Module::default();
@@ -255,7 +259,8 @@ pub(crate) fn named_paths(file: &Path) -> BTreeSet<Segments> {
     uses.chain(module.paths).collect()
 }
 
-/// Returns the shortest cycle through each file. Each cycle is in the set once.
+/// Returns the shortest import cycle through each file. A cycle that contains several files is
+/// returned only once.
 fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>> {
     graph
         .keys()
@@ -269,7 +274,8 @@ fn cycles(graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>
         .collect()
 }
 
-/// Returns the files of the shortest cycle through `start`. `None` if there is no cycle.
+/// Returns the files of the shortest import cycle through the file `start`. `None` if there is no
+/// cycle.
 fn shortest_cycle(
     graph: &BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     start: &Path,
@@ -317,7 +323,8 @@ fn no_source_files_import_each_other_in_a_cycle() {
     );
 }
 
-/// Writes a crate with these files, and returns its import cycles.
+/// Writes a crate with the given files (names and texts), and returns the import cycles of the
+/// crate.
 fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -1,17 +1,17 @@
-//! Checks the layers: a controller does not depend on Lambda, HTTP or AWS, and a service does not
-//! depend on a controller.
+//! Checks the layers of the services' code: a controller does not depend on Lambda, HTTP or AWS,
+//! and a service does not depend on a controller.
 
 use std::path::PathBuf;
 
 use crate::{files, imports::named_paths};
 
-/// The crates that a controller must not use. An entry also matches the crates whose names begin with
-/// the entry and `_`: `aws` matches `aws_sdk_s3`.
+/// The crates that a controller must not use. An entry also matches the crates whose names begin
+/// with the entry and `_`: the entry `aws` matches `aws_sdk_s3`.
 const OUTSIDE: [&str; 9] = [
     "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
 ];
 
-/// The source files of a layer in all services.
+/// The source files of the layer `name` in all services, without the in-memory implementations.
 fn layer(name: &str) -> Vec<PathBuf> {
     let mut found = files("services", &["rs"]);
     found.retain(|file| {

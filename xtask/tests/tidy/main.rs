@@ -1,5 +1,6 @@
-//! Checks rules for the whole repository that the compiler does not check: no import cycles, no calls
-//! to a higher layer, one name per function, and documents whose links and test names exist.
+//! Checks rules for the whole repository that the compiler does not check: no import cycles, no
+//! calls to a higher layer, one name for each function, and documents whose links and test names
+//! exist.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in helpers, which clippy does not count as tests
 
@@ -19,7 +20,8 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The files below a folder of the repository that have one of these extensions, sorted by path.
+/// The files in the folder `below` of the repository and its subfolders whose extension is in
+/// `extensions`, sorted by path.
 fn files(below: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let skipped = ["target", "node_modules", ".git", ".venv", "dist"];
     let entries = walkdir::WalkDir::new(root().join(below))

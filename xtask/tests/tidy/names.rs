@@ -1,7 +1,8 @@
-//! Checks that a function has one name everywhere: `SERVICE-ACTION`. SERVICE is the name of the
-//! service's folder without its last part (`notes` for `notes-api`). The crate, its folder, its binary,
-//! the manifest's entry, the Lambda function, its role, its zip, its sample event and its golden file
-//! have this name. The prefix lets two services have functions with the same action.
+//! Checks that each Lambda function has one name everywhere: `SERVICE-ACTION`. SERVICE is the name
+//! of the service's folder without its last part (`notes` for `notes-api`). The crate, its folder,
+//! its binary, the entry in serverless.yml, the deployed Lambda function, its role, its zip, its
+//! sample event and its golden file have this name. The prefix SERVICE lets two services have
+//! functions with the same action.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use serde::Deserialize;
 
 use crate::root;
 
-/// The functions in a service's serverless.yml.
+/// The part of a service's serverless.yml that defines the service's functions.
 #[derive(Deserialize)]
 struct Manifest {
     functions: BTreeMap<String, Entry>,
@@ -33,13 +34,14 @@ struct Package {
     artifact: String,
 }
 
-/// The prefix of the names of a service's functions, such as `notes-`.
+/// The prefix of the names of a service's functions, such as `notes-` for the service `notes-api`.
 fn prefix(service: &str) -> String {
     let (prefix, _) = service.rsplit_once('-').unwrap_or((service, ""));
     format!("{prefix}-")
 }
 
-/// Returns a message if the names of a function's crate, folder and binary break the rule.
+/// Checks the names of a crate, its folder and its binary. Returns a message if a name breaks the
+/// naming rule, or else `None`.
 fn fault(service: &str, folder: &str, package: &str, binary: &str) -> Option<String> {
     if !package.starts_with(&prefix(service)) {
         return Some(format!(
@@ -55,7 +57,8 @@ fn fault(service: &str, folder: &str, package: &str, binary: &str) -> Option<Str
     None
 }
 
-/// Returns the names of the crates of a service that have a binary. Panics if a name breaks the rule.
+/// Returns the names of a service's crates that have a binary. Panics if a name breaks the naming
+/// rule.
 fn crates(service: &Path) -> BTreeSet<String> {
     let mut metadata = MetadataCommand::new();
     let metadata = metadata.manifest_path(root().join("Cargo.toml")).no_deps();
