@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::{
     change::Change,
     context::StageContext,
-    stack::{Stacks, fingerprint},
+    stack::{StackFailed, Stacks, fingerprint},
     target::Target,
     template::{Template, Templates, phases},
 };
@@ -18,6 +18,9 @@ use crate::{
     stage::STAGE,
     ui::{self, Step},
 };
+
+/// The end of an error after which the state of a stack is not known.
+const UNFINISHED: &str = "the work is not finished; run the same command again to continue";
 
 /// The names of exports that stacks keep until the importing stacks are updated. The keys are the names of the
 /// exporting stacks.
@@ -182,12 +185,13 @@ impl ChangePlan {
         }
     }
 
-    /// Creates, updates and deletes the stacks. If a stack cannot be created or updated, rolls back all stacks that
-    /// were changed, unless all stacks of the plan are new.
+    /// Creates, updates and deletes the stacks. If CloudFormation reports that a stack failed, rolls back all stacks
+    /// that were changed, unless all stacks of the plan are new. If a request to AWS fails, changes nothing more,
+    /// because the stacks may still be updated successfully: the next run of the command continues.
     ///
     /// # Errors
-    /// Fails if a stack cannot be created, updated or deleted. After a failed creation or update, the message says
-    /// whether the stage was rolled back.
+    /// Fails with a [`StackFailed`] if a stack cannot be created, updated or deleted. After a failed creation or
+    /// update, the message says whether the stage was rolled back. Any other error says that the work is not finished.
     pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
         let (stacks, target) = (&stage.stacks, &stage.target);
         let name = &target.stage;
@@ -195,6 +199,9 @@ impl ChangePlan {
         let Err(failure) = self.apply(stacks, target, &mut applied).await else {
             return self.delete_removed(stacks, target).await;
         };
+        if !failure.is::<StackFailed>() {
+            return Err(failure.context(UNFINISHED));
+        }
         if self.current.is_empty() {
             return Err(failure.context(format!(
                 "the stage {name} is incomplete: fix the cause and deploy the stage again"
@@ -208,9 +215,9 @@ impl ChangePlan {
                     "cannot roll back the stage {name}: some of its stacks have the old release and some the new one; deploy the stage again"
                 )
             })?;
-        Err(anyhow!(
-            "the stage {name} was rolled back to its previous release: {failure:#}"
-        ))
+        Err(failure.context(format!(
+            "the stage {name} was rolled back to its previous release"
+        )))
     }
 
     /// Creates and updates the stacks, phase by phase. Adds to `applied` the name of each stack whose creation or
@@ -233,9 +240,8 @@ impl ChangePlan {
                 applied.push(name.clone());
                 failures.extend(result.err());
             }
-            let mut failures = failures.into_iter();
-            if let Some(first) = failures.next() {
-                return Err(failures.fold(first, |all, next| anyhow!("{all:#}; {next:#}")));
+            if let Some(failure) = combined(failures) {
+                return Err(failure);
             }
         }
         // All importers are updated, so the old exports can be removed.
@@ -300,6 +306,23 @@ impl ChangePlan {
         }
         Ok(())
     }
+}
+
+/// Returns one error for the failures of several stacks. It is a [`StackFailed`] if one of them is.
+fn combined(failures: Vec<anyhow::Error>) -> Option<anyhow::Error> {
+    let has_failed_stack = failures.iter().any(|failure| failure.is::<StackFailed>());
+    let all: Vec<String> = failures
+        .iter()
+        .map(|failure| format!("{failure:#}"))
+        .collect();
+    let all = all.join("; ");
+    (!failures.is_empty()).then(|| {
+        if has_failed_stack {
+            StackFailed(all).into()
+        } else {
+            anyhow!(all)
+        }
+    })
 }
 
 /// Checks that each import of the desired templates is an export of a desired template or of a deployed stack.

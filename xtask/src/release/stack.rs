@@ -12,6 +12,7 @@ use aws_sdk_cloudformation::{
         Tag,
     },
 };
+use thiserror::Error;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -26,6 +27,13 @@ use crate::ui::Step;
 
 /// The key of a stack's tag whose value is the name of the stage that the stack belongs to.
 pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
+
+/// CloudFormation reports that an operation on a stack failed, or it refuses the operation because of the template. A
+/// request that failed for another reason, such as throttling or expired credentials, is not a `StackFailed`: the
+/// state of the stack is unknown then, and the operation may still succeed.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct StackFailed(pub(crate) String);
 
 const NO_REASON: &str = "CloudFormation gave no reason";
 
@@ -231,10 +239,8 @@ impl Stacks {
         ) {
             return Ok(true);
         }
-        bail!(
-            "the stack {name} failed: {}",
-            self.failures(name, last_event.as_deref()).await?
-        )
+        let failures = self.failures(name, last_event.as_deref()).await?;
+        bail!(StackFailed(format!("the stack {name} failed: {failures}")))
     }
 
     /// Starts an update of the stack `name`. Returns false if the stack already has the template.
@@ -352,10 +358,12 @@ impl Stacks {
             .with_context(|| format!("cannot delete the stack {name}"))?;
         match self.wait(step, &id, last_event.as_deref()).await? {
             None | Some(StackStatus::DeleteComplete) => Ok(()),
-            Some(_) => bail!(
-                "cannot delete the stack {name}: {}",
-                self.failures(&id, last_event.as_deref()).await?
-            ),
+            Some(_) => {
+                let failures = self.failures(&id, last_event.as_deref()).await?;
+                bail!(StackFailed(format!(
+                    "cannot delete the stack {name}: {failures}"
+                )))
+            }
         }
     }
 
