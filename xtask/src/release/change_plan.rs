@@ -8,6 +8,7 @@ use aws_sdk_cloudformation::types::Stack;
 use futures_util::future::join_all;
 
 use super::{
+    api_gateway,
     change::Change,
     context::StageContext,
     stack::{StackFailed, Stacks, fingerprint},
@@ -36,6 +37,8 @@ pub(crate) struct ChangePlan {
     current: Templates,
     /// The exports that the new template of a stack no longer has, but that other stacks import until they are updated.
     retained: RetainedExports,
+    /// The names of the deployed stacks whose termination protection must change.
+    protection: BTreeSet<String>,
     /// The names of all desired stacks, in the order of deployment. The stacks of one phase are deployed concurrently.
     phases: Vec<Vec<String>>,
 }
@@ -49,6 +52,13 @@ impl ChangePlan {
     pub(crate) async fn compute(stage: &StageContext, desired: &Templates) -> Result<Self> {
         let deployed = stage.stacks.of_stage().await?;
         check_imports(stage, desired).await?;
+        let protection = deployed
+            .iter()
+            .filter(|(name, stack)| {
+                desired.contains_key(*name) && stage.stacks.needs_protection_update(stack)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut changed = desired.clone();
         changed.retain(|name, template| {
             deployed.get(name).and_then(fingerprint) != template.fingerprint()
@@ -65,18 +75,28 @@ impl ChangePlan {
             removed,
             current,
             retained,
+            protection,
             phases: phases(desired)?,
         })
     }
 
-    /// Whether the stage already has the desired templates.
+    /// Whether the stage already has the desired templates and termination protection.
     pub(crate) fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.removed.is_empty()
+        self.changed.is_empty() && self.removed.is_empty() && self.protection.is_empty()
     }
 
-    /// The number of stacks to create, update or delete.
+    /// The number of stacks to create, update or delete, or whose termination protection must change.
     pub(crate) fn len(&self) -> usize {
-        self.changed.len() + self.removed.len()
+        let protection = &self.protection;
+        let only_protection = protection
+            .iter()
+            .filter(|name| !self.changed.contains_key(*name));
+        self.changed.len() + self.removed.len() + only_protection.count()
+    }
+
+    /// Whether the termination protection of the stack `name` must change.
+    pub(crate) fn changes_protection(&self, name: &str) -> bool {
+        self.protection.contains(name)
     }
 
     /// The new templates of the stacks to create or update.
@@ -128,7 +148,7 @@ impl ChangePlan {
     /// may be deleted.
     ///
     /// # Errors
-    /// Fails if the plan would replace or delete a table, bucket or user pool that is not in `allowed`. The message
+    /// Fails if the plan would replace or delete a table, bucket, user pool or identity pool that is not in `allowed`. The message
     /// says how much data the resource holds.
     pub(crate) async fn check_data_loss(
         &self,
@@ -163,7 +183,7 @@ impl ChangePlan {
         )
     }
 
-    /// Returns the changes of all resources of a stack, or an empty list if no table, bucket or user pool of the stack
+    /// Returns the changes of all resources of a stack, or an empty list if no resource of the stack that holds data
     /// changes. `current` is the stack's current template.
     async fn data_changes(
         &self,
@@ -197,10 +217,10 @@ impl ChangePlan {
         let name = &target.stage;
         let mut applied: Vec<String> = Vec::new();
         let Err(failure) = self.apply(stacks, target, &mut applied).await else {
-            return self.delete_removed(stacks, target).await;
+            return self.finish(stage).await.map_err(unfinished);
         };
         if !failure.is::<StackFailed>() {
-            return Err(failure.context(UNFINISHED));
+            return Err(unfinished(failure));
         }
         if self.current.is_empty() {
             return Err(failure.context(format!(
@@ -208,7 +228,11 @@ impl ChangePlan {
             )));
         }
         ui::failure(&failure);
-        self.roll_back(stacks, target, &applied)
+        let rolled_back = async {
+            self.roll_back(stacks, target, &applied).await?;
+            api_gateway::deploy_changed(stage).await
+        };
+        rolled_back
             .await
             .with_context(|| {
                 format!(
@@ -282,13 +306,19 @@ impl ChangePlan {
         Ok(())
     }
 
-    async fn delete_removed(&self, stacks: &Stacks, target: &Target) -> Result<()> {
+    /// Makes the changes that follow the creations and updates: updates the termination protection, deletes the stacks
+    /// that are not needed any more, and deploys the REST API if its deployed snapshot is outdated.
+    async fn finish(&self, stage: &StageContext) -> Result<()> {
+        for name in &self.protection {
+            stage.stacks.update_protection(name).await?;
+        }
         for name in phases(&self.removed)?.into_iter().rev().flatten() {
-            let step = Step::begin(format!("remove {}", short_name(&name, target)));
-            stacks.delete(&step, &name).await?;
+            let step = Step::begin(format!("remove {}", short_name(&name, &stage.target)));
+            api_gateway::release_deployment(stage, &name).await?;
+            stage.stacks.delete(&step, &name).await?;
             step.done("");
         }
-        Ok(())
+        api_gateway::deploy_changed(stage).await
     }
 
     /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes the stacks in `applied`
@@ -305,6 +335,15 @@ impl ChangePlan {
             step.done("");
         }
         Ok(())
+    }
+}
+
+/// Adds to an error that the command must be run again, unless a stack failed.
+fn unfinished(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<StackFailed>() {
+        error
+    } else {
+        error.context(UNFINISHED)
     }
 }
 
@@ -428,6 +467,9 @@ async fn describe_content(target: &Target, resource_type: &str, name: &str) -> S
                 Some(page) => format!("its {} files", page.key_count().unwrap_or_default()),
                 None => "its files".into(),
             }
+        }
+        "AWS::Cognito::IdentityPool" => {
+            "the IDs of its identities, which own all notes and purchases,".into()
         }
         _ => "its users".into(),
     }

@@ -101,16 +101,21 @@ impl StageContext {
     }
 
     /// Takes the stage's lock. `purpose` says why, such as "a deploy". If another process tries to take the lock while
-    /// this process holds it, the other process's error message contains `purpose`.
+    /// this process holds it, the other process's error message contains `purpose`. Then waits until CloudFormation
+    /// executes no operation on a stack of the stage, because a command that was interrupted may have started one.
     ///
     /// # Errors
-    /// Fails if another process holds the lock.
+    /// Fails if another process holds the lock, or a request to CloudFormation fails.
     pub(crate) async fn lock(&self, purpose: &str) -> Result<Lease> {
-        Lease::take(
+        let lease = Lease::take(
             &self.store,
             &format!("releases/{}", self.target.stage),
             purpose,
         )
-        .await
+        .await?;
+        match self.stacks.wait_until_idle().await {
+            Ok(()) => Ok(lease),
+            Err(error) => lease.during(async { Err(error) }).await,
+        }
     }
 }

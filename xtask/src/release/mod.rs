@@ -18,6 +18,8 @@
 //! | [`execute`] | the steps that deployments, promotions and removals share |
 //! | [`change_plan`] | plans and executes the changes of a stage's stacks, with rollback |
 //! | [`stack`], [`change`] | CloudFormation stacks, and the changes of their resources |
+//! | [`api_gateway`], [`hosted_zone`] | the deployments of a REST API, the records of a DNS zone |
+//! | [`rest`] | signed requests to services whose SDK crates xtask does not use |
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
 //! | [`template`], [`synth`] | templates, and their synthesis with `cdk` and `osls` |
 //! | [`app`], [`sources`] | the browser app, and the inputs of each function |
@@ -25,6 +27,7 @@
 //! | [`hash`], [`clock`], [`provenance`], [`confirm`] | hashes, time, user and commit, confirmation |
 
 mod account;
+mod api_gateway;
 mod app;
 mod artifacts;
 mod bootstrap;
@@ -35,14 +38,18 @@ mod confirm;
 mod context;
 mod deploy;
 mod execute;
+#[cfg(test)]
+mod fake_aws;
 mod hash;
 mod history;
+mod hosted_zone;
 mod lease;
 mod plan;
 mod promote;
 mod provenance;
 mod record;
 mod remove;
+mod rest;
 mod secret;
 mod sources;
 mod stack;

@@ -238,7 +238,14 @@ fn differences(
     let mut differences = Vec::new();
     for (name, template) in &desired.templates {
         let difference = match changes.current(name) {
-            _ if !changes.changed().contains_key(name) => Difference::None,
+            _ if !changes.changed().contains_key(name) => {
+                if changes.changes_protection(name) {
+                    let state = if target.row.protected { "on" } else { "off" };
+                    Difference::Changed(vec![format!("termination protection is switched {state}")])
+                } else {
+                    Difference::None
+                }
+            }
             None => Difference::New,
             Some(current) => {
                 let reasons = stack_reasons(template, current, &desired.sources, release);

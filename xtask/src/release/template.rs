@@ -24,7 +24,9 @@ pub(crate) const FINGERPRINT: &str = "Fingerprint";
 /// The types of resources that hold user data. Each type has a list of the properties whose change makes CloudFormation
 /// replace the resource ("Update requires: Replacement"):
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
-pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
+pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 4] = [
+    // The IDs of a pool's identities are the owners of all notes. No property replaces the pool.
+    ("AWS::Cognito::IdentityPool", &[]),
     (
         "AWS::Cognito::UserPool",
         &[
@@ -103,7 +105,8 @@ impl Template {
                 );
             }
         }
-        // A Lambda version is immutable, so changed code or configuration of a function needs a new version.
+        // A Lambda version is immutable, so changed code or configuration of a function needs a new version. Lambda
+        // refuses a new version if only other properties have changed.
         for (id, resource) in template.resources() {
             let function = resource
                 .pointer("/Properties/FunctionName/Ref")
@@ -112,7 +115,11 @@ impl Template {
                 && let Some(function) = function
                 && functions.contains(function)
             {
-                let hash = short_json_hash(&template.resource(function));
+                let locked: BTreeMap<&str, Option<&Value>> = VERSION_LOCKED
+                    .iter()
+                    .map(|name| (*name, template.property(function, name)))
+                    .collect();
+                let hash = short_json_hash(&locked);
                 versions.insert(id.to_owned(), hash);
             }
         }
@@ -274,6 +281,11 @@ impl Template {
         self.section("Resources")?.get(id)
     }
 
+    /// Returns the property `name` of the resource with the logical ID `id`.
+    fn property(&self, id: &str, name: &str) -> Option<&Value> {
+        self.resource(id)?.get("Properties")?.get(name)
+    }
+
     /// Returns the logical ID and the declaration of each resource.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.section("Resources").into_iter().flatten();
@@ -328,7 +340,41 @@ impl Template {
     }
 }
 
-const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
+/// The properties of a function that are part of its versions. The list is the one of the CDK, which also lists the
+/// other properties (CodeSigningConfigArn, ReservedConcurrentExecutions, Tags, TenancyConfig):
+/// <https://github.com/aws/aws-cdk/blob/main/packages/aws-cdk-lib/aws-lambda/lib/function-hash.ts>
+const VERSION_LOCKED: [&str; 27] = [
+    "Architectures",
+    "CapacityProviderConfig",
+    "Code",
+    "DeadLetterConfig",
+    "Description",
+    "DurableConfig",
+    "Environment",
+    "EphemeralStorage",
+    "FileSystemConfigs",
+    "FunctionName",
+    "FunctionScalingConfig",
+    "Handler",
+    "ImageConfig",
+    "KmsKeyArn",
+    "Layers",
+    "LoggingConfig",
+    "MemorySize",
+    "PackageType",
+    "PublishToLatestPublished",
+    "RecursiveLoop",
+    "Role",
+    "Runtime",
+    "RuntimeManagementConfig",
+    "SnapStart",
+    "Timeout",
+    "TracingConfig",
+    "VpcConfig",
+];
+
+/// The type of a deployment of a REST API: a snapshot of the API, which a stage of the API serves.
+pub(crate) const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
 /// The prefix of the S3 keys of all function zips in the account's bucket of releases.
@@ -550,6 +596,32 @@ mod tests {
                 .count(),
             2
         );
+    }
+
+    #[test]
+    fn a_change_that_a_version_does_not_contain_makes_no_new_version() {
+        let template = |properties: Value, depends: &str| {
+            let mut properties = properties;
+            properties["Code"] = json!({"S3Key": "serverless/1/get.zip"});
+            Template::synthesized(json!({"Resources": {
+                "Get": {"Type": FUNCTION, "Properties": properties, "DependsOn": [depends]},
+                "GetVersion": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "Get"}}},
+            }}))
+            .with_code("f", |_| Some("1".into()))
+        };
+        let version = |template: &Template| {
+            let mut ids = template.resources().map(|(id, _)| id.to_owned());
+            ids.find(|id| id.starts_with("GetVersion")).unwrap()
+        };
+        let before = version(&template(json!({"Timeout": 1}), "A"));
+        let others = json!({"Timeout": 1, "Tags": [], "ReservedConcurrentExecutions": 1});
+        assert_eq!(version(&template(others, "B")), before);
+        assert_ne!(version(&template(json!({"Timeout": 2}), "A")), before);
+    }
+
+    #[test]
+    fn an_identity_pool_holds_user_data() {
+        assert!(holds_data("AWS::Cognito::IdentityPool"));
     }
 
     #[test]
