@@ -10,11 +10,10 @@ use console::style;
 
 use super::{
     account::Account,
-    bootstrap::RELEASES_STACK,
     change_plan::short_name,
     confirm::confirm,
     context::StageContext,
-    execute::prune,
+    execute::delete_artifacts,
     stack::Stacks,
     store::empty_bucket,
     table::StageName,
@@ -45,38 +44,22 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a stage, and the account's bucket of releases if no other stage uses the bucket. Returns the number of
-/// deleted stacks.
+/// Deletes a stage and its objects in the account's bucket of releases. Returns the number of deleted stacks.
 ///
 /// # Errors
 /// Fails in the same cases as [`remove`].
 pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
-    let StageContext {
-        target,
-        store,
-        stacks,
-        ..
-    } = context;
-    let stage = &target.stage;
+    let (target, stage) = (&context.target, &context.target.stage);
     if target.row.protected {
         bail!(
             "{stage} is protected against removal: first set `protected: false` in its row in serverless.yml, and deploy it"
         );
     }
-    if !store.exists().await? {
+    if !context.store.exists().await? {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let lease = context.lock("a removal").await?;
-    let removed = lease.during(remove_locked(context)).await;
-    // An earlier removal may have been killed after it had deleted everything except the bucket. So delete an unused
-    // bucket even if the stage is not found.
-    if store.is_unused().await? {
-        let step = Step::begin(format!("remove the bucket {}", store.bucket()));
-        empty_bucket(&target.account.s3(), store.bucket()).await?;
-        stacks.delete(&step, RELEASES_STACK).await?;
-        step.done("");
-    }
-    removed
+    lease.during(remove_locked(context)).await
 }
 
 /// Deletes the stage of `context` and returns the number of deleted stacks. The caller must hold the stage's lock.
@@ -95,9 +78,9 @@ async fn remove_locked(context: &StageContext) -> Result<usize> {
     delete_log_groups(&context.target.account, log_groups).await?;
     delete_parameters(&context.target.account, stage).await?;
     step.done("");
-    prune(store, Some(stage)).await?;
+    delete_artifacts(store).await?;
     // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
-    for release in store.releases(stage).await? {
+    for release in store.releases().await? {
         store.delete_release(&release).await?;
     }
     Ok(templates.len())
@@ -112,7 +95,7 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     let (target, stacks) = (&context.target, &context.stacks);
     let stage = &target.stage;
     let deployed = stacks.of_stage().await?;
-    if deployed.is_empty() && context.store.releases(stage).await?.is_empty() {
+    if deployed.is_empty() && context.store.releases().await?.is_empty() {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let mut templates = Templates::new();
@@ -159,7 +142,7 @@ async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec
 async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>> {
     let stage = &context.target.stage;
     let mut log_groups = BTreeSet::new();
-    for release in context.store.releases(stage).await? {
+    for release in context.store.releases().await? {
         let names = release.functions.into_keys();
         log_groups.extend(names.map(|name| format!("/aws/lambda/scratchpad-{stage}-{name}")));
     }
