@@ -14,7 +14,7 @@
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
-//! | [`artifacts`] | builds or reuses the function zips and the browser app of a release |
+//! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
 //! | [`change_plan`] | plans and executes the changes of a stage's stacks, with rollback |
 //! | [`stack`], [`change`] | CloudFormation stacks, and the changes of their resources |
@@ -59,11 +59,12 @@ pub(crate) mod table;
 mod target;
 mod template;
 
+pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use plan::plan;
-pub(crate) use promote::{Consent, promote, rollback};
+pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;
 pub(crate) use secret::{Secret, secrets};
 pub(crate) use synth::services;

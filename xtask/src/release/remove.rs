@@ -15,7 +15,7 @@ use super::{
     change_plan::short_name,
     confirm::confirm,
     context::StageContext,
-    execute::prune,
+    execute::delete_artifacts,
     hosted_zone, secret,
     stack::Stacks,
     store::empty_bucket,
@@ -52,33 +52,42 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a stage. Deletes nothing that all stages of the account share. Returns the number of deleted stacks.
+/// Deletes a stage and its objects in the account's bucket of releases. Deletes nothing that
+/// other stages use. Returns the number of deleted stacks.
 ///
 /// # Errors
 /// Fails in the same cases as [`remove`].
 pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
-    let StageContext { target, store, .. } = context;
-    let stage = &target.stage;
+    let (target, stage) = (&context.target, &context.target.stage);
     if target.row.protected {
         bail!(
             "{stage} is protected against removal: first set `protected: false` in its row in serverless.yml, and deploy it"
         );
     }
-    if !store.exists().await? {
+    if !context.store.exists().await? {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let lease = context.lock("a removal").await?;
-    lease.during(remove_locked(context)).await.with_context(|| {
-        format!("{stage} is not removed yet; run the same command again to continue")
-    })
+    lease.during(remove_locked(context)).await
 }
 
 /// Deletes the stage of `context` and returns the number of deleted stacks. The caller must hold the stage's lock.
 async fn remove_locked(context: &StageContext) -> Result<usize> {
-    let (stage, store) = (&context.target.stage, &context.store);
+    let stage = &context.target.stage;
     let templates = removable_stacks(context).await?;
+    let deleted = delete_parts(context, &templates).await;
+    deleted.with_context(|| {
+        format!("{stage} is not removed completely; run the same command again to continue")
+    })?;
+    Ok(templates.len())
+}
+
+/// Deletes all parts of the stage of `context`. Each step can be repeated after an interruption. `templates` are the
+/// templates of the stage's stacks.
+async fn delete_parts(context: &StageContext, templates: &Templates) -> Result<()> {
+    let (stage, store) = (&context.target.stage, &context.store);
     let log_groups = function_log_groups(context).await?;
-    let api_log_groups = delete_stacks(context, &templates).await?;
+    let api_log_groups = delete_stacks(context, templates).await?;
     let step = Step::begin("remove logs and secrets");
     // Delete the log groups after the stacks: a function can write logs, and so recreate its log group, until its stack
     // is deleted.
@@ -86,12 +95,12 @@ async fn remove_locked(context: &StageContext) -> Result<usize> {
     delete_log_groups(&context.target.account, log_groups).await?;
     secret::delete_all(&context.target.account, stage).await?;
     step.done("");
-    prune(store, Some(stage)).await?;
+    delete_artifacts(store).await?;
     // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
-    for release in store.releases(stage).await? {
+    for release in store.releases().await? {
         store.delete_release(&release).await?;
     }
-    Ok(templates.len())
+    Ok(())
 }
 
 /// Returns the templates of the stacks of the stage. The keys are the stacks' names.
@@ -103,7 +112,7 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     let (target, stacks) = (&context.target, &context.stacks);
     let stage = &target.stage;
     let deployed = stacks.of_stage().await?;
-    if deployed.is_empty() && context.store.releases(stage).await?.is_empty() {
+    if deployed.is_empty() && context.store.releases().await?.is_empty() {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let mut templates = Templates::new();
@@ -154,7 +163,7 @@ async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec
 async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>> {
     let stage = &context.target.stage;
     let mut log_groups = BTreeSet::new();
-    for release in context.store.releases(stage).await? {
+    for release in context.store.releases().await? {
         let names = release.functions.into_keys();
         log_groups.extend(names.map(|name| format!("/aws/lambda/scratchpad-{stage}-{name}")));
     }

@@ -1015,7 +1015,8 @@ fn has_message<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, text: &str) -
         .is_some_and(|message| message.contains(text))
 }
 
-fn stage_tag(stack: &Stack) -> Option<&str> {
+/// Returns the name of the stage that a stack belongs to. `None` if the stack belongs to no stage.
+pub(crate) fn stage_tag(stack: &Stack) -> Option<&str> {
     stack
         .tags()
         .iter()

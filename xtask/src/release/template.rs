@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::hash::{json_hash, short_json_hash};
+use super::{
+    hash::{sha256, short_json_hash},
+    table::StageName,
+};
 
 /// The templates of a stage or of an account. The keys are the stacks' names.
 pub(crate) type Templates = BTreeMap<String, Template>;
@@ -86,23 +89,20 @@ impl Template {
     }
 
     /// Returns a copy of the template in which each function has the S3 key of its zip, and the output [`FINGERPRINT`]
-    /// has the value `fingerprint`. `artifact` returns the hash of the zip of a function. If it returns `None`, the
-    /// code of the function is not changed.
+    /// has the value `fingerprint`. `zip` returns the S3 key of the zip of a function: see [`function_key`]. If it
+    /// returns `None`, the code of the function is not changed.
     pub(crate) fn with_code(
         &self,
         fingerprint: &str,
-        artifact: impl Fn(&str) -> Option<String>,
+        zip: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let mut template = self.clone();
         let mut versions = BTreeMap::new();
         let functions: BTreeSet<&str> = self.functions().map(|(id, _)| id).collect();
         for function in template.functions_mut() {
-            if let Some(artifact) = function_name(function).and_then(&artifact) {
+            if let Some(key) = function_name(function).and_then(&zip) {
                 let bucket = json!({"Fn::Sub": "scratchpad-releases-${AWS::AccountId}"});
-                function.insert(
-                    "Code".into(),
-                    json!({"S3Bucket": bucket, "S3Key": function_key(&artifact)}),
-                );
+                function.insert("Code".into(), json!({"S3Bucket": bucket, "S3Key": key}));
             }
         }
         // A Lambda version is immutable, so changed code or configuration of a function needs a new version. Lambda
@@ -142,9 +142,9 @@ impl Template {
             .as_str()
     }
 
-    /// The SHA-256 hash of the template's JSON.
+    /// The SHA-256 hash of [`Template::body`].
     pub(crate) fn hash(&self) -> String {
-        json_hash(&self.0)
+        sha256(self.body())
     }
 
     /// Returns the template as JSON text.
@@ -190,14 +190,19 @@ impl Template {
         })
     }
 
-    /// Returns the hashes of the function zips in a template that [`Template::with_code`] returned.
-    pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
+    /// Returns the S3 keys of the function zips in a template that [`Template::with_code`] returned.
+    pub(crate) fn zip_keys(&self) -> impl Iterator<Item = &str> {
         let functions = self
             .resources()
             .filter(|(_, resource)| resource_type(resource) == FUNCTION);
-        functions.filter_map(|(_, function)| {
-            let key = function.pointer("/Properties/Code/S3Key")?.as_str()?;
-            key.strip_prefix(FUNCTIONS_PREFIX)?.strip_suffix(".zip")
+        functions.filter_map(|(_, function)| function.pointer("/Properties/Code/S3Key")?.as_str())
+    }
+
+    /// Returns the hashes of the function zips in a template that [`Template::with_code`] returned.
+    pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
+        self.zip_keys().filter_map(|key| {
+            let (_, name) = key.split_once('/')?;
+            name.strip_prefix(FUNCTIONS_PREFIX)?.strip_suffix(".zip")
         })
     }
 
@@ -377,12 +382,13 @@ const VERSION_LOCKED: [&str; 27] = [
 pub(crate) const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// The prefix of the S3 keys of all function zips in the account's bucket of releases.
+/// The part of the S3 keys of function zips between the name of the stage and the hash, in the account's bucket of
+/// releases.
 pub(crate) const FUNCTIONS_PREFIX: &str = "artifacts/functions/";
 
-/// Returns the S3 key, in the account's bucket of releases, of the function zip with the hash `artifact`.
-pub(crate) fn function_key(artifact: &str) -> String {
-    format!("{FUNCTIONS_PREFIX}{artifact}.zip")
+/// Returns the S3 key, in the account's bucket of releases, of the function zip of `stage` with the hash `artifact`.
+pub(crate) fn function_key(stage: &StageName, artifact: &str) -> String {
+    format!("{stage}/{FUNCTIONS_PREFIX}{artifact}.zip")
 }
 
 /// Returns the type in the declaration of a resource, such as `AWS::S3::Bucket`. Empty if the declaration has no type.
