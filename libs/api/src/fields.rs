@@ -7,7 +7,8 @@ use crate::{FieldError, Problem};
 
 /// A request body that is parsed from a JSON object.
 pub trait Body: Sized {
-    /// Reads the fields of the body. Returns None if a field is missing or invalid.
+    /// Reads the fields of the body. Returns None if a required field is missing, or a field is
+    /// invalid.
     ///
     /// An implementation must read all fields before it returns None: `fields` collects the errors,
     /// and the response reports all of them.
@@ -55,8 +56,8 @@ impl Fields {
         }
     }
 
-    /// Parses the optional field `name` with `parse`, a function such as [`string`]. Treats null as
-    /// a missing field. Returns None only if the field is invalid.
+    /// Parses the optional field `name` with `parse`, a function such as [`string`]. Returns
+    /// `Some(None)` if the field is missing or null, and `None` if the field is invalid.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_value_is_the_error_of_its_type() {
+    fn the_error_for_a_value_that_its_type_rejects_is_the_error_text_of_the_type() {
         assert_eq!(string(json!("x")), Ok(Word("x".into())));
         assert_eq!(string::<Word>(json!("")).unwrap_err(), "must not be empty");
         assert_eq!(integer(json!(7)), Ok(Size(7)));

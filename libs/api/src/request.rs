@@ -95,8 +95,8 @@ impl Request {
         text.parse().map(Some).map_err(|error| invalid(&error))
     }
 
-    /// The bytes of the body, as the client sent them. If the event contains the body in Base64, it
-    /// is decoded.
+    /// The bytes of the body, as the client sent them. A body that API Gateway encoded in Base64 is
+    /// already decoded.
     pub fn body(&self) -> &[u8] {
         match self.0.body() {
             lambda_http::Body::Text(text) => text.as_bytes(),
@@ -135,7 +135,8 @@ impl Request {
     }
 
     /// Returns whether the `Content-Type` is JSON. A request without a `Content-Type` counts as
-    /// JSON, because clients of the original API do not send this header.
+    /// JSON, because clients of the original API (the notes API of the SST guide) do not send this
+    /// header.
     fn declares_json(&self) -> bool {
         let Some(declared) = self.0.headers().get(http::header::CONTENT_TYPE) else {
             return true;
@@ -159,8 +160,8 @@ mod tests {
     use super::*;
     use crate::fields::{integer, string};
 
-    /// Creates the request that `lambda_http` creates from an event of API Gateway. The fields of
-    /// `event` replace the defaults.
+    /// Creates a request from an event of API Gateway, as `lambda_http` does. `event` contains only
+    /// the fields that differ from the event of a request `POST /notes` without a body.
     fn request(event: serde_json::Value) -> Request {
         let mut full = json!({
             "resource": "/notes", "path": "/notes", "httpMethod": "POST", "headers": {},
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_is_the_deadline_of_the_invocation() {
+    fn a_request_has_the_deadline_of_its_lambda_invocation() {
         let mut context = function::Context::default();
         context.deadline = 1_700_000_000_123;
         let Request(inner) = request(json!({}));

@@ -67,8 +67,8 @@ impl Client {
         )
     }
 
-    /// Sets the protocol that serializes requests and parses responses. Only the SDK's operations of some services,
-    /// such as SSM, need this.
+    /// Sets the protocol that serializes requests and parses responses. Some services, such as SSM, need this, because
+    /// the SDK's operations of these services do not contain a protocol.
     #[must_use]
     pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");

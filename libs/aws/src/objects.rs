@@ -25,7 +25,7 @@ pub struct Objects {
     delete: Operation<String, (), ErrorMetadata>,
 }
 
-/// The metadata of an S3 object.
+/// The content type and the size of an S3 object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// The content type that was set when the object was uploaded. `None` if S3 sends no `Content-Type`.

@@ -39,7 +39,7 @@ impl Method {
     }
 }
 
-/// The error of a presigned URL that cannot be signed, because one of the signed headers is invalid.
+/// A URL cannot be presigned, because a header that the signature must cover is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot sign the presigned URL")]
 pub struct PresignError(#[from] SigningError);

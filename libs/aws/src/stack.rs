@@ -107,8 +107,8 @@ impl Stack {
     }
 
     /// Returns the configuration for the SDK's generated clients, as in `aws_sdk_lambda::Client::new(&stack.config())`.
-    /// Only tools should use generated clients, because they start slower. These clients share the stack's connection
-    /// pool.
+    /// Only developer tools should use generated clients, because a generated client takes longer to create. All
+    /// generated clients with this configuration share the stack's connection pool.
     pub fn config(&self) -> SdkConfig {
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -22,7 +22,7 @@ impl<Kind> Id<Kind> {
         }
     }
 
-    /// Generates a unique id, which begins with the current time.
+    /// Generates a unique id. Its first 48 bits are the current time in milliseconds.
     pub fn generate() -> Self {
         Self::new(Uuid::now_v7())
     }

@@ -248,8 +248,8 @@ async fn a_stored_response_of_a_different_type_is_an_error() {
     assert!(matches!(error, Error::Json(_)), "{error:?}");
 }
 
-/// Simulates one invocation: claims the operation, performs its effect and completes it. If the
-/// store fails, the invocation ends at this point, as in a crash.
+/// Simulates one invocation: claims the operation, performs its effect and completes it. If a call
+/// to the store fails, the invocation ends after this call, as in a crash.
 async fn invoke(
     idempotency: &Idempotency<Memory>,
     clock: &Clock,

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
 /// The maximum value of the header `Retry-After` while another request is in progress. It is
-/// shorter than a lease, because most requests complete long before their lease ends.
+/// shorter than a lease, because most requests are completed long before their lease ends.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Runs `work`, the work of a request, once per `Idempotency-Key`. If the request does not have
@@ -151,7 +151,8 @@ mod tests {
         Request::new(from_str(&event.to_string()).unwrap())
     }
 
-    /// A route for tests. Its response contains the plan and the number of times that the work ran.
+    /// A route for tests. The response contains the plan, and the number of times that the work of
+    /// this route ran.
     struct Route {
         idempotency: Idempotency<Memory>,
         clock: Clock,
@@ -305,8 +306,8 @@ mod tests {
         assert_eq!(runs.load(SeqCst), 1);
     }
 
-    /// Compiles only if the future of a handler that calls `once` is `Send`, which Lambda's runtime
-    /// requires.
+    /// Compiles only if the future of a handler that calls `once` is `Send`. Lambda's runtime
+    /// requires such a future.
     #[expect(dead_code, reason = "the test is that this compiles")]
     fn a_handler_that_calls_once_is_send(
         idempotency: &'static Idempotency<IdempotencyTable>,

@@ -152,8 +152,8 @@ impl Intercept for AwsCall {
     }
 }
 
-/// Returns whether the call failed because the service throttled it. Asks the retry classifiers of the AWS client,
-/// which know the error codes of all services.
+/// Returns whether the call failed because the service throttled it. Asks the AWS client's retry classifiers, because
+/// these know the error codes of all services.
 fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
     let throttling = RetryAction::throttling_error();
     components

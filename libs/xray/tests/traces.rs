@@ -26,7 +26,7 @@ const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f4
 const UNSAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// Starts an X-Ray daemon. While the guard exists, the spans of this thread are sent to the daemon.
+/// Starts a local X-Ray daemon. The spans of this thread are sent to the daemon until the returned guard is dropped.
 fn traced() -> (Daemon, DefaultGuard) {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
@@ -283,7 +283,7 @@ async fn each_subsegment_is_sent_when_its_span_closes() {
 }
 
 #[test]
-fn an_invocation_is_an_error_or_a_fault_according_to_its_status() {
+fn a_4xx_response_marks_the_segment_as_error_and_a_5xx_as_fault() {
     let (daemon, _guard) = traced();
     for (status, flags) in [
         (200, json!([null, null])),

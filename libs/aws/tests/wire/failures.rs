@@ -86,8 +86,8 @@ impl Failure {
     }
 }
 
-/// Calls each operation with both clients. Checks that they behave the same if the server fails once, and if it always
-/// fails.
+/// Calls each operation with both clients. Checks that both clients behave the same if the server fails once, and if
+/// the server always fails.
 pub(crate) async fn check(failure: Failure) {
     let mut checks = Vec::new();
     for operation in operations() {

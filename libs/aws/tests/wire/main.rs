@@ -48,10 +48,11 @@ async fn each_operation_sends_the_request_of_the_sdk() {
     assert_eq!(differences, listed.collect());
 }
 
-/// Runs another test in a child process that has a trace header in its environment, from which both clients read it. A
-/// test cannot safely set an environment variable of its own process.
+/// Runs the test `each_operation_sends_the_request_of_the_sdk` in a child process. An environment variable of the child
+/// process contains a trace header, which both clients must send. A test cannot safely set an environment variable of
+/// its own process.
 #[test]
-fn each_operation_sends_the_trace_of_an_invocation() {
+fn each_operation_sends_the_trace_header_of_the_invocation() {
     let test = Command::new(env::current_exe().unwrap())
         .args(["--exact", "each_operation_sends_the_request_of_the_sdk"])
         .env("AWS_LAMBDA_FUNCTION_NAME", "notes-create")

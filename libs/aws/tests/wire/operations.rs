@@ -108,8 +108,8 @@ pub(crate) struct Called {
     pub(crate) outcome: Outcome,
 }
 
-/// Calls an operation through our client and through the SDK's generated client. Each client calls a server of its own,
-/// which sends `replies`.
+/// Calls an operation through our client and through the SDK's generated client. Each client calls its own server. Both
+/// servers send `replies`.
 pub(crate) async fn call_both(operation: &Operation, replies: Vec<Reply>) -> (Called, Called) {
     let ours = Server::start(replies.clone()).await;
     let sdk = Server::start(replies).await;
