@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_fields_are_named_in_the_order_of_the_body_type() {
+    fn a_problem_names_invalid_fields_in_the_order_of_the_body_type() {
         for (body, expected) in [
             ("{}", vec!["name", "age"]),
             (r#"{"age":1}"#, vec!["name"]),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_utf8_is_refused_and_the_problem_says_so() {
+    fn a_body_that_is_not_utf8_is_refused_with_a_problem_that_names_utf8() {
         // {"name":"\xff","age":36}
         for body in ["/w==", "eyJuYW1lIjoi/yIsImFnZSI6MzZ9"] {
             let problem = problem(json!({"body": body, "isBase64Encoded": true}));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_content_type_is_refused() {
+    fn a_body_whose_content_type_is_not_json_is_refused() {
         let typed = |kind: &str| json!({"body": r#"{"name":"Ada","age":1}"#, "multiValueHeaders": {"Content-Type": [kind]}});
         assert_eq!(problem(typed("text/plain")).status(), 415);
         assert_eq!(problem(typed("nonsense")).status(), 415);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_body_are_the_same_from_text_and_from_base64() {
+    fn a_text_body_is_unchanged_and_a_base64_body_is_decoded() {
         assert_eq!(request(json!({"body": " {} "})).body(), b" {} ");
         let binary = json!({"body": "/wA=", "isBase64Encoded": true});
         assert_eq!(request(binary).body(), [0xff, 0]);

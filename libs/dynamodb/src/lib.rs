@@ -161,7 +161,7 @@ impl Table {
             Ok(found)
         } else {
             Err(Error::Unavailable(
-                "BatchGetItem left keys unprocessed".into(),
+                "keys are still unprocessed after all calls of BatchGetItem".into(),
             ))
         }
     }

@@ -171,7 +171,7 @@ impl<S: Store> Idempotency<S> {
                 WriteOutcome::ConditionFailed(Some(existing)) => existing,
                 WriteOutcome::ConditionFailed(None) => {
                     return Err(Error::Unavailable(
-                        "the record was deleted during the claim".into(),
+                        "the idempotency record was deleted during the claim".into(),
                     ));
                 }
             };

@@ -216,7 +216,7 @@ async fn a_write_sent_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_record_has_the_documented_attributes() {
+async fn a_stored_record_has_the_status_and_times_of_its_claim() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);
@@ -249,7 +249,7 @@ async fn the_largest_accepted_response_fits_into_an_item() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_failure_and_an_unreachable_database_is_unavailable() {
+async fn a_missing_table_returns_failed_and_an_unreachable_database_returns_unavailable() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (idempotency, clock) = idempotency(table(&empty));
     let operation = operation("{}");

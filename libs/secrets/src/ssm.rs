@@ -168,7 +168,7 @@ mod tests {
         let message = secrets.unwrap_err().to_string();
         assert_eq!(
             message,
-            "not found in SSM Parameter Store: /scratchpad/dev/a, /scratchpad/dev/c"
+            "these parameters are not in SSM Parameter Store: /scratchpad/dev/a, /scratchpad/dev/c"
         );
     }
 

@@ -126,7 +126,7 @@ async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_the_segment_of_l
 }
 
 #[tokio::test]
-async fn an_aws_call_has_its_operation_region_tables_and_status() {
+async fn the_subsegment_of_an_aws_call_has_operation_region_tables_and_status() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
 

@@ -1,4 +1,5 @@
-//! Runs every five minutes: settles PENDING purchases according to their payments in Stripe.
+//! Runs every five minutes: compares PENDING purchases with their payments in Stripe, and settles
+//! the purchases whose outcome is final.
 
 use std::{process::ExitCode, time::SystemTime};
 

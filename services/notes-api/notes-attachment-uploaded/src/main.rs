@@ -1,5 +1,5 @@
-//! Handles the S3 event `Object Created`, which EventBridge delivers: records the properties of an
-//! uploaded file.
+//! Handles the S3 event `Object Created`, delivered by EventBridge: records the type and size of
+//! the uploaded file.
 
 use std::{process::ExitCode, time::SystemTime};
 

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The name of an attached file, as the client sends it. The name is the key that `POST
-/// /notes/attachments` returned. Clients of the original API send the key without the prefix
-/// `private/{owner}/`.
+/// /notes/attachments` returned. Clients of the original API (the notes API of the SST guide) send
+/// the key without the prefix `private/{owner}/`, where `{owner}` is the user's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length of a name in bytes. The prefix `private/{owner}/` and a name of this
-    /// length fit into an S3 key, which has at most 1,024 bytes.
+    /// The maximum length of a name in bytes. The prefix `private/{owner}/`, which contains the
+    /// user's id, and a name of this length fit into an S3 key, which has at most 1,024 bytes.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -44,7 +44,8 @@ impl TryFrom<String> for AttachmentName {
     }
 }
 
-/// The key of an attached file in the bucket: `private/{owner}/…`.
+/// The key of an attached file in the bucket: `private/{owner}/…`, where `{owner}` is the id of the
+/// user who uploads the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileKey {
     owner: UserId,

@@ -594,7 +594,7 @@ async fn a_record_has_the_properties_of_the_last_upload() {
 }
 
 #[tokio::test]
-async fn recording_an_upload_returns_and_keeps_the_references() {
+async fn record_upload_returns_the_references_without_removing_them() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let references = HashSet::from([reference(), reference()]);
@@ -644,7 +644,7 @@ async fn adding_a_reference_after_the_upload_returns_the_file_properties() {
 }
 
 #[tokio::test]
-async fn an_upload_is_recorded_in_a_note_until_its_next_write() {
+async fn an_upload_is_recorded_only_in_the_note_version_that_added_the_reference() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let written = Note {
@@ -757,8 +757,8 @@ async fn files_of_two_users_with_the_same_name_are_different_files() {
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// A proxy in front of a database that drops the first responses. The database executes the
-/// requests, but the client gets no responses to them.
+/// A proxy in front of a database. It drops the first responses of the database: the database
+/// executes the requests, but the client gets no responses to them.
 struct LossyProxy {
     address: SocketAddr,
     dropped: Arc<AtomicUsize>,
@@ -845,7 +845,7 @@ async fn a_write_whose_response_is_lost_is_done_once_and_succeeds() {
 }
 
 #[tokio::test]
-async fn a_database_that_never_responds_is_unavailable() {
+async fn calls_to_a_database_that_never_responds_return_the_error_unavailable() {
     let database = database().await;
     let proxy = LossyProxy::start(database.address(), usize::MAX).await;
     let failed = notes_at(&proxy.url())
@@ -856,7 +856,7 @@ async fn a_database_that_never_responds_is_unavailable() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_is_unavailable() {
+async fn calls_to_an_unreachable_database_return_the_error_unavailable() {
     // Nothing listens on this port, because the listener is closed.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -873,7 +873,7 @@ async fn an_unreachable_database_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_failure() {
+async fn calls_to_a_missing_table_return_the_error_failed() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (notes, attachments) = (notes_at(&empty.url()), attachments_at(&empty.url()));
     let id = NoteId::generate();
@@ -903,7 +903,7 @@ async fn a_missing_table_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_not_a_note_is_a_failure_without_a_panic() {
+async fn reading_an_item_that_is_not_a_note_returns_the_error_failed() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let id = NoteId::generate();

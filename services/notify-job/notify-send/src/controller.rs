@@ -62,7 +62,7 @@ pub(crate) async fn notify(
     // SMS.
     if let Err(error) = recorded {
         let error = function::chain(&error);
-        tracing::warn!(error, "idempotency record not updated");
+        tracing::warn!(error, "idempotency record of a sent SMS not updated");
     }
     Ok(sent?)
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_succeeds_if_only_its_idempotency_record_is_not_updated() {
+    async fn a_delivery_that_sent_the_sms_succeeds_even_if_its_idempotency_record_is_not_updated() {
         let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
         idempotency.store().fail_after(1, Failure::Unsent);
         deliver(&sms, &idempotency, A).await.unwrap();

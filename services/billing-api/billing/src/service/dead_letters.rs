@@ -11,8 +11,8 @@ use http::Uri;
 
 use super::{Error, stream::MalformedRecord};
 
-/// A client of the SQS queue for stream records that cannot be parsed. The records are kept there
-/// for manual inspection.
+/// A client of the SQS queue for stream records that cannot be parsed. The queue keeps the records,
+/// so that a developer can inspect them.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,

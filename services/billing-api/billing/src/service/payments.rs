@@ -8,7 +8,8 @@ use crate::{
     purchase::{PaymentSource, Purchase, PurchaseKey},
 };
 
-/// Charges cards, and finds and cancels payments.
+/// Charges cards through Stripe, and finds and cancels payments. The unit tests use an
+/// implementation in memory.
 pub trait Payments: Sync {
     /// Charges `source` for `purchase`: creates and confirms a PaymentIntent. The PaymentIntent has
     /// the amount and the description of the purchase, and the key of the purchase as metadata

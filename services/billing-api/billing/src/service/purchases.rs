@@ -1,5 +1,5 @@
-//! The table Purchases. The partition key is the id of the owner, and the sort key is the id of the
-//! purchase. The table has a sparse index, which contains only the purchases that are not settled.
+//! The table Purchases. The partition key is the id of the buyer, and the sort key is the id of the
+//! purchase. A sparse index of the table contains only the purchases that are not settled.
 
 use std::{collections::HashMap, future::Future};
 
@@ -14,7 +14,7 @@ use crate::{
     purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
 };
 
-/// Reads and writes stored purchases.
+/// Access to the purchases in the table Purchases. The unit tests use an implementation in memory.
 pub trait PurchaseStore: Sync {
     /// Stores `purchase` if no purchase with the same key is stored. Returns the stored purchase:
     /// `purchase`, or the earlier purchase with this key.
@@ -68,7 +68,7 @@ pub trait PurchaseStore: Sync {
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
 
-/// The name of the sparse index, which contains only PENDING purchases.
+/// The name of the sparse index. The index contains only PENDING purchases.
 const UNSETTLED: &str = "unsettled";
 
 impl PurchasesTable {
@@ -236,7 +236,8 @@ impl PurchaseStore for PurchasesTable {
             Ok(_) => true,
             Err(error) => {
                 let error = function::chain(&error);
-                tracing::error!(error, key = ?item.get("purchaseId"), "malformed purchase skipped");
+                let purchase_id = item.get("purchaseId");
+                tracing::error!(error, ?purchase_id, "malformed purchase skipped");
                 false
             }
         });
