@@ -155,8 +155,7 @@ impl Problem {
         }
     }
 
-    /// Replaces the member `detail` of the problem document: the sentence that tells the client
-    /// what to change.
+    /// Replaces the member `detail` of the problem document: the sentence for the client.
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),

@@ -27,7 +27,8 @@ impl Request {
         Self(request)
     }
 
-    /// The time at which Lambda stops the invocation. Without a Lambda context, the Unix epoch.
+    /// The time at which Lambda stops the invocation. The Unix epoch if the request has no Lambda
+    /// context.
     pub fn deadline(&self) -> SystemTime {
         self.0
             .lambda_context_ref()

@@ -137,7 +137,7 @@ mod tests {
             Scope::of("POST /notes", "bob").operation(&key("k"), b""),
             Scope::of("POST /billing", "ada").operation(&key("k"), b""),
             Scope::shared("POST /notes").operation(&key("k"), b""),
-            // Would be equal to the first one if the parts were concatenated without their lengths.
+            // Would equal the first operation if the parts were hashed without their lengths.
             Scope::of("POST /notes", "ad").operation(&key("ak"), b""),
         ]
         .map(|operation| operation.id)

@@ -9,7 +9,7 @@ use crate::compare;
 use crate::operations::{Called, Operation, Outcome, Protocol, call_both, operations};
 use crate::support::{Reply, Request, reply, signing_time};
 
-/// How the local server fails.
+/// A failure that the local server simulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     InternalError,

@@ -24,7 +24,7 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    // No warm-up for Stripe, because most runs do not call it.
+    // No warm-up for Stripe, because most invocations do not call Stripe.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
         stripe: stripe?,

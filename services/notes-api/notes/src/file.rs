@@ -14,8 +14,9 @@ use uuid::Uuid;
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length of a name in bytes. The prefix `private/{owner}/`, which contains the
-    /// user's id, and a name of this length fit into an S3 key, which has at most 1,024 bytes.
+    /// The maximum length of a name in bytes. An S3 key has at most 1,024 bytes. The prefix
+    /// `private/{owner}/`, with the user's id as `{owner}`, and a name of this length fit into a
+    /// key.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -101,7 +102,7 @@ impl FileKey {
     }
 }
 
-/// The properties of an uploaded file.
+/// The properties of an uploaded file: its media type and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {

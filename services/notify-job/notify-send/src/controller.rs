@@ -58,8 +58,8 @@ pub(crate) async fn notify(
         Ok(()) => guard.complete(&()).await,
         Err(_) => guard.release().await,
     };
-    // If only the record fails, this function still succeeds, because a retry would send a second
-    // SMS.
+    // If the SMS was sent but its record cannot be updated, this function still succeeds, because a
+    // retry would send a second SMS.
     if let Err(error) = recorded {
         let error = function::chain(&error);
         tracing::warn!(error, "idempotency record of a sent SMS not updated");

@@ -197,7 +197,7 @@ impl Simulation {
         if scenario.client_retries {
             self.post(scenario.source).await;
         }
-        // Any payment that is still open now charges the card.
+        // Now every payment that is still open charges the card.
         self.cloud.authenticate();
         if scenario.webhook_delivers {
             self.deliver_events().await;

@@ -40,8 +40,9 @@ pub trait PurchaseStore: Sync {
         due_at: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads the purchases of `user` that are older than the purchase `before`, newest first.
-    /// Returns at most `limit` purchases, and possibly fewer even if there are more.
+    /// Reads the purchases of `user` that are older than the purchase `before`, newest first. If
+    /// `before` is None, starts with the newest purchase. Returns at most `limit` purchases. It can
+    /// return fewer although the user has more.
     fn page(
         &self,
         user: &UserId,
@@ -50,8 +51,8 @@ pub trait PurchaseStore: Sync {
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
     /// Reads the PENDING purchases of `shard` that are due at `now`, in the order of their due
-    /// times, starting after the purchase `last`. Returns at most `limit` purchases, and possibly
-    /// fewer even if there are more. A returned purchase may already be settled, because the index
+    /// times, starting after the purchase `last`. Returns at most `limit` purchases. It can return
+    /// fewer although more are due. A returned purchase may already be settled, because the index
     /// is eventually consistent.
     fn due(
         &self,

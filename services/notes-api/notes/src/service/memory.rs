@@ -71,8 +71,8 @@ pub(crate) fn resolved(content: &str, attachment: Option<&str>) -> ResolvedDraft
 }
 
 impl Memory {
-    /// Creates a note of `user`, and adds the note's reference to the attached file. Returns the id
-    /// of the note.
+    /// Creates a note of `user`, and adds the note's reference to the record of the attached file.
+    /// Returns the id of the note.
     pub(crate) async fn note(
         &self,
         user: &UserId,
