@@ -26,8 +26,8 @@ impl Fields {
     /// Parses a body from JSON.
     ///
     /// # Errors
-    /// 400 if the text is not JSON. 422 if fields are missing or invalid, with the name of each
-    /// invalid field.
+    /// 400 if the text is not JSON. 422 if fields are missing or invalid. The problem then names
+    /// each of these fields.
     pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
@@ -84,7 +84,7 @@ impl Fields {
 /// Parses a field that must be a JSON string, and converts it to a `T`.
 ///
 /// If `T` rejects the string, the client gets the error text of `T`. The bound `Into<String>`
-/// excludes the error types of std, whose texts are for developers.
+/// excludes the error types of std, because their texts are for developers.
 ///
 /// # Errors
 /// Returns a text that says what the field must be, such as `must be a string`.

@@ -1,9 +1,9 @@
 //! Error responses.
 //!
 //! The client and the log need different texts for an error. The client gets a problem document
-//! (RFC 9457), which says what to change and contains no internal details. The log gets the cause
-//! of the error. Both contain the id of the request. A [`Problem`] contains the document's text and
-//! the cause, so that both are written where the error is detected:
+//! (RFC 9457). It says what to change, and contains no internal details. The log gets the cause of
+//! the error. The document and the log line contain the id of the request. A [`Problem`] contains
+//! the document's text and the cause, so that both are written where the error is detected:
 //!
 //! - For an error that the client can correct, use the constructor for its status, such as
 //!   [`Problem::bad_request`]. Such a problem has no cause.

@@ -110,8 +110,8 @@ impl Request {
     ///
     /// # Errors
     /// 400 if the body is missing, not JSON or not UTF-8. 413 if the body is too long. 415 if the
-    /// `Content-Type` is not JSON. 422 if fields are missing or invalid, with the name of each
-    /// invalid field.
+    /// `Content-Type` is not JSON. 422 if fields are missing or invalid. The problem then names
+    /// each of these fields.
     pub fn json<T: Body>(&self) -> Result<T, Problem> {
         let body = self.body();
         if body.is_empty() {

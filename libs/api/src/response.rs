@@ -26,7 +26,7 @@ impl Response {
         Ok(Self::text(status, body))
     }
 
-    /// Creates a response with status 200 and `body`, which must be JSON.
+    /// Creates a response with status 200 and the body `body`. `body` must be JSON.
     pub fn raw_json(body: String) -> Self {
         Self::text(StatusCode::OK, body)
     }

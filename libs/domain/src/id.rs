@@ -41,8 +41,8 @@ impl<Kind> Id<Kind> {
 impl<Kind> FromStr for Id<Kind> {
     type Err = &'static str;
 
-    /// Parses a UUID in the form with hyphens, which has 36 characters. Rejects other forms of a
-    /// UUID, so that a resource does not have several URLs.
+    /// Parses a UUID in the form that has hyphens and 36 characters. Rejects other forms of a UUID,
+    /// so that a resource does not have several URLs.
     fn from_str(id: &str) -> Result<Self, Self::Err> {
         let parsed = Uuid::try_parse(id).ok().filter(|_| id.len() == 36);
         parsed.map(Self::new).ok_or("not a UUID")

@@ -175,7 +175,7 @@ pub trait Request {
     /// The SDK's error type of the operation.
     type Error;
 
-    /// Sends the request through `client`, which retries failed attempts.
+    /// Sends the request through `client`. The client retries failed attempts.
     fn send(
         self,
         client: &Client,

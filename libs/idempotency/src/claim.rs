@@ -35,7 +35,7 @@ pub struct Idempotency<S> {
     time_to_live: Duration,
 }
 
-/// The result of [`Idempotency::claim`], which says what the caller must do next.
+/// The result of [`Idempotency::claim`]. It says what the caller must do next.
 #[derive(Debug)]
 #[must_use]
 pub enum ClaimOutcome<'a, S, P, R> {
@@ -44,8 +44,8 @@ pub enum ClaimOutcome<'a, S, P, R> {
         /// The guard of the claim. The caller must call [`ClaimGuard::complete`] or
         /// [`ClaimGuard::release`].
         guard: ClaimGuard<'a, S, R>,
-        /// The plan for the operation. If this attempt took over from an earlier one, this is the
-        /// plan of the first attempt. Otherwise it is the plan that the caller proposed.
+        /// The plan for the operation. If this attempt took over from an earlier attempt, this is
+        /// the plan of the first attempt. Otherwise it is the plan that the caller proposed.
         plan: P,
     },
     /// The operation is completed. The caller must return this stored response.
@@ -129,8 +129,8 @@ impl<S> Idempotency<S> {
 }
 
 impl<S: Store> Idempotency<S> {
-    /// Claims `operation`. The claim has a lease, which ends 2 s after `deadline`, the function's
-    /// deadline.
+    /// Claims `operation`. The claim has a lease. The lease ends 2 s after `deadline`, the deadline
+    /// of the invocation.
     ///
     /// `proposed` is the plan of this attempt: a choice, such as the id of the item to create, that
     /// every attempt must make in the same way. The plan of the first attempt is stored with the
@@ -140,7 +140,7 @@ impl<S: Store> Idempotency<S> {
     /// second conditional write to take over a claim that was released or whose lease has ended.
     ///
     /// # Errors
-    /// Fails if the store fails. The claim may have been stored nevertheless. In this case other
+    /// Fails if the store fails. The store may have written the claim nevertheless: then other
     /// attempts must wait until the lease ends.
     pub async fn claim<P, R>(
         &self,

@@ -3,8 +3,8 @@
 /// The error of an attempt to claim, complete or release an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The idempotency store is unreachable or throttles requests. The write may have taken effect
-    /// nevertheless.
+    /// The idempotency store is unreachable or throttles requests. The failed write may have taken
+    /// effect nevertheless.
     #[error("the idempotency store is unavailable")]
     Unavailable(#[source] Cause),
     /// The idempotency store failed, and the same write would fail again.

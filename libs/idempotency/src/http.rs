@@ -30,7 +30,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 ///
 /// The value of `Ok` is stored, not the HTTP response. The route builds the HTTP response from this
 /// value and the request, so a repeated request receives the same bytes as the first one. The value
-/// need not contain content of the request, which can be too large for a DynamoDB item.
+/// need not contain the content of the request. This content can be too large for a DynamoDB item.
 ///
 /// ```
 /// # use api::{Problem, Request, Response, StatusCode};

@@ -87,7 +87,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// An operation that must take effect only once. Contains an id, which is a hash of the key and its
+/// An operation that must take effect only once. Contains an id, computed from the key and its
 /// scope, and the fingerprint of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {

@@ -32,7 +32,7 @@ pub(crate) const AWS: &str = "xray::aws";
 ///
 /// The subsegment has the service, operation, region, request ID, HTTP status and number of retries of the call. For
 /// DynamoDB, it also has the names of the tables. If the call fails, the subsegment has the error code, but not the
-/// error message, which may quote the request.
+/// error message, because the message may quote the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsCall;
 

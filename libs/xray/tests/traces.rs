@@ -89,7 +89,7 @@ async fn read(dynamodb: &Client, content: &str) -> bool {
         .is_ok()
 }
 
-/// Runs an invocation with one step, which calls DynamoDB once. Returns whether the call succeeded.
+/// Runs an invocation that has one step. The step calls DynamoDB once. Returns whether this call succeeded.
 async fn invoke(header: Option<&str>, dynamodb: &Client) -> bool {
     let step = async { read(dynamodb, "a secret thought").await };
     step.instrument(xray::invocation(header, "get", "request"))

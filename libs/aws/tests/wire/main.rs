@@ -1,9 +1,9 @@
 //! Compares the requests of `aws::Client` and `aws::Objects` with those of the SDK's generated clients.
 //!
-//! `libs/aws` uses the internal crates of the SDK, and AWS may change these crates with only the generated clients in
-//! mind. In these tests, both clients call the same operations of a local server. They must send the same requests,
-//! retry after the same failures, and return the same kind of result. Both use the HTTP client of `libs/https`, whose
-//! own tests cover how it connects and classifies errors.
+//! `libs/aws` uses the internal crates of the SDK, and AWS may change these crates in a way that breaks every client
+//! except the generated ones. In these tests, both clients call the same operations of a local server. They must send
+//! the same requests, retry after the same failures, and return the same kind of result. Both use the HTTP client of
+//! `libs/https`. How the HTTP client connects and classifies errors is covered by the tests of `libs/https`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Helper functions need this: clippy exempts only tests
 

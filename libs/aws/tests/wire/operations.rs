@@ -186,7 +186,7 @@ macro_rules! publish {
     };
 }
 
-/// Every operation that a function calls, with inputs like those of the functions.
+/// Every AWS operation that at least one function calls. The inputs are like those of the functions.
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         dynamodb!("BatchGetItem", batch_get_item()),

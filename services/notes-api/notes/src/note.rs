@@ -65,8 +65,8 @@ pub type Version = Id<WriteKind>;
 pub struct Content(String);
 
 impl Content {
-    /// The maximum number of characters. A text of this length fits into a DynamoDB item, which has
-    /// at most 400 KiB, even if each character has four bytes.
+    /// The maximum number of characters. A DynamoDB item has at most 400 KiB. A text of this length
+    /// fits into an item even if each character has four bytes.
     pub const LIMIT: usize = 100_000;
 
     /// The text of the note.

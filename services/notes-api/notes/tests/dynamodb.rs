@@ -259,8 +259,8 @@ async fn pages_have_each_remaining_note_once_while_others_are_added_and_removed(
     let database = database().await;
     let notes = notes_at(&database.url());
     let created = fill(&notes, &ada(), 40, "hello").await;
-    // After each page, two notes are removed: the last note of this page, and one of these, which
-    // has not been listed yet. The next page starts after the removed last note.
+    // After each page, two notes are removed: the last note of this page, and a note of
+    // `to_remove` that has not been listed yet. The next page starts after the removed last note.
     let to_remove: Vec<_> = created.iter().skip(12).step_by(3).copied().collect();
     let mut remaining = to_remove.clone();
     let seen = pages(&notes, &ada(), 5, async |page| {

@@ -28,9 +28,9 @@ pub(crate) enum Error {
 /// Sends an SMS about a purchase to the owner of the product. If the SNS message is delivered again
 /// after the SMS was recorded as sent, this function sends no second SMS.
 ///
-/// The SMS is sent at least once. A retry sends it again if the first attempt sent it but did not
-/// record that (the function crashed or the idempotency store failed), or if SNS accepted it but
-/// the response was lost.
+/// The SMS is sent at least once. A retry sends a second SMS if the first attempt sent the SMS but
+/// did not record this, because the function crashed or the idempotency store failed. A retry also
+/// sends a second SMS if SNS accepted the first one but its response was lost.
 ///
 /// # Errors
 /// Fails if it is not certain that the SMS was sent. Lambda then retries the message.

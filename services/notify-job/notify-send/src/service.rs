@@ -53,8 +53,8 @@ impl Phone {
 )]
 struct MalformedNumber;
 
-/// Returns `Some(())` if `number` has the format E.164, which SNS requires
-/// (<https://www.itu.int/rec/T-REC-E.164>), and None otherwise.
+/// Returns `Some(())` if `number` has the format E.164 (<https://www.itu.int/rec/T-REC-E.164>), and
+/// None otherwise. SNS requires this format.
 fn is_e164(number: &Secret) -> Option<()> {
     let digits = number.expose().strip_prefix('+')?;
     let valid = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

@@ -31,7 +31,8 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Sends `record`, which cannot be parsed, to the dead-letter queue, and logs the error `why`.
+    /// Sends the stream record `record` to the dead-letter queue. Logs `why`, the reason why the
+    /// record cannot be parsed.
     ///
     /// # Errors
     /// Fails if SQS does not accept the message.

@@ -18,7 +18,7 @@ pub trait Payments: Sync {
     ///
     /// The request depends only on `purchase` and `source`, so a repeated call sends the same
     /// request. For at least 24 hours, Stripe responds to a repeated request with the stored
-    /// response, which may be outdated, and does not charge the card again.
+    /// response, and does not charge the card again. The stored response may be outdated.
     fn charge(
         &self,
         purchase: &Purchase,

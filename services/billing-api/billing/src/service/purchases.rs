@@ -81,7 +81,8 @@ impl PurchasesTable {
         Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
-    /// Creates a client of `table`, which must have the keys and the index of the table Purchases.
+    /// Creates a client of `table`. The table must have the keys and the index of the table
+    /// Purchases.
     pub fn new(table: Table) -> Self {
         Self(table)
     }

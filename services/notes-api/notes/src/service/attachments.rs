@@ -82,7 +82,7 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Creates a client of `table`, which must have the keys of the table Attachments.
+    /// Creates a client of `table`. The table must have the keys of the table Attachments.
     pub fn new(table: Table) -> Self {
         Self(table)
     }

@@ -110,7 +110,7 @@ impl NotesTable {
         Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
-    /// Creates a client of `table`, which must have the keys of the table Notes.
+    /// Creates a client of `table`. The table must have the keys of the table Notes.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
