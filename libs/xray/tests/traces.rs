@@ -283,7 +283,7 @@ async fn each_subsegment_is_sent_when_its_span_closes() {
 }
 
 #[test]
-fn a_4xx_response_marks_the_segment_as_error_and_a_5xx_as_fault() {
+fn a_4xx_response_marks_the_subsegment_as_error_and_a_5xx_as_fault() {
     let (daemon, _guard) = traced();
     for (status, flags) in [
         (200, json!([null, null])),
