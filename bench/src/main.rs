@@ -1,6 +1,6 @@
-//! The benchmark harness. It measures the deployed functions and compares them with the bare Lambda runtime, with
-//! equivalent functions in Node and with the default settings of the AWS SDK. `cargo xtask bench` builds everything
-//! that the harness measures, and runs the harness.
+//! The benchmark harness. It runs the binaries of the functions on this machine, built as for a deploy, and compares
+//! them with the bare Lambda runtime, with equivalent functions in Node and with the default settings of the AWS SDK.
+//! `cargo xtask bench` builds everything that the harness measures, and runs the harness.
 //!
 //! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and the table in README.md from the measurements in
 //! bench/report.json, without measuring again.

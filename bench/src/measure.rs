@@ -1,4 +1,4 @@
-//! Takes a sample of a function: starts the function as Lambda does, and measures one cold and several warm
+//! Measures one start of a function: starts it as Lambda does, and measures its first (cold) and several warm
 //! invocations.
 
 use std::time::Duration;
@@ -83,8 +83,8 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Resets the local AWS if the function requires that, invokes the function once, and waits until the function
-    /// requests the next event. Returns the time from the receipt of the event until the response.
+    /// Resets the local AWS if [`Subject::restores`] is set, invokes the function once, and waits until the function
+    /// requests the next event. Returns the time from the function's receipt of the event until its response.
     ///
     /// # Errors
     /// Fails if the process exits, does not respond in time, returns an error, or returns a response with another
@@ -147,8 +147,8 @@ pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Res
     })
 }
 
-/// Summarizes samples of the same function: returns the medians over the samples, and the percentiles over the warm
-/// latencies of all samples together. `None` if there are no samples or no warm invocations.
+/// Summarizes the measurements of several starts of the same function. Returns the medians over the starts, and the
+/// percentiles over the warm latencies of all starts together. `None` if there are no starts or no warm invocations.
 pub(crate) fn summary(samples: &[Sample]) -> Option<Times> {
     let median_of = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
     let warm: Vec<_> = samples

@@ -1,4 +1,4 @@
-//! Tests the API with a publishable key, with which browsers call it.
+//! Tests the API calls that a browser makes with the publishable key.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
