@@ -184,8 +184,8 @@ fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Funct
     }
 }
 
-/// Sets the function's name and memory size, and the environment variable that distinguishes the variant from the
-/// deployed function, if there is one.
+/// Sets the function's name and memory size. For the variants `Untraced` and `DebugLog`, also changes the environment
+/// variable in which the variant differs from the deployed function.
 fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted.name = case.function.name.clone();
     hosted.memory_mb = MEMORY_MB;

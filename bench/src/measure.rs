@@ -92,7 +92,7 @@ impl<'a> Running<'a> {
     pub(crate) async fn invoke(&mut self) -> Result<Duration> {
         if self.subject.restores {
             let restored = self.cloud.reset();
-            restored.map_err(|error| anyhow::anyhow!("{error}"))?;
+            restored.map_err(|error| anyhow::anyhow!("cannot reset the local AWS: {error}"))?;
         }
         // Sign the event now, because a signature is valid for only a few minutes.
         let event = local_aws::sign_event(self.subject.event.clone()).to_string();
@@ -193,7 +193,7 @@ pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let body: Value =
         serde_json::from_str(body).context("cannot parse the body of the response as JSON")?;
     if !has_same_fields(&body, right_body.unwrap_or(&Value::Null)) {
-        bail!("the function returned the body {body}, whose fields are not those of {expected}");
+        bail!("the fields of the returned body {body} differ from those of the expected response {expected}");
     }
     Ok(())
 }

@@ -50,7 +50,9 @@ const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// The replacement root certificate and Amazon Root CA 1 do not have the same length.
-    #[error("the replacement root certificate must have the same length in bytes as Amazon Root CA 1, which it overwrites in the binary")]
+    #[error(
+        "the replacement root certificate must have the same length in bytes as Amazon Root CA 1, which it overwrites in the binary"
+    )]
     LengthMismatch,
     /// The binary does not contain Amazon Root CA 1, so there is nothing to replace.
     #[error("the binary {} does not contain Amazon Root CA 1", .0.display())]
