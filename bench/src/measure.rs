@@ -193,7 +193,9 @@ pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let body: Value =
         serde_json::from_str(body).context("cannot parse the body of the response as JSON")?;
     if !has_same_fields(&body, right_body.unwrap_or(&Value::Null)) {
-        bail!("the fields of the returned body {body} differ from those of the expected response {expected}");
+        bail!(
+            "the fields of the returned body {body} differ from those of the expected response {expected}"
+        );
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::process::Process;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The process cannot be spawned, or the Runtime API cannot listen on a port.
-    #[error("cannot spawn the program {binary} or listen on a port for its Runtime API")]
+    #[error("cannot start the program {binary}")]
     Spawn {
         /// The path of the program in [`Function::binary`].
         binary: PathBuf,

@@ -172,7 +172,7 @@ async fn a_missing_binary_is_an_error_with_its_path() {
     let error = Host::start(Function::new("no/such/binary"))
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "cannot run no/such/binary");
+    assert_eq!(error.to_string(), "cannot start the program no/such/binary");
 }
 
 #[tokio::test]
