@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_without_a_response_fails() {
+    fn an_outcome_without_a_response_fails_the_check() {
         let expected = json!(null);
         check(&response(json!(null)), &expected).unwrap();
         assert!(check(&Outcome::TimedOut, &expected).is_err());

@@ -105,7 +105,7 @@ pub(crate) struct Page {
     pub(crate) p99_ms: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) memory: u64,
-    /// The mean number of instructions of a warm invocation.
+    /// The mean number of instructions of a warm invocation. `None` if they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
 }

@@ -28,8 +28,7 @@ const MAX_BODY: usize = 1024 * 1024;
 #[error("an injected fault closed the connection")]
 pub(crate) struct ConnectionClosed;
 
-/// A call that was appended to the list that `Stripe::calls` returns, with the fault to inject into
-/// it.
+/// A call in the list that `Stripe::calls` returns, and the fault to inject into the call.
 struct RecordedCall {
     /// The index of the call in the list that `Stripe::calls` returns.
     index: usize,

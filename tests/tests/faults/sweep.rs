@@ -114,7 +114,7 @@ impl Sweeping {
             let failure = Failure::ALL[cell % Failure::ALL.len()];
             (rows[cell / Failure::ALL.len()].fault(failure), failure)
         };
-        // Start the cells with long waits first.
+        // Start the simulations with long waits first.
         let is_late = |cell: &usize| matches!(fault(*cell).1, Failure::Late | Failure::LateOnce);
         cells.sort_by_key(|cell| !is_late(cell));
         let runs = cells.iter().map(|cell| {

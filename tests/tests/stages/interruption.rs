@@ -1,4 +1,4 @@
-//! Tests that a command that is killed at any moment completes when it is run again.
+//! Kills xtask commands at many moments, and tests that a second run of the same command completes.
 
 use std::time::{Duration, Instant};
 
