@@ -35,7 +35,7 @@ use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime) with the same linking
+    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same way
     #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions

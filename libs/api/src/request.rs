@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_names_invalid_fields_in_the_order_of_the_body_type() {
+    fn a_problem_names_invalid_fields_in_the_order_of_their_declaration() {
         for (body, expected) in [
             ("{}", vec!["name", "age"]),
             (r#"{"age":1}"#, vec!["name"]),

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_below_the_limit_is_complete() {
+    fn a_page_below_the_size_limit_contains_all_items() {
         assert_eq!(json_array(&[1, 2, 3]).unwrap(), ("[1,2,3]".into(), 3));
         assert_eq!(json_array(&[0_u8; 0]).unwrap(), ("[]".into(), 0));
     }

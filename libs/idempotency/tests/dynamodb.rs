@@ -112,7 +112,7 @@ async fn only_one_of_100_concurrent_claims_starts() {
 }
 
 #[tokio::test]
-async fn only_one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
+async fn only_one_of_50_concurrent_takeovers_starts_and_it_receives_the_plan_of_the_first_attempt() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
@@ -124,7 +124,7 @@ async fn only_one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
 }
 
 #[tokio::test]
-async fn only_one_of_50_concurrent_claims_of_an_expired_record_starts_with_a_new_plan() {
+async fn only_one_of_50_concurrent_claims_of_an_expired_record_starts_and_it_keeps_its_own_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);

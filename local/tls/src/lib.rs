@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patched_copy_differs_only_in_the_root_certificate() {
+    fn a_patched_copy_of_a_binary_differs_only_in_the_root_certificate() {
         let directory = tempfile::tempdir().unwrap();
         let (binary, copy) = (
             directory.path().join("get"),

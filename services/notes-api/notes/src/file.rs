@@ -200,7 +200,8 @@ impl TryFrom<i64> for FileSize {
 /// A presigned PUT request that uploads one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedUpload {
-    /// The key of the file. Clients send this key as the file's name in a note.
+    /// The key of the file. The API returns it as the field `attachment` of the upload, and clients send it in the field
+    /// `attachment` of a note.
     pub key: FileKey,
     /// The presigned URL for the PUT request.
     pub url: String,

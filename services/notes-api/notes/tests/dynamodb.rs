@@ -552,7 +552,7 @@ async fn removing_a_reference_keeps_the_other_references_and_the_record() {
 }
 
 #[tokio::test]
-async fn fifty_concurrent_removals_delete_the_record() {
+async fn the_record_of_a_file_is_deleted_if_its_50_references_are_removed_concurrently() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
     let references: Vec<_> = (0..50).map(|_| reference()).collect();
