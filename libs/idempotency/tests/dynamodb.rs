@@ -112,7 +112,8 @@ async fn only_one_of_100_concurrent_claims_starts() {
 }
 
 #[tokio::test]
-async fn only_one_of_50_concurrent_takeovers_starts_and_it_receives_the_plan_of_the_first_attempt() {
+async fn only_one_of_50_concurrent_takeovers_starts_and_it_receives_the_plan_of_the_first_attempt()
+{
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
