@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_compared_with_notes_get_and_high_ratios_are_bold() {
+    fn a_function_has_a_row_of_ratios_to_notes_get_with_high_ratios_in_bold() {
         let mut report = report();
         let mut list = report.rows[0].clone();
         list.function = "notes-list".into();
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handwritten_part_stays_unchanged() {
+    fn rendering_keeps_the_handwritten_part_of_the_results() {
         let results = render(&report(), "| a save | 3 s |\n");
         assert_eq!(render(&report(), handwritten(&results)), results);
         assert!(results.ends_with("\n| a save | 3 s |\n"));

@@ -157,7 +157,7 @@ test("there are no IAM users and no access keys", () => {
 const stagesOf: Record<string, string> = { preview: "pr-*", dev: "dev", prod: "prod" };
 const deployers = allWorkflowRoles.filter(({ name }) => name in stagesOf);
 
-test("a workflow cannot change resources of another stage, if they have names that we choose", () => {
+test("a workflow cannot change those resources of another stage whose names we choose", () => {
   // AWS names these resources.
   const namedByAws = /^(acm|apigateway|cloudfront|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
   const readOnly = /:(Describe|Get|List|Validate)[A-Za-z]*\*?$/;
@@ -221,7 +221,7 @@ test("a deploying workflow cannot create a role without the permissions boundary
   }
 });
 
-test("the roles that read or show can only create and delete change sets and upload templates", () => {
+test("the role releases only reads, and the role show also creates and deletes change sets and uploads templates", () => {
   for (const { name, allowed } of allWorkflowRoles.filter(({ name }) => !(name in stagesOf))) {
     const actions = allowed
       .flatMap(({ actions }) => actions)

@@ -242,7 +242,7 @@ test("only the browser apps of the stage and of stages that link to it may uploa
   assert.deepEqual(rules("dev"), [[[stageNamed("dev").allowedOrigin, "https://*.cloudfront.net"], methods]]);
 });
 
-test("only the distribution reads the app's bucket, and it requires TLS", () => {
+test("only the distribution reads the app's bucket, and the distribution requires TLS", () => {
   for (const stage of ["dev", "prod"]) {
     const { Properties } = resources(stage, "AWS::CloudFront::Distribution")[0]!;
     const { DefaultCacheBehavior, CacheBehaviors, Origins, ViewerCertificate } = Properties.DistributionConfig;
@@ -306,7 +306,7 @@ test("a stage with a domain has a hosted zone and a certificate, and only its ap
   }
 });
 
-test("a stage delegates the subdomain of another stage once its name servers are known", () => {
+test("a stage delegates the subdomain of another stage once the other stage's name servers are known", () => {
   const nameServers = ["ns-1.awsdns-1.org", "ns-2.awsdns-2.com"];
   const dev = { domain: "dev.scratchpad.example.com", nameServers };
   const delegated = delegations("scratchpad.example.com", [

@@ -104,7 +104,7 @@ const invocationTargets: Record<string, (properties: any) => unknown> = {
   "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint,
 };
 
-test("on prod every trigger invokes the alias and has permission to", () => {
+test("on prod every trigger invokes the alias and is permitted to do so", () => {
   for (const [type, targetOf] of Object.entries(invocationTargets))
     for (const { Properties } of all(prod, type)) {
       const target = targetOf(Properties);
@@ -118,7 +118,7 @@ test("on prod every trigger invokes the alias and has permission to", () => {
   );
 });
 
-test("other stages, and prod in a local cloud, do not shift traffic", () => {
+test("dev, a linked stage, and prod in a local cloud do not shift traffic", () => {
   for (const stage of [dev, linked, prodInLocalCloud]) {
     for (const type of [
       "AWS::CodeDeploy::Application",
@@ -157,7 +157,7 @@ test("no function may scan a table", () => {
           for (const action of [Action].flat()) assert.doesNotMatch(action, /^(\*|dynamodb:(\*|Scan|PartiQL.*))$/);
 });
 
-test("API requests are traced, in the service that owns the API", () => {
+test("only the service that owns the API enables tracing of API requests", () => {
   const traced = [...dev, ...prod].map((own) =>
     ofType([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
   );

@@ -68,7 +68,7 @@ test("a job has only the permissions that it needs, and a job that checks out co
 const subject = ({ workflow, environment }: any) =>
   environment ? `environment:${environment}` : workflow === "preview" ? "pull_request" : "ref:refs/heads/main";
 
-test("a job assumes only roles whose trust policy accepts it, in the profile of their account", () => {
+test("a job assumes only roles whose trust policy accepts the job, and uses the profile of the role's account", () => {
   const roles = new Map(
     ["dev", "prod"].flatMap((name) => {
       const account = accountNamed(name);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_a_value_that_its_type_rejects_is_the_error_text_of_the_type() {
+    fn a_rejected_value_has_the_error_text_of_its_type() {
         assert_eq!(string(json!("x")), Ok(Word("x".into())));
         assert_eq!(string::<Word>(json!("")).unwrap_err(), "must not be empty");
         assert_eq!(integer(json!(7)), Ok(Size(7)));

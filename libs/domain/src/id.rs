@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hyphenated_form_is_parsed_in_upper_or_lower_case() {
+    fn only_ids_with_hyphens_are_parsed_and_case_is_ignored() {
         assert_eq!(TEXT.parse::<TestId>().unwrap().to_string(), TEXT);
         let upper = TEXT.to_uppercase();
         assert_eq!(upper.parse::<TestId>().unwrap().to_string(), TEXT);

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_page_has_more_only_if_items_were_cut_off() {
+    fn more_is_true_only_if_items_are_cut_off() {
         for (limit, items, more) in [(2, vec![1, 2], true), (3, vec![1, 2, 3], false)] {
             assert_eq!(Page::cut(vec![1, 2, 3], limit), Page { items, more });
         }

@@ -84,7 +84,7 @@ async fn a_completed_operation_is_replayed_for_a_day() {
 }
 
 #[tokio::test]
-async fn a_longer_time_to_live_extends_the_replay() {
+async fn an_operation_with_a_longer_time_to_live_is_replayed_longer() {
     let (idempotency, clock) = Idempotency::in_memory();
     let idempotency = idempotency.with_time_to_live(4 * DAY);
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);

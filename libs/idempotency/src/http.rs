@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_negative_response_is_replayed_too() {
+    async fn a_response_that_reports_a_decline_is_replayed() {
         let (idempotency, _clock) = Idempotency::in_memory();
         let runs = AtomicUsize::new(0);
         for _ in 0..2 {

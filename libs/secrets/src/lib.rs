@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refresh_that_never_finishes_delays_no_reader_and_is_followed_by_another() {
+    async fn a_refresh_that_never_finishes_delays_no_reader_and_a_new_refresh_follows() {
         let (source, secrets) = loaded().await;
         advance(TIME_TO_LIVE).await;
         value(&secrets);

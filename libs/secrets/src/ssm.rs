@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_reads_all_secrets_decrypted_in_the_order_of_their_names() {
+    async fn one_call_returns_all_secrets_decrypted_and_in_the_order_of_their_names() {
         let response = json!({
             "InvalidParameters": [],
             "Parameters": [

@@ -254,7 +254,7 @@ async fn unsampled_invocations_between_sampled_ones_send_nothing() {
 }
 
 #[tokio::test]
-async fn spans_of_other_crates_are_not_sent_and_their_children_get_the_next_ancestor_as_parent() {
+async fn a_child_of_a_span_of_another_crate_is_sent_as_a_child_of_the_invocation() {
     let (daemon, _guard) = traced();
     async {
         let other = info_span!(target: "hyper", "connection");

@@ -213,7 +213,7 @@ async fn arguments_are_passed_to_the_program() {
 }
 
 #[tokio::test]
-async fn terminate_returns_the_lines_of_the_function() {
+async fn terminate_returns_the_log_lines_of_the_function() {
     let mut host = started().await;
     invoke(&mut host, "first").await;
     assert_eq!(host.terminate(LONG).await.len(), 2);

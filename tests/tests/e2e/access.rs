@@ -379,7 +379,7 @@ async fn a_missing_permission_returns_500_without_internal_details() {
 }
 
 #[tokio::test]
-async fn a_note_that_stores_its_uploaded_file_is_read_without_the_attachment_record() {
+async fn a_note_with_a_recorded_upload_is_read_without_the_attachments_table() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let upload = request_upload(&ada, "cat.png", "image/png", 3).await;

@@ -250,7 +250,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
 }
 
 #[tokio::test]
-async fn a_card_is_not_charged_if_authentication_fails_or_the_card_is_then_declined() {
+async fn a_card_is_not_charged_if_authentication_fails_or_a_decline_follows_authentication() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let refused = "pm_card_authenticationRequired";
@@ -486,7 +486,7 @@ async fn a_failed_stripe_call_is_retried_and_charges_once() {
 }
 
 #[tokio::test]
-async fn a_500_that_stripe_replays_returns_503_and_the_purchase_completes_later() {
+async fn an_order_for_which_stripe_replays_a_500_returns_503_and_completes_later() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();

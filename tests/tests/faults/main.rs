@@ -59,7 +59,7 @@ async fn sweep_mutation(mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sw
 }
 
 #[tokio::test]
-async fn the_sweep_detects_the_bug_of_a_settlement_without_a_condition_expression() {
+async fn the_sweep_detects_a_settlement_without_a_condition_expression() {
     let found = sweep_mutation(Mutation::SettleCondition, |row| row.function == WEBHOOK).await;
     assert!(
         found.violated().contains(invariants::SETTLED_ONCE),
@@ -68,7 +68,7 @@ async fn the_sweep_detects_the_bug_of_a_settlement_without_a_condition_expressio
 }
 
 #[tokio::test]
-async fn the_sweep_detects_the_bug_that_billing_purchase_publishes_the_message() {
+async fn the_sweep_detects_that_billing_purchase_wrongly_publishes_the_message() {
     let publishes = |row: &Row| row.function == PURCHASE && row.call == call::TO_TOPIC;
     let found = sweep_mutation(Mutation::PublishFromRequest, publishes).await;
     assert!(found.scenarios[0].baseline.held(), "{found}");

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_parsed_from_its_text() {
+    fn an_attachment_reference_is_parsed_from_its_text() {
         let reference = AttachmentRef {
             note: NoteId::generate(),
             write: Version::generate(),

@@ -415,7 +415,7 @@ async fn paid_while_abandoned(bug: SeededBug) -> Simulation {
 }
 
 #[tokio::test]
-async fn a_webhook_that_settles_a_purchase_before_reconcile_fails_it_leaves_it_paid() {
+async fn a_purchase_that_the_webhook_settles_just_before_reconcile_stays_paid() {
     let simulation = paid_while_abandoned(SeededBug::None).await;
     assert!(matches!(
         simulation.cloud.only_purchase().status,
