@@ -1,19 +1,24 @@
 //! Local clouds that emulate the AWS accounts of serverless.yml, so that commands such as `deploy` and `promote` can
 //! run without AWS.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use console::style;
+use tokio::process::Command;
 
 use crate::{
     cloud::Cloud,
     process::shutdown_signal,
-    release::Tables,
+    release::{StageName, Tables},
     stage::{LocalStage, write_atomically},
-    tools, ui,
+    tools,
+    ui::{self, Step},
     workspace::Workspace,
 };
+
+/// Names of stages, such that each account of serverless.yml has at least one of these stages.
+const STAGES: [&str; 3] = ["dev", "prod", "pr-1"];
 
 /// The running local clouds, one for each AWS account of serverless.yml. Dropping this value does not stop the clouds:
 /// call [`LocalAccounts::stop`].
@@ -64,7 +69,32 @@ impl LocalAccounts {
             accounts.clouds.push((stage, cloud));
         }
         write_atomically(&accounts.config, profiles.as_bytes())?;
+        for row in tables.accounts() {
+            accounts
+                .bootstrap(&row.account, &stage_in(&tables, &row.account)?)
+                .await?;
+        }
         Ok(accounts)
+    }
+
+    /// The environment variables with which AWS clients use the clouds.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        [
+            ("AWS_CONFIG_FILE", self.config.display().to_string()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
+        ]
+    }
+
+    /// Runs `cargo xtask bootstrap` for the account with the name `account`, which has the stage `stage`.
+    async fn bootstrap(&self, account: &str, stage: &StageName) -> Result<()> {
+        let step = Step::begin(format!("bootstrap account {account}"));
+        let mut xtask = Command::new(env::current_exe()?);
+        xtask
+            .args(["bootstrap", "--stage", stage.as_ref()])
+            .envs(self.environment());
+        ui::run(&step, &mut xtask).await?;
+        step.done("");
+        Ok(())
     }
 
     /// Stops all local clouds, and waits until each has saved its data.
@@ -77,6 +107,18 @@ impl LocalAccounts {
         }
         Ok(())
     }
+}
+
+/// Returns the name of a stage that is in the account with the name `account`.
+fn stage_in(tables: &Tables, account: &str) -> Result<StageName> {
+    let mut stages = STAGES.iter().filter_map(|name| name.parse().ok());
+    let stage = stages.find(|stage| tables.row(stage).is_ok_and(|row| row.account == account));
+    stage.with_context(|| {
+        format!(
+            "none of the stages {} is in account {account}",
+            STAGES.join(", ")
+        )
+    })
 }
 
 /// Runs `cargo xtask local-accounts`: starts the local clouds, prints how to use them, and stops them at Ctrl-C.
@@ -100,10 +142,7 @@ pub(crate) async fn local_accounts(fresh: bool) -> Result<()> {
         "\n  {}\n",
         style("To use the local accounts, set these variables in another terminal:").bold()
     ));
-    for (name, value) in [
-        ("AWS_CONFIG_FILE", accounts.config.display().to_string()),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
-    ] {
+    for (name, value) in accounts.environment() {
         ui::say(format!("  export {name}={value}"));
     }
     ui::say("");

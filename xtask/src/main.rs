@@ -83,6 +83,11 @@ enum Command {
         #[command(flatten)]
         options: StageOptions,
     },
+    /// Build the functions, the browser app and the templates for a later deploy. Needs no AWS credentials
+    Build {
+        #[command(flatten)]
+        options: StageOptions,
+    },
     /// Build the sources and deploy them to a stage
     Deploy {
         #[command(flatten)]
@@ -110,6 +115,8 @@ enum Command {
         release: Option<u32>,
         #[command(flatten)]
         consent: release::Consent,
+        #[command(flatten)]
+        approval: release::Approval,
     },
     /// Deploy an earlier release of a stage again
     Rollback {
@@ -150,6 +157,9 @@ enum Command {
         /// The name of a stage in the account
         #[arg(long)]
         stage: StageName,
+        /// Delete the shared resources of an account without stages
+        #[arg(long)]
+        remove: bool,
     },
     /// Emulate the AWS accounts of serverless.yml on this machine, to try deploys without AWS
     LocalAccounts {
@@ -197,6 +207,7 @@ async fn main() -> ExitCode {
         Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
+        Command::Build { options } => release::build(&options.stage, options.infrastructure).await,
         Command::Deploy {
             options,
             allow_replacement,
@@ -207,12 +218,13 @@ async fn main() -> ExitCode {
             to,
             release,
             consent,
-        } => release::promote(&from, &to, release, &consent).await,
+            approval,
+        } => release::promote(&from, &to, release, &consent, &approval).await,
         Command::Rollback { stage, to, consent } => release::rollback(&stage, to, &consent).await,
         Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
-        Command::Bootstrap { stage } => release::bootstrap(&stage).await,
+        Command::Bootstrap { stage, remove } => release::bootstrap(&stage, remove).await,
         Command::LocalAccounts { fresh } => local_accounts::local_accounts(fresh).await,
         Command::Bench { options } => bench::bench(options).await,
         Command::Cost { options } => cost::cost(&options),

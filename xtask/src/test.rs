@@ -214,8 +214,7 @@ async fn stages(workspace: &Workspace) -> Result<Counts> {
         tests
             .args(["--test", STAGES, "--", "--test-threads=1"])
             .env("SCRATCHPAD_XTASK", env::current_exe()?)
-            .env("AWS_CONFIG_FILE", &accounts.config)
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+            .envs(accounts.environment());
         run_tests(&mut tests).await
     };
     let result = tokio::select! {

@@ -218,7 +218,7 @@ impl Account {
 
     /// Returns the records of a stage's releases, oldest first.
     pub(crate) async fn releases(&self, stage: &str) -> Vec<Value> {
-        let prefix = format!("releases/{stage}/");
+        let prefix = format!("{stage}/releases/");
         let list = self
             .s3
             .list_objects_v2()
@@ -226,10 +226,7 @@ impl Account {
             .prefix(prefix);
         let mut releases = Vec::new();
         for object in list.send().await.unwrap().contents() {
-            let key = object.key().unwrap();
-            if !key.ends_with("lock.json") {
-                releases.push(self.object(key).await.unwrap());
-            }
+            releases.push(self.object(object.key().unwrap()).await.unwrap());
         }
         releases
     }

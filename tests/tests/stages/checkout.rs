@@ -20,6 +20,10 @@ const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 /// tests.
 const COPIES: &str = "target/stages-test/checkouts";
 
+/// The folders in which xtask keeps the function zips and the browser app that were built, and records what they were
+/// built from.
+const BUILT: [&str; 3] = ["target/built", "target/lambda/packed", "target/stages/app"];
+
 /// The script that replaces `cargo` in the copies of the checkout. It runs only `cargo metadata` and fails otherwise,
 /// because each test must reuse the artifacts that were built before. Compiling in a copy would take minutes.
 const READ_ONLY_CARGO: &str = r#"#!/bin/sh
@@ -38,17 +42,18 @@ pub(crate) struct Checkout {
 }
 
 impl Checkout {
-    /// Returns a copy of the checkout with unchanged sources. The artifacts of these sources are built, and stored in
-    /// the account of the stage dev.
+    /// Returns a copy of the checkout with unchanged sources. The artifacts of these sources are built, and the stage dev
+    /// runs them.
     pub(crate) async fn clean() -> &'static Self {
         static CLEAN: OnceCell<Checkout> = OnceCell::const_new();
         CLEAN
             .get_or_init(|| async {
-                // Build the artifacts and store them for all stages.
+                // Build the artifacts, which all copies of the checkout reuse.
                 let original = Self {
                     root: root().into(),
                     is_read_only: false,
                 };
+                original.run("build --stage dev").await.success();
                 original.run("deploy --stage dev").await.success();
                 Self::copy("clean")
             })
@@ -111,6 +116,11 @@ impl Checkout {
                 }
             }
         }
+        // Reuse the artifacts that were built in the checkout. This is safe too, because xtask reuses them only if the hash
+        // of their sources is equal.
+        for folder in BUILT {
+            copy.link(folder);
+        }
         let cargo = copy.path("target/programs/cargo");
         fs::create_dir_all(cargo.parent().unwrap()).unwrap();
         fs::write(&cargo, READ_ONLY_CARGO).unwrap();
@@ -119,6 +129,20 @@ impl Checkout {
         copy.git(&["add", "--all"]);
         copy.git(&["commit", "--quiet", "--message", "Copy the checkout"]);
         copy
+    }
+
+    /// Replaces the files in a folder of this copy by hard links to the files in the same folder of the checkout.
+    fn link(&self, folder: &str) {
+        for entry in WalkDir::new(root().join(folder)) {
+            let entry = entry.unwrap();
+            let to = self.path(entry.path().strip_prefix(root()).unwrap().to_str().unwrap());
+            if entry.file_type().is_dir() {
+                fs::create_dir_all(to).unwrap();
+            } else {
+                fs::remove_file(&to).ok();
+                fs::hard_link(entry.path(), to).unwrap();
+            }
+        }
     }
 
     fn git(&self, arguments: &[&str]) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::account::Account;
 use crate::checkout::{Checkout, Running};
 
-const LOCK: &str = "releases/pr-4/lock.json";
+const LOCK: &str = "pr-4/lock.json";
 
 /// Returns the record of a lock that a user on another machine holds. The lock expires in
 /// `expires_in` milliseconds.

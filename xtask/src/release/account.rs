@@ -5,13 +5,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_types::retry::RetryConfig;
 use aws_types::{
     os_shim_internal::{Env, Fs},
     region::Region,
 };
+use reqwest::Url;
 
 use super::table::{StageRow, Tables};
 use crate::stage::{ACCOUNT, LocalStage, STAGE};
+
+/// The maximum number of attempts of a request.
+const ATTEMPTS: u32 = 10;
 
 /// The timeout for opening a TCP connection to AWS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +53,7 @@ impl Account {
         Ok(Self {
             id,
             name: row.account.clone(),
-            config: loader.load().await,
+            config: with_retries(loader.load().await),
         })
     }
 
@@ -63,7 +68,7 @@ impl Account {
         Ok(Self {
             id: ACCOUNT.into(),
             name: STAGE.into(),
-            config: config.build(),
+            config: with_retries(config.build()),
         })
     }
 
@@ -104,11 +109,7 @@ impl Account {
 
     /// Whether the account is emulated on this machine.
     pub(crate) fn is_local(&self) -> bool {
-        let endpoint = self.config.endpoint_url().unwrap_or_default();
-        let host = endpoint.split("://").nth(1).unwrap_or_default();
-        ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|local| host.starts_with(local))
+        self.config.endpoint_url().is_some_and(is_local)
     }
 
     /// The region that clients of this account use. All stages are in the same region.
@@ -132,7 +133,97 @@ impl Account {
     pub(crate) fn object_url(&self, bucket: &str, key: &str) -> String {
         match self.config.endpoint_url() {
             Some(endpoint) => format!("{endpoint}/{bucket}/{key}"),
-            None => format!("https://{bucket}.s3.{}.amazonaws.com/{key}", self.region()),
+            None => format!(
+                "https://{bucket}.s3.{}.{}/{key}",
+                self.region(),
+                self.dns_suffix()
+            ),
         }
+    }
+
+    /// The end of the host names of AWS services, which depends on the partition of the account's region.
+    pub(crate) fn dns_suffix(&self) -> &'static str {
+        dns_suffix(self.region())
+    }
+
+    /// Returns an account for tests. Its clients have the configuration `config`.
+    #[cfg(test)]
+    pub(crate) fn fake(config: SdkConfig) -> Self {
+        Self {
+            id: ACCOUNT.into(),
+            name: STAGE.into(),
+            config: config
+                .to_builder()
+                .retry_config(retries(Duration::from_millis(1)))
+                .build(),
+        }
+    }
+}
+
+/// Returns `config` with more retries than the SDK makes by default.
+fn with_retries(config: SdkConfig) -> SdkConfig {
+    let backoff = if config.endpoint_url().is_some_and(is_local) {
+        Duration::from_millis(50)
+    } else {
+        Duration::from_secs(1)
+    };
+    config.to_builder().retry_config(retries(backoff)).build()
+}
+
+/// Whether a URL names this machine.
+fn is_local(endpoint: &str) -> bool {
+    let url = Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(Url::host_str);
+    host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))
+}
+
+/// Returns how requests are retried. AWS limits the rate of requests for all callers of an account together, so a
+/// request may be throttled for as long as another deployment runs. `backoff` is the first pause, which doubles.
+fn retries(backoff: Duration) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(backoff)
+}
+
+/// The end of the host names of AWS services in `region`:
+/// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+fn dns_suffix(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "amazonaws.com.cn",
+        region if region.starts_with("eusc-") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for local in [
+            "http://127.0.0.1:4566",
+            "http://localhost:1",
+            "https://LOCALHOST",
+            "http://[::1]:1",
+        ] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in [
+            "https://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost@example.com",
+            "https://s3.amazonaws.com",
+            "",
+        ] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn hosts_in_china_have_another_suffix() {
+        assert_eq!(dns_suffix("eu-central-1"), "amazonaws.com");
+        assert_eq!(dns_suffix("us-gov-west-1"), "amazonaws.com");
+        assert_eq!(dns_suffix("cn-north-1"), "amazonaws.com.cn");
     }
 }

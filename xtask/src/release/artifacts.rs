@@ -1,40 +1,82 @@
-//! The artifacts of a release: the function zips and the browser app. Each artifact is built from the sources, or
-//! reused from an earlier release that built it from the same sources.
+//! The artifacts of a release: the function zips and the browser app. Each artifact is built from the sources, or reused
+//! from an earlier release of the same stage, or from an earlier build on this machine, that built it from the same
+//! sources.
+//!
+//! `cargo xtask build` builds the artifacts in advance. It needs no AWS credentials, so a workflow can run it before it
+//! assumes the role with which it deploys.
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 use super::{
     app,
     context::StageContext,
+    hash::sha256,
     record::{App, Function},
-    sources::Sources,
-    table::{Architecture, Build, StageName},
+    sources::{self, Sources},
+    synth,
+    table::{Architecture, Build, Infrastructure, StageName},
+    target::Target,
 };
 use crate::{
     build::{self, Level},
     package,
-    ui::Step,
+    stage::write_atomically,
+    tools,
+    ui::{self, Step},
+    workspace::Workspace,
 };
 
-/// Returns the functions of a release, keyed by name. Reuses the zip of each function that an earlier release built
-/// from the same sources, and builds the zips of all other functions.
+/// `cargo xtask build`: builds the artifacts of a release of `stage` and synthesizes its templates. A later deploy of
+/// the same sources reuses them. Sends no request to AWS.
 ///
 /// # Errors
-/// Fails if a function does not compile, or a request to S3 fails.
+/// Fails if a function or the browser app cannot be built, or if a template cannot be synthesized.
+pub(crate) async fn build(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<()> {
+    let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
+    let target = Target::read(&workspace, stage, infrastructure).await?;
+    let (root, row) = (workspace.clone(), target.row.clone());
+    let sources =
+        tokio::task::spawn_blocking(move || sources::read(&root, row.build, row.architecture));
+    let sources = sources.await??;
+    let functions = build_functions(&workspace, &target, sources.iter().collect()).await?;
+    let (app, _) = build_app(&workspace, &app::sources(workspace.root())?).await?;
+    synth::templates(&workspace, &target).await?;
+    if let Some(next) = &target.row.promotes_to {
+        let next = Target::read(&workspace, next, None).await?;
+        synth::templates(&workspace, &next).await?;
+    }
+    ui::success(format!(
+        "{} and the browser app ({}) are built for {stage}",
+        ui::count(functions.len(), "function"),
+        ui::count(app.files.len(), "file")
+    ));
+    Ok(())
+}
+
+/// Returns the functions of a release, keyed by name. Reuses the zip of each function that an earlier release of the
+/// stage or an earlier build on this machine built from the same sources, and builds the zips of all other functions.
+///
+/// # Errors
+/// Fails if a function does not compile, if the content of an object in the bucket does not match its name, or if a
+/// request to S3 fails.
 pub(crate) async fn functions(
     stage: &StageContext,
     sources: &BTreeMap<String, Sources>,
 ) -> Result<BTreeMap<String, Function>> {
-    let built = built_artifacts(stage).await?;
+    let released = released_zips(stage).await?;
     let mut functions = BTreeMap::new();
     let mut missing = BTreeMap::new();
     for (name, sources) in sources {
-        match built.get(&sources.fingerprint()) {
+        match released.get(&sources.fingerprint()) {
             Some(artifact) if stage.store.has_code(artifact).await? => {
                 let function = Function {
                     artifact: artifact.clone(),
@@ -43,78 +85,166 @@ pub(crate) async fn functions(
                 functions.insert(name.clone(), function);
             }
             _ => {
-                missing.insert(name.as_str(), sources);
+                missing.insert(name, sources);
             }
         }
     }
-    if !missing.is_empty() {
-        functions.extend(build_and_pack(stage, &missing).await?);
-    }
+    functions.extend(build_functions(&stage.workspace, &stage.target, missing).await?);
     Ok(functions)
 }
 
-async fn build_and_pack(
-    stage: &StageContext,
-    missing: &BTreeMap<&str, &Sources>,
+/// Returns the hashes of the function zips of the stage's releases. The keys are the fingerprints of the zips' sources.
+async fn released_zips(stage: &StageContext) -> Result<BTreeMap<String, String>> {
+    let releases = stage.releases().await?.into_iter();
+    let functions = releases.flat_map(|release| release.functions.into_values());
+    let zips = functions.map(|function| (function.sources.fingerprint(), function.artifact));
+    Ok(zips.collect())
+}
+
+/// Returns functions whose zips are on this machine. Builds those that no earlier build on this machine has built from
+/// the same sources.
+async fn build_functions(
+    workspace: &Workspace,
+    target: &Target,
+    mut sources: BTreeMap<&String, &Sources>,
 ) -> Result<BTreeMap<String, Function>> {
-    let (workspace, row) = (&stage.workspace, &stage.target.row);
-    let names: Vec<&str> = missing.keys().copied().collect();
+    let built = BuiltZips::new(workspace.root());
+    let mut functions = BTreeMap::new();
+    sources.retain(|name, sources| {
+        let artifact = built.find(sources);
+        let artifact = artifact.filter(|artifact| workspace.zip_of(artifact).exists());
+        let is_missing = artifact.is_none();
+        functions.extend(artifact.map(|artifact| {
+            let sources = (*sources).clone();
+            ((*name).clone(), Function { artifact, sources })
+        }));
+        is_missing
+    });
+    if sources.is_empty() {
+        return Ok(functions);
+    }
+    let row = &target.row;
+    let names: Vec<&str> = sources.keys().map(|name| name.as_str()).collect();
     let binaries = match row.build {
         Build::Dev if row.architecture == Architecture::HOST => {
             build::build(workspace).await?;
-            workspace.binaries().to_owned()
+            workspace.binaries()
         }
         Build::Dev => bail!(
             "cannot cross-compile a dev build: set `build: release` in the row of {} in serverless.yml",
-            stage.target.stage
+            target.stage
         ),
         Build::Release => package::release(workspace, &names, row.architecture).await?,
     };
     let step = Step::begin("pack the functions");
-    let mut functions = BTreeMap::new();
-    for (name, sources) in missing {
-        step.at(*name);
+    for (name, sources) in sources {
+        step.at(name);
         let (binary, level) = match row.build {
             Build::Dev => (binaries.join(name), Level::Quick),
             Build::Release => (package::binary(&binaries, name), Level::Small),
         };
-        let function = Function {
-            artifact: build::pack(workspace, name, &binary, level)?,
-            sources: (*sources).clone(),
-        };
-        functions.insert((*name).to_owned(), function);
+        let artifact = build::pack(workspace, name, &binary, level)?;
+        built.add(sources, &artifact)?;
+        let sources = sources.clone();
+        functions.insert(name.clone(), Function { artifact, sources });
     }
     step.done("");
     Ok(functions)
 }
 
+/// The folder of files that record which artifacts were built on this machine, relative to the checkout.
+const BUILT: &str = "target/built";
+
+/// The function zips that were built on this machine. Each is a file whose name is the fingerprint of the zip's sources
+/// and whose content is the zip's hash.
+struct BuiltZips(PathBuf);
+
+impl BuiltZips {
+    fn new(root: &Path) -> Self {
+        Self(root.join(BUILT).join("functions"))
+    }
+
+    /// Returns the hash of the zip that was built from these sources.
+    fn find(&self, sources: &Sources) -> Option<String> {
+        fs::read_to_string(self.0.join(sources.fingerprint())).ok()
+    }
+
+    fn add(&self, sources: &Sources, artifact: &str) -> Result<()> {
+        fs::create_dir_all(&self.0)?;
+        write_atomically(&self.0.join(sources.fingerprint()), artifact.as_bytes())
+    }
+}
+
 /// Returns the browser app of a release, and the folder with the built files. The folder is `None` if the app of an
-/// earlier release is reused. `sources` is the hash of the app's sources.
+/// earlier release of the stage is reused. `sources` is the hash of the app's sources.
 ///
 /// # Errors
-/// Fails if Vite or a request to S3 fails.
+/// Fails if Vite or a request to S3 fails, or if the content of an object in the bucket does not match its name.
 pub(crate) async fn browser_app(
     stage: &StageContext,
     sources: &str,
 ) -> Result<(App, Option<PathBuf>)> {
-    for name in trusted_stages(stage).await? {
-        for release in stage.store.releases(&name).await? {
-            if let Some(app) = release.app.filter(|app| app.sources == sources)
-                && stage.store.has_app_files(app.files.values()).await?
-            {
-                return Ok((app, None));
-            }
+    for release in stage.releases().await? {
+        if let Some(app) = release.app.filter(|app| app.sources == sources)
+            && stage.store.has_app_files(app.files.values()).await?
+        {
+            return Ok((app, None));
         }
     }
-    let (app, folder) = app::build(&stage.workspace, sources.into()).await?;
+    let (app, folder) = build_app(&stage.workspace, sources).await?;
     Ok((app, Some(folder)))
 }
 
-/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` has these
-/// files; `None` if the app is already in the bucket.
+/// The browser app that was built last on this machine.
+#[derive(Serialize, Deserialize)]
+struct BuiltApp {
+    app: App,
+    /// The folder with the built files, relative to the checkout.
+    folder: PathBuf,
+}
+
+/// Returns the browser app and the folder with the built files. Builds the app unless the last build on this machine was
+/// from the same sources and its files are unchanged.
+async fn build_app(workspace: &Workspace, sources: &str) -> Result<(App, PathBuf)> {
+    let root = workspace.root();
+    let record = root.join(BUILT).join("app.json");
+    let built = fs::read(&record)
+        .ok()
+        .and_then(|built| serde_json::from_slice::<BuiltApp>(&built).ok());
+    if let Some(BuiltApp { app, folder }) = built {
+        let folder = root.join(folder);
+        if app.sources == sources && file_hashes(&folder).is_ok_and(|files| files == app.files) {
+            return Ok((app, folder));
+        }
+    }
+    let (app, folder) = app::build(workspace, sources.into()).await?;
+    let built = BuiltApp {
+        app: app.clone(),
+        folder: folder.strip_prefix(root).unwrap_or(&folder).into(),
+    };
+    fs::create_dir_all(root.join(BUILT))?;
+    write_atomically(&record, &serde_json::to_vec_pretty(&built)?)?;
+    Ok((app, folder))
+}
+
+/// Returns the SHA-256 hash of each file in a folder. The keys are the files' paths in the folder.
+fn file_hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in WalkDir::new(folder) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            files.insert(path.display().to_string(), sha256(fs::read(entry.path())?));
+        }
+    }
+    Ok(files)
+}
+
+/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` has these files;
+/// `None` if the app is already in the bucket.
 ///
 /// # Errors
-/// Fails if an upload to S3 fails.
+/// Fails if an upload to S3 fails, or if an object exists that has another content than its name says.
 pub(crate) async fn upload(
     stage: &StageContext,
     functions: &BTreeMap<String, Function>,
@@ -136,27 +266,20 @@ pub(crate) async fn upload(
     Ok(())
 }
 
-/// Returns the stages whose artifacts a release of `stage` may reuse. A stage with its own row in serverless.yml reuses
-/// only its own artifacts, so that it never runs a build of another stage's branch. A stage without its own row may
-/// reuse the artifacts of all stages of the account.
-async fn trusted_stages(stage: &StageContext) -> Result<Vec<StageName>> {
-    let mut stages = vec![stage.target.stage.clone()];
-    if !stage.target.has_own_row {
-        stages.extend(stage.store.stages().await?);
-    }
-    Ok(stages)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Returns the hashes of the function zips that `stage` may reuse. The keys are the fingerprints of the zips' sources.
-async fn built_artifacts(stage: &StageContext) -> Result<BTreeMap<String, String>> {
-    let mut built = BTreeMap::new();
-    for name in trusted_stages(stage).await? {
-        for release in stage.store.releases(&name).await? {
-            let functions = release.functions.into_values();
-            built.extend(
-                functions.map(|function| (function.sources.fingerprint(), function.artifact)),
-            );
-        }
+    #[test]
+    fn a_zip_is_found_only_by_the_sources_that_it_was_built_from() {
+        let root = tempfile::tempdir().unwrap();
+        let built = BuiltZips::new(root.path());
+        let [one, other] = ["1", "2"].map(Sources::of_binary);
+        assert_eq!(built.find(&one), None);
+        built.add(&one, "a1").unwrap();
+        assert_eq!(built.find(&one).as_deref(), Some("a1"));
+        assert_eq!(built.find(&other), None);
+        built.add(&one, "a2").unwrap();
+        assert_eq!(built.find(&one).as_deref(), Some("a2"));
     }
-    Ok(built)
 }

@@ -125,8 +125,8 @@ impl Change {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// Whether the change deletes user data, or might do so: the replacement or removal of a table, bucket or user
-    /// pool.
+    /// Whether the change deletes user data, or might do so: the replacement or removal of a table, bucket,
+    /// user pool or identity pool.
     pub(crate) fn loses_data(&self) -> bool {
         holds_data(&self.resource_type) && !matches!(self.action, Action::Add | Action::Modify)
     }

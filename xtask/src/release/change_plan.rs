@@ -8,9 +8,10 @@ use aws_sdk_cloudformation::types::Stack;
 use futures_util::future::join_all;
 
 use super::{
+    api_gateway,
     change::Change,
     context::StageContext,
-    stack::{Stacks, fingerprint},
+    stack::{StackFailed, Stacks, fingerprint},
     target::Target,
     template::{Template, Templates, phases},
 };
@@ -18,6 +19,9 @@ use crate::{
     stage::STAGE,
     ui::{self, Step},
 };
+
+/// The end of an error after which the state of a stack is not known.
+const UNFINISHED: &str = "the work is not finished; run the same command again to continue";
 
 /// The names of exports that stacks keep until the importing stacks are updated. The keys are the names of the
 /// exporting stacks.
@@ -33,6 +37,8 @@ pub(crate) struct ChangePlan {
     current: Templates,
     /// The exports that the new template of a stack no longer has, but that other stacks import until they are updated.
     retained: RetainedExports,
+    /// The names of the deployed stacks whose termination protection must change.
+    protection: BTreeSet<String>,
     /// The names of all desired stacks, in the order of deployment. The stacks of one phase are deployed concurrently.
     phases: Vec<Vec<String>>,
 }
@@ -46,6 +52,13 @@ impl ChangePlan {
     pub(crate) async fn compute(stage: &StageContext, desired: &Templates) -> Result<Self> {
         let deployed = stage.stacks.of_stage().await?;
         check_imports(stage, desired).await?;
+        let protection = deployed
+            .iter()
+            .filter(|(name, stack)| {
+                desired.contains_key(*name) && stage.stacks.needs_protection_update(stack)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut changed = desired.clone();
         changed.retain(|name, template| {
             deployed.get(name).and_then(fingerprint) != template.fingerprint()
@@ -62,18 +75,28 @@ impl ChangePlan {
             removed,
             current,
             retained,
+            protection,
             phases: phases(desired)?,
         })
     }
 
-    /// Whether the stage already has the desired templates.
+    /// Whether the stage already has the desired templates and termination protection.
     pub(crate) fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.removed.is_empty()
+        self.changed.is_empty() && self.removed.is_empty() && self.protection.is_empty()
     }
 
-    /// The number of stacks to create, update or delete.
+    /// The number of stacks to create, update or delete, or whose termination protection must change.
     pub(crate) fn len(&self) -> usize {
-        self.changed.len() + self.removed.len()
+        let protection = &self.protection;
+        let only_protection = protection
+            .iter()
+            .filter(|name| !self.changed.contains_key(*name));
+        self.changed.len() + self.removed.len() + only_protection.count()
+    }
+
+    /// Whether the termination protection of the stack `name` must change.
+    pub(crate) fn changes_protection(&self, name: &str) -> bool {
+        self.protection.contains(name)
     }
 
     /// The new templates of the stacks to create or update.
@@ -125,7 +148,7 @@ impl ChangePlan {
     /// may be deleted.
     ///
     /// # Errors
-    /// Fails if the plan would replace or delete a table, bucket or user pool that is not in `allowed`. The message
+    /// Fails if the plan would replace or delete a table, bucket, user pool or identity pool that is not in `allowed`. The message
     /// says how much data the resource holds.
     pub(crate) async fn check_data_loss(
         &self,
@@ -160,7 +183,7 @@ impl ChangePlan {
         )
     }
 
-    /// Returns the changes of all resources of a stack, or an empty list if no table, bucket or user pool of the stack
+    /// Returns the changes of all resources of a stack, or an empty list if no resource of the stack that holds data
     /// changes. `current` is the stack's current template.
     async fn data_changes(
         &self,
@@ -182,35 +205,43 @@ impl ChangePlan {
         }
     }
 
-    /// Creates, updates and deletes the stacks. If a stack cannot be created or updated, rolls back all stacks that
-    /// were changed, unless all stacks of the plan are new.
+    /// Creates, updates and deletes the stacks. If CloudFormation reports that a stack failed, rolls back all stacks
+    /// that were changed, unless all stacks of the plan are new. If a request to AWS fails, changes nothing more,
+    /// because the stacks may still be updated successfully: the next run of the command continues.
     ///
     /// # Errors
-    /// Fails if a stack cannot be created, updated or deleted. After a failed creation or update, the message says
-    /// whether the stage was rolled back.
+    /// Fails with a [`StackFailed`] if a stack cannot be created, updated or deleted. After a failed creation or
+    /// update, the message says whether the stage was rolled back. Any other error says that the work is not finished.
     pub(crate) async fn execute(&self, stage: &StageContext) -> Result<()> {
         let (stacks, target) = (&stage.stacks, &stage.target);
         let name = &target.stage;
         let mut applied: Vec<String> = Vec::new();
         let Err(failure) = self.apply(stacks, target, &mut applied).await else {
-            return self.delete_removed(stacks, target).await;
+            return self.finish(stage).await.map_err(unfinished);
         };
+        if !failure.is::<StackFailed>() {
+            return Err(unfinished(failure));
+        }
         if self.current.is_empty() {
             return Err(failure.context(format!(
                 "the stage {name} is incomplete: fix the cause and deploy the stage again"
             )));
         }
         ui::failure(&failure);
-        self.roll_back(stacks, target, &applied)
+        let rolled_back = async {
+            self.roll_back(stacks, target, &applied).await?;
+            api_gateway::deploy_changed(stage).await
+        };
+        rolled_back
             .await
             .with_context(|| {
                 format!(
                     "cannot roll back the stage {name}: some of its stacks have the old release and some the new one; deploy the stage again"
                 )
             })?;
-        Err(anyhow!(
-            "the stage {name} was rolled back to its previous release: {failure:#}"
-        ))
+        Err(failure.context(format!(
+            "the stage {name} was rolled back to its previous release"
+        )))
     }
 
     /// Creates and updates the stacks, phase by phase. Adds to `applied` the name of each stack whose creation or
@@ -233,9 +264,8 @@ impl ChangePlan {
                 applied.push(name.clone());
                 failures.extend(result.err());
             }
-            let mut failures = failures.into_iter();
-            if let Some(first) = failures.next() {
-                return Err(failures.fold(first, |all, next| anyhow!("{all:#}; {next:#}")));
+            if let Some(failure) = combined(failures) {
+                return Err(failure);
             }
         }
         // All importers are updated, so the old exports can be removed.
@@ -276,13 +306,19 @@ impl ChangePlan {
         Ok(())
     }
 
-    async fn delete_removed(&self, stacks: &Stacks, target: &Target) -> Result<()> {
+    /// Makes the changes that follow the creations and updates: updates the termination protection, deletes the stacks
+    /// that are not needed any more, and deploys the REST API if its deployed snapshot is outdated.
+    async fn finish(&self, stage: &StageContext) -> Result<()> {
+        for name in &self.protection {
+            stage.stacks.update_protection(name).await?;
+        }
         for name in phases(&self.removed)?.into_iter().rev().flatten() {
-            let step = Step::begin(format!("remove {}", short_name(&name, target)));
-            stacks.delete(&step, &name).await?;
+            let step = Step::begin(format!("remove {}", short_name(&name, &stage.target)));
+            api_gateway::release_deployment(stage, &name).await?;
+            stage.stacks.delete(&step, &name).await?;
             step.done("");
         }
-        Ok(())
+        api_gateway::deploy_changed(stage).await
     }
 
     /// Restores the previous templates of the stacks in `applied`, in reverse order. Deletes the stacks in `applied`
@@ -300,6 +336,32 @@ impl ChangePlan {
         }
         Ok(())
     }
+}
+
+/// Adds to an error that the command must be run again, unless a stack failed.
+fn unfinished(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<StackFailed>() {
+        error
+    } else {
+        error.context(UNFINISHED)
+    }
+}
+
+/// Returns one error for the failures of several stacks. It is a [`StackFailed`] if one of them is.
+fn combined(failures: Vec<anyhow::Error>) -> Option<anyhow::Error> {
+    let has_failed_stack = failures.iter().any(|failure| failure.is::<StackFailed>());
+    let all: Vec<String> = failures
+        .iter()
+        .map(|failure| format!("{failure:#}"))
+        .collect();
+    let all = all.join("; ");
+    (!failures.is_empty()).then(|| {
+        if has_failed_stack {
+            StackFailed(all).into()
+        } else {
+            anyhow!(all)
+        }
+    })
 }
 
 /// Checks that each import of the desired templates is an export of a desired template or of a deployed stack.
@@ -405,6 +467,9 @@ async fn describe_content(target: &Target, resource_type: &str, name: &str) -> S
                 Some(page) => format!("its {} files", page.key_count().unwrap_or_default()),
                 None => "its files".into(),
             }
+        }
+        "AWS::Cognito::IdentityPool" => {
+            "the IDs of its identities, which own all notes and purchases,".into()
         }
         _ => "its users".into(),
     }

@@ -19,7 +19,7 @@ pub(crate) struct StageContext {
     pub(crate) workspace: Workspace,
     /// The stage and the stage's account.
     pub(crate) target: Target,
-    /// A client for the account's bucket of releases.
+    /// A client for the stage's objects in the account's bucket of releases.
     pub(crate) store: Store,
     /// A client for the account's CloudFormation stacks.
     pub(crate) stacks: Stacks,
@@ -62,7 +62,7 @@ impl StageContext {
 
     /// Creates the context of a stage. Does not check the credentials.
     pub(crate) fn new(workspace: &Workspace, target: Target) -> Self {
-        let store = Store::new(&target.account);
+        let store = Store::new(&target.account, &target.stage);
         Self {
             workspace: workspace.clone(),
             stacks: Stacks::new(&target, &store),
@@ -74,13 +74,9 @@ impl StageContext {
     /// Reads the stage's releases, the newest first. Empty if the account has no bucket of releases yet.
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
+    /// Fails if a record of a release cannot be read.
     pub(crate) async fn releases(&self) -> Result<Vec<Release>> {
-        if self.store.exists().await? {
-            self.store.releases(&self.target.stage).await
-        } else {
-            Ok(Vec::new())
-        }
+        self.store.releases().await
     }
 
     /// Returns the release that the stage runs. `None` if no release of the stage succeeded.
@@ -96,21 +92,21 @@ impl StageContext {
     /// # Errors
     /// Fails if the S3 request fails.
     pub(crate) async fn next_number(&self) -> Result<u32> {
-        let releases = self.store.releases(&self.target.stage).await?;
+        let releases = self.releases().await?;
         Ok(releases.first().map_or(1, |release| release.number + 1))
     }
 
     /// Takes the stage's lock. `purpose` says why, such as "a deploy". If another process tries to take the lock while
-    /// this process holds it, the other process's error message contains `purpose`.
+    /// this process holds it, the other process's error message contains `purpose`. Then waits until CloudFormation
+    /// executes no operation on a stack of the stage, because a command that was interrupted may have started one.
     ///
     /// # Errors
-    /// Fails if another process holds the lock.
+    /// Fails if another process holds the lock, or a request to CloudFormation fails.
     pub(crate) async fn lock(&self, purpose: &str) -> Result<Lease> {
-        Lease::take(
-            &self.store,
-            &format!("releases/{}", self.target.stage),
-            purpose,
-        )
-        .await
+        let lease = Lease::take(&self.store, purpose).await?;
+        match self.stacks.wait_until_idle().await {
+            Ok(()) => Ok(lease),
+            Err(error) => lease.during(async { Err(error) }).await,
+        }
     }
 }

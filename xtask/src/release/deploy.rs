@@ -8,7 +8,7 @@ use console::style;
 
 use super::{
     artifacts,
-    bootstrap::ensure_bucket,
+    bootstrap::{self, check_bootstrapped},
     change_plan::ChangePlan,
     clock::now,
     context::StageContext,
@@ -43,9 +43,12 @@ pub(crate) async fn deploy(
     tools::prepare(&workspace).await?;
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
+    check_bootstrapped(&context).await?;
     let plan = DeployPlan::compute(context).await?;
     plan.print();
-    if let Some(release) = plan.up_to_date_release() {
+    if let Some(release) = plan.up_to_date_release()
+        && plan.stage.store.has_artifacts(release).await?
+    {
         print_endpoints(&plan.stage).await?;
         ui::say(format!(
             "{} {stage} runs release {} of these sources; nothing was changed",
@@ -54,7 +57,6 @@ pub(crate) async fn deploy(
         ));
         return Ok(());
     }
-    ensure_bucket(&plan.stage).await?;
     let lease = plan.stage.lock("a deploy").await?;
     let release = lease.during(deploy_locked(&plan, allowed)).await?;
     print_endpoints(&plan.stage).await?;
@@ -79,7 +81,7 @@ async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release>
     changes.check_data_loss(stage, allowed).await?;
     let mut release = new_release(plan, functions, app, &templates, promotion.as_ref()).await?;
     let promotion = promotion.as_ref().map(|(_, templates)| templates);
-    persist(
+    let etag = persist(
         &stage.store,
         &release,
         [&templates].into_iter().chain(promotion),
@@ -91,7 +93,7 @@ async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release>
         },
     )
     .await?;
-    execute(stage, &changes, &mut release).await?;
+    execute(stage, &changes, &mut release, &etag).await?;
     Ok(release)
 }
 
@@ -137,7 +139,8 @@ async fn promotion_templates(
     // The current credentials may be for another account, so this only reads the tables of serverless.yml.
     let next = Target::read(&stage.workspace, next, None).await?;
     let templates = synth::templates(&stage.workspace, &next).await?;
-    let templates = templates_with_code(&templates, sources, |name| artifact(functions, name));
+    let artifact = |name: &str| artifact(functions, name);
+    let templates = templates_with_code(&next.stage, &templates, sources, artifact);
     Ok(Some((next.stage, templates)))
 }
 
@@ -154,8 +157,9 @@ fn hashes(templates: &Templates) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Deploys the sources to the local stage, and returns the CloudFormation exports of its account. The caller must have
-/// built the functions. Records no release, because the local stage is never promoted or rolled back.
+/// Deploys the account's stacks and the sources to the local stage, and returns the CloudFormation exports of its
+/// account. The caller must have built the functions. Records no release, because the local stage is never promoted or
+/// rolled back.
 ///
 /// # Errors
 /// Fails if the deployment would delete data, or if a stack cannot be updated.
@@ -165,7 +169,7 @@ pub(crate) async fn converge(
 ) -> Result<BTreeMap<String, String>> {
     let stage = StageContext::new(workspace, target.clone());
     let templates = synth::templates(workspace, target).await?;
-    ensure_bucket(&stage).await?;
+    bootstrap::apply(&stage).await?;
     let mut sources = BTreeMap::new();
     let mut functions = BTreeMap::new();
     for function in workspace.functions() {
@@ -174,7 +178,8 @@ pub(crate) async fn converge(
         sources.insert(function.name.clone(), Sources::of_binary(&artifact));
         functions.insert(function.name.clone(), artifact);
     }
-    let desired = templates_with_code(&templates, &sources, |name| functions.get(name).cloned());
+    let artifact = |name: &str| functions.get(name).cloned();
+    let desired = templates_with_code(&target.stage, &templates, &sources, artifact);
     let changes = ChangePlan::compute(&stage, &desired).await?;
     if !changes.is_empty() {
         for artifact in changes.changed().values().flat_map(Template::artifacts) {

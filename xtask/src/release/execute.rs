@@ -1,120 +1,150 @@
 //! The steps that the deployment, promotion and removal of a stage share: record a release, update the stage to it, and
 //! delete the artifacts that no release needs.
 
-use anyhow::Result;
+use anyhow::{Context, Error, Result};
 use console::style;
 
 use super::{
     app,
     change_plan::ChangePlan,
     context::StageContext,
-    lease::Lease,
-    record::{Outcome, Release},
+    record::{Outcome, Release, current},
     secret,
-    store::Store,
-    table::StageName,
+    stack::StackFailed,
+    store::{Store, error_code},
     template::Templates,
 };
 use crate::ui;
 
-/// The maximum number of releases that the bucket stores for each stage.
+/// The maximum number of releases that the bucket stores for each stage, besides the release that the stage runs.
 const STORED_RELEASES: usize = 20;
 
-/// The path of the artifacts lock. A process holds this lock while it adds or deletes artifacts in the account's
-/// bucket.
-const ARTIFACTS_LOCK: &str = "artifacts";
-
-/// Stores the record and the `templates` of a release, and runs `upload`, which must store the release's other
-/// artifacts. Holds the artifacts lock meanwhile, so that no other process deletes artifacts that the release needs.
+/// Stores the record and the `templates` of a new release, and runs `upload`, which must store the release's other
+/// artifacts. Returns the ETag of the record. The caller must hold the stage's lock.
+///
+/// The record is stored first. Otherwise, `cargo xtask remove` would not find a stage whose first deploy was
+/// interrupted between the artifacts and the record.
 ///
 /// # Errors
-/// Fails if an upload to S3 fails.
+/// Fails if an upload to S3 fails, or an object exists that has another content than its name says.
 pub(crate) async fn persist(
     store: &Store,
     release: &Release,
     templates: impl IntoIterator<Item = &Templates>,
     upload: impl AsyncFnOnce() -> Result<()>,
-) -> Result<()> {
-    let lease = Lease::wait(store, ARTIFACTS_LOCK, "an upload").await?;
-    lease
-        .during(async {
-            store.write_release(release).await?;
-            for templates in templates {
-                store.upload_templates(templates).await?;
-            }
-            upload().await
-        })
-        .await
+) -> Result<String> {
+    let etag = store.create_release(release).await?;
+    for templates in templates {
+        store.upload_templates(templates).await?;
+    }
+    upload().await?;
+    Ok(etag)
 }
 
 /// Updates a stage's stacks and browser app to a release, records the release's outcome, and deletes the stage's oldest
-/// releases.
+/// releases. `etag` is the ETag of the release's record, which [`persist`] returned.
 ///
 /// # Errors
-/// Fails if a stack cannot be created, updated or deleted, or if the browser app cannot be published. After a
-/// failed creation or update, the message says whether the stage was rolled back.
+/// Fails if a stack cannot be created, updated or deleted, or if the browser app cannot be published. If a stack
+/// failed, the message says whether the stage was rolled back, and the release is recorded as failed. After any other
+/// error, the release is still in progress: the next run of the same command continues.
 pub(crate) async fn execute(
     stage: &StageContext,
     changes: &ChangePlan,
     release: &mut Release,
+    etag: &str,
 ) -> Result<()> {
     let result = async {
         changes.execute(stage).await?;
-        match &release.app {
-            Some(app) => {
-                let exports = stage.stacks.exports().await?;
-                app::publish(app, &stage.store, &stage.target, &exports).await
-            }
-            None => Ok(()),
-        }
+        publish(stage, release).await.context(
+            "the browser app is not published completely; run the same command again to continue",
+        )
     };
     let result = result.await;
-    release.outcome = if result.is_ok() {
-        Outcome::Done
-    } else {
-        Outcome::Failed
-    };
-    stage.store.write_release(release).await?;
+    match outcome(&result) {
+        Outcome::Done => {
+            release.outcome = Outcome::Done;
+            stage
+                .store
+                .update_release(release, etag)
+                .await
+                .context("the stage runs the release, but the record of the release is not finished; run the same command again")?;
+        }
+        Outcome::Failed => {
+            release.outcome = Outcome::Failed;
+            // The error of the stack is more important than an error of this request.
+            if let Err(error) = stage.store.update_release(release, etag).await {
+                warn("the release is not recorded as failed", &error);
+            }
+        }
+        Outcome::InProgress => {}
+    }
     result?;
     // The stage runs the release now, so an error here must not look like a failed deploy.
     if let Err(error) = prune_releases(stage).await {
-        ui::say(format!(
-            "{} old releases were not deleted: {error:#}",
-            style("!").yellow()
-        ));
+        warn("old releases were not deleted", &error);
     }
     Ok(())
 }
 
-/// Deletes all releases of the stage but the newest [`STORED_RELEASES`], and the artifacts that no release needs.
+/// Returns the outcome to record for the result of an update of a stage. An error that is not about a failed stack says
+/// nothing about the stage: a request may have been throttled, or the credentials may have expired.
+fn outcome(result: &Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) if error.is::<StackFailed>() => Outcome::Failed,
+        Err(_) => Outcome::InProgress,
+    }
+}
+
+async fn publish(stage: &StageContext, release: &Release) -> Result<()> {
+    match &release.app {
+        Some(app) => {
+            let exports = stage.stacks.exports().await?;
+            app::publish(app, &stage.store, &stage.target, &exports).await
+        }
+        None => Ok(()),
+    }
+}
+
+fn warn(problem: &str, error: &Error) {
+    ui::say(format!("{} {problem}: {error:#}", style("!").yellow()));
+}
+
+/// Deletes all releases of the stage but the newest [`STORED_RELEASES`] and the one that the stage runs, and the
+/// artifacts that no release needs.
 async fn prune_releases(stage: &StageContext) -> Result<()> {
-    let releases = stage.store.releases(&stage.target.stage).await?;
-    let Some(old) = releases
-        .get(STORED_RELEASES..)
-        .filter(|old| !old.is_empty())
-    else {
+    let releases = stage.releases().await?;
+    let running = current(&releases).map(|release| release.number);
+    let old = releases.iter().skip(STORED_RELEASES);
+    let old: Vec<_> = old
+        .filter(|release| Some(release.number) != running)
+        .collect();
+    if old.is_empty() {
         return Ok(());
-    };
+    }
     for release in old {
         stage.store.delete_release(release).await?;
     }
-    prune(&stage.store, None).await
-}
-
-/// Deletes the artifacts that no release needs. Ignores the releases of `removed_stage`. If the deletion fails, prints
-/// a warning and returns `Ok`, because the IAM roles of workflows have no permission to delete artifacts.
-///
-/// # Errors
-/// Fails if the artifacts lock cannot be taken.
-pub(crate) async fn prune(store: &Store, removed_stage: Option<&StageName>) -> Result<()> {
-    let lease = Lease::wait(store, ARTIFACTS_LOCK, "pruning").await?;
-    if let Err(error) = lease.during(store.prune(removed_stage)).await {
-        ui::say(format!(
-            "{} unused artifacts were not deleted: {error:#}",
-            style("!").yellow()
-        ));
+    if let Err(error) = stage.store.prune().await {
+        warn("unused artifacts were not deleted", &error);
     }
     Ok(())
+}
+
+/// Deletes all artifacts of a stage. Prints a warning if the credentials have no permission to do so, because the IAM
+/// roles of some workflows may not delete artifacts.
+///
+/// # Errors
+/// Fails if an S3 request fails for another reason.
+pub(crate) async fn delete_artifacts(store: &Store) -> Result<()> {
+    match store.delete_artifacts().await {
+        Err(error) if error_code(&error) == Some("AccessDenied") => {
+            warn("the artifacts of the stage were not deleted", &error);
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Prints the URLs of a stage's API and browser app. Also prints a warning with the names of the secrets that the stage

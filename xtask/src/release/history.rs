@@ -178,13 +178,9 @@ async fn account_stages(
     account: &Account,
     older_than: Option<Age>,
 ) -> Result<Vec<(StageName, Vec<Release>)>> {
-    let store = Store::new(account);
     let mut stages = Vec::new();
-    if !store.exists().await? {
-        return Ok(stages);
-    }
-    for stage in store.stages().await? {
-        let releases = store.releases(&stage).await?;
+    for stage in Store::stages(account).await? {
+        let releases = Store::new(account, &stage).releases().await?;
         let is_listed = releases.first().is_some_and(|newest| {
             older_than.is_none_or(|age| now().saturating_sub(newest.started_at) >= age.milliseconds)
         });

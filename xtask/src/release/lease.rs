@@ -1,24 +1,47 @@
-//! Locks between processes. A lock is an object in the account's bucket of releases. The lock expires unless the
-//! process that holds it renews it.
+//! The lock of a stage, which only one process can hold. A lock is an object in the account's bucket of releases. The lock
+//! expires unless the process that holds it renews it.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use console::style;
 use rustix::system::uname;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use super::{
     clock::now,
     provenance::actor,
-    store::{LOCK, Store, Versioned, WriteIf},
+    store::{Store, Versioned, WriteIf, error_code},
 };
-use crate::process;
+use crate::{process, ui};
 
 /// The time from the last renewal of a lock until the lock expires. If a process that holds a lock is killed, processes
 /// on other machines must wait up to this long for the lock.
 const DURATION: Duration = Duration::from_secs(60);
+
+/// The time between two renewals of a lock.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The time from a failed renewal until the next attempt, and the time limit of each attempt.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often this process tries to take a lock that other processes take and release at the same time.
+const ATTEMPTS: usize = 20;
+
+/// The error codes of S3 that say that the credentials cannot be used any more.
+const EXPIRED: [&str; 6] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestExpired",
+    "TokenRefreshRequired",
+];
 
 /// A text that is in the command line of every process that can hold a lock. If no running process has both the
 /// holder's process ID and this text, the holder has exited.
@@ -49,7 +72,7 @@ impl Holder {
     fn new(purpose: &str) -> Result<Self> {
         let host = uname().nodename().to_string_lossy().into_owned();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Ok(Self {
+        let holder = Self {
             id: Uuid::now_v7(),
             actor: actor(),
             purpose: purpose.into(),
@@ -57,8 +80,17 @@ impl Holder {
             host,
             process: std::process::id().try_into()?,
             since: now(),
+            expires: 0,
+        };
+        Ok(holder.renewed())
+    }
+
+    /// Returns a copy that expires after [`DURATION`].
+    fn renewed(&self) -> Self {
+        Self {
             expires: now() + DURATION.as_millis() as u64,
-        })
+            ..self.clone()
+        }
     }
 
     /// Whether the lock has expired, or the holder is a process of this machine that has exited. `machine` identifies
@@ -72,112 +104,153 @@ impl Holder {
 /// A lock that this process holds. A background task renews the lock.
 pub(crate) struct Lease {
     store: Store,
-    key: String,
-    renewal: JoinHandle<()>,
-    lost: Arc<Notify>,
+    id: Uuid,
+    /// Ends only if this process has lost the lock. Returns the reason.
+    renewal: JoinHandle<Error>,
 }
 
 impl Lease {
-    /// Takes the lock at `path` in the account's bucket. Does not wait if another process holds the lock. `purpose` is
-    /// what this process does with the lock, such as "a deploy".
+    /// Takes the lock of the store's stage. Does not wait if another process holds the lock. `purpose` is what this
+    /// process does with the lock, such as "a deploy".
     ///
     /// # Errors
     /// Fails if another process holds the lock. The message says which user runs the other process, on which host, for
     /// what purpose, and since when.
-    pub(crate) async fn take(store: &Store, path: &str, purpose: &str) -> Result<Self> {
-        match Self::try_take(store, path, purpose).await? {
-            Ok(lease) => Ok(lease),
-            Err(holder) => {
-                let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
-                bail!(
-                    "{} is locked: {} on {} began {} {} s ago. Try again when that process has finished; if it was \
-                     killed, the lock expires in {} s",
-                    path.trim_start_matches("releases/"),
-                    holder.actor,
-                    holder.host,
-                    holder.purpose,
-                    seconds(holder.since, now()),
-                    seconds(now(), holder.expires)
-                )
-            }
-        }
-    }
-
-    /// Waits until the lock at `path` is free, and takes it. For locks that processes hold for only a few seconds.
-    ///
-    /// # Errors
-    /// Fails if the S3 request fails.
-    pub(crate) async fn wait(store: &Store, path: &str, purpose: &str) -> Result<Self> {
-        loop {
-            if let Ok(lease) = Self::try_take(store, path, purpose).await? {
-                return Ok(lease);
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn try_take(store: &Store, path: &str, purpose: &str) -> Result<Result<Self, Holder>> {
-        let key = format!("{path}/{LOCK}");
-        loop {
-            let holder = Holder::new(purpose)?;
+    pub(crate) async fn take(store: &Store, purpose: &str) -> Result<Self> {
+        let (key, stage) = (store.lock_key(), store.stage());
+        let new = Holder::new(purpose)?;
+        for _ in 0..ATTEMPTS {
             let found: Option<Versioned<Holder>> = store.read(&key).await?;
             let condition = match &found {
                 None => WriteIf::Absent,
-                Some(Versioned { value, etag }) if value.is_gone(&holder.machine) => {
+                // This process has written the lock, but the response to the request was lost.
+                Some(Versioned { value, etag }) if value.id == new.id => {
+                    return Ok(Self::held(store, value.clone(), etag.clone()));
+                }
+                Some(Versioned { value, etag }) if value.is_gone(&new.machine) => {
                     WriteIf::Unchanged(etag)
                 }
-                Some(Versioned { value, .. }) => return Ok(Err(value.clone())),
+                Some(Versioned { value: holder, .. }) => {
+                    let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+                    bail!(
+                        "{stage} is locked: {} on {} began {} {} s ago. Try again when that process has finished; if it \
+                         was killed, the lock expires in {} s",
+                        holder.actor,
+                        holder.host,
+                        holder.purpose,
+                        seconds(holder.since, now()),
+                        seconds(now(), holder.expires)
+                    )
+                }
             };
-            // If another process wrote the lock first, read it again.
-            let Some(etag) = store.write(&key, &holder, condition).await? else {
-                continue;
-            };
-            let lost = Arc::new(Notify::new());
-            let renewal = renew(store.clone(), key.clone(), holder, etag, lost.clone());
-            return Ok(Ok(Self {
-                store: store.clone(),
-                key,
-                renewal: tokio::spawn(renewal),
-                lost,
-            }));
+            let holder = new.renewed();
+            if let Some(etag) = store.write(&key, &holder, condition).await? {
+                return Ok(Self::held(store, holder, etag));
+            }
+            // Another process wrote the lock first, so read it again.
+            sleep(Duration::from_millis(50)).await;
+        }
+        bail!("cannot lock {stage}: other processes take its lock at the same time; try again")
+    }
+
+    fn held(store: &Store, holder: Holder, etag: String) -> Self {
+        Self {
+            store: store.clone(),
+            id: holder.id,
+            renewal: tokio::spawn(renew(store.clone(), holder, etag)),
         }
     }
 
-    /// Runs `work` while this process holds the lock, then releases the lock.
+    /// Runs `work` while this process holds the lock, then releases the lock. If the lock cannot be released, prints a
+    /// warning, because the lock expires by itself.
     ///
     /// # Errors
-    /// Returns the error of `work`. Also fails if the lock cannot be released, or if another process takes the lock
-    /// during `work`, for example because this machine was suspended and the lock expired.
-    pub(crate) async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Returns the error of `work`. Also fails if this process loses the lock during `work`: if another process takes
+    /// the lock because this machine was suspended, if the lock cannot be renewed until it expires, or if the
+    /// credentials expire.
+    pub(crate) async fn during<T>(mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let result = tokio::select! {
             result = work => result,
-            // Return without deleting the lock, because another process holds it now.
-            () = self.lost.notified() => bail!(
-                "another process took the lock, because this process did not renew it in time; wait until that process has finished, and try again"
-            ),
+            // Return without releasing the lock, because another process may hold it now.
+            lost = &mut self.renewal => return Err(lost.unwrap_or_else(Error::from)),
         };
         self.renewal.abort();
-        let released = self
-            .store
-            .delete(&self.key)
-            .await
-            .context("cannot release the lock; it expires by itself");
-        let result = result?;
-        released?;
-        Ok(result)
+        if let Err(error) = self.release().await {
+            ui::say(format!(
+                "{} the lock of {} was not released; it expires in {} s: {error:#}",
+                style("!").yellow(),
+                self.store.stage(),
+                DURATION.as_secs()
+            ));
+        }
+        result
+    }
+
+    async fn release(&self) -> Result<()> {
+        let key = self.store.lock_key();
+        let found: Option<Versioned<Holder>> = self.store.read(&key).await?;
+        match found {
+            Some(found) if found.value.id == self.id => self.store.delete(&key).await,
+            _ => Ok(()),
+        }
     }
 }
 
-/// Renews a lock at regular intervals. When another process has taken the lock, notifies `lost` and returns.
-async fn renew(store: Store, key: String, mut holder: Holder, mut etag: String, lost: Arc<Notify>) {
+/// Renews a lock at regular intervals. Returns only if this process has lost the lock or its credentials. A renewal that
+/// fails for another reason, such as throttling, is repeated until the lock expires.
+async fn renew(store: Store, mut holder: Holder, mut etag: String) -> Error {
+    let mut interval = RENEWAL_INTERVAL;
     loop {
-        sleep(DURATION / 4).await;
-        holder.expires = now() + DURATION.as_millis() as u64;
-        match store.write(&key, &holder, WriteIf::Unchanged(&etag)).await {
-            Ok(Some(renewed)) => etag = renewed,
-            Ok(None) => return lost.notify_one(),
-            // Ignore the error: up to three more attempts follow before the lock expires.
-            Err(_) => {}
+        sleep(interval).await;
+        let renewal = timeout(RETRY_INTERVAL, renew_once(&store, &holder, &etag));
+        let failure = match renewal.await {
+            Ok(Ok(Some(renewed))) => {
+                (holder, etag) = (renewed.value, renewed.etag);
+                interval = RENEWAL_INTERVAL;
+                continue;
+            }
+            Ok(Ok(None)) => {
+                return anyhow!(
+                    "another process took the lock of {}, because this process did not renew it in time: wait until \
+                     that process has finished, and run the command again to continue",
+                    store.stage()
+                );
+            }
+            Ok(Err(error)) => error,
+            Err(_) => anyhow!("S3 did not respond within {} s", RETRY_INTERVAL.as_secs()),
+        };
+        if error_code(&failure).is_some_and(|code| EXPIRED.contains(&code)) {
+            return failure.context(
+                "the AWS credentials are not valid any more: sign in again, and run the command again to continue",
+            );
         }
+        // The next attempt would end after the lock has expired.
+        if now() + 2 * RETRY_INTERVAL.as_millis() as u64 > holder.expires {
+            return failure.context(format!(
+                "cannot renew the lock of {}, and it expires now: run the command again to continue",
+                store.stage()
+            ));
+        }
+        interval = RETRY_INTERVAL;
     }
+}
+
+/// Renews a lock once. Returns `None` if another process has taken the lock.
+async fn renew_once(
+    store: &Store,
+    holder: &Holder,
+    etag: &str,
+) -> Result<Option<Versioned<Holder>>> {
+    let (key, renewed) = (store.lock_key(), holder.renewed());
+    let written = store
+        .write(&key, &renewed, WriteIf::Unchanged(etag))
+        .await
+        .context("cannot renew the lock")?;
+    if let Some(etag) = written {
+        let value = renewed;
+        return Ok(Some(Versioned { value, etag }));
+    }
+    // The response to an earlier renewal may have been lost, so that its ETag is not known.
+    let found: Option<Versioned<Holder>> = store.read(&key).await?;
+    Ok(found.filter(|found| found.value.id == holder.id))
 }

@@ -14,10 +14,12 @@
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
-//! | [`artifacts`] | builds or reuses the function zips and the browser app of a release |
+//! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
 //! | [`change_plan`] | plans and executes the changes of a stage's stacks, with rollback |
 //! | [`stack`], [`change`] | CloudFormation stacks, and the changes of their resources |
+//! | [`api_gateway`], [`hosted_zone`] | the deployments of a REST API, the records of a DNS zone |
+//! | [`rest`] | signed requests to services whose SDK crates xtask does not use |
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
 //! | [`template`], [`synth`] | templates, and their synthesis with `cdk` and `osls` |
 //! | [`app`], [`sources`] | the browser app, and the inputs of each function |
@@ -25,6 +27,7 @@
 //! | [`hash`], [`clock`], [`provenance`], [`confirm`] | hashes, time, user and commit, confirmation |
 
 mod account;
+mod api_gateway;
 mod app;
 mod artifacts;
 mod bootstrap;
@@ -35,14 +38,18 @@ mod confirm;
 mod context;
 mod deploy;
 mod execute;
+#[cfg(test)]
+mod fake_aws;
 mod hash;
 mod history;
+mod hosted_zone;
 mod lease;
 mod plan;
 mod promote;
 mod provenance;
 mod record;
 mod remove;
+mod rest;
 mod secret;
 mod sources;
 mod stack;
@@ -52,11 +59,12 @@ pub(crate) mod table;
 mod target;
 mod template;
 
+pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use plan::plan;
-pub(crate) use promote::{Consent, promote, rollback};
+pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;
 pub(crate) use secret::{Secret, secrets};
 pub(crate) use synth::services;

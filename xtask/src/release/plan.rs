@@ -15,13 +15,14 @@ use super::{
     synth,
     table::{Infrastructure, StageName},
     target::Target,
-    template::{Template, Templates},
+    template::{Template, Templates, function_key},
 };
 use crate::{tools, ui, workspace::Workspace};
 
 /// What a stage would have after a deploy of the sources: templates, function sources and browser app. Reading this
 /// state from the checkout does not build anything.
 pub(crate) struct DesiredState {
+    stage: StageName,
     /// The templates as `cdk` and `osls` synthesize them, without the S3 keys of the functions' zips.
     templates: Templates,
     /// The sources of each function, keyed by the function's name.
@@ -37,6 +38,7 @@ impl DesiredState {
             tokio::task::spawn_blocking(move || sources::read(&root, row.build, row.architecture));
         let templates = synth::templates(workspace, target).await?;
         Ok(Self {
+            stage: target.stage.clone(),
             templates,
             sources: sources.await??,
             app: app::sources(workspace.root())?,
@@ -46,14 +48,15 @@ impl DesiredState {
     /// Returns the templates to deploy. `artifact` returns the hash of the zip of the function with this name, or
     /// `None` if the zip is not built.
     pub(crate) fn templates(&self, artifact: impl Fn(&str) -> Option<String>) -> Templates {
-        templates_with_code(&self.templates, &self.sources, artifact)
+        templates_with_code(&self.stage, &self.templates, &self.sources, artifact)
     }
 }
 
-/// Adds the S3 keys of the functions' zips and a fingerprint to each template. The fingerprint is an output with a hash
-/// of the template and of its functions' sources. `artifact` returns the hash of the zip of
-/// the function with this name, or `None` if the zip is not built.
+/// Adds the S3 keys of the functions' zips and a fingerprint to each template of `stage`. The fingerprint is an output
+/// with a hash of the template and of its functions' sources. `artifact` returns the hash of the zip of the function
+/// with this name, or `None` if the zip is not built.
 pub(crate) fn templates_with_code(
+    stage: &StageName,
     templates: &Templates,
     sources: &BTreeMap<String, Sources>,
     artifact: impl Fn(&str) -> Option<String>,
@@ -64,7 +67,8 @@ pub(crate) fn templates_with_code(
             .filter_map(|(_, function)| Some((function, sources.get(function)?.fingerprint())))
             .collect();
         let fingerprint = json_hash(&(template, functions));
-        (name.clone(), template.with_code(&fingerprint, &artifact))
+        let zip = |function: &str| Some(function_key(stage, &artifact(function)?));
+        (name.clone(), template.with_code(&fingerprint, zip))
     });
     with_code.collect()
 }
@@ -238,10 +242,17 @@ fn differences(
     let mut differences = Vec::new();
     for (name, template) in &desired.templates {
         let difference = match changes.current(name) {
-            _ if !changes.changed().contains_key(name) => Difference::None,
+            _ if !changes.changed().contains_key(name) => {
+                if changes.changes_protection(name) {
+                    let state = if target.row.protected { "on" } else { "off" };
+                    Difference::Changed(vec![format!("termination protection is switched {state}")])
+                } else {
+                    Difference::None
+                }
+            }
             None => Difference::New,
             Some(current) => {
-                let reasons = stack_reasons(template, current, &desired.sources, release);
+                let reasons = stack_reasons(desired, template, current, release);
                 Difference::Changed(reasons)
             }
         };
@@ -263,15 +274,15 @@ fn differences(
 /// Returns the reasons why a deploy changes a stack: a line for each changed function and each other changed resource.
 /// `template` is the stack's desired template, and `current` is its deployed template.
 fn stack_reasons(
+    desired: &DesiredState,
     template: &Template,
     current: &Template,
-    sources: &BTreeMap<String, Sources>,
     release: Option<&Release>,
 ) -> Vec<String> {
     let deployed = |function: &str| release.and_then(|release| release.functions.get(function));
     let mut reasons = Vec::new();
     for (_, function) in template.functions() {
-        let Some(sources) = sources.get(function) else {
+        let Some(sources) = desired.sources.get(function) else {
             continue;
         };
         match deployed(function) {
@@ -285,7 +296,7 @@ fn stack_reasons(
     }
     // Put the deployed code into the new template, so that only the other resources differ.
     let with_deployed_code = template.with_code("", |function| {
-        deployed(function).map(|function| function.artifact.clone())
+        deployed(function).map(|function| function_key(&desired.stage, &function.artifact))
     });
     reasons.extend(with_deployed_code.differences(current));
     if reasons.is_empty() {

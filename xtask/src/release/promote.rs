@@ -1,13 +1,18 @@
 //! `cargo xtask promote` applies a stored release of one stage to another stage. `cargo xtask rollback` applies an
 //! earlier release of a stage to the same stage.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, bail};
 use console::style;
 
 use super::{
-    bootstrap::ensure_bucket,
+    bootstrap::check_bootstrapped,
     change::Change,
     change_plan::{ChangePlan, short_name},
     clock::now,
@@ -15,11 +20,11 @@ use super::{
     context::StageContext,
     execute::{execute, persist, print_endpoints},
     provenance::actor,
-    record::{Outcome, Release, current},
+    record::{Outcome, Record, Release, current},
     store::Store,
     table::StageName,
     target::Target,
-    template::Templates,
+    template::{Template, Templates, function_key},
 };
 use crate::{
     tools,
@@ -44,14 +49,48 @@ pub(crate) struct Consent {
     allow_replacement: Vec<String>,
 }
 
+/// The command-line options that ensure that a promotion applies exactly the release that someone has approved.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Approval {
+    /// Promote the release only if its record has this digest, which --show prints
+    #[arg(long)]
+    digest: Option<String>,
+    /// Write the digest of the release's record to this file
+    #[arg(long, value_name = "FILE", requires = "show")]
+    digest_file: Option<PathBuf>,
+}
+
+impl Approval {
+    /// Checks that the record of a release is the one that was approved. Without an approved digest, accepts every
+    /// record.
+    ///
+    /// # Errors
+    /// Fails if the record has another digest.
+    fn check(&self, record: &Record) -> Result<()> {
+        let (release, digest) = (&record.release, &record.digest);
+        match &self.digest {
+            Some(approved) if approved != digest => bail!(
+                "{}'s release {} has the digest {digest}, not the approved digest {approved}: the approval was for \
+                 another release, or someone has changed the record of the release since. Nothing was changed. Run \
+                 cargo xtask promote with --show, and approve the changes again",
+                release.stage,
+                release.number
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A stored release that a promotion or a rollback applies to a stage.
 struct StoredRelease<'a> {
     /// The record of the stored release, prepared for the stage that the release is applied to. The number, start time,
     /// actor, outcome and list of changes are replaced when the release is applied.
     record: Release,
     templates: Templates,
-    /// The bucket of releases to copy the artifacts from. `None` for a rollback: the stage's own bucket has the
-    /// artifacts.
+    /// The digest of the release's record, for a promotion.
+    digest: Option<String>,
+    /// The other stage's part of a bucket of releases, to copy the artifacts from. `None` for a rollback: the stage has
+    /// the artifacts already.
     store: Option<&'a Store>,
 }
 
@@ -65,42 +104,64 @@ impl StoredRelease<'_> {
             .context("cannot find the stage that the release was copied from")?;
         Ok(format!("{stage}'s release {number}"))
     }
+
+    /// Checks that the templates use only the function zips that the record lists, below the keys of the stage that the
+    /// release is applied to. These are the zips whose content is compared with their names.
+    ///
+    /// # Errors
+    /// Fails if a template uses another zip.
+    fn check_zips(&self) -> Result<()> {
+        let functions = self.record.functions.values();
+        let zips: BTreeSet<String> = functions
+            .map(|function| function_key(&self.record.stage, &function.artifact))
+            .collect();
+        let mut used = self.templates.values().flat_map(Template::zip_keys);
+        match used.find(|key| !zips.contains(*key)) {
+            Some(key) => bail!(
+                "a template of {} uses the function zip {key}, which the record of the release does not list",
+                self.name()?
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 /// `cargo xtask promote`: applies the release `number` of the stage `from` to the stage `to`. Without a number, applies
 /// the release that `from` runs.
 ///
 /// # Errors
-/// Fails if `from` has no such successful release, if the release has no templates for `to`, if the promotion would
-/// delete data, or if a stack cannot be updated.
+/// Fails if `from` has no such successful release, if the release is not the one that `approval` names, if the release
+/// has no templates for `to`, if an object of the release has another content than its name says, if the promotion
+/// would delete data, or if a stack cannot be updated.
 pub(crate) async fn promote(
     from: &StageName,
     to: &StageName,
     number: Option<u32>,
     consent: &Consent,
+    approval: &Approval,
 ) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
     let source = StageContext::open(&workspace, from, None).await?;
     let stage = StageContext::open(&workspace, to, None).await?;
     stage.target.announce();
-    let release = match number {
-        None => source
-            .current_release()
-            .await?
+    check_bootstrapped(&stage).await?;
+    let records = source.store.records().await?.into_iter();
+    let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);
+    let record = match number {
+        None => successful
+            .next()
             .with_context(|| format!("the stage {from} runs no release; deploy the stage first"))?,
-        Some(number) => source
-            .store
-            .releases(from)
-            .await?
-            .into_iter()
-            .find(|release| release.number == number && release.outcome == Outcome::Done)
+        Some(number) => successful
+            .find(|record| record.release.number == number)
             .with_context(|| {
                 format!(
                     "the stage {from} has no successful release {number}; see cargo xtask releases --stage {from}"
                 )
             })?,
     };
+    approval.check(&record)?;
+    let Record { release, digest } = record;
     let Some((_, stacks)) = release.promotion.as_ref().filter(|(stage, _)| stage == to) else {
         bail!(
             "{from}'s release {} has no templates for the stage {to}; set promotesTo in the row of {from} in serverless.yml, and deploy {from}",
@@ -117,17 +178,23 @@ pub(crate) async fn promote(
             promotion: None,
             ..release.clone()
         },
+        digest: Some(digest.clone()),
         store: Some(&source.store),
     };
-    apply_release(&stage, &stored, consent).await
+    apply_release(&stage, &stored, consent).await?;
+    if let Some(file) = &approval.digest_file {
+        fs::write(file, format!("{digest}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// `cargo xtask rollback`: applies the stage's earlier release `number` again. Without a number, applies the latest of
 /// the earlier releases whose templates differ from those that the stage runs.
 ///
 /// # Errors
-/// Fails if the stage has no such earlier successful release, if the rollback would delete data, or if a stack cannot
-/// be updated.
+/// Fails if the stage has no such earlier successful release, if an object of the release has another content than its
+/// name says, if the rollback would delete data, or if a stack cannot be updated.
 pub(crate) async fn rollback(
     stage: &StageName,
     number: Option<u32>,
@@ -137,6 +204,7 @@ pub(crate) async fn rollback(
     let name = stage;
     let stage = StageContext::open(&workspace, name, None).await?;
     stage.target.announce();
+    check_bootstrapped(&stage).await?;
     let mut successful = stage
         .releases()
         .await?
@@ -163,12 +231,19 @@ pub(crate) async fn rollback(
                 )
             })?,
     };
+    if !stage.store.has_artifacts(&release).await? {
+        bail!(
+            "the artifacts of release {} of the stage {name} are not complete; choose another release with --to",
+            release.number
+        );
+    }
     let stored = StoredRelease {
         templates: stage.store.templates(&release.stacks).await?,
         record: Release {
             copied_from: Some((name.clone(), release.number)),
             ..release
         },
+        digest: None,
         store: None,
     };
     apply_release(&stage, &stored, consent).await
@@ -182,6 +257,7 @@ async fn apply_release(
     consent: &Consent,
 ) -> Result<()> {
     let name = &stage.target.stage;
+    stored.check_zips()?;
     if consent.show {
         let changes = ChangePlan::compute(stage, &stored.templates).await?;
         let preview = show_preview(stage, &changes, stored, consent).await?;
@@ -196,7 +272,6 @@ async fn apply_release(
         });
         return Ok(());
     }
-    ensure_bucket(stage).await?;
     let before = stage.current_release().await?;
     let lease = stage.lock("a release").await?;
     let applied = lease.during(apply_locked(stage, stored, consent)).await?;
@@ -243,32 +318,19 @@ async fn apply_locked(
         changes: preview.lines(),
         ..stored.record.clone()
     };
-    persist(
-        &stage.store,
-        &release,
-        [&stored.templates],
-        async || match stored.store {
-            Some(from) => copy_artifacts(from, &stage.store, &release).await,
-            None => Ok(()),
-        },
-    )
+    let etag = persist(&stage.store, &release, [&stored.templates], async || {
+        let Some(from) = stored.store else {
+            return Ok(());
+        };
+        let step = Step::begin("copy the artifacts");
+        let progress = |function: &str| step.at(function);
+        stage.store.copy_artifacts(from, &release, progress).await?;
+        step.done("");
+        Ok(())
+    })
     .await?;
-    execute(stage, &changes, &mut release).await?;
+    execute(stage, &changes, &mut release, &etag).await?;
     Ok(Some(release))
-}
-
-/// Copies a release's function zips and browser app from the bucket of releases `from` to the bucket of releases `to`.
-async fn copy_artifacts(from: &Store, to: &Store, release: &Release) -> Result<()> {
-    let step = Step::begin("copy the artifacts");
-    for (name, function) in &release.functions {
-        step.at(name);
-        to.copy_code(from, &function.artifact).await?;
-    }
-    if let Some(app) = &release.app {
-        to.copy_app_files(from, app.files.values()).await?;
-    }
-    step.done("");
-    Ok(())
 }
 
 /// Prints the changes that a stored release would make to a stage, and writes them to the summary file of `consent`.
@@ -290,6 +352,7 @@ async fn show_preview(
         &stage.target,
         &resource_changes,
         running != stored.record.app,
+        stored.digest.clone(),
     );
     preview.print();
     if let Some(file) = &consent.summary {
@@ -308,6 +371,8 @@ async fn show_preview(
 struct Preview {
     title: String,
     rows: Vec<PreviewRow>,
+    /// The digest of the release's record, for a promotion.
+    digest: Option<String>,
 }
 
 /// One change of a [`Preview`].
@@ -326,6 +391,7 @@ impl Preview {
         target: &Target,
         changes: &BTreeMap<String, Vec<Change>>,
         app_changes: bool,
+        digest: Option<String>,
     ) -> Self {
         let mut rows = Vec::new();
         for (name, changes) in changes {
@@ -339,7 +405,11 @@ impl Preview {
         if app_changes {
             rows.push(PreviewRow::App);
         }
-        Self { title, rows }
+        Self {
+            title,
+            rows,
+            digest,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -359,11 +429,14 @@ impl Preview {
         lines.collect()
     }
 
-    /// Prints the title and the changes on standard output.
+    /// Prints the title, the changes and the digest on standard output.
     fn print(&self) {
         ui::print(&self.title);
         for line in self.lines() {
             ui::print(format!("  {line}"));
+        }
+        if let Some(digest) = &self.digest {
+            ui::print(format!("  digest {digest}"));
         }
     }
 
@@ -392,6 +465,9 @@ impl Preview {
         }
         if self.is_empty() {
             text += "| | nothing | | | |\n";
+        }
+        if let Some(digest) = &self.digest {
+            text = text + "\nDigest: `" + digest + "`\n";
         }
         text
     }

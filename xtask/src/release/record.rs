@@ -13,12 +13,13 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Outcome {
-    /// The command that updates the stage is still running, or ended before it could record another outcome.
+    /// The command that updates the stage is still running, or it ended before the stage was updated: it was
+    /// interrupted, or a request to AWS failed. The next run of the command continues its work.
     #[serde(rename = "underWay")]
     InProgress,
     /// All stacks and the browser app of the stage were updated.
     Done,
-    /// A stack or the browser app could not be updated.
+    /// CloudFormation reported that a stack failed.
     Failed,
 }
 
@@ -63,6 +64,16 @@ pub(crate) struct Release {
     /// stacks' names. `None` without such a stage.
     #[serde(rename = "promotes")]
     pub(crate) promotion: Option<(StageName, BTreeMap<String, String>)>,
+}
+
+/// The stored record of a release.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    /// The release that the record describes.
+    pub(crate) release: Release,
+    /// The SHA-256 hash of the stored bytes of the record. Because the record contains the hashes of all templates,
+    /// function zips and files of the browser app, the digest identifies the whole content of the release.
+    pub(crate) digest: String,
 }
 
 /// A function of a release.

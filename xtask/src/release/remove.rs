@@ -6,34 +6,41 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use aws_sdk_cloudformation::types::StackStatus;
 use console::style;
 
 use super::{
     account::Account,
-    bootstrap::RELEASES_STACK,
+    api_gateway,
     change_plan::short_name,
     confirm::confirm,
     context::StageContext,
-    execute::prune,
+    execute::delete_artifacts,
+    hosted_zone, secret,
     stack::Stacks,
     store::empty_bucket,
     table::StageName,
-    template::{Templates, phases},
+    template::{Template, Templates, phases},
 };
 use crate::{
     ui::{self, Step},
     workspace::Workspace,
 };
 
-/// Runs `cargo xtask remove`, which deletes a stage. Without `yes`, asks for confirmation in a terminal.
+/// Runs `cargo xtask remove`, which deletes a stage. Without `yes`, asks for confirmation.
 ///
 /// # Errors
-/// Fails if the stage is protected, another stage imports an export of the stage, or a resource cannot be deleted.
+/// Fails if `yes` is false and standard input is not a terminal, if the stage is protected, another stage imports an export of the stage, or a resource cannot be deleted.
 pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     let workspace = Workspace::read()?;
     let context = StageContext::open(&workspace, stage, None).await?;
     context.target.announce();
-    if !yes && stdin().is_terminal() {
+    if !yes {
+        if !stdin().is_terminal() {
+            bail!(
+                "cannot ask for confirmation, because standard input is not a terminal: add --yes"
+            );
+        }
         confirm(stage)?;
     }
     let stacks = remove_stage(&context).await?;
@@ -45,62 +52,55 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a stage, and the account's bucket of releases if no other stage uses the bucket. Returns the number of
-/// deleted stacks.
+/// Deletes a stage and its objects in the account's bucket of releases. Deletes nothing that
+/// other stages use. Returns the number of deleted stacks.
 ///
 /// # Errors
 /// Fails in the same cases as [`remove`].
 pub(crate) async fn remove_stage(context: &StageContext) -> Result<usize> {
-    let StageContext {
-        target,
-        store,
-        stacks,
-        ..
-    } = context;
-    let stage = &target.stage;
+    let (target, stage) = (&context.target, &context.target.stage);
     if target.row.protected {
         bail!(
             "{stage} is protected against removal: first set `protected: false` in its row in serverless.yml, and deploy it"
         );
     }
-    if !store.exists().await? {
+    if !context.store.exists().await? {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let lease = context.lock("a removal").await?;
-    let removed = lease.during(remove_locked(context)).await;
-    // An earlier removal may have been killed after it had deleted everything except the bucket. So delete an unused
-    // bucket even if the stage is not found.
-    if store.is_unused().await? {
-        let step = Step::begin(format!("remove the bucket {}", store.bucket()));
-        empty_bucket(&target.account.s3(), store.bucket()).await?;
-        stacks.delete(&step, RELEASES_STACK).await?;
-        step.done("");
-    }
-    removed
+    lease.during(remove_locked(context)).await
 }
 
 /// Deletes the stage of `context` and returns the number of deleted stacks. The caller must hold the stage's lock.
 async fn remove_locked(context: &StageContext) -> Result<usize> {
-    let (stage, store) = (&context.target.stage, &context.store);
+    let stage = &context.target.stage;
     let templates = removable_stacks(context).await?;
+    let deleted = delete_parts(context, &templates).await;
+    deleted.with_context(|| {
+        format!("{stage} is not removed completely; run the same command again to continue")
+    })?;
+    Ok(templates.len())
+}
+
+/// Deletes all parts of the stage of `context`. Each step can be repeated after an interruption. `templates` are the
+/// templates of the stage's stacks.
+async fn delete_parts(context: &StageContext, templates: &Templates) -> Result<()> {
+    let (stage, store) = (&context.target.stage, &context.store);
     let log_groups = function_log_groups(context).await?;
-    let apis = delete_stacks(context, &templates).await?;
+    let api_log_groups = delete_stacks(context, templates).await?;
     let step = Step::begin("remove logs and secrets");
     // Delete the log groups after the stacks: a function can write logs, and so recreate its log group, until its stack
     // is deleted.
-    let api_log_groups = apis
-        .iter()
-        .map(|api| format!("API-Gateway-Execution-Logs_{api}/{stage}"));
     let log_groups = log_groups.into_iter().chain(api_log_groups);
     delete_log_groups(&context.target.account, log_groups).await?;
-    delete_parameters(&context.target.account, stage).await?;
+    secret::delete_all(&context.target.account, stage).await?;
     step.done("");
-    prune(store, Some(stage)).await?;
+    delete_artifacts(store).await?;
     // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
-    for release in store.releases(stage).await? {
+    for release in store.releases().await? {
         store.delete_release(&release).await?;
     }
-    Ok(templates.len())
+    Ok(())
 }
 
 /// Returns the templates of the stacks of the stage. The keys are the stacks' names.
@@ -112,7 +112,7 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
     let (target, stacks) = (&context.target, &context.stacks);
     let stage = &target.stage;
     let deployed = stacks.of_stage().await?;
-    if deployed.is_empty() && context.store.releases(stage).await?.is_empty() {
+    if deployed.is_empty() && context.store.releases().await?.is_empty() {
         bail!("account {} has no stage {stage}", target.account.id);
     }
     let mut templates = Templates::new();
@@ -122,8 +122,12 @@ async fn removable_stacks(context: &StageContext) -> Result<Templates> {
                 "the stack {name} has termination protection, although {stage} is not protected in serverless.yml: deploy {stage} first"
             );
         }
-        // A stack whose creation failed may have no template.
-        let template = stacks.template(name).await.unwrap_or_default();
+        // A stack that was only created for a change set has no template.
+        let template = if stack.stack_status() == Some(&StackStatus::ReviewInProgress) {
+            Template::default()
+        } else {
+            stacks.template(name).await?
+        };
         templates.insert(name.clone(), template);
     }
     let importers = foreign_importers(stacks, &templates).await?;
@@ -159,31 +163,47 @@ async fn foreign_importers(stacks: &Stacks, templates: &Templates) -> Result<Vec
 async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>> {
     let stage = &context.target.stage;
     let mut log_groups = BTreeSet::new();
-    for release in context.store.releases(stage).await? {
+    for release in context.store.releases().await? {
         let names = release.functions.into_keys();
         log_groups.extend(names.map(|name| format!("/aws/lambda/scratchpad-{stage}-{name}")));
     }
     Ok(log_groups)
 }
 
-/// Empties the buckets of the stacks in `templates` and deletes the stacks. A stack is deleted before the stacks that
-/// it imports from. Returns the IDs of the deleted REST APIs.
+/// Deletes the stacks in `templates`, and what prevents their deletion: the content of their buckets and left-over
+/// records of their DNS zones. A stack is deleted before the stacks that it imports from. Returns the names of the log
+/// groups of the deleted REST APIs.
 async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<Vec<String>> {
     let (target, stacks) = (&context.target, &context.stacks);
-    let mut apis = Vec::new();
+    let mut log_groups = Vec::new();
     for name in phases(templates)?.into_iter().rev().flatten() {
         let step = Step::begin(format!("remove {}", short_name(&name, target)));
-        for (resource_type, resource) in stacks.resources(&name).await? {
-            match resource_type.as_str() {
-                "AWS::S3::Bucket" => empty_bucket(&target.account.s3(), &resource).await?,
-                "AWS::ApiGateway::RestApi" => apis.push(resource),
+        let resources = stacks.resources(&name).await?;
+        let records = resources
+            .iter()
+            .filter(|(kind, _)| kind == "AWS::Route53::RecordSet");
+        let records: BTreeSet<String> = records.map(|(_, name)| name.clone()).collect();
+        for (kind, id) in &resources {
+            match kind.as_str() {
+                "AWS::S3::Bucket" => empty_bucket(&target.account.s3(), id).await?,
+                "AWS::Route53::HostedZone" => {
+                    hosted_zone::delete_records(&target.account, id, &records).await?;
+                }
+                "AWS::ApiGateway::RestApi" => {
+                    let stage = &target.stage;
+                    log_groups.push(format!("API-Gateway-Execution-Logs_{id}/{stage}"));
+                }
                 _ => {}
             }
         }
+        // Also delete the log groups before the stack: if the command is interrupted after the deletion of the stack,
+        // its next run does not know the IDs of the APIs.
+        delete_log_groups(&target.account, log_groups.iter().cloned()).await?;
+        api_gateway::release_deployment(context, &name).await?;
         stacks.delete(&step, &name).await?;
         step.done("");
     }
-    Ok(apis)
+    Ok(log_groups)
 }
 
 /// Deletes CloudWatch log groups by name. A missing log group is not an error.
@@ -203,32 +223,4 @@ async fn delete_log_groups(account: &Account, names: impl Iterator<Item = String
         }
     }
     Ok(())
-}
-
-/// Deletes the secrets of a stage, which are the SSM parameters under `/scratchpad/STAGE/`.
-async fn delete_parameters(account: &Account, stage: &StageName) -> Result<()> {
-    let ssm = aws_sdk_ssm::Client::new(account.config());
-    loop {
-        let page = ssm
-            .get_parameters_by_path()
-            .path(format!("/scratchpad/{stage}/"))
-            .recursive(true)
-            .send()
-            .await;
-        let page = page
-            .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("cannot list the secrets of the stage {stage}"))?;
-        let names: Vec<String> = page
-            .parameters()
-            .iter()
-            .filter_map(|parameter| parameter.name.clone())
-            .collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let delete = ssm.delete_parameters().set_names(Some(names)).send().await;
-        delete
-            .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("cannot delete the secrets of the stage {stage}"))?;
-    }
 }

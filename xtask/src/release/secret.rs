@@ -9,13 +9,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aws_sdk_ssm::{
     Client,
-    types::{ParameterStringFilter, ParameterType},
+    types::{ParameterMetadata, ParameterStringFilter, ParameterType},
 };
 use clap::{Subcommand, ValueEnum};
 use console::style;
 
-use super::{clock::age, context::StageContext, table::StageName, target::Target};
+use super::{
+    account::Account, clock::age, context::StageContext, table::StageName, target::Target,
+};
 use crate::{ui, workspace::Workspace};
+
+/// The maximum number of parameters that one request to SSM deletes.
+const MAX_DELETED: usize = 10;
 
 /// The name of a secret. Functions read their secrets at a cold start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -226,36 +231,68 @@ struct Parameter {
     modified_at: u64,
 }
 
-/// Returns the metadata of the stored secrets of a stage. The keys are the paths of the SSM parameters. The request
-/// needs no permission to read the values.
+/// Returns the metadata of the stored secrets of a stage. The keys are the paths of the SSM parameters.
 async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
+    let stage = target.infrastructure_stage();
+    let mut stored = BTreeMap::new();
+    for found in parameters(&target.account, &stage).await? {
+        let parameter = Parameter {
+            version: found.version,
+            modified_at: found
+                .last_modified_date
+                .map_or(0, |date| date.secs().unsigned_abs() * 1000),
+        };
+        stored.extend(found.name.map(|name| (name, parameter)));
+    }
+    Ok(stored)
+}
+
+/// Returns the metadata of the SSM parameters below `/scratchpad/STAGE/`. The request needs no permission to read the
+/// values.
+async fn parameters(account: &Account, stage: &str) -> Result<Vec<ParameterMetadata>> {
     let filter = ParameterStringFilter::builder()
         .key("Path")
         .option("Recursive")
-        .values(format!("/scratchpad/{}", target.infrastructure_stage()))
+        .values(format!("/scratchpad/{stage}"))
         .build()?;
-    let ssm = Client::new(target.account.config());
+    let ssm = Client::new(account.config());
     let mut pages = ssm
         .describe_parameters()
         .parameter_filters(filter)
         .into_paginator()
         .send();
-    let mut stored = BTreeMap::new();
+    let mut found = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page
             .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("cannot list the secrets of {}", target.stage))?;
-        for found in page.parameters.into_iter().flatten() {
-            let parameter = Parameter {
-                version: found.version,
-                modified_at: found
-                    .last_modified_date
-                    .map_or(0, |date| date.secs().unsigned_abs() * 1000),
-            };
-            stored.extend(found.name.map(|name| (name, parameter)));
-        }
+            .with_context(|| format!("cannot list the secrets of {stage}"))?;
+        found.extend(page.parameters.into_iter().flatten());
     }
-    Ok(stored)
+    Ok(found)
+}
+
+/// Deletes all secrets of a stage.
+///
+/// # Errors
+/// Fails if the secrets cannot be listed or deleted.
+pub(crate) async fn delete_all(account: &Account, stage: &StageName) -> Result<()> {
+    let found = parameters(account, stage.as_ref()).await?;
+    let names: Vec<String> = found
+        .into_iter()
+        .filter_map(|parameter| parameter.name)
+        .collect();
+    let ssm = Client::new(account.config());
+    for names in names.chunks(MAX_DELETED) {
+        let delete = ssm
+            .delete_parameters()
+            .set_names(Some(names.to_vec()))
+            .send()
+            .await;
+        delete
+            .map_err(aws_sdk_ssm::Error::from)
+            .with_context(|| format!("cannot delete the secrets of the stage {stage}"))?;
+    }
+    Ok(())
 }
 
 async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
@@ -280,7 +317,53 @@ async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws};
+
+    #[tokio::test]
+    async fn all_secrets_of_a_stage_are_deleted_without_permission_to_read_them() {
+        let aws = FakeAws::new(|request| {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            if body.get("Names").is_some() {
+                return Answer::new(200, "{}");
+            }
+            let names = |range: std::ops::Range<i32>| -> Vec<Value> {
+                let name = |number| json!({"Name": format!("/scratchpad/pr-1/{number}")});
+                range.map(name).collect()
+            };
+            let page = match body["NextToken"].as_str() {
+                None => json!({"Parameters": names(0..8), "NextToken": "next"}),
+                Some(_) => json!({"Parameters": names(8..12)}),
+            };
+            Answer::new(200, page.to_string())
+        });
+        let stage = "pr-1".parse().unwrap();
+        delete_all(&aws.account(), &stage).await.unwrap();
+        let requests = aws.requests();
+        let deleted: Vec<usize> = requests
+            .iter()
+            .filter_map(|request| {
+                let body: Value = serde_json::from_str(&request.body).unwrap();
+                Some(body.get("Names")?.as_array()?.len())
+            })
+            .collect();
+        assert_eq!(deleted, [10, 2]);
+        let targets: Vec<&str> = requests
+            .iter()
+            .map(|request| request.target.as_str())
+            .collect();
+        assert_eq!(
+            targets,
+            [
+                "AmazonSSM.DescribeParameters",
+                "AmazonSSM.DescribeParameters",
+                "AmazonSSM.DeleteParameters",
+                "AmazonSSM.DeleteParameters"
+            ]
+        );
+    }
 
     #[test]
     fn a_malformed_secret_is_rejected() {

@@ -12,7 +12,8 @@ use aws_sdk_cloudformation::{
         Tag,
     },
 };
-use tokio::time::sleep;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
@@ -20,12 +21,19 @@ use super::{
     store::Store,
     table::StageName,
     target::Target,
-    template::{FINGERPRINT, Template},
+    template::{DEPLOYMENT, FINGERPRINT, Template},
 };
 use crate::ui::Step;
 
 /// The key of a stack's tag whose value is the name of the stage that the stack belongs to.
 pub(crate) const STAGE_TAG: &str = "scratchpad:stage";
+
+/// CloudFormation reports that an operation on a stack failed, or it refuses the operation because of the template. A
+/// request that failed for another reason, such as throttling or expired credentials, is not a `StackFailed`: the
+/// state of the stack is unknown then, and the operation may still succeed.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct StackFailed(pub(crate) String);
 
 const NO_REASON: &str = "CloudFormation gave no reason";
 
@@ -33,20 +41,23 @@ const NO_REASON: &str = "CloudFormation gave no reason";
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks {
     client: Client,
-    poll_interval: Duration,
+    poll: Poll,
     store: Store,
     stage: StageName,
-    /// Whether new stacks get termination protection.
+    /// Whether the stacks of the stage have termination protection.
     protected: bool,
 }
 
 impl Stacks {
     /// Creates a client for the target's account. `store` is the account's bucket, which holds the templates.
     pub(crate) fn new(target: &Target, store: &Store) -> Self {
-        let poll_interval = if target.account.is_local() { 50 } else { 2000 };
         Self {
             client: Client::new(target.account.config()),
-            poll_interval: Duration::from_millis(poll_interval),
+            poll: if target.account.is_local() {
+                Poll::LOCAL
+            } else {
+                Poll::CLOUD
+            },
             store: store.clone(),
             stage: target.stage.clone(),
             protected: target.row.protected,
@@ -93,7 +104,9 @@ impl Stacks {
         let template = template.map_err(aws_sdk_cloudformation::Error::from);
         let template =
             template.with_context(|| format!("cannot read the template of the stack {name}"))?;
-        serde_json::from_str(template.template_body().unwrap_or_default())
+        // A stack that was created by a change set, which was not executed, has no template.
+        let body = template.template_body().unwrap_or("{}");
+        serde_json::from_str(body)
             .with_context(|| format!("the template of the stack {name} is not JSON"))
     }
 
@@ -178,8 +191,14 @@ impl Stacks {
     pub(crate) async fn apply(&self, step: &Step, name: &str, template: &Template) -> Result<bool> {
         let url = self.store.template_url(template).await?;
         let source = TemplateSource::Url(url);
-        self.apply_from(step, name, &source, &[self.stage_tag()], self.protected)
-            .await
+        self.apply_from(
+            step,
+            name,
+            &source,
+            &[self.stage_tag()],
+            Some(self.protected),
+        )
+        .await
     }
 
     /// Creates or updates a stack that all stages of the account share. The request to CloudFormation contains the
@@ -195,7 +214,7 @@ impl Stacks {
         template: &Template,
     ) -> Result<bool> {
         let source = TemplateSource::Body(template.body());
-        self.apply_from(step, name, &source, &[], false).await
+        self.apply_from(step, name, &source, &[], None).await
     }
 
     fn stage_tag(&self) -> Tag {
@@ -203,96 +222,245 @@ impl Stacks {
         tag.value(self.stage.to_string()).build()
     }
 
+    /// `protected` says whether the stack has termination protection afterwards. If it is `None`, an existing stack
+    /// keeps its setting, and a new stack has no termination protection.
     async fn apply_from(
         &self,
         step: &Step,
         name: &str,
         source: &TemplateSource,
         tags: &[Tag],
-        protected: bool,
+        protected: Option<bool>,
     ) -> Result<bool> {
-        let exists = self.settle(step, name).await?;
-        let last_event = self.last_event(name).await?;
-        if exists {
-            if !self.start_update(name, source, tags).await? {
-                return Ok(false);
+        for _ in 0..MAX_STARTS {
+            let stack = self.settle(step, name).await?;
+            let id = stack.as_ref().and_then(Stack::stack_id).unwrap_or(name);
+            let mut operation = Operation::new(id, self.last_event(id).await?);
+            let started = match &stack {
+                Some(stack) => {
+                    if let Some(protected) = protected {
+                        self.protect(stack, protected).await?;
+                    }
+                    self.start_update(&operation, name, source, tags).await?
+                }
+                None => {
+                    let protected = protected.unwrap_or(false);
+                    self.start_creation(&mut operation, source, tags, protected)
+                        .await?
+                }
+            };
+            match started {
+                Start::Begun => {}
+                Start::Unchanged => return Ok(false),
+                Start::Busy => {
+                    sleep(self.poll.first).await;
+                    continue;
+                }
             }
-        } else {
-            self.start_creation(name, source, tags, protected).await?;
-        }
-        let status = self.wait(step, name, last_event.as_deref()).await?;
-        if matches!(
-            status,
-            Some(
+            let status = self.wait_for(step, &operation).await?;
+            if matches!(
+                status,
                 StackStatus::CreateComplete
                     | StackStatus::UpdateComplete
                     | StackStatus::UpdateCompleteCleanupInProgress
-            )
-        ) {
-            return Ok(true);
+            ) {
+                return Ok(true);
+            }
+            let failures = self.failures(&operation).await?;
+            bail!(StackFailed(format!("the stack {name} failed: {failures}")));
         }
-        bail!(
-            "the stack {name} failed: {}",
-            self.failures(name, last_event.as_deref()).await?
-        )
+        bail!("the stack {name} is busy: CloudFormation refuses to update it")
     }
 
-    /// Starts an update of the stack `name`. Returns false if the stack already has the template.
+    /// Starts an update of the stack of `operation`, which has the name `name`.
     async fn start_update(
         &self,
+        operation: &Operation,
         name: &str,
         source: &TemplateSource,
         tags: &[Tag],
-    ) -> Result<bool> {
+    ) -> Result<Start> {
         let update = self
             .client
             .update_stack()
-            .stack_name(name)
+            .stack_name(&operation.stack)
             .set_template_url(source.url())
             .set_template_body(source.body())
             .set_tags(Some(tags.to_vec()))
             .capabilities(Capability::CapabilityNamedIam)
-            .client_request_token(Uuid::now_v7().to_string());
+            .retain_except_on_create(true)
+            .client_request_token(&operation.token);
         match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if has_message(&error, "No updates are to be performed") => Ok(false),
-            Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
-                .with_context(|| format!("cannot update the stack {name}")),
+            Ok(_) => Ok(Start::Begun),
+            Err(error) => {
+                let message = format!("cannot update the stack {name}");
+                self.start_after_error(operation, error, message).await
+            }
         }
     }
 
+    /// Starts the creation of the stack of `operation`. Replaces the stack's name in `operation` by its ID.
     async fn start_creation(
         &self,
-        name: &str,
+        operation: &mut Operation,
         source: &TemplateSource,
         tags: &[Tag],
         protected: bool,
-    ) -> Result<()> {
+    ) -> Result<Start> {
         let create = self
             .client
             .create_stack()
-            .stack_name(name)
+            .stack_name(&operation.stack)
             .set_template_url(source.url())
             .set_template_body(source.body())
             .set_tags(Some(tags.to_vec()))
             .enable_termination_protection(protected)
             .capabilities(Capability::CapabilityNamedIam)
-            .client_request_token(Uuid::now_v7().to_string());
-        create
+            // Otherwise a failed creation leaves named resources behind, and the next attempt cannot create them.
+            .retain_except_on_create(true)
+            .client_request_token(&operation.token);
+        match create.send().await {
+            Ok(created) => {
+                if let Some(id) = created.stack_id {
+                    operation.stack = id;
+                }
+                Ok(Start::Begun)
+            }
+            Err(error) => {
+                let message = format!("cannot create the stack {}", operation.stack);
+                self.start_after_error(operation, error, message).await
+            }
+        }
+    }
+
+    /// Decides what the error of a request that starts `operation` means. The operation may run in spite of the error:
+    /// if CloudFormation's response is lost, the SDK sends the request again, and CloudFormation rejects the second
+    /// request because the operation of the first one runs.
+    ///
+    /// # Errors
+    /// Fails with a [`StackFailed`] if CloudFormation refuses the operation, for example because the template is not
+    /// valid. Fails with another error, with the context `message`, if it is not known whether CloudFormation accepts
+    /// the operation.
+    async fn start_after_error<E, R>(
+        &self,
+        operation: &Operation,
+        error: SdkError<E, R>,
+        message: String,
+    ) -> Result<Start>
+    where
+        E: ProvideErrorMetadata,
+        aws_sdk_cloudformation::Error: From<SdkError<E, R>>,
+    {
+        let code = error.code().unwrap_or_default().to_owned();
+        let text = error.message().unwrap_or_default().to_owned();
+        let is_answer = error.as_service_error().is_some();
+        let error = anyhow::Error::from(aws_sdk_cloudformation::Error::from(error));
+        if code.starts_with("TokenAlreadyExists") {
+            return Ok(Start::Begun);
+        }
+        // Events appear with a delay. If CloudFormation gave no answer, look several times.
+        for attempt in 0..if is_answer { 1 } else { 5 } {
+            if attempt > 0 {
+                sleep(self.poll.first).await;
+            }
+            match self.has_begun(operation).await {
+                Ok(true) => return Ok(Start::Begun),
+                Ok(false) => {}
+                // The first error is the cause.
+                Err(_) => return Err(error.context(message)),
+            }
+        }
+        if text.contains("No updates are to be performed") {
+            return Ok(Start::Unchanged);
+        }
+        // Another operation runs, or the status that CloudFormation reported before was out of date.
+        let is_busy = code.starts_with("AlreadyExists")
+            || code == "OperationInProgressException"
+            || text.contains(" state and can")
+            || text.contains("cannot be deleted while")
+            || text.starts_with("Stack ") && text.contains("does not exist");
+        if is_busy && !text.contains("TerminationProtection") {
+            return Ok(Start::Busy);
+        }
+        if [
+            "ValidationError",
+            "InsufficientCapabilities",
+            "LimitExceeded",
+        ]
+        .iter()
+        .any(|refusal| code.starts_with(refusal))
+        {
+            let reason = if text.is_empty() { NO_REASON } else { &text };
+            bail!(StackFailed(format!("{message}: {reason}")));
+        }
+        Err(error.context(message))
+    }
+
+    /// Whether the stack's events show that CloudFormation has begun `operation`.
+    async fn has_begun(&self, operation: &Operation) -> Result<bool> {
+        let events = self.events_of(operation).await?;
+        Ok(events.iter().any(|event| operation.owns(event)))
+    }
+
+    /// Enables or disables the termination protection of `stack`, unless it has the setting already.
+    async fn protect(&self, stack: &Stack, protected: bool) -> Result<()> {
+        if is_protected(stack) == protected {
+            return Ok(());
+        }
+        let name = stack.stack_name().unwrap_or_default();
+        let update = self
+            .client
+            .update_termination_protection()
+            .stack_name(stack.stack_id().unwrap_or(name))
+            .enable_termination_protection(protected);
+        update
             .send()
             .await
             .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot create the stack {name}"))?;
+            .with_context(|| {
+                format!("cannot change the termination protection of the stack {name}")
+            })?;
+        Ok(())
+    }
+
+    /// Enables or disables the termination protection of the stack `name`, as the row of the stage says. A missing
+    /// stack is not an error.
+    ///
+    /// # Errors
+    /// Fails if a request to CloudFormation fails.
+    pub(crate) async fn update_protection(&self, name: &str) -> Result<()> {
+        match self.find(name).await? {
+            Some(stack) => self.protect(&stack, self.protected).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the termination protection of a stack of the stage is not what the row of the stage says.
+    pub(crate) fn needs_protection_update(&self, stack: &Stack) -> bool {
+        is_protected(stack) != self.protected
+    }
+
+    /// Waits until no operation runs on any stack of the stage. An earlier command may have been interrupted while
+    /// CloudFormation executed an operation that the command had started.
+    ///
+    /// # Errors
+    /// Fails if a request to CloudFormation fails.
+    pub(crate) async fn wait_until_idle(&self) -> Result<()> {
+        for (name, stack) in self.of_stage().await? {
+            if stack.stack_status().is_some_and(is_running) {
+                let step = Step::begin(format!("wait for the running operation of {name}"));
+                self.wait_idle(&step, &name).await?;
+                step.done("");
+            }
+        }
         Ok(())
     }
 
     /// Waits until no operation runs on a stack. If the status of the stack prevents updates, continues the
-    /// rollback of the stack or deletes the stack. Returns false if the stack does not exist afterwards.
-    async fn settle(&self, step: &Step, name: &str) -> Result<bool> {
-        loop {
-            let last_event = self.last_event(name).await?;
-            match self.wait(step, name, last_event.as_deref()).await? {
-                None => return Ok(false),
+    /// rollback of the stack or deletes the stack. Returns `None` if the stack does not exist afterwards.
+    async fn settle(&self, step: &Step, name: &str) -> Result<Option<Stack>> {
+        while let Some(stack) = self.wait_idle(step, name).await? {
+            match stack.stack_status() {
                 // The creation or the deletion of the stack failed, so it cannot be updated.
                 Some(
                     StackStatus::CreateFailed
@@ -300,25 +468,47 @@ impl Stacks {
                     | StackStatus::RollbackFailed
                     | StackStatus::ReviewInProgress
                     | StackStatus::DeleteFailed,
-                ) => self.delete(step, name).await?,
-                // The stack is complete, but cannot be updated until CloudFormation has deleted the replaced resources.
-                Some(StackStatus::UpdateCompleteCleanupInProgress) => {
-                    sleep(self.poll_interval).await;
+                ) => {
+                    self.delete(step, name).await?;
+                    return Ok(None);
                 }
                 Some(StackStatus::UpdateRollbackFailed) => {
-                    let rollback = self.client.continue_update_rollback().stack_name(name);
-                    rollback
-                        .send()
-                        .await
-                        .map_err(aws_sdk_cloudformation::Error::from)
-                        .with_context(|| {
-                            format!("cannot continue the update rollback of the stack {name}")
-                        })?;
-                    sleep(self.poll_interval).await;
+                    self.continue_rollback(step, name, &stack).await?;
                 }
-                Some(_) => return Ok(self.find(name).await?.is_some()),
+                _ => return Ok(Some(stack)),
             }
         }
+        Ok(None)
+    }
+
+    /// Continues the rollback of an update, which failed, and waits until it ends.
+    async fn continue_rollback(&self, step: &Step, name: &str, stack: &Stack) -> Result<()> {
+        let id = stack.stack_id().unwrap_or(name);
+        let operation = Operation::new(id, self.last_event(id).await?);
+        let message = format!("cannot continue the update rollback of the stack {name}");
+        let rollback = self
+            .client
+            .continue_update_rollback()
+            .stack_name(id)
+            .client_request_token(&operation.token);
+        if let Err(error) = rollback.send().await {
+            match self
+                .start_after_error(&operation, error, message.clone())
+                .await?
+            {
+                Start::Begun => {}
+                // The status was out of date: read it again.
+                Start::Unchanged | Start::Busy => {
+                    sleep(self.poll.first).await;
+                    return Ok(());
+                }
+            }
+        }
+        if self.wait_for(step, &operation).await? == StackStatus::UpdateRollbackFailed {
+            let failures = self.failures(&operation).await?;
+            bail!(StackFailed(format!("{message}: {failures}")));
+        }
+        Ok(())
     }
 
     /// Disables the termination protection of a stack and deletes the stack. A missing stack is not an error.
@@ -326,51 +516,63 @@ impl Stacks {
     /// # Errors
     /// Fails if a resource of the stack cannot be deleted. The message contains the resource's logical ID.
     pub(crate) async fn delete(&self, step: &Step, name: &str) -> Result<()> {
-        let last_event = self.last_event(name).await?;
-        let Some(stack) = self.find(name).await? else {
-            return Ok(());
-        };
-        // CloudFormation finds a deleted stack by its ID, but not by its name.
-        let id = stack.stack_id().unwrap_or(name).to_owned();
-        if stack.enable_termination_protection() == Some(true) {
-            let unprotect = self
+        for _ in 0..MAX_STARTS {
+            let Some(stack) = self.wait_idle(step, name).await? else {
+                return Ok(());
+            };
+            self.protect(&stack, false).await?;
+            // CloudFormation finds a deleted stack by its ID, but not by its name.
+            let id = stack.stack_id().unwrap_or(name);
+            let operation = Operation::new(id, self.last_event(id).await?);
+            let delete = self
                 .client
-                .update_termination_protection()
-                .stack_name(&id)
-                .enable_termination_protection(false);
-            unprotect
-                .send()
-                .await
-                .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| {
-                    format!("cannot disable the termination protection of the stack {name}")
-                })?;
+                .delete_stack()
+                .stack_name(id)
+                .client_request_token(&operation.token);
+            if let Err(error) = delete.send().await {
+                let message = format!("cannot delete the stack {name}");
+                match self.start_after_error(&operation, error, message).await? {
+                    Start::Begun => {}
+                    Start::Unchanged | Start::Busy => {
+                        sleep(self.poll.first).await;
+                        continue;
+                    }
+                }
+            }
+            if self.wait_for(step, &operation).await? == StackStatus::DeleteComplete {
+                return Ok(());
+            }
+            let failures = self.failures(&operation).await?;
+            bail!(StackFailed(format!(
+                "cannot delete the stack {name}: {failures}"
+            )));
         }
-        let delete = self.client.delete_stack().stack_name(&id).send().await;
-        delete
-            .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot delete the stack {name}"))?;
-        match self.wait(step, &id, last_event.as_deref()).await? {
-            None | Some(StackStatus::DeleteComplete) => Ok(()),
-            Some(_) => bail!(
-                "cannot delete the stack {name}: {}",
-                self.failures(&id, last_event.as_deref()).await?
-            ),
-        }
+        bail!("the stack {name} is busy: CloudFormation refuses to delete it")
     }
 
     /// Returns the changes that an update of the stack `name` to `template` would make, which it reads from a temporary
-    /// change set. If the stack does not exist, returns an addition for each resource of the template.
+    /// change set. If the stack does not exist, or must be deleted before it can be updated, returns an addition for
+    /// each resource of the template.
     ///
     /// # Errors
     /// Fails if CloudFormation cannot create the change set, for example because the template is not valid.
     pub(crate) async fn changes(&self, name: &str, template: &Template) -> Result<Vec<Change>> {
-        let exists = self
-            .find(name)
-            .await?
-            .is_some_and(|stack| stack.stack_status != Some(StackStatus::ReviewInProgress));
-        if !exists {
-            return Ok(Change::between(&Template::default(), template));
+        let stack = self.find(name).await?;
+        match stack.as_ref().and_then(Stack::stack_status) {
+            None
+            | Some(
+                StackStatus::CreateFailed
+                | StackStatus::RollbackComplete
+                | StackStatus::RollbackFailed
+                | StackStatus::ReviewInProgress
+                | StackStatus::DeleteFailed
+                | StackStatus::DeleteComplete,
+            ) => return Ok(Change::between(&Template::default(), template)),
+            // CloudFormation accepts no change set in this state.
+            Some(StackStatus::UpdateRollbackFailed) => {
+                return Ok(Change::between(&self.template(name).await?, template));
+            }
+            Some(_) => {}
         }
         let change_set = format!("scratchpad-{}", Uuid::now_v7());
         let create = self
@@ -381,13 +583,18 @@ impl Stacks {
             .change_set_type(ChangeSetType::Update)
             .template_url(self.store.template_url(template).await?)
             .tags(self.stage_tag())
-            .capabilities(Capability::CapabilityNamedIam);
-        create
-            .send()
-            .await
-            .map_err(aws_sdk_cloudformation::Error::from)
-            .with_context(|| format!("cannot create a change set of the stack {name}"))?;
-        let changes = self.read_change_set(name, &change_set).await?;
+            .capabilities(Capability::CapabilityNamedIam)
+            .client_token(&change_set);
+        match create.send().await {
+            Ok(_) => {}
+            // The response to an earlier attempt of this request was lost.
+            Err(error) if error.code() == Some("AlreadyExistsException") => {}
+            Err(error) => {
+                return Err(aws_sdk_cloudformation::Error::from(error))
+                    .with_context(|| format!("cannot create a change set of the stack {name}"));
+            }
+        }
+        let changes = self.read_change_set(name, &change_set).await;
         // Ignore a failure, because a change set that is not deleted has no effect.
         self.client
             .delete_change_set()
@@ -396,7 +603,7 @@ impl Stacks {
             .send()
             .await
             .ok();
-        changes.map_err(|reason| {
+        changes?.map_err(|reason| {
             anyhow::anyhow!("CloudFormation rejects the update of the stack {name}: {reason}")
         })
     }
@@ -410,6 +617,7 @@ impl Stacks {
     ) -> Result<Result<Vec<Change>, String>> {
         let mut changes = Vec::new();
         let mut token = None;
+        let mut polls = self.poll.start();
         loop {
             let page = self
                 .client
@@ -419,12 +627,25 @@ impl Stacks {
                 .set_next_token(token.clone())
                 .send()
                 .await;
-            let page = page
-                .map_err(aws_sdk_cloudformation::Error::from)
-                .with_context(|| format!("cannot read the change set of the stack {name}"))?;
+            let page = match page {
+                Ok(page) => page,
+                // A new change set is not visible at once.
+                Err(error)
+                    if error.code() == Some("ChangeSetNotFound")
+                        && polls.elapsed() < self.poll.patience =>
+                {
+                    polls.wait().await;
+                    continue;
+                }
+                Err(error) => {
+                    return Err(aws_sdk_cloudformation::Error::from(error)).with_context(|| {
+                        format!("cannot read the change set of the stack {name}")
+                    });
+                }
+            };
             match page.status() {
                 Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress) => {
-                    sleep(self.poll_interval).await;
+                    polls.wait().await;
                     continue;
                 }
                 Some(ChangeSetStatus::Failed) => {
@@ -451,45 +672,74 @@ impl Stacks {
         }
     }
 
-    /// Waits until no operation runs on a stack, and returns the stack's status. While waiting, shows the newest event
-    /// of the stack after `last_event` in `step`. Returns `None` if the stack does not exist.
-    async fn wait(
-        &self,
-        step: &Step,
-        name: &str,
-        last_event: Option<&str>,
-    ) -> Result<Option<StackStatus>> {
+    /// Waits until no operation runs on a stack, also no clean-up, and returns the stack. While waiting, shows the
+    /// newest event of the stack in `step`. Returns `None` if the stack does not exist.
+    async fn wait_idle(&self, step: &Step, name: &str) -> Result<Option<Stack>> {
+        let mut polls = self.poll.start();
+        let mut since = None;
         loop {
-            let status = self.find(name).await?.and_then(|stack| stack.stack_status);
-            let Some(status) = status else {
+            let Some(stack) = self.find(name).await? else {
                 return Ok(None);
             };
-            let in_progress = status.as_str().ends_with("_IN_PROGRESS")
-                && !matches!(
-                    status,
-                    StackStatus::ReviewInProgress | StackStatus::UpdateCompleteCleanupInProgress
-                );
-            if !in_progress {
-                return Ok((status != StackStatus::DeleteComplete).then_some(status));
+            match stack.stack_status() {
+                Some(StackStatus::DeleteComplete) => return Ok(None),
+                Some(status) if is_running(status) => {}
+                _ => return Ok(Some(stack)),
             }
-            if let Some(event) = self.events(name, last_event).await?.first() {
-                step.at(format!(
-                    "{} {}",
-                    event.logical_resource_id().unwrap_or_default(),
-                    event
-                        .resource_status()
-                        .map_or("", ResourceStatus::as_str)
-                        .to_lowercase()
-                        .replace('_', " ")
-                ));
+            if since.is_none() {
+                since = self.last_event(name).await?;
             }
-            sleep(self.poll_interval).await;
+            let events = self.events(name, since.as_deref()).await?;
+            show(step, events.first());
+            polls.wait().await;
         }
     }
 
-    /// Returns a text that names each resource of a stack that failed after the event `last_event`, and why it failed.
-    async fn failures(&self, name: &str, last_event: Option<&str>) -> Result<String> {
-        let events = self.events(name, last_event).await?;
+    /// Waits until `operation` has ended, and returns the final status of the stack. Shows the newest event in `step`.
+    ///
+    /// The status that DescribeStacks returns may be older than the operation. So a status is final only if the newest
+    /// event of the stack itself reports it too, and the events show that the operation has begun.
+    async fn wait_for(&self, step: &Step, operation: &Operation) -> Result<StackStatus> {
+        let mut polls = self.poll.start();
+        // The time since CloudFormation last reported the stack and the operation.
+        let mut unseen = self.poll.start();
+        loop {
+            let events = self.events_of(operation).await?;
+            show(step, events.first());
+            let has_begun = events.iter().any(|event| operation.owns(event));
+            let reported = events
+                .iter()
+                .find(|event| is_stack_event(event))
+                .and_then(|event| event.resource_status().map(ResourceStatus::as_str));
+            let stack = self.find(&operation.stack).await?;
+            match stack.and_then(|stack| stack.stack_status) {
+                Some(status) if has_begun => {
+                    let is_same = reported == Some(status.as_str())
+                        || status == StackStatus::UpdateCompleteCleanupInProgress
+                            && reported == Some(StackStatus::UpdateComplete.as_str());
+                    let is_final = !is_running(&status)
+                        || status == StackStatus::UpdateCompleteCleanupInProgress;
+                    if is_same && is_final {
+                        return Ok(status);
+                    }
+                    unseen = self.poll.start();
+                }
+                None if reported == Some(StackStatus::DeleteComplete.as_str()) => {
+                    return Ok(StackStatus::DeleteComplete);
+                }
+                _ if unseen.elapsed() > self.poll.patience => bail!(
+                    "CloudFormation accepted an operation on the stack {}, but does not report it",
+                    operation.stack
+                ),
+                _ => {}
+            }
+            polls.wait().await;
+        }
+    }
+
+    /// Returns a text that names each resource of a stack that failed during `operation`, and why it failed.
+    async fn failures(&self, operation: &Operation) -> Result<String> {
+        let events = self.events_of(operation).await?;
         let failed = events.iter().rev().filter(|event| {
             event
                 .resource_status()
@@ -512,7 +762,7 @@ impl Stacks {
             .collect();
         reasons.dedup();
         if reasons.is_empty() {
-            let stack = self.find(name).await?;
+            let stack = self.find(&operation.stack).await?;
             let reason = stack.and_then(|stack| stack.stack_status_reason);
             reasons.push(reason.unwrap_or_else(|| NO_REASON.into()));
         }
@@ -536,6 +786,12 @@ impl Stacks {
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
                 .with_context(|| format!("cannot read the events of the stack {name}")),
         }
+    }
+
+    /// Returns the events of the stack of `operation` since the operation was started, newest first.
+    async fn events_of(&self, operation: &Operation) -> Result<Vec<StackEvent>> {
+        self.events(&operation.stack, operation.since.as_deref())
+            .await
     }
 
     /// Returns the events of a stack after the event with the ID `since`, newest first. If `since` is `None`, returns
@@ -563,6 +819,43 @@ impl Stacks {
         Ok(events)
     }
 
+    /// Whether a part of a REST API has changed since the time `since`, in seconds since the Unix epoch, and after the
+    /// stack's newest deployment of the API was started. The parts are the resources of the stack `name`.
+    ///
+    /// # Errors
+    /// Fails if the events of the stack cannot be read.
+    pub(crate) async fn changed_api_since(&self, name: &str, since: i64) -> Result<bool> {
+        let mut pages = self
+            .client
+            .describe_stack_events()
+            .stack_name(name)
+            .into_paginator()
+            .items()
+            .send();
+        // The newest event is the first one.
+        while let Some(event) = pages.next().await {
+            let event = event
+                .map_err(aws_sdk_cloudformation::Error::from)
+                .with_context(|| format!("cannot read the events of the stack {name}"))?;
+            if event.timestamp().is_some_and(|time| time.secs() < since) {
+                break;
+            }
+            let kind = event.resource_type().unwrap_or_default();
+            let status = event.resource_status().map_or("", ResourceStatus::as_str);
+            let is_start = ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"].contains(&status);
+            if kind == DEPLOYMENT && is_start {
+                break;
+            }
+            let is_part = kind.starts_with("AWS::ApiGateway::")
+                && kind != DEPLOYMENT
+                && kind != "AWS::ApiGateway::Stage";
+            if is_part && status.ends_with("_COMPLETE") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the stack whose name or ID is `name`. `None` if the stack does not exist.
     async fn find(&self, name: &str) -> Result<Option<Stack>> {
         match self.client.describe_stacks().stack_name(name).send().await {
@@ -571,6 +864,123 @@ impl Stacks {
             Err(error) => Err(aws_sdk_cloudformation::Error::from(error))
                 .with_context(|| format!("cannot describe the stack {name}")),
         }
+    }
+}
+
+/// An operation on a stack, such as its creation or deletion.
+struct Operation {
+    /// The ID or the name of the stack.
+    stack: String,
+    /// The token of the request that starts the operation. The events of the operation have it too.
+    token: String,
+    /// The ID of the last event of the stack before the operation.
+    since: Option<String>,
+}
+
+impl Operation {
+    fn new(stack: &str, since: Option<String>) -> Self {
+        Self {
+            stack: stack.into(),
+            token: Uuid::now_v7().to_string(),
+            since,
+        }
+    }
+
+    /// Whether `event` belongs to this operation.
+    fn owns(&self, event: &StackEvent) -> bool {
+        event.client_request_token() == Some(self.token.as_str())
+    }
+}
+
+/// The result of a request that starts an operation on a stack.
+enum Start {
+    /// CloudFormation executes the operation.
+    Begun,
+    /// The stack already has the template.
+    Unchanged,
+    /// Another operation runs on the stack, or the stack has been created or deleted meanwhile.
+    Busy,
+}
+
+/// The number of attempts to start an operation on a stack that is busy.
+const MAX_STARTS: usize = 20;
+
+/// How often the state of a stack is read while an operation runs on it.
+#[derive(Debug, Clone, Copy)]
+struct Poll {
+    /// The first interval. Each interval is longer than the one before, up to `last`.
+    first: Duration,
+    last: Duration,
+    /// How long CloudFormation may take until its answers show an operation that it has accepted.
+    patience: Duration,
+}
+
+impl Poll {
+    const CLOUD: Self = Self {
+        first: Duration::from_secs(2),
+        last: Duration::from_secs(5),
+        patience: Duration::from_secs(300),
+    };
+    const LOCAL: Self = Self {
+        first: Duration::from_millis(50),
+        last: Duration::from_millis(50),
+        patience: Duration::from_secs(30),
+    };
+
+    fn start(self) -> Polls {
+        Polls {
+            next: self.first,
+            last: self.last,
+            begin: Instant::now(),
+        }
+    }
+}
+
+/// The pauses of a loop that reads the state of a stack.
+struct Polls {
+    next: Duration,
+    last: Duration,
+    begin: Instant,
+}
+
+impl Polls {
+    fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.next).await;
+        self.next = (self.next * 6 / 5).min(self.last);
+    }
+}
+
+/// Whether a status means that an operation runs on the stack.
+fn is_running(status: &StackStatus) -> bool {
+    status.as_str().ends_with("_IN_PROGRESS") && *status != StackStatus::ReviewInProgress
+}
+
+fn is_protected(stack: &Stack) -> bool {
+    stack.enable_termination_protection() == Some(true)
+}
+
+/// Whether an event reports the status of a stack, and not of one of its resources.
+fn is_stack_event(event: &StackEvent) -> bool {
+    event.resource_type() == Some("AWS::CloudFormation::Stack")
+        && event.physical_resource_id() == event.stack_id()
+}
+
+/// Shows the resource and the status of an event in `step`.
+fn show(step: &Step, event: Option<&StackEvent>) {
+    if let Some(event) = event {
+        step.at(format!(
+            "{} {}",
+            event.logical_resource_id().unwrap_or_default(),
+            event
+                .resource_status()
+                .map_or("", ResourceStatus::as_str)
+                .to_lowercase()
+                .replace('_', " ")
+        ));
     }
 }
 
@@ -605,7 +1015,8 @@ fn has_message<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, text: &str) -
         .is_some_and(|message| message.contains(text))
 }
 
-fn stage_tag(stack: &Stack) -> Option<&str> {
+/// Returns the name of the stage that a stack belongs to. `None` if the stack belongs to no stage.
+pub(crate) fn stage_tag(stack: &Stack) -> Option<&str> {
     stack
         .tags()
         .iter()

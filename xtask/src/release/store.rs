@@ -1,10 +1,40 @@
 //! The account's bucket of releases, an S3 bucket that contains function zips, files of the browser app, templates,
 //! records of releases and locks.
+//!
+//! Everything of a stage has a key below the stage's name, so that an IAM role can be limited to its own stages:
+//!
+//! | key | content |
+//! |---|---|
+//! | `STAGE/lock.json` | the lock of the stage |
+//! | `STAGE/releases/NUMBER.json` | the record of a release |
+//! | `STAGE/artifacts/functions/HASH.zip` | a function zip |
+//! | `STAGE/artifacts/app/HASH` | a file of the browser app |
+//! | `STAGE/artifacts/templates/HASH.json` | a CloudFormation template |
+//!
+//! # Integrity
+//!
+//! HASH is the SHA-256 hash of the object's content. An artifact is written only if no object with its key exists
+//! (`If-None-Match: *`), and the bucket's policy denies all other writes of artifacts, so nobody can overwrite one. In
+//! addition, this module never trusts a name: it hashes each artifact that it reads, and compares the hash with the
+//! name. Before an artifact that exists already is used, its content is compared with its name too, either by the
+//! SHA-256 checksum that S3 stores or by a download. S3 calculates this checksum itself when an object is written, and
+//! rejects the write if the request has another checksum:
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
+//!
+//! CloudFormation and Lambda read templates and zips after they were compared. Because nobody can overwrite an artifact,
+//! they read the same content, unless someone deletes the artifact and writes another one in between. Only
+//! administrators and roles that deploy the same stage may delete artifacts, and both can change the stage anyway. A
+//! promotion never passes on an object of another stage: it writes the content that it has hashed below the key of its
+//! own stage.
+//!
+//! Records of releases have no hash in their names. The first write of a record requires that it does not exist, and
+//! each later write requires that it has not changed since. [`Record::digest`] identifies the content of a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,61 +42,80 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{head_object::HeadObjectOutput, put_object::PutObjectError},
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumMode, Delete, MetadataDirective, ObjectIdentifier},
+    types::{ChecksumMode, ChecksumType, Delete, ObjectIdentifier},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::sleep;
 
 use super::{
     account::Account,
-    record::Release,
+    hash::sha256,
+    record::{Record, Release},
     table::StageName,
     template::{FUNCTIONS_PREFIX, Template, Templates, function_key},
 };
 
-/// The last part of the key of a lock's S3 object. The full key is `PATH/lock.json`. PATH is `releases/STAGE` for
-/// the lock of a stage, and `artifacts` for the lock of the account's artifacts.
-pub(crate) const LOCK: &str = "lock.json";
+/// The last part of the key of a stage's lock.
+const LOCK: &str = "lock.json";
 
+const RELEASES_PREFIX: &str = "releases/";
+const ARTIFACTS_PREFIX: &str = "artifacts/";
 const APP_PREFIX: &str = "artifacts/app/";
 const TEMPLATES_PREFIX: &str = "artifacts/templates/";
-const RELEASES_PREFIX: &str = "releases/";
 
-fn app_file_key(hash: &str) -> String {
-    format!("{APP_PREFIX}{hash}")
+/// How many requests for artifacts run at the same time.
+const CONCURRENCY: usize = 16;
+
+/// How often a write of an artifact is tried while other processes write or delete the same artifact.
+const ATTEMPTS: usize = 5;
+
+/// What an artifact contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Template,
+    AppFile,
+    FunctionZip,
 }
 
-fn template_key(hash: &str) -> String {
-    format!("{TEMPLATES_PREFIX}{hash}.json")
+impl Kind {
+    /// Returns the S3 key of the artifact of `stage` with this hash.
+    fn key(self, stage: &StageName, hash: &str) -> String {
+        match self {
+            Self::Template => format!("{stage}/{TEMPLATES_PREFIX}{hash}.json"),
+            Self::AppFile => format!("{stage}/{APP_PREFIX}{hash}"),
+            Self::FunctionZip => function_key(stage, hash),
+        }
+    }
 }
 
-fn release_key(stage: &StageName, number: u32) -> String {
-    format!("{RELEASES_PREFIX}{stage}/{number:06}.json")
-}
-
-/// Returns the keys of all objects that a rollback to a release or a promotion of the release needs.
-fn artifact_keys(release: &Release) -> Vec<String> {
+/// Returns the kinds and hashes of all artifacts that a rollback to a release or a promotion of the release needs.
+fn artifacts_of(release: &Release) -> impl Iterator<Item = (Kind, &String)> {
     let promotion = release
         .promotion
         .iter()
         .flat_map(|(_, stacks)| stacks.values());
     let templates = release.stacks.values().chain(promotion);
-    let code = release.functions.values();
     let files = release.app.iter().flat_map(|app| app.files.values());
+    let zips = release
+        .functions
+        .values()
+        .map(|function| &function.artifact);
     templates
-        .map(|hash| template_key(hash))
-        .chain(files.map(|hash| app_file_key(hash)))
-        .chain(code.map(|function| function_key(&function.artifact)))
-        .collect()
+        .map(|hash| (Kind::Template, hash))
+        .chain(files.map(|hash| (Kind::AppFile, hash)))
+        .chain(zips.map(|hash| (Kind::FunctionZip, hash)))
 }
 
-/// A client for the account's bucket of releases, which stores artifacts, release records and locks.
+/// A client for the part of the account's bucket of releases that belongs to one stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     s3: aws_sdk_s3::Client,
-    account: Account,
     bucket: String,
+    /// The URL of the bucket, with a slash at the end, in the form that CloudFormation accepts in a template URL.
+    url: String,
+    stage: StageName,
 }
 
 /// The content of an S3 object, and the object's ETag.
@@ -80,8 +129,6 @@ pub(crate) struct Versioned<T> {
 /// The condition on which an S3 object is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WriteIf<'a> {
-    /// Write the object without a condition.
-    Always,
     /// Write the object only if no object with the same key exists.
     Absent,
     /// Write the object only if the existing object has this ETag.
@@ -89,13 +136,15 @@ pub(crate) enum WriteIf<'a> {
 }
 
 impl Store {
-    /// Creates a client for the bucket of releases of `account`. The bucket may not exist yet: see [`Store::exists`].
-    pub(crate) fn new(account: &Account) -> Self {
+    /// Creates a client for the objects of `stage` in the bucket of releases of `account`. The bucket may not exist
+    /// yet: see [`Store::exists`].
+    pub(crate) fn new(account: &Account, stage: &StageName) -> Self {
         let bucket = format!("scratchpad-releases-{}", account.id);
         Self {
             s3: account.s3(),
-            account: account.clone(),
+            url: account.object_url(&bucket, ""),
             bucket,
+            stage: stage.clone(),
         }
     }
 
@@ -104,52 +153,131 @@ impl Store {
         &self.bucket
     }
 
-    /// Whether the bucket exists.
+    /// The stage whose objects this client reads and writes.
+    pub(crate) fn stage(&self) -> &StageName {
+        &self.stage
+    }
+
+    /// Whether the bucket exists. Lists objects of the stage, because IAM roles may list only these.
     ///
     /// # Errors
     /// Fails if the S3 request fails.
     pub(crate) async fn exists(&self) -> Result<bool> {
-        let head = self.s3.head_bucket().bucket(&self.bucket).send().await;
-        let head = none_if_missing(head)
-            .with_context(|| format!("cannot read the bucket {}", self.bucket))?;
-        Ok(head.is_some())
+        let list = self.s3.list_objects_v2().bucket(&self.bucket);
+        let list = list.prefix(format!("{}/", self.stage)).max_keys(1);
+        let list = none_if(list.send().await, &["NoSuchBucket"]);
+        let list = list.with_context(|| format!("cannot list the bucket {}", self.bucket))?;
+        Ok(list.is_some())
     }
 
-    /// Returns the stored releases of `stage`, the newest first.
-    ///
-    /// # Errors
-    /// Fails if the record of a release cannot be read.
-    pub(crate) async fn releases(&self, stage: &StageName) -> Result<Vec<Release>> {
-        let mut keys = self.list(&format!("{RELEASES_PREFIX}{stage}/")).await?;
-        keys.retain(|key| !key.ends_with(LOCK));
-        let read = join_all(keys.iter().rev().map(|key| self.read::<Release>(key))).await;
-        let read: Vec<_> = read.into_iter().collect::<Result<_>>()?;
-        Ok(read.into_iter().flatten().map(|read| read.value).collect())
-    }
-
-    /// Returns the names of the stages that have at least one stored release.
+    /// Returns the names of all stages that have objects in the bucket of `account`, also those of which only
+    /// artifacts are left. Empty if the bucket does not exist.
     ///
     /// # Errors
     /// Fails if the bucket cannot be listed.
-    pub(crate) async fn stages(&self) -> Result<Vec<StageName>> {
-        let keys = self.list(RELEASES_PREFIX).await?;
-        let mut stages: Vec<StageName> = keys
-            .iter()
-            .filter(|key| !key.ends_with(LOCK))
-            .filter_map(|key| key.split('/').nth(1)?.parse().ok())
-            .collect();
-        stages.dedup();
+    pub(crate) async fn stages(account: &Account) -> Result<Vec<StageName>> {
+        let s3 = account.s3();
+        let bucket = format!("scratchpad-releases-{}", account.id);
+        let mut stages = Vec::new();
+        let mut pages = s3
+            .list_objects_v2()
+            .bucket(&bucket)
+            .delimiter("/")
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
+            let page = none_if(page, &["NoSuchBucket"])
+                .with_context(|| format!("cannot list the bucket {bucket}"))?;
+            let Some(page) = page else { break };
+            let prefixes = page.common_prefixes().iter();
+            stages.extend(prefixes.filter_map(|prefix| {
+                let name = prefix.prefix()?.strip_suffix('/')?;
+                name.parse::<StageName>().ok()
+            }));
+        }
         Ok(stages)
     }
 
-    /// Writes the record of a release, and overwrites an earlier record of the same release.
+    /// Whether the stage has neither releases nor a lock. It may still have artifacts.
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
-    pub(crate) async fn write_release(&self, release: &Release) -> Result<()> {
-        let key = release_key(&release.stage, release.number);
-        self.write(&key, release, WriteIf::Always).await?;
-        Ok(())
+    /// Fails if the bucket cannot be listed.
+    pub(crate) async fn is_unused(&self) -> Result<bool> {
+        let artifacts = format!("{}/{ARTIFACTS_PREFIX}", self.stage);
+        let keys = self.list("").await?;
+        Ok(keys.iter().all(|key| key.starts_with(&artifacts)))
+    }
+
+    /// Returns the stage's stored records of releases, the newest first. Empty if the bucket does not exist.
+    ///
+    /// # Errors
+    /// Fails if a record cannot be read, or is the record of another release than its key says.
+    pub(crate) async fn records(&self) -> Result<Vec<Record>> {
+        let keys = self.list(RELEASES_PREFIX).await?;
+        let read = join_all(keys.iter().rev().map(|key| self.record(key))).await;
+        let read: Vec<_> = read.into_iter().collect::<Result<_>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn record(&self, key: &str) -> Result<Option<Record>> {
+        let Some(object) = self.get(key).await? else {
+            return Ok(None);
+        };
+        let release: Release = self.parse(key, &object.value)?;
+        if release_key(&release) != key {
+            bail!(
+                "the object {key} in the bucket {} is not the record that its name says, but the record of release {} of the stage {}: someone changed the object",
+                self.bucket,
+                release.number,
+                release.stage
+            );
+        }
+        Ok(Some(Record {
+            release,
+            digest: sha256(&object.value),
+        }))
+    }
+
+    /// Returns the stage's stored releases, the newest first. Empty if the bucket does not exist.
+    ///
+    /// # Errors
+    /// Fails in the same cases as [`Store::records`].
+    pub(crate) async fn releases(&self) -> Result<Vec<Release>> {
+        let records = self.records().await?.into_iter();
+        Ok(records.map(|record| record.release).collect())
+    }
+
+    /// Writes the record of a new release, and returns the ETag of the record.
+    ///
+    /// # Errors
+    /// Fails if a record of a release with the same number exists, or the S3 request fails.
+    pub(crate) async fn create_release(&self, release: &Release) -> Result<String> {
+        self.write_release(release, WriteIf::Absent).await
+    }
+
+    /// Replaces the record of a release, and returns the new ETag of the record. `etag` is the ETag of the record that
+    /// is replaced.
+    ///
+    /// # Errors
+    /// Fails if another process has changed the record, or the S3 request fails.
+    pub(crate) async fn update_release(&self, release: &Release, etag: &str) -> Result<String> {
+        self.write_release(release, WriteIf::Unchanged(etag)).await
+    }
+
+    async fn write_release(&self, release: &Release, condition: WriteIf<'_>) -> Result<String> {
+        let key = release_key(release);
+        let content = serde_json::to_vec_pretty(release)?;
+        if let Some(etag) = self.put(&key, content.clone(), None, condition).await? {
+            return Ok(etag);
+        }
+        // If the response to a write is lost, the SDK repeats the write, and the condition does not hold any more.
+        match self.get(&key).await? {
+            Some(found) if found.value == content => Ok(found.etag),
+            _ => bail!(
+                "another process changed {key} in the bucket {}: wait until it has finished, and run the command again",
+                self.bucket
+            ),
+        }
     }
 
     /// Deletes the record of a release. Only [`Store::prune`] deletes the artifacts of the release, because other
@@ -158,46 +286,42 @@ impl Store {
     /// # Errors
     /// Fails if the S3 request fails.
     pub(crate) async fn delete_release(&self, release: &Release) -> Result<()> {
-        self.delete(&release_key(&release.stage, release.number))
-            .await
+        self.delete(&release_key(release)).await
     }
 
-    /// Whether the bucket contains no release record and no stage's lock.
-    ///
-    /// # Errors
-    /// Fails if the bucket cannot be listed.
-    pub(crate) async fn is_unused(&self) -> Result<bool> {
-        Ok(self.list(RELEASES_PREFIX).await?.is_empty())
-    }
-
-    /// Deletes the artifacts that no release needs. An artifact that only releases of `removed_stage` need is deleted
-    /// too. The caller must hold the lock `artifacts`.
+    /// Deletes the stage's artifacts that none of its stored releases needs. The caller must hold the stage's lock.
     ///
     /// # Errors
     /// Fails if the releases cannot be read, or an artifact cannot be deleted.
-    pub(crate) async fn prune(&self, removed_stage: Option<&StageName>) -> Result<()> {
-        let mut needed = BTreeSet::new();
-        let mut stages = self.stages().await?;
-        stages.retain(|stage| Some(stage) != removed_stage);
-        for stage in stages {
-            needed.extend(self.releases(&stage).await?.iter().flat_map(artifact_keys));
-        }
-        for prefix in [APP_PREFIX, FUNCTIONS_PREFIX, TEMPLATES_PREFIX] {
-            self.delete_others(prefix, &needed).await?;
-        }
-        Ok(())
+    pub(crate) async fn prune(&self) -> Result<()> {
+        let releases = self.releases().await?;
+        let artifacts = releases.iter().flat_map(artifacts_of);
+        let needed = artifacts.map(|(kind, hash)| kind.key(&self.stage, hash));
+        self.delete_others(ARTIFACTS_PREFIX, &needed.collect())
+            .await
     }
 
-    /// Deletes all function zips in the bucket, except the zips whose hashes are in `artifacts`.
+    /// Deletes all artifacts of the stage. The caller must hold the stage's lock.
+    ///
+    /// # Errors
+    /// Fails if an artifact cannot be deleted.
+    pub(crate) async fn delete_artifacts(&self) -> Result<()> {
+        self.delete_others(ARTIFACTS_PREFIX, &BTreeSet::new()).await
+    }
+
+    /// Deletes all function zips of the stage, except the zips whose hashes are in `artifacts`.
     ///
     /// # Errors
     /// Fails if the zips cannot be listed, or a zip cannot be deleted.
     pub(crate) async fn prune_code(&self, artifacts: &BTreeSet<&str>) -> Result<()> {
-        let needed = artifacts.iter().map(|artifact| function_key(artifact));
+        let needed = artifacts
+            .iter()
+            .map(|artifact| function_key(&self.stage, artifact));
         self.delete_others(FUNCTIONS_PREFIX, &needed.collect())
             .await
     }
 
+    /// Deletes the stage's objects below `prefix`, except those with the keys in `needed`.
     async fn delete_others(&self, prefix: &str, needed: &BTreeSet<String>) -> Result<()> {
         for key in self.list(prefix).await? {
             if !needed.contains(&key) {
@@ -207,89 +331,109 @@ impl Store {
         Ok(())
     }
 
-    /// Uploads the file `zip`, unless the bucket already contains a function zip with the hash `artifact`.
+    /// Uploads the file `zip`, unless the stage already has a function zip with the hash `artifact`.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, or an S3 request fails.
+    /// Fails if the file cannot be read or its hash is not `artifact`, if the content of an existing zip does not match
+    /// its name, or if an S3 request fails.
     pub(crate) async fn upload_code(&self, artifact: &str, zip: &Path) -> Result<()> {
-        self.upload(&function_key(artifact), artifact, zip).await
+        self.upload(Kind::FunctionZip, artifact, zip).await
     }
 
-    /// Whether the bucket contains a function zip with the hash `artifact`, and S3's checksum of the zip equals this
-    /// hash:
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
+    /// Whether the stage has a function zip with the hash `artifact`.
     ///
     /// # Errors
-    /// Fails if the S3 request fails.
+    /// Fails if the content of the zip does not match its name, or an S3 request fails.
     pub(crate) async fn has_code(&self, artifact: &str) -> Result<bool> {
-        self.has_hashed(&self.bucket, &function_key(artifact), artifact)
+        self.has(Kind::FunctionZip, artifact).await
+    }
+
+    /// Whether the stage has a file of the browser app for each hash in `hashes`.
+    ///
+    /// # Errors
+    /// Fails if the content of a file does not match its name, or an S3 request fails.
+    pub(crate) async fn has_app_files(
+        &self,
+        hashes: impl IntoIterator<Item = &String>,
+    ) -> Result<bool> {
+        self.has_all(hashes.into_iter().map(|hash| (Kind::AppFile, hash)))
             .await
     }
 
-    /// Copies the function zip with the hash `artifact` from the bucket `from` of another account, unless this bucket
-    /// already contains the zip.
+    /// Whether the stage has all artifacts that a rollback to a release or a promotion of the release needs.
     ///
     /// # Errors
-    /// Fails if a request to one of the buckets fails.
-    pub(crate) async fn copy_code(&self, from: &Self, artifact: &str) -> Result<()> {
-        self.copy(from, &function_key(artifact), artifact).await
+    /// Fails if the content of an artifact does not match its name, or an S3 request fails.
+    pub(crate) async fn has_artifacts(&self, release: &Release) -> Result<bool> {
+        self.has_all(artifacts_of(release)).await
     }
 
-    /// Uploads the files of the browser app that the bucket does not contain yet. `files` maps the path of each file,
+    async fn has_all(&self, artifacts: impl Iterator<Item = (Kind, &String)>) -> Result<bool> {
+        let artifacts: Vec<_> = artifacts.collect();
+        for artifacts in artifacts.chunks(CONCURRENCY) {
+            let found = artifacts.iter().map(|(kind, hash)| self.has(*kind, hash));
+            for found in join_all(found).await {
+                if !found? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Copies the function zips and the files of the browser app of `release` from another stage's part of a bucket of
+    /// releases. Skips artifacts that this stage already has. Calls `progress` with the name of each function.
+    ///
+    /// # Errors
+    /// Fails if an artifact is missing, if the content of an artifact does not match its name, or if a request to one
+    /// of the buckets fails.
+    pub(crate) async fn copy_artifacts(
+        &self,
+        from: &Self,
+        release: &Release,
+        mut progress: impl FnMut(&str),
+    ) -> Result<()> {
+        for (name, function) in &release.functions {
+            progress(name);
+            self.copy(from, Kind::FunctionZip, &function.artifact)
+                .await?;
+        }
+        for hash in release.app.iter().flat_map(|app| app.files.values()) {
+            self.copy(from, Kind::AppFile, hash).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, from: &Self, kind: Kind, hash: &str) -> Result<()> {
+        if !self.has(kind, hash).await? {
+            let content = from.read_artifact(kind, hash).await?;
+            self.write_artifact(kind, hash, content).await?;
+        }
+        Ok(())
+    }
+
+    /// Uploads the files of the browser app that the stage does not have yet. `files` maps the path of each file,
     /// relative to `folder`, to the file's hash.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, or an S3 request fails.
+    /// Fails if a file cannot be read or has another hash, if the content of an existing file does not match its name,
+    /// or if an S3 request fails.
     pub(crate) async fn upload_app_files(
         &self,
         files: &BTreeMap<String, String>,
         folder: &Path,
     ) -> Result<()> {
         for (path, hash) in files {
-            self.upload(&app_file_key(hash), hash, &folder.join(path))
-                .await?;
+            self.upload(Kind::AppFile, hash, &folder.join(path)).await?;
         }
         Ok(())
     }
 
-    /// Whether the bucket contains a file of the browser app for each hash in `hashes`.
+    /// Copies a file of the browser app to `bucket`, which serves the app. Returns false if `bucket` already contains
+    /// the file at `path`.
     ///
     /// # Errors
-    /// Fails if an S3 request fails.
-    pub(crate) async fn has_app_files(
-        &self,
-        hashes: impl IntoIterator<Item = &String>,
-    ) -> Result<bool> {
-        for hash in hashes {
-            let key = app_file_key(hash);
-            if !self.has_hashed(&self.bucket, &key, hash).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Copies the files of the browser app with the given hashes from the bucket `from` of another account. Skips files
-    /// that this bucket already contains.
-    ///
-    /// # Errors
-    /// Fails if a request to one of the buckets fails.
-    pub(crate) async fn copy_app_files(
-        &self,
-        from: &Self,
-        hashes: impl IntoIterator<Item = &String>,
-    ) -> Result<()> {
-        for hash in hashes {
-            self.copy(from, &app_file_key(hash), hash).await?;
-        }
-        Ok(())
-    }
-
-    /// Copies a file of the browser app from this bucket to `bucket`, which serves the app. Returns false if `bucket`
-    /// already contains the file at `path`.
-    ///
-    /// # Errors
-    /// Fails if an S3 request fails.
+    /// Fails if the file is missing, if its content does not match its name, or if an S3 request fails.
     pub(crate) async fn publish_app_file(
         &self,
         hash: &str,
@@ -297,19 +441,13 @@ impl Store {
         path: &str,
         content_type: &str,
     ) -> Result<bool> {
-        if self.has_hashed(bucket, path, hash).await? {
+        let head = self.head(bucket, path).await?;
+        if head.is_some_and(|head| has_checksum(&head, hash)) {
             return Ok(false);
         }
-        let copy = self.s3.copy_object().bucket(bucket).key(path);
-        let copy = copy
-            .copy_source(format!("{}/{}", self.bucket, app_file_key(hash)))
-            .metadata_directive(MetadataDirective::Replace)
-            .content_type(content_type)
-            .checksum_algorithm(ChecksumAlgorithm::Sha256);
-        copy.send()
-            .await
-            .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("cannot write {path} to {bucket}"))?;
+        // Not CopyObject, which would copy the content that the object has then, without a comparison.
+        let content = self.read_artifact(Kind::AppFile, hash).await?;
+        self.put_into(bucket, path, content, content_type).await?;
         Ok(true)
     }
 
@@ -328,6 +466,7 @@ impl Store {
         let put = self.s3.put_object().bucket(bucket).key(path);
         let put = put
             .content_type(content_type)
+            .checksum_sha256(s3_checksum(&sha256(&content)))
             .body(ByteStream::from(content));
         put.send()
             .await
@@ -336,46 +475,10 @@ impl Store {
         Ok(())
     }
 
-    async fn upload(&self, key: &str, hash: &str, file: &Path) -> Result<()> {
-        if self.has_hashed(&self.bucket, key, hash).await? {
-            return Ok(());
-        }
-        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        self.put_hashed(key, hash, content).await
-    }
-
-    async fn copy(&self, from: &Self, key: &str, hash: &str) -> Result<()> {
-        if self.bucket != from.bucket && !self.has_hashed(&self.bucket, key, hash).await? {
-            let content = from.get(key).await?;
-            let content =
-                content.with_context(|| format!("cannot find {key} in {}", from.bucket))?;
-            self.put_hashed(key, hash, content.value).await?;
-        }
-        Ok(())
-    }
-
-    async fn has_hashed(&self, bucket: &str, key: &str, hash: &str) -> Result<bool> {
-        let head = self.head(bucket, key).await?;
-        Ok(head.is_some_and(|head| head.checksum_sha256() == Some(&s3_checksum(hash))))
-    }
-
-    async fn put_hashed(&self, key: &str, hash: &str, content: Vec<u8>) -> Result<()> {
-        let put = self.s3.put_object().bucket(&self.bucket).key(key);
-        // S3 rejects content whose checksum differs.
-        let put = put
-            .checksum_sha256(s3_checksum(hash))
-            .body(ByteStream::from(content));
-        put.send()
-            .await
-            .map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("cannot write {key} to {}", self.bucket))?;
-        Ok(())
-    }
-
-    /// Uploads the templates that the bucket does not contain yet.
+    /// Uploads the templates that the stage does not have yet.
     ///
     /// # Errors
-    /// Fails if an S3 request fails.
+    /// Fails if the content of an existing template does not match its name, or an S3 request fails.
     pub(crate) async fn upload_templates(&self, templates: &Templates) -> Result<()> {
         for template in templates.values() {
             self.upload_template(template).await?;
@@ -383,21 +486,27 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the templates with the given hashes from the bucket. The keys of `hashes` and of the result are the
-    /// stacks' names.
+    /// Reads the templates with the given hashes. The keys of `hashes` and of the result are the stacks' names.
     ///
     /// # Errors
-    /// Fails if a template is missing or cannot be read.
+    /// Fails if a template is missing, if the content of a template does not match its name, or if an S3 request fails.
     pub(crate) async fn templates(&self, hashes: &BTreeMap<String, String>) -> Result<Templates> {
         let mut templates = Templates::new();
         for (stack, hash) in hashes {
-            let template = self.read::<Template>(&template_key(hash)).await?;
-            let template = template.with_context(|| {
-                format!(
-                    "cannot find the stored template of the stack {stack}; the release is too old"
-                )
-            })?;
-            templates.insert(stack.clone(), template.value);
+            let content = self.read_artifact(Kind::Template, hash).await;
+            let content = content
+                .with_context(|| format!("cannot read the template of the stack {stack}"))?;
+            let key = Kind::Template.key(&self.stage, hash);
+            let template: Template = self.parse(&key, &content)?;
+            // The template is written again below the hash of its text, so the text must not change.
+            if template.hash() != *hash {
+                bail!(
+                    "the object {key} in the bucket {} is JSON that xtask would write in another form: deploy the stage {} again",
+                    self.bucket,
+                    self.stage
+                );
+            }
+            templates.insert(stack.clone(), template);
         }
         Ok(templates)
     }
@@ -407,19 +516,99 @@ impl Store {
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
     ///
     /// # Errors
-    /// Fails if an S3 request fails.
+    /// Fails if the content of an existing template does not match its name, or an S3 request fails.
     pub(crate) async fn template_url(&self, template: &Template) -> Result<String> {
         let key = self.upload_template(template).await?;
-        Ok(self.account.object_url(&self.bucket, &key))
+        Ok(format!("{}{key}", self.url))
     }
 
     async fn upload_template(&self, template: &Template) -> Result<String> {
-        let key = template_key(&template.hash());
-        if self.head(&self.bucket, &key).await?.is_none() {
-            let body = template.body().into_bytes();
-            self.put(&key, body, WriteIf::Always).await?;
+        let body = template.body().into_bytes();
+        let hash = sha256(&body);
+        if !self.has(Kind::Template, &hash).await? {
+            self.write_artifact(Kind::Template, &hash, body).await?;
         }
-        Ok(key)
+        Ok(Kind::Template.key(&self.stage, &hash))
+    }
+
+    async fn upload(&self, kind: Kind, hash: &str, file: &Path) -> Result<()> {
+        if self.has(kind, hash).await? {
+            return Ok(());
+        }
+        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let found = sha256(&content);
+        if found != hash {
+            bail!(
+                "the file {} has changed since it was built: its SHA-256 hash is {found}, not {hash}. Run the command again",
+                file.display()
+            );
+        }
+        self.write_artifact(kind, hash, content).await
+    }
+
+    /// Whether the stage has an artifact, with the content that its name says.
+    async fn has(&self, kind: Kind, hash: &str) -> Result<bool> {
+        let key = kind.key(&self.stage, hash);
+        match self.head(&self.bucket, &key).await? {
+            None => Ok(false),
+            Some(head) if has_checksum(&head, hash) => Ok(true),
+            // Another tool may have written the object without a SHA-256 checksum.
+            Some(_) => Ok(self.find_artifact(kind, hash).await?.is_some()),
+        }
+    }
+
+    /// Reads an artifact, and checks that its content is what its name says.
+    async fn read_artifact(&self, kind: Kind, hash: &str) -> Result<Vec<u8>> {
+        let content = self.find_artifact(kind, hash).await?;
+        content.with_context(|| {
+            format!(
+                "the object {} is missing in the bucket {}: deploy the stage {} again",
+                kind.key(&self.stage, hash),
+                self.bucket,
+                self.stage
+            )
+        })
+    }
+
+    async fn find_artifact(&self, kind: Kind, hash: &str) -> Result<Option<Vec<u8>>> {
+        let key = kind.key(&self.stage, hash);
+        let Some(Versioned { value: content, .. }) = self.get(&key).await? else {
+            return Ok(None);
+        };
+        let found = sha256(&content);
+        if found != hash {
+            bail!(
+                "the object {key} in the bucket {} was changed: the SHA-256 hash of its content is {found}, which is not \
+                 the hash in its name. Find out who wrote the object, delete it with an administrator's credentials, and \
+                 run the command again. If the object is missing then, deploy the stage {} again",
+                self.bucket,
+                self.stage
+            );
+        }
+        Ok(Some(content))
+    }
+
+    /// Writes an artifact. If another process has written the same artifact, checks that its content is what its name
+    /// says.
+    async fn write_artifact(&self, kind: Kind, hash: &str, content: Vec<u8>) -> Result<()> {
+        let key = kind.key(&self.stage, hash);
+        for _ in 0..ATTEMPTS {
+            let put = self.put(&key, content.clone(), Some(hash), WriteIf::Absent);
+            if put.await?.is_some() || self.has(kind, hash).await? {
+                return Ok(());
+            }
+            // S3 asks to repeat a write if the object was deleted at the same time.
+            sleep(Duration::from_millis(100)).await;
+        }
+        bail!(
+            "cannot write {key} to the bucket {}: other processes write and delete it at the same time; run the command again",
+            self.bucket
+        )
+    }
+
+    /// The key of the stage's lock.
+    pub(crate) fn lock_key(&self) -> String {
+        format!("{}/{LOCK}", self.stage)
     }
 
     /// Reads the object with the key `key`, which contains JSON. Returns `None` if the object does not exist.
@@ -433,13 +622,18 @@ impl Store {
         let Some(Versioned { value, etag }) = self.get(key).await? else {
             return Ok(None);
         };
-        let value = serde_json::from_slice(&value)
-            .with_context(|| format!("cannot parse {key} in {} as JSON", self.bucket))?;
+        let value = self.parse(key, &value)?;
         Ok(Some(Versioned { value, etag }))
     }
 
+    fn parse<T: DeserializeOwned>(&self, key: &str, content: &[u8]) -> Result<T> {
+        serde_json::from_slice(content)
+            .with_context(|| format!("cannot parse {key} in {} as JSON", self.bucket))
+    }
+
     /// Writes a value as JSON to the object with the key `key`. Returns the new ETag of the object. Returns `None` and
-    /// writes nothing if `condition` does not hold.
+    /// writes nothing if `condition` does not hold. If the response to a successful write is lost, also returns `None`,
+    /// because the SDK repeats the write.
     ///
     /// # Errors
     /// Fails if the S3 request fails for another reason than the condition.
@@ -449,30 +643,30 @@ impl Store {
         value: &impl Serialize,
         condition: WriteIf<'_>,
     ) -> Result<Option<String>> {
-        self.put(key, serde_json::to_vec_pretty(value)?, condition)
+        self.put(key, serde_json::to_vec_pretty(value)?, None, condition)
             .await
     }
 
+    /// Writes an object if `condition` holds, and returns its ETag. S3 rejects the content if its SHA-256 hash is not
+    /// `hash`.
     async fn put(
         &self,
         key: &str,
         content: Vec<u8>,
+        hash: Option<&str>,
         condition: WriteIf<'_>,
     ) -> Result<Option<String>> {
-        let put = self
-            .s3
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
+        let put = self.s3.put_object().bucket(&self.bucket).key(key);
+        let put = put
+            .set_checksum_sha256(hash.map(s3_checksum))
             .body(ByteStream::from(content));
-        let (put, conditional) = match condition {
-            WriteIf::Always => (put, false),
-            WriteIf::Absent => (put.if_none_match("*"), true),
-            WriteIf::Unchanged(etag) => (put.if_match(etag), true),
+        let put = match condition {
+            WriteIf::Absent => put.if_none_match("*"),
+            WriteIf::Unchanged(etag) => put.if_match(etag),
         };
         match put.send().await {
             Ok(put) => Ok(Some(put.e_tag.unwrap_or_default())),
-            Err(error) if conditional && is_conflict(&error) => Ok(None),
+            Err(error) if is_conflict(&error) => Ok(None),
             Err(error) => Err(aws_sdk_s3::Error::from(error))
                 .with_context(|| format!("cannot write {key} to {}", self.bucket)),
         }
@@ -480,7 +674,7 @@ impl Store {
 
     async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
-        let object = none_if_missing(get.send().await)
+        let object = none_if(get.send().await, &["NoSuchKey"])
             .with_context(|| format!("cannot read {key} from {}", self.bucket))?;
         let Some(object) = object else {
             return Ok(None);
@@ -497,7 +691,8 @@ impl Store {
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        none_if_missing(head).with_context(|| format!("cannot read {key} from {bucket}"))
+        // The response has no body, so the error has no more precise code.
+        none_if(head, &["NotFound"]).with_context(|| format!("cannot read {key} from {bucket}"))
     }
 
     /// Deletes the object with the key `key`.
@@ -518,28 +713,40 @@ impl Store {
         Ok(())
     }
 
+    /// Returns the keys of the stage's objects below `prefix`, in order. Empty if the bucket does not exist.
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let mut keys = Vec::new();
         let mut pages = self
             .s3
             .list_objects_v2()
             .bucket(&self.bucket)
-            .prefix(prefix)
+            .prefix(format!("{}/{prefix}", self.stage))
             .into_paginator()
             .send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(aws_sdk_s3::Error::from).with_context(|| {
+            let page = none_if(page, &["NoSuchBucket"]).with_context(|| {
                 format!("cannot list the objects in the bucket {}", self.bucket)
             })?;
-            keys.extend(
-                page.contents
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|object| object.key),
-            );
+            let objects = page.and_then(|page| page.contents).into_iter().flatten();
+            keys.extend(objects.filter_map(|object| object.key));
         }
         Ok(keys)
     }
+}
+
+/// Returns the S3 key of a release's record.
+fn release_key(release: &Release) -> String {
+    format!(
+        "{}/{RELEASES_PREFIX}{:06}.json",
+        release.stage, release.number
+    )
+}
+
+/// Whether S3's checksum of an object says that the SHA-256 hash of the object's content is `hash`. The checksum of a
+/// multipart upload is not a hash of the content.
+fn has_checksum(head: &HeadObjectOutput, hash: &str) -> bool {
+    head.checksum_type() != Some(&ChecksumType::Composite)
+        && head.checksum_sha256() == Some(&s3_checksum(hash))
 }
 
 /// Converts a SHA-256 hash from hexadecimal digits to Base64, which S3 uses for checksums.
@@ -549,26 +756,37 @@ fn s3_checksum(hash: &str) -> String {
     STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
-/// Returns `None` if an S3 request failed because the bucket or the object does not exist. Returns all other errors.
-fn none_if_missing<T, E>(result: Result<T, SdkError<E>>) -> Result<Option<T>>
+/// Returns `None` if an S3 request failed with one of the error codes in `codes`. Returns all other errors.
+fn none_if<T, E>(result: Result<T, SdkError<E>>, codes: &[&str]) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata,
     aws_sdk_s3::Error: From<SdkError<E>>,
 {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.code(), Some("NotFound" | "NoSuchKey")) => Ok(None),
+        Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => Ok(None),
         Err(error) => Err(aws_sdk_s3::Error::from(error).into()),
     }
 }
 
+/// Returns the code of the S3 error that caused `error`, such as `AccessDenied`. `None` if there is no S3 error or it has
+/// no code.
+pub(crate) fn error_code(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<aws_sdk_s3::Error>()?.code()
+}
+
 /// Whether a conditional write failed because its condition does not hold, or because another write of the same object
-/// was in progress:
+/// was in progress. A missing bucket is another error, although its status is 404 too:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
-    error
+    let status = error
         .raw_response()
-        .is_some_and(|response| [404, 409, 412].contains(&response.status().as_u16()))
+        .map(|response| response.status().as_u16());
+    match status {
+        Some(409 | 412) => true,
+        Some(404) => error.code() == Some("NoSuchKey"),
+        _ => false,
+    }
 }
 
 /// Deletes all versions of all objects in a bucket. A missing bucket is not an error.

@@ -37,16 +37,11 @@ const INPUTS: [&str; 6] = [
 /// # Errors
 /// Fails if `cdk` or `osls` fails. The message contains the tool's output.
 pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
-    let inputs = inputs_hash(workspace, target)?;
     let stage = target.stage.as_ref();
+    let inputs = inputs_hash(workspace, target, &format!("stage {stage}"))?;
     let folder = workspace.root().join("target/stages").join(stage);
     let cache = folder.join("templates.json");
-    let cached = fs::read(&cache)
-        .ok()
-        .and_then(|cached| serde_json::from_slice::<(String, Templates)>(&cached).ok());
-    if let Some((cached_inputs, templates)) = cached
-        && cached_inputs == inputs
-    {
+    if let Some(templates) = cached(&cache, &inputs) {
         return Ok(templates);
     }
     let step = Step::begin(format!("synthesize the templates of {stage}"));
@@ -59,6 +54,12 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
+}
+
+/// Returns the templates in the file `cache`, if they were synthesized from inputs with the hash `inputs`.
+fn cached(cache: &Path, inputs: &str) -> Option<Templates> {
+    let cached: (String, Templates) = serde_json::from_slice(&fs::read(cache).ok()?).ok()?;
+    (cached.0 == inputs).then_some(cached.1)
 }
 
 /// Synthesizes the template of each service with osls, one service after the other. `folder` receives the output of
@@ -86,15 +87,22 @@ async fn osls(
     Ok(templates)
 }
 
-/// Returns the templates of the stacks that all stages of an account share.
+/// Returns the templates of the stacks that all stages of an account share. The templates are cached in target/accounts
+/// until a file or an environment variable that they depend on changes.
 ///
 /// # Errors
 /// Fails if `cdk` fails. The message contains the output of `cdk`.
 pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
     let account = &target.account.name;
-    let step = Step::begin(format!("synthesize the templates of account {account}"));
+    let inputs = inputs_hash(workspace, target, &format!("account {account}"))?;
     let folder = workspace.root().join("target/accounts").join(account);
+    let cache = folder.join("templates.json");
+    if let Some(templates) = cached(&cache, &inputs) {
+        return Ok(templates);
+    }
+    let step = Step::begin(format!("synthesize the templates of account {account}"));
     let templates = cdk(workspace, target, &folder, &step, "account", account).await?;
+    write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done("");
     Ok(templates)
 }
@@ -170,8 +178,9 @@ pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     Ok(services)
 }
 
-/// Returns one hash of all files and environment variables that the templates of the stage `target` depend on.
-fn inputs_hash(workspace: &Workspace, target: &Target) -> Result<String> {
+/// Returns one hash of `subject` and of all files and environment variables that the templates of the stage `target` and
+/// of its account depend on. `subject` is the stage or the account whose templates are synthesized.
+fn inputs_hash(workspace: &Workspace, target: &Target, subject: &str) -> Result<String> {
     let root = workspace.root();
     let mut files: Vec<PathBuf> = Vec::new();
     for service in services(root)? {
@@ -199,6 +208,6 @@ fn inputs_hash(workspace: &Workspace, target: &Target) -> Result<String> {
         content,
         target.table_variables(),
         target.account.is_local(),
-        target.stage.as_ref(),
+        subject,
     )))
 }

@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::hash::{json_hash, short_json_hash};
+use super::{
+    hash::{sha256, short_json_hash},
+    table::StageName,
+};
 
 /// The templates of a stage or of an account. The keys are the stacks' names.
 pub(crate) type Templates = BTreeMap<String, Template>;
@@ -24,7 +27,9 @@ pub(crate) const FINGERPRINT: &str = "Fingerprint";
 /// The types of resources that hold user data. Each type has a list of the properties whose change makes CloudFormation
 /// replace the resource ("Update requires: Replacement"):
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/>
-pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 3] = [
+pub(crate) const REPLACING_PROPERTIES: [(&str, &[&str]); 4] = [
+    // The IDs of a pool's identities are the owners of all notes. No property replaces the pool.
+    ("AWS::Cognito::IdentityPool", &[]),
     (
         "AWS::Cognito::UserPool",
         &[
@@ -84,26 +89,24 @@ impl Template {
     }
 
     /// Returns a copy of the template in which each function has the S3 key of its zip, and the output [`FINGERPRINT`]
-    /// has the value `fingerprint`. `artifact` returns the hash of the zip of a function. If it returns `None`, the
-    /// code of the function is not changed.
+    /// has the value `fingerprint`. `zip` returns the S3 key of the zip of a function: see [`function_key`]. If it
+    /// returns `None`, the code of the function is not changed.
     pub(crate) fn with_code(
         &self,
         fingerprint: &str,
-        artifact: impl Fn(&str) -> Option<String>,
+        zip: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let mut template = self.clone();
         let mut versions = BTreeMap::new();
         let functions: BTreeSet<&str> = self.functions().map(|(id, _)| id).collect();
         for function in template.functions_mut() {
-            if let Some(artifact) = function_name(function).and_then(&artifact) {
+            if let Some(key) = function_name(function).and_then(&zip) {
                 let bucket = json!({"Fn::Sub": "scratchpad-releases-${AWS::AccountId}"});
-                function.insert(
-                    "Code".into(),
-                    json!({"S3Bucket": bucket, "S3Key": function_key(&artifact)}),
-                );
+                function.insert("Code".into(), json!({"S3Bucket": bucket, "S3Key": key}));
             }
         }
-        // A Lambda version is immutable, so changed code or configuration of a function needs a new version.
+        // A Lambda version is immutable, so changed code or configuration of a function needs a new version. Lambda
+        // refuses a new version if only other properties have changed.
         for (id, resource) in template.resources() {
             let function = resource
                 .pointer("/Properties/FunctionName/Ref")
@@ -112,7 +115,11 @@ impl Template {
                 && let Some(function) = function
                 && functions.contains(function)
             {
-                let hash = short_json_hash(&template.resource(function));
+                let locked: BTreeMap<&str, Option<&Value>> = VERSION_LOCKED
+                    .iter()
+                    .map(|name| (*name, template.property(function, name)))
+                    .collect();
+                let hash = short_json_hash(&locked);
                 versions.insert(id.to_owned(), hash);
             }
         }
@@ -135,9 +142,9 @@ impl Template {
             .as_str()
     }
 
-    /// The SHA-256 hash of the template's JSON.
+    /// The SHA-256 hash of [`Template::body`].
     pub(crate) fn hash(&self) -> String {
-        json_hash(&self.0)
+        sha256(self.body())
     }
 
     /// Returns the template as JSON text.
@@ -183,14 +190,19 @@ impl Template {
         })
     }
 
-    /// Returns the hashes of the function zips in a template that [`Template::with_code`] returned.
-    pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
+    /// Returns the S3 keys of the function zips in a template that [`Template::with_code`] returned.
+    pub(crate) fn zip_keys(&self) -> impl Iterator<Item = &str> {
         let functions = self
             .resources()
             .filter(|(_, resource)| resource_type(resource) == FUNCTION);
-        functions.filter_map(|(_, function)| {
-            let key = function.pointer("/Properties/Code/S3Key")?.as_str()?;
-            key.strip_prefix(FUNCTIONS_PREFIX)?.strip_suffix(".zip")
+        functions.filter_map(|(_, function)| function.pointer("/Properties/Code/S3Key")?.as_str())
+    }
+
+    /// Returns the hashes of the function zips in a template that [`Template::with_code`] returned.
+    pub(crate) fn artifacts(&self) -> impl Iterator<Item = &str> {
+        self.zip_keys().filter_map(|key| {
+            let (_, name) = key.split_once('/')?;
+            name.strip_prefix(FUNCTIONS_PREFIX)?.strip_suffix(".zip")
         })
     }
 
@@ -274,6 +286,11 @@ impl Template {
         self.section("Resources")?.get(id)
     }
 
+    /// Returns the property `name` of the resource with the logical ID `id`.
+    fn property(&self, id: &str, name: &str) -> Option<&Value> {
+        self.resource(id)?.get("Properties")?.get(name)
+    }
+
     /// Returns the logical ID and the declaration of each resource.
     pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.section("Resources").into_iter().flatten();
@@ -328,15 +345,50 @@ impl Template {
     }
 }
 
-const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
+/// The properties of a function that are part of its versions. The list is the one of the CDK, which also lists the
+/// other properties (CodeSigningConfigArn, ReservedConcurrentExecutions, Tags, TenancyConfig):
+/// <https://github.com/aws/aws-cdk/blob/main/packages/aws-cdk-lib/aws-lambda/lib/function-hash.ts>
+const VERSION_LOCKED: [&str; 27] = [
+    "Architectures",
+    "CapacityProviderConfig",
+    "Code",
+    "DeadLetterConfig",
+    "Description",
+    "DurableConfig",
+    "Environment",
+    "EphemeralStorage",
+    "FileSystemConfigs",
+    "FunctionName",
+    "FunctionScalingConfig",
+    "Handler",
+    "ImageConfig",
+    "KmsKeyArn",
+    "Layers",
+    "LoggingConfig",
+    "MemorySize",
+    "PackageType",
+    "PublishToLatestPublished",
+    "RecursiveLoop",
+    "Role",
+    "Runtime",
+    "RuntimeManagementConfig",
+    "SnapStart",
+    "Timeout",
+    "TracingConfig",
+    "VpcConfig",
+];
+
+/// The type of a deployment of a REST API: a snapshot of the API, which a stage of the API serves.
+pub(crate) const DEPLOYMENT: &str = "AWS::ApiGateway::Deployment";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// The prefix of the S3 keys of all function zips in the account's bucket of releases.
+/// The part of the S3 keys of function zips between the name of the stage and the hash, in the account's bucket of
+/// releases.
 pub(crate) const FUNCTIONS_PREFIX: &str = "artifacts/functions/";
 
-/// Returns the S3 key, in the account's bucket of releases, of the function zip with the hash `artifact`.
-pub(crate) fn function_key(artifact: &str) -> String {
-    format!("{FUNCTIONS_PREFIX}{artifact}.zip")
+/// Returns the S3 key, in the account's bucket of releases, of the function zip of `stage` with the hash `artifact`.
+pub(crate) fn function_key(stage: &StageName, artifact: &str) -> String {
+    format!("{stage}/{FUNCTIONS_PREFIX}{artifact}.zip")
 }
 
 /// Returns the type in the declaration of a resource, such as `AWS::S3::Bucket`. Empty if the declaration has no type.
@@ -550,6 +602,32 @@ mod tests {
                 .count(),
             2
         );
+    }
+
+    #[test]
+    fn a_change_that_a_version_does_not_contain_makes_no_new_version() {
+        let template = |properties: Value, depends: &str| {
+            let mut properties = properties;
+            properties["Code"] = json!({"S3Key": "serverless/1/get.zip"});
+            Template::synthesized(json!({"Resources": {
+                "Get": {"Type": FUNCTION, "Properties": properties, "DependsOn": [depends]},
+                "GetVersion": {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "Get"}}},
+            }}))
+            .with_code("f", |_| Some("1".into()))
+        };
+        let version = |template: &Template| {
+            let mut ids = template.resources().map(|(id, _)| id.to_owned());
+            ids.find(|id| id.starts_with("GetVersion")).unwrap()
+        };
+        let before = version(&template(json!({"Timeout": 1}), "A"));
+        let others = json!({"Timeout": 1, "Tags": [], "ReservedConcurrentExecutions": 1});
+        assert_eq!(version(&template(others, "B")), before);
+        assert_ne!(version(&template(json!({"Timeout": 2}), "A")), before);
+    }
+
+    #[test]
+    fn an_identity_pool_holds_user_data() {
+        assert!(holds_data("AWS::Cognito::IdentityPool"));
     }
 
     #[test]
