@@ -13,7 +13,7 @@ const resources = async (stage: string, environment = {}, names = services) =>
   );
 const prod = await resources("prod");
 const dev = await resources("dev");
-const linked = await resources("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
+const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
 const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
 /** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
@@ -133,20 +133,23 @@ test("dev, a linked stage, and prod in a local cloud do not shift traffic", () =
 });
 
 test("every role has the permissions boundary, and the boundary allows all of its actions", () => {
-  const boundary = Template.fromStack(
-    new BoundaryStack(new App({ builtinCloudFormationValidation: false }), accountNamed("prod")),
-  );
-  const [policy, ...others] = Object.values(boundary.findResources("AWS::IAM::ManagedPolicy"));
-  assert.equal(others.length, 0);
-  const { ManagedPolicyName, PolicyDocument } = policy!.Properties;
-  const allowedActions = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
-  for (const stage of [dev, prod, linked])
+  for (const [stage, account, name] of [
+    [dev, "dev", "scratchpad-boundary-dev"],
+    [prod, "prod", "scratchpad-boundary-prod"],
+    [linked, "dev", "scratchpad-boundary-ephemeral"],
+  ] as const) {
+    const app = new App({ builtinCloudFormationValidation: false });
+    const boundaries = Template.fromStack(new BoundaryStack(app, accountNamed(account)));
+    const policies = Object.values(boundaries.findResources("AWS::IAM::ManagedPolicy"));
+    const { PolicyDocument } = policies.find(({ Properties }) => Properties.ManagedPolicyName === name)!.Properties;
+    const allowedActions = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
     for (const { Properties } of all(stage, "AWS::IAM::Role").filter(({ Condition }) => Condition !== "Never")) {
-      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${ManagedPolicyName}"`));
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${name}"`));
       for (const { PolicyDocument } of Properties.Policies ?? [])
         for (const { Action } of PolicyDocument.Statement)
           for (const action of [Action].flat()) assert.ok(allowedActions.has(action), action);
     }
+  }
 });
 
 test("no function may scan a table", () => {

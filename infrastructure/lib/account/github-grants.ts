@@ -13,7 +13,9 @@ type Grant = [service: string, actions: string, resources: string[], conditions?
 const tag = "scratchpad:stage";
 
 /**
- * Returns the policy statements of a role for GitHub workflows in `account`.
+ * Returns the policies of a role for GitHub workflows in `account`: their statements, by the last part of their names. One
+ * policy for all statements would exceed IAM's limit of 10,240 characters for the inline policies of a role, and that of
+ * 6,144 for a managed policy: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
  *
  * Where AWS lets us name a resource, its name contains the stage, and the statements are limited to the names of the role's
  * stages. Other resources are limited by their tag. The condition keys of each action are in
@@ -26,38 +28,51 @@ export function grants(
   stack: Stack,
   account: Pick<Account, "name">,
   table: StageTable,
-): PolicyStatement[] {
+): Record<string, PolicyStatement[]> {
   const row = table[stages];
   if (!row || stages === "ephemeral" || row.account !== account.name)
     throw new Error(
       `Workflows cannot have permissions for ${stages}: it is not the row of stages in account ${account.name}`,
     );
-  const arn = (service: string, end: string) => {
+  const arn: ToArn = (service, end) => {
     const region = ["cloudfront", "iam", "route53", "s3"].includes(service) ? "" : stack.region;
     const owner = ["apigateway", "route53", "s3"].includes(service) ? "" : stack.account;
     return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${owner}:${end}`;
   };
-  const statement =
-    (effect: Effect) =>
-    ([service, actions, resources, conditions = {}]: Grant) =>
-      new PolicyStatement({
-        effect,
-        actions: actions.split(" ").map((action) => `${service}:${action}`),
-        resources: resources.map((end) => arn(service, end)),
-        conditions,
-      });
+  const statements = (effect: Effect, granted: Grant[]) =>
+    granted.map(
+      ([service, actions, resources, conditions = {}]) =>
+        new PolicyStatement({
+          effect,
+          actions: actions.split(" ").map((action) => `${service}:${action}`),
+          resources: resources.map((end) => arn(service, end)),
+          conditions,
+        }),
+    );
   const releases = `scratchpad-releases-${stack.account}`;
-  const allowed = [...readGrants(stages, releases)];
-  if (may !== "read") allowed.push(...showGrants(stages, releases));
-  if (may === "deploy") {
-    allowed.push(...deployGrants(stages, releases, arn));
-    if (row.infrastructure === "own") allowed.push(...infrastructureGrants(stages));
-    if (row.domain) allowed.push(...domainGrants(stages, row.domain));
-    if (row.traffic) allowed.push(...trafficGrants(stages));
-  }
-  const denied = row.protected ? dataDeletionGrants(stages) : [];
-  return [...allowed.map(statement(Effect.ALLOW)), ...denied.map(statement(Effect.DENY))];
+  const deploys = may === "deploy";
+  const allowed: Record<string, Grant[]> = {
+    releases: [
+      ...readGrants(stages, releases),
+      ...(may === "read" ? [] : showGrants(stages, releases)),
+      ...(deploys ? deployGrants(stages, releases) : []),
+    ],
+    ...(deploys && {
+      functions: functionGrants(stages, arn),
+      web: webGrants(stages),
+      ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
+      ...(row.domain && { domain: domainGrants(stages, row.domain) }),
+      ...(row.traffic && { traffic: trafficGrants(stages) }),
+    }),
+  };
+  return {
+    ...Object.fromEntries(Object.entries(allowed).map(([name, granted]) => [name, statements(Effect.ALLOW, granted)])),
+    ...(row.protected && deploys && { protection: statements(Effect.DENY, dataDeletionGrants(stages)) }),
+  };
 }
+
+/** Returns the ARN of a resource of a service from its last part. */
+type ToArn = (service: string, end: string) => string;
 
 const stacks = (stages: string) => `stack/scratchpad-*-${stages}/*`;
 
@@ -107,17 +122,20 @@ const showGrants = (stages: string, releases: string): Grant[] => [
   ],
 ];
 
-/** Deploys what every stage has: functions, an API, the browser app and alarms. */
-function deployGrants(stages: string, releases: string, arn: (service: string, end: string) => string): Grant[] {
+/** Stores releases and changes stacks. */
+const deployGrants = (stages: string, releases: string): Grant[] => [
+  ["s3", "DeleteObject PutObject", [`${releases}/${stages}/*`]],
+  ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
+  ["cloudformation", "ContinueUpdateRollback RollbackStack UpdateTerminationProtection", [stacks(stages)]],
+  ["cloudformation", "TagResource UntagResource", [stacks(stages)]],
+];
+
+/** Deploys functions with their roles, logs, secrets, triggers, queues and alarms. */
+function functionGrants(stages: string, arn: ToArn): Grant[] {
   const named = `scratchpad-${stages}-*`;
   const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryOf(stages)}`) } };
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
-    ["s3", "DeleteObject PutObject", [`${releases}/${stages}/*`]],
-    ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
-    ["cloudformation", "ContinueUpdateRollback RollbackStack UpdateTerminationProtection", [stacks(stages)]],
-    ["cloudformation", "TagResource UntagResource", [stacks(stages)]],
-
     [
       "iam",
       "AttachRolePolicy CreateRole DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy",
@@ -127,7 +145,8 @@ function deployGrants(stages: string, releases: string, arn: (service: string, e
     ["iam", "DeleteRole DeleteRolePolicy GetRole GetRolePolicy List* TagRole UntagRole", [`role/${named}`]],
     ["iam", "UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription", [`role/${named}`]],
     ["iam", "PassRole", [`role/${named}`], { StringEquals: { "iam:PassedToService": passed } }],
-    // API Gateway creates it when the first API of the account is traced.
+    // API Gateway creates it when the first API of the account is traced:
+    // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-enabling-xray.html
     serviceLinkedRole("ops.apigateway", "AWSServiceRoleForAPIGateway"),
 
     [
@@ -157,6 +176,23 @@ function deployGrants(stages: string, releases: string, arn: (service: string, e
     ["cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource", [`alarm:${named}`]],
     ["cloudwatch", "DescribeAlarms", ["*"]],
 
+    // AWS names event source mappings.
+    [
+      "lambda",
+      "CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping",
+      ["*"],
+      { ArnLike: { "lambda:FunctionArn": arn("lambda", `function:${named}`) } },
+    ],
+    ["lambda", "ListTags", ["event-source-mapping:*"]],
+    ["lambda", "TagResource", ["event-source-mapping:*"], retagged(stages)],
+    ["lambda", "UntagResource", ["event-source-mapping:*"], untagged(stages)],
+  ];
+}
+
+/** Deploys an API, and the browser app with its bucket and CloudFront distribution. */
+function webGrants(stages: string): Grant[] {
+  const named = `scratchpad-${stages}-*`;
+  return [
     ["s3", "CreateBucket DeleteBucket DeleteBucketPolicy Get*Configuration GetBucket* List*", [named]],
     ["s3", "Put*Configuration PutBucket* TagResource UntagResource", [named]],
     ["s3", "DeleteObject*", [`${named}/*`]], // a bucket has to be empty before it is deleted
@@ -192,15 +228,6 @@ function deployGrants(stages: string, releases: string, arn: (service: string, e
       "DeleteResponseHeadersPolicy GetResponseHeadersPolicy* UpdateResponseHeadersPolicy",
       ["response-headers-policy/*"],
     ],
-    [
-      "lambda",
-      "CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping",
-      ["*"],
-      { ArnLike: { "lambda:FunctionArn": arn("lambda", `function:${named}`) } },
-    ],
-    ["lambda", "ListTags", ["event-source-mapping:*"]],
-    ["lambda", "TagResource", ["event-source-mapping:*"], retagged(stages)],
-    ["lambda", "UntagResource", ["event-source-mapping:*"], untagged(stages)],
   ];
 }
 
@@ -213,7 +240,7 @@ const serviceLinkedRole = (service: string, name: string): Grant => [
 ];
 
 /** Deploys the tables and users of a stage with its own infrastructure. */
-const infrastructureGrants = (stages: string): Grant[] => [
+const dataGrants = (stages: string): Grant[] => [
   [
     "dynamodb",
     "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",

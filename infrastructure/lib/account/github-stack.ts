@@ -1,5 +1,12 @@
 import { type App, CfnOutput, Duration } from "aws-cdk-lib";
-import { type IOidcProvider, OidcProviderNative, OpenIdConnectPrincipal, Policy, Role } from "aws-cdk-lib/aws-iam";
+import {
+  type IOidcProvider,
+  ManagedPolicy,
+  OidcProviderNative,
+  OpenIdConnectPrincipal,
+  PolicyDocument,
+  Role,
+} from "aws-cdk-lib/aws-iam";
 import { type Account, subjects } from "../account.ts";
 import { type StageTable, stageTable } from "../stage.ts";
 import { AccountStack } from "./account-stack.ts";
@@ -25,11 +32,12 @@ export class GithubStack extends AccountStack {
           },
         }),
       });
-      new Policy(this, `${name} may`, {
-        policyName: `scratchpad-github-${name}`,
-        roles: [role],
-        statements: grants(access, this, account, table),
-      });
+      for (const [part, statements] of Object.entries(grants(access, this, account, table)))
+        new ManagedPolicy(this, `${name} ${part}`, {
+          managedPolicyName: `scratchpad-github-${name}-${part}`,
+          roles: [role],
+          document: new PolicyDocument({ minimize: true, statements }),
+        });
       new CfnOutput(this, `${name} role`, {
         key: `${name[0]!.toUpperCase()}${name.slice(1)}Role`,
         value: role.roleArn,
