@@ -1,4 +1,5 @@
-// Creates CloudFormation resources from tables of serverless.yml. Services include them under `resources`.
+// Finds the row of the stage, and creates CloudFormation resources from tables of serverless.yml. Services include them under
+// `custom.stage` and `resources`.
 
 const shared = "file(../../serverless.yml)";
 const pascalCase = (exports.pascalCase = (name) =>

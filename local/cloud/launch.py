@@ -18,6 +18,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, persistence, router
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
+from ministack.services.cloudformation import provisioners
 
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -167,6 +168,21 @@ def get_all_condition_keys(service, action, body, params):
     return keys
 
 
+def with_boundary(change_role):
+    """Returns a function that creates or updates a role of a stack, and also sets its permissions boundary."""
+
+    def change(*arguments, **options):
+        properties = next(argument for argument in reversed(arguments) if isinstance(argument, dict))
+        boundary = properties.get("PermissionsBoundary")
+        if boundary and boundary not in iam._policies:
+            raise ValueError(f"the permissions boundary {boundary} does not exist: run cargo xtask bootstrap")
+        name, attributes = change_role(*arguments, **options)
+        iam._roles[name]["PermissionsBoundary"] = boundary
+        return name, attributes
+
+    return change
+
+
 def get_tags_of_identity_pools():
     """Returns the ARNs of the identity pools, and their tags."""
     for pool in cognito._identity_pools.values():
@@ -218,6 +234,8 @@ tagging._RESOURCE_TAG_COLLECTORS |= {
     "cognito-identity": get_tags_of_identity_pools,
     "cognito-idp": tagging._collect_cognito,
 }
+roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+roles["create"], roles["update"] = with_boundary(roles["create"]), with_boundary(roles["update"])
 handle_request_to_s3, s3.handle_request = s3.handle_request, handle_s3_request
 sns._deliver_to_lambda = deliver_sns_message
 eventbridge._dispatch_to_lambda = lambda function, event: invoke(function, json.loads(event))
