@@ -24,7 +24,8 @@ export interface Statement {
   Sid: string;
   Effect: "Allow" | "Deny";
   Action: string[];
-  Resource: string[];
+  Resource?: string[];
+  NotResource?: string[];
   Condition?: Record<string, Record<string, string | string[]>>;
 }
 
@@ -41,7 +42,7 @@ const normalized = (statements: any[]): Statement[] =>
     ...others,
     Sid: `S${index}`,
     Action: [Action].flat(),
-    Resource: [Resource].flat(),
+    ...(Resource && { Resource: [Resource].flat() }),
   }));
 
 /** The roles in a stack of an account, with their inline policies and the managed policies of the same stack. */
@@ -99,13 +100,14 @@ export async function decide(
     resourceControlPolicies: [],
     ...(boundary && { permissionBoundaryPolicies: [{ name: "boundary", policy: document(boundary) }] }),
   });
-  // iam-simulate cannot parse the two formats of the ARNs of the parts of an API: /apis/… and /restapis/…
-  if (action.startsWith("apigateway:")) {
+  // iam-simulate cannot parse the two formats of the ARNs of the parts of an API (/apis/… and /restapis/…), and cannot tell
+  // the ARN of a version of a function from that of an alias. Then it evaluates the call without checking its ARN.
+  const decision = action.startsWith("apigateway:") ? undefined : await runSimulation(simulation(relevant), {});
+  if (!decision || (decision.resultType === "error" && decision.errors.message === "multiple.resource.types")) {
     const result = runUnsafeSimulation(simulation(relevant), {});
     const by = relevant.filter((one) => runUnsafeSimulation(simulation([one]), {}) === "Allowed");
     return { allowed: result === "Allowed", by: by.map(({ Sid }) => Sid), result };
   }
-  const decision = await runSimulation(simulation(relevant), {});
   if (decision.resultType === "error")
     throw new Error(`cannot evaluate ${action} on ${resource}: ${JSON.stringify(decision.errors)}`);
   const analyses = decision.resultType === "single" ? [decision.result] : decision.results;
@@ -240,7 +242,7 @@ const withSlashes = /^(ObjectName|LogGroupName|ParameterNameWithoutLeadingSlash|
 const arnPattern = (format: string) =>
   new RegExp(
     `^${format.replace(/\$\{(\w+)\}|[^$]+/g, (text, variable) =>
-      variable ? (withSlashes.test(variable) ? ".+" : "[^/]*") : text.replace(/[.*+?()[\]]/g, "\\$&"),
+      variable ? (withSlashes.test(variable) ? ".+" : variable === "FunctionName" ? "[^/:]+" : "[^/]+") : text.replace(/[.*+?()[\]]/g, "\\$&"),
     )}$`,
   );
 
@@ -268,18 +270,24 @@ function related({ type, arn, properties, updatePolicy }: Resource, { name, plac
         `arn:aws:cognito-identity:${region}:${account}:identitypool/${properties.IdentityPoolId}`,
         ...Object.values<string>(properties.Roles),
       ];
+    case "AWS::Cognito::UserPool":
+      return [
+        arn,
+        `arn:aws:iam::${account}:role/aws-service-role/email.cognito-idp.amazonaws.com/AWSServiceRoleForAmazonCognitoIdpEmailService`,
+      ];
     case "AWS::Cognito::UserPoolClient":
       return [`arn:aws:cognito-idp:${region}:${account}:userpool/${properties.UserPoolId}`];
     case "AWS::Lambda::Alias": {
       const { ApplicationName, DeploymentGroupName } = updatePolicy?.CodeDeployLambdaAliasUpdate ?? {};
-      return [functionArn(properties.FunctionName, place), ...deployments(ApplicationName, DeploymentGroupName)];
+      return [arn, functionArn(properties.FunctionName, place), ...deployments(ApplicationName, DeploymentGroupName)];
     }
     case "AWS::IAM::Policy":
       return properties.Roles.map((role: string) => resources.find((one) => isRole(one, role))!.arn);
     case "AWS::Lambda::EventInvokeConfig":
     case "AWS::Lambda::Permission":
-    case "AWS::Lambda::Version":
       return [functionArn(properties.FunctionName, place)];
+    case "AWS::Lambda::Version":
+      return [arn, functionArn(properties.FunctionName, place)];
     case "AWS::Lambda::Function":
       return [arn, properties.Role, `arn:aws:s3:::scratchpad-releases-${account}/${name}/artifacts/functions/0.zip`];
     case "AWS::Route53::HostedZone":
@@ -326,6 +334,10 @@ function apiGatewayTargets(
       const integration = `${path}/integration`;
       return [path, integration, `${path}/responses/200`, `${integration}/responses/200`];
     }
+    case "AWS::ApiGateway::Stage":
+      if (method === "PUT" || (method === "DELETE" && operation === "update"))
+        return [`arn:aws:apigateway:${region}::/tags/${encodeURIComponent(`${api}/stages/${properties.StageName}`)}`];
+      return [one(`stages/${properties.StageName}`, "stages")];
     case "AWS::ApiGateway::Resource":
       return [one("resources/assigned", "resources/parent")];
     default:
@@ -369,9 +381,21 @@ function contexts(
 
   if (type === "AWS::Lambda::EventSourceMapping")
     context["lambda:FunctionArn"] = functionArn(properties.FunctionName, place);
-  if (type === "AWS::Route53::RecordSet" || type === "AWS::CertificateManager::Certificate")
+  if (type === "AWS::Route53::RecordSet") {
     context["route53:ChangeResourceRecordSetsActions"] = [operation === "delete" ? "DELETE" : "UPSERT"];
+    context["route53:ChangeResourceRecordSetsNormalizedRecordNames"] = [properties.Name.replace(/\.$/, "")];
+    context["route53:ChangeResourceRecordSetsRecordTypes"] = [properties.Type];
+  }
+  if (type === "AWS::CertificateManager::Certificate") {
+    context["acm:DomainNames"] = [properties.DomainName];
+    context["acm:ValidationMethod"] = properties.ValidationMethod;
+    context["route53:ChangeResourceRecordSetsActions"] = ["UPSERT"];
+    context["route53:ChangeResourceRecordSetsNormalizedRecordNames"] = [`_0.${properties.DomainName}`];
+    context["route53:ChangeResourceRecordSetsRecordTypes"] = ["CNAME"];
+  }
   if (type === "AWS::Lambda::Permission") context["lambda:Principal"] = properties.Principal;
+  if (action === "iam:CreateServiceLinkedRole")
+    context["iam:AWSServiceName"] = target.replace(/^.*aws-service-role\/([^/]*)\/.*$/, "$1");
   if (action === "iam:PassRole") {
     const services: Record<string, string> = {
       "AWS::CodeDeploy::DeploymentGroup": "codedeploy.amazonaws.com",
@@ -394,24 +418,35 @@ function contexts(
   return [context];
 }
 
-/** The calls of an xtask command, in calls.json. */
+/** The calls that an xtask command makes with a workflow role. */
 export interface CommandCalls {
   /** The arguments of xtask, such as `promote --show`. */
   command: string;
   /** The stage that the command changes or reads. */
   stage: string;
-  /** The name of the workflow role that makes the calls. A command that uses two roles has an entry for each. */
+  /** The name of the workflow role. A command that uses two roles has an entry for each. */
   role: string;
-  calls: [action: string, resource: string, context?: Context][];
+  calls: Call[];
 }
 
 /**
- * Reads calls.json: the AWS calls of xtask's commands, each once, under the workflow role that makes them.
+ * Reads calls.json: the AWS calls of xtask's commands, each once, in alphabetical order.
  *
- * A call is its IAM action, the ARN of its resource (`*` if no resource type supports the action) and the condition keys of
- * the request. An API call that needs several actions is several calls. IDs that differ between runs are replaced: UUIDs and
- * IDs that AWS assigns by `assigned`, and hashes by `0`.
+ * A call is a text: its IAM action, the ARN of its resource (`*` if the action supports no resource type, or the request names
+ * no resource) and the condition keys of the request, as `KEY=VALUE`, separated by spaces. A request that needs several
+ * actions is several calls. What differs between runs is replaced: UUIDs and IDs that AWS assigns by `assigned`, and hashes
+ * and object keys of users by `0`. The ARN of a stack ends in `/assigned`.
  */
 export function recordedCalls(): CommandCalls[] {
-  return JSON.parse(readFileSync(new URL("calls.json", import.meta.url), "utf8"));
+  const entries: (Omit<CommandCalls, "calls"> & { calls: string[] })[] = JSON.parse(
+    readFileSync(new URL("calls.json", import.meta.url), "utf8"),
+  );
+  return entries.map(({ calls, ...others }) => ({ ...others, calls: calls.map(parseCall) }));
+}
+
+function parseCall(text: string): Call {
+  const [action, resource, ...keys] = text.split(" ");
+  if (!action || !resource) throw new Error(`not a call: ${text}`);
+  const context = Object.fromEntries(keys.map((key) => key.split(/=(.*)/s).slice(0, 2)));
+  return { action, resource, context };
 }

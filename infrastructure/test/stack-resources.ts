@@ -4,7 +4,7 @@ import { join, resolve as resolvePath } from "node:path";
 import { App, type Stack } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import { infrastructure } from "../lib/infrastructure.ts";
-import { stageNamed } from "../lib/stage.ts";
+import type { Stage } from "../lib/stage.ts";
 import { generatedName } from "./fair-split.ts";
 import { packageService, services } from "./services.ts";
 
@@ -39,11 +39,11 @@ export const cdkTemplates = (stacks: Stack[]): Templates =>
 export const newApp = () => new App({ builtinCloudFormationValidation: false });
 
 /** All templates of a stage: the stacks of the CDK and those of the services. */
-export async function stageTemplates(name: string, environment: Record<string, string> = {}): Promise<Templates> {
-  const templates = cdkTemplates(infrastructure(newApp(), stageNamed(name, environment)));
+export async function stageTemplates(stage: Stage): Promise<Templates> {
+  const templates = cdkTemplates(infrastructure(newApp(), stage));
   const packaged = services.map(async (service) => {
-    const template = await packagedOnce(service, name, environment);
-    templates.set(`scratchpad-${service}-${name}`, withoutDeploymentBucket(template));
+    const template = await packagedOnce(service, stage.name);
+    templates.set(`scratchpad-${service}-${stage.name}`, withoutDeploymentBucket(template));
   });
   await Promise.all(packaged);
   return templates;
@@ -59,15 +59,15 @@ function withoutDeploymentBucket({ Resources, Outputs, ...template }: any) {
 }
 
 /** Packages a service. The template is read from a cache below target/ if none of the inputs has changed. */
-async function packagedOnce(service: string, stage: string, environment: Record<string, string>) {
+async function packagedOnce(service: string, stage: string) {
   const shared = readdirSync(root).filter((name) => name.startsWith("serverless."));
   const inputs = [...shared, "package-lock.json", `services/${service}/serverless.yml`];
-  const hash = createHash("sha256").update(JSON.stringify([service, stage, environment]));
+  const hash = createHash("sha256").update(JSON.stringify([service, stage]));
   for (const input of inputs) hash.update(readFileSync(join(root, input)));
   const folder = join(root, "target/test-templates");
   const file = join(folder, `${hash.digest("hex")}.json`);
   if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));
-  const template = await packageService(service, stage, environment);
+  const template = await packageService(service, stage);
   mkdirSync(folder, { recursive: true });
   writeFileSync(file, JSON.stringify(template));
   return template;
