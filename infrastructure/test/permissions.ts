@@ -85,11 +85,12 @@ export interface Decision {
 
 const document = (statements: Statement[]) => ({ Version: "2012-10-17", Statement: statements });
 
-/** Evaluates a call of a principal against its policies and its permissions boundary. */
+/** Evaluates a call of a principal against its policies, its permissions boundary and the policy of the resource. */
 export async function decide(
   { arn, place, statements }: Pick<Role, "arn" | "place" | "statements">,
   { action, resource, context }: Call,
   boundary?: Statement[],
+  resourcePolicy?: object,
 ): Promise<Decision> {
   // The others have no influence on the decision.
   const relevant = statements.filter(({ Action }) => Action.some((pattern) => matchesAction(pattern, action)));
@@ -98,6 +99,7 @@ export async function decide(
     identityPolicies: statements.length === 0 ? [] : [{ name: "role", policy: document(statements) }],
     serviceControlPolicies: [],
     resourceControlPolicies: [],
+    ...(resourcePolicy && { resourcePolicy }),
     ...(boundary && { permissionBoundaryPolicies: [{ name: "boundary", policy: document(boundary) }] }),
   });
   // iam-simulate cannot parse the two formats of the ARNs of the parts of an API (/apis/… and /restapis/…), and cannot tell
@@ -466,7 +468,8 @@ export function recordedCalls(): CommandCalls[] {
   return entries.map(({ calls, ...others }) => ({ ...others, calls: calls.map(parseCall) }));
 }
 
-function parseCall(text: string): Call {
+/** Parses a call in the format of calls.json. */
+export function parseCall(text: string): Call {
   const [action, resource, ...keys] = text.split(" ");
   if (!action || !resource) throw new Error(`not a call: ${text}`);
   const context = Object.fromEntries(keys.map((key) => key.split(/=(.*)/s).slice(0, 2)));
