@@ -299,7 +299,6 @@ for (const [where, account, table] of [
       dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}
       s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
       ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
-      kms:Decrypt ${own("kms", "key/0")} kms:ViaService=ssm.${region}.amazonaws.com
       sns:Publish ${own("sns", "scratchpad-pr-1-NotePurchased")}
       sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notify-send-dead-letters")}
       execute-api:Invoke ${own("execute-api", "0/pr-1/GET/notes")}

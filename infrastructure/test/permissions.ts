@@ -75,6 +75,17 @@ export function managedPoliciesOf(stack: Stack, place: Place): Map<string, State
   return new Map(policies.map(({ name, properties }) => [name, normalized(properties.PolicyDocument.Statement)]));
 }
 
+/**
+ * Replaces patterns that match a resource by the ARN of the resource: in iam-simulate, a wildcard before the first slash of a
+ * path, as in that of the stage of an API (execute-api), matches nothing.
+ */
+const forResource = (statements: Statement[], resource: string): Statement[] =>
+  statements.map((statement) =>
+    statement.Resource?.some((pattern) => pattern !== "*" && matches(pattern, resource))
+      ? { ...statement, Resource: [resource] }
+      : statement,
+  );
+
 export interface Decision {
   allowed: boolean;
   /** The `Sid` of each statement that allows the call. */
@@ -93,14 +104,18 @@ export async function decide(
   resourcePolicy?: object,
 ): Promise<Decision> {
   // The others have no influence on the decision.
-  const relevant = statements.filter(({ Action }) => Action.some((pattern) => matchesAction(pattern, action)));
+  const relevant = forResource(
+    statements.filter(({ Action }) => Action.some((pattern) => matchesAction(pattern, action))),
+    resource,
+  );
+  const limits = boundary && forResource(boundary, resource);
   const simulation = (statements: Statement[]) => ({
     request: { principal: arn, action, resource: { resource, accountId: place.account }, contextVariables: context },
     identityPolicies: statements.length === 0 ? [] : [{ name: "role", policy: document(statements) }],
     serviceControlPolicies: [],
     resourceControlPolicies: [],
     ...(resourcePolicy && { resourcePolicy }),
-    ...(boundary && { permissionBoundaryPolicies: [{ name: "boundary", policy: document(boundary) }] }),
+    ...(limits && { permissionBoundaryPolicies: [{ name: "boundary", policy: document(limits) }] }),
   });
   // iam-simulate cannot parse the two formats of the ARNs of the parts of an API (/apis/… and /restapis/…), and cannot tell
   // the ARN of a version of a function from that of an alias. Then it evaluates the call without checking its ARN.
