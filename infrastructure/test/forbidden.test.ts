@@ -198,16 +198,22 @@ const forbiddenToPreviews = [
   `),
   ...["", "/resources/0", "/resources/0/methods/POST", "/deployments/0", "/stages/dev", "/gatewayresponses/DEFAULT_4XX"]
     .map((path) => `arn:aws:apigateway:${region}::/restapis/dev${path} ${taggedDev}`)
-    .flatMap((api) => ["PUT", "PATCH", "DELETE", "POST", "UpdateRestApiPolicy"].map((method) => `apigateway:${method} ${api}`)),
+    .flatMap((api) =>
+      ["PUT", "PATCH", "DELETE", "POST", "UpdateRestApiPolicy"].map((method) => `apigateway:${method} ${api}`),
+    ),
   // API Gateway has no account in its ARNs, so roles of all accounts are checked with the tag.
   `apigateway:PUT arn:aws:apigateway:${region}::/tags/dev aws:RequestTag/scratchpad:stage=dev`,
   `apigateway:DELETE arn:aws:apigateway:${region}::/tags/dev aws:TagKeys=scratchpad:stage`,
   ...[devReleases, prodReleases].flatMap((bucket) =>
-    ["dev/releases/000001.json", "prod/artifacts/templates/0.json", "dev/artifacts/functions/0.zip", "dev/lock.json"].flatMap(
-      (key) =>
-        ["GetObject", "PutObject", "DeleteObject", "GetObjectVersion", "DeleteObjectVersion"].map(
-          (action) => `s3:${action} ${bucket}/${key} ${action === "PutObject" ? "s3:if-none-match=*" : ""}`.trim(),
-        ),
+    [
+      "dev/releases/000001.json",
+      "prod/artifacts/templates/0.json",
+      "dev/artifacts/functions/0.zip",
+      "dev/lock.json",
+    ].flatMap((key) =>
+      ["GetObject", "PutObject", "DeleteObject", "GetObjectVersion", "DeleteObjectVersion"].map((action) =>
+        `s3:${action} ${bucket}/${key} ${action === "PutObject" ? "s3:if-none-match=*" : ""}`.trim(),
+      ),
     ),
   ),
 ];
@@ -294,7 +300,10 @@ for (const [where, account, table] of [
     const boundary = boundariesIn(account, table).get("scratchpad-boundary-pr")!;
     const place = placeOf(account);
     const arn = `arn:aws:iam::${account.id}:role/scratchpad-pr-1-x`;
-    assert.deepEqual(await allowed({ name: "x", arn, place, statements: everything }, forbiddenToFunctions, boundary), []);
+    assert.deepEqual(
+      await allowed({ name: "x", arn, place, statements: everything }, forbiddenToFunctions, boundary),
+      [],
+    );
     const calls = lines(`
       dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}
       s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0

@@ -33,12 +33,6 @@ export const exceptions: Exception[] = [
     reason: "Only for a certificate of a private certificate authority.",
   },
   {
-    type: "AWS::CertificateManager::Certificate",
-    actions: "acm:UpdateCertificateOptions",
-    without: ["CertificateTransparencyLoggingPreference", "CertificateExport"],
-    reason: "Only to change whether the certificate is logged or exported.",
-  },
-  {
     type: "AWS::CloudFront::Distribution",
     actions: "cloudfront:CreateDistributionWithTags cloudfront:UpdateDistributionWithStagingConfig",
     without: ["ContinuousDeploymentPolicyId", "Staging"],
@@ -59,10 +53,10 @@ export const exceptions: Exception[] = [
   },
   {
     type: "AWS::CodeDeploy::DeploymentGroup",
-    actions:
-      "codedeploy:CreateDeployment codedeploy:GetApplicationRevision codedeploy:GetDeployment codedeploy:ListDeployments codedeploy:RegisterApplicationRevision codedeploy:StopDeployment",
+    actions: "codedeploy:CreateDeployment codedeploy:StopDeployment",
     without: ["Deployment"],
-    reason: "Only for a group that deploys a revision itself. The update of a function's alias creates the deployments.",
+    reason:
+      "Only for a group that deploys a revision itself. The update of a function's alias creates the deployments.",
   },
   {
     type: "AWS::Cognito::IdentityPool",
@@ -158,13 +152,7 @@ export const exceptions: Exception[] = [
     type: "AWS::Lambda::Function",
     actions:
       "lambda:GetLayerVersion lambda:PassCapacityProvider lambda:PutFunctionRecursionConfig lambda:PutFunctionScalingConfig lambda:PutRuntimeManagementConfig",
-    without: [
-      "Layers",
-      "CapacityProviderConfig",
-      "RecursiveLoop",
-      "FunctionScalingConfig",
-      "RuntimeManagementConfig",
-    ],
+    without: ["Layers", "CapacityProviderConfig", "RecursiveLoop", "FunctionScalingConfig", "RuntimeManagementConfig"],
     reason: "Only for a function with the property of that name.",
   },
   {

