@@ -1,16 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BoundaryStack } from "../lib/account/boundary-stack.ts";
 import { GithubStack } from "../lib/account/github-stack.ts";
 import { accountNamed } from "../lib/account.ts";
 import { type StageTable, stageNamed, stageTable, tables } from "../lib/stage.ts";
 import { exceptions } from "./permission-exceptions.ts";
 import {
-  type Call,
-  type Context,
   decide,
   expand,
-  managedPoliciesOf,
   matches,
   matchesAction,
   type Need,
@@ -18,7 +14,6 @@ import {
   type Role,
   recordedCalls,
   rolesOf,
-  type Statement,
 } from "./permissions.ts";
 import { newApp, Resolver, stageTemplates } from "./stack-resources.ts";
 import { surplus } from "./surplus.ts";
