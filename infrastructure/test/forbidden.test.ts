@@ -50,6 +50,7 @@ const policy = (name: string) => `iam:PermissionsBoundary=arn:aws:iam::ACCOUNT:p
 const taggedDev = "aws:ResourceTag/scratchpad:stage=dev";
 const taggedOwn = "aws:ResourceTag/scratchpad:stage=pr-1";
 const asOwn = "aws:RequestTag/scratchpad:stage=pr-1 aws:TagKeys=scratchpad:stage";
+const asDev = "aws:RequestTag/scratchpad:stage=dev aws:TagKeys=scratchpad:stage";
 const devReleases = `arn:aws:s3:::scratchpad-releases-${dev}`;
 const prodReleases = `arn:aws:s3:::scratchpad-releases-${prod}`;
 
@@ -165,6 +166,10 @@ const forbiddenToPreviews = [
     cloudformation:CreateChangeSet ${ofDev("cloudformation", "stack/scratchpad-notes-api-dev/0")}
     cloudformation:ExecuteChangeSet ${ofDev("cloudformation", "stack/scratchpad-notes-api-dev/0")}
     cloudformation:GetTemplate ${ofDev("cloudformation", "stack/scratchpad-notes-api-dev/0")}
+    cloudformation:CreateStack ${own("cloudformation", "stack/scratchpad-x-pr-1/0")} ${asDev}
+    cloudformation:UpdateStack ${own("cloudformation", "stack/scratchpad-x-pr-1/0")} ${asDev}
+    cloudformation:TagResource ${own("cloudformation", "stack/scratchpad-x-pr-1/0")} ${asDev}
+    cloudformation:CreateChangeSet ${own("cloudformation", "stack/scratchpad-x-pr-1/0")} ${asDev}
     cloudformation:UpdateStack ${own("cloudformation", "stack/scratchpad-boundary/0")}
     cloudformation:UpdateStack ${own("cloudformation", "stack/scratchpad-github/0")}
     cloudformation:UpdateStack ${own("cloudformation", "stack/scratchpad-releases/0")}
@@ -392,7 +397,7 @@ test("the role of prod can neither delete nor read what users and secrets need",
   assert.deepEqual(await allowed(role, calls), []);
 });
 
-test("nobody can overwrite an artifact, not even an administrator", async () => {
+test("nobody can overwrite an artifact in the releases bucket, not even an administrator", async () => {
   for (const account of [devAccount, previewsAccount, prodAccount]) {
     const stack = new ReleasesStack(newApp(), account);
     const resources = new Resolver(cdkTemplates([stack]), placeOf(account)).resources(stack.stackName);
