@@ -225,7 +225,10 @@ export interface DeployedStage {
   resources: Resource[];
 }
 
-/** The calls that CloudFormation makes, with the permissions of its caller, to create, read, update and delete a resource. */
+/**
+ * The calls that CloudFormation makes, with the permissions of its caller, to create, read, update and delete a resource. It
+ * does not call the handler `list` to deploy a stack.
+ */
 export async function needsOf(
   resource: Resource,
   stage: DeployedStage,
