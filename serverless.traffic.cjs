@@ -120,5 +120,5 @@ function separateApiStage(resources, TracingEnabled) {
 // the deployments with the API.
 function keepDeployments(resources) {
   for (const deployment of Object.values(resources).filter(({ Type }) => Type === DEPLOYMENT))
-    deployment.DeletionPolicy = "Retain";
+    Object.assign(deployment, { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" });
 }

@@ -28,7 +28,7 @@ import { StageStack } from "./stage-stack.ts";
  * CloudFront's engine is njs, which supports ECMAScript 5.1 and few later features:
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-javascript-runtime-20.html
  */
-export const singlePage = `function handler(event) {
+const singlePage = `function handler(event) {
   var request = event.request;
   if (request.uri.split("/").pop().indexOf(".") === -1) request.uri = "/index.html";
   return request;

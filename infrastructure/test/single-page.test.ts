@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { singlePage } from "../lib/web-stack.ts";
+import { App } from "aws-cdk-lib";
+import { Template } from "aws-cdk-lib/assertions";
+import { stageNamed } from "../lib/stage.ts";
+import { WebStack } from "../lib/web-stack.ts";
+
+const web = Template.fromStack(new WebStack(new App({ builtinCloudFormationValidation: false }), stageNamed("dev")));
+const [{ Properties: singlePage }] = Object.values(web.findResources("AWS::CloudFront::Function")) as [any];
 
 /** Runs the function in njs, the engine of CloudFront Functions, for each URI. Returns the URIs that it requests from S3. */
 function runInNjs(uris: string[]): string[] {
-  const script = `${singlePage}
+  const script = `${singlePage.FunctionCode}
 var requested = ${JSON.stringify(uris)}.map(function (uri) {
   return handler({ version: "1.0", context: { eventType: "viewer-request" }, request: { method: "GET", uri: uri } }).uri;
 });
