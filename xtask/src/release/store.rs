@@ -33,6 +33,15 @@ const APP_PREFIX: &str = "artifacts/app/";
 const TEMPLATES_PREFIX: &str = "artifacts/templates/";
 const RELEASES_PREFIX: &str = "releases/";
 
+/// The HTTP headers of an object that S3 sends to every client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectHeaders {
+    /// `Content-Type`.
+    pub(crate) content_type: &'static str,
+    /// `Cache-Control`.
+    pub(crate) cache_control: &'static str,
+}
+
 fn app_file_key(hash: &str) -> String {
     format!("{APP_PREFIX}{hash}")
 }
@@ -295,7 +304,7 @@ impl Store {
         hash: &str,
         bucket: &str,
         path: &str,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<bool> {
         if self.has_hashed(bucket, path, hash).await? {
             return Ok(false);
@@ -304,7 +313,8 @@ impl Store {
         let copy = copy
             .copy_source(format!("{}/{}", self.bucket, app_file_key(hash)))
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(content_type)
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
             .checksum_algorithm(ChecksumAlgorithm::Sha256);
         copy.send()
             .await
@@ -323,11 +333,12 @@ impl Store {
         bucket: &str,
         path: &str,
         content: Vec<u8>,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<()> {
         let put = self.s3.put_object().bucket(bucket).key(path);
         let put = put
-            .content_type(content_type)
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
             .body(ByteStream::from(content));
         put.send()
             .await
