@@ -13,23 +13,23 @@ use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
-const ORIGIN: &str = "https://scratchpad.example.com";
-const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
+/// The origin that prod's API allows while prod's domain is not delegated.
+const ORIGIN: &str = "*";
+/// The origin that prod's API allows once prod's domain is delegated.
+const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
-/// Returns a copy of the checkout with two changes: the browser app has another origin, which changes several stacks,
-/// and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
+/// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
+/// stacks, and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
 async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
-        for (from, to) in [
-            (ORIGIN, NEXT_ORIGIN),
-            (
-                "https://dev.scratchpad.example.com",
-                "https://next.dev.scratchpad.example.com",
-            ),
-        ] {
-            let row = |origin| format!("allowedOrigin: {origin}\n");
-            checkout.edit("serverless.yml", &row(from), &row(to));
+        for domain in ["scratchpad.example.com", "dev.scratchpad.example.com"] {
+            let row = format!("domain: {domain}\n");
+            checkout.edit(
+                "serverless.yml",
+                &row,
+                &format!("{row}    delegated: true\n"),
+            );
         }
         checkout.edit(
             "services/billing-api/serverless.yml",

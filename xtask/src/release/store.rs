@@ -65,6 +65,15 @@ const ARTIFACTS_PREFIX: &str = "artifacts/";
 const APP_PREFIX: &str = "artifacts/app/";
 const TEMPLATES_PREFIX: &str = "artifacts/templates/";
 
+/// The HTTP headers of an object that S3 sends to every client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectHeaders {
+    /// `Content-Type`.
+    pub(crate) content_type: &'static str,
+    /// `Cache-Control`.
+    pub(crate) cache_control: &'static str,
+}
+
 /// How many requests for artifacts run at the same time.
 const CONCURRENCY: usize = 16;
 
@@ -439,7 +448,7 @@ impl Store {
         hash: &str,
         bucket: &str,
         path: &str,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<bool> {
         let head = self.head(bucket, path).await?;
         if head.is_some_and(|head| has_checksum(&head, hash)) {
@@ -447,7 +456,7 @@ impl Store {
         }
         // Not CopyObject, which would copy the content that the object has then, without a comparison.
         let content = self.read_artifact(Kind::AppFile, hash).await?;
-        self.put_into(bucket, path, content, content_type).await?;
+        self.put_into(bucket, path, content, headers).await?;
         Ok(true)
     }
 
@@ -461,11 +470,12 @@ impl Store {
         bucket: &str,
         path: &str,
         content: Vec<u8>,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<()> {
         let put = self.s3.put_object().bucket(bucket).key(path);
         let put = put
-            .content_type(content_type)
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
             .checksum_sha256(s3_checksum(&sha256(&content)))
             .body(ByteStream::from(content));
         put.send()
@@ -902,6 +912,11 @@ mod tests {
         message
     }
 
+    const PAGE_HEADERS: ObjectHeaders = ObjectHeaders {
+        content_type: "text/html",
+        cache_control: "no-cache",
+    };
+
     #[tokio::test]
     async fn all_objects_of_a_stage_are_below_its_name() {
         let s3 = S3Double::new();
@@ -1001,7 +1016,7 @@ mod tests {
         let key = Kind::AppFile.key(&store.stage, &hash);
         s3.overwrite(&key, b"forged page");
         let published = store
-            .publish_app_file(&hash, "web", "index.html", "text/html")
+            .publish_app_file(&hash, "web", "index.html", PAGE_HEADERS)
             .await;
         changed_message(published.unwrap_err(), &key);
         assert_eq!(s3.content("index.html"), None);
@@ -1012,7 +1027,7 @@ mod tests {
             .unwrap();
         for is_new in [true, false] {
             let published = store
-                .publish_app_file(&hash, "web", "index.html", "text/html")
+                .publish_app_file(&hash, "web", "index.html", PAGE_HEADERS)
                 .await;
             assert_eq!(published.unwrap(), is_new);
         }
