@@ -1,9 +1,28 @@
-// Creates CloudFormation resources from tables of serverless.yml. Services include them under `resources`.
+// Finds the row of the stage, and creates CloudFormation resources from tables of serverless.yml. Services include them under
+// `custom.stage` and `resources`.
 
 const shared = "file(../../serverless.yml)";
 const pascalCase = (exports.pascalCase = (name) =>
   name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
 const kebabCase = (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+
+// The row of the stage, as in infrastructure/lib/stage.ts, with the name of its permissions boundary.
+exports.stage = async ({ resolveVariable }) => {
+  const [stage, rows] = await Promise.all(["sls:stage", `${shared}:stages`].map((name) => resolveVariable(name)));
+  const row = rowOf(stage, Object.keys(rows));
+  return { ...rows[row], boundary: `scratchpad-boundary-${row.replace(/-\*$/, "")}` };
+};
+const rowOf = (stage, rows) => {
+  if (rows.includes(stage)) return stage;
+  const [confused] = rows.filter((row) =>
+    row.endsWith("*")
+      ? `${stage}-*` === row || stage.includes(`-${row.slice(0, -1)}`)
+      : stage.startsWith(`${row}-`) || stage.endsWith(`-${row}`),
+  );
+  if (confused)
+    throw new Error(`A stage cannot be named ${stage}: IAM policies for stages ${confused} would apply to it`);
+  return rows.find((row) => row.endsWith("*") && stage.startsWith(row.slice(0, -1))) ?? "ephemeral";
+};
 
 // Whether traffic shifts gradually to a new version, by the column `traffic` of the stage.
 const shiftsTraffic = (exports.shiftsTraffic = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");

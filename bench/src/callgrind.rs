@@ -30,14 +30,14 @@ const MAX_COUNTS: usize = 6;
 pub(crate) enum Repetition {
     /// Counts the work once.
     Once,
-    /// Repeats the count until two counts agree. On a busy machine, a connection can time out. The timeout, or the
-    /// retry after it, changes the count.
+    /// Counts the work until any two counts agree, at most [`MAX_COUNTS`] times. On a busy machine a connection can
+    /// time out, and the timeout or its retry changes a count.
     UntilTwoAgree,
 }
 
-/// Counts the instructions of init, of init together with the first invocation, and of one warm invocation. To do this,
-/// runs three processes: one that handles no event, one that handles one event, and one that handles 1 + `WARM` events.
-/// The count of a warm invocation is the difference between the last two processes, divided by `WARM`.
+/// Counts the instructions of init, of init together with the first invocation, and of one warm invocation. Runs three
+/// processes: one without an invocation, one with one invocation, and one with 1 + `WARM` invocations. The count of a
+/// warm invocation is the difference between the counts of the last two processes, divided by `WARM`.
 ///
 /// # Errors
 /// Fails if valgrind cannot be run, the function under test fails, or no two counts agree.
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outlier_is_ignored_whether_it_is_higher_or_lower() {
+    fn a_count_that_differs_from_two_agreeing_counts_is_ignored() {
         assert_eq!(agreeing(&mut [1000]), None);
         assert_eq!(agreeing(&mut [1000, 500]), None);
         assert_eq!(agreeing(&mut [1000, 500, 1004]), Some(1000));

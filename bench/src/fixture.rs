@@ -54,8 +54,8 @@ impl Fixture {
         Ok(())
     }
 
-    /// Returns what is needed to measure a case: the process to start, with Lambda's environment variables; the event
-    /// and trace header of each invocation; and the expected response.
+    /// Returns what the harness needs to measure a case: the process to start with its environment variables, the event
+    /// and the trace header of each invocation, and the expected response.
     ///
     /// # Errors
     /// Fails if the program or the file with the expected response is missing.
@@ -159,8 +159,9 @@ fn native(case: &Case, binary: &Path, paths: &Paths) -> Result<Function> {
     Ok(Function::new(copy))
 }
 
-/// Makes the variants that do not run a deployed binary trust the benchmark's root certificate if they use TLS. Sets the
-/// environment variables that select a file with trusted root certificates. Returns all other functions unchanged.
+/// Sets the environment variables that make a process trust the benchmark's root certificate, if the process is a Node
+/// function or the function with the default settings of the AWS SDK and calls AWS over TLS. Returns all other
+/// functions unchanged.
 fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Function> {
     match (case.variant, case.transport) {
         (Variant::Node, Transport::Tls) => {
@@ -183,8 +184,8 @@ fn with_bench_root(hosted: Function, case: &Case, paths: &Paths) -> Result<Funct
     }
 }
 
-/// Sets the function's name and memory size. If the variant differs from the deployed function in an environment
-/// variable, changes that variable.
+/// Sets the function's name and memory size. For the variants `Untraced` and `DebugLog`, also changes the environment
+/// variable in which the variant differs from the deployed function.
 fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted.name = case.function.name.clone();
     hosted.memory_mb = MEMORY_MB;
@@ -196,8 +197,9 @@ fn with_variant_settings(mut hosted: Function, case: &Case) -> Function {
     hosted
 }
 
-/// Copies a binary, as Lambda does when it unpacks a zip file. Without the copy, `notes-get` uses a tenth more CPU
-/// time: the linker writes a binary page by page, and the page cache keeps these single pages.
+/// Copies a binary, because Lambda also writes a new file when it unpacks a zip. A file straight from the linker would
+/// distort the measurement: the linker writes it page by page, it stays in the page cache as single pages, and
+/// `notes-get` then uses a tenth more CPU time.
 fn unpack(binary: &Path, copy: &Path) -> Result<()> {
     let copied = || {
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The percentage by which a figure may exceed its gate (its upper limit). Two runs of the same code differ by less.
+/// The percentage by which a figure may exceed its gate (its upper limit). Two measurements of the same code differ by
+/// less.
 const TOLERANCE_PERCENT: u64 = 2;
 
 /// The content of `gates.toml`, or measured figures in the same form. Maps each function to its figures: `init`,
@@ -31,8 +32,8 @@ pub(crate) fn is_of(gate: &str, functions: &[String]) -> bool {
     functions.is_empty() || functions.iter().any(|function| function == name)
 }
 
-/// Replaces each figure in `counted` with the same figure in `again` if that is smaller. Adds the figures that only
-/// `again` has.
+/// Replaces each figure in `counted` with the same figure in `again` if the figure in `again` is smaller. Adds the
+/// figures that only `again` has.
 pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     for (name, again) in again {
         let figures = counted.entry(name).or_default();
@@ -74,8 +75,9 @@ pub(crate) fn violations(gates: &Gates, counted: &Gates) -> Vec<Violation> {
     violations
 }
 
-/// Returns the message for a run without violations: the number of rows and of functions, and the figure that is
-/// largest in relation to its gate.
+/// Returns the message for measurements without a violation. The message contains the number of keys in `counted` (a
+/// function with a `-tls` key counts twice), the number of functions, and the figure whose percentage above its gate is
+/// highest. The percentage is negative for a figure below its gate.
 pub(crate) fn summary(gates: &Gates, counted: &Gates) -> String {
     let functions: BTreeSet<_> = counted
         .keys()
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn summary_names_the_figure_with_the_largest_change() {
+    fn the_summary_names_the_figure_that_exceeds_its_gate_by_the_most_percent() {
         let allowed = gates(&[
             ("notes-get", &[("first", 1000), ("init", 1000)]),
             ("notes-get-tls", &[("first", 2000)]),

@@ -18,12 +18,12 @@ pub(crate) fn today() -> Result<String> {
     let now = DateTime::from(SystemTime::now()).fmt(Format::DateTime)?;
     let (day, _) = now
         .split_once('T')
-        .context("cannot find the date in the formatted time")?;
+        .context("the system time, formatted as a date-time, has no T after the date")?;
     Ok(day.to_owned())
 }
 
-/// Describes this machine and the versions of rustc and Node. A text that cannot be read is "unknown", and an unknown
-/// number of cores is 0.
+/// Returns the CPU model, the number of cores, the operating system and the versions of rustc and Node. A text that
+/// cannot be determined is "unknown", and a number of cores that cannot be determined is 0.
 pub(crate) fn machine() -> Machine {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus

@@ -1,6 +1,6 @@
-//! The benchmark harness. It measures the deployed functions and compares them with the bare Lambda runtime, with
-//! equivalent functions in Node and with the default settings of the AWS SDK. `cargo xtask bench` builds everything
-//! that the harness measures, and runs the harness.
+//! The benchmark harness. It runs the binaries of the functions on this machine, built as for a deploy, and compares
+//! them with the bare Lambda runtime, with equivalent functions in Node and with the default settings of the AWS SDK.
+//! `cargo xtask bench` builds everything that the harness measures, and runs the harness.
 //!
 //! `cargo run --bin bench -- --render bench` rewrites RESULTS.md and the table in README.md from the measurements in
 //! bench/report.json, without measuring again.
@@ -35,7 +35,7 @@ use crate::variants::Paths;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime) with the same linking
+    /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same way
     #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions

@@ -1,4 +1,4 @@
-//! Takes a sample of a function: starts the function as Lambda does, and measures one cold and several warm
+//! Measures one start of a function: starts it as Lambda does, and measures its first (cold) and several warm
 //! invocations.
 
 use std::time::Duration;
@@ -83,8 +83,8 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Resets the local AWS if the function requires that, invokes the function once, and waits until the function
-    /// requests the next event. Returns the time from the receipt of the event until the response.
+    /// Resets the local AWS if [`Subject::restores`] is set, invokes the function once, and waits until the function
+    /// requests the next event. Returns the time from the function's receipt of the event until its response.
     ///
     /// # Errors
     /// Fails if the process exits, does not respond in time, returns an error, or returns a response with another
@@ -92,7 +92,7 @@ impl<'a> Running<'a> {
     pub(crate) async fn invoke(&mut self) -> Result<Duration> {
         if self.subject.restores {
             let restored = self.cloud.reset();
-            restored.map_err(|error| anyhow::anyhow!("{error}"))?;
+            restored.map_err(|error| anyhow::anyhow!("cannot reset the local AWS: {error}"))?;
         }
         // Sign the event now, because a signature is valid for only a few minutes.
         let event = local_aws::sign_event(self.subject.event.clone()).to_string();
@@ -147,8 +147,8 @@ pub(crate) async fn sample(subject: &Subject, cloud: &Cloud, warm: usize) -> Res
     })
 }
 
-/// Summarizes samples of the same function: returns the medians over the samples, and the percentiles over the warm
-/// latencies of all samples together. `None` if there are no samples or no warm invocations.
+/// Summarizes the measurements of several starts of the same function. Returns the medians over the starts, and the
+/// percentiles over the warm latencies of all starts together. `None` if there are no starts or no warm invocations.
 pub(crate) fn summary(samples: &[Sample]) -> Option<Times> {
     let median_of = |of: fn(&Sample) -> f64| median(&samples.iter().map(of).collect::<Vec<_>>());
     let warm: Vec<_> = samples
@@ -193,7 +193,9 @@ pub(crate) fn check(outcome: &Outcome, expected: &Value) -> Result<()> {
     let body: Value =
         serde_json::from_str(body).context("cannot parse the body of the response as JSON")?;
     if !has_same_fields(&body, right_body.unwrap_or(&Value::Null)) {
-        bail!("the function returned the body {body}, whose fields are not those of {expected}");
+        bail!(
+            "the fields of the returned body {body} differ from those of the expected response {expected}"
+        );
     }
     Ok(())
 }
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_without_a_response_fails() {
+    fn an_outcome_without_a_response_fails_the_check() {
         let expected = json!(null);
         check(&response(json!(null)), &expected).unwrap();
         assert!(check(&Outcome::TimedOut, &expected).is_err());

@@ -59,7 +59,8 @@ pub(crate) async fn measure(list: &Function, paths: &Paths, warm: usize) -> Resu
         subject.expected = json!({"statusCode": 200, "body": vec![shown; length]});
         subject.restores = false;
         let sample = measure::sample(&subject, &fixture.cloud, warm).await?;
-        let times = measure::summary(&[sample]).ok_or_else(|| anyhow!("no sample was taken"))?;
+        let times = measure::summary(&[sample])
+            .ok_or_else(|| anyhow!("no start of notes-list was measured"))?;
         pages.push(Page {
             notes,
             length,

@@ -75,7 +75,8 @@ pub(crate) struct Times {
     pub(crate) warm_p50_ms: f64,
     /// The 99th percentile of the latency of all warm invocations.
     pub(crate) warm_p99_ms: f64,
-    /// The mean CPU time of a warm invocation after one start.
+    /// The CPU time of a warm invocation: the mean over the warm invocations of each start, then the median of these
+    /// means.
     pub(crate) warm_cpu_ms: f64,
     /// The peak resident memory of the process, in bytes.
     pub(crate) memory: u64,
@@ -104,7 +105,7 @@ pub(crate) struct Page {
     pub(crate) p99_ms: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) memory: u64,
-    /// The mean number of instructions of a warm invocation.
+    /// The mean number of instructions of a warm invocation. `None` if they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
 }
@@ -135,8 +136,8 @@ impl Report {
         rows.find(|row| row.function == function && row.variant == variant)
     }
 
-    /// Copies the instruction counts from `counted` to the report's rows for the same function and variant. Appends the
-    /// rows in `counted` that the report does not have.
+    /// Copies the instruction counts from each row in `counted` to the report's row for the same function and variant.
+    /// Appends the rows in `counted` for which the report has no such row.
     pub(crate) fn add_counts(&mut self, counted: Vec<Row>) {
         for counted in counted {
             let is_same =

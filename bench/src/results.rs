@@ -35,7 +35,7 @@ const HANDWRITTEN: &str =
 const BEGIN: &str = "<!-- written by cargo xtask bench -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// The ratio of Node's cold-start time to that of Rust, for `notes-get` over TLS, measured on another machine.
+/// How many times longer a cold start of `notes-get` over TLS takes in Node than in Rust, measured on another machine.
 const SECOND_MACHINE: f64 = 24.3;
 
 /// Writes RESULTS.md in `folder`, without changing its handwritten part, and writes the table of ratios in README.md.
@@ -335,8 +335,8 @@ const COLUMNS: [Column; 11] = [
     ("memory", |row| Some(row.http?.memory as f64)),
 ];
 
-/// Writes a table of ratios, with one line for each pair of rows. A ratio is a metric of the first row divided by the
-/// same metric of the second row. Ratios above `limit` are bold.
+/// Writes a table of ratios, with one line for each element of `pairs`: the label of the line, and two rows of the
+/// report. A cell is a metric of the first row divided by the same metric of the second. Ratios above `limit` are bold.
 fn ratio_table<'a>(
     out: &mut String,
     limit: f64,
@@ -355,7 +355,7 @@ fn ratio_table<'a>(
     out.push('\n');
 }
 
-/// The limit above which the ratio of a function's metric to the same metric of `notes-get` is bold.
+/// The limit for the ratio of a function's metric to the same metric of `notes-get`. Higher ratios are bold.
 const LIMIT_TO_GET: f64 = 1.5;
 
 fn ratios_to_get(out: &mut String, report: &Report) {
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_compared_with_notes_get_and_high_ratios_are_bold() {
+    fn a_function_has_a_row_of_ratios_to_notes_get_with_high_ratios_in_bold() {
         let mut report = report();
         let mut list = report.rows[0].clone();
         list.function = "notes-list".into();
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alternative_has_a_row_of_measurements_and_a_row_of_ratios() {
+    fn the_node_variant_has_a_row_of_measurements_and_a_row_of_ratios() {
         let results = render(&report(), "");
         assert!(
             results.contains("<a id=\"notes-get-node\"></a>notes-get: Node | 2.00 | 130 |"),
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handwritten_part_stays_unchanged() {
+    fn rendering_keeps_the_handwritten_part_of_the_results() {
         let results = render(&report(), "| a save | 3 s |\n");
         assert_eq!(render(&report(), handwritten(&results)), results);
         assert!(results.ends_with("\n| a save | 3 s |\n"));

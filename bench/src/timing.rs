@@ -11,7 +11,7 @@ use crate::progress;
 use crate::report::Row;
 use crate::variants::{Case, Paths, Transport};
 
-/// A variant of a function over one transport, with the samples that were taken of it so far.
+/// A variant of a function whose calls to AWS use one transport, and the measurements of its starts so far.
 struct Run {
     case: Case,
     fixture: Arc<Fixture>,

@@ -1,9 +1,9 @@
-//! A certificate chain of the same form as the chains of AWS: a server certificate with a 2048-bit RSA key, an
-//! intermediate certificate with a 2048-bit RSA key, and the root certificate that clients trust, cross-signed by an
-//! older root. The files in `bench/tls/` were made once with openssl. The private keys of the certificate authorities
-//! were deleted.
+//! A certificate chain of the same form as the chains of AWS: a server certificate, an intermediate certificate, and a
+//! root certificate that is cross-signed by an older root. The server certificate and the intermediate certificate have
+//! 2048-bit RSA keys. Clients trust the root certificate. The files in `bench/tls/` were made once with openssl. The
+//! private keys of the certificate authorities were deleted.
 //!
-//! The harness measures copies of the deployed binaries that trust this root certificate
+//! The harness measures copies of the deployed binaries. The copies trust this root certificate
 //! ([`local_tls::patch_trusted_root`]).
 
 use std::fs;
@@ -33,7 +33,7 @@ pub(crate) fn trusting(binary: &Path, copy: &Path) -> Result<()> {
     )?)
 }
 
-/// Writes a PEM file with the certificates in `others`, which is PEM too, followed by the benchmark's root certificate.
+/// Writes a PEM file with the certificates in the PEM text `others`, followed by the benchmark's root certificate.
 ///
 /// # Errors
 /// Fails if the file cannot be written.

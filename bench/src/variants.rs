@@ -96,8 +96,8 @@ impl Variant {
         all
     }
 
-    /// The transports over which the variant is measured. The bare runtime makes no calls to AWS, so it is measured
-    /// over only one transport.
+    /// The transports with which the variant is measured. The bare runtime makes no calls to AWS, so it is measured
+    /// with only one transport.
     fn transports(self) -> &'static [Transport] {
         match self {
             Self::Hello | Self::HelloStatic => &[Transport::Http],
@@ -140,7 +140,7 @@ impl Case {
         cases.collect()
     }
 
-    /// The text that identifies the case in progress bars and in messages about failures.
+    /// The name of the function, variant and transport, for progress bars and for messages about failures.
     pub(crate) fn label(&self) -> String {
         let variant = self.variant.name();
         format!("{}, {variant}, {}", self.function.name, self.transport)

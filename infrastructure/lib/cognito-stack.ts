@@ -1,7 +1,6 @@
 import type { App } from "aws-cdk-lib";
 import { AccountRecovery, CfnIdentityPool, CfnIdentityPoolRoleAttachment, UserPool } from "aws-cdk-lib/aws-cognito";
 import { FederatedPrincipal, ManagedPolicy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
-import { boundaryName } from "./account/boundary-stack.ts";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
@@ -50,7 +49,7 @@ export class CognitoStack extends StageStack {
     const signedIn = new Role(this, "SignedIn", {
       roleName: this.nameOf("signed-in"),
       description: "Permissions of users who are logged in",
-      permissionsBoundary: ManagedPolicy.fromManagedPolicyName(this, "Boundary", boundaryName),
+      permissionsBoundary: ManagedPolicy.fromManagedPolicyName(this, "Boundary", stage.boundary),
       assumedBy: new FederatedPrincipal(
         "cognito-identity.amazonaws.com",
         {

@@ -1,9 +1,15 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 
-/** A row of the stage table in the root serverless.yml, with the columns that the stacks use. */
+/** A stage, with the columns of its row in the root serverless.yml that the stacks use. */
 export interface Stage {
   name: string;
+  /** The name of its row: its own name, a pattern such as `pr-*`, or `ephemeral`. */
+  row: string;
+  /** The name of the permissions boundary of all roles of the stage. */
+  boundary: string;
+  /** The name of its row in the account table. */
+  account: string;
   infrastructure: "own" | "dev";
   /** The stage whose data and users it uses: its own name, or the stage that it links to. */
   linked: string;
@@ -15,6 +21,8 @@ export interface Stage {
   traffic?: string;
   /** The domain of the app. Without one it has CloudFront's domain. */
   domain?: string;
+  /** Whether the parent zone of the domain points to the name servers of the stage's hosted zone. */
+  delegated?: boolean;
   /** The name servers of the domain's hosted zone, known once it is deployed. */
   nameServers?: string[];
   /** The subdomains of other stages that this stage's zone delegates. */
@@ -29,7 +37,11 @@ export interface Delegation {
   nameServers: string[];
 }
 
-type Row = Omit<Stage, "name" | "linked" | "delegations" | "shared">;
+/** A row of the stage table. */
+export type StageRow = Omit<Stage, "name" | "row" | "boundary" | "linked" | "delegations" | "shared">;
+
+/** The stage table: the rows by name. */
+export type StageTable = Record<string, StageRow>;
 
 /** Reads the tables of the root serverless.yml, with environment variables substituted. */
 export function tables(environment: Record<string, string | undefined> = process.env) {
@@ -38,16 +50,60 @@ export function tables(environment: Record<string, string | undefined> = process
   return parse(text.replace(/\$\{env:(\w+), '([^']*)'\}/g, substitute));
 }
 
+/** Reads the stage table. */
+export const stageTable = (environment?: Record<string, string>): StageTable => tables(environment).stages;
+
 export function stageNamed(name: string, environment?: Record<string, string>): Stage {
-  const stages: Record<string, Row> = tables(environment).stages;
-  const row = stages[name] ?? stages.ephemeral!;
+  const stages = stageTable(environment);
+  const rowName = rowOf(name, Object.keys(stages));
+  const row = stages[rowName]!;
   const shared = name === "dev"; // stages without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
-  return { ...row, name, linked, shared, delegations: delegations(row.domain, Object.values(stages)) };
+  return {
+    ...row,
+    name,
+    row: rowName,
+    boundary: boundaryOf(rowName),
+    linked,
+    shared,
+    delegations: delegations(row.domain, Object.values(stages)),
+  };
 }
 
+/**
+ * Returns the name of a stage's row: its own row, or else the row whose pattern it matches (`pr-*`), or else `ephemeral`.
+ * serverless.resources.cjs and xtask find a stage's row in the same way.
+ *
+ * @throws if IAM policies for another row would apply to the stage.
+ */
+export function rowOf(stage: string, rows: string[]): string {
+  if (rows.includes(stage)) return stage;
+  const [confused] = rows.filter((row) => isConfused(stage, row));
+  if (confused)
+    throw new Error(`A stage cannot be named ${stage}: IAM policies for stages ${confused} would apply to it`);
+  return rows.find((row) => row.endsWith("*") && stage.startsWith(row.slice(0, -1))) ?? "ephemeral";
+}
+
+/**
+ * Whether an IAM pattern for the resources of a row would match resources of a stage that uses another row. Patterns such as
+ * `scratchpad-dev-*` match stages whose name begins with `dev-`, and `scratchpad-*-dev` those whose name ends with `-dev`.
+ */
+const isConfused = (stage: string, row: string) =>
+  row.endsWith("*")
+    ? `${stage}-*` === row || stage.includes(`-${row.slice(0, -1)}`)
+    : stage.startsWith(`${row}-`) || stage.endsWith(`-${row}`);
+
+/** Returns the pattern that the names of a row's stages match, in which `*` stands for any text. */
+export const stagesOf = (row: string) => (row === "ephemeral" ? "*" : row);
+
+/** Returns the name of the permissions boundary of a row's stages: `scratchpad-boundary-pr` for the row `pr-*`. */
+export const boundaryOf = (row: string) => `scratchpad-boundary-${row.replace(/-\*$/, "")}`;
+
 /** Returns the rows whose domain is below `domain` and whose name servers are known. */
-export function delegations(domain: string | undefined, rows: Pick<Stage, "domain" | "nameServers">[]): Delegation[] {
+export function delegations(
+  domain: string | undefined,
+  rows: Pick<StageRow, "domain" | "nameServers">[],
+): Delegation[] {
   return rows.flatMap(({ domain: subdomain, nameServers }) =>
     subdomain?.endsWith(`.${domain}`) && nameServers ? [{ domain: subdomain, nameServers }] : [],
   );

@@ -13,7 +13,7 @@ const stages = new Map(["local", "dev", "prod"].map((stage) => [stage, templates
 const linkedStacks = () =>
   infrastructure(
     new App({ builtinCloudFormationValidation: false }),
-    stageNamed("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }),
+    stageNamed("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }),
   );
 const linked = linkedStacks().map((stack) => Template.fromStack(stack));
 
@@ -158,10 +158,10 @@ test("a logged-in user may only call the API of their own stage", () => {
   assert.match(JSON.stringify(statements(policy)[0].Resource), /:execute-api:.*:\*\/prod\/\*"/);
 });
 
-test("the users' role has the account's permissions boundary", () => {
+test("the users' role has the permissions boundary of the stage", () => {
   for (const stage of stages.keys())
     for (const { Properties } of resources(stage, "AWS::IAM::Role"))
-      assert.match(JSON.stringify(Properties.PermissionsBoundary), /:policy\/scratchpad-boundary"/);
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`:policy/scratchpad-boundary-${stage}"`));
 });
 
 test("dev's users may call the APIs of all stages in dev's account, because ephemeral stages link to dev", () => {
@@ -242,7 +242,7 @@ test("only the browser apps of the stage and of stages that link to it may uploa
   assert.deepEqual(rules("dev"), [[[stageNamed("dev").allowedOrigin, "https://*.cloudfront.net"], methods]]);
 });
 
-test("only the distribution reads the app's bucket, and it requires TLS", () => {
+test("only the distribution reads the app's bucket, and the distribution requires TLS", () => {
   for (const stage of ["dev", "prod"]) {
     const { Properties } = resources(stage, "AWS::CloudFront::Distribution")[0]!;
     const { DefaultCacheBehavior, CacheBehaviors, Origins, ViewerCertificate } = Properties.DistributionConfig;
@@ -306,7 +306,7 @@ test("a stage with a domain has a hosted zone and a certificate, and only its ap
   }
 });
 
-test("a stage delegates the subdomain of another stage once its name servers are known", () => {
+test("a stage delegates the subdomain of another stage once the other stage's name servers are known", () => {
   const nameServers = ["ns-1.awsdns-1.org", "ns-2.awsdns-2.com"];
   const dev = { domain: "dev.scratchpad.example.com", nameServers };
   const delegated = delegations("scratchpad.example.com", [
@@ -373,17 +373,17 @@ test("stacks are named by unit and stage, and do not import from each other", ()
 });
 
 test("a stage without a row has its own infrastructure", () => {
-  const names = stacks("pr-1").map((stack) => stack.stackName);
+  const names = stacks("feature-1").map((stack) => stack.stackName);
   assert.deepEqual(
     names,
-    ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-pr-1`),
+    ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
   );
 });
 
 test("a stage that links to dev's infrastructure has only a browser app, on CloudFront's domain", () => {
   assert.deepEqual(
     linkedStacks().map((stack) => stack.stackName),
-    ["scratchpad-web-pr-1"],
+    ["scratchpad-web-feature-1"],
   );
   const [web] = linked;
   const { WebUrl } = web!.findOutputs("WebUrl");

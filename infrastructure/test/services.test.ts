@@ -13,7 +13,7 @@ const resources = async (stage: string, environment = {}, names = services) =>
   );
 const prod = await resources("prod");
 const dev = await resources("dev");
-const linked = await resources("pr-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
+const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
 const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
 /** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
@@ -104,7 +104,7 @@ const invocationTargets: Record<string, (properties: any) => unknown> = {
   "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint,
 };
 
-test("on prod every trigger invokes the alias and has permission to", () => {
+test("on prod every trigger invokes the alias and is permitted to do so", () => {
   for (const [type, targetOf] of Object.entries(invocationTargets))
     for (const { Properties } of all(prod, type)) {
       const target = targetOf(Properties);
@@ -118,7 +118,7 @@ test("on prod every trigger invokes the alias and has permission to", () => {
   );
 });
 
-test("other stages, and prod in a local cloud, do not shift traffic", () => {
+test("dev, a linked stage, and prod in a local cloud do not shift traffic", () => {
   for (const stage of [dev, linked, prodInLocalCloud]) {
     for (const type of [
       "AWS::CodeDeploy::Application",
@@ -133,20 +133,23 @@ test("other stages, and prod in a local cloud, do not shift traffic", () => {
 });
 
 test("every role has the permissions boundary, and the boundary allows all of its actions", () => {
-  const boundary = Template.fromStack(
-    new BoundaryStack(new App({ builtinCloudFormationValidation: false }), accountNamed("prod")),
-  );
-  const [policy, ...others] = Object.values(boundary.findResources("AWS::IAM::ManagedPolicy"));
-  assert.equal(others.length, 0);
-  const { ManagedPolicyName, PolicyDocument } = policy!.Properties;
-  const allowedActions = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
-  for (const stage of [dev, prod, linked])
+  for (const [stage, account, name] of [
+    [dev, "dev", "scratchpad-boundary-dev"],
+    [prod, "prod", "scratchpad-boundary-prod"],
+    [linked, "dev", "scratchpad-boundary-ephemeral"],
+  ] as const) {
+    const app = new App({ builtinCloudFormationValidation: false });
+    const boundaries = Template.fromStack(new BoundaryStack(app, accountNamed(account)));
+    const policies = Object.values(boundaries.findResources("AWS::IAM::ManagedPolicy"));
+    const { PolicyDocument } = policies.find(({ Properties }) => Properties.ManagedPolicyName === name)!.Properties;
+    const allowedActions = new Set(PolicyDocument.Statement.flatMap(({ Action }: any) => Action));
     for (const { Properties } of all(stage, "AWS::IAM::Role").filter(({ Condition }) => Condition !== "Never")) {
-      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${ManagedPolicyName}"`));
+      assert.match(JSON.stringify(Properties.PermissionsBoundary), new RegExp(`policy/${name}"`));
       for (const { PolicyDocument } of Properties.Policies ?? [])
         for (const { Action } of PolicyDocument.Statement)
           for (const action of [Action].flat()) assert.ok(allowedActions.has(action), action);
     }
+  }
 });
 
 test("no function may scan a table", () => {
@@ -157,7 +160,7 @@ test("no function may scan a table", () => {
           for (const action of [Action].flat()) assert.doesNotMatch(action, /^(\*|dynamodb:(\*|Scan|PartiQL.*))$/);
 });
 
-test("API requests are traced, in the service that owns the API", () => {
+test("only the service that owns the API enables tracing of API requests", () => {
   const traced = [...dev, ...prod].map((own) =>
     ofType([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
   );

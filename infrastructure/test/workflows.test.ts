@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import { parse } from "yaml";
-import { GithubStack } from "../lib/account/github-stack.ts";
+import { githubStack } from "../lib/account/infrastructure.ts";
 import { accountNamed } from "../lib/account.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -68,13 +68,11 @@ test("a job has only the permissions that it needs, and a job that checks out co
 const subject = ({ workflow, environment }: any) =>
   environment ? `environment:${environment}` : workflow === "preview" ? "pull_request" : "ref:refs/heads/main";
 
-test("a job assumes only roles whose trust policy accepts it, in the profile of their account", () => {
+test("a job assumes only roles whose trust policy accepts the job, and uses the profile of the role's account", () => {
   const roles = new Map(
-    ["dev", "prod"].flatMap((name) => {
+    ["dev", "previews", "prod"].flatMap((name) => {
       const account = accountNamed(name);
-      const template = Template.fromStack(
-        new GithubStack(new App({ builtinCloudFormationValidation: false }), account),
-      );
+      const template = Template.fromStack(githubStack(new App({ builtinCloudFormationValidation: false }), account));
       const outputs = Object.keys(template.findOutputs("*"));
       return Object.entries(account.github!).map(([role, { from }]) => {
         assert.ok(outputs.some((output) => output.toLowerCase() === `${role}role`));
@@ -102,6 +100,33 @@ test("only one job changes prod, after an approval and after the job that shows 
     changing.map(({ name, environment, needs }) => ({ name, environment, needs })),
     [{ name: "promote/promote", environment: "prod", needs: "show" }],
   );
+});
+
+test("the job that changes prod promotes only the release that was shown for approval", () => {
+  const { show, promote } = parse(workflows.get("promote")!).jobs;
+  const [shows] = show.steps.filter(({ id }: any) => id === "show");
+  assert.match(
+    shows.run,
+    /xtask promote .*--show .*--digest-file "\$RUNNER_TEMP\/digest"\n.*digest=\$\(cat "\$RUNNER_TEMP\/digest"\)/s,
+  );
+  assert.equal(show.outputs.digest, "${{ steps.show.outputs.digest }}");
+  const [promotes] = promote.steps.filter(({ run }: any) => /xtask promote/.test(run));
+  assert.match(promotes.run, /--digest "\$DIGEST"/);
+  assert.equal(promotes.env.DIGEST, "${{ needs.show.outputs.digest }}");
+});
+
+test("a job that deploys builds before it has credentials, because they expire after an hour", () => {
+  const deploys = jobs.filter(({ steps = [] }) => steps.some(({ run }: any) => /xtask deploy/.test(run)));
+  assert.deepEqual(deploys.map(({ name }) => name).sort(), ["dev/deploy", "preview/deploy"]);
+  for (const { name, steps } of deploys) {
+    const position = (matches: (step: any) => boolean) => steps.findIndex(matches);
+    const built = position(({ run }) => /xtask build --stage/.test(run));
+    assert.ok(built >= 0 && built < position(({ uses }) => uses?.endsWith("/assume-role")), name);
+    const [[, stage], [, deployed]] = [/xtask build --stage (.*)/, /xtask deploy --stage (.*)/].map((command) =>
+      steps.map(({ run }: any) => command.exec(run)).find(Boolean),
+    ) as any;
+    assert.equal(stage, deployed, name);
+  }
 });
 
 test("runs that change the same stage wait for each other and are not canceled", () => {

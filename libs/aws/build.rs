@@ -1,5 +1,5 @@
-//! Converts Amazon's root certificates from PEM to DER at build time. If a function parsed the PEM, this would be a
-//! sixth of its work at init.
+//! Converts Amazon's root certificates from PEM to DER at build time. If a function parsed the PEM at init, the parsing
+//! would be a sixth of all its work at init.
 
 use std::error::Error;
 use std::path::Path;

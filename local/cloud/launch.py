@@ -15,8 +15,10 @@ import threading
 import time
 
 from ministack import app as ministack
-from ministack.core import iam_actions, persistence
-from ministack.services import dynamodb, eventbridge, lambda_svc, s3, sns
+from ministack.core import iam_actions, iam_evaluator, persistence, router
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
+from ministack.services.cloudformation import provisioners
 
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -132,6 +134,74 @@ def extract_arn_of_single_parameter(service, method, path, headers, body, *rest)
     return extract_resource_arn(service, method, path, headers, body, *rest)
 
 
+def get_s3_condition_keys(action, query, path="", headers=None):
+    """Returns the condition keys of a request to S3, as ministack does, and also the conditional headers of a write."""
+    keys = get_condition_keys(action, query, path, headers)
+    if action == "s3:PutObject":
+        keys |= {f"s3:{name}": headers[name] for name in ("if-match", "if-none-match") if (headers or {}).get(name)}
+    return keys
+
+
+async def handle_s3_request(method, path, headers, body, query, *rest, internal=False, **options):
+    """Handles a request as ministack does, but answers 403 instead of 404 if the caller may not list the bucket, as S3 does."""
+    response = await handle_request_to_s3(method, path, headers, body, query, *rest, internal=internal, **options)
+    bucket, _, key = path.lstrip("/").partition("/")
+    if response[0] == 404 and key and method in ("GET", "HEAD") and ministack.AUTH and not internal:
+        caller, region = router.extract_access_key_id(headers, query), os.environ["MINISTACK_REGION"]
+        if iam_evaluator.enforce(caller, "s3:ListBucket", "s3", region, f"arn:aws:s3:::{bucket}"):
+            return s3._error("AccessDenied", "Access Denied", 403, path)
+    return response
+
+
+def get_all_condition_keys(service, action, body, params):
+    """Returns the condition keys of a request, as ministack does, and also tags of new APIs and pools, and the permissions
+    boundary of the role in the request.
+    """
+    keys = get_tag_condition_keys(service, action, body, params)
+    if service in ("apigateway", "cognito-identity", "cognito-idp") and body[:1] == b"{":
+        request = json.loads(body)
+        for tags in (request.get(name) or {} for name in ("tags", "IdentityPoolTags", "UserPoolTags")):
+            keys |= {f"aws:requesttag/{key}".lower(): value for key, value in tags.items()}
+    name, boundary = (iam._p(params, key) for key in ("RoleName", "PermissionsBoundary"))
+    if service == "iam" and (boundary := boundary or (iam._roles.get(name) or {}).get("PermissionsBoundary")):
+        keys["iam:PermissionsBoundary"] = boundary
+    return keys
+
+
+def with_boundary(change_role):
+    """Returns a function that creates or updates a role of a stack, and also sets its permissions boundary."""
+
+    def change(*arguments, **options):
+        properties = next(argument for argument in reversed(arguments) if isinstance(argument, dict))
+        boundary = properties.get("PermissionsBoundary")
+        if boundary and boundary not in iam._policies:
+            raise ValueError(f"the permissions boundary {boundary} does not exist: run cargo xtask bootstrap")
+        name, attributes = change_role(*arguments, **options)
+        iam._roles[name]["PermissionsBoundary"] = boundary
+        return name, attributes
+
+    return change
+
+
+def get_tags_of_identity_pools():
+    """Returns the ARNs of the identity pools, and their tags."""
+    for pool in cognito._identity_pools.values():
+        arn = f"arn:aws:cognito-identity:{get_region()}:{get_account_id()}:identitypool/{pool['IdentityPoolId']}"
+        yield arn, [{"Key": key, "Value": value} for key, value in pool["IdentityPoolTags"].items()]
+
+
+def get_tags_of_apis():
+    """Returns the ARNs of the APIs, and their tags."""
+    for arn, tags in apigateway_v1._v1_tags.items():
+        yield arn, [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def get_tags_or_those_of_the_api(arn):
+    """Returns the tags of a resource, as ministack does. A part of an API inherits the API's tags."""
+    before, separator, parts = arn.partition("::/restapis/")
+    return get_tags(before + separator + parts.split("/")[0])
+
+
 def save_after_changes():
     """Saves the state of all services whenever it has changed. Never returns."""
     while changed.wait():
@@ -155,6 +225,18 @@ extract_resource_arn, iam_actions.extract_resource_arn = (
     iam_actions.extract_resource_arn,
     extract_arn_of_single_parameter,
 )
+get_condition_keys, iam_actions.s3_service_context = iam_actions.s3_service_context, get_s3_condition_keys
+get_tag_condition_keys, iam_actions.request_tag_context = iam_actions.request_tag_context, get_all_condition_keys
+get_tags, tagging.resource_tags = tagging.resource_tags, get_tags_or_those_of_the_api
+tagging._RESOURCE_TAG_COLLECTORS |= {
+    "apigateway": get_tags_of_apis,
+    "cloudfront": tagging._collect_cloudfront,
+    "cognito-identity": get_tags_of_identity_pools,
+    "cognito-idp": tagging._collect_cognito,
+}
+roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+roles["create"], roles["update"] = with_boundary(roles["create"]), with_boundary(roles["update"])
+handle_request_to_s3, s3.handle_request = s3.handle_request, handle_s3_request
 sns._deliver_to_lambda = deliver_sns_message
 eventbridge._dispatch_to_lambda = lambda function, event: invoke(function, json.loads(event))
 logging.getLogger("persistence").setLevel(logging.WARNING)  # otherwise it logs a line for each service at each save

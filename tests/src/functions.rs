@@ -37,13 +37,14 @@ struct Manifest {
 #[derive(Deserialize)]
 struct FunctionEntry {
     events: Vec<BTreeMap<String, Value>>,
-    /// The timeout of an invocation in seconds. `None` if the function has the timeout of the root's serverless.yml.
+    /// The timeout of an invocation in seconds. `None` if the function has the timeout in the root folder's
+    /// serverless.yml.
     timeout: Option<u64>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
 }
 
-/// The part of the root's serverless.yml that these helpers read: the settings that all functions share.
+/// The part of the root folder's serverless.yml that these helpers read: the settings that all functions share.
 #[derive(Deserialize)]
 struct RootManifest {
     provider: Provider,

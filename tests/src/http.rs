@@ -79,7 +79,7 @@ impl Request {
         self.send_tampered(|_| ()).await
     }
 
-    /// Signs the request, calls `tamper`, which can change the signed request, and sends the result.
+    /// Signs the request, changes the signed request with `tamper`, and sends the changed request.
     pub async fn send_tampered(mut self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
         if let Some(signer) = self.signer.take() {
             self.sign(&signer);

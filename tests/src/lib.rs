@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`functions`] | the functions that the services' manifests list, with their binaries and sample events |
 //! | [`stage`] | the stage under test, and users who sign up there |
-//! | [`owner`] | access to the stage with the account owner's credentials, without the API |
+//! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
 //! | [`workspace`] | the path of the checkout |

@@ -1,5 +1,5 @@
-//! Access to a stage with the account owner's credentials, without the API: functions, secrets, logs,
-//! SMS, queues and tables.
+//! Access to the AWS resources of a stage with the credentials of the AWS account's owner, not through the product's
+//! API: functions, secrets, logs, SMS, queues and tables.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ impl Stage {
         stage_file().parent().unwrap()
     }
 
-    /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the account's owner. Returns
-    /// the output.
+    /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the AWS account's owner.
+    /// Returns the output.
     async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
@@ -27,8 +27,8 @@ impl Stage {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Returns the name of a deployed function, and the URL of `part` of this function in the Lambda API, such as
-    /// `configuration`.
+    /// Returns the name of a deployed function, and the URL of this function in the Lambda API. The URL ends with
+    /// `part`, such as `configuration`.
     fn function_url(&self, function: &str, part: &str) -> (String, reqwest::Url) {
         let name = format!("scratchpad-{}-{function}", self.name());
         let url = self.endpoint(&format!("/2015-03-31/functions/{name}/{part}"));
@@ -78,7 +78,8 @@ impl Stage {
         format!("{}/{name}", prefix.as_str().unwrap())
     }
 
-    /// Reads a secret from SSM Parameter Store with the credentials of the account's owner. Returns the secret's value.
+    /// Reads a secret from SSM Parameter Store with the credentials of the AWS account's owner. Returns the secret's
+    /// value.
     pub async fn secret(&self, name: &str) -> String {
         let input = json!({"Name": self.secret_name(name).await, "WithDecryption": true});
         let found = self
@@ -87,7 +88,8 @@ impl Stage {
         found["Parameter"]["Value"].as_str().unwrap().to_owned()
     }
 
-    /// Writes a secret to SSM Parameter Store with the credentials of the account's owner. Replaces the existing value.
+    /// Writes a secret to SSM Parameter Store with the credentials of the AWS account's owner. Replaces the existing
+    /// value.
     pub async fn put_secret(&self, name: &str, value: &str) {
         let input = json!({
             "Name": self.secret_name(name).await, "Value": value,

@@ -19,7 +19,7 @@ use crate::http::{Method, Request, Response, Signer};
 /// The environment variable that contains the path of the stage's `stage.json`.
 const STAGE_VARIABLE: &str = "SCRATCHPAD_STAGE";
 
-/// The ID of the account that the local cloud emulates. The access key ID of the account's root user is the same.
+/// The ID of the AWS account that the local cloud emulates. It is also the access key ID of the account's root user.
 pub(crate) const ACCOUNT: &str = "111111111111";
 
 /// The time after which [`wait_for`] panics.
@@ -82,7 +82,7 @@ impl<Guard> Deref for StageGuard<Guard> {
 }
 
 impl<Guard> StageGuard<Guard> {
-    /// Returns the stage without the lock, for a task. The task must end before this guard is dropped.
+    /// Returns the stage without the lock, for use in a spawned task. The task must end before this guard is dropped.
     pub fn for_task(&self) -> &'static Stage {
         self.stage
     }
@@ -150,7 +150,7 @@ impl Stage {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
-    /// Returns a signer for requests to `service`, with the credentials of the account's owner.
+    /// Returns a signer for requests to `service`, with the credentials of the AWS account's owner.
     pub(crate) fn owner_signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: credentials(ACCOUNT, "any", None),
@@ -165,7 +165,7 @@ impl Stage {
         configuration["Role"].as_str().unwrap().to_owned()
     }
 
-    /// Calls IAM with the credentials of the account's owner. Returns the text of each XML element with the name
+    /// Calls IAM with the credentials of the AWS account's owner. Returns the text of each XML element with the name
     /// `element` in the response, percent-decoded.
     async fn iam(&self, parameters: &[(&str, &str)], element: &str) -> Vec<String> {
         let mut url = self.endpoint("/");
@@ -220,8 +220,8 @@ impl Stage {
         self.iam(&put, "RequestId").await;
     }
 
-    /// Signs in a user of the user pool and returns the ID token. If `owner` is given, the account's owner signs in the
-    /// user.
+    /// Signs in a user of the user pool and returns the ID token. If `owner` is given, calls AdminInitiateAuth with
+    /// these credentials of the AWS account's owner. Otherwise calls InitiateAuth, which needs no credentials.
     async fn sign_in(&self, client: &Client, email: &str, owner: Option<&Signer>) -> Value {
         let app = &self.user_pool_client_id;
         let mut input = json!({
@@ -268,8 +268,8 @@ impl<'a> Person<'a> {
         Self::sign_up_with(stage, None).await
     }
 
-    /// Signs up a new user like [`Person::sign_up`], but the account's owner signs in the user. This is for stages
-    /// whose app client does not allow sign-in with a plain password.
+    /// Like [`Person::sign_up`], but signs in with AdminInitiateAuth and `owner`, the credentials of the AWS account's
+    /// owner. For stages whose app client does not allow USER_PASSWORD_AUTH.
     pub async fn sign_up_as_owner(stage: &'a Stage, owner: &Signer) -> Self {
         Self::sign_up_with(stage, Some(owner)).await
     }
@@ -373,7 +373,7 @@ impl<'a> Person<'a> {
         self.request(Method::PUT, path).json(body).send().await
     }
 
-    /// Creates a note of the user and returns the API's description of the note.
+    /// Creates a note that belongs to the user. Returns the note as the API describes it.
     pub async fn create_note(&self, content: &str, attachment: Option<&str>) -> Value {
         let body = json!({"content": content, "attachment": attachment});
         self.post("/notes", &body).await.json(201)

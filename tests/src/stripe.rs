@@ -1,4 +1,5 @@
-//! Helpers for the stage's local Stripe, which they control and inspect, and for purchases of users.
+//! Helpers that control and inspect the local Stripe of the stage, and helpers that order storage and read purchases as
+//! a user.
 
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ impl Stripe {
         intents
     }
 
-    /// Returns the PaymentIntent of a purchase. Panics if the purchase does not have exactly one.
+    /// Returns the PaymentIntent of a purchase. Panics if the purchase does not have exactly one PaymentIntent.
     pub async fn intent_of(&self, purchase: &str) -> Value {
         let intents = self.intents_of("purchaseId", purchase).await;
         let [intent] = intents
@@ -85,9 +86,9 @@ impl Stripe {
             .count()
     }
 
-    /// Makes requests to create a PaymentIntent fail, until [`Stripe::clear_failures`] is called or, if `failure` has
-    /// the field `times`, until this number of requests has failed. `failure` has the fields of a failure in the
-    /// control API. A missing field means normal behavior.
+    /// Makes requests to create a PaymentIntent fail. `failure` has the fields of a failure in the control API. A
+    /// missing field means normal behavior. If `failure` has the field `times`, only this number of requests fails.
+    /// Otherwise requests fail until [`Stripe::clear_failures`] is called.
     pub async fn inject_failure(&self, failure: Value) {
         let mut whole = json!({"method": "POST", "path": "/v1/payment_intents"});
         let failure = failure.as_object().unwrap().clone();
@@ -100,7 +101,7 @@ impl Stripe {
         self.control(Method::DELETE, "failures", None).await;
     }
 
-    /// Ends the authentication of a PaymentIntent, as the owner of the card would. `outcome` is `succeeds` or `fails`.
+    /// Ends the authentication of a PaymentIntent, as the cardholder would. `outcome` is `succeeds` or `fails`.
     pub async fn authenticate(&self, intent: &Value, outcome: &str) {
         let id = intent["id"].as_str().unwrap();
         let path = format!("payment_intents/{id}/authenticate");
@@ -115,7 +116,7 @@ impl Stripe {
         self.control(Method::POST, &path, None).await["status"].take()
     }
 
-    /// Sets the indexing delay of Stripe's search API, in seconds: the time until a search finds a new PaymentIntent.
+    /// Sets how many seconds pass until a search in the local Stripe finds a new or changed PaymentIntent.
     pub async fn set_search_lag(&self, seconds: u32) {
         let body = json!({"seconds": seconds});
         self.control(Method::PUT, "search_lag", Some(&body)).await;
@@ -147,18 +148,19 @@ pub fn sms_text(storage: u32) -> String {
 }
 
 impl Person<'_> {
-    /// Sends an order of storage without an idempotency key.
+    /// Orders storage for `storage` notes with the token or PaymentMethod `source`, without an idempotency key.
     pub async fn buy(&self, storage: u32, source: &str) -> Response {
         self.order(storage, source).send().await
     }
 
-    /// Sends an order of storage with an idempotency key.
+    /// Orders storage for `storage` notes with the token or PaymentMethod `source` and the idempotency key `key`.
     pub async fn buy_with_key(&self, key: &str, storage: u32, source: &str) -> Response {
         let order = self.order(storage, source);
         order.header("Idempotency-Key", key).send().await
     }
 
-    /// Creates a request to order storage, without sending the request.
+    /// Creates a request to order storage for `storage` notes with the token or PaymentMethod `source`. Does not send
+    /// the request.
     pub fn order(&self, storage: u32, source: &str) -> Request {
         let body = json!({"storage": storage, "source": source});
         self.request(Method::POST, "/billing").json(&body)

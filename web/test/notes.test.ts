@@ -205,7 +205,7 @@ test(
 );
 
 test(
-  "300 notes are loaded 100 at a time, and searched while typing",
+  "300 notes are loaded 100 at a time, and the search filters them while the user types",
   inTab(async (page) => {
     await createAndLogIn(page);
     await createNotes(300);

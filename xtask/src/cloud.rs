@@ -186,7 +186,7 @@ mod tests {
     use crate::stage::tests::stage;
 
     #[test]
-    fn the_local_cloud_inherits_only_path_and_has_its_own_endpoint() {
+    fn the_local_cloud_inherits_only_the_variable_path_and_has_its_own_endpoint() {
         let (_folder, stage) = stage();
         let output = isolated("env", &stage).output().unwrap();
         let output = String::from_utf8(output.stdout).unwrap();

@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rows_of_deployed_builds_with_times_are_read() {
+    fn only_rust_rows_that_have_times_are_read() {
         let report = r#"{"date": "2026-11-21", "rows": [
             {"function": "notes-get", "variant": "node", "tls": {"cold_cpu_ms": 100, "warm_cpu_ms": 1}},
             {"function": "notes-get", "variant": "rust", "tls": {"cold_cpu_ms": 4, "warm_cpu_ms": 0.5}},

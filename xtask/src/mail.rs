@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_the_first_six_digit_number() {
+    fn confirmation_code_is_the_first_number_with_six_digits() {
         assert_eq!(find_code("Your code is 123456."), Some("123456"));
         assert_eq!(find_code("Code 123456, not 654321"), Some("123456"));
         assert_eq!(find_code("Call 12345 or 1234567."), None);

@@ -422,7 +422,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn result_lines_of_rust_and_node_are_counted() {
+    fn test_counts_are_read_from_the_output_of_rust_and_node() {
         let rust = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.02s";
         assert_eq!(
             counts_in(rust),

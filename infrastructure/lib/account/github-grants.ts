@@ -1,80 +1,141 @@
 import type { Stack } from "aws-cdk-lib";
 import { Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
-import type { Access } from "../account.ts";
-import { stageNamed } from "../stage.ts";
-import { boundaryName } from "./boundary-stack.ts";
+import type { Access, Account } from "../account.ts";
+import { boundaryOf, type StageTable } from "../stage.ts";
+
+/** The conditions of a statement: the values of condition keys, by operator. */
+type Conditions = Record<string, Record<string, string | string[]>>;
 
 /** Actions of a service, separated by spaces, on resources, given as the last part of their ARNs, with conditions. */
-type Grant = [
-  service: string,
-  actions: string,
-  resources: string[],
-  conditions?: Record<string, Record<string, string | string[]>>,
-];
+type Grant = [service: string, actions: string, resources: string[], conditions?: Conditions];
+
+/** The tag whose value is the name of the stage. All stacks of a stage have it, and pass it on to their resources. */
+const tag = "scratchpad:stage";
 
 /**
- * The policy statements of a role for GitHub workflows.
+ * Returns the policies of a role for GitHub workflows in `account`: their statements, by the last part of their names. One
+ * policy for all statements would exceed IAM's limit of 10,240 characters for the inline policies of a role, and that of
+ * 6,144 for a managed policy: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
  *
- * Where AWS lets us name a resource, its name contains the stage, and the statements are limited to the stages of the role.
+ * Where AWS lets us name a resource, its name contains the stage, and the statements are limited to the names of the role's
+ * stages. Other resources are limited by their tag. The condition keys of each action are in
+ * https://docs.aws.amazon.com/service-authorization/latest/reference/
+ *
+ * @throws if the role is for a row of the stage table that workflows cannot use.
  */
-export function grants({ may, stages }: Access, stack: Stack): PolicyStatement[] {
-  const arn = (service: string, end: string) => {
-    const region = ["cloudfront", "iam", "s3"].includes(service) ? "" : stack.region;
-    const account = ["apigateway", "s3"].includes(service) ? "" : stack.account;
-    return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${account}:${end}`;
+export function grants(
+  { may, stages }: Access,
+  stack: Stack,
+  account: Pick<Account, "name">,
+  table: StageTable,
+): Record<string, PolicyStatement[]> {
+  const row = table[stages];
+  if (!row || stages === "ephemeral" || row.account !== account.name)
+    throw new Error(
+      `Workflows cannot have permissions for ${stages}: it is not the row of stages in account ${account.name}`,
+    );
+  const arn: ToArn = (service, end) => {
+    const region = ["cloudfront", "iam", "route53", "s3"].includes(service) ? "" : stack.region;
+    const owner = ["apigateway", "route53", "s3"].includes(service) ? "" : stack.account;
+    return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${owner}:${end}`;
   };
-  const statement =
-    (effect: Effect) =>
-    ([service, actions, resources, conditions = {}]: Grant) =>
-      new PolicyStatement({
-        effect,
-        actions: actions.split(" ").map((action) => `${service}:${action}`),
-        resources: resources.map((end) => arn(service, end)),
-        conditions,
-      });
+  const statements = (effect: Effect, granted: Grant[]) =>
+    granted.map(
+      ([service, actions, resources, conditions = {}]) =>
+        new PolicyStatement({
+          effect,
+          actions: actions.split(" ").map((action) => `${service}:${action}`),
+          resources: resources.map((end) => arn(service, end)),
+          conditions,
+        }),
+    );
   const releases = `scratchpad-releases-${stack.account}`;
-  const allowed = [...readGrants(releases)];
-  const denied: Grant[] = [];
-  if (stages !== undefined) {
-    allowed.push(...showGrants(stages, releases));
-    const stage = stageNamed(stages);
-    if (stage.protected) denied.push(...dataDeletionGrants(stages));
-    if (may === "deploy") {
-      allowed.push(...deployGrants(stages, releases, arn));
-      if (stage.infrastructure === "own") allowed.push(...infrastructureGrants(stages));
-      if (stage.traffic) allowed.push(...trafficGrants(stages));
-    }
-  }
-  return [...allowed.map(statement(Effect.ALLOW)), ...denied.map(statement(Effect.DENY))];
+  const deploys = may === "deploy";
+  const allowed: Record<string, Grant[]> = {
+    releases: [
+      ...readGrants(stages, releases),
+      ...(may === "read" ? [] : showGrants(stages, releases)),
+      ...(deploys ? deployGrants(stages, releases) : []),
+    ],
+    ...(deploys && {
+      functions: functionGrants(stages, arn),
+      web: webGrants(stages),
+      ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
+      ...(row.domain && { domain: domainGrants(stages, row.domain) }),
+      ...(row.traffic && { traffic: trafficGrants(stages) }),
+    }),
+  };
+  return {
+    ...Object.fromEntries(Object.entries(allowed).map(([name, granted]) => [name, statements(Effect.ALLOW, granted)])),
+    ...(row.protected && deploys && { protection: statements(Effect.DENY, dataDeletionGrants(stages)) }),
+  };
 }
+
+/** Returns the ARN of a resource of a service from its last part. */
+type ToArn = (service: string, end: string) => string;
 
 const stacks = (stages: string) => `stack/scratchpad-*-${stages}/*`;
 
-const readGrants = (releases: string): Grant[] => [
-  ["s3", "GetBucketLocation GetObject ListBucket", [releases, `${releases}/*`]],
+/** The condition that the resource has the tag of one of `stages`. */
+const tagged = (stages: string): Conditions => ({ StringLike: { [`aws:ResourceTag/${tag}`]: stages } });
+
+/**
+ * The condition that the resource does not have the tag of a stage other than `stages`. For actions on a resource that may
+ * be too new to have its tags.
+ */
+const notForeign = (stages: string): Conditions => ({ StringLikeIfExists: { [`aws:ResourceTag/${tag}`]: stages } });
+
+/** The condition that a new resource does not get the tag of a stage other than `stages`. */
+const created = (stages: string): Conditions => ({ StringLikeIfExists: { [`aws:RequestTag/${tag}`]: stages } });
+
+/** The conditions that a resource neither has nor gets the tag of a stage other than `stages`. */
+const retagged = (stages: string): Conditions => ({
+  StringLikeIfExists: { [`aws:ResourceTag/${tag}`]: stages, [`aws:RequestTag/${tag}`]: stages },
+});
+
+/** The conditions that a resource has the tag of one of `stages`, and keeps it. */
+const untagged = (stages: string): Conditions => ({
+  ...tagged(stages),
+  "ForAllValues:StringNotEquals": { "aws:TagKeys": [tag] },
+});
+
+/**
+ * Reads the releases of stages. The role may list only the keys of these stages. S3 answers 403 rather than 404 to a request
+ * for an object that does not exist, because the role may not list the whole bucket.
+ */
+const readGrants = (stages: string, releases: string): Grant[] => [
+  ["s3", "GetBucketLocation", [releases]],
+  ["s3", "ListBucket", [releases], { StringLike: { "s3:prefix": `${stages}/*` } }],
+  ["s3", "GetObject", [`${releases}/${stages}/*`]],
 ];
 
+/** Shows what a deployment would change, with change sets. */
 const showGrants = (stages: string, releases: string): Grant[] => [
-  ["s3", "PutObject", [`${releases}/artifacts/*`]], // the templates, which CloudFormation reads from there
+  ["s3", "PutObject", [`${releases}/${stages}/artifacts/templates/*`]], // CloudFormation reads templates from there
   ["cloudformation", "DescribeStacks GetTemplateSummary ListExports ListImports ListStacks ValidateTemplate", ["*"]],
   ["cloudformation", "CreateChangeSet DeleteChangeSet Describe* Get* List*", [stacks(stages)]],
+  [
+    "cloudformation",
+    "TagResource", // of the change set
+    [stacks(stages), "changeSet/scratchpad-*/*"],
+    { StringEquals: { "cloudformation:CreateAction": "CreateChangeSet" }, ...created(stages) },
+  ],
 ];
 
-/** Deploys what every stage has: functions, an API, the browser app and alarms. */
-function deployGrants(stages: string, releases: string, arn: (service: string, end: string) => string): Grant[] {
+/** Stores releases and changes stacks. */
+const deployGrants = (stages: string, releases: string): Grant[] => [
+  ["s3", "DeleteObject PutObject", [`${releases}/${stages}/*`]],
+  ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
+  ["cloudformation", "ContinueUpdateRollback RollbackStack UpdateTerminationProtection", [stacks(stages)]],
+  ["cloudformation", "TagResource UntagResource", [stacks(stages)]],
+];
+
+/** Deploys functions with their roles, logs, secrets, triggers, queues and alarms. */
+function functionGrants(stages: string, arn: ToArn): Grant[] {
   const named = `scratchpad-${stages}-*`;
-  const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryName}`) } };
+  const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryOf(stages)}`) } };
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
-    ["s3", "DeleteObject PutObject", [`${releases}/releases/${stages}/*`]],
-    ["s3", "DeleteObject", [`${releases}/artifacts/lock.json`]], // held while artifacts are added or pruned
-    ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
-    [
-      "cloudformation",
-      "ContinueUpdateRollback RollbackStack TagResource UntagResource UpdateTerminationProtection",
-      [stacks(stages)],
-    ],
-
     [
       "iam",
       "AttachRolePolicy CreateRole DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy",
@@ -84,6 +145,9 @@ function deployGrants(stages: string, releases: string, arn: (service: string, e
     ["iam", "DeleteRole DeleteRolePolicy GetRole GetRolePolicy List* TagRole UntagRole", [`role/${named}`]],
     ["iam", "UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription", [`role/${named}`]],
     ["iam", "PassRole", [`role/${named}`], { StringEquals: { "iam:PassedToService": passed } }],
+    // API Gateway creates it when the first API of the account is traced:
+    // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-enabling-xray.html
+    serviceLinkedRole("ops.apigateway", "AWSServiceRoleForAPIGateway"),
 
     [
       "lambda",
@@ -91,56 +155,92 @@ function deployGrants(stages: string, releases: string, arn: (service: string, e
       [`function:${named}`],
     ],
     ["lambda", "*Alias* *EventInvokeConfig* TagResource UntagResource UpdateFunction*", [`function:${named}`]],
+    ["lambda", "DeleteFunctionConcurrency PutFunctionConcurrency", [`function:${named}`]],
     [
       "logs",
       "CreateLogGroup DeleteLogGroup *RetentionPolicy TagResource UntagResource",
       [`log-group:/aws/lambda/${named}`],
     ],
     ["logs", "Describe* FilterLogEvents Get* ListTags*", [`log-group:/aws/lambda/${named}`]],
-    ["logs", "DescribeLogGroups", ["*"]],
+    // API Gateway creates these log groups. Their names are the ID of the API and the name of its stage.
+    ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}`]],
+    ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}:*`]],
+    ["logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", ["*"]],
     ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]], // only developers read or write secrets
     ["ssm", "DescribeParameters", ["*"]],
     ["sns", "CreateTopic DeleteTopic Get* List* SetTopicAttributes TagResource UntagResource", [named]],
     ["sns", "SetSubscriptionAttributes Subscribe Unsubscribe", [named]],
     ["sqs", "CreateQueue DeleteQueue Get* ListQueueTags SetQueueAttributes TagQueue UntagQueue", [named]],
-    [
-      "events",
-      "DeleteRule DescribeRule List* PutRule PutTargets RemoveTargets",
-      [`rule/${named}`, `rule/scratchpad-*-${stages}-*`],
-    ],
-    ["events", "TagResource UntagResource", [`rule/${named}`, `rule/scratchpad-*-${stages}-*`]],
+    ["events", "DeleteRule DescribeRule List* PutRule PutTargets RemoveTargets", [`rule/${named}`]],
+    ["events", "TagResource UntagResource", [`rule/${named}`]],
     ["cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource", [`alarm:${named}`]],
     ["cloudwatch", "DescribeAlarms", ["*"]],
 
-    ["s3", "CreateBucket DeleteBucket DeleteBucketPolicy Get*Configuration GetBucket* List*", [named]],
-    ["s3", "Put*Configuration PutBucket* TagResource UntagResource", [named]],
-    ["s3", "DeleteObject*", [`${named}/*`]], // a bucket has to be empty before it is deleted
-    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
-
-    // Resources that AWS names.
-    ["apigateway", "DELETE GET PATCH POST PUT", ["/restapis", "/restapis/*", "/tags/*"]],
-    [
-      "cloudfront",
-      "Create* Delete* Get* List* TagResource UntagResource Update*",
-      ["distribution/*", "response-headers-policy/*"],
-    ],
-    [
-      "cloudfront",
-      "Create* Delete* Describe* Get* List* PublishFunction Update*",
-      ["function/*", "origin-access-control/*"],
-    ],
+    // AWS names event source mappings.
     [
       "lambda",
       "CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping",
       ["*"],
       { ArnLike: { "lambda:FunctionArn": arn("lambda", `function:${named}`) } },
     ],
-    ["lambda", "ListTags TagResource UntagResource", ["event-source-mapping:*"]],
+    ["lambda", "ListTags", ["event-source-mapping:*"]],
+    ["lambda", "TagResource", ["event-source-mapping:*"], retagged(stages)],
+    ["lambda", "UntagResource", ["event-source-mapping:*"], untagged(stages)],
   ];
 }
 
-/** Deploys the tables, users and domain of a stage with its own infrastructure. */
-const infrastructureGrants = (stages: string): Grant[] => [
+/** Deploys an API, and the browser app with its bucket and CloudFront distribution. */
+function webGrants(stages: string): Grant[] {
+  const named = `scratchpad-${stages}-*`;
+  return [
+    ["s3", "CreateBucket DeleteBucket DeleteBucketPolicy Get*Configuration GetBucket* List*", [named]],
+    ["s3", "Put*Configuration PutBucket* TagResource UntagResource", [named]],
+    ["s3", "DeleteObject*", [`${named}/*`]], // a bucket has to be empty before it is deleted
+    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
+
+    ["cloudfront", "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction", [`function/${named}`]],
+    ["cloudfront", "ListTagsForResource UntagResource", [`function/${named}`]],
+
+    // Resources that AWS names. The parts of an API inherit its tags:
+    // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-tagging-supported-resources.html
+    ["apigateway", "GET", ["/restapis", "/restapis/*", "/tags/*"]],
+    ["apigateway", "POST", ["/restapis"], created(stages)],
+    ["apigateway", "DELETE PATCH POST PUT UpdateRestApiPolicy", ["/restapis/*"], notForeign(stages)],
+    ["apigateway", "UpdateRestApiPolicy", ["/restapis"], notForeign(stages)],
+    // API Gateway requires PUT on /tags when an API is created with tags. To change tags, it also requires PATCH on the API.
+    ["apigateway", "PUT", ["/tags/*"], created(stages)],
+    ["apigateway", "DELETE", ["/tags/*"], { "ForAllValues:StringNotEquals": { "aws:TagKeys": [tag] } }],
+    ["cloudfront", "CreateDistribution CreateFunction", ["*"], created(stages)],
+    ["cloudfront", "GetDistribution* ListTagsForResource", ["distribution/*"]],
+    ["cloudfront", "CreateInvalidation DeleteDistribution GetInvalidation", ["distribution/*"], tagged(stages)],
+    ["cloudfront", "UpdateDistribution", ["distribution/*"], tagged(stages)],
+    ["cloudfront", "TagResource", ["distribution/*", "function/*"], retagged(stages)],
+    ["cloudfront", "UntagResource", ["distribution/*"], untagged(stages)],
+    // These have no tags.
+    ["cloudfront", "CreateOriginAccessControl CreateResponseHeadersPolicy", ["*"]],
+    [
+      "cloudfront",
+      "DeleteOriginAccessControl GetOriginAccessControl* UpdateOriginAccessControl",
+      ["origin-access-control/*"],
+    ],
+    [
+      "cloudfront",
+      "DeleteResponseHeadersPolicy GetResponseHeadersPolicy* UpdateResponseHeadersPolicy",
+      ["response-headers-policy/*"],
+    ],
+  ];
+}
+
+/** Allows a service to create its service-linked role, whose permissions AWS defines. */
+const serviceLinkedRole = (service: string, name: string): Grant => [
+  "iam",
+  "CreateServiceLinkedRole",
+  [`role/aws-service-role/${service}.amazonaws.com/${name}`],
+  { StringEquals: { "iam:AWSServiceName": `${service}.amazonaws.com` } },
+];
+
+/** Deploys the tables and users of a stage with its own infrastructure. */
+const dataGrants = (stages: string): Grant[] => [
   [
     "dynamodb",
     "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",
@@ -152,15 +252,51 @@ const infrastructureGrants = (stages: string): Grant[] => [
     [`table/scratchpad-${stages}-*`],
   ],
 
-  // Resources that AWS names.
-  ["cognito-idp", "CreateUserPool* DeleteUserPool* Describe* Get* List* SetUserPoolMfaConfig UpdateUserPool*", ["*"]],
-  ["cognito-idp", "TagResource UntagResource", ["*"]],
-  ["cognito-identity", "CreateIdentityPool DeleteIdentityPool Describe* List* UpdateIdentityPool", ["*"]],
-  ["cognito-identity", "GetIdentityPoolRoles SetIdentityPoolRoles TagResource UntagResource", ["*"]],
-  ["route53", "ChangeResourceRecordSets ChangeTagsForResource CreateHostedZone DeleteHostedZone Get* List*", ["*"]],
-  ["route53", "UpdateHostedZoneComment", ["*"]],
-  ["acm", "AddTagsToCertificate DeleteCertificate DescribeCertificate RequestCertificate", ["*"]],
-  ["acm", "ListTagsForCertificate RemoveTagsFromCertificate", ["*"]],
+  // Resources that AWS names. These actions cannot read the users in a pool.
+  ["cognito-idp", "CreateUserPool", ["*"], created(stages)],
+  ["cognito-idp", "DescribeUserPool* GetUserPoolMfaConfig ListTagsForResource", ["userpool/*"]],
+  ["cognito-idp", "CreateUserPoolClient SetUserPoolMfaConfig", ["userpool/*"], notForeign(stages)],
+  ["cognito-idp", "DeleteUserPool* UpdateUserPool*", ["userpool/*"], tagged(stages)],
+  ["cognito-idp", "TagResource", ["*"], retagged(stages)],
+  ["cognito-idp", "UntagResource", ["userpool/*"], untagged(stages)],
+  ["cognito-identity", "CreateIdentityPool", ["*"], created(stages)],
+  ["cognito-identity", "DescribeIdentityPool GetIdentityPoolRoles ListTagsForResource", ["identitypool/*"]],
+  ["cognito-identity", "DeleteIdentityPool UpdateIdentityPool", ["identitypool/*"], tagged(stages)],
+  ["cognito-identity", "TagResource", ["*"], retagged(stages)],
+  ["cognito-identity", "UntagResource", ["identitypool/*"], untagged(stages)],
+  ["cognito-identity", "SetIdentityPoolRoles", ["*"]], // supports neither resources nor tags
+];
+
+/** Deploys the hosted zone, the certificate and the e-mail sender of a domain. */
+const domainGrants = (stages: string, domain: string): Grant[] => [
+  ["route53", "CreateHostedZone", ["*"]],
+  ["route53", "ChangeTagsForResource DeleteHostedZone GetHostedZone UpdateHostedZone*", ["hostedzone/*"]],
+  ["route53", "ListResourceRecordSets ListTagsForResource", ["hostedzone/*"]],
+  ["route53", "ListQueryLoggingConfigs", ["*"]],
+  ["route53", "GetChange", ["change/*"]],
+  [
+    "route53",
+    "ChangeResourceRecordSets",
+    ["hostedzone/*"],
+    {
+      "ForAllValues:StringLike": {
+        "route53:ChangeResourceRecordSetsNormalizedRecordNames": [domain, `*.${domain}`],
+      },
+    },
+  ],
+  [
+    "acm",
+    "RequestCertificate",
+    ["*"],
+    { "ForAllValues:StringLike": { "acm:DomainNames": [domain, `*.${domain}`] }, ...created(stages) },
+  ],
+  ["acm", "DescribeCertificate ListTagsForCertificate", ["certificate/*"]],
+  ["acm", "DeleteCertificate UpdateCertificateOptions", ["certificate/*"], tagged(stages)],
+  ["acm", "AddTagsToCertificate", ["*"], retagged(stages)],
+  ["acm", "RemoveTagsFromCertificate", ["certificate/*"], untagged(stages)],
+  ["ses", "CreateEmailIdentity DeleteEmailIdentity GetEmailIdentity PutEmailIdentity*", [`identity/${domain}`]],
+  ["ses", "ListTagsForResource TagResource UntagResource", [`identity/${domain}`]],
+  serviceLinkedRole("email.cognito-idp", "AWSServiceRoleForAmazonCognitoIdpEmailService"), // a user pool sends through SES
 ];
 
 /** Shifts traffic with CodeDeploy. The application is named after its stack. */
@@ -170,22 +306,25 @@ const trafficGrants = (stages: string): Grant[] => [
     "CreateApplication DeleteApplication GetApplication* UpdateApplication",
     [`application:scratchpad-*-${stages}`],
   ],
-  ["codedeploy", "ListTagsForResource RegisterApplicationRevision TagResource", [`application:scratchpad-*-${stages}`]],
   [
     "codedeploy",
-    "CreateDeployment* GetDeployment* ListDeployments StopDeployment",
-    [`deploymentgroup:scratchpad-*-${stages}/*`],
+    "ListTagsForResource RegisterApplicationRevision TagResource UntagResource",
+    [`application:scratchpad-*-${stages}`],
   ],
+  ["codedeploy", "CreateDeployment* GetDeployment* ListDeployments", [`deploymentgroup:scratchpad-*-${stages}/*`]],
   [
     "codedeploy",
-    "DeleteDeploymentGroup TagResource UpdateDeploymentGroup",
+    "DeleteDeploymentGroup ListTagsForResource TagResource UntagResource UpdateDeploymentGroup",
     [`deploymentgroup:scratchpad-*-${stages}/*`],
   ],
   ["codedeploy", "GetDeploymentConfig", ["deploymentconfig:*"]],
+  ["codedeploy", "StopDeployment", ["*"]], // supports no resources
 ];
 
 /** Denied on a protected stage: these actions delete user data, even if a template asks for them. */
 const dataDeletionGrants = (stages: string): Grant[] => [
+  // The ID that the identity pool gives to a user is the key of all data of the user.
+  ["cognito-identity", "DeleteIdentities DeleteIdentityPool", ["*"]],
   ["cognito-idp", "DeleteUserPool", ["*"]],
   ["dynamodb", "DeleteTable", [`table/scratchpad-${stages}-*`]],
   ["s3", "DeleteBucket DeleteObject*", [`scratchpad-${stages}-attachments-*`]], // also the files in it

@@ -7,7 +7,8 @@ use crate::{FieldError, Problem};
 
 /// A request body that is parsed from a JSON object.
 pub trait Body: Sized {
-    /// Reads the fields of the body. Returns None if a field is missing or invalid.
+    /// Reads the fields of the body. Returns None if a required field is missing, or a field is
+    /// invalid.
     ///
     /// An implementation must read all fields before it returns None: `fields` collects the errors,
     /// and the response reports all of them.
@@ -25,8 +26,8 @@ impl Fields {
     /// Parses a body from JSON.
     ///
     /// # Errors
-    /// 400 if the text is not JSON. 422 if fields are missing or invalid, with the name of each
-    /// invalid field.
+    /// 400 if the text is not JSON. 422 if fields are missing or invalid. The problem then names
+    /// each of these fields.
     pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
@@ -55,8 +56,8 @@ impl Fields {
         }
     }
 
-    /// Parses the optional field `name` with `parse`, a function such as [`string`]. Treats null as
-    /// a missing field. Returns None only if the field is invalid.
+    /// Parses the optional field `name` with `parse`, a function such as [`string`]. Returns
+    /// `Some(None)` if the field is missing or null, and `None` if the field is invalid.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -83,7 +84,7 @@ impl Fields {
 /// Parses a field that must be a JSON string, and converts it to a `T`.
 ///
 /// If `T` rejects the string, the client gets the error text of `T`. The bound `Into<String>`
-/// excludes the error types of std, whose texts are for developers.
+/// excludes the error types of std, because their texts are for developers.
 ///
 /// # Errors
 /// Returns a text that says what the field must be, such as `must be a string`.
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_value_is_the_error_of_its_type() {
+    fn a_rejected_value_has_the_error_text_of_its_type() {
         assert_eq!(string(json!("x")), Ok(Word("x".into())));
         assert_eq!(string::<Word>(json!("")).unwrap_err(), "must not be empty");
         assert_eq!(integer(json!(7)), Ok(Size(7)));

@@ -14,7 +14,7 @@ pub struct List<'a> {
     caller: &'a str,
 }
 
-/// The page that a client requests.
+/// The parameters `limit` and `cursor` of a request for one page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
     /// The maximum number of items on the page: 1 to 100. The default is 100.
@@ -42,7 +42,7 @@ impl<'a> List<'a> {
         let after = request.query("cursor").map(|cursor| {
             self.decode(cursor).ok_or_else(|| {
                 Problem::bad_request(
-                    "cursor: must be the cursor in the Link header of your last page.",
+                    "cursor: must be a cursor that you received in the Link header of this list.",
                 )
             })
         });
@@ -50,9 +50,9 @@ impl<'a> List<'a> {
         Ok(PageRequest { limit, after })
     }
 
-    /// Creates a response with status 200. The body has as many of `items` as fit into one
-    /// response. If the list continues after these items, the `Link` header has the URL of the next
-    /// page. `more` says whether the list has items after `items`.
+    /// Creates a response with status 200. The body contains `items`, or only the first of them if
+    /// not all fit into one response. `more` says whether the list has items after `items`. If the
+    /// list has items after those in the body, the `Link` header has the URL of the next page.
     ///
     /// # Errors
     /// 500 if an item cannot be serialized.
@@ -77,9 +77,9 @@ impl<'a> List<'a> {
 
     /// Returns the cursor for the page that starts after the item `id`.
     ///
-    /// The cursor contains `id` and a digest of list, caller and id, so that [`List::page`] detects
-    /// a modified cursor and a cursor of another list. A cursor grants no access: a request can
-    /// read only the list of its own caller.
+    /// The cursor contains `id` and a digest of the list's name, the caller and `id`, so that
+    /// [`List::page`] detects a modified cursor and a cursor of another list. A cursor grants no
+    /// access: a request can read only the list of its own caller.
     fn encode(self, id: [u8; 16]) -> String {
         URL_SAFE_NO_PAD.encode([&id[..], &self.digest(id)].concat())
     }

@@ -1,9 +1,9 @@
 //! Error responses.
 //!
 //! The client and the log need different texts for an error. The client gets a problem document
-//! (RFC 9457), which says what to change and contains no internal details. The log gets the cause
-//! of the error and the same request id. A [`Problem`] contains both, so that both texts are
-//! written where the error is detected:
+//! (RFC 9457). It says what to change, and contains no internal details. The log gets the cause of
+//! the error. The document and the log line contain the id of the request. A [`Problem`] contains
+//! the document's text and the cause, so that both are written where the error is detected:
 //!
 //! - For an error that the client can correct, use the constructor for its status, such as
 //!   [`Problem::bad_request`]. Such a problem has no cause.
@@ -155,7 +155,7 @@ impl Problem {
         }
     }
 
-    /// Replaces `detail`, the document's sentence for the client.
+    /// Replaces the member `detail` of the problem document: the sentence for the client.
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -163,16 +163,16 @@ impl Problem {
         }
     }
 
-    /// Adds an extension member to the problem document: a field such as `code` that RFC 9457 does
-    /// not define and that client code can read.
+    /// Adds an extension member to the problem document: a field, such as `code`, for client
+    /// programs. RFC 9457 does not define the names of these fields.
     /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
     pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
         self.members.insert(member, value.into());
         self
     }
 
-    /// Sets the header `Retry-After` to the time after which the client can retry, rounded up to
-    /// seconds. <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+    /// Sets the header `Retry-After` to `wait`, rounded up to seconds. The client can retry after
+    /// this time. <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
     pub fn retry_after(self, wait: Duration) -> Self {
         Self {
             retry_after: Some(wait),

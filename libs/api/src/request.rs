@@ -27,7 +27,8 @@ impl Request {
         Self(request)
     }
 
-    /// The time at which Lambda stops the invocation. Without a Lambda context, the Unix epoch.
+    /// The time at which Lambda stops the invocation. The Unix epoch if the request has no Lambda
+    /// context.
     pub fn deadline(&self) -> SystemTime {
         self.0
             .lambda_context_ref()
@@ -95,8 +96,8 @@ impl Request {
         text.parse().map(Some).map_err(|error| invalid(&error))
     }
 
-    /// The bytes of the body, as the client sent them. If the event contains the body in Base64, it
-    /// is decoded.
+    /// The bytes of the body, as the client sent them. A body that API Gateway encoded in Base64 is
+    /// already decoded.
     pub fn body(&self) -> &[u8] {
         match self.0.body() {
             lambda_http::Body::Text(text) => text.as_bytes(),
@@ -109,8 +110,8 @@ impl Request {
     ///
     /// # Errors
     /// 400 if the body is missing, not JSON or not UTF-8. 413 if the body is too long. 415 if the
-    /// `Content-Type` is not JSON. 422 if fields are missing or invalid, with the name of each
-    /// invalid field.
+    /// `Content-Type` is not JSON. 422 if fields are missing or invalid. The problem then names
+    /// each of these fields.
     pub fn json<T: Body>(&self) -> Result<T, Problem> {
         let body = self.body();
         if body.is_empty() {
@@ -135,7 +136,8 @@ impl Request {
     }
 
     /// Returns whether the `Content-Type` is JSON. A request without a `Content-Type` counts as
-    /// JSON, because clients of the original API do not send this header.
+    /// JSON, because clients of the original API (the notes API of the SST guide) do not send this
+    /// header.
     fn declares_json(&self) -> bool {
         let Some(declared) = self.0.headers().get(http::header::CONTENT_TYPE) else {
             return true;
@@ -159,8 +161,8 @@ mod tests {
     use super::*;
     use crate::fields::{integer, string};
 
-    /// Creates the request that `lambda_http` creates from an event of API Gateway. The fields of
-    /// `event` replace the defaults.
+    /// Creates a request from an event of API Gateway, as `lambda_http` does. `event` contains only
+    /// the fields that differ from the event of a request `POST /notes` without a body.
     fn request(event: serde_json::Value) -> Request {
         let mut full = json!({
             "resource": "/notes", "path": "/notes", "httpMethod": "POST", "headers": {},
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_fields_are_named_in_the_order_of_the_body_type() {
+    fn a_problem_names_invalid_fields_in_the_order_of_their_declaration() {
         for (body, expected) in [
             ("{}", vec!["name", "age"]),
             (r#"{"age":1}"#, vec!["name"]),
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_utf8_is_refused_and_the_problem_says_so() {
+    fn a_body_that_is_not_utf8_is_refused_with_a_problem_that_names_utf8() {
         // {"name":"\xff","age":36}
         for body in ["/w==", "eyJuYW1lIjoi/yIsImFnZSI6MzZ9"] {
             let problem = problem(json!({"body": body, "isBase64Encoded": true}));
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_content_type_is_refused() {
+    fn a_body_whose_content_type_is_not_json_is_refused() {
         let typed = |kind: &str| json!({"body": r#"{"name":"Ada","age":1}"#, "multiValueHeaders": {"Content-Type": [kind]}});
         assert_eq!(problem(typed("text/plain")).status(), 415);
         assert_eq!(problem(typed("nonsense")).status(), 415);
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_body_are_the_same_from_text_and_from_base64() {
+    fn a_text_body_is_unchanged_and_a_base64_body_is_decoded() {
         assert_eq!(request(json!({"body": " {} "})).body(), b" {} ");
         let binary = json!({"body": "/wA=", "isBase64Encoded": true});
         assert_eq!(request(binary).body(), [0xff, 0]);
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_is_the_deadline_of_the_invocation() {
+    fn a_request_has_the_deadline_of_its_lambda_invocation() {
         let mut context = function::Context::default();
         context.deadline = 1_700_000_000_123;
         let Request(inner) = request(json!({}));

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::Problem;
 
 /// The maximum size of a page of a list, in bytes. Lambda's limit is 6 MB for the JSON of the whole
-/// response, in which the body is a string. Therefore each quote and backslash in the body, which
-/// must be escaped in a string, counts as two bytes.
+/// response. The body is a string in this JSON, so each quote and each backslash of the body is
+/// escaped there, and counts as two bytes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PAGE_LIMIT: usize = 5_000_000;
 
@@ -26,13 +26,13 @@ impl Response {
         Ok(Self::text(status, body))
     }
 
-    /// Creates a response with status 200 and `body`, which must be JSON.
+    /// Creates a response with status 200 and the body `body`. `body` must be JSON.
     pub fn raw_json(body: String) -> Self {
         Self::text(StatusCode::OK, body)
     }
 
-    /// Creates a response with status 200 and the body `{"status":true}`, which the original API
-    /// sends after a write.
+    /// Creates a response with status 200 and the body `{"status":true}`. The original API (the
+    /// notes API of the SST guide) sends the same body after a write.
     pub fn done() -> Self {
         Self::raw_json(r#"{"status":true}"#.into())
     }
@@ -45,7 +45,7 @@ impl Response {
         Self(response)
     }
 
-    /// Sets the header `ETag` to `tag`, the version of the resource, in quotes.
+    /// Sets the header `ETag` to `tag` in quotes. `tag` is the version of the resource.
     ///
     /// # Errors
     /// 500 if `tag` is not a valid header value.
@@ -53,8 +53,8 @@ impl Response {
         self.with(header::ETAG, format!("\"{tag}\""))
     }
 
-    /// Sets the header `Location` to `url`, the URL of the created resource, relative to the
-    /// request's URL.
+    /// Sets the header `Location` to `url`. This is the URL of the created resource, relative to
+    /// the URL of the request.
     ///
     /// # Errors
     /// 500 if `url` is not a valid header value.
@@ -62,8 +62,8 @@ impl Response {
         self.with(header::LOCATION, url)
     }
 
-    /// Sets the header `Link` to `url`, the URL of the next page, relative to the request's URL.
-    /// <https://www.rfc-editor.org/rfc/rfc8288>
+    /// Sets the header `Link` to `url`. This is the URL of the next page, relative to the URL of
+    /// the request. <https://www.rfc-editor.org/rfc/rfc8288>
     ///
     /// # Errors
     /// 500 if `url` is not a valid header value.
@@ -86,8 +86,9 @@ impl Response {
     }
 }
 
-/// Serializes the first of `items` as a JSON array: as many as fit into [`PAGE_LIMIT`], but at
-/// least one if there is one. Returns the array and the number of items in it.
+/// Serializes `items` as a JSON array. Leaves out the last items if the array would exceed
+/// [`PAGE_LIMIT`], but never the first item. Returns the array, and the number of items in the
+/// array.
 ///
 /// # Errors
 /// 500 if an item cannot be serialized.
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_below_the_limit_is_complete() {
+    fn a_page_below_the_size_limit_contains_all_items() {
         assert_eq!(json_array(&[1, 2, 3]).unwrap(), ("[1,2,3]".into(), 3));
         assert_eq!(json_array(&[0_u8; 0]).unwrap(), ("[]".into(), 0));
     }

@@ -107,7 +107,8 @@ impl RequestLog {
         }
     }
 
-    /// Writes the log line, and converts the result to an HTTP response.
+    /// Writes the log line of the request, and converts the result of the handler to an HTTP
+    /// response.
     fn finish(self, result: Result<Response>) -> http::Response<Body> {
         let Self {
             method,

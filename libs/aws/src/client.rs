@@ -39,7 +39,8 @@ pub type SdkError<E> = result::SdkError<E, Response>;
 ///
 /// The SDK serializes requests, signs and retries them, and parses responses and errors. A generated client would take
 /// more time. When a generated client is created, it reads a table of all AWS regions and compiles their regular
-/// expressions, although a function calls only one region. In every call it also composes a user-agent header.
+/// expressions, although a function calls only one region. In every call, a generated client also composes a user-agent
+/// header.
 ///
 /// `tests/wire` checks that this client sends the same requests and retries as the SDK's generated clients.
 ///
@@ -67,8 +68,8 @@ impl Client {
         )
     }
 
-    /// Sets the protocol that serializes requests and parses responses. Only the SDK's operations of some services,
-    /// such as SSM, need this.
+    /// Sets the protocol that serializes requests and parses responses. Some services, such as SSM, need this, because
+    /// the SDK's operations of these services do not contain a protocol.
     #[must_use]
     pub fn with_protocol(self, protocol: impl ClientProtocol + 'static) -> Self {
         let mut config = Layer::new("protocol");

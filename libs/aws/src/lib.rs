@@ -2,7 +2,7 @@
 //!
 //! The stack keeps cold starts short. It reads region and credentials from the environment variables that Lambda sets,
 //! not from profile files or a chain of credentials providers. It uses the crate ring for cryptography. It trusts only
-//! Amazon's root certificates, which are part of the binary, so it does not load the system's certificate bundle.
+//! Amazon's root certificates. The binary contains them, so the stack does not load the system's certificate bundle.
 
 mod client;
 mod objects;

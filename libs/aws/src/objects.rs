@@ -18,14 +18,14 @@ use crate::{SdkError, presign::KEY_ENCODE_SET};
 /// A client of the objects in one S3 bucket, with the only two operations that functions need: HeadObject and
 /// DeleteObject.
 ///
-/// Replaces the SDK's S3 crate, which would make a function's zip a third of a megabyte larger.
+/// Replaces the SDK's S3 crate, because that crate would make a function's zip a third of a megabyte larger.
 #[derive(Clone, Debug)]
 pub struct Objects {
     head: Operation<String, Option<Object>, ErrorMetadata>,
     delete: Operation<String, (), ErrorMetadata>,
 }
 
-/// The metadata of an S3 object.
+/// The content type and the size of an S3 object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// The content type that was set when the object was uploaded. `None` if S3 sends no `Content-Type`.

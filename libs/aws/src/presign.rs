@@ -39,7 +39,7 @@ impl Method {
     }
 }
 
-/// The error of a presigned URL that cannot be signed, because one of the signed headers is invalid.
+/// A URL cannot be presigned, because a header that the signature must cover is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot sign the presigned URL")]
 pub struct PresignError(#[from] SigningError);
@@ -67,7 +67,7 @@ impl Presigner {
     }
 
     /// Returns a URL that allows `method` on the object `key`. The URL is valid from `now` for the duration
-    /// `expires_in`, which is at most seven days.
+    /// `expires_in`. S3 allows at most seven days.
     ///
     /// `signed_headers` are pairs of a name in lower case and a value. S3 responds with 403 to a request that does not
     /// have these headers with exactly these values. The body is not part of the signature.

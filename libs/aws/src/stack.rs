@@ -31,7 +31,7 @@ static AMAZON_ROOTS: [&[u8]; 5] = include!(concat!(env!("OUT_DIR"), "/amazon-roo
 
 /// The error of a missing or malformed environment variable.
 ///
-/// The message contains the name of the variable but not its value, which may be a credential.
+/// The message contains the name of the variable. It does not contain the value, because the value may be a credential.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The environment variable with this name is not set, or is empty.
@@ -107,8 +107,8 @@ impl Stack {
     }
 
     /// Returns the configuration for the SDK's generated clients, as in `aws_sdk_lambda::Client::new(&stack.config())`.
-    /// Only tools should use generated clients, because they start slower. These clients share the stack's connection
-    /// pool.
+    /// Only developer tools should use generated clients, because a generated client takes longer to create. All
+    /// generated clients with this configuration share the stack's connection pool.
     pub fn config(&self) -> SdkConfig {
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -164,7 +164,7 @@ impl Stack {
     /// Opens a connection to a service, such as `dynamodb`, so that the first call need not open one. Functions call
     /// this at init, when no request is waiting.
     ///
-    /// Sends an unsigned request, which needs no permission. DynamoDB responds to this request with `healthy`
+    /// Sends an unsigned request. This needs no permission. DynamoDB responds to this request with `healthy`
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ats-certs.html>). Ignores a failure: if the
     /// problem persists, the first call reports it.
     pub async fn warm_up(&self, service: &str) {

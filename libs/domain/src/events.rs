@@ -31,8 +31,8 @@ pub struct NotePurchased {
 mod tests {
     use super::*;
 
-    /// A message can be published by one release and received by another during a deployment, so
-    /// both must use the same JSON.
+    /// During a deployment, one release can publish a message that another release receives.
+    /// Therefore both releases must use the same JSON.
     #[test]
     fn the_json_of_a_purchase_event_does_not_change() {
         let json = r#"{"purchaseId":"019aa0b4-e100-7d21-a6e4-3c8f1b52d90a","userId":"us-east-1:ada","amount":4000,"description":"storage for 10 notes"}"#;

@@ -22,7 +22,7 @@ impl<Kind> Id<Kind> {
         }
     }
 
-    /// Generates a unique id, which begins with the current time.
+    /// Generates a unique id. Its first 48 bits are the current time in milliseconds.
     pub fn generate() -> Self {
         Self::new(Uuid::now_v7())
     }
@@ -41,8 +41,8 @@ impl<Kind> Id<Kind> {
 impl<Kind> FromStr for Id<Kind> {
     type Err = &'static str;
 
-    /// Parses a UUID in the form with hyphens, which has 36 characters. Rejects other forms of a
-    /// UUID, so that a resource does not have several URLs.
+    /// Parses a UUID in the form that has hyphens and 36 characters. Rejects other forms of a UUID,
+    /// so that a resource does not have several URLs.
     fn from_str(id: &str) -> Result<Self, Self::Err> {
         let parsed = Uuid::try_parse(id).ok().filter(|_| id.len() == 36);
         parsed.map(Self::new).ok_or("not a UUID")
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hyphenated_form_is_parsed_in_upper_or_lower_case() {
+    fn only_ids_with_hyphens_are_parsed_and_case_is_ignored() {
         assert_eq!(TEXT.parse::<TestId>().unwrap().to_string(), TEXT);
         let upper = TEXT.to_uppercase();
         assert_eq!(upper.parse::<TestId>().unwrap().to_string(), TEXT);

@@ -34,8 +34,8 @@ impl Timestamp {
         Self(self.0.saturating_add(delay.as_millis() as u64))
     }
 
-    /// Returns the duration from `earlier` to this time. Returns zero if `earlier` is in fact
-    /// later.
+    /// Returns the duration from `earlier` to this time. Returns zero if `earlier` is later than
+    /// this time.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

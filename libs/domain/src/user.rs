@@ -22,8 +22,8 @@ impl FromStr for UserId {
     }
 }
 
-/// Accepts the id of a Cognito identity: at most 55 characters, which are a region, a colon, and
-/// hexadecimal digits with hyphens.
+/// Accepts the id of a Cognito identity: a region, a colon, and hexadecimal digits with hyphens, at
+/// most 55 characters in all.
 /// <https://docs.aws.amazon.com/cognitoidentity/latest/APIReference/API_GetId.html>
 impl TryFrom<String> for UserId {
     type Error = &'static str;

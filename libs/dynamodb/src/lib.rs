@@ -125,8 +125,8 @@ impl Table {
         QueryInput::builder().table_name(&self.name.0)
     }
 
-    /// Reads the items that have the given keys, at most 100, with BatchGetItem. Returns the items
-    /// in no particular order. Ignores keys for which there is no item.
+    /// Reads the items with the primary keys `keys`, at most 100 keys, with BatchGetItem. Returns
+    /// the items in no particular order. Ignores each key for which the table has no item.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if keys are still unprocessed after five calls. Also fails if
@@ -161,20 +161,21 @@ impl Table {
             Ok(found)
         } else {
             Err(Error::Unavailable(
-                "BatchGetItem left keys unprocessed".into(),
+                "keys are still unprocessed after all calls of BatchGetItem".into(),
             ))
         }
     }
 }
 
-/// A DynamoDB request that is ready to be sent.
+/// A request that [`Table::send`] can send. The SDK's input builders of six operations, such as
+/// GetItem, implement this trait.
 pub trait Request {
     /// The SDK's output type of the operation.
     type Output;
     /// The SDK's error type of the operation.
     type Error;
 
-    /// Sends the request through `client`, which retries failed attempts.
+    /// Sends the request through `client`. The client retries failed attempts.
     fn send(
         self,
         client: &Client,
@@ -296,8 +297,9 @@ pub enum Error {
     /// DynamoDB rejected the call, for example because the role lacks a permission.
     #[error("DynamoDB rejected the call")]
     Rejected(#[source] Cause),
-    /// A DynamoDB item cannot be converted to or from its Rust type.
-    #[error("cannot convert between a DynamoDB item and its Rust type")]
+    /// A Rust value cannot be serialized to a DynamoDB item, or an item cannot be deserialized to a
+    /// Rust value.
+    #[error("a DynamoDB item cannot be serialized from or deserialized to its Rust type")]
     Item(#[source] Cause),
 }
 

@@ -23,7 +23,7 @@ use tracing::{Instrument, Span};
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Runs a function that handles events of type `E` and returns no response.
+/// Runs a Lambda function that handles events of type `E` and returns no response.
 ///
 /// `init` creates the function's services once, during the cold start. `handle` receives the
 /// services, an event, and the time at which Lambda stops the invocation. If `handle` fails, the
@@ -96,8 +96,8 @@ pub async fn start<S: 'static>(
 /// Runs `work`, the work of one invocation, inside a span. `record` adds the result of `work` to
 /// the span.
 ///
-/// The span closes, and its trace is sent, before this function returns. The trace must be sent
-/// before the response, because Lambda freezes a function after its response.
+/// The span closes, and its trace is sent, before `invocation` returns. The trace must be sent
+/// before the response, because Lambda freezes the process after the response.
 pub async fn invocation<T>(
     context: &Context,
     work: impl Future<Output = T>,

@@ -1,5 +1,5 @@
-//! The log of a function: one JSON object per line on standard output. Each has a constant message,
-//! and fields with the values.
+//! The log of a function: one JSON object per line on standard output. Each object has a constant
+//! message, and fields that contain the variable values.
 
 use std::str::FromStr;
 

@@ -18,7 +18,7 @@ pub enum SettingError {
     Malformed {
         /// The name of the environment variable.
         name: &'static str,
-        /// Why the value is malformed. Never contains the value, which may be a secret.
+        /// Why the value is malformed. Never contains the value, because the value may be a secret.
         reason: String,
     },
 }

@@ -15,8 +15,8 @@ use hyper_util::client::legacy::{self, connect::capture_connection};
 use crate::{Https, connect::ConnectTimeout, find_source};
 
 impl Https {
-    /// Returns this client in the form that the configuration of an AWS client requires. All AWS clients that use it
-    /// share the connection pool.
+    /// Returns this client in the form that the configuration of an AWS client requires. All AWS clients that use the
+    /// returned value share this client's connection pool.
     pub fn for_aws(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
@@ -52,8 +52,9 @@ impl HttpConnector for Https {
     }
 }
 
-/// Converts an HTTP error to the SDK's error, whose kind decides whether the SDK retries: it retries timeouts, I/O
-/// errors and transient errors. Each error gets the same kind as in the SDK's own HTTP client.
+/// Converts an error of the HTTP client to the SDK's error type. The kind of the SDK error decides whether the SDK
+/// retries the request: the SDK retries timeouts, I/O errors and transient errors. Each error gets the same kind as in
+/// the SDK's own HTTP client.
 fn connector_error(error: legacy::Error) -> ConnectorError {
     if find_source::<ConnectTimeout>(&error).is_some() {
         return ConnectorError::timeout(error.into());

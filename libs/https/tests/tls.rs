@@ -82,7 +82,7 @@ async fn all_requests_reuse_the_connection_of_the_warm_up() {
 }
 
 #[tokio::test]
-async fn a_warm_up_ignores_failures_and_opens_no_connection_without_tls() {
+async fn a_warm_up_ignores_failures_and_skips_urls_without_tls() {
     let authority = CertificateAuthority::new("ours").unwrap();
     let https = trusting(&authority);
     https.warm_up("https://localhost:1".parse().unwrap()).await;

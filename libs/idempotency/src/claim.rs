@@ -27,24 +27,25 @@ pub(crate) const LEASE_GRACE: Duration = Duration::from_secs(2);
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub(crate) const STORED_LIMIT: usize = 398 * 1024;
 
-/// Claims operations, so that each takes effect once. Keeps their claims and responses as records
-/// in the store `S`.
+/// Claims operations, so that each operation takes effect once. Keeps the claims and the responses
+/// of the operations as records in the store `S`.
 pub struct Idempotency<S> {
     store: S,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     time_to_live: Duration,
 }
 
-/// The result of [`Idempotency::claim`], which says what the caller must do next.
+/// The result of [`Idempotency::claim`]. It says what the caller must do next.
 #[derive(Debug)]
 #[must_use]
 pub enum ClaimOutcome<'a, S, P, R> {
     /// This attempt holds the claim. The caller must perform the operation.
     Start {
-        /// The claim, which the caller must complete or release.
+        /// The guard of the claim. The caller must call [`ClaimGuard::complete`] or
+        /// [`ClaimGuard::release`].
         guard: ClaimGuard<'a, S, R>,
-        /// The plan for the operation. If this attempt took over from an earlier one, this is the
-        /// plan of the first attempt. Otherwise it is the plan that the caller proposed.
+        /// The plan for the operation. If this attempt took over from an earlier attempt, this is
+        /// the plan of the first attempt. Otherwise it is the plan that the caller proposed.
         plan: P,
     },
     /// The operation is completed. The caller must return this stored response.
@@ -82,8 +83,8 @@ impl<S> Idempotency<S> {
     /// Sets the time to live of records. It starts when the lease of the last claim ends, or when
     /// the operation is completed or released.
     ///
-    /// The time to live must be longer than the time for which the sender retries. For example,
-    /// Stripe retries the delivery of an event for three days
+    /// The time to live must be longer than the time for which the sender of a request or message
+    /// retries. For example, Stripe retries the delivery of an event for three days
     /// (<https://docs.stripe.com/webhooks#retries>).
     pub fn with_time_to_live(self, time_to_live: Duration) -> Self {
         Self {
@@ -128,8 +129,8 @@ impl<S> Idempotency<S> {
 }
 
 impl<S: Store> Idempotency<S> {
-    /// Claims `operation`. The claim has a lease, which ends 2 s after `deadline`, the function's
-    /// deadline.
+    /// Claims `operation`. The claim has a lease. The lease ends 2 s after `deadline`, the deadline
+    /// of the invocation.
     ///
     /// `proposed` is the plan of this attempt: a choice, such as the id of the item to create, that
     /// every attempt must make in the same way. The plan of the first attempt is stored with the
@@ -139,7 +140,7 @@ impl<S: Store> Idempotency<S> {
     /// second conditional write to take over a claim that was released or whose lease has ended.
     ///
     /// # Errors
-    /// Fails if the store fails. The claim may have been stored nevertheless. In this case other
+    /// Fails if the store fails. The store may have written the claim nevertheless: then other
     /// attempts must wait until the lease ends.
     pub async fn claim<P, R>(
         &self,
@@ -170,7 +171,7 @@ impl<S: Store> Idempotency<S> {
                 WriteOutcome::ConditionFailed(Some(existing)) => existing,
                 WriteOutcome::ConditionFailed(None) => {
                     return Err(Error::Unavailable(
-                        "the record was deleted during the claim".into(),
+                        "the idempotency record was deleted during the claim".into(),
                     ));
                 }
             };
@@ -188,9 +189,9 @@ impl<S: Store> Idempotency<S> {
         }
     }
 
-    /// Writes a record to the store. If the SDK sends the write twice, the condition of the second
-    /// request is false, but the stored record has the version of `record`. This also counts as
-    /// done.
+    /// Writes a record to the store. Returns [`WriteOutcome::Done`] also if the condition is false
+    /// but the stored record has the version of `record`. In this case the SDK sent the write
+    /// twice, and the first request wrote the record.
     async fn write(&self, record: &Record, expected: Expected) -> Result<WriteOutcome, Error> {
         let response = match &record.state {
             State::Completed { response } => response.len(),
@@ -242,8 +243,8 @@ impl<'a, S, R> ClaimGuard<'a, S, R> {
         }
     }
 
-    /// Whether this attempt took over from an earlier attempt, which did not complete the
-    /// operation. The work of the earlier attempt may have taken effect, in part or completely.
+    /// Whether an earlier attempt claimed the operation and did not complete it. The work of the
+    /// earlier attempt may have taken effect, in part or completely.
     pub fn is_takeover(&self) -> bool {
         self.record.attempts > 1
     }
@@ -259,9 +260,9 @@ impl<S: Store, R: Serialize> ClaimGuard<'_, S, R> {
     ///
     /// # Errors
     /// Returns [`Error::LeaseLost`] if another attempt took over or the record was deleted. The
-    /// stored record then stays unchanged. Also fails if the store fails. The response may have
-    /// been stored nevertheless. If it was not stored, a later attempt can take over when the lease
-    /// ends.
+    /// stored record then stays unchanged. Also fails if the store fails. In this case the response
+    /// may have been stored nevertheless. If the response was not stored, a later attempt can take
+    /// over when the lease ends.
     pub async fn complete(self, response: &R) -> Result<(), Error> {
         let response = serde_json::to_string(response)?;
         self.write(State::Completed { response }).await
@@ -271,8 +272,8 @@ impl<S: Store, R: Serialize> ClaimGuard<'_, S, R> {
     /// next attempt receives the same plan, because this attempt may have had an effect.
     ///
     /// # Errors
-    /// Returns [`Error::LeaseLost`] if another attempt took over. Also fails if the store fails.
-    /// The claim may have been released nevertheless.
+    /// Returns [`Error::LeaseLost`] if another attempt took over. Also fails if the store fails. In
+    /// this case the claim may have been released nevertheless.
     pub async fn release(self) -> Result<(), Error> {
         self.write(State::Released).await
     }

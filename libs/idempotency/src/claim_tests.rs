@@ -84,7 +84,7 @@ async fn a_completed_operation_is_replayed_for_a_day() {
 }
 
 #[tokio::test]
-async fn a_longer_time_to_live_extends_the_replay() {
+async fn an_operation_with_a_longer_time_to_live_is_replayed_longer() {
     let (idempotency, clock) = Idempotency::in_memory();
     let idempotency = idempotency.with_time_to_live(4 * DAY);
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);
@@ -248,8 +248,8 @@ async fn a_stored_response_of_a_different_type_is_an_error() {
     assert!(matches!(error, Error::Json(_)), "{error:?}");
 }
 
-/// Simulates one invocation: claims the operation, performs its effect and completes it. If the
-/// store fails, the invocation ends at this point, as in a crash.
+/// Simulates one invocation: claims the operation, performs its effect and completes it. If a call
+/// to the store fails, the invocation ends after this call, as in a crash.
 async fn invoke(
     idempotency: &Idempotency<Memory>,
     clock: &Clock,

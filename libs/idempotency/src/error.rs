@@ -3,12 +3,12 @@
 /// The error of an attempt to claim, complete or release an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The idempotency store is unreachable or throttles requests. The write may have taken effect
-    /// nevertheless.
+    /// The idempotency store is unreachable or throttles requests. The failed write may have taken
+    /// effect nevertheless.
     #[error("the idempotency store is unavailable")]
     Unavailable(#[source] Cause),
     /// The idempotency store failed, and the same write would fail again.
-    #[error("the idempotency store failed")]
+    #[error("a call to the idempotency store failed")]
     Failed(#[source] Cause),
     /// The lease ended and another attempt took over the operation, or the record was deleted.
     #[error("another attempt took over the operation, or the idempotency record was deleted")]
@@ -17,7 +17,9 @@ pub enum Error {
     #[error("the plan and the response are too large for an idempotency record: {0} bytes")]
     TooLarge(usize),
     /// The plan or the response cannot be serialized, or the stored JSON cannot be deserialized.
-    #[error("cannot convert the plan or the response of an idempotency record to or from JSON")]
+    #[error(
+        "the plan or the response of an idempotency record cannot be serialized to JSON or deserialized from it"
+    )]
     Json(#[from] serde_json::Error),
 }
 

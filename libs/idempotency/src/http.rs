@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
 
 /// The maximum value of the header `Retry-After` while another request is in progress. It is
-/// shorter than a lease, because most requests complete long before their lease ends.
+/// shorter than a lease, because most requests are completed long before their lease ends.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Runs `work`, the work of a request, once per `Idempotency-Key`. If the request does not have
@@ -30,7 +30,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 ///
 /// The value of `Ok` is stored, not the HTTP response. The route builds the HTTP response from this
 /// value and the request, so a repeated request receives the same bytes as the first one. The value
-/// need not contain content of the request, which can be too large for a DynamoDB item.
+/// need not contain the content of the request. This content can be too large for a DynamoDB item.
 ///
 /// ```
 /// # use api::{Problem, Request, Response, StatusCode};
@@ -151,7 +151,8 @@ mod tests {
         Request::new(from_str(&event.to_string()).unwrap())
     }
 
-    /// A route for tests. Its response contains the plan and the number of times that the work ran.
+    /// A route for tests. The response contains the plan, and the number of times that the work of
+    /// this route ran.
     struct Route {
         idempotency: Idempotency<Memory>,
         clock: Clock,
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_negative_response_is_replayed_too() {
+    async fn a_response_that_reports_a_decline_is_replayed() {
         let (idempotency, _clock) = Idempotency::in_memory();
         let runs = AtomicUsize::new(0);
         for _ in 0..2 {
@@ -305,8 +306,8 @@ mod tests {
         assert_eq!(runs.load(SeqCst), 1);
     }
 
-    /// Compiles only if the future of a handler that calls `once` is `Send`, which Lambda's runtime
-    /// requires.
+    /// Compiles only if the future of a handler that calls `once` is `Send`. Lambda's runtime
+    /// requires such a future.
     #[expect(dead_code, reason = "the test is that this compiles")]
     fn a_handler_that_calls_once_is_send(
         idempotency: &'static Idempotency<IdempotencyTable>,

@@ -4,12 +4,12 @@
 //! Each attempt to perform an [`Operation`] first claims it with a conditional write. The
 //! [`ClaimOutcome`] says what to do next: start, replay the stored response, retry later, or reject
 //! a payload mismatch. An attempt that starts holds the claim until it calls
-//! [`ClaimGuard::complete`] or [`ClaimGuard::release`]. The claim has a lease, which ends shortly
-//! after Lambda would stop the function. If an attempt crashes, its lease ends, and the next
-//! attempt takes over with the **plan** of the first attempt. The plan is what the first attempt
-//! chose before it started, such as the id of the item to create. If the work depends only on the
-//! plan, and passes ids from the plan to other services, it takes effect once, however many
-//! attempts there are.
+//! [`ClaimGuard::complete`] or [`ClaimGuard::release`]. The claim has a lease. The lease ends
+//! shortly after the time at which Lambda stops the function. If an attempt crashes, its lease
+//! ends, and the next attempt takes over with the **plan** of the first attempt. The plan is what
+//! the first attempt chose before it started, such as the id of the item to create. If the work
+//! depends only on the plan, and passes ids from the plan to other services, it takes effect once,
+//! however many attempts there are.
 //!
 //! The terms follow Powertools for AWS Lambda
 //! (<https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/>): a record is in

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 /// An idempotency key. A client chooses the key and sends it in the header `Idempotency-Key`. For a
 /// message, the key is the id of the message.
 ///
-/// A key has 1 to 255 printable ASCII characters, which HTTP headers can contain and Stripe accepts
+/// A key has 1 to 255 printable ASCII characters. HTTP headers can contain these characters, and
+/// Stripe accepts them in its own idempotency keys
 /// (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around the
 /// key (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). This type
 /// does not require quotes: if the client sends quotes, they are part of the key.
@@ -86,7 +87,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// An operation that must take effect only once. Contains an id, which is a hash of the key and its
+/// An operation that must take effect only once. Contains an id, computed from the key and its
 /// scope, and the fingerprint of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
@@ -136,7 +137,7 @@ mod tests {
             Scope::of("POST /notes", "bob").operation(&key("k"), b""),
             Scope::of("POST /billing", "ada").operation(&key("k"), b""),
             Scope::shared("POST /notes").operation(&key("k"), b""),
-            // Would be equal to the first one if the parts were concatenated without their lengths.
+            // Would equal the first operation if the parts were hashed without their lengths.
             Scope::of("POST /notes", "ad").operation(&key("ak"), b""),
         ]
         .map(|operation| operation.id)
@@ -167,7 +168,8 @@ mod tests {
         }
     }
 
-    /// If a new release computed different ids, it would repeat operations of the previous release.
+    /// The ids must not change between releases: with a different id, a release does not find an
+    /// operation that the previous release completed, and performs it again.
     #[test]
     fn ids_and_fingerprints_are_stable_across_releases() {
         let operation = Scope::of("POST /notes", "us-east-1:ada").operation(&key("k"), b"{}");

@@ -1,5 +1,5 @@
-//! The store of idempotency records. It has one record per operation, which only conditional writes
-//! change.
+//! The store of idempotency records. It has one record per operation. Records are changed only by
+//! conditional writes.
 
 use std::future::Future;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{Error, Fingerprint};
 
-/// A store of idempotency records.
+/// A store of idempotency records: [`IdempotencyTable`], or an implementation in memory for tests.
 pub trait Store: Sync {
     /// Writes `record` if the stored record with the same id meets the condition `expected`. Checks
     /// the condition and writes in one atomic operation.

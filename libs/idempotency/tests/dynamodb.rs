@@ -112,7 +112,7 @@ async fn only_one_of_100_concurrent_claims_starts() {
 }
 
 #[tokio::test]
-async fn only_one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
+async fn only_one_of_50_concurrent_takeovers_starts_and_receives_the_plan_of_the_first_attempt() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
@@ -124,7 +124,7 @@ async fn only_one_of_50_concurrent_takeovers_starts_with_the_first_plan() {
 }
 
 #[tokio::test]
-async fn only_one_of_50_concurrent_claims_of_an_expired_record_starts_with_a_new_plan() {
+async fn only_one_of_50_concurrent_claims_of_an_expired_record_starts_and_keeps_its_own_plan() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let idempotency = Arc::new(idempotency);
@@ -200,7 +200,7 @@ impl Store for SentTwice {
 }
 
 #[tokio::test]
-async fn a_write_sent_twice_counts_once() {
+async fn a_write_that_is_sent_twice_takes_effect_once() {
     let database = database().await;
     let (idempotency, clock) = idempotency(SentTwice(table(&database)));
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);
@@ -216,7 +216,7 @@ async fn a_write_sent_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_record_has_the_documented_attributes() {
+async fn a_stored_record_has_the_status_and_times_of_its_claim() {
     let database = database().await;
     let (idempotency, clock) = idempotency(table(&database));
     let (guard, _) = started(claim(&idempotency, &clock, "first").await);
@@ -249,7 +249,7 @@ async fn the_largest_accepted_response_fits_into_an_item() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_failure_and_an_unreachable_database_is_unavailable() {
+async fn the_error_for_a_missing_table_is_failed_and_for_an_unreachable_database_unavailable() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (idempotency, clock) = idempotency(table(&empty));
     let operation = operation("{}");

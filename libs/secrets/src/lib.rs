@@ -1,5 +1,6 @@
-//! Reads the secrets of a stage, which are SecureString parameters in SSM Parameter Store. A function reads its secrets
-//! at init in one call. Secrets are never logged. They are refreshed in the background, without delaying a request.
+//! Reads the secrets of a stage. A secret is a SecureString parameter in SSM Parameter Store. A function reads its
+//! secrets at init in one call. Secrets are never logged. They are refreshed in the background, without delaying a
+//! request.
 //!
 //! ```no_run
 //! # async fn init() -> Result<(), Box<dyn std::error::Error>> {
@@ -158,7 +159,7 @@ mod tests {
             self.fetched.load(Ordering::SeqCst)
         }
 
-        /// Lets one waiting fetch finish, and runs all tasks.
+        /// Lets one waiting fetch finish, and then runs the tasks of the tokio runtime, such as the refresh.
         async fn finish_fetch(&self) {
             self.permits.add_permits(1);
             run_all().await;
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refresh_that_never_finishes_delays_no_reader_and_is_followed_by_another() {
+    async fn a_refresh_that_never_finishes_delays_no_reader_and_a_new_refresh_follows() {
         let (source, secrets) = loaded().await;
         advance(TIME_TO_LIVE).await;
         value(&secrets);

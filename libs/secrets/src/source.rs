@@ -4,7 +4,7 @@ use crate::Secret;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// At least one parameter does not exist. Contains the full names of all missing parameters.
-    #[error("not found in SSM Parameter Store: {}", .0.join(", "))]
+    #[error("these parameters are not in SSM Parameter Store: {}", .0.join(", "))]
     Missing(Vec<String>),
     /// The source cannot be read, because the call to SSM failed.
     #[error("cannot read the secrets from SSM Parameter Store")]

@@ -38,7 +38,7 @@ pub struct Ssm<const N: usize> {
 
 impl<const N: usize> Ssm<N> {
     /// Creates a source of the parameters with the given `names` below the path `prefix`. The compiler checks that
-    /// there are 1 to 10 names, which is what one call can read.
+    /// there are 1 to 10 names, because one call can read at most 10 parameters.
     pub fn new(aws: &aws::Stack, prefix: &Prefix, names: [&str; N]) -> Self {
         const { assert!(1 <= N && N <= 10, "GetParameters takes 1 to 10 names") };
         // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_reads_all_secrets_decrypted_in_the_order_of_their_names() {
+    async fn one_call_returns_all_secrets_decrypted_and_in_the_order_of_their_names() {
         let response = json!({
             "InvalidParameters": [],
             "Parameters": [
@@ -168,7 +168,7 @@ mod tests {
         let message = secrets.unwrap_err().to_string();
         assert_eq!(
             message,
-            "not found in SSM Parameter Store: /scratchpad/dev/a, /scratchpad/dev/c"
+            "these parameters are not in SSM Parameter Store: /scratchpad/dev/a, /scratchpad/dev/c"
         );
     }
 

@@ -32,7 +32,7 @@ pub(crate) const AWS: &str = "xray::aws";
 ///
 /// The subsegment has the service, operation, region, request ID, HTTP status and number of retries of the call. For
 /// DynamoDB, it also has the names of the tables. If the call fails, the subsegment has the error code, but not the
-/// error message, which may quote the request.
+/// error message, because the message may quote the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsCall;
 
@@ -152,8 +152,8 @@ impl Intercept for AwsCall {
     }
 }
 
-/// Returns whether the call failed because the service throttled it. Asks the retry classifiers of the AWS client,
-/// which know the error codes of all services.
+/// Returns whether the call failed because the service throttled it. Asks the AWS client's retry classifiers, because
+/// these know the error codes of all services.
 fn throttled(context: &InterceptorContext, components: &RuntimeComponents) -> bool {
     let throttling = RetryAction::throttling_error();
     components

@@ -9,13 +9,13 @@ pub(crate) const SAMPLED: &str = "xray::invocation";
 /// directive of a log filter matches both targets.
 const UNSAMPLED: &str = "xray::invocation::unsampled";
 
-/// Creates the span of one invocation. The caller must run the handler inside the span, and drop the span before it
-/// returns the response.
+/// Creates the span of one invocation. The caller must run the handler inside the span, and drop the span before the
+/// response is returned.
 ///
-/// `header` is the value of Lambda's header `Lambda-Runtime-Trace-Id`, which lambda_runtime provides as
+/// `header` is the value of Lambda's header `Lambda-Runtime-Trace-Id`. The crate lambda_runtime provides this value as
 /// `Context::xray_trace_id`. The invocation is traced if the header contains a trace ID, a segment ID and `Sampled=1`.
-/// `name` is the name of the subsegment. `request_id` is a field for the log. The log shows it only if the log's filter
-/// enables the target `xray::invocation`.
+/// `name` is the name of the subsegment. `request_id` is a field for the log. The log shows this field only if the
+/// log's filter enables the target `xray::invocation`.
 pub fn invocation(header: Option<&str>, name: &str, request_id: &str) -> Span {
     match header.and_then(Segment::parse_sampled) {
         None => info_span!(target: UNSAMPLED, "invocation", request_id),

@@ -17,7 +17,7 @@ use crate::subsegment::{SpanFields, Subsegment};
 /// The environment variable with the address of the X-Ray daemon. Lambda sets this variable if tracing is on.
 const ADDRESS: &str = "AWS_XRAY_DAEMON_ADDRESS";
 
-/// The error of an address of the X-Ray daemon that cannot be used.
+/// Why the X-Ray daemon's address in the environment variable `AWS_XRAY_DAEMON_ADDRESS` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address has none of the forms that X-Ray documents, or cannot be resolved to an IPv4 address.
@@ -25,7 +25,7 @@ pub enum Error {
         "the environment variable {ADDRESS} is malformed: it must be an address such as 127.0.0.1:2000"
     )]
     Malformed,
-    /// The UDP socket that sends to the address cannot be created.
+    /// The UDP socket that sends to the X-Ray daemon cannot be created.
     #[error("cannot create a UDP socket to send to the address in {ADDRESS}")]
     Unusable(#[source] io::Error),
 }
@@ -34,7 +34,7 @@ pub enum Error {
 /// variable `AWS_XRAY_DAEMON_ADDRESS` has the address of the daemon. If the variable is unset or empty, tracing is off
 /// and the layer disables all spans.
 ///
-/// `steps` selects the spans inside a handler that become subsegments. It should select only spans of our own code: the
+/// `steps` selects which spans inside a handler become subsegments. It should select only spans of our own code: the
 /// AWS SDK and hyper open hundreds of spans in one call.
 ///
 /// # Errors
@@ -153,7 +153,7 @@ fn parse_address(address: &str) -> Result<SocketAddr, Error> {
 /// A filter that enables the span of a sampled invocation. Inside this span, it also enables the handler's steps and
 /// the AWS calls.
 struct SampledFilter {
-    /// The spans inside a handler that become subsegments. `None` if tracing is off.
+    /// Selects which spans inside a handler become subsegments. `None` if tracing is off.
     steps: Option<Targets>,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A trace is a tree of subsegments below the segment that Lambda sends. The first level is the subsegment of the
 //! [`invocation`]. Below it are the subsegments of the handler's steps (spans of our own code) and of the AWS calls (by
-//! clients that have the interceptor [`AwsCall`]). Each subsegment is one UDP datagram, which is sent when its span
-//! closes. Therefore all subsegments are sent before the function returns its response and Lambda freezes the process.
+//! clients that have the interceptor [`AwsCall`]). Each subsegment is one UDP datagram. The datagram is sent when the
+//! span of the subsegment closes. Therefore all subsegments are sent before the function returns its response and
+//! Lambda freezes the process.
 //!
 //! If X-Ray did not sample the invocation, nothing is sent, and spans take almost no time because they are disabled. If
 //! no daemon is listening, the datagrams are lost and the function does not wait. The subsegment of a step has the

@@ -14,7 +14,7 @@ const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 /// The prefix of the span fields that become metadata of the subsegment.
 const METADATA: &str = "metadata.";
 
-/// An X-Ray subsegment: the record of one span of a sampled invocation, which exists while the span is open.
+/// An X-Ray subsegment: the record of one span of a sampled invocation. It exists while the span is open.
 pub(crate) struct Subsegment {
     name: &'static str,
     context: TraceContext,
@@ -279,7 +279,7 @@ fn seconds(moment: SystemTime) -> f64 {
     since.as_micros() as f64 / 1e6
 }
 
-/// Generates a random ID. The randomness comes from `RandomState`: each has different keys.
+/// Generates a random ID. The randomness comes from `RandomState`: each new `RandomState` has different hash keys.
 fn id() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -26,7 +26,7 @@ const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f4
 const UNSAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// Starts an X-Ray daemon. While the guard exists, the spans of this thread are sent to the daemon.
+/// Starts a local X-Ray daemon. The spans of this thread are sent to the daemon until the returned guard is dropped.
 fn traced() -> (Daemon, DefaultGuard) {
     let daemon = Daemon::bind(0).unwrap();
     let address = daemon.address().unwrap().to_string();
@@ -89,7 +89,7 @@ async fn read(dynamodb: &Client, content: &str) -> bool {
         .is_ok()
 }
 
-/// Runs an invocation with one step, which calls DynamoDB once. Returns whether the call succeeded.
+/// Runs an invocation that has one step. The step calls DynamoDB once. Returns whether this call succeeded.
 async fn invoke(header: Option<&str>, dynamodb: &Client) -> bool {
     let step = async { read(dynamodb, "a secret thought").await };
     step.instrument(xray::invocation(header, "get", "request"))
@@ -126,7 +126,7 @@ async fn a_sampled_invocation_sends_a_tree_of_subsegments_below_the_segment_of_l
 }
 
 #[tokio::test]
-async fn an_aws_call_has_its_operation_region_tables_and_status() {
+async fn the_subsegment_of_an_aws_call_has_operation_region_tables_and_status() {
     let (daemon, _guard) = traced();
     invoke(Some(SAMPLED), &dynamodb(200, "{}")).await;
 
@@ -254,7 +254,7 @@ async fn unsampled_invocations_between_sampled_ones_send_nothing() {
 }
 
 #[tokio::test]
-async fn spans_of_other_crates_are_not_sent_and_their_children_get_the_next_ancestor_as_parent() {
+async fn a_child_of_a_span_of_another_crate_is_sent_as_a_child_of_the_invocation() {
     let (daemon, _guard) = traced();
     async {
         let other = info_span!(target: "hyper", "connection");
@@ -283,7 +283,7 @@ async fn each_subsegment_is_sent_when_its_span_closes() {
 }
 
 #[test]
-fn an_invocation_is_an_error_or_a_fault_according_to_its_status() {
+fn a_4xx_response_marks_the_subsegment_as_error_and_a_5xx_as_fault() {
     let (daemon, _guard) = traced();
     for (status, flags) in [
         (200, json!([null, null])),

@@ -27,7 +27,8 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_SECRET_ACCESS_KEY",
 ];
 
-/// The name of each table, and the names of its partition key and, if it has one, its sort key.
+/// The name of each table, and the names of its key attributes: the partition key and, if the table
+/// has one, the sort key.
 pub(crate) const TABLES: [(&str, &[&str]); 4] = [
     ("Notes", &["userId", "noteId"]),
     ("Attachments", &["userId", "attachment"]),
@@ -86,7 +87,7 @@ pub(crate) fn secret(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The key, in the bucket, of the attachment of the note in the sample events.
+/// The S3 key of the file that is attached to the note in the sample events.
 pub(crate) fn attachment_key() -> String {
     format!("private/{USER}/hello.jpg")
 }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_table_without_a_sort_key_works() {
+    async fn an_item_of_a_table_without_a_sort_key_needs_only_the_partition_key() {
         let dynamodb = Dynamodb::start(&[]).await.unwrap();
         dynamodb.create("Idempotency", &["id"]).unwrap();
         let item = json!({"id": {"S": "1"}});

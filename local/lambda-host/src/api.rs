@@ -25,7 +25,8 @@ use crate::outcome::{FunctionError, Outcome};
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 const MAX_RESPONSE: usize = 6 * 1024 * 1024 + 100;
 
-/// An event for the function, with the values of the HTTP headers that accompany it.
+/// An event to send to the function, and the values of the HTTP headers of the response that
+/// contains the event.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) request_id: String,
@@ -34,8 +35,8 @@ pub(crate) struct Event {
     pub(crate) trace_header: Option<String>,
 }
 
-/// A step of the function's progress, which is known from a request of the function to the Runtime
-/// API.
+/// A step that the function has completed. The server of the Runtime API learns it from a request
+/// of the function.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The function requested an event at the time `at`.

@@ -16,9 +16,9 @@ use crate::process::Process;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The process cannot be spawned, or the Runtime API cannot listen on a port.
-    #[error("cannot run {binary}")]
+    #[error("cannot start the program {binary}")]
     Spawn {
-        /// The binary of the function.
+        /// The path of the program in [`Function::binary`].
         binary: PathBuf,
         /// The error of the operating system.
         source: io::Error,
@@ -149,9 +149,9 @@ impl Host {
         }
     }
 
-    /// Waits until the function requests the next event. Before that, the function may still use
-    /// CPU and memory although it has responded. Returns false if the function requests no event
-    /// within `timeout`.
+    /// Waits until the function requests the next event. Between its response and this request, the
+    /// function may still use CPU and memory. Returns true if the function requests the event
+    /// within `timeout`, and false otherwise.
     pub async fn wait_until_idle(&mut self, timeout: Duration) -> bool {
         let ready = async { while !matches!(self.api.report().await, Report::Ready { .. }) {} };
         let is_ready = tokio::time::timeout(timeout, ready).await.is_ok();

@@ -1,5 +1,5 @@
-//! Runs one function as Lambda does. The function's process has only the given environment
-//! variables and Lambda's own, and it uses an emulated Runtime API
+//! Runs one function as Lambda does. The function's process has only the environment variables that
+//! Lambda sets and those that the caller adds. It uses an emulated Runtime API
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
 //! ```no_run

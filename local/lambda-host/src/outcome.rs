@@ -26,7 +26,7 @@ impl fmt::Display for FunctionError {
 /// The result of an invocation, and its duration.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The id of the request, which the function received with the event.
+    /// The request id that the function received together with the event.
     pub request_id: String,
     /// How the invocation ended.
     pub outcome: Outcome,

@@ -172,7 +172,7 @@ async fn a_missing_binary_is_an_error_with_its_path() {
     let error = Host::start(Function::new("no/such/binary"))
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "cannot run no/such/binary");
+    assert_eq!(error.to_string(), "cannot start the program no/such/binary");
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn arguments_are_passed_to_the_program() {
 }
 
 #[tokio::test]
-async fn terminate_returns_the_lines_of_the_function() {
+async fn terminate_returns_the_log_lines_of_the_function() {
     let mut host = started().await;
     invoke(&mut host, "first").await;
     assert_eq!(host.terminate(LONG).await.len(), 2);

@@ -28,19 +28,18 @@ const MAX_BODY: usize = 1024 * 1024;
 #[error("an injected fault closed the connection")]
 pub(crate) struct ConnectionClosed;
 
-/// A call that was appended to the list that `Stripe::calls` returns, with the fault to inject into
-/// it.
+/// A call in the list that `Stripe::calls` returns, and the fault to inject into the call.
 struct RecordedCall {
     /// The index of the call in the list that `Stripe::calls` returns.
     index: usize,
     request_id: String,
     fault: Fault,
-    /// The time to execute the call, according to the test double's clock.
+    /// The time at which the call is executed, according to the test double's clock.
     due: SystemTime,
 }
 
-/// Handles one call of the API: records the call, waits for its injected delay, executes it and
-/// returns the response. Fails if the connection must be closed without a response.
+/// Handles one call of the API: records the call, waits for its injected delay, executes the call
+/// and returns the response. Fails if the connection must be closed without a response.
 pub(crate) async fn handle(
     shared: Arc<Shared>,
     parts: Parts,
@@ -115,7 +114,7 @@ fn record(shared: &Shared, parts: &Parts, key: Option<&str>) -> RecordedCall {
 }
 
 /// Parses and validates a request, and looks up its idempotency key. Returns the command, and
-/// whether to execute it.
+/// whether to execute the command or to replay a stored response.
 fn prepare(
     shared: &Shared,
     parts: &Parts,
@@ -155,9 +154,10 @@ fn prepare(
     Ok((command, next))
 }
 
-/// Executes a command unless the fault of its call prevents that. Then stores the response for the
-/// idempotency key, or releases the key if there is no response to store. Returns None if the
-/// command is not executed.
+/// Executes a command and returns the response. If the fault of the call prevents the execution,
+/// returns None. Stores the response (or an injected error of status 500 or more) for the
+/// idempotency key, so that retries get the same response. Releases the key if there is nothing to
+/// store.
 fn execute(
     shared: &Arc<Shared>,
     call: &RecordedCall,

@@ -1,6 +1,7 @@
 //! The two kinds of API callers: servers and browsers.
 
-/// The kind of an API caller, which its API key determines (<https://docs.stripe.com/keys>).
+/// The kind of an API caller. The API key of the call determines the kind
+/// (<https://docs.stripe.com/keys>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A server, which has the secret key.

@@ -4,8 +4,8 @@
 /// A test card of Stripe, and the result of charging the card.
 #[derive(Debug)]
 pub(crate) struct Card {
-    /// The names of the card in the ids of predefined tokens and payment methods. For example, the
-    /// name `visa` is part of `tok_visa` and `pm_card_visa`.
+    /// The names by which the ids of predefined tokens and payment methods refer to the card. For
+    /// example, the name `visa` is part of `tok_visa` and `pm_card_visa`.
     names: &'static [&'static str],
     pub(crate) brand: &'static str,
     number: &'static str,

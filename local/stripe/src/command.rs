@@ -206,8 +206,8 @@ fn method_types(params: &mut Params) -> Result<MethodTypes, ApiError> {
 }
 
 impl MethodTypes {
-    /// Fails if these types include payment methods that redirect the browser, and `confirm` has no
-    /// URL to which the browser returns (<https://docs.stripe.com/upgrades#2023-08-16>).
+    /// Fails if the accepted types include payment methods that redirect the browser, and `confirm`
+    /// has no URL to which the browser returns (<https://docs.stripe.com/upgrades#2023-08-16>).
     pub(crate) fn check(self, confirm: &Confirm) -> Result<(), ApiError> {
         match self {
             Self::Automatic { redirects: true } if confirm.return_url.is_none() => {

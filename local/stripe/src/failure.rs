@@ -68,9 +68,9 @@ impl Failure {
         self
     }
 
-    /// Delays the execution of the call by `delay`, but by at most 49 days, according to the test
-    /// double's clock. The call is executed even if its caller disconnects. During the delay, other
-    /// calls with the same idempotency key are rejected.
+    /// Delays the execution of the call by `delay`, according to the test double's clock. The
+    /// maximum is 49 days. The call is executed even if its caller disconnects. During the delay,
+    /// other calls with the same idempotency key are rejected.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         self
@@ -123,9 +123,9 @@ impl Fault {
     };
 }
 
-/// Returns the fault to inject into one call, which the first element of `failures` that matches the
-/// call defines. Decrements the number of calls to which this element still applies. If no element
-/// matches, the fault changes nothing.
+/// Returns the fault to inject into one call: the fault of the first element of `failures` that
+/// matches the call. Decrements the number of calls for which this element still applies. If no
+/// element matches, returns a fault that changes nothing.
 pub(crate) fn take_fault(failures: &mut Vec<Failure>, method: &str, path: &str) -> Fault {
     failures.retain(|failure| failure.times != Some(0));
     let matching = failures

@@ -129,10 +129,10 @@ impl Ledger {
         self.intents.iter().map(PaymentIntent::object).collect()
     }
 
-    /// The API objects of the PaymentIntents that search finds at the time `now`, oldest first.
-    /// Search shows each PaymentIntent in its state of `search_lag` ago. Every change of a
-    /// PaymentIntent emits an event, so the latest event that is at least `search_lag` old contains
-    /// this state.
+    /// The PaymentIntents that search finds at the time `now`, as API objects, oldest first. Search
+    /// lags by `search_lag`: it shows each PaymentIntent as it was `now - search_lag`. This is the
+    /// object in the PaymentIntent's latest event of at least that age, because every change emits
+    /// an event.
     fn searchable(&self, now: u64) -> Vec<Value> {
         let is_visible = |event: &&Value| {
             let created = event.get("created").and_then(Value::as_u64);

@@ -133,8 +133,8 @@ impl Stripe {
         self.shared.state().ledger.search_lag = lag;
     }
 
-    /// Sets the webhook endpoint that receives events. This endpoint also receives the retries of
-    /// events that were sent to another endpoint before. None stops all deliveries.
+    /// Sets the webhook endpoint that receives all events from now on, including retries of events
+    /// that an earlier endpoint did not accept. None stops all deliveries.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
         self.shared.state().webhook = webhook;
     }
@@ -153,8 +153,8 @@ impl Stripe {
         self.shared.authenticate(id, authentication)
     }
 
-    /// Sends the event with the id `event` again, to the current webhook endpoint. Returns None if
-    /// there is no such event or no endpoint.
+    /// Sends the event with the id `event` to the current webhook endpoint once more. Returns None
+    /// if there is no such event or no endpoint.
     pub async fn redeliver(&self, event: &str) -> Option<Delivery> {
         self.shared.redeliver(event).await
     }

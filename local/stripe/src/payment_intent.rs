@@ -51,8 +51,9 @@ pub(crate) struct PaymentIntent {
     pub(crate) return_url: Option<String>,
     pub(crate) latest_charge: Option<String>,
     pub(crate) last_payment_error: Option<Value>,
-    /// The time of the cancellation, in seconds since the Unix epoch, and the reason for the
-    /// cancellation. None if the PaymentIntent was not canceled.
+    /// The time of the cancellation, in seconds since the Unix epoch, and the cancellation reason
+    /// from the request. The reason is None if the request has none. The whole field is None if the
+    /// PaymentIntent was not canceled.
     pub(crate) canceled: Option<(u64, Option<String>)>,
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct PaymentMethod {
     created: u64,
 }
 
-/// The payment methods and tokens that were created through the API, keyed by id. The flag says
-/// whether the payment method or token was used. Without a customer, each can be used only once.
+/// The payment methods and tokens that were created through the API, keyed by id. The flag is true
+/// if the payment method or token was used. Without a customer, each can be used only once.
 #[derive(Debug, Default)]
 pub(crate) struct PaymentMethodStore {
     methods: HashMap<String, (PaymentMethod, bool)>,

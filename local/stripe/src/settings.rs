@@ -19,8 +19,8 @@ pub struct Settings {
     pub publishable_key: String,
     /// The webhook endpoint that receives events. Default: none.
     pub webhook: Option<Webhook>,
-    /// The delays before the retries of a failed event delivery, each counted from the attempt
-    /// before. Default: 5 s, 1 min, 1 h. Stripe's sandboxes make the same number of retries
+    /// The delays before the retries of a failed event delivery, each counted from the previous
+    /// attempt. Default: 5 s, 1 min, 1 h. Stripe's sandboxes make the same number of retries
     /// (<https://docs.stripe.com/webhooks#automatic-retries>).
     pub retries: Vec<Duration>,
     /// A number that is part of every id that the test double creates. With the same number, the

@@ -194,7 +194,7 @@ async fn a_payment_with_a_token_is_charged_and_retrieved() {
 }
 
 #[tokio::test]
-async fn search_shows_a_payment_in_its_state_of_one_minute_ago() {
+async fn search_shows_a_payment_as_it_was_one_minute_ago() {
     let (stripe, client) = start().await;
     let search = async |query: &str| {
         let found = SearchPaymentIntent::new(query).send(&client).await.unwrap();
@@ -227,7 +227,7 @@ async fn search_shows_a_payment_in_its_state_of_one_minute_ago() {
 }
 
 #[tokio::test]
-async fn a_payment_intent_is_created_confirmed_and_canceled_separately() {
+async fn a_payment_intent_is_created_confirmed_and_canceled_in_separate_requests() {
     let (_stripe, client) = start().await;
     let intent = create().send(&client).await.unwrap();
     assert_eq!(intent.status, PaymentIntentStatus::RequiresPaymentMethod);

@@ -1,4 +1,4 @@
-//! Tests the API with a publishable key, with which browsers call it.
+//! Tests the API calls that a browser makes with the publishable key.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // Helper functions need this: clippy exempts only tests
 
@@ -67,7 +67,7 @@ async fn a_payment_method_can_be_used_only_once() {
 }
 
 #[tokio::test]
-async fn the_card_number_selects_the_decline() {
+async fn the_card_number_determines_the_decline_code() {
     let stripe = start().await;
     for (number, decline_code) in [
         ("4000000000000002", "generic_decline"),

@@ -476,7 +476,7 @@ async fn only_one_of_100_concurrent_calls_with_the_same_key_charges_the_card() {
 }
 
 #[tokio::test]
-async fn an_injected_fault_affects_only_its_route_and_its_number_of_calls() {
+async fn an_injected_fault_affects_the_given_number_of_calls_to_the_given_route() {
     let stripe = start().await;
     stripe.inject(
         Failure::on("GET", "/v1/*")

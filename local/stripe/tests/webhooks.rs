@@ -167,7 +167,7 @@ async fn every_change_of_a_payment_intent_emits_an_event() {
 }
 
 #[tokio::test]
-async fn a_delivered_event_is_signed_and_matches_the_api() {
+async fn a_delivered_event_is_signed_and_equals_the_listed_event() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     let intent = create(&stripe, "visa", true).await.unwrap();

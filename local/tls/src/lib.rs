@@ -42,18 +42,19 @@ pub enum Error {
     Port(#[from] io::Error),
 }
 
-/// The root certificates that functions trust, as PEM. The first one is Amazon Root CA 1, to which
-/// the certificate chains of AWS endpoints lead.
+/// The root certificates that functions trust, as PEM. The first one is Amazon Root CA 1. The
+/// certificate chains of AWS endpoints end at this root certificate.
 const AMAZON_ROOTS: &str = include_str!("../../../libs/aws/amazon-roots.pem");
 
 /// The error of [`patch_trusted_root`].
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// The new root certificate does not have the same length as Amazon Root CA 1, which it
-    /// replaces.
-    #[error("the root certificate must have the same length as Amazon Root CA 1")]
+    /// The replacement root certificate and Amazon Root CA 1 do not have the same length.
+    #[error(
+        "the replacement root certificate must have the same length in bytes as Amazon Root CA 1, which it overwrites in the binary"
+    )]
     LengthMismatch,
-    /// The binary does not contain Amazon Root CA 1, which is to be replaced.
+    /// The binary does not contain Amazon Root CA 1, so there is nothing to replace.
     #[error("the binary {} does not contain Amazon Root CA 1", .0.display())]
     RootNotFound(PathBuf),
     /// The binary cannot be read, or its copy cannot be written.
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patched_copy_differs_only_in_the_root_certificate() {
+    fn a_patched_copy_of_a_binary_differs_only_in_the_root_certificate() {
         let directory = tempfile::tempdir().unwrap();
         let (binary, copy) = (
             directory.path().join("get"),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_without_the_root_or_a_root_of_another_length_is_an_error() {
+    fn patching_fails_without_amazon_root_ca_1_or_with_a_root_of_another_length() {
         let directory = tempfile::tempdir().unwrap();
         let (binary, copy) = (directory.path().join("get"), directory.path().join("copy"));
         fs::write(&binary, "code").unwrap();

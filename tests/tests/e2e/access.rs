@@ -298,8 +298,8 @@ async fn note_with_file(person: &Person<'_>) -> (Value, Value) {
     (note, json!({"content": "hello", "attachment": names[1]}))
 }
 
-/// Functions of notes-api. Each row has the function, an HTTP method, and the permissions that the function needs for a
-/// request with this method.
+/// The permissions that functions of notes-api need. Each element has the function, an HTTP method, and the permissions
+/// that the function needs for a request with this method.
 const NEEDED: [(&str, Method, &[&str]); 5] = [
     (
         "notes-create",
@@ -334,7 +334,7 @@ const NEEDED: [(&str, Method, &[&str]); 5] = [
 ];
 
 #[tokio::test]
-async fn a_missing_permission_is_a_500_without_internal_details() {
+async fn a_missing_permission_returns_500_without_internal_details() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let permissions = NEEDED.into_iter().flat_map(|(function, method, actions)| {
@@ -379,7 +379,7 @@ async fn a_missing_permission_is_a_500_without_internal_details() {
 }
 
 #[tokio::test]
-async fn reading_a_note_with_a_recorded_upload_needs_no_attachment_record() {
+async fn a_note_with_a_recorded_upload_is_read_without_the_attachments_table() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let upload = request_upload(&ada, "cat.png", "image/png", 3).await;

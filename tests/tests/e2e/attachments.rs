@@ -192,7 +192,7 @@ async fn deleting_a_note_deletes_its_file() {
 }
 
 #[tokio::test]
-async fn a_file_of_two_notes_is_deleted_when_the_second_note_is_deleted() {
+async fn a_file_of_two_notes_is_deleted_only_after_both_notes_are_deleted() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let name = upload(&ada, "cat.png", "image/png", b"cat").await;

@@ -174,7 +174,7 @@ async fn invalid_page_limits_are_rejected() {
 }
 
 #[tokio::test]
-async fn reading_or_updating_a_malformed_note_id_is_a_404_but_deleting_it_succeeds() {
+async fn get_and_put_with_a_malformed_note_id_return_404_but_delete_succeeds() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for id in [

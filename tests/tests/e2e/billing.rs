@@ -1,4 +1,4 @@
-//! Tests of POST /billing and GET /billing: charges, declined cards and the responses to both.
+//! Tests of POST /billing and GET /billing: charges and declined cards, and the responses to the client.
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
@@ -88,9 +88,8 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
     }
 }
 
-/// Stripe's test cards that are declined. Each row has the end of the test token's name, the error code and the decline
-/// code.
-/// <https://docs.stripe.com/testing#declined-payments>
+/// The test cards that Stripe declines. Each element has the end of the test token's name, the error code and the
+/// decline code. <https://docs.stripe.com/testing#declined-payments>
 const DECLINES: [(&str, &str, &str); 15] = [
     ("chargeDeclined", "card_declined", "generic_decline"),
     ("visa_chargeDeclined", "card_declined", "generic_decline"),
@@ -172,7 +171,7 @@ async fn assert_declined(
 }
 
 #[tokio::test]
-async fn a_declined_card_is_a_402_with_stripes_codes_and_a_canceled_intent() {
+async fn a_declined_card_returns_402_with_stripes_codes_and_cancels_the_intent() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let declined = DECLINES
@@ -187,7 +186,7 @@ async fn a_declined_card_is_a_402_with_stripes_codes_and_a_canceled_intent() {
 }
 
 #[tokio::test]
-async fn an_unknown_card_is_a_402_and_creates_no_intent() {
+async fn an_unknown_card_returns_402_and_creates_no_intent() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     for source in ["tok_nobody", "pm_nobody"] {
@@ -251,7 +250,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
 }
 
 #[tokio::test]
-async fn a_card_is_not_charged_if_authentication_fails_or_the_card_is_then_declined() {
+async fn a_card_is_not_charged_if_authentication_fails_or_a_decline_follows_authentication() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let refused = "pm_card_authenticationRequired";
@@ -275,7 +274,7 @@ async fn a_card_is_not_charged_if_authentication_fails_or_the_card_is_then_decli
 }
 
 #[tokio::test]
-async fn an_order_may_have_its_storage_as_a_string_of_digits() {
+async fn an_order_may_contain_the_storage_as_a_string_of_digits() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let order = json!({"storage": "20", "source": "tok_visa"});
@@ -404,7 +403,7 @@ async fn a_hundred_concurrent_orders_with_one_key_charge_once() {
 }
 
 #[tokio::test]
-async fn a_second_order_with_the_key_of_a_running_order_is_a_409() {
+async fn a_second_order_with_the_key_of_an_order_in_progress_returns_409() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -487,7 +486,7 @@ async fn a_failed_stripe_call_is_retried_and_charges_once() {
 }
 
 #[tokio::test]
-async fn a_500_that_stripe_stores_is_a_503_and_the_purchase_completes_later() {
+async fn an_order_for_which_stripe_replays_a_500_returns_503_and_completes_later() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();

@@ -143,7 +143,7 @@ async fn every_permission_of_the_payment_functions_is_needed() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_for_an_order_is_a_500_without_internal_details() {
+async fn an_order_without_a_needed_permission_returns_500_without_internal_details() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let storage = unique_storage();

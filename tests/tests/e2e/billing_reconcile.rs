@@ -50,10 +50,10 @@ async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
     let purchase = pending_purchase(&ada, &response).await;
     assert!(stripe.intents_of("userId", &ada.id).await.is_empty());
 
-    // The purchase is due in two minutes, so this run leaves it unchanged.
+    // The purchase is due in two minutes, so this invocation of billing-reconcile does not change it.
     run(&stage).await;
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
-    // Once the purchase is due, two concurrent runs and a repeated order complete it.
+    // Once the purchase is due, two concurrent invocations of billing-reconcile and a repeated order complete it.
     tokio::join!(reconcile(&stage, &ada, &purchase), run(&stage), order());
     assert_paid(&stage, &ada, &purchase, storage).await;
     assert_eq!(order().await.json(200)["purchaseId"], purchase);
@@ -89,7 +89,7 @@ async fn a_purchase_whose_charge_response_is_lost_settles_once_in_any_order_of_e
         let deliveries = redeliver(&stage, &events);
         let order = ada.buy_with_key(&key, storage, "tok_visa");
         match lag {
-            // The deliveries, the order and both runs happen at the same time.
+            // The deliveries, the order and both invocations of billing-reconcile happen at the same time.
             0 => drop(tokio::join!(
                 deliveries,
                 order,

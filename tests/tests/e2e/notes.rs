@@ -60,7 +60,7 @@ async fn a_note_can_be_created_read_updated_and_deleted() {
 }
 
 #[tokio::test]
-async fn updating_a_missing_note_is_a_404() {
+async fn updating_a_missing_note_returns_404() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let missing = "/notes/019aa0b4-e100-7d21-a6e4-3c8f1b52d907";

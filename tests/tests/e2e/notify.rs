@@ -41,7 +41,7 @@ async fn wait_for_dead_letters(stage: &Stage, function: &str, text: &str, number
 }
 
 #[tokio::test]
-async fn twenty_concurrent_deliveries_send_one_sms() {
+async fn twenty_concurrent_deliveries_of_a_message_send_one_sms() {
     let stage = Stage::exclusive().await;
     let storage = unique_storage();
     let event = event(&purchase_message(storage).to_string());

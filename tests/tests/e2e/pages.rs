@@ -91,7 +91,7 @@ async fn every_note_is_listed_once_newest_first_during_concurrent_changes() {
 async fn pages_of_large_notes_stay_below_lambdas_response_limit() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    // One such byte in DynamoDB is six bytes in JSON, and seven if that JSON is in a string.
+    // U+0000 is one byte in DynamoDB, six bytes in JSON, and seven bytes if this JSON is in a JSON string.
     let created = create_notes(&ada, (0..12).map(|_| "\u{0}".repeat(100_000))).await;
     let (mut seen, mut next) = (Vec::new(), Some("/notes".to_owned()));
     while let Some(path) = next {

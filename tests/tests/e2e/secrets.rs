@@ -41,7 +41,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Listens on the stage's X-Ray port and collects traces. `None` if the stage's own X-Ray daemon already listens on
-/// this port. That daemon writes the traces to a file in the stage's folder.
+/// this port. The stage's daemon writes the traces to a file in the stage's folder.
 fn daemon(stage: &Stage) -> Option<Daemon> {
     let ports = fs::read(stage.folder().join("ports.json")).unwrap();
     let ports: Value = serde_json::from_slice(&ports).unwrap();

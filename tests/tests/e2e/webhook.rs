@@ -207,7 +207,7 @@ async fn events_of_other_types_or_unknown_purchases_are_acknowledged_and_change_
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_an_event_is_rejected_with_any_signature() {
+async fn a_body_that_is_not_an_event_is_rejected_even_with_a_valid_signature() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let secret = stage.secret("stripe-webhook-secret").await;

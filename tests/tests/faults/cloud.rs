@@ -30,7 +30,7 @@ pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "
 /// The messages that functions have sent through SNS and SQS.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Messages that were published to the SNS topic and are not delivered to notify-send yet.
+    /// The messages that were published to the SNS topic but not yet delivered to notify-send.
     pub(crate) topic: Vec<String>,
     /// The phone number and the text of each SMS.
     pub(crate) sms: Vec<(String, String)>,

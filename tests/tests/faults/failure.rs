@@ -1,7 +1,7 @@
 //! The ways in which a call of a function to a service can fail.
 
-/// How a call fails, and what happens to the function that makes the call. Retries of the call in the same run of the
-/// function fail too, except for [`Failure::LostOnce`] and [`Failure::LateOnce`].
+/// How a call fails, and what happens to the function that makes the call. Retries of the call in the same invocation
+/// of the function fail too, except for [`Failure::LostOnce`] and [`Failure::LateOnce`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The function is killed before the call is sent.
@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Whether retries of a failed call fail as well, in the same run of the function.
+    /// Whether retries of a failed call in the same invocation of the function fail as well.
     pub(crate) fn is_persistent(self) -> bool {
         !matches!(self, Self::LostOnce | Self::LateOnce)
     }
@@ -63,16 +63,16 @@ impl Failure {
     }
 }
 
-/// A failure to inject: which call of which run fails, and how.
+/// A failure to inject into one call of one invocation (a run) of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The function that makes the call.
     pub(crate) function: &'static str,
-    /// The number of the run in which the call fails: 1 for the function's first run in the simulation.
+    /// The number of the invocation in which the call fails: 1 for the function's first invocation in the simulation.
     pub(crate) run: usize,
     /// The name of the call that fails.
     pub(crate) call: String,
-    /// The position of the call among all calls with the same name in this run: 1 for the first.
+    /// The position of the call among all calls with the same name in this invocation: 1 for the first.
     pub(crate) nth: usize,
     pub(crate) failure: Failure,
 }

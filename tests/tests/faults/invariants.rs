@@ -123,7 +123,8 @@ impl Violations {
         }
     }
 
-    /// Checks that all deliveries succeeded, and that the dead-letter queue contains exactly the unreadable records.
+    /// Checks that all deliveries succeeded, and that the dead-letter queue contains exactly the stream records that
+    /// billing-purchase-paid cannot read.
     fn check_deliveries(&mut self, simulation: &Simulation) {
         let failed = &simulation.failed_deliveries;
         self.check(failed.is_empty(), DELIVERIES_SUCCEED, failed);
@@ -167,8 +168,9 @@ fn describes(response: &FinalResponse, purchase: &Value) -> bool {
     has_id && has_outcome
 }
 
-/// Whether a fault happens after notify-send sent an SMS and before it recorded that the SMS was sent. In this case,
-/// notify-send sends a second SMS. SNS has no idempotency key for SMS, so the alternative is that an SMS can be lost.
+/// Whether `fault` or the scenario's own failure happens after notify-send sent an SMS and before notify-send recorded
+/// that the SMS was sent. In this case, notify-send sends a second SMS. SNS has no idempotency key for SMS, so
+/// recording the SMS before sending it could only replace the second SMS by a lost one.
 fn may_send_two_sms(simulation: &Simulation, fault: Option<&Fault>) -> bool {
     let faults = simulation
         .scenario

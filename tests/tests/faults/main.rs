@@ -6,11 +6,11 @@
 //! |---|---|
 //! | [`scenario`] | scenarios: the card, the client's behavior, and the functions whose calls fail |
 //! | [`failure`] | the ways in which a call can fail |
-//! | [`simulation`] | one run of a scenario with the client, Stripe, Lambda and reconcile |
+//! | [`simulation`] | one simulation of a scenario with the client, Stripe, Lambda and billing-reconcile |
 //! | [`proxy`], [`call`] | the proxy that receives all calls and injects failures |
 //! | [`cloud`], [`stream`] | the services that the functions call |
 //! | [`invariants`] | the invariants that are checked after each simulation |
-//! | [`sweep`](mod@sweep), [`report`], [`cpu_slot`] | all combinations of call and failure, their results, the limit on concurrent runs |
+//! | [`sweep`](mod@sweep), [`report`], [`cpu_slot`] | all combinations of call and failure, their results, the limit on concurrent simulations |
 //! | [`mutation`] | simulated bugs that the sweep must detect |
 
 // Clippy does not treat helpers outside test functions as test code.
@@ -68,7 +68,7 @@ async fn the_sweep_detects_a_settlement_without_a_condition_expression() {
 }
 
 #[tokio::test]
-async fn the_sweep_detects_that_billing_purchase_publishes_the_message() {
+async fn the_sweep_detects_that_billing_purchase_wrongly_publishes_the_message() {
     let publishes = |row: &Row| row.function == PURCHASE && row.call == call::TO_TOPIC;
     let found = sweep_mutation(Mutation::PublishFromRequest, publishes).await;
     assert!(found.scenarios[0].baseline.held(), "{found}");

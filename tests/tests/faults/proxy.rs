@@ -19,19 +19,19 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
 use crate::mutation::Mutation;
 
-/// One run of a function, with its calls. A run lasts from the event until the function responds or exits. If the run
-/// includes a cold start, the calls include those of the init phase.
+/// One invocation of a function (a run), and the calls that the function makes until it responds or exits. If the
+/// invocation includes a cold start, the calls include those of the init phase.
 #[derive(Debug, Default)]
 struct Run {
     function: &'static str,
-    /// The number of the run: 1 for the function's first run in the simulation.
+    /// The number of the invocation: 1 for the function's first invocation in the simulation.
     number: usize,
     calls: Vec<Call>,
 }
 
 struct State {
     run: Run,
-    /// The faults to inject, each with whether it has happened.
+    /// The failures to inject. The flag is true if the failure has been injected.
     faults: Vec<(Fault, bool)>,
 }
 
@@ -67,8 +67,8 @@ impl Proxy {
         }
     }
 
-    /// Starts to listen on a free port. Returns the URL, which the functions use as the endpoint of both AWS and
-    /// Stripe, and the server's task.
+    /// Starts to listen on a free port. Returns the URL and the server's task. The functions use the URL as the
+    /// endpoint of both AWS and Stripe.
     pub(crate) async fn listen(self: &Arc<Self>) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -88,7 +88,8 @@ impl Proxy {
         (url, server)
     }
 
-    /// Starts to record the calls of the run `number` of `function`. Discards the calls of the previous run.
+    /// Starts to record the calls of the invocation `number` of `function`. Discards the calls of the previous
+    /// invocation.
     pub(crate) fn begin(&self, function: &'static str, number: usize) {
         self.state.lock().unwrap().run = Run {
             function,
@@ -97,7 +98,7 @@ impl Proxy {
         };
     }
 
-    /// Returns the names of the calls that the latest run has made, without retries.
+    /// Returns the names of the calls in the latest invocation, without retries.
     pub(crate) fn calls(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state
@@ -108,12 +109,13 @@ impl Proxy {
             .collect()
     }
 
-    /// Waits until a fault requires that the running function is killed.
+    /// Waits until a call gets a failure that kills the function ([`Failure::KilledBefore`] or
+    /// [`Failure::KilledAfter`]).
     pub(crate) async fn killed(&self) {
         self.kill.notified().await;
     }
 
-    /// Returns the faults that have not happened yet.
+    /// Returns the failures that have not been injected yet.
     pub(crate) fn pending_faults(&self) -> Vec<Fault> {
         let state = self.state.lock().unwrap();
         let pending = state.faults.iter().filter(|(_, happened)| !happened);
@@ -164,8 +166,8 @@ impl Proxy {
         }
     }
 
-    /// Records a call of the current run. Returns the failure to inject into the call. `None` if the call does not
-    /// fail.
+    /// Records a call of the current invocation. Returns the failure to inject into the call. `None` if the call does
+    /// not fail.
     fn record(&self, call: Call) -> Option<Failure> {
         let mut state = self.state.lock().unwrap();
         let State { run, faults } = &mut *state;

@@ -17,7 +17,7 @@ const CHARGE: &str = "Stripe POST payment_intents";
 const CANCEL: &str = "Stripe POST payment_intents/{id}/cancel";
 
 /// The conditions of one simulated purchase: the card, the client's behavior, and the timing of Stripe's events. The
-/// sweep simulates each scenario many times, and injects one further failure each time.
+/// sweep simulates each scenario many times, each time with a different injected failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     /// The name of the scenario in the report.
@@ -25,24 +25,24 @@ pub(crate) struct Scenario {
     /// The token or PaymentMethod that the client sends as `source`.
     pub(crate) source: &'static str,
     /// A failure that every simulation of the scenario includes: the function, the name of a call in the function's
-    /// first run, and how the call fails.
+    /// first invocation, and how the call fails.
     pub(crate) initial_failure: Option<(&'static str, &'static str, Failure)>,
     /// Whether the client repeats its request until it has a final response. If false, the client sends one request.
     pub(crate) client_retries: bool,
-    /// Whether the owner of the card completes the authentication that Stripe requests.
-    pub(crate) owner_authenticates: bool,
-    /// Whether Stripe delivers each event immediately. If false, Stripe delivers all events after the last run of
-    /// billing-reconcile.
+    /// Whether the cardholder completes the authentication that Stripe requests.
+    pub(crate) cardholder_authenticates: bool,
+    /// Whether Stripe delivers each event immediately. If false, Stripe delivers all events after the last invocation
+    /// of billing-reconcile.
     pub(crate) events_are_immediate: bool,
-    /// The time by which the simulation advances its clock immediately before the first run of billing-reconcile, in
-    /// minutes.
+    /// The number of minutes by which the simulation advances its clock immediately before the first invocation of
+    /// billing-reconcile.
     pub(crate) first_reconcile: u64,
     /// The time until Stripe's search API finds a new PaymentIntent.
     pub(crate) search_lag: Duration,
     /// Whether the stream of the table Purchases contains a record that billing-purchase-paid cannot read.
     pub(crate) has_poison: bool,
-    /// The functions into whose calls the sweep injects failures, each with the number of the first run in which a call
-    /// can fail.
+    /// The functions into whose calls the sweep injects failures, and for each function the number of its first
+    /// invocation with such a failure. 1 means that a call of any invocation can fail.
     pub(crate) sweeps: &'static [(&'static str, usize)],
 }
 
@@ -51,7 +51,7 @@ const DEFAULT: Scenario = Scenario {
     source: "tok_visa",
     initial_failure: None,
     client_retries: true,
-    owner_authenticates: true,
+    cardholder_authenticates: true,
     events_are_immediate: true,
     first_reconcile: 2,
     search_lag: Duration::from_secs(60),
@@ -59,8 +59,8 @@ const DEFAULT: Scenario = Scenario {
     sweeps: &[],
 };
 
-/// Returns a scenario in which the client sends only one request, during which `call` fails. After this, only
-/// billing-reconcile and late Stripe events can settle the purchase.
+/// Returns a scenario in which the client sends only one request. While billing-purchase handles this request, its call
+/// `call` fails. After this, only billing-reconcile and late Stripe events can settle the purchase.
 const fn abandoned(name: &'static str, call: &'static str, failure: Failure) -> Scenario {
     Scenario {
         name,
@@ -107,7 +107,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "3-D Secure, abandoned",
         source: "pm_card_threeDSecure2Required",
-        owner_authenticates: false,
+        cardholder_authenticates: false,
         sweeps: &[(RECONCILE, 1)],
         ..DEFAULT
     },

@@ -1,5 +1,5 @@
-//! Runs one scenario from the order to the end, with an injected failure. Simulates the client, the deliveries of
-//! Stripe's webhook, the event sources of Lambda and the schedule of billing-reconcile.
+//! Simulates one scenario from the client's order until the last delivery, and injects the given failures. Simulates
+//! the client, the deliveries of Stripe's webhook, the event sources of Lambda and the schedule of billing-reconcile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -36,8 +36,8 @@ const MAX_DELIVERIES: usize = 5;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const LAMBDA_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 
-/// The times between consecutive runs of billing-reconcile, in minutes. At the last run, the purchase is so old that
-/// billing-reconcile settles it even if Stripe's search does not find a payment.
+/// The times between consecutive invocations of billing-reconcile, in minutes. At the last invocation, the purchase is
+/// so old that billing-reconcile settles it even if Stripe's search does not find a payment.
 const RECONCILE_PAUSES: [u64; 7] = [5, 5, 30, 25, 60, 60, 30];
 
 /// The user ID in the stream record that billing-purchase-paid cannot read.
@@ -71,7 +71,8 @@ pub(crate) struct FinalResponse {
     pub(crate) body: Value,
 }
 
-/// A run of a function: the name of the function, the number of the run, and the names of the calls.
+/// An invocation of a function (a run): the name of the function, the number of the invocation, and the names of the
+/// calls.
 #[derive(Debug)]
 pub(crate) struct FunctionRun {
     pub(crate) function: &'static str,
@@ -91,11 +92,12 @@ pub(crate) struct Simulation {
     /// The functions that are warm, keyed by name.
     hosts: HashMap<&'static str, Host>,
     stream: Stream,
-    /// All records of the table's stream that functions caused by their writes.
+    /// The records of the table's stream for all writes of the functions, oldest first. The simulation's own writes are
+    /// left out.
     pub(crate) changes: Vec<Value>,
-    /// How many of `changes`, counted from the first, were delivered to billing-purchase-paid.
+    /// The number of records at the start of `changes` that were delivered to billing-purchase-paid.
     delivered_changes: usize,
-    /// How many of Stripe's events, counted from the first, were delivered to the webhook.
+    /// The number of Stripe's oldest events that were delivered to the webhook.
     delivered_events: usize,
     pub(crate) final_responses: Vec<FinalResponse>,
     pub(crate) runs: Vec<FunctionRun>,
@@ -111,7 +113,7 @@ pub(crate) struct Simulation {
 enum ClientResponse {
     /// The final result of the order.
     Final,
-    /// A request that the owner of the card authenticates the payment.
+    /// A request that the cardholder authenticates the payment.
     RequiresAction,
     /// An error after which the client retries, or no response.
     Retry,
@@ -159,7 +161,7 @@ impl Simulation {
             self.cloud.dynamodb.put(PURCHASES, &poison).unwrap();
         }
         self.order_with_retries().await;
-        if self.scenario.owner_authenticates {
+        if self.scenario.cardholder_authenticates {
             self.authenticate();
         }
         if self.scenario.events_are_immediate {
@@ -195,7 +197,8 @@ impl Simulation {
         }
     }
 
-    /// Runs billing-reconcile at the scheduled times, until no purchase is PENDING or the last scheduled run is done.
+    /// Invokes billing-reconcile at the scheduled times, until no purchase is PENDING or the last scheduled invocation
+    /// is done.
     async fn reconcile(&mut self) {
         for minutes in [self.scenario.first_reconcile]
             .into_iter()
@@ -242,7 +245,7 @@ impl Simulation {
         }
     }
 
-    /// Completes, as the owner of the card, the authentication of each PaymentIntent that requires one.
+    /// Completes the authentication of each PaymentIntent that requires one, as the cardholder would.
     fn authenticate(&mut self) {
         for intent in self.cloud.stripe.payment_intents() {
             if intent["status"] == "requires_action" {
@@ -254,8 +257,8 @@ impl Simulation {
         }
     }
 
-    /// Delivers the Stripe events that are new to the webhook, in order. Delivers each event until two deliveries have
-    /// succeeded, at most [`MAX_DELIVERIES`] times.
+    /// Delivers the Stripe events that were not delivered before to the webhook, in order. Repeats the delivery of each
+    /// event until two deliveries have succeeded, at most [`MAX_DELIVERIES`] times.
     async fn deliver_stripe_events(&mut self) {
         while let Some(event) = self
             .cloud
@@ -373,8 +376,8 @@ impl Simulation {
         self.history.push(format!("{} s pass", time.as_secs()));
     }
 
-    /// Invokes a function and records the run. Returns the function's response. `None` if the function failed or was
-    /// killed.
+    /// Invokes a function and records the invocation. Returns the function's response. `None` if the function failed or
+    /// was killed.
     async fn invoke(&mut self, function: &'static str, event: Value) -> Option<Value> {
         let earlier = self.runs.iter().filter(|run| run.function == function);
         let number = earlier.count() + 1;
@@ -506,7 +509,7 @@ fn stream_event(records: Vec<Value>) -> Value {
     json!({"Records": records.collect::<Vec<_>>()})
 }
 
-/// Reduces `time`, a DynamoDB number, by `by`, which has the same unit.
+/// Reduces `time`, a DynamoDB number, by `by`. Both have the same unit.
 fn set_back(time: &mut Value, by: u64) {
     let was: u64 = time["N"].as_str().unwrap().parse().unwrap();
     time["N"] = (was - by).to_string().into();

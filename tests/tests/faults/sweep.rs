@@ -29,12 +29,12 @@ static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 pub(crate) struct Row {
     pub(crate) scenario: &'static Scenario,
     pub(crate) function: &'static str,
-    /// The number of the function's run that makes the call: 1 for the first run.
+    /// The number of the function's invocation that makes the call: 1 for the first invocation.
     pub(crate) run: usize,
-    /// The position of the call among all calls of the run: 1 for the first.
+    /// The position of the call among all calls of the invocation: 1 for the first.
     pub(crate) k: usize,
     pub(crate) call: String,
-    /// The position of the call among the calls with the same name in the run: 1 for the first.
+    /// The position of the call among the calls with the same name in the invocation: 1 for the first.
     nth: usize,
 }
 
@@ -60,9 +60,8 @@ pub(crate) struct Sweep {
     pub(crate) duration: Duration,
 }
 
-/// Simulates each scenario once without an injected failure, and then once for each selected call and each kind of
-/// failure. Calls `on_progress` after each simulation with a failure, with the number of these simulations that are
-/// complete.
+/// Simulates each scenario once without a failure, and then once for each selected call and each kind of failure.
+/// Whenever a simulation with a failure finishes, calls `on_progress(n)`, where `n` is how many of them have finished.
 pub(crate) async fn sweep(
     mutation: Mutation,
     scenarios: &'static [Scenario],
@@ -115,7 +114,7 @@ impl Sweeping {
             let failure = Failure::ALL[cell % Failure::ALL.len()];
             (rows[cell / Failure::ALL.len()].fault(failure), failure)
         };
-        // Start the cells with long waits first.
+        // Start the simulations with long waits first.
         let is_late = |cell: &usize| matches!(fault(*cell).1, Failure::Late | Failure::LateOnce);
         cells.sort_by_key(|cell| !is_late(cell));
         let runs = cells.iter().map(|cell| {
@@ -140,7 +139,7 @@ impl Sweeping {
         }
     }
 
-    /// Simulates a scenario, with `fault` injected. Returns the outcome and the runs of all functions.
+    /// Simulates a scenario, with `fault` injected. Returns the outcome, and all invocations (runs) of all functions.
     async fn simulate(
         &self,
         scenario: &'static Scenario,
@@ -180,9 +179,9 @@ impl Sweeping {
     }
 }
 
-/// Returns the rows of a scenario: the calls that functions in [`Scenario::sweeps`] make in `runs`. A call that several
-/// runs make has one row, for the first of these runs. A call for which [`is_initial_read`] is true has a row only in
-/// the first scenario of the function.
+/// Returns the rows of a scenario: the calls in `runs` of the functions in [`Scenario::sweeps`]. A call that occurs in
+/// several invocations has one row, for the first of these invocations. A call for which [`is_initial_read`] is true
+/// has a row only in the first scenario of the function.
 fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (function, first) in scenario.sweeps {

@@ -63,7 +63,8 @@ fn whole_environment(function: &Function) -> BTreeMap<String, OsString> {
     all.map(|(name, value)| (name, value.into())).collect()
 }
 
-/// Runs a function. Asserts that the function exits in the init phase with exactly one log line. Returns the log line.
+/// Starts a function with the environment variables `environment`. Asserts that the function exits in the init phase
+/// with exactly one log line. Returns the log line.
 async fn startup_error(function: &Function, environment: &BTreeMap<String, OsString>) -> Value {
     let run = Command::new(function.binary())
         .env_clear()

@@ -90,7 +90,7 @@ fn problem(response: &Value, status: u16) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_without_an_identity_is_a_401() {
+async fn a_request_without_an_identity_returns_401() {
     let all = functions::all().into_iter();
     for route in all.filter(|function| function.is_signed) {
         let cloud = Cloud::start().await.unwrap();

@@ -93,7 +93,7 @@ async fn assert_checks_certificates(function: Function) {
 }
 
 #[tokio::test]
-async fn functions_reject_untrusted_certificates_of_aws() {
+async fn functions_that_call_aws_reject_untrusted_certificates() {
     // A function without a table or a topic makes no calls: it only signs URLs.
     let calls_aws = |function: &Function| {
         let mut variables = function.variables.iter();
@@ -109,7 +109,7 @@ async fn functions_reject_untrusted_certificates_of_aws() {
 }
 
 #[tokio::test]
-async fn functions_reject_untrusted_certificates_of_stripe() {
+async fn functions_that_call_stripe_reject_untrusted_certificates() {
     let untrusted = CertificateAuthority::new("untrusted").unwrap();
     let server = Server::start(untrusted.issue("localhost", VALID).unwrap());
     let server = server.await.unwrap();

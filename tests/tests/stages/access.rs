@@ -53,7 +53,7 @@ async fn secret(account: &Account, name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn secrets_are_read_from_stdin_and_copied_if_missing_but_never_printed() {
+async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_printed() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     let [key, other_key, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
     let mut output = set_secret(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))

@@ -11,7 +11,7 @@ use test_support::http::{Method, Request, Signer};
 /// emulated account.
 const CONFIGURATION_VARIABLE: &str = "AWS_CONFIG_FILE";
 
-/// An emulated AWS account, with clients that use the credentials of the account's owner.
+/// An emulated AWS account, with clients that use the credentials of the AWS account's owner.
 #[derive(Debug)]
 pub(crate) struct Account {
     /// The AWS account ID.
@@ -252,8 +252,8 @@ impl Account {
         put.body(body.into()).send().await.unwrap();
     }
 
-    /// Calls an operation of a service with a JSON protocol, with the credentials of the account's owner. Returns the
-    /// output.
+    /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the AWS account's owner.
+    /// Returns the output.
     pub(crate) async fn call(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = self
             .request(Method::POST, "/")
@@ -278,7 +278,7 @@ impl Account {
         Request::new(&Client::new(), method, url)
     }
 
-    /// Returns a signer for requests to `service`, with the credentials of the account's owner.
+    /// Returns a signer for requests to `service`, with the credentials of the AWS account's owner.
     pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
             credentials: aws_credential_types::Credentials::new(

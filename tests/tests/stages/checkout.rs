@@ -60,8 +60,8 @@ impl Checkout {
             .await
     }
 
-    /// Creates a copy of the checkout, calls `change` to edit the files of the copy, and commits the edits. They must
-    /// not affect the functions' binaries.
+    /// Creates a copy of the checkout, calls `change` to edit the files of the copy, and commits the edits. The edits
+    /// must not affect the functions' binaries.
     pub(crate) async fn changed(name: &str, change: impl FnOnce(&Self)) -> Self {
         Self::clean().await;
         let copy = Self::copy(name);

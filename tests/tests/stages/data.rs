@@ -8,7 +8,7 @@ use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod";
 
-/// Signs up a user on the stage `name`, who creates `notes` notes.
+/// Signs up a user on the stage `name`, and creates `notes` notes as this user.
 async fn create_notes(account: &Account, name: &str, notes: usize) {
     let stage = stage(account, name).await;
     let user = sign_up(account, &stage).await;
@@ -31,7 +31,7 @@ async fn item_count(account: &Account, table: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn replacing_a_table_is_refused_with_its_item_count_unless_allowed() {
+async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_allows_it() {
     let (dev, prod) = (Account::dev(), Account::prod());
     let clean = Checkout::clean().await;
     clean.run("remove --stage pr-1 --yes").await;

@@ -1,4 +1,4 @@
-//! Tests that a command that is killed at any moment completes when it is run again.
+//! Kills xtask commands at many moments, and tests that a second run of the same command completes.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn kill_and_rerun(checkout: &Checkout, arguments: &str, after: Duration) -
 }
 
 #[tokio::test]
-async fn a_killed_deploy_or_removal_completes_when_it_is_run_again() {
+async fn a_killed_deploy_or_removal_completes_when_run_again() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     let (deploy, remove) = ("deploy --stage pr-1", "remove --stage pr-1 --yes");
     checkout.run(deploy).await.success();

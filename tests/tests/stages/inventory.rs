@@ -7,7 +7,7 @@ use test_support::http::Method;
 
 use crate::account::Account;
 
-/// An operation that lists resources, of an AWS service with a JSON protocol.
+/// A list operation of an AWS service with a JSON protocol.
 struct JsonList {
     service: &'static str,
     target: &'static str,
@@ -68,8 +68,8 @@ fn json_lists() -> [JsonList; 7] {
     ]
 }
 
-/// Operations that list resources, of AWS services with the query protocol. Each row has the service, its API version,
-/// the action, and the XML element that contains a resource's name.
+/// List operations of AWS services with the query protocol. Each element has the service, its API version, the action,
+/// and the XML element that contains a resource's name.
 const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("iam", "2010-05-08", "ListRoles", "RoleName"),
     ("iam", "2010-05-08", "ListPolicies", "PolicyName"),
@@ -78,8 +78,8 @@ const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
     ("monitoring", "2010-08-01", "DescribeAlarms", "AlarmName"),
 ];
 
-/// Operations that list resources, of AWS services with the REST XML protocol. Each row has the service, the path, and
-/// the XML element that contains a resource's name.
+/// List operations of AWS services with the REST XML protocol. Each element has the service, the path, and the XML
+/// element that contains a resource's name.
 const REST_LISTS: [(&str, &str, &str); 5] = [
     ("cloudfront", "/2020-05-31/distribution", "Id"),
     ("cloudfront", "/2020-05-31/origin-access-control", "Id"),
@@ -107,7 +107,8 @@ impl Account {
         all
     }
 
-    /// Returns a line for each stack, with its status, and for each CloudFormation export, with its value.
+    /// Returns one line for each stack and one for each CloudFormation export. The lines contain the status of the
+    /// stack and the value of the export.
     async fn stack_lines(&self) -> Vec<String> {
         let stacks = self.stacks().await.into_iter();
         let stacks =
@@ -117,7 +118,7 @@ impl Account {
         stacks.chain(exports).collect()
     }
 
-    /// Returns a line for each bucket, and for each object, with its ETag.
+    /// Returns one line for each bucket and one for each object. The line of an object contains the object's ETag.
     async fn bucket_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for bucket in self.s3.list_buckets().send().await.unwrap().buckets() {
@@ -144,7 +145,8 @@ impl Account {
         lines
     }
 
-    /// Returns a line for each Lambda function, with the hash of its code, and for each event source mapping.
+    /// Returns one line for each Lambda function and one for each event source mapping. The line of a function contains
+    /// the hash of the function's code.
     async fn function_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut functions = self.lambda.list_functions().into_paginator().items().send();

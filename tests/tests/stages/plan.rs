@@ -52,7 +52,7 @@ fn functions_with(checkout: &Checkout, name: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_plan_lists_the_functions_that_a_change_affects_and_the_cause() {
+async fn a_plan_lists_each_function_that_a_change_affects_with_the_cause() {
     let checkout = Checkout::changed("planned", |_| ()).await;
     checkout
         .run(&format!("deploy --stage {STAGE}"))

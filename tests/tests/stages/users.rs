@@ -33,7 +33,7 @@ pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
     }
 }
 
-/// Signs up a new user on a stage, and signs in the user with the credentials of the account's
+/// Signs up a new user on a stage, and signs in the user with the credentials of the AWS account's
 /// owner.
 pub(crate) async fn sign_up<'a>(account: &Account, stage: &'a Stage) -> Person<'a> {
     Person::sign_up_as_owner(stage, &account.signer("cognito-idp")).await

@@ -172,3 +172,27 @@ pub(crate) async fn print_endpoints(stage: &StageContext) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn only_a_failed_stack_is_recorded_as_a_failed_release() {
+        let failed = || Error::from(StackFailed("the stack failed".into()));
+        for (result, expected) in [
+            (Ok(()), Outcome::Done),
+            (Err(failed()), Outcome::Failed),
+            (Err(failed().context("rolled back")), Outcome::Failed),
+            (Err(anyhow!("Rate exceeded")), Outcome::InProgress),
+            (
+                Err(anyhow!("ExpiredToken").context("cannot describe")),
+                Outcome::InProgress,
+            ),
+        ] {
+            assert_eq!(outcome(&result), expected, "{result:?}");
+        }
+    }
+}

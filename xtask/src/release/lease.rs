@@ -254,3 +254,157 @@ async fn renew_once(
     let found: Option<Versioned<Holder>> = store.read(&key).await?;
     Ok(found.filter(|found| found.value.id == holder.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::release::s3_double::{Fault, S3Double};
+
+    const KEY: &str = "dev/lock.json";
+
+    fn holder(s3: &S3Double) -> Holder {
+        serde_json::from_slice(&s3.content(KEY).unwrap()).unwrap()
+    }
+
+    /// Takes the lock and holds it for `seconds`. Returns the error if the lock is lost before.
+    async fn hold(s3: &S3Double, seconds: u64) -> Result<()> {
+        let lease = Lease::take(&s3.store("dev"), "a deploy").await?;
+        let work = async {
+            sleep(Duration::from_secs(seconds)).await;
+            Ok(())
+        };
+        lease.during(work).await
+    }
+
+    #[tokio::test]
+    async fn only_one_process_holds_the_lock() {
+        let s3 = S3Double::new();
+        let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
+        // This process runs, but it is not xtask.
+        let mut elsewhere = holder(&s3);
+        elsewhere.machine = "elsewhere".into();
+        s3.overwrite(KEY, &serde_json::to_vec(&elsewhere).unwrap());
+        let error = Lease::take(&s3.store("dev"), "a removal")
+            .await
+            .err()
+            .unwrap();
+        assert!(error.to_string().starts_with("dev is locked: "), "{error}");
+        assert!(error.to_string().contains("began a deploy"), "{error}");
+        Lease::take(&s3.store("prod"), "a deploy").await.unwrap();
+
+        lease.during(async { Ok(()) }).await.unwrap();
+        assert_eq!(s3.content(KEY), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_bucket_is_an_error_instead_of_an_endless_wait() {
+        let s3 = S3Double::without_bucket();
+        let error = Lease::take(&s3.store("dev"), "a deploy")
+            .await
+            .err()
+            .unwrap();
+        assert!(format!("{error:#}").contains("NoSuchBucket"), "{error:#}");
+
+        let s3 = S3Double::new();
+        s3.fail("PUT", [Fault::Error(404, "NoSuchBucket"); 9]);
+        let error = Lease::take(&s3.store("dev"), "a deploy")
+            .await
+            .err()
+            .unwrap();
+        assert!(format!("{error:#}").contains("NoSuchBucket"), "{error:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_taken_although_the_response_is_lost_or_the_write_conflicts() {
+        for fault in [
+            Fault::LostResponse,
+            Fault::Error(409, "ConditionalRequestConflict"),
+        ] {
+            let s3 = S3Double::new();
+            s3.fail("PUT", [fault]);
+            hold(&s3, 0).await.unwrap();
+            assert_eq!(s3.content(KEY), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttled_and_lost_renewals_are_repeated() {
+        let s3 = S3Double::new();
+        let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
+        s3.fail("PUT", [Fault::Error(503, "SlowDown"); 20]);
+        s3.fail("PUT", [Fault::LostResponse, Fault::LostResponse]);
+        let work = async {
+            sleep(Duration::from_secs(600)).await;
+            Ok(())
+        };
+        lease.during(work).await.unwrap();
+        let writes = s3.attempts();
+        let writes = writes
+            .iter()
+            .filter(|attempt| *attempt == "PUT dev/lock.json");
+        assert!(writes.count() > 40);
+        assert_eq!(s3.content(KEY), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_credentials_end_the_work_with_a_message_that_says_what_to_do() {
+        let s3 = S3Double::new();
+        let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
+        s3.fail("PUT", [Fault::Error(400, "ExpiredToken")]);
+        let error = lease.during(pending::<Result<()>>()).await.unwrap_err();
+        let message = format!("{error:#}");
+        assert!(
+            message.contains("sign in again, and run the command again"),
+            "{message}"
+        );
+        assert!(message.contains("ExpiredToken"), "{message}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_work_ends_if_another_process_takes_the_lock_and_leaves_it_alone() {
+        let s3 = S3Double::new();
+        let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
+        let mut other = holder(&s3);
+        other.id = Uuid::now_v7();
+        let other = serde_json::to_vec(&other).unwrap();
+        s3.overwrite(KEY, &other);
+        let error = lease.during(pending::<Result<()>>()).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("another process took the lock of dev"),
+            "{error}"
+        );
+        assert_eq!(s3.content(KEY).unwrap(), other);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_renewed_ends_the_work_before_it_expires() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let mut expiring = Holder::new("a deploy").unwrap();
+        expiring.expires = now() + 1000;
+        let etag = store
+            .write(KEY, &expiring, WriteIf::Absent)
+            .await
+            .unwrap()
+            .unwrap();
+        s3.fail("PUT", [Fault::Error(503, "SlowDown"); 100]);
+        tokio::time::pause();
+        let error = renew(store, expiring, etag).await;
+        assert!(
+            error.to_string().contains("cannot renew the lock of dev"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_cannot_be_released_does_not_fail_the_command() {
+        let s3 = S3Double::new();
+        s3.fail("DELETE", [Fault::Error(403, "AccessDenied")]);
+        hold(&s3, 1).await.unwrap();
+        assert!(s3.content(KEY).is_some());
+    }
+}

@@ -50,6 +50,8 @@ mod provenance;
 mod record;
 mod remove;
 mod rest;
+#[cfg(test)]
+mod s3_double;
 mod secret;
 mod sources;
 mod stack;

@@ -472,3 +472,75 @@ impl Preview {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::release::{record::Function, sources::Sources};
+
+    #[test]
+    fn only_the_record_with_the_approved_digest_is_promoted() {
+        let record = |digest: &str| Record {
+            release: Release::example("dev", 7),
+            digest: digest.into(),
+        };
+        let approval = |digest: Option<&str>| Approval {
+            digest: digest.map(str::to_owned),
+            digest_file: None,
+        };
+        approval(None).check(&record("aa")).unwrap();
+        approval(Some("aa")).check(&record("aa")).unwrap();
+        let error = approval(Some("aa")).check(&record("bb")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("dev's release 7 has the digest bb"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("Nothing was changed"), "{error}");
+    }
+
+    #[test]
+    fn templates_may_use_only_zips_of_the_record_below_the_keys_of_the_stage() {
+        let stored = |key: &str| {
+            let template = json!({"Resources": {"Get": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {"Code": {"S3Bucket": "releases", "S3Key": key}},
+            }}});
+            let function = Function {
+                artifact: "a1".into(),
+                sources: Sources::default(),
+            };
+            StoredRelease {
+                record: Release {
+                    copied_from: Some(("dev".parse().unwrap(), 7)),
+                    functions: BTreeMap::from([("notes-get".into(), function)]),
+                    ..Release::example("prod", 1)
+                },
+                templates: Templates::from([(
+                    "stack".into(),
+                    serde_json::from_value(template).unwrap(),
+                )]),
+                digest: None,
+                store: None,
+            }
+        };
+        stored("prod/artifacts/functions/a1.zip")
+            .check_zips()
+            .unwrap();
+        for key in [
+            "prod/artifacts/functions/b2.zip",
+            "dev/artifacts/functions/a1.zip",
+            "pr-1/artifacts/functions/a1.zip",
+            "artifacts/functions/a1.zip",
+        ] {
+            let error = stored(key).check_zips().unwrap_err().to_string();
+            assert!(
+                error.contains(key) && error.contains("dev's release 7"),
+                "{error}"
+            );
+        }
+    }
+}

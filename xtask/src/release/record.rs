@@ -96,6 +96,29 @@ pub(crate) struct App {
 }
 
 impl Release {
+    /// Returns a successful release without functions, app and templates, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(stage: &str, number: u32) -> Self {
+        Self {
+            stage: stage.parse().unwrap(),
+            number,
+            started_at: 0,
+            actor: "tester".into(),
+            commit: None,
+            branch: None,
+            dirty: false,
+            copied_from: None,
+            outcome: Outcome::Done,
+            changes: Vec::new(),
+            architecture: Architecture::Arm64,
+            infrastructure: Infrastructure::Own,
+            functions: BTreeMap::new(),
+            app: None,
+            stacks: BTreeMap::new(),
+            promotion: None,
+        }
+    }
+
     /// Whether the release has a browser app that was built from the sources with the hash `sources`.
     pub(crate) fn has_app(&self, sources: &str) -> bool {
         self.app.as_ref().is_some_and(|app| app.sources == sources)

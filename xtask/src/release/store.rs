@@ -844,3 +844,354 @@ pub(crate) async fn empty_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::release::{
+        record::{App, Function, Outcome},
+        s3_double::{Fault, S3Double, hashed},
+        sources::Sources,
+    };
+
+    const BUCKET: &str = "scratchpad-releases-111111111111";
+    const KINDS: [Kind; 3] = [Kind::Template, Kind::AppFile, Kind::FunctionZip];
+
+    /// Returns a release with one template, one file of the browser app and one function zip, which are stored.
+    async fn stored_release(store: &Store, number: u32) -> Release {
+        let text = format!("{} {number}", store.stage);
+        let template: Template = serde_json::from_value(json!({"Description": text})).unwrap();
+        store.template_url(&template).await.unwrap();
+        let [(file, app), (zip, function)] =
+            ["app", "zip"].map(|kind| hashed(&(text.clone() + kind)));
+        store
+            .write_artifact(Kind::AppFile, &app, file)
+            .await
+            .unwrap();
+        store
+            .write_artifact(Kind::FunctionZip, &function, zip)
+            .await
+            .unwrap();
+        let release = Release {
+            stacks: BTreeMap::from([("stack".into(), template.hash())]),
+            app: Some(App {
+                sources: text,
+                files: BTreeMap::from([("index.html".into(), app)]),
+            }),
+            functions: BTreeMap::from([(
+                "notes-get".into(),
+                Function {
+                    sources: Sources::of_binary(&function),
+                    artifact: function,
+                },
+            )]),
+            ..Release::example(store.stage.as_ref(), number)
+        };
+        store.create_release(&release).await.unwrap();
+        release
+    }
+
+    /// Returns the message of an error, and checks that it names an object and says what to do.
+    fn changed_message(error: anyhow::Error, key: &str) -> String {
+        let message = format!("{error:#}");
+        let expected = format!("the object {key} in the bucket {BUCKET} was changed");
+        assert!(message.contains(&expected), "{message}");
+        assert!(message.contains("delete it"), "{message}");
+        message
+    }
+
+    #[tokio::test]
+    async fn all_objects_of_a_stage_are_below_its_name() {
+        let s3 = S3Double::new();
+        let release = stored_release(&s3.store("pr-1"), 12).await;
+        assert!(
+            s3.keys().iter().all(|key| key.starts_with("pr-1/")),
+            "{:?}",
+            s3.keys()
+        );
+        for key in [
+            "pr-1/releases/000012.json".to_owned(),
+            format!("pr-1/artifacts/templates/{}.json", release.stacks["stack"]),
+            format!(
+                "pr-1/artifacts/functions/{}.zip",
+                release.functions["notes-get"].artifact
+            ),
+            format!(
+                "pr-1/artifacts/app/{}",
+                release.app.unwrap().files["index.html"]
+            ),
+        ] {
+            assert!(s3.keys().contains(&key), "{key}");
+        }
+        assert_eq!(s3.store("pr-1").lock_key(), "pr-1/lock.json");
+        assert_eq!(s3.store("pr-2").releases().await.unwrap().len(), 0);
+        let stages = Store::stages(&s3.account()).await.unwrap();
+        assert_eq!(stages, ["pr-1".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn a_changed_object_is_refused_by_every_operation_that_uses_it() {
+        for kind in KINDS {
+            let s3 = S3Double::new();
+            let (store, other) = (s3.store("dev"), s3.store("prod"));
+            let (content, hash) = hashed("content");
+            store
+                .write_artifact(kind, &hash, content.clone())
+                .await
+                .unwrap();
+            assert!(store.has(kind, &hash).await.unwrap());
+            assert_eq!(store.read_artifact(kind, &hash).await.unwrap(), content);
+
+            let key = kind.key(&store.stage, &hash);
+            s3.overwrite(&key, b"other content");
+            changed_message(store.has(kind, &hash).await.unwrap_err(), &key);
+            changed_message(store.read_artifact(kind, &hash).await.unwrap_err(), &key);
+            changed_message(other.copy(&store, kind, &hash).await.unwrap_err(), &key);
+            let written = store.write_artifact(kind, &hash, content).await;
+            changed_message(written.unwrap_err(), &key);
+            assert_eq!(s3.content(&key).unwrap(), b"other content");
+            assert_eq!(s3.content(&kind.key(&other.stage, &hash)), None);
+
+            s3.delete(&key);
+            let error = format!("{:#}", other.copy(&store, kind, &hash).await.unwrap_err());
+            assert!(error.contains(&format!("{key} is missing")), "{error}");
+            assert!(error.contains("deploy the stage dev again"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_template_stops_the_commands_that_read_templates_and_change_sets() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let release = stored_release(&store, 1).await;
+        let templates = store.templates(&release.stacks).await.unwrap();
+        assert_eq!(templates["stack"].hash(), release.stacks["stack"]);
+        let key = Kind::Template.key(&store.stage, &release.stacks["stack"]);
+        assert_eq!(
+            s3.content(&key).unwrap(),
+            templates["stack"].body().into_bytes()
+        );
+
+        s3.overwrite(&key, br#"{"Description":"forged"}"#);
+        let error = store.templates(&release.stacks).await.unwrap_err();
+        let message = changed_message(error, &key);
+        assert!(
+            message.contains("the template of the stack stack"),
+            "{message}"
+        );
+        // CloudFormation would read the changed object from this URL.
+        changed_message(
+            store.template_url(&templates["stack"]).await.unwrap_err(),
+            &key,
+        );
+        changed_message(store.has_artifacts(&release).await.unwrap_err(), &key);
+    }
+
+    #[tokio::test]
+    async fn a_changed_app_file_is_not_published() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let (content, hash) = hashed("page");
+        store
+            .write_artifact(Kind::AppFile, &hash, content)
+            .await
+            .unwrap();
+        let key = Kind::AppFile.key(&store.stage, &hash);
+        s3.overwrite(&key, b"forged page");
+        let published = store
+            .publish_app_file(&hash, "web", "index.html", "text/html")
+            .await;
+        changed_message(published.unwrap_err(), &key);
+        assert_eq!(s3.content("index.html"), None);
+        s3.delete(&key);
+        store
+            .write_artifact(Kind::AppFile, &hash, b"page".into())
+            .await
+            .unwrap();
+        for is_new in [true, false] {
+            let published = store
+                .publish_app_file(&hash, "web", "index.html", "text/html")
+                .await;
+            assert_eq!(published.unwrap(), is_new);
+        }
+        assert_eq!(s3.content("index.html").unwrap(), b"page");
+    }
+
+    #[tokio::test]
+    async fn an_object_without_a_checksum_is_downloaded_and_compared() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let (content, hash) = hashed("content");
+        let key = Kind::FunctionZip.key(&store.stage, &hash);
+        s3.overwrite(&key, &content);
+        assert!(store.has_code(&hash).await.unwrap());
+        let downloads = |attempts: Vec<String>| {
+            attempts
+                .iter()
+                .any(|attempt| *attempt == format!("GET {key}"))
+        };
+        assert!(downloads(s3.attempts()));
+
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        store
+            .write_artifact(Kind::FunctionZip, &hash, content)
+            .await
+            .unwrap();
+        assert!(store.has_code(&hash).await.unwrap());
+        assert!(!downloads(s3.attempts()), "the checksum of S3 is enough");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changed_since_the_build_is_not_uploaded() {
+        let s3 = S3Double::new();
+        let folder = tempfile::tempdir().unwrap();
+        let zip = folder.path().join("a.zip");
+        fs::write(&zip, "changed").unwrap();
+        let uploaded = s3.store("dev").upload_code(&hashed("built").1, &zip).await;
+        let error = format!("{:#}", uploaded.unwrap_err());
+        assert!(
+            error.contains("a.zip has changed since it was built"),
+            "{error}"
+        );
+        assert_eq!(s3.keys(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn artifacts_are_written_once_even_if_responses_are_lost_or_writes_conflict() {
+        for faults in [
+            vec![Fault::LostResponse],
+            vec![Fault::Error(409, "ConditionalRequestConflict")],
+            vec![Fault::Error(503, "SlowDown"), Fault::LostResponse],
+        ] {
+            let s3 = S3Double::new();
+            let store = s3.store("dev");
+            let (content, hash) = hashed("content");
+            s3.fail("PUT", faults);
+            store
+                .write_artifact(Kind::Template, &hash, content.clone())
+                .await
+                .unwrap();
+            let key = Kind::Template.key(&store.stage, &hash);
+            assert_eq!(s3.content(&key).unwrap(), content);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_is_never_overwritten_by_another_release_or_after_another_write() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let mut release = Release::example("dev", 1);
+        release.outcome = Outcome::InProgress;
+        let etag = store.create_release(&release).await.unwrap();
+        let other = Release {
+            actor: "someone else".into(),
+            ..release.clone()
+        };
+        let error = format!("{:#}", store.create_release(&other).await.unwrap_err());
+        assert!(
+            error.contains("another process changed dev/releases/000001.json"),
+            "{error}"
+        );
+
+        release.outcome = Outcome::Done;
+        let etag = store.update_release(&release, &etag).await.unwrap();
+        store.update_release(&other, &etag).await.unwrap();
+        assert!(store.update_release(&release, &etag).await.is_err());
+        let stored = store.releases().await.unwrap();
+        assert_eq!(stored.first().unwrap().actor, "someone else");
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_although_the_response_is_lost() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let mut release = Release::example("dev", 1);
+        s3.fail("PUT", [Fault::LostResponse]);
+        let etag = store.create_release(&release).await.unwrap();
+        release.actor = "someone".into();
+        s3.fail("PUT", [Fault::LostResponse]);
+        let etag = store.update_release(&release, &etag).await.unwrap();
+        release.actor = "someone else".into();
+        store.update_release(&release, &etag).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_digest_of_a_record_changes_with_every_byte_and_its_name_must_match() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        store
+            .create_release(&Release::example("dev", 1))
+            .await
+            .unwrap();
+        let records = store.records().await.unwrap();
+        let digest = records.first().unwrap().digest.clone();
+        let key = "dev/releases/000001.json";
+        let content = s3.content(key).unwrap();
+        assert_eq!(digest, sha256(&content));
+        s3.overwrite(key, &[&content[..], b" "].concat());
+        assert_ne!(
+            store.records().await.unwrap().first().unwrap().digest,
+            digest
+        );
+
+        // The record of another release is written over the record.
+        for (stage, number) in [("dev", 2), ("pr-1", 1)] {
+            let other = serde_json::to_vec(&Release::example(stage, number)).unwrap();
+            s3.overwrite(key, &other);
+            let error = format!("{:#}", store.records().await.unwrap_err());
+            assert!(error.contains(key) && error.contains(BUCKET), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_bucket_is_an_empty_one_for_reads_and_an_error_for_writes() {
+        let s3 = S3Double::without_bucket();
+        let store = s3.store("dev");
+        assert!(!store.exists().await.unwrap());
+        assert!(store.releases().await.unwrap().is_empty());
+        assert!(store.is_unused().await.unwrap());
+        assert_eq!(Store::stages(&s3.account()).await.unwrap(), Vec::new());
+        let created = store.create_release(&Release::example("dev", 1)).await;
+        let error = format!("{:#}", created.unwrap_err());
+        assert!(error.contains("NoSuchBucket"), "{error}");
+        for condition in [WriteIf::Absent, WriteIf::Unchanged("\"1\"")] {
+            assert!(
+                store
+                    .write("dev/lock.json", &Value::Null, condition)
+                    .await
+                    .is_err()
+            );
+        }
+        assert!(S3Double::new().store("dev").exists().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn only_unneeded_artifacts_of_the_own_stage_are_pruned() {
+        let s3 = S3Double::new();
+        let (dev, prod) = (s3.store("dev"), s3.store("prod"));
+        let old = stored_release(&dev, 1).await;
+        stored_release(&dev, 2).await;
+        let of_prod = stored_release(&prod, 1).await;
+        dev.delete_release(&old).await.unwrap();
+        dev.prune().await.unwrap();
+        let left = s3.keys();
+        assert_eq!(
+            left.iter()
+                .filter(|key| key.starts_with("dev/artifacts/"))
+                .count(),
+            3,
+            "{left:?}"
+        );
+        assert!(prod.has_artifacts(&of_prod).await.unwrap());
+        assert!(!dev.has_artifacts(&old).await.unwrap());
+
+        prod.delete_release(&of_prod).await.unwrap();
+        assert!(prod.is_unused().await.unwrap());
+        prod.delete_artifacts().await.unwrap();
+        assert!(s3.keys().iter().all(|key| key.starts_with("dev/")));
+        assert!(!dev.is_unused().await.unwrap());
+    }
+}

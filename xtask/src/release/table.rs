@@ -24,7 +24,7 @@ impl FromStr for StageName {
         let has_valid_words = name
             .split('-')
             .all(|word| !word.is_empty() && word.chars().all(is_allowed));
-        let is_reserved = name == "ephemeral";
+        let is_reserved = name == EPHEMERAL;
         if has_valid_words
             && !is_reserved
             && name.len() <= Self::MAX_LENGTH
@@ -125,6 +125,9 @@ impl Infrastructure {
     }
 }
 
+/// The name of the row of all stages that have no other row.
+const EPHEMERAL: &str = "ephemeral";
+
 /// A row of the stage table, with only the columns that xtask reads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -180,23 +183,49 @@ impl Tables {
             .context("cannot parse the tables `stages` and `accounts` of serverless.yml")
     }
 
-    /// Returns the row of a stage in the stage table, or the row `ephemeral` if the stage has no row.
+    /// Returns the row of a stage in the stage table: the row with the name of the stage, or else the row whose pattern
+    /// the name matches, such as `pr-*`, or else the row `ephemeral`.
     ///
     /// # Errors
-    /// Fails if neither the row of the stage nor the row `ephemeral` exists.
+    /// Fails if the row `ephemeral` is needed and does not exist, or if IAM policies for another row would apply to the
+    /// stage.
     pub(crate) fn row(&self, stage: &StageName) -> Result<&StageRow> {
-        let row = self
-            .stages
-            .get(stage.as_ref())
-            .or_else(|| self.stages.get("ephemeral"));
-        row.with_context(|| {
-            format!("cannot find the row `{stage}` or the row `ephemeral` in serverless.yml")
+        let name = self.row_name(stage)?;
+        self.stages.get(name).with_context(|| {
+            format!("cannot find the row `{stage}` or the row `{name}` in serverless.yml")
         })
     }
 
-    /// Whether the stage has its own row in the stage table, instead of the row `ephemeral`.
+    /// Whether the stage uses the row `ephemeral`.
+    ///
+    /// # Errors
+    /// Fails if IAM policies for another row would apply to the stage.
+    pub(crate) fn is_ephemeral(&self, stage: &StageName) -> Result<bool> {
+        Ok(self.row_name(stage)? == EPHEMERAL)
+    }
+
+    /// Whether the stage table has a row with the name of the stage.
     pub(crate) fn has_row(&self, stage: &StageName) -> bool {
         self.stages.contains_key(stage.as_ref())
+    }
+
+    /// Returns the name of the row of a stage, in the same way as `infrastructure/lib/stage.ts`.
+    fn row_name(&self, stage: &StageName) -> Result<&str> {
+        let stage = stage.as_ref();
+        if let Some((name, _)) = self.stages.get_key_value(stage) {
+            return Ok(name);
+        }
+        let names = || self.stages.keys().map(String::as_str);
+        if let Some(other) = names().find(|row| is_confused(stage, row)) {
+            bail!(
+                "a stage cannot be named {stage}: IAM policies for stages {other} would apply to it; choose another name"
+            );
+        }
+        let pattern = names().find(|row| {
+            row.strip_suffix('*')
+                .is_some_and(|prefix| stage.starts_with(prefix))
+        });
+        Ok(pattern.unwrap_or(EPHEMERAL))
     }
 
     /// Returns the AWS account ID in the row `name` of the account table.
@@ -222,6 +251,18 @@ impl Tables {
             }
         }
         rows.into_values().collect()
+    }
+}
+
+/// Whether an IAM pattern for the resources of the row `row` would match resources of `stage`, which has no row with its
+/// own name. Patterns such as `scratchpad-dev-*` match stages whose name begins with `dev-`, and `scratchpad-*-dev` those
+/// whose name ends with `-dev`.
+fn is_confused(stage: &str, row: &str) -> bool {
+    match row.strip_suffix('*') {
+        Some(prefix) => {
+            prefix.strip_suffix('-') == Some(stage) || stage.contains(&format!("-{prefix}"))
+        }
+        None => stage.starts_with(&format!("{row}-")) || stage.ends_with(&format!("-{row}")),
     }
 }
 
@@ -279,14 +320,32 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_without_a_row_uses_the_row_ephemeral() {
+    fn a_stage_uses_its_own_row_or_the_row_whose_pattern_it_matches_or_the_row_ephemeral() {
         let tables = Tables::read(root(), |_| None).unwrap();
-        let [dev, pr] = ["dev", "pr-1"].map(|name| name.parse().unwrap());
-        assert!(tables.has_row(&dev) && !tables.has_row(&pr));
-        let row = tables.row(&pr).unwrap();
-        assert_eq!(row.account, tables.row(&dev).unwrap().account);
-        assert_eq!(row.architecture, Architecture::Arm64);
-        assert_eq!(tables.account(&row.account).unwrap(), "111111111111");
+        let [dev, pr, feature] = ["dev", "pr-1", "feature-1"].map(|name| name.parse().unwrap());
+        assert!(tables.has_row(&dev) && !tables.has_row(&pr) && !tables.has_row(&feature));
+        let is_ephemeral = [&dev, &pr, &feature].map(|stage| tables.is_ephemeral(stage).unwrap());
+        assert_eq!(is_ephemeral, [false, false, true]);
+        let accounts = [&dev, &pr, &feature].map(|stage| {
+            let row = tables.row(stage).unwrap();
+            assert_eq!(row.architecture, Architecture::Arm64);
+            tables.account(&row.account).unwrap()
+        });
+        assert_eq!(accounts, ["111111111111", "333333333333", "111111111111"]);
+    }
+
+    #[test]
+    fn a_stage_to_which_iam_policies_for_another_row_would_apply_is_rejected() {
+        let tables = Tables::read(root(), |_| None).unwrap();
+        for name in [
+            "dev-2", "my-dev", "prod-x", "local-2", "pr", "x-pr-1", "pr-1-dev",
+        ] {
+            let error = tables.row(&name.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains("would apply to it"), "{name}: {error}");
+        }
+        for name in ["development", "my-device", "spr-1", "pro"] {
+            tables.row(&name.parse().unwrap()).unwrap();
+        }
     }
 
     #[test]

@@ -29,9 +29,9 @@ const TABLE_VARIABLES: [&str; 5] = [
 pub(crate) struct Target {
     /// The stage's name.
     pub(crate) stage: StageName,
-    /// The stage's row of the stage table, or the row `ephemeral` if the stage has no row.
+    /// The stage's row of the stage table: its own row, the row whose pattern it matches, or the row `ephemeral`.
     pub(crate) row: StageRow,
-    /// Whether `row` is the stage's own row. False if it is the row `ephemeral`.
+    /// Whether `row` is the stage's own row, or one whose pattern it matches. False if it is the row `ephemeral`.
     pub(crate) has_own_row: bool,
     /// The AWS account of the stage.
     pub(crate) account: Account,
@@ -42,7 +42,8 @@ impl Target {
     /// Reads the row of `stage` in the stage table and the row of its account. Does not check the AWS credentials.
     ///
     /// # Errors
-    /// Fails if a row cannot be read, or if `infrastructure` is given although the stage has its own row.
+    /// Fails if a row cannot be read, if the stage cannot have its name, or if `infrastructure` is given although the
+    /// stage does not use the row `ephemeral`.
     pub(crate) async fn read(
         workspace: &Workspace,
         stage: &StageName,
@@ -50,7 +51,7 @@ impl Target {
     ) -> Result<Self> {
         let tables = Tables::read(workspace.root(), |_| None)?;
         let row = tables.row(stage)?;
-        if infrastructure.is_some() && tables.has_row(stage) {
+        if infrastructure.is_some() && !tables.is_ephemeral(stage)? {
             bail!(
                 "--infrastructure is only for stages without a row in serverless.yml; change the row of {stage} instead"
             );
@@ -88,7 +89,7 @@ impl Target {
         let tables = Tables::read(workspace.root(), |name| overrides.get(name))?;
         let row = tables.row(&stage)?.clone();
         Ok(Self {
-            has_own_row: tables.has_row(&stage),
+            has_own_row: !tables.is_ephemeral(&stage)?,
             stage,
             row,
             account,

@@ -361,7 +361,7 @@ fn cycles_are_found_in_use_declarations_paths_and_macros() {
 }
 
 #[test]
-fn a_reexported_name_is_an_import_of_the_file_that_defines_it() {
+fn using_a_reexported_name_imports_the_file_that_defines_the_name() {
     let root = "mod a; mod b; pub use a::one; pub use b::two;";
     let a = "pub fn one() {}";
     let b = "use crate::one; pub fn two() { one() }";

@@ -145,7 +145,7 @@ async fn read(connection: &mut TcpStream, number: usize) -> Option<Request> {
     }
 }
 
-/// Computes the `authorization` header that `request` must have, with the crate aws-sigv4. `service` is the service's
+/// Computes, with the crate aws-sigv4, the `authorization` header that `request` must have. `service` is the service's
 /// name in signatures.
 pub(crate) fn signature(request: &Request, service: &str) -> String {
     let header = |name: &str| request.headers[name].as_str();

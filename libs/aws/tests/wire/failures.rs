@@ -9,7 +9,7 @@ use crate::compare;
 use crate::operations::{Called, Operation, Outcome, Protocol, call_both, operations};
 use crate::support::{Reply, Request, reply, signing_time};
 
-/// How the local server fails.
+/// A failure that the local server simulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     InternalError,
@@ -86,8 +86,8 @@ impl Failure {
     }
 }
 
-/// Calls each operation with both clients. Checks that they behave the same if the server fails once, and if it always
-/// fails.
+/// Calls each operation with both clients. Checks that both clients behave the same if the server fails once, and if
+/// the server always fails.
 pub(crate) async fn check(failure: Failure) {
     let mut checks = Vec::new();
     for operation in operations() {

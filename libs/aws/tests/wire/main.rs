@@ -1,9 +1,9 @@
 //! Compares the requests of `aws::Client` and `aws::Objects` with those of the SDK's generated clients.
 //!
-//! `libs/aws` uses the internal crates of the SDK, and AWS may change these crates with only the generated clients in
-//! mind. In these tests, both clients call the same operations of a local server. They must send the same requests,
-//! retry after the same failures, and return the same kind of result. Both use the HTTP client of `libs/https`, whose
-//! own tests cover how it connects and classifies errors.
+//! `libs/aws` uses the internal crates of the SDK, and AWS may change these crates in a way that breaks every client
+//! except the generated ones. In these tests, both clients call the same operations of a local server. They must send
+//! the same requests, retry after the same failures, and return the same kind of result. Both use the HTTP client of
+//! `libs/https`. How the HTTP client connects and classifies errors is covered by the tests of `libs/https`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // Helper functions need this: clippy exempts only tests
 
@@ -48,10 +48,11 @@ async fn each_operation_sends_the_request_of_the_sdk() {
     assert_eq!(differences, listed.collect());
 }
 
-/// Runs another test in a child process that has a trace header in its environment, from which both clients read it. A
-/// test cannot safely set an environment variable of its own process.
+/// Runs the test `each_operation_sends_the_request_of_the_sdk` in a child process. An environment variable of the child
+/// process contains a trace header, which both clients must send. A test cannot safely set an environment variable of
+/// its own process.
 #[test]
-fn each_operation_sends_the_trace_of_an_invocation() {
+fn each_operation_sends_the_trace_header_of_the_invocation() {
     let test = Command::new(env::current_exe().unwrap())
         .args(["--exact", "each_operation_sends_the_request_of_the_sdk"])
         .env("AWS_LAMBDA_FUNCTION_NAME", "notes-create")

@@ -108,8 +108,8 @@ pub(crate) struct Called {
     pub(crate) outcome: Outcome,
 }
 
-/// Calls an operation through our client and through the SDK's generated client. Each client calls a server of its own,
-/// which sends `replies`.
+/// Calls an operation through our client and through the SDK's generated client. Each client calls its own server. Both
+/// servers send `replies`.
 pub(crate) async fn call_both(operation: &Operation, replies: Vec<Reply>) -> (Called, Called) {
     let ours = Server::start(replies.clone()).await;
     let sdk = Server::start(replies).await;
@@ -186,7 +186,7 @@ macro_rules! publish {
     };
 }
 
-/// Every operation that a function calls, with inputs like those of the functions.
+/// Every AWS operation that at least one function calls. The inputs are like those of the functions.
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         dynamodb!("BatchGetItem", batch_get_item()),

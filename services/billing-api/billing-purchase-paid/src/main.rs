@@ -1,5 +1,5 @@
-//! Handles the DynamoDB stream of the table Purchases: publishes each purchase that became PAID to
-//! the SNS topic NotePurchased.
+//! Handles the DynamoDB stream of the table Purchases: when a purchase becomes PAID, publishes the
+//! purchase to the SNS topic NotePurchased.
 
 use std::{process::ExitCode, time::SystemTime};
 

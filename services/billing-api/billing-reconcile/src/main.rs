@@ -1,4 +1,5 @@
-//! Runs every five minutes: settles PENDING purchases according to their payments in Stripe.
+//! Runs every five minutes: compares PENDING purchases with their payments in Stripe, and settles
+//! the purchases whose outcome is final.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -23,7 +24,7 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    // No warm-up for Stripe, because most runs do not call it.
+    // No warm-up for Stripe, because most invocations do not call Stripe.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
         stripe: stripe?,

@@ -1,5 +1,5 @@
-//! `POST /billing/webhook`: receives Stripe's events, and settles the purchases of succeeded
-//! payments.
+//! `POST /billing/webhook`: receives Stripe's events. If an event reports a succeeded payment,
+//! settles the purchase of this payment as PAID.
 
 use std::process::ExitCode;
 

@@ -44,7 +44,7 @@ pub struct SucceededPayment {
 pub enum VerifyError {
     /// The `Stripe-Signature` header does not contain exactly one valid timestamp and at least one
     /// well-formed `v1` signature.
-    #[error("the header is malformed")]
+    #[error("the header must contain one timestamp (t) and at least one signature (v1)")]
     MalformedHeader,
     /// The timestamp in the `Stripe-Signature` header is more than 300 s before or after the
     /// current time.
@@ -52,10 +52,12 @@ pub enum VerifyError {
     OutsideTolerance,
     /// The `Stripe-Signature` header contains no signature of this body and timestamp that was made
     /// with one of the signing secrets.
-    #[error("no signature matches the body")]
+    #[error(
+        "no signature in Stripe-Signature matches the timestamp and body with a known signing secret"
+    )]
     SignatureMismatch,
     /// A signature is valid, but the body is not the JSON of a Stripe event.
-    #[error("the body is not an event")]
+    #[error("the signed body is not the JSON of a Stripe event")]
     MalformedBody,
 }
 
@@ -232,7 +234,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_matching_signature_and_secret_is_enough() {
+    fn an_event_is_accepted_if_one_of_its_signatures_matches_one_secret() {
         let body = other("ping");
         let valid = signature(&body, "whsec_two", NOW);
         let invalid = signature(&body, "whsec_three", NOW);

@@ -22,7 +22,7 @@ pub(crate) fn key() -> PurchaseKey {
     }
 }
 
-/// An order of storage for 10 notes, which costs 4000 cents, paid with `source`.
+/// An order of storage for 10 notes, paid with `source`. The price is 4000 cents.
 pub(crate) fn order(source: &str) -> Order {
     Order {
         storage: Storage::try_from(10).unwrap(),

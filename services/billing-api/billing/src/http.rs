@@ -31,8 +31,8 @@ impl Body for Order {
     }
 }
 
-/// Parses the field `storage`, the number of notes: an integer, or a string of digits, which
-/// clients of the original API send.
+/// Parses the field `storage`, the number of notes: an integer, or a string of digits. Clients of
+/// the original API (the notes API of the SST guide) send a string.
 fn storage(value: Value) -> Result<Storage, String> {
     let notes = match &value {
         Value::String(digits) => {
@@ -51,7 +51,7 @@ fn storage(value: Value) -> Result<Storage, String> {
 }
 
 /// The JSON of a response to a charged purchase. The field `status` is always true, because clients
-/// of the original API expect it.
+/// of the original API (the notes API of the SST guide) expect it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReceiptBody {
@@ -126,13 +126,14 @@ impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     }
 }
 
-/// The definition of the paginated list of the purchases of `user`.
+/// The paginated list of the purchases of `user`. It parses requests for a page, and creates the
+/// responses.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("purchases", user.as_str())
 }
 
 /// Builds a response with the status 200: as many of the purchases `found` as fit into one
-/// response, and a link to the next page if there is one.
+/// response, and a `Link` header with the URL of the next page if there is one.
 ///
 /// # Errors
 /// Returns a problem with the status 500 if a purchase cannot be serialized.

@@ -11,7 +11,8 @@
 //! # Why a card is charged at most once, and no charge is lost
 //!
 //! 1. A purchase is stored as PENDING before its card is charged. The id of the purchase is
-//!    Stripe's idempotency key for the charge, so a repetition does not charge again.
+//!    Stripe's idempotency key for the charge, so a repeated request does not charge the card
+//!    again.
 //! 2. Stripe may delete an idempotency key after 24 hours
 //!    (<https://docs.stripe.com/api/idempotent_requests>). No function charges a purchase that is
 //!    older than [`controller::CHARGE_WINDOW`], which is much shorter than 24 hours.

@@ -37,7 +37,7 @@ pub(crate) fn is_stripe_id(id: &str, prefix: &str) -> bool {
     id.len() <= 255 && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
 }
 
-/// The client secret of a PaymentIntent, with which the browser completes the payment. It must be
+/// The client secret of a PaymentIntent. The browser needs it to complete the payment. It must be
 /// neither stored nor logged:
 /// <https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret>.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,8 +80,9 @@ pub enum Payment {
     },
     /// The card was not charged, but the PaymentIntent, if there is one, can still charge a card.
     Declined {
-        /// The id of the PaymentIntent, which must be canceled so that it cannot charge a card
-        /// later. None if Stripe rejected the payment source and created no PaymentIntent.
+        /// The id of the PaymentIntent. The PaymentIntent must be canceled, so that it cannot
+        /// charge a card later. None if Stripe rejected the payment source and created no
+        /// PaymentIntent.
         intent: Option<IntentId>,
         /// Why the card was not charged.
         decline: Decline,
@@ -90,7 +91,7 @@ pub enum Payment {
     RequiresAction {
         /// The id of the PaymentIntent.
         intent: IntentId,
-        /// The client secret with which the browser completes the payment.
+        /// The client secret that the browser needs to complete the payment.
         client_secret: ClientSecret,
     },
     /// The bank has neither accepted nor declined the payment yet.
@@ -108,7 +109,7 @@ pub struct Decline {
     /// `payment_unfinished` or `payment_not_made`.
     pub code: String,
     /// The reason that the card's issuer gave, such as `insufficient_funds`. None if Stripe reports
-    /// no such reason.
+    /// no reason of the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decline_code: Option<String>,
     /// A message that tells the customer why the payment failed.

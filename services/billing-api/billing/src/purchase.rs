@@ -11,7 +11,7 @@ use crate::payment::{Decline, IntentId, Outcome, is_stripe_id};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Purchase {
-    /// The primary key: the id of the owner and the id of the purchase.
+    /// The primary key: the id of the buyer and the id of the purchase.
     #[serde(flatten)]
     pub key: PurchaseKey,
     /// The number of notes for which storage is bought.
@@ -22,7 +22,8 @@ pub struct Purchase {
     pub description: String,
     /// The time of the order.
     pub created_at: Timestamp,
-    /// The time of the settlement. The time of the order if the purchase is PENDING.
+    /// The time at which the purchase was settled, or the time of the order if the purchase is
+    /// PENDING.
     pub updated_at: Timestamp,
     /// The status of the purchase, with the attributes of this status.
     #[serde(flatten)]
@@ -33,7 +34,7 @@ pub struct Purchase {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseKey {
-    /// The id of the owner: the partition key.
+    /// The id of the buyer: the partition key.
     pub user_id: UserId,
     /// The id of the purchase: the sort key. Newer purchases have greater ids.
     pub purchase_id: PurchaseId,
@@ -225,11 +226,11 @@ impl TryFrom<String> for PaymentSource {
 pub struct Shard(u8);
 
 impl Shard {
-    /// The number of shards. Decrease this number only when the shards to remove are empty, because
-    /// reconcile does not read removed shards.
+    /// The number of shards. Before you decrease this number, make sure that no PENDING purchase is
+    /// in a shard that would be removed: reconcile reads only the shards below this number.
     pub const COUNT: u8 = 4;
 
-    /// The shard of the purchase `id`.
+    /// The shard to which the purchase `id` belongs.
     fn of(id: PurchaseId) -> Self {
         // The last byte of a version 7 UUID is random; the first bytes are the time.
         let [.., last] = *id.as_bytes();
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_price_per_note_falls_with_the_number_of_notes() {
+    fn the_price_per_note_decreases_as_the_number_of_notes_increases() {
         let prices = [
             (1, 400),
             (10, 4_000),

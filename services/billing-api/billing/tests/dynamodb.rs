@@ -83,7 +83,7 @@ fn user(name: &str) -> UserId {
     format!("us-east-1:{name}").parse().unwrap()
 }
 
-/// A new PENDING purchase of the user `name`, which is due `due` seconds after [`NOON`].
+/// A new PENDING purchase of the user `name`. The purchase is due `due` seconds after [`NOON`].
 fn pending(name: &str, due: u64) -> Purchase {
     let key = PurchaseKey {
         user_id: user(name),
@@ -341,7 +341,7 @@ async fn a_settled_or_postponed_purchase_is_not_due() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_failure() {
+async fn the_error_for_a_missing_table_is_failed() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let purchases = purchases_at(&empty.url());
     let purchase = pending("ada", 0);
@@ -379,7 +379,7 @@ async fn a_malformed_item_does_not_block_due_purchases() {
 }
 
 #[tokio::test]
-async fn a_malformed_purchase_is_a_failure() {
+async fn the_error_for_a_malformed_purchase_is_failed() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let purchase = pending("ada", 0);
@@ -477,7 +477,7 @@ async fn record_reads(database: &Dynamodb) -> (String, Arc<Mutex<Vec<Read>>>) {
 }
 
 #[tokio::test]
-async fn the_reads_of_reconcile_do_not_grow_with_settled_purchases() {
+async fn settled_purchases_do_not_increase_the_reads_of_reconcile() {
     let database = database().await;
     let (url, reads) = record_reads(&database).await;
     let purchases = purchases_at(&url);

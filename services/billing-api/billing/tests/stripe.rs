@@ -245,7 +245,7 @@ async fn a_changed_secret_key_is_used_from_the_next_call_on() {
 }
 
 #[tokio::test]
-async fn a_server_with_an_untrusted_certificate_never_receives_the_key() {
+async fn a_server_with_an_untrusted_certificate_never_receives_the_secret_key() {
     let untrusted = CertificateAuthority::new("untrusted authority").unwrap();
     let server = Server::start(untrusted.issue("localhost", 2999).unwrap());
     let server = server.await.unwrap();

@@ -1,5 +1,5 @@
-//! Handles the S3 event `Object Created`, which EventBridge delivers: records the properties of an
-//! uploaded file.
+//! Handles the S3 event `Object Created`, delivered by EventBridge: records the type and size of
+//! the uploaded file.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -56,7 +56,7 @@ async fn handle(
     match FileKey::parse(&event.detail.object.key) {
         Some(key) => controller::attachment_uploaded(files, attachments, notes, &key).await,
         // The object is not an attachment: the EventBridge rule matches all keys with the prefix
-        // `private/`, but this one has no owner after the prefix.
+        // `private/`, but the key of this object has no user id after the prefix.
         None => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! `DELETE /notes/{id}`: deletes a note.
+//! `DELETE /notes/{id}`: deletes a note, and its attached file unless another note refers to the
+//! file.
 
 use std::process::ExitCode;
 

@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The name of an attached file, as the client sends it. The name is the key that `POST
-/// /notes/attachments` returned. Clients of the original API send the key without the prefix
-/// `private/{owner}/`.
+/// /notes/attachments` returned. Clients of the original API (the notes API of the SST guide) send
+/// the key without the prefix `private/{owner}/`, where `{owner}` is the user's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AttachmentName(String);
 
 impl AttachmentName {
-    /// The maximum length of a name in bytes. The prefix `private/{owner}/` and a name of this
-    /// length fit into an S3 key, which has at most 1,024 bytes.
+    /// The maximum length of a name in bytes. An S3 key has at most 1,024 bytes. The prefix
+    /// `private/{owner}/`, with the user's id as `{owner}`, and a name of this length fit into a
+    /// key.
     const LIMIT: usize = 900;
 
     /// The name as text.
@@ -44,7 +45,8 @@ impl TryFrom<String> for AttachmentName {
     }
 }
 
-/// The key of an attached file in the bucket: `private/{owner}/…`.
+/// The key of an attached file in the bucket: `private/{owner}/…`, where `{owner}` is the id of the
+/// user who uploads the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileKey {
     owner: UserId,
@@ -100,7 +102,7 @@ impl FileKey {
     }
 }
 
-/// The properties of an uploaded file.
+/// The properties of an uploaded file: its media type and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
@@ -198,7 +200,8 @@ impl TryFrom<i64> for FileSize {
 /// A presigned PUT request that uploads one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedUpload {
-    /// The key of the file. Clients send this key as the file's name in a note.
+    /// The key of the file. The API returns it as the field `attachment` of the upload, and clients send it in the field
+    /// `attachment` of a note.
     pub key: FileKey,
     /// The presigned URL for the PUT request.
     pub url: String,

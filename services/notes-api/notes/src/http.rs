@@ -97,13 +97,14 @@ pub fn note(status: StatusCode, view: &View) -> api::Result {
     }
 }
 
-/// The definition of the paginated list of the notes of `user`.
+/// The paginated list of the notes of `user`. It parses requests for a page, and creates the
+/// responses.
 pub fn list(user: &UserId) -> List<'_> {
     List::of("notes", user.as_str())
 }
 
 /// Builds a response with the status 200: as many of the notes `found` as fit into one response,
-/// and a link to the next page if there is one.
+/// and a `Link` header with the URL of the next page if there is one.
 ///
 /// # Errors
 /// Returns a problem with the status 500 if a note cannot be serialized.
@@ -168,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// Sets `field` of the valid body `valid` to `value`, and parses this body. Returns the field
-    /// and the detail of each error.
+    /// Replaces the field `field` of the valid body `valid` with `value`, and parses the changed
+    /// body. Returns the name of the field and the detail of each error.
     fn errors<T: Body>(valid: &Value, field: &str, value: Value) -> Vec<(String, String)> {
         let mut body = valid.clone();
         body[field] = value;
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_field_of_a_note_says_what_it_must_be() {
+    fn the_error_for_a_note_field_says_which_values_the_field_accepts() {
         let valid = json!({"content": "hello", "attachment": "cat.png"});
         let errors = |field, value| errors::<Draft>(&valid, field, value);
         for value in [json!(5), json!(1.5), json!(true), json!(["x"]), json!({})] {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_field_of_an_upload_says_what_it_must_be() {
+    fn the_error_for_an_upload_field_says_which_values_the_field_accepts() {
         let valid = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
         let errors = |field, value| errors::<UploadRequest>(&valid, field, value);
         for value in [json!(null), json!(5), json!(true), json!(["x"]), json!({})] {

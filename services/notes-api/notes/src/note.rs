@@ -12,7 +12,7 @@ use crate::file::{AttachmentName, File};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Note {
-    /// The id of the owner: the partition key.
+    /// The id of the note's owner: the partition key.
     pub user_id: UserId,
     /// The id of the note: the sort key. Newer notes have greater ids.
     pub note_id: NoteId,
@@ -32,7 +32,8 @@ pub struct Note {
 }
 
 impl Note {
-    /// Returns the reference to the attached file that the last write of the note added.
+    /// Returns the reference that the last write of the note added to the record of its attached
+    /// file. Meaningful only if the note has an attachment.
     pub fn attachment_ref(&self) -> AttachmentRef {
         AttachmentRef {
             note: self.note_id,
@@ -55,7 +56,7 @@ pub enum WriteKind {}
 /// The id of a write of a note.
 ///
 /// The id of the last write is the note's entity tag. If the SDK sends one write twice, both
-/// requests have the same id, so they can be distinguished from two writes.
+/// requests have the same id, so a repeated request can be distinguished from a second write.
 pub type Version = Id<WriteKind>;
 
 /// The text of a note: 1 to 100,000 characters.
@@ -64,8 +65,8 @@ pub type Version = Id<WriteKind>;
 pub struct Content(String);
 
 impl Content {
-    /// The maximum number of characters. A text of this length fits into a DynamoDB item, which has
-    /// at most 400 KiB, even if each character has four bytes.
+    /// The maximum number of characters. A DynamoDB item has at most 400 KiB. A text of this length
+    /// fits into an item even if each character has four bytes.
     pub const LIMIT: usize = 100_000;
 
     /// The text of the note.
@@ -93,7 +94,7 @@ impl TryFrom<String> for Content {
 /// deleted while it has references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttachmentRef {
-    /// The id of the note.
+    /// The id of the note that refers to the file.
     pub note: NoteId,
     /// The id of the write that added the reference.
     pub write: Version,
@@ -109,7 +110,9 @@ impl FromStr for AttachmentRef {
     type Err = &'static str;
 
     fn from_str(reference: &str) -> Result<Self, Self::Err> {
-        let (note, write) = reference.split_once('/').ok_or("not NOTE/WRITE")?;
+        let (note, write) = reference
+            .split_once('/')
+            .ok_or("a reference must be a note's id, a slash and a write's id")?;
         Ok(Self {
             note: note.parse()?,
             write: write.parse()?,
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_parsed_from_its_text() {
+    fn an_attachment_reference_is_parsed_from_its_text() {
         let reference = AttachmentRef {
             note: NoteId::generate(),
             write: Version::generate(),

@@ -259,8 +259,8 @@ async fn pages_have_each_remaining_note_once_while_others_are_added_and_removed(
     let database = database().await;
     let notes = notes_at(&database.url());
     let created = fill(&notes, &ada(), 40, "hello").await;
-    // After each page, two notes are removed: the last note of that page, after which the next page
-    // starts, and one of these, which has not been listed yet.
+    // After each page, two notes are removed: the last note of this page, and a note of
+    // `to_remove` that has not been listed yet. The next page starts after the removed last note.
     let to_remove: Vec<_> = created.iter().skip(12).step_by(3).copied().collect();
     let mut remaining = to_remove.clone();
     let seen = pages(&notes, &ada(), 5, async |page| {
@@ -462,7 +462,7 @@ async fn only_one_of_50_concurrent_writes_over_one_version_succeeds() {
 }
 
 #[tokio::test]
-async fn only_the_current_version_of_a_note_is_removed() {
+async fn a_note_is_removed_only_if_the_given_version_is_current() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
@@ -505,7 +505,7 @@ async fn read_file(attachments: &AttachmentsTable, key: FileKey) -> Option<File>
 }
 
 #[tokio::test]
-async fn a_record_is_deleted_with_the_last_reference() {
+async fn the_record_of_a_file_is_deleted_with_its_last_reference() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let [one, two] = [reference(), reference()];
@@ -536,7 +536,7 @@ async fn a_record_is_deleted_with_the_last_reference() {
 }
 
 #[tokio::test]
-async fn removing_a_reference_keeps_the_other_references_and_the_record() {
+async fn removing_a_reference_keeps_the_other_references_and_the_record_of_the_file() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let [one, two] = [reference(), reference()];
@@ -552,7 +552,7 @@ async fn removing_a_reference_keeps_the_other_references_and_the_record() {
 }
 
 #[tokio::test]
-async fn fifty_concurrent_removals_delete_the_record() {
+async fn the_record_of_a_file_is_deleted_if_its_50_references_are_removed_concurrently() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
     let references: Vec<_> = (0..50).map(|_| reference()).collect();
@@ -576,7 +576,7 @@ async fn fifty_concurrent_removals_delete_the_record() {
 }
 
 #[tokio::test]
-async fn a_record_has_the_properties_of_the_last_upload() {
+async fn the_record_of_a_file_has_the_properties_of_its_last_upload() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     attachments
@@ -594,7 +594,7 @@ async fn a_record_has_the_properties_of_the_last_upload() {
 }
 
 #[tokio::test]
-async fn recording_an_upload_returns_and_keeps_the_references() {
+async fn record_upload_returns_the_references_without_removing_them() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let references = HashSet::from([reference(), reference()]);
@@ -644,7 +644,7 @@ async fn adding_a_reference_after_the_upload_returns_the_file_properties() {
 }
 
 #[tokio::test]
-async fn an_upload_is_recorded_in_a_note_until_its_next_write() {
+async fn an_upload_is_recorded_only_in_the_note_version_that_added_the_reference() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let written = Note {
@@ -688,7 +688,7 @@ async fn an_upload_is_recorded_in_a_note_until_its_next_write() {
 }
 
 #[tokio::test]
-async fn fifty_concurrent_references_are_all_kept() {
+async fn fifty_references_that_are_added_concurrently_are_all_kept() {
     let database = database().await;
     let attachments = Arc::new(attachments_at(&database.url()));
     let references: Vec<_> = (0..50).map(|_| reference()).collect();
@@ -740,7 +740,7 @@ async fn one_call_reads_the_properties_of_a_hundred_files() {
 }
 
 #[tokio::test]
-async fn files_of_two_users_with_the_same_name_are_different_files() {
+async fn files_with_the_same_name_of_two_users_are_different_files() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let his = FileKey::parse("private/us-east-1:bob/cat.png").unwrap();
@@ -757,8 +757,8 @@ async fn files_of_two_users_with_the_same_name_are_different_files() {
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// A proxy in front of a database that drops the first responses. The database executes the
-/// requests, but the client gets no responses to them.
+/// A proxy in front of a database. It drops the first responses of the database: the database
+/// executes the requests, but the client gets no responses to them.
 struct LossyProxy {
     address: SocketAddr,
     dropped: Arc<AtomicUsize>,
@@ -845,7 +845,7 @@ async fn a_write_whose_response_is_lost_is_done_once_and_succeeds() {
 }
 
 #[tokio::test]
-async fn a_database_that_never_responds_is_unavailable() {
+async fn the_error_for_a_database_that_never_responds_is_unavailable() {
     let database = database().await;
     let proxy = LossyProxy::start(database.address(), usize::MAX).await;
     let failed = notes_at(&proxy.url())
@@ -856,7 +856,7 @@ async fn a_database_that_never_responds_is_unavailable() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_is_unavailable() {
+async fn the_error_for_an_unreachable_database_is_unavailable() {
     // Nothing listens on this port, because the listener is closed.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -873,7 +873,7 @@ async fn an_unreachable_database_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_failure() {
+async fn the_error_for_a_missing_table_is_failed() {
     let empty = Dynamodb::start(&[]).await.unwrap();
     let (notes, attachments) = (notes_at(&empty.url()), attachments_at(&empty.url()));
     let id = NoteId::generate();
@@ -903,7 +903,7 @@ async fn a_missing_table_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_not_a_note_is_a_failure_without_a_panic() {
+async fn the_error_for_an_item_that_is_not_a_note_is_failed() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let id = NoteId::generate();

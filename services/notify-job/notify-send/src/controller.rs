@@ -28,9 +28,9 @@ pub(crate) enum Error {
 /// Sends an SMS about a purchase to the owner of the product. If the SNS message is delivered again
 /// after the SMS was recorded as sent, this function sends no second SMS.
 ///
-/// The SMS is sent at least once. A retry sends it again if the first attempt sent it but did not
-/// record that (the function crashed or the idempotency store failed), or if SNS accepted it but
-/// the response was lost.
+/// The SMS is sent at least once. A retry sends a second SMS if the first attempt sent the SMS but
+/// did not record this, because the function crashed or the idempotency store failed. A retry also
+/// sends a second SMS if SNS accepted the first one but its response was lost.
 ///
 /// # Errors
 /// Fails if it is not certain that the SMS was sent. Lambda then retries the message.
@@ -58,11 +58,11 @@ pub(crate) async fn notify(
         Ok(()) => guard.complete(&()).await,
         Err(_) => guard.release().await,
     };
-    // If only the record fails, this function still succeeds, because a retry would send a second
-    // SMS.
+    // If the SMS was sent but its record cannot be updated, this function still succeeds, because a
+    // retry would send a second SMS.
     if let Err(error) = recorded {
         let error = function::chain(&error);
-        tracing::warn!(error, "idempotency record not updated");
+        tracing::warn!(error, "idempotency record of a sent SMS not updated");
     }
     Ok(sent?)
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_succeeds_if_only_its_idempotency_record_is_not_updated() {
+    async fn a_delivery_that_sent_the_sms_succeeds_even_if_its_idempotency_record_is_not_updated() {
         let (sms, (idempotency, _)) = (FakeSms::default(), Idempotency::in_memory());
         idempotency.store().fail_after(1, Failure::Unsent);
         deliver(&sms, &idempotency, A).await.unwrap();

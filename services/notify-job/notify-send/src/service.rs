@@ -11,7 +11,7 @@ pub(crate) use domain::ServiceError as Error;
 use function::{StartError, setting};
 use secrets::{Secret, Secrets};
 
-/// Sends SMS messages to the owner of the product.
+/// Sends SMS messages to the owner of the product. The unit tests use an implementation in memory.
 pub(crate) trait Sms: Sync {
     /// Sends one SMS with this text.
     fn send(&self, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
@@ -20,7 +20,7 @@ pub(crate) trait Sms: Sync {
 /// The name of the secret that contains the phone number of the product's owner.
 const PHONE_NUMBER_SECRET: &str = "admin-phone-number";
 
-/// The phone of the product's owner, to which SNS sends SMS messages
+/// The phone of the product's owner. SNS sends the SMS messages to it
 /// (<https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>).
 pub(crate) struct Phone {
     client: Client,
@@ -53,8 +53,8 @@ impl Phone {
 )]
 struct MalformedNumber;
 
-/// Returns `Some(())` if `number` has the format E.164, which SNS requires
-/// (<https://www.itu.int/rec/T-REC-E.164>), and None otherwise.
+/// Returns `Some(())` if `number` has the format E.164 (<https://www.itu.int/rec/T-REC-E.164>), and
+/// None otherwise. SNS requires this format.
 fn is_e164(number: &Secret) -> Option<()> {
     let digits = number.expose().strip_prefix('+')?;
     let valid = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

@@ -34,8 +34,8 @@ struct Scenario {
     /// Whether the cardholder completes a required 3-D Secure authentication before the first run
     /// of reconcile.
     authenticates: bool,
-    /// The number of searches for a payment, counted from the start of the simulation, that find
-    /// nothing even if there is a payment, because Stripe's search index lags.
+    /// How many searches for a payment, counted from the start of the simulation, find nothing
+    /// although a payment exists. This simulates the lag of Stripe's search index.
     hidden_searches: usize,
 }
 
@@ -111,8 +111,8 @@ impl Simulation {
         Timestamp::of(self.clock.now())
     }
 
-    /// Handles one request in the same way as the route `POST /billing`. Returns false if the
-    /// client must repeat the request.
+    /// Handles one request in the same way as the route `POST /billing`. Returns true if the client
+    /// is done, and false if it must repeat the request.
     async fn post(&mut self, source: &str) -> bool {
         self.cloud.start_invocation();
         let key: IdempotencyKey = "k".parse().unwrap();
@@ -197,7 +197,7 @@ impl Simulation {
         if scenario.client_retries {
             self.post(scenario.source).await;
         }
-        // Any payment that is still open now charges the card.
+        // Now every payment that is still open charges the card.
         self.cloud.authenticate();
         if scenario.webhook_delivers {
             self.deliver_events().await;
@@ -281,8 +281,8 @@ impl Simulation {
     }
 }
 
-/// One simulation of the sweep: its scenario, and the kind of the injected failure with the index
-/// of the call that fails (None for a simulation without a failure).
+/// One simulation of the sweep: its scenario, and the failure to inject. The failure is its kind
+/// and the index of the call that fails, or None for a simulation without a failure.
 type Case = (Scenario, Option<(Failure, usize)>);
 
 #[derive(Default)]
@@ -294,8 +294,8 @@ struct Sweep {
     violations: Vec<(Case, Vec<&'static str>)>,
 }
 
-/// Runs every scenario once without a failure, and once for each combination of a call and a kind
-/// of failure. `bug` is built into the services.
+/// Simulates every scenario once without a failure, and once for each combination of a call and a
+/// kind of failure. The in-memory services have the deliberate bug `bug`.
 async fn sweep(bug: SeededBug) -> Sweep {
     let mut sweep = Sweep::default();
     for scenario in scenarios() {
@@ -357,8 +357,8 @@ async fn the_invariants_hold_whichever_call_fails() {
     assert!(calls.into_iter().eq(all));
 }
 
-/// Runs the sweep with `bug` built into the services. Returns the invariants that at least one
-/// simulation violates.
+/// Runs the sweep with services that have the deliberate bug `bug`. Returns the invariants that at
+/// least one simulation violates.
 async fn violated_by(bug: SeededBug) -> BTreeSet<&'static str> {
     let violations = sweep(bug).await.violations;
     violations
@@ -415,7 +415,7 @@ async fn paid_while_abandoned(bug: SeededBug) -> Simulation {
 }
 
 #[tokio::test]
-async fn a_purchase_whose_payment_succeeds_while_it_is_abandoned_becomes_paid() {
+async fn a_purchase_that_the_webhook_settles_just_before_reconcile_stays_paid() {
     let simulation = paid_while_abandoned(SeededBug::None).await;
     assert!(matches!(
         simulation.cloud.only_purchase().status,
@@ -424,7 +424,7 @@ async fn a_purchase_whose_payment_succeeds_while_it_is_abandoned_becomes_paid() 
 }
 
 #[tokio::test]
-async fn an_unconditional_settle_marks_a_charged_purchase_as_failed() {
+async fn the_invariants_detect_an_unconditional_settle_in_a_race_with_the_webhook() {
     let simulation = paid_while_abandoned(SeededBug::UnconditionalSettle).await;
     assert!(
         simulation

@@ -45,25 +45,27 @@ pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 pub enum Error {
     /// The payment requires 3-D Secure authentication. A webhook event or reconcile settles the
     /// purchase later.
-    #[error("the payment requires action by the cardholder")]
+    #[error("the payment requires 3-D Secure authentication by the cardholder")]
     RequiresAction {
-        /// The id of the purchase, which stays PENDING.
+        /// The id of the purchase. The purchase is PENDING until a webhook event or reconcile
+        /// settles it.
         purchase_id: PurchaseId,
-        /// Stripe's client secret, with which the browser completes the payment.
+        /// Stripe's client secret. The browser needs it to complete the payment.
         client_secret: ClientSecret,
     },
     /// The payment is still in progress, or the purchase is older than [`CHARGE_WINDOW`] and must
     /// not be charged by this request.
     #[error("the outcome of the payment is not known yet")]
     OutcomeUnknown {
-        /// The id of the purchase, which stays PENDING.
+        /// The id of the purchase. The purchase is PENDING until a webhook event or reconcile
+        /// settles it.
         purchase_id: PurchaseId,
     },
     /// The call to Stripe that charges the card failed, so the outcome of the payment is not known
     /// yet.
     #[error(transparent)]
     Charge(#[from] ChargeError),
-    /// A service call failed, other than the call that charges the card.
+    /// A call to a service failed. It was not the call that charges the card.
     #[error(transparent)]
     Service(#[from] service::Error),
 }

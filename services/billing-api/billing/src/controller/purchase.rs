@@ -44,7 +44,8 @@ impl Receipt {
 ///
 /// # Errors
 /// Fails if the outcome of the payment is not final, or a service call fails. If the purchase is
-/// still PENDING then, a repetition of the call, a webhook event or reconcile settles it.
+/// still PENDING after the failure, a repetition of the call, a webhook event or reconcile settles
+/// it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,

@@ -30,7 +30,7 @@ const PAGE_SIZE: usize = 25;
 ///
 /// # Errors
 /// Fails if the due purchases cannot be read, or a purchase whose check failed cannot be postponed.
-/// The error of a single check is logged and counted in the result.
+/// If only the check of one purchase fails, the error is logged and counted in the result.
 #[tracing::instrument(skip_all)]
 pub async fn reconcile(
     payments: &impl Payments,
@@ -55,7 +55,7 @@ pub async fn reconcile(
                         summary.errors += 1;
                         let purchase_id = due.key.purchase_id;
                         let error = function::chain(&error);
-                        tracing::warn!(%purchase_id, error, "purchase not reconciled");
+                        tracing::warn!(%purchase_id, error, "check of a purchase failed");
                         purchases
                             .postpone(&due.key, now.after(RECONCILE_DELAY))
                             .await?;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_stops_at_its_limit_and_later_runs_settle_the_rest() {
+    async fn reconcile_stops_at_its_limit_and_later_calls_settle_the_remaining_purchases() {
         let cloud = Memory::default();
         for _ in 0..400 {
             cloud.with_pending("tok_visa").await;

@@ -11,8 +11,8 @@ use http::Uri;
 
 use super::{Error, stream::MalformedRecord};
 
-/// A client of the SQS queue for stream records that cannot be parsed. The records are kept there
-/// for manual inspection.
+/// A client of the SQS queue for stream records that cannot be parsed. The queue keeps the records,
+/// so that a developer can inspect them.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,
@@ -31,7 +31,8 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Sends `record`, which cannot be parsed, to the dead-letter queue, and logs the error `why`.
+    /// Sends the stream record `record` to the dead-letter queue. Logs `why`, the reason why the
+    /// record cannot be parsed.
     ///
     /// # Errors
     /// Fails if SQS does not accept the message.

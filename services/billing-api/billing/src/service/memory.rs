@@ -27,7 +27,7 @@ pub(crate) struct Memory {
     bug: SeededBug,
 }
 
-/// A deliberate bug in the services, which the crash sweep must detect.
+/// A deliberate bug in the in-memory services. The crash sweep must detect each of these bugs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SeededBug {
     #[default]
@@ -69,7 +69,7 @@ struct State {
     failing: Option<(usize, Failure)>,
     /// Whether the current invocation was killed. If so, all further calls of this invocation fail.
     killed: bool,
-    /// The number of following searches for a payment that find nothing.
+    /// How many of the next searches for a payment find nothing.
     hidden_searches: usize,
     /// The succeeded payment of a webhook event that arrives during the next search for a payment.
     /// The event settles the purchase as PAID.
@@ -107,7 +107,8 @@ impl Memory {
         self.get_or_create(&pending(source)).await.unwrap()
     }
 
-    /// Injects `failure` into one later call. The `after` calls before it succeed.
+    /// Injects `failure` into one call: the next `after` calls succeed, and the call after them
+    /// fails.
     pub(crate) fn fail(&self, failure: Failure, after: usize) {
         let mut state = self.state();
         state.failing = Some((state.calls.len() + after, failure));

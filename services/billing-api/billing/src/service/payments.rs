@@ -8,7 +8,8 @@ use crate::{
     purchase::{PaymentSource, Purchase, PurchaseKey},
 };
 
-/// Charges cards, and finds and cancels payments.
+/// Charges cards through Stripe, and finds and cancels payments. The unit tests use an
+/// implementation in memory.
 pub trait Payments: Sync {
     /// Charges `source` for `purchase`: creates and confirms a PaymentIntent. The PaymentIntent has
     /// the amount and the description of the purchase, and the key of the purchase as metadata
@@ -17,7 +18,7 @@ pub trait Payments: Sync {
     ///
     /// The request depends only on `purchase` and `source`, so a repeated call sends the same
     /// request. For at least 24 hours, Stripe responds to a repeated request with the stored
-    /// response, which may be outdated, and does not charge the card again.
+    /// response, and does not charge the card again. The stored response may be outdated.
     fn charge(
         &self,
         purchase: &Purchase,

@@ -1,4 +1,4 @@
-//! The SNS topic NotePurchased, to which paid purchases are published.
+//! The SNS topic NotePurchased. It gets a message about each paid purchase.
 
 use std::{fmt, future::Future, str::FromStr};
 
@@ -10,9 +10,10 @@ use function::StartError;
 use super::Error;
 use crate::purchase::Purchase;
 
-/// Publishes messages about paid purchases.
+/// Publishes messages about paid purchases to the SNS topic NotePurchased. The unit tests use an
+/// implementation in memory.
 pub trait Publisher: Sync {
-    /// Publishes a message about a paid purchase. A retry publishes the message again, and
+    /// Publishes a message about a paid purchase. A retry publishes the message again. Therefore
     /// subscribers must detect duplicates by the id of the purchase.
     fn publish(&self, message: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }

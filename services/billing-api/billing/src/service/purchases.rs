@@ -1,5 +1,5 @@
-//! The table Purchases. The partition key is the id of the owner, and the sort key is the id of the
-//! purchase. The table has a sparse index, which contains only the purchases that are not settled.
+//! The table Purchases. The partition key is the id of the buyer, and the sort key is the id of the
+//! purchase. A sparse index of the table contains only the purchases that are not settled.
 
 use std::{collections::HashMap, future::Future};
 
@@ -14,7 +14,7 @@ use crate::{
     purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
 };
 
-/// Reads and writes stored purchases.
+/// Access to the purchases in the table Purchases. The unit tests use an implementation in memory.
 pub trait PurchaseStore: Sync {
     /// Stores `purchase` if no purchase with the same key is stored. Returns the stored purchase:
     /// `purchase`, or the earlier purchase with this key.
@@ -40,8 +40,9 @@ pub trait PurchaseStore: Sync {
         due_at: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads the purchases of `user` that are older than the purchase `before`, newest first.
-    /// Returns at most `limit` purchases, and possibly fewer even if there are more.
+    /// Reads the purchases of `user` that are older than the purchase `before`, newest first. If
+    /// `before` is None, starts with the newest purchase. Returns at most `limit` purchases. It can
+    /// return fewer although the user has more.
     fn page(
         &self,
         user: &UserId,
@@ -50,8 +51,8 @@ pub trait PurchaseStore: Sync {
     ) -> impl Future<Output = Result<Page<Purchase>, Error>> + Send;
 
     /// Reads the PENDING purchases of `shard` that are due at `now`, in the order of their due
-    /// times, starting after the purchase `last`. Returns at most `limit` purchases, and possibly
-    /// fewer even if there are more. A returned purchase may already be settled, because the index
+    /// times, starting after the purchase `last`. Returns at most `limit` purchases. It can return
+    /// fewer although more are due. A returned purchase may already be settled, because the index
     /// is eventually consistent.
     fn due(
         &self,
@@ -68,7 +69,7 @@ pub trait PurchaseStore: Sync {
 #[derive(Debug)]
 pub struct PurchasesTable(Table);
 
-/// The name of the sparse index, which contains only PENDING purchases.
+/// The name of the sparse index. The index contains only PENDING purchases.
 const UNSETTLED: &str = "unsettled";
 
 impl PurchasesTable {
@@ -80,7 +81,8 @@ impl PurchasesTable {
         Ok(Self(dynamodb.table(function::setting("PURCHASES_TABLE")?)))
     }
 
-    /// Creates a client of `table`, which must have the keys and the index of the table Purchases.
+    /// Creates a client of `table`. The table must have the keys and the index of the table
+    /// Purchases.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -236,7 +238,8 @@ impl PurchaseStore for PurchasesTable {
             Ok(_) => true,
             Err(error) => {
                 let error = function::chain(&error);
-                tracing::error!(error, key = ?item.get("purchaseId"), "malformed purchase skipped");
+                let purchase_id = item.get("purchaseId");
+                tracing::error!(error, ?purchase_id, "malformed purchase skipped");
                 false
             }
         });

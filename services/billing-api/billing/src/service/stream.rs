@@ -9,9 +9,9 @@ use crate::purchase::Purchase;
 /// A change of a purchase: the content of one stream record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The purchase before the write. None if the write created it.
+    /// The purchase before the write. None if the write created the purchase.
     pub before: Option<Purchase>,
-    /// The purchase after the write. None if the write deleted it.
+    /// The purchase after the write. None if the write deleted the purchase.
     pub after: Option<Purchase>,
 }
 

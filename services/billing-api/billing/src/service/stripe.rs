@@ -172,7 +172,8 @@ impl fmt::Debug for Stripe {
 impl StripeClient for Stripe {
     type Err = CallError;
 
-    /// Sends the request once, without retries.
+    /// Sends the request once, without retries. Returns the body of the response if its status is
+    /// 2xx, and an error otherwise.
     async fn execute(&self, stripe_request: CustomizedStripeRequest) -> Result<Bytes, CallError> {
         let request = self.request(stripe_request)?;
         let response = timeout(ATTEMPT_TIMEOUT, self.https.exchange(request)).await;
@@ -342,7 +343,8 @@ impl Payments for Stripe {
     }
 }
 
-/// Converts a PaymentIntent to a [`Payment`].
+/// Converts a PaymentIntent to a [`Payment`]. Fails if the id is malformed, the status is unknown,
+/// or the PaymentIntent requires authentication but has no client secret.
 fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     let id = IntentId::try_from(intent.id.to_string())?;
     Ok(match intent.status {
@@ -436,9 +438,9 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether a retry may succeed: there was no valid response, Stripe responded with a server
-    /// error (5xx), throttled the request (429), or is still processing an earlier attempt (409).
-    /// <https://docs.stripe.com/error-low-level>
+    /// Whether a retry may succeed. True if there was no valid response, or if Stripe responded
+    /// with a server error (5xx), throttled the request (429), or is still processing an earlier
+    /// attempt (409). <https://docs.stripe.com/error-low-level>
     fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout | Self::InvalidResponse => true,

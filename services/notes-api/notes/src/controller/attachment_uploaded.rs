@@ -4,11 +4,11 @@ use crate::{
     service::{AttachmentRecords, FileStore, NoteStore},
 };
 
-/// Records the properties of an uploaded file in the record of the file, and in the notes that
-/// refer to the file. Does nothing if the file no longer exists.
+/// Stores the media type and the size of an uploaded file in the record of the file, and in the
+/// notes that refer to the file. Does nothing if the file no longer exists.
 ///
-/// Events can be late, repeated and out of order. Therefore this function reads the file's current
-/// properties from the bucket.
+/// Events can be late, repeated and out of order. Therefore this function reads the current media
+/// type and size from the bucket.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -49,8 +49,9 @@ impl Plan {
     }
 }
 
-/// The result of [`create`], which is stored for repeated requests. The serialized form does not
-/// contain the content of the note, because a repeated request contains the content again.
+/// The result of [`create`]. It is stored, so that a repeated request gets the same result. The
+/// serialized form does not contain the content of the note, because a repeated request contains
+/// the content again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
     #[serde(flatten)]
@@ -63,8 +64,7 @@ pub struct Created {
 }
 
 impl Created {
-    /// Returns the created note. `user` and `draft` must be the ones from which [`create`] created
-    /// it.
+    /// Returns the created note. `user` and `draft` must be the same as in the call of [`create`].
     pub fn into_note(self, user: &UserId, draft: &ResolvedDraft) -> Note {
         let Self {
             plan,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_uploaded_before_the_note_is_shown_without_another_call() {
+    async fn a_new_note_shows_an_already_uploaded_file_without_another_call() {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let draft = resolved("hello", Some("cat.png"));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_uploaded_after_the_note_is_shown_from_then_on() {
+    async fn a_note_shows_a_file_that_is_uploaded_later() {
         let cloud = Memory::default();
         let draft = resolved("hello", Some("cat.png"));
         let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;

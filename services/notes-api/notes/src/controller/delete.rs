@@ -12,8 +12,8 @@ const ATTEMPTS: usize = 20;
 /// Succeeds if the note does not exist.
 ///
 /// # Errors
-/// Fails if a service call fails, or if other requests write the note during each of the 20
-/// attempts.
+/// Fails if a service call fails. Tries at most `ATTEMPTS` times, and fails as unavailable if
+/// another request writes the note during every attempt.
 #[tracing::instrument(skip_all)]
 pub async fn delete(
     notes: &impl NoteStore,

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_with_a_recorded_file_takes_one_call() {
+    async fn a_note_with_a_recorded_file_is_read_in_one_call() {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let id = cloud.note(&ada(), "hello", Some("cat.png")).await;

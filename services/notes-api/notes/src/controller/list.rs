@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_of_notes_with_recorded_files_takes_one_call() {
+    async fn a_page_of_notes_with_recorded_files_is_read_in_one_call() {
         let cloud = Memory::default();
         for name in ["a.png", "b.png"] {
             cloud.upload(&format!("private/us-east-1:ada/{name}"));

@@ -32,7 +32,7 @@ pub enum Error {
     #[error("the note does not exist")]
     NotFound,
     /// The note does not meet the precondition of the write.
-    #[error("the note has changed")]
+    #[error("the note does not meet the precondition of the write")]
     Changed,
     /// The attachment belongs to another user.
     #[error("the attachment belongs to another user")]
@@ -93,7 +93,7 @@ pub struct Attachment {
     pub key: FileKey,
 }
 
-/// A note and its attached file, as the API returns them to the owner.
+/// A note and its attached file, as the API returns them to the note's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The note.

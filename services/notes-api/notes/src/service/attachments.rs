@@ -1,9 +1,9 @@
-//! The table Attachments: one record per file. The partition key is the id of the owner, and the
-//! sort key is the file's key in the bucket.
+//! The table Attachments: one record per file. The partition key is the id of the file's owner, and
+//! the sort key is the file's key in the bucket.
 //!
-//! A record contains the properties of the uploaded file, and the references to the file. Each
-//! write of a note adds its own reference, so that concurrent writes of one note cannot delete each
-//! other's file.
+//! A record contains the properties of the uploaded file and the references to it. A file is
+//! deleted only when it has no references. Each write of a note adds its own reference, so a write
+//! cannot delete the file of a concurrent write.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,8 +21,8 @@ use crate::{
     note::AttachmentRef,
 };
 
-/// Reads and writes the records of files. A record contains the properties of a file, and the
-/// references to the file.
+/// Access to the records of files in the table Attachments. A record contains the properties of a
+/// file, and the references to the file. The unit tests use an implementation in memory.
 pub trait AttachmentRecords: Sync {
     /// Adds `reference` to the record of the file `key`. Returns the properties of the file, or
     /// None if the upload of the file is not recorded yet.
@@ -33,8 +33,8 @@ pub trait AttachmentRecords: Sync {
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Removes `reference` from the record of the file `key`, and deletes the record if no other
-    /// references remain. Returns true if the record no longer exists. Then the caller must delete
-    /// the file.
+    /// references remain. Returns true if the record no longer exists: then the caller must delete
+    /// the file. Returns false if the file has other references.
     ///
     /// If the calling function crashes before it deletes the file, the file remains without
     /// references. This wastes storage but breaks no note.
@@ -82,7 +82,7 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Creates a client of `table`, which must have the keys of the table Attachments.
+    /// Creates a client of `table`. The table must have the keys of the table Attachments.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -121,8 +121,8 @@ fn item_key(key: &FileKey) -> Item {
 }
 
 impl AttachmentsTable {
-    /// Deletes the record of the file `key` unless it has references other than `reference`.
-    /// Returns true if the record no longer exists.
+    /// Deletes the record of the file `key` unless the record has references other than
+    /// `reference`. Returns whether the record no longer exists.
     async fn delete_record(&self, key: &FileKey, reference: AttachmentRef) -> Result<bool, Error> {
         let delete = self
             .0

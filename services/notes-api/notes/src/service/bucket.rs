@@ -22,7 +22,8 @@ use crate::{
 /// The time from the creation of a presigned URL until the URL expires.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// Creates presigned URLs for files.
+/// Creates presigned URLs for the files in the bucket. The unit tests use an implementation in
+/// memory.
 pub trait FileUrls: Sync {
     /// Creates a presigned URL to download the file `key`.
     ///
@@ -43,7 +44,8 @@ pub trait FileUrls: Sync {
     ) -> Result<PresignedUpload, Error>;
 }
 
-/// Reads the properties of the attached files, and deletes the files.
+/// Access to the files in the bucket: reads their properties, and deletes files. The unit tests use
+/// an implementation in memory.
 pub trait FileStore: Sync {
     /// Reads the properties of the file `key`. Returns None if the file does not exist.
     fn head(&self, key: &FileKey) -> impl Future<Output = Result<Option<File>, Error>> + Send;

@@ -71,8 +71,8 @@ pub(crate) fn resolved(content: &str, attachment: Option<&str>) -> ResolvedDraft
 }
 
 impl Memory {
-    /// Creates a note of `user`, and adds the note's reference to the attached file. Returns the id
-    /// of the note.
+    /// Creates a note of `user`, and adds the note's reference to the record of the attached file.
+    /// Returns the id of the note.
     pub(crate) async fn note(
         &self,
         user: &UserId,
@@ -147,8 +147,8 @@ impl Memory {
         self.writes.load(SeqCst)
     }
 
-    /// Whether, for every note with an attachment, the record of the attached file contains the
-    /// reference that the note's last write added.
+    /// Whether every note with an attachment has its reference: the record of the attached file
+    /// contains the reference that the last write of the note added.
     pub(crate) fn every_note_has_its_reference(&self) -> bool {
         let state = self.state.lock().unwrap();
         let mut notes = state.notes.values();

@@ -1,5 +1,5 @@
-//! The table Notes: one item per note. The partition key is the id of the owner, and the sort key
-//! is the id of the note.
+//! The table Notes: one item per note. The partition key is the id of the note's owner, and the
+//! sort key is the id of the note.
 
 use std::{collections::HashMap, future::Future};
 
@@ -15,9 +15,9 @@ use crate::{
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
 };
 
-/// Reads and writes stored notes.
+/// Access to the notes in the table Notes. The unit tests use an implementation in memory.
 pub trait NoteStore: Sync {
-    /// Stores a new note. Does nothing if its owner already has a note with the same id.
+    /// Stores a new note. Does nothing if the note's owner already has a note with the same id.
     fn insert(&self, note: &Note) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads the note `id` of `user`. Returns None if the note does not exist.
@@ -47,8 +47,8 @@ pub trait NoteStore: Sync {
         expected: &Precondition,
     ) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
-    /// Records the properties of an uploaded file in the note that refers to the file. Does nothing
-    /// if the last write of the note did not add `reference`.
+    /// Stores `file`, the properties of an uploaded file, in the note of `user` that `reference`
+    /// names. Does nothing if the last write of this note did not add `reference`.
     fn set_upload(
         &self,
         user: &UserId,
@@ -77,7 +77,7 @@ pub struct Change {
     pub uploaded: Option<File>,
     /// The time of the update.
     pub updated_at: Timestamp,
-    /// The id of the update, which becomes the version of the note.
+    /// The id of the update. It becomes the version of the note.
     pub version: Version,
 }
 
@@ -110,7 +110,7 @@ impl NotesTable {
         Ok(Self(dynamodb.table(function::setting("NOTES_TABLE")?)))
     }
 
-    /// Creates a client of `table`, which must have the keys of the table Notes.
+    /// Creates a client of `table`. The table must have the keys of the table Notes.
     pub fn new(table: Table) -> Self {
         Self(table)
     }
@@ -127,7 +127,7 @@ fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// The attributes that [`NoteStore::replace`] needs of the note as it was before the write.
+/// The attributes that a note had before a write, as far as [`NoteStore::replace`] needs them.
 #[derive(Deserialize)]
 struct Before {
     attachment: Option<AttachmentName>,
