@@ -71,6 +71,15 @@ const CONCURRENCY: usize = 16;
 /// How often a write of an artifact is tried while other processes write or delete the same artifact.
 const ATTEMPTS: usize = 5;
 
+/// The HTTP headers of an object that S3 sends to every client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectHeaders {
+    /// `Content-Type`.
+    pub(crate) content_type: &'static str,
+    /// `Cache-Control`.
+    pub(crate) cache_control: &'static str,
+}
+
 /// What an artifact contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -439,7 +448,7 @@ impl Store {
         hash: &str,
         bucket: &str,
         path: &str,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<bool> {
         let head = self.head(bucket, path).await?;
         if head.is_some_and(|head| has_checksum(&head, hash)) {
@@ -447,7 +456,7 @@ impl Store {
         }
         // Not CopyObject, which would copy the content that the object has then, without a comparison.
         let content = self.read_artifact(Kind::AppFile, hash).await?;
-        self.put_into(bucket, path, content, content_type).await?;
+        self.put_into(bucket, path, content, headers).await?;
         Ok(true)
     }
 
@@ -461,11 +470,12 @@ impl Store {
         bucket: &str,
         path: &str,
         content: Vec<u8>,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<()> {
         let put = self.s3.put_object().bucket(bucket).key(path);
         let put = put
-            .content_type(content_type)
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
             .checksum_sha256(s3_checksum(&sha256(&content)))
             .body(ByteStream::from(content));
         put.send()
@@ -674,7 +684,10 @@ impl Store {
 
     async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
-        let object = none_if(get.send().await, &["NoSuchKey"])
+        let get = none_if(get.send().await, &["NoSuchKey"]);
+        let object = self
+            .none_if_unlisted(&self.bucket, key, get)
+            .await
             .with_context(|| format!("cannot read {key} from {}", self.bucket))?;
         let Some(object) = object else {
             return Ok(None);
@@ -691,8 +704,38 @@ impl Store {
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        // The response has no body, so the error has no more precise code.
-        none_if(head, &["NotFound"]).with_context(|| format!("cannot read {key} from {bucket}"))
+        // The response has no body. The SDK uses the code NotFound for the status 404, and no code for the status 403.
+        let is_denied = head.as_ref().is_err_and(is_forbidden);
+        let head = none_if(head, &["NotFound"]);
+        let head = if is_denied {
+            self.none_if_unlisted(bucket, key, head).await
+        } else {
+            head
+        };
+        head.with_context(|| format!("cannot read {key} from {bucket}"))
+    }
+
+    /// Returns `None` instead of the error that a read of an object was denied if a list of the bucket shows that the
+    /// object does not exist: S3 denies reads of missing objects to IAM roles that may not list the whole bucket.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    async fn none_if_unlisted<T>(
+        &self,
+        bucket: &str,
+        key: &str,
+        read: Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        match &read {
+            Err(error) if [None, Some("AccessDenied")].contains(&error_code(error)) => {}
+            _ => return read,
+        }
+        let list = self.s3.list_objects_v2().bucket(bucket);
+        let list = list.prefix(key).max_keys(1).send().await;
+        // The key itself comes before all other keys with the prefix.
+        let is_missing = list.is_ok_and(|list| {
+            let first = list.contents().first();
+            first.and_then(|object| object.key()) != Some(key)
+        });
+        if is_missing { Ok(None) } else { read }
     }
 
     /// Deletes the object with the key `key`.
@@ -773,6 +816,12 @@ where
 /// no code.
 pub(crate) fn error_code(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<aws_sdk_s3::Error>()?.code()
+}
+
+/// Whether S3 answered with the status 403.
+fn is_forbidden<E>(error: &SdkError<E>) -> bool {
+    let response = error.raw_response();
+    response.is_some_and(|response| response.status().as_u16() == 403)
 }
 
 /// Whether a conditional write failed because its condition does not hold, or because another write of the same object
@@ -857,6 +906,10 @@ mod tests {
     };
 
     const BUCKET: &str = "scratchpad-releases-111111111111";
+    const PAGE: ObjectHeaders = ObjectHeaders {
+        content_type: "text/html",
+        cache_control: "no-cache",
+    };
     const KINDS: [Kind; 3] = [Kind::Template, Kind::AppFile, Kind::FunctionZip];
 
     /// Returns a release with one template, one file of the browser app and one function zip, which are stored.
@@ -1001,7 +1054,7 @@ mod tests {
         let key = Kind::AppFile.key(&store.stage, &hash);
         s3.overwrite(&key, b"forged page");
         let published = store
-            .publish_app_file(&hash, "web", "index.html", "text/html")
+            .publish_app_file(&hash, "web", "index.html", PAGE)
             .await;
         changed_message(published.unwrap_err(), &key);
         assert_eq!(s3.content("index.html"), None);
@@ -1012,7 +1065,7 @@ mod tests {
             .unwrap();
         for is_new in [true, false] {
             let published = store
-                .publish_app_file(&hash, "web", "index.html", "text/html")
+                .publish_app_file(&hash, "web", "index.html", PAGE)
                 .await;
             assert_eq!(published.unwrap(), is_new);
         }
