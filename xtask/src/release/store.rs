@@ -684,9 +684,8 @@ impl Store {
 
     async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
-        let get = none_if(get.send().await, &["NoSuchKey"]);
-        let object = self
-            .none_if_unlisted(&self.bucket, key, get)
+        let object = self.found(key, get.send().await, "NoSuchKey", &self.bucket);
+        let object = object
             .await
             .with_context(|| format!("cannot read {key} from {}", self.bucket))?;
         let Some(object) = object else {
@@ -704,38 +703,40 @@ impl Store {
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        // The response has no body. The SDK uses the code NotFound for the status 404, and no code for the status 403.
-        let is_denied = head.as_ref().is_err_and(is_forbidden);
-        let head = none_if(head, &["NotFound"]);
-        let head = if is_denied {
-            self.none_if_unlisted(bucket, key, head).await
-        } else {
-            head
-        };
+        // The response has no body, so the SDK uses a code of its own.
+        let head = self.found(key, head, "NotFound", bucket).await;
         head.with_context(|| format!("cannot read {key} from {bucket}"))
     }
 
-    /// Returns `None` instead of the error that a read of an object was denied if a list of the bucket shows that the
-    /// object does not exist: S3 denies reads of missing objects to IAM roles that may not list the whole bucket.
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
-    async fn none_if_unlisted<T>(
+    /// Returns what was read of an object, or `None` if the object does not exist. `missing` is the error code for a
+    /// missing object. S3 denies reads of missing objects to IAM roles that may not list the whole bucket, so this
+    /// function then lists the object: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    async fn found<T, E>(
         &self,
-        bucket: &str,
         key: &str,
-        read: Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        match &read {
-            Err(error) if [None, Some("AccessDenied")].contains(&error_code(error)) => {}
-            _ => return read,
+        read: Result<T, SdkError<E>>,
+        missing: &str,
+        bucket: &str,
+    ) -> Result<Option<T>>
+    where
+        E: ProvideErrorMetadata,
+        aws_sdk_s3::Error: From<SdkError<E>>,
+    {
+        if !read.as_ref().is_err_and(|error| status(error) == Some(403)) {
+            return none_if(read, &[missing]);
         }
         let list = self.s3.list_objects_v2().bucket(bucket);
         let list = list.prefix(key).max_keys(1).send().await;
-        // The key itself comes before all other keys with the prefix.
+        // The key itself comes before all longer keys.
         let is_missing = list.is_ok_and(|list| {
             let first = list.contents().first();
             first.and_then(|object| object.key()) != Some(key)
         });
-        if is_missing { Ok(None) } else { read }
+        if is_missing {
+            Ok(None)
+        } else {
+            none_if(read, &[])
+        }
     }
 
     /// Deletes the object with the key `key`.
@@ -818,20 +819,17 @@ pub(crate) fn error_code(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<aws_sdk_s3::Error>()?.code()
 }
 
-/// Whether S3 answered with the status 403.
-fn is_forbidden<E>(error: &SdkError<E>) -> bool {
-    let response = error.raw_response();
-    response.is_some_and(|response| response.status().as_u16() == 403)
+/// The HTTP status of an error response. `None` if S3 did not respond.
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    let response = error.raw_response()?;
+    Some(response.status().as_u16())
 }
 
 /// Whether a conditional write failed because its condition does not hold, or because another write of the same object
 /// was in progress. A missing bucket is another error, although its status is 404 too:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
-    match status {
+    match status(error) {
         Some(409 | 412) => true,
         Some(404) => error.code() == Some("NoSuchKey"),
         _ => false,
@@ -1219,6 +1217,30 @@ mod tests {
             );
         }
         assert!(S3Double::new().store("dev").exists().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_denied_read_of_a_missing_object_finds_that_it_is_missing() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let denied = || [Fault::Error(403, "AccessDenied")];
+        s3.fail("GET", denied());
+        assert!(
+            store
+                .read::<Value>("dev/lock.json")
+                .await
+                .unwrap()
+                .is_none()
+        );
+        s3.fail("HEAD", denied());
+        assert!(!store.has_code("0a").await.unwrap());
+
+        s3.overwrite("dev/lock.json", b"{}");
+        s3.fail("GET", denied());
+        assert!(store.read::<Value>("dev/lock.json").await.is_err());
+        s3.overwrite("dev/artifacts/functions/0a.zip", b"");
+        s3.fail("HEAD", denied());
+        assert!(store.has_code("0a").await.is_err());
     }
 
     #[tokio::test]
