@@ -218,3 +218,109 @@ fn seconds(time: &Value) -> Result<i64> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws, FakeStack, FakeStacks, Request};
+
+    const METHOD: &str = "AWS::ApiGateway::Method";
+
+    /// The second of 2026-01-01 in which the deployment was created.
+    const CREATED: u32 = 20;
+
+    /// Returns a fake with the stack of an API that has the methods `methods`. The API's stage serves a deployment with
+    /// the method `GET /notes`, which the stack `owner` has created. `events` are the events of the API's stack.
+    fn fake(methods: Value, events: &[(&str, &str, u32)], owner: &str) -> FakeAws {
+        let mut api = FakeStack::new("scratchpad-api-dev", "UPDATE_COMPLETE");
+        api.resources = vec![(REST_API.into(), "api".into()), (METHOD.into(), "m".into())];
+        for (kind, status, time) in events {
+            api.resource_event(kind, status, *time);
+        }
+        let mut other = FakeStack::new("scratchpad-other-dev", "UPDATE_COMPLETE");
+        for stack in [&mut api, &mut other] {
+            if stack.name == owner {
+                let deployment = (DEPLOYMENT.into(), "served".into());
+                stack.resources.push(deployment);
+            }
+        }
+        let mut stacks = FakeStacks::default();
+        stacks.stacks = vec![api, other];
+        FakeAws::with_stacks(&Arc::new(Mutex::new(stacks)), move |request, _| {
+            let uri = request.uri.split_once("/restapis/")?.1;
+            let created = 1_767_225_600 + CREATED;
+            Some(match uri.split('?').next().unwrap_or_default() {
+                "api/stages/dev" => Answer::new(200, r#"{"deploymentId": "served"}"#),
+                "api/deployments/served" => Answer::new(
+                    200,
+                    json!({"createdDate": created, "apiSummary": {"/notes": {"GET": {}}}})
+                        .to_string(),
+                ),
+                "api/resources" => Answer::new(
+                    200,
+                    json!({"item": [{"path": "/"}, {"path": "/notes", "resourceMethods": methods}]})
+                        .to_string(),
+                ),
+                "api/deployments" => Answer::new(201, "{}"),
+                other => panic!("{other}"),
+            })
+        })
+    }
+
+    fn created(aws: &FakeAws) -> Vec<Request> {
+        let mut requests = aws.requests();
+        requests.retain(|request| {
+            request.method == "POST" && request.uri.ends_with("/restapis/api/deployments")
+        });
+        requests
+    }
+
+    #[tokio::test]
+    async fn an_outdated_deployment_is_replaced_once() {
+        let unchanged = [
+            (METHOD, "UPDATE_COMPLETE", CREATED),
+            (DEPLOYMENT, "CREATE_IN_PROGRESS", CREATED),
+        ];
+        let rolled_back = [
+            (METHOD, "UPDATE_COMPLETE", CREATED - 1),
+            (DEPLOYMENT, "CREATE_IN_PROGRESS", CREATED),
+            (METHOD, "UPDATE_COMPLETE", CREATED + 1),
+        ];
+        for (methods, events, expected) in [
+            (json!({"GET": {}}), &unchanged[..], 0),
+            // A removed method is still in the deployed snapshot.
+            (json!({"PUT": {}}), &unchanged, 1),
+            // CloudFormation has rolled back the method after it had created the deployment.
+            (json!({"GET": {}}), &rolled_back, 1),
+            // An API without methods cannot be deployed.
+            (json!({}), &rolled_back, 0),
+        ] {
+            let aws = fake(methods.clone(), events, "");
+            deploy_changed(&aws.stage().await).await.unwrap();
+            let created = created(&aws);
+            assert_eq!(created.len(), expected, "{methods} {events:?}");
+            for request in created {
+                assert_eq!(request.body, r#"{"stageName":"dev"}"#);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deployment_is_replaced_before_its_stack_is_deleted_but_not_with_its_api() {
+        for (owner, expected) in [("scratchpad-other-dev", 1), ("scratchpad-api-dev", 0)] {
+            let aws = fake(json!({"GET": {}}), &[], owner);
+            let stage = aws.stage().await;
+            release_deployment(&stage, owner).await.unwrap();
+            assert_eq!(created(&aws).len(), expected, "{owner}");
+        }
+    }
+
+    #[test]
+    fn both_formats_of_a_time_are_understood() {
+        for time in [json!(1_767_225_620), json!("2026-01-01T00:00:20Z")] {
+            assert_eq!(seconds(&time).unwrap(), 1_767_225_620);
+        }
+    }
+}

@@ -474,3 +474,99 @@ async fn describe_content(target: &Target, resource_type: &str, name: &str) -> S
         _ => "its users".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws, FakeStack, FakeStacks};
+
+    const NAMES: [&str; 2] = ["scratchpad-a-dev", "scratchpad-b-dev"];
+
+    fn templates() -> Templates {
+        let template = || serde_json::from_value(json!({"Resources": {"R": {}}})).unwrap();
+        let named = NAMES.map(|name| (name.to_owned(), template()));
+        named.into_iter().collect()
+    }
+
+    /// Returns the stacks of a stage. Their templates differ from [`templates`], because they have no fingerprint.
+    fn stacks() -> Arc<Mutex<FakeStacks>> {
+        let mut stacks = FakeStacks::default();
+        stacks.stacks = NAMES
+            .map(|name| FakeStack::new(name, "CREATE_COMPLETE"))
+            .into();
+        Arc::new(Mutex::new(stacks))
+    }
+
+    async fn execute(aws: &FakeAws) -> Result<()> {
+        let stage = aws.stage().await;
+        let mut changes = ChangePlan::compute(&stage, &templates()).await?;
+        // The fake returns stacks without fingerprints, and so do the templates.
+        changes.changed = templates();
+        for name in NAMES {
+            changes.current.insert(name.into(), Template::default());
+        }
+        changes.execute(&stage).await
+    }
+
+    #[tokio::test]
+    async fn a_failed_stack_rolls_the_stage_back_but_a_failed_request_does_not() {
+        let failing = stacks();
+        failing.lock().unwrap().failing.push(NAMES[1].into());
+        let mut updates = 0;
+        let aws = FakeAws::with_stacks(&failing, move |request, stacks| {
+            updates += u32::from(request.action() == "UpdateStack");
+            // The rollback succeeds.
+            if updates > 2 {
+                stacks.failing.clear();
+            }
+            None
+        });
+        let error = execute(&aws).await.unwrap_err();
+        assert!(error.is::<StackFailed>(), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("was rolled back"),
+            "{error:#}"
+        );
+        assert_eq!(aws.count("UpdateStack"), 4);
+
+        let mut is_updating = false;
+        let aws = FakeAws::with_stacks(&stacks(), move |request, _| {
+            is_updating |= request.action() == "UpdateStack";
+            let is_query = request.action() == "DescribeStackEvents";
+            (is_updating && is_query).then(|| Answer::error("ExpiredToken", "expired"))
+        });
+        let error = execute(&aws).await.unwrap_err();
+        assert!(!error.is::<StackFailed>(), "{error:#}");
+        let message = format!("{error:#}");
+        assert!(message.contains("run the same command again"), "{message}");
+        assert!(message.contains("expired"), "{message}");
+        assert!(!message.contains("roll"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_changed_row_changes_the_termination_protection_of_unchanged_stacks() {
+        let stacks = stacks();
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        let mut stage = aws.stage().await;
+        for protected in [true, false] {
+            stage.target.row.protected = protected;
+            let stage = StageContext::new(&stage.workspace, stage.target.clone());
+            let changes = ChangePlan::compute(&stage, &templates()).await.unwrap();
+            assert!(changes.changed.is_empty());
+            assert!(!changes.is_empty());
+            assert_eq!(changes.len(), 2);
+            changes.execute(&stage).await.unwrap();
+            let changed = stacks.lock().unwrap();
+            assert!(
+                changed
+                    .stacks
+                    .iter()
+                    .all(|stack| stack.protected == protected)
+            );
+        }
+    }
+}

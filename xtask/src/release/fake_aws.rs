@@ -19,7 +19,8 @@ use aws_smithy_types::body::SdkBody;
 use aws_types::region::Region;
 use reqwest::Url;
 
-use super::account::Account;
+use super::{account::Account, context::StageContext, target::Target};
+use crate::workspace::Workspace;
 
 /// A request that the fake received.
 #[derive(Debug, Clone)]
@@ -86,6 +87,199 @@ impl Answer {
     }
 }
 
+/// A fake of CloudFormation. Each operation ends after the status of its stack was read [`POLLS`] times.
+#[derive(Debug, Default)]
+pub(crate) struct FakeStacks {
+    pub(crate) stacks: Vec<FakeStack>,
+    /// The names of the stacks whose next operations fail.
+    pub(crate) failing: Vec<String>,
+    /// How many times DescribeStacks returns the status from before an operation.
+    pub(crate) stale_polls: usize,
+    /// How many events the fake has recorded.
+    events: usize,
+}
+
+/// A stack of [`FakeStacks`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeStack {
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) protected: bool,
+    pub(crate) template: String,
+    /// The resources: type and physical ID.
+    pub(crate) resources: Vec<(String, String)>,
+    /// The events, the oldest first, as XML.
+    pub(crate) events: Vec<String>,
+    /// The status before the running operation, and the token and the final status of that operation.
+    operation: Option<(String, String, &'static str)>,
+    polls: usize,
+}
+
+const POLLS: usize = 3;
+
+impl FakeStack {
+    pub(crate) fn new(name: &str, status: &str) -> Self {
+        Self {
+            name: name.into(),
+            status: status.into(),
+            template: "{}".into(),
+            ..Self::default()
+        }
+    }
+
+    fn id(&self) -> String {
+        format!("arn:{}", self.name)
+    }
+
+    /// Records an event of a resource of the stack. `time` is a second of 2026-01-01.
+    pub(crate) fn resource_event(&mut self, kind: &str, status: &str, time: u32) {
+        let number = self.events.len();
+        self.events.push(format!(
+            "<member><EventId>{}-{number}</EventId><StackId>{}</StackId><LogicalResourceId>R</LogicalResourceId><ResourceType>{kind}</ResourceType><ResourceStatus>{status}</ResourceStatus><Timestamp>2026-01-01T00:00:{time:02}Z</Timestamp></member>",
+            self.name, self.id()
+        ));
+    }
+}
+
+impl FakeStacks {
+    /// Answers a request to CloudFormation, and some requests to S3.
+    pub(crate) fn answer(&mut self, request: &Request) -> Answer {
+        let action = request.action();
+        let wanted = request.field("StackName");
+        let found = self.stacks.iter().position(|stack| {
+            // A deleted stack has only its ID.
+            stack.id() == wanted || stack.name == wanted && stack.status != "DELETE_COMPLETE"
+        });
+        match (action.as_str(), found) {
+            ("", _) if request.method == "HEAD" => Answer::new(404, ""),
+            ("", _) => Answer::new(200, ""),
+            ("ListExports" | "ListImports", _) => Answer::xml(&action, ""),
+            ("CreateStack", None) => {
+                self.stacks.push(FakeStack::new(&wanted, ""));
+                self.begin(self.stacks.len() - 1, request)
+            }
+            ("CreateStack", Some(_)) => Answer::error(
+                "AlreadyExistsException",
+                &format!("Stack [{wanted}] already exists"),
+            ),
+            ("DescribeStacks", _) if wanted.is_empty() => {
+                let all: String = (0..self.stacks.len()).map(|at| self.describe(at)).collect();
+                Answer::xml(&action, &format!("<Stacks>{all}</Stacks>"))
+            }
+            (_, None) => Answer::error(
+                "ValidationError",
+                &format!("Stack with id {wanted} does not exist"),
+            ),
+            ("DescribeStacks", Some(at)) => {
+                let stack = self.describe(at);
+                Answer::xml(&action, &format!("<Stacks>{stack}</Stacks>"))
+            }
+            ("DescribeStackEvents", Some(at)) => {
+                let events: Vec<_> = self.stacks[at].events.iter().rev().cloned().collect();
+                let events = events.concat();
+                Answer::xml(&action, &format!("<StackEvents>{events}</StackEvents>"))
+            }
+            ("ListStackResources", Some(at)) => {
+                let resources: String = self.stacks[at]
+                    .resources
+                    .iter()
+                    .map(|(kind, id)| {
+                        format!("<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{id}</PhysicalResourceId></member>")
+                    })
+                    .collect();
+                let list = format!("<StackResourceSummaries>{resources}</StackResourceSummaries>");
+                Answer::xml(&action, &list)
+            }
+            ("GetTemplate", Some(_)) => Answer::xml(&action, "<TemplateBody>{}</TemplateBody>"),
+            ("UpdateTerminationProtection", Some(at)) => {
+                self.stacks[at].protected = request.field("EnableTerminationProtection") == "true";
+                Answer::xml(&action, "")
+            }
+            (_, Some(at)) => self.begin(at, request),
+        }
+    }
+
+    /// Begins the operation of `request` on the stack at `at`.
+    fn begin(&mut self, at: usize, request: &Request) -> Answer {
+        let action = request.action();
+        let stack = &mut self.stacks[at];
+        let name = stack.name.clone();
+        let template = request.field("TemplateBody") + &request.field("TemplateURL");
+        let fails = self.failing.contains(&name);
+        if stack.status.ends_with("_IN_PROGRESS") {
+            let status = &stack.status;
+            let state = format!("Stack:{name} is in {status} state and can not be updated.");
+            return Answer::error("ValidationError", &state);
+        }
+        if action == "UpdateStack" && stack.template == template {
+            return Answer::error("ValidationError", "No updates are to be performed.");
+        }
+        let (running, last) = match (action.as_str(), fails) {
+            ("CreateStack", false) => ("CREATE_IN_PROGRESS", "CREATE_COMPLETE"),
+            ("CreateStack", true) => ("CREATE_IN_PROGRESS", "ROLLBACK_COMPLETE"),
+            ("UpdateStack", false) => ("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"),
+            ("UpdateStack", true) => ("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"),
+            ("DeleteStack", false) => ("DELETE_IN_PROGRESS", "DELETE_COMPLETE"),
+            ("DeleteStack", true) => ("DELETE_IN_PROGRESS", "DELETE_FAILED"),
+            ("ContinueUpdateRollback", false) => {
+                ("UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")
+            }
+            ("ContinueUpdateRollback", true) => {
+                ("UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED")
+            }
+            _ => panic!("{request:?}"),
+        };
+        stack.template = template;
+        let token = request.field("ClientRequestToken");
+        let before = std::mem::replace(&mut stack.status, running.into());
+        stack.operation = Some((before, token.clone(), last));
+        stack.polls = 0;
+        let id = stack.id();
+        self.stack_event(at, &token);
+        Answer::xml(&action, &format!("<StackId>{id}</StackId>"))
+    }
+
+    /// Begins an operation that another process has started.
+    pub(crate) fn begin_foreign(&mut self, at: usize, running: &str, last: &'static str) {
+        let stack = &mut self.stacks[at];
+        let before = std::mem::replace(&mut stack.status, running.into());
+        stack.operation = Some((before, "foreign".into(), last));
+        stack.polls = 0;
+    }
+
+    fn stack_event(&mut self, at: usize, token: &str) {
+        self.events += 1;
+        let stack = &mut self.stacks[at];
+        stack.events.push(format!(
+            "<member><EventId>{}</EventId><StackId>{id}</StackId><PhysicalResourceId>{id}</PhysicalResourceId><LogicalResourceId>{}</LogicalResourceId><ResourceType>AWS::CloudFormation::Stack</ResourceType><ResourceStatus>{}</ResourceStatus><ClientRequestToken>{token}</ClientRequestToken><Timestamp>2026-01-01T00:00:59Z</Timestamp></member>",
+            self.events, stack.name, stack.status, id = stack.id()
+        ));
+    }
+
+    fn describe(&mut self, at: usize) -> String {
+        let stack = &mut self.stacks[at];
+        stack.polls += 1;
+        let mut status = stack.status.clone();
+        if let Some((before, token, last)) = stack.operation.clone() {
+            if stack.polls <= self.stale_polls && !before.is_empty() {
+                status = before;
+            } else if stack.polls > POLLS + self.stale_polls {
+                stack.status = last.into();
+                status = last.into();
+                stack.operation = None;
+                self.stack_event(at, &token);
+            }
+        }
+        let stack = &self.stacks[at];
+        format!(
+            "<member><StackName>{}</StackName><StackId>{}</StackId><StackStatus>{status}</StackStatus><EnableTerminationProtection>{}</EnableTerminationProtection><Tags><member><Key>scratchpad:stage</Key><Value>dev</Value></member></Tags></member>",
+            stack.name,
+            stack.id(),
+            stack.protected
+        )
+    }
+}
+
 type Handler = dyn FnMut(&Request) -> Answer + Send;
 
 /// An HTTP client that answers requests with a function, and records them.
@@ -108,6 +302,19 @@ impl FakeAws {
             handler: Arc::new(Mutex::new(handler)),
             requests: Arc::default(),
         }
+    }
+
+    /// Returns a fake whose requests `stacks` answers, unless `fault` answers them.
+    pub(crate) fn with_stacks(
+        stacks: &Arc<Mutex<FakeStacks>>,
+        mut fault: impl FnMut(&Request, &mut FakeStacks) -> Option<Answer> + Send + 'static,
+    ) -> Self {
+        let stacks = stacks.clone();
+        Self::new(move |request| {
+            let mut stacks = stacks.lock().unwrap();
+            let answer = fault(request, &mut stacks);
+            answer.unwrap_or_else(|| stacks.answer(request))
+        })
     }
 
     /// Returns a fake that gives these answers one after the other.
@@ -134,6 +341,15 @@ impl FakeAws {
     /// Returns an account whose requests the fake answers. It counts as a local account, so that nothing waits long.
     pub(crate) fn account(&self) -> Account {
         Account::fake(self.config())
+    }
+
+    /// Returns the context of the stage dev of the checkout, whose requests the fake answers.
+    pub(crate) async fn stage(&self) -> StageContext {
+        let workspace = Workspace::read().unwrap();
+        let stage = "dev".parse().unwrap();
+        let mut target = Target::read(&workspace, &stage, None).await.unwrap();
+        target.account = self.account();
+        StageContext::new(&workspace, target)
     }
 
     fn config(&self) -> SdkConfig {

@@ -32,15 +32,11 @@ use crate::{
 /// # Errors
 /// Fails if `yes` is false and standard input is not a terminal, if the stage is protected, another stage imports an export of the stage, or a resource cannot be deleted.
 pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
+    check_consent(yes, stdin().is_terminal())?;
     let workspace = Workspace::read()?;
     let context = StageContext::open(&workspace, stage, None).await?;
     context.target.announce();
     if !yes {
-        if !stdin().is_terminal() {
-            bail!(
-                "cannot ask for confirmation, because standard input is not a terminal: add --yes"
-            );
-        }
         confirm(stage)?;
     }
     let stacks = remove_stage(&context).await?;
@@ -49,6 +45,14 @@ pub(crate) async fn remove(stage: &StageName, yes: bool) -> Result<()> {
         style("✓").green(),
         ui::count(stacks, "stack")
     ));
+    Ok(())
+}
+
+/// Checks that the user can be asked for confirmation, or that the option `--yes` makes this unnecessary.
+fn check_consent(yes: bool, is_terminal: bool) -> Result<()> {
+    if !yes && !is_terminal {
+        bail!("cannot ask for confirmation, because standard input is not a terminal: add --yes");
+    }
     Ok(())
 }
 
@@ -223,4 +227,17 @@ async fn delete_log_groups(account: &Account, names: impl Iterator<Item = String
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_without_confirmation_needs_the_option_yes() {
+        assert!(check_consent(true, false).is_ok());
+        assert!(check_consent(false, true).is_ok());
+        let error = check_consent(false, false).unwrap_err().to_string();
+        assert!(error.contains("--yes"), "{error}");
+    }
 }

@@ -229,12 +229,17 @@ fn deserialize(response: &HttpResponse) -> Result<Option<String>, OrchestratorEr
         .or(field("code"))
         .or(between(&body, "<Code>", "</Code>"));
     let code = code.and_then(|code| code.split([':', '#']).next());
+    let default = if status == 429 {
+        "TooManyRequestsException"
+    } else {
+        "UnknownError"
+    };
     let message =
         field("message")
             .or(field("Message"))
             .or(between(&body, "<Message>", "</Message>"));
     let meta = ErrorMetadata::builder()
-        .code(code.unwrap_or("UnknownError"))
+        .code(code.unwrap_or(default))
         .message(message.unwrap_or("no message"))
         .build();
     Err(OrchestratorError::operation(Failure { status, meta }))

@@ -1042,3 +1042,235 @@ pub(crate) fn fingerprint(stack: &Stack) -> Option<&str> {
         .find(|output| output.output_key() == Some(FINGERPRINT))?;
     is_complete.then(|| output.output_value())?
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_smithy_types::date_time::{DateTime, Format};
+    use serde_json::json;
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws, FakeStack, FakeStacks, Request};
+
+    const NAME: &str = "scratchpad-x-dev";
+
+    fn fake(stacks: impl IntoIterator<Item = FakeStack>) -> Arc<Mutex<FakeStacks>> {
+        let mut fake = FakeStacks::default();
+        fake.stacks.extend(stacks);
+        Arc::new(Mutex::new(fake))
+    }
+
+    fn client(aws: &FakeAws, protected: bool) -> Stacks {
+        let account = aws.account();
+        let stage = "dev".parse().unwrap();
+        Stacks {
+            client: Client::new(account.config()),
+            poll: Poll {
+                first: Duration::from_millis(1),
+                last: Duration::from_millis(1),
+                patience: Duration::from_millis(200),
+            },
+            store: Store::new(&account, &stage),
+            stage,
+            protected,
+        }
+    }
+
+    /// Updates the stack [`NAME`] to a template that it does not have yet.
+    async fn update(aws: &FakeAws, protected: bool) -> Result<bool> {
+        let template = serde_json::from_value(json!({"Resources": {}})).unwrap();
+        let step = Step::begin("update");
+        client(aws, protected).apply(&step, NAME, &template).await
+    }
+
+    async fn delete(aws: &FakeAws) -> Result<()> {
+        let step = Step::begin("delete");
+        client(aws, false).delete(&step, NAME).await
+    }
+
+    /// Returns a fault that loses the response to the first request for the operation `action`.
+    fn lose(action: &'static str) -> impl FnMut(&Request, &mut FakeStacks) -> Option<Answer> {
+        let mut is_lost = false;
+        move |request, stacks| {
+            if is_lost || request.action() != action {
+                return None;
+            }
+            is_lost = true;
+            stacks.answer(request);
+            Some(Answer::Lost)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_creation_or_update_leaves_no_new_resources_behind() {
+        let stacks = fake([]);
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        assert!(update(&aws, false).await.unwrap());
+        stacks.lock().unwrap().stacks[0].template = "other".into();
+        assert!(update(&aws, false).await.unwrap());
+        for action in ["CreateStack", "UpdateStack"] {
+            let requests = aws.requests();
+            let request = requests
+                .iter()
+                .find(|request| request.action() == action)
+                .unwrap();
+            assert_eq!(request.field("RetainExceptOnCreate"), "true", "{action}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_status_from_before_an_operation_is_not_its_result() {
+        let stacks = fake([FakeStack::new(NAME, "UPDATE_COMPLETE")]);
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        stacks.lock().unwrap().stale_polls = 3;
+        stacks.lock().unwrap().failing.push(NAME.into());
+        let error = update(&aws, false).await.unwrap_err();
+        assert!(error.is::<StackFailed>(), "{error:#}");
+
+        stacks.lock().unwrap().failing.clear();
+        delete(&aws).await.unwrap();
+        assert_eq!(stacks.lock().unwrap().stacks[0].status, "DELETE_COMPLETE");
+    }
+
+    #[tokio::test]
+    async fn an_operation_whose_response_was_lost_is_awaited() {
+        for (action, existing) in [
+            ("CreateStack", None),
+            ("UpdateStack", Some(FakeStack::new(NAME, "CREATE_COMPLETE"))),
+        ] {
+            let stacks = fake(existing);
+            let aws = FakeAws::with_stacks(&stacks, lose(action));
+            assert!(update(&aws, false).await.unwrap(), "{action}");
+            assert_eq!(aws.count(action), 2, "the SDK repeats the request");
+            let requests = aws.requests();
+            let tokens: std::collections::BTreeSet<String> = requests
+                .iter()
+                .filter(|request| request.action() == action)
+                .map(|request| request.field("ClientRequestToken"))
+                .collect();
+            assert_eq!(tokens.len(), 1, "both requests have the same token");
+        }
+        let stacks = fake([FakeStack::new(NAME, "CREATE_COMPLETE")]);
+        let aws = FakeAws::with_stacks(&stacks, lose("DeleteStack"));
+        delete(&aws).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_throttled_query_is_repeated_and_is_never_a_failed_stack() {
+        for (throttled, succeeds) in [(8, true), (usize::MAX, false)] {
+            let stacks = fake([FakeStack::new(NAME, "CREATE_COMPLETE")]);
+            let mut left = throttled;
+            let mut is_updating = false;
+            let aws = FakeAws::with_stacks(&stacks, move |request, _| {
+                is_updating |= request.action() == "UpdateStack";
+                if !is_updating || request.action() != "DescribeStacks" || left == 0 {
+                    return None;
+                }
+                left -= 1;
+                Some(Answer::error("Throttling", "Rate exceeded"))
+            });
+            let result = update(&aws, false).await;
+            assert_eq!(result.is_ok(), succeeds, "{result:?}");
+            assert!(!result.is_err_and(|error| error.is::<StackFailed>()));
+        }
+    }
+
+    #[tokio::test]
+    async fn expired_credentials_are_not_a_failed_stack_but_a_refused_template_is() {
+        for (code, message, is_failed) in [
+            ("ExpiredToken", "The security token is expired", false),
+            ("AccessDenied", "not authorized", false),
+            ("ValidationError", "Template format error", true),
+        ] {
+            let stacks = fake([FakeStack::new(NAME, "CREATE_COMPLETE")]);
+            let aws = FakeAws::with_stacks(&stacks, move |request, _| {
+                (request.action() == "UpdateStack").then(|| Answer::error(code, message))
+            });
+            let error = update(&aws, false).await.unwrap_err();
+            assert_eq!(error.is::<StackFailed>(), is_failed, "{error:#}");
+            assert!(format!("{error:#}").contains(message), "{error:#}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_update_changes_termination_protection_in_both_directions() {
+        for (before, after) in [(false, true), (true, false)] {
+            let mut stack = FakeStack::new(NAME, "CREATE_COMPLETE");
+            stack.protected = before;
+            let stacks = fake([stack]);
+            let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+            update(&aws, after).await.unwrap();
+            assert_eq!(stacks.lock().unwrap().stacks[0].protected, after);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rollback_that_fails_again_is_a_failed_stack() {
+        let stacks = fake([FakeStack::new(NAME, "UPDATE_ROLLBACK_FAILED")]);
+        stacks.lock().unwrap().failing.push(NAME.into());
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        let error = update(&aws, false).await.unwrap_err();
+        assert!(error.is::<StackFailed>(), "{error:#}");
+        assert_eq!(aws.count("ContinueUpdateRollback"), 1);
+
+        stacks.lock().unwrap().failing.clear();
+        assert!(update(&aws, false).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_update_waits_for_an_operation_that_an_interrupted_command_has_started() {
+        let stacks = fake([FakeStack::new(NAME, "CREATE_COMPLETE")]);
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        let begin = || {
+            let mut stacks = stacks.lock().unwrap();
+            stacks.begin_foreign(0, "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE");
+        };
+        begin();
+        client(&aws, false).wait_until_idle().await.unwrap();
+        assert_eq!(stacks.lock().unwrap().stacks[0].status, "UPDATE_COMPLETE");
+        begin();
+        // DescribeStacks does not show the running update yet, but UpdateStack is refused because of it.
+        stacks.lock().unwrap().stale_polls = 3;
+        stacks.lock().unwrap().stacks[0].template = "other".into();
+        assert!(update(&aws, false).await.unwrap());
+        assert!(aws.count("UpdateStack") > 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_an_api_after_its_deployment_is_found() {
+        let (method, deployment) = ("AWS::ApiGateway::Method", DEPLOYMENT);
+        let complete = "UPDATE_COMPLETE";
+        // The deployed snapshot was created in second 20.
+        for (events, changed) in [
+            (
+                vec![
+                    (method, complete, 19),
+                    (deployment, "CREATE_IN_PROGRESS", 20),
+                ],
+                false,
+            ),
+            // A removed method is deleted after the new deployment was created.
+            (
+                vec![
+                    (deployment, "CREATE_IN_PROGRESS", 20),
+                    (method, "DELETE_COMPLETE", 20),
+                ],
+                true,
+            ),
+            // The deployment was created after the last change by a request to API Gateway.
+            (vec![(method, "DELETE_COMPLETE", 19)], false),
+            (vec![("AWS::Lambda::Function", complete, 30)], false),
+        ] {
+            let mut stack = FakeStack::new(NAME, "UPDATE_COMPLETE");
+            for (kind, status, time) in &events {
+                stack.resource_event(kind, status, *time);
+            }
+            let aws = FakeAws::with_stacks(&fake([stack]), |_, _| None);
+            let start = DateTime::from_str("2026-01-01T00:00:20Z", Format::DateTime).unwrap();
+            let client = client(&aws, false);
+            let found = client.changed_api_since(NAME, start.secs()).await;
+            assert_eq!(found.unwrap(), changed, "{events:?}");
+        }
+    }
+}
