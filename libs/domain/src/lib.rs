@@ -1,5 +1,6 @@
 //! Types that several services share. Parsing rejects invalid values.
 
+mod author;
 pub mod events;
 mod id;
 mod page;
@@ -7,6 +8,7 @@ mod service_error;
 mod timestamp;
 mod user;
 
+pub use author::{Author, Sub};
 pub use id::Id;
 pub use page::Page;
 pub use service_error::{Cause, ServiceError};
