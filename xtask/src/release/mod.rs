@@ -13,6 +13,7 @@
 //! | [`remove`] | `remove` |
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
+//! | [`doctor`] | `doctor`: what the account of a stage lacks |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
 //! | [`artifacts`] | builds or reuses the function zips and the browser app of a release |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
@@ -34,6 +35,7 @@ mod clock;
 mod confirm;
 mod context;
 mod deploy;
+mod doctor;
 mod execute;
 mod hash;
 mod history;
@@ -54,6 +56,7 @@ mod template;
 
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};
+pub(crate) use doctor::doctor;
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use plan::plan;
 pub(crate) use promote::{Consent, promote, rollback};

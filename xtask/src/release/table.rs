@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 /// The name of a stage. The names of all resources of the stage contain it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -142,6 +142,11 @@ pub(crate) struct StageRow {
     pub(crate) infrastructure: Infrastructure,
     /// Whether `cargo xtask remove` refuses to delete the stage, and new stacks get termination protection.
     pub(crate) protected: bool,
+    /// The domain of the browser app. Without it, the app uses CloudFront's domain.
+    pub(crate) domain: Option<String>,
+    /// Whether the parent zone delegates the domain to the stage's hosted zone.
+    #[serde(default)]
+    pub(crate) delegated: bool,
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
     /// The publishable Stripe key of the browser app. A publishable key is not secret.
@@ -156,6 +161,9 @@ pub(crate) struct StageRow {
 pub(crate) struct AccountRow {
     /// The AWS account ID, which has 12 digits.
     pub(crate) id: String,
+    /// The roles for GitHub workflows, by name.
+    #[serde(default)]
+    github: BTreeMap<String, IgnoredAny>,
 }
 
 /// The stage table, the account table and the region, which are read from serverless.yml.
@@ -199,6 +207,15 @@ impl Tables {
         self.stages.contains_key(stage.as_ref())
     }
 
+    /// Returns the name of the row of a stage.
+    pub(crate) fn row_name<'a>(&'a self, stage: &'a StageName) -> Result<&'a str> {
+        Ok(if self.has_row(stage) {
+            stage.as_ref()
+        } else {
+            "ephemeral"
+        })
+    }
+
     /// Returns the AWS account ID in the row `name` of the account table.
     ///
     /// # Errors
@@ -211,6 +228,12 @@ impl Tables {
             bail!("the account {name} in serverless.yml needs an id of 12 digits");
         }
         Ok(&row.id)
+    }
+
+    /// Whether the account has roles for GitHub workflows.
+    pub(crate) fn has_workflow_roles(&self, account: &str) -> bool {
+        let row = self.accounts.get(account);
+        row.is_some_and(|row| !row.github.is_empty())
     }
 
     /// Returns one row of the stage table for each account that the table names. Ignores the stage `local`.
