@@ -5,6 +5,7 @@ pub mod events;
 mod id;
 mod page;
 mod service_error;
+pub mod stripe;
 mod timestamp;
 mod user;
 
