@@ -87,7 +87,11 @@ mod tests {
     fn only_failures_that_a_repetition_can_overcome_advise_to_repeat_the_command() {
         for code in [None, Some("SlowDown"), Some("ThrottlingException")] {
             let error = of_code(code);
-            assert!(advice(&error).unwrap().contains("run the same command again"));
+            assert!(
+                advice(&error)
+                    .unwrap()
+                    .contains("run the same command again")
+            );
             let error = error.context("run the same command again to continue");
             assert_eq!(advice(&error), None);
         }

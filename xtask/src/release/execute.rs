@@ -151,7 +151,10 @@ pub(crate) async fn delete_artifacts(store: &Store) -> Result<()> {
 /// needs but does not have. Prints only a warning if a request to AWS fails, because the command has succeeded already.
 pub(crate) async fn print_endpoints(stage: &StageContext) {
     if let Err(error) = try_print_endpoints(stage).await {
-        warn("the URLs and the secrets of the stage are not known", &error);
+        warn(
+            "the URLs and the secrets of the stage are not known",
+            &error,
+        );
     }
 }
 
