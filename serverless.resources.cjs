@@ -27,6 +27,13 @@ const rowOf = (stage, rows) => {
 // Whether traffic shifts gradually to a new version, by the column `traffic` of the stage.
 const shiftsTraffic = (exports.shiftsTraffic = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
 
+// The origin that may call the API. Until the stage's domain is delegated, the app has a domain of CloudFront, which is not
+// known here.
+exports.allowedOrigin = async ({ resolveVariable }) => {
+  const { domain, delegated, allowedOrigin } = await resolveVariable("self:custom.stage");
+  return domain && !delegated ? "*" : allowedOrigin;
+};
+
 // An AWS::ApiGateway::GatewayResponse per row of `gatewayResponses`: a problem (RFC 9457) with CORS headers.
 exports.gatewayResponses = async ({ resolveVariable }) => {
   const [rows, { origin }, exposedHeaders] = await Promise.all(

@@ -1,8 +1,10 @@
-// An osls plugin. On stages that shift traffic gradually, each function is invoked through an alias. CodeDeploy shifts
+// An osls plugin. It corrects the API resources of osls. On stages that shift traffic gradually, each function is invoked through an alias. CodeDeploy shifts
 // the alias to a new version, and rolls it back if the new version fails:
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
 
 const { pascalCase, shiftsTraffic } = require("./serverless.resources.cjs");
+
+const DEPLOYMENT = "AWS::ApiGateway::Deployment";
 
 module.exports = class Traffic {
   constructor(serverless) {
@@ -11,8 +13,10 @@ module.exports = class Traffic {
       "before:package:compileFunctions": () => addTrafficShifting(service, serverless.getProvider("aws")),
       "before:package:finalize": () => {
         const { compiledCloudFormationTemplate, tracing } = service.provider;
-        removeSharedRoleDependency(compiledCloudFormationTemplate.Resources);
-        if (tracing?.apiGateway) enableApiTracing(compiledCloudFormationTemplate.Resources);
+        const { Resources } = compiledCloudFormationTemplate;
+        removeSharedRoleDependency(Resources);
+        if (Resources.ApiGatewayRestApi) separateApiStage(Resources, tracing?.apiGateway === true);
+        else keepDeployments(Resources);
       },
     };
   }
@@ -94,8 +98,27 @@ function removeSharedRoleDependency(resources) {
     mapping.DependsOn = [mapping.DependsOn].flat().filter((id) => id !== "IamRoleLambdaExecution");
 }
 
-// Enables X-Ray tracing of the API in the template: osls enables it only in `osls deploy`, which releases do not use.
-function enableApiTracing(resources) {
-  for (const deployment of Object.values(resources).filter(({ Type }) => Type === "AWS::ApiGateway::Deployment"))
-    deployment.Properties.StageDescription = { TracingEnabled: true };
+// Creates the stage of an API as a resource of its own, with X-Ray tracing. In the template of osls, the deployment creates the
+// stage, and CloudFormation accepts settings of the stage only in the first deployment: "StageDescription cannot be specified
+// when stage referenced by StageName already exists". With a stage of its own, a failed update also restores the deployment of
+// the stage.
+function separateApiStage(resources, TracingEnabled) {
+  delete resources.ApiGatewayRestApi.Properties.Policy; // osls sets it to "", and changing it needs another permission
+  const [id, { Properties, ...deployment }] = Object.entries(resources).find(([, { Type }]) => Type === DEPLOYMENT);
+  const { StageName, RestApiId, ...own } = Properties;
+  // xtask adds a hash of the API to this logical ID, and updates the reference.
+  delete resources[id];
+  resources.ApiGatewayDeployment = { ...deployment, Properties: { RestApiId, ...own } };
+  resources.ApiGatewayStage = {
+    Type: "AWS::ApiGateway::Stage",
+    Properties: { RestApiId, StageName, DeploymentId: { Ref: "ApiGatewayDeployment" }, TracingEnabled },
+  };
+}
+
+// Keeps the deployments of an API that belongs to another service, also if they are replaced or rolled back. When CloudFormation
+// deletes a deployment that names a stage, it deletes the stage too if the stage still has this deployment. API Gateway deletes
+// the deployments with the API.
+function keepDeployments(resources) {
+  for (const deployment of Object.values(resources).filter(({ Type }) => Type === DEPLOYMENT))
+    Object.assign(deployment, { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" });
 }

@@ -1,5 +1,11 @@
 import type { App } from "aws-cdk-lib";
-import { AccountRecovery, CfnIdentityPool, CfnIdentityPoolRoleAttachment, UserPool } from "aws-cdk-lib/aws-cognito";
+import {
+  AccountRecovery,
+  CfnIdentityPool,
+  CfnIdentityPoolRoleAttachment,
+  type CfnUserPool,
+  UserPool,
+} from "aws-cdk-lib/aws-cognito";
 import { FederatedPrincipal, ManagedPolicy, PolicyStatement, Role } from "aws-cdk-lib/aws-iam";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
@@ -25,6 +31,12 @@ export class CognitoStack extends StageStack {
       deletionProtection: stage.protected,
       removalPolicy: this.removalPolicy,
     });
+    if (stage.delegated)
+      (users.node.defaultChild as CfnUserPool).emailConfiguration = {
+        emailSendingAccount: "DEVELOPER", // SES
+        from: `Scratchpad <no-reply@${stage.domain}>`,
+        sourceArn: this.importOutput("EmailIdentityArn"),
+      };
 
     const client = users.addClient("BrowserApp", {
       userPoolClientName: this.nameOf("browser-app"),
@@ -45,6 +57,9 @@ export class CognitoStack extends StageStack {
         { clientId: client.userPoolClientId, providerName: users.userPoolProviderName, serverSideTokenCheck: true },
       ],
     });
+
+    // The ID of an identity is the key of all data of a user, and another pool gives all users other identities.
+    identities.applyRemovalPolicy(this.removalPolicy);
 
     const signedIn = new Role(this, "SignedIn", {
       roleName: this.nameOf("signed-in"),

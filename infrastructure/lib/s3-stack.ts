@@ -28,7 +28,10 @@ export class S3Stack extends StageStack {
       lifecycleRules: [
         {
           abortIncompleteMultipartUploadAfter: Duration.days(1),
-          ...(stage.protected && { noncurrentVersionExpiration: Duration.days(30) }),
+          ...(stage.protected && {
+            noncurrentVersionExpiration: Duration.days(30),
+            expiredObjectDeleteMarker: true, // the marker contains the file's name, and stays after its last version
+          }),
         },
       ],
       removalPolicy: this.removalPolicy,

@@ -19,9 +19,12 @@ export interface Stage {
   alarms?: string;
   /** The CodeDeploy configuration that shifts traffic to new code. Undefined if traffic is not shifted gradually. */
   traffic?: string;
-  /** The domain of the app. Without one it has CloudFront's domain. */
+  /** The domain of the app. Without one, or until it is delegated, the app has CloudFront's domain. */
   domain?: string;
-  /** Whether the parent zone of the domain points to the name servers of the stage's hosted zone. */
+  /**
+   * Whether the name servers of the parent domain delegate the domain to its hosted zone. Only then can the certificate of the
+   * app be validated, and SES send e-mail from the domain.
+   */
   delegated?: boolean;
   /** The name servers of the domain's hosted zone, known once it is deployed. */
   nameServers?: string[];
@@ -59,6 +62,7 @@ export function stageNamed(name: string, environment?: Record<string, string>): 
   const row = stages[rowName]!;
   const shared = name === "dev"; // stages without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
+  const allowedOrigin = row.domain && !row.delegated ? "*" : row.allowedOrigin; // CloudFront's domain is not known here
   return {
     ...row,
     name,
@@ -66,6 +70,7 @@ export function stageNamed(name: string, environment?: Record<string, string>): 
     boundary: boundaryOf(rowName),
     linked,
     shared,
+    allowedOrigin,
     delegations: delegations(row.domain, Object.values(stages)),
   };
 }

@@ -1,4 +1,4 @@
-import { type App, Duration, Fn } from "aws-cdk-lib";
+import { type App, Duration } from "aws-cdk-lib";
 import { Certificate, CertificateValidation } from "aws-cdk-lib/aws-certificatemanager";
 import {
   CachePolicy,
@@ -15,16 +15,22 @@ import {
   ViewerProtocolPolicy,
 } from "aws-cdk-lib/aws-cloudfront";
 import { S3BucketOrigin } from "aws-cdk-lib/aws-cloudfront-origins";
-import { AaaaRecord, ARecord, NsRecord, PublicHostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
+import { AaaaRecord, ARecord, HostedZone, RecordTarget } from "aws-cdk-lib/aws-route53";
 import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
 import { securityHeaders } from "../../web/security-headers.ts";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Serves index.html for paths without a dot in the last segment: these are pages of the app. */
-const singlePage = `function handler({ request }) {
-  if (!request.uri.split("/").pop().includes(".")) request.uri = "/index.html";
+/**
+ * The CloudFront Function that serves index.html for paths without a dot in the last segment: these are pages of the app.
+ *
+ * CloudFront's engine is njs, which supports ECMAScript 5.1 and few later features:
+ * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-javascript-runtime-20.html
+ */
+const singlePage = `function handler(event) {
+  var request = event.request;
+  if (request.uri.split("/").pop().indexOf(".") === -1) request.uri = "/index.html";
   return request;
 }`;
 
@@ -43,30 +49,28 @@ export class WebStack extends StageStack {
     });
 
     const security = this.security();
-    const headers = (name: string, cacheControl: string) =>
-      new ResponseHeadersPolicy(this, name, {
-        responseHeadersPolicyName: this.nameOf(name),
-        // CloudFront does not accept these as custom headers.
-        securityHeadersBehavior: {
-          contentSecurityPolicy: { contentSecurityPolicy: security["Content-Security-Policy"], override: true },
-          contentTypeOptions: { override: true },
-          frameOptions: { frameOption: HeadersFrameOption.DENY, override: true },
-          referrerPolicy: { referrerPolicy: HeadersReferrerPolicy.NO_REFERRER, override: true },
-          strictTransportSecurity: { accessControlMaxAge: Duration.days(730), includeSubdomains: true, override: true },
-        },
-        customHeadersBehavior: {
-          customHeaders: Object.entries({
-            "Cache-Control": cacheControl,
-            "Permissions-Policy": security["Permissions-Policy"],
-          }).map(([header, value]) => ({ header, value, override: true })),
-        },
-      });
+    // One policy for all files, because an account may have only 20. `Cache-Control` is metadata of the uploaded files.
+    const headers = new ResponseHeadersPolicy(this, "Headers", {
+      responseHeadersPolicyName: this.nameOf("headers"),
+      // CloudFront does not accept these as custom headers.
+      securityHeadersBehavior: {
+        contentSecurityPolicy: { contentSecurityPolicy: security["Content-Security-Policy"], override: true },
+        contentTypeOptions: { override: true },
+        frameOptions: { frameOption: HeadersFrameOption.DENY, override: true },
+        referrerPolicy: { referrerPolicy: HeadersReferrerPolicy.NO_REFERRER, override: true },
+        strictTransportSecurity: { accessControlMaxAge: Duration.days(730), includeSubdomains: true, override: true },
+      },
+      customHeadersBehavior: {
+        customHeaders: [{ header: "Permissions-Policy", value: security["Permissions-Policy"], override: true }],
+      },
+    });
     const behavior = {
       origin: S3BucketOrigin.withOriginAccessControl(bucket),
       viewerProtocolPolicy: ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
       compress: true,
+      responseHeadersPolicy: headers,
     };
-    const site = stage.domain === undefined ? undefined : this.site(stage.domain);
+    const site = stage.domain !== undefined && stage.delegated ? this.site(stage.domain) : undefined;
     const distribution = new Distribution(this, "Distribution", {
       comment: this.nameOf("web"),
       defaultRootObject: "index.html",
@@ -76,7 +80,6 @@ export class WebStack extends StageStack {
       defaultBehavior: {
         ...behavior,
         cachePolicy: CachePolicy.CACHING_DISABLED,
-        responseHeadersPolicy: headers("pages", "no-cache"),
         functionAssociations: [
           {
             eventType: FunctionEventType.VIEWER_REQUEST,
@@ -90,11 +93,7 @@ export class WebStack extends StageStack {
       },
       additionalBehaviors: {
         // File names contain a hash of the content.
-        "assets/*": {
-          ...behavior,
-          cachePolicy: CachePolicy.CACHING_OPTIMIZED,
-          responseHeadersPolicy: headers("assets", "public, max-age=31536000, immutable"),
-        },
+        "assets/*": { ...behavior, cachePolicy: CachePolicy.CACHING_OPTIMIZED },
       },
     });
     if (site) {
@@ -125,12 +124,12 @@ export class WebStack extends StageStack {
     });
   }
 
-  /** The hosted zone and certificate of the stage's domain, and the delegation of its subdomains to other stages. */
+  /** The certificate of the stage's domain. The hosted zone is in the stack dns. */
   private site(domain: string) {
-    const zone = new PublicHostedZone(this, "Zone", { zoneName: domain });
-    for (const { domain: recordName, nameServers } of this.stage.delegations)
-      new NsRecord(this, `Delegation ${recordName}`, { zone, recordName: `${recordName}.`, values: nameServers });
-    this.exportOutput("NameServers", Fn.join(",", zone.hostedZoneNameServers!)); // for the stage of the parent domain
+    const zone = HostedZone.fromHostedZoneAttributes(this, "Zone", {
+      hostedZoneId: this.importOutput("HostedZoneId"),
+      zoneName: domain,
+    });
     const certificate = new Certificate(this, "Certificate", {
       domainName: domain,
       validation: CertificateValidation.fromDns(zone),

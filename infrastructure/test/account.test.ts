@@ -423,7 +423,7 @@ test("a preview can do on its own stage what it cannot do on dev", () => {
       ["cognito-idp:CreateUserPool", "*", { "aws:RequestTag/scratchpad:stage": ["pr-1"] }],
       ["cognito-idp:DeleteUserPool", arnOf("cognito-idp", "userpool/1"), own],
       ["cognito-identity:DeleteIdentityPool", arnOf("cognito-identity", "identitypool/1"), own],
-      ["cloudfront:CreateInvalidation", "arn:aws:cloudfront::123456789012:distribution/1", own],
+      ["cloudfront:UpdateDistribution", "arn:aws:cloudfront::123456789012:distribution/1", own],
       ["cloudfront:TagResource", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"],
       ["cloudfront:CreateFunction", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"],
     ] as [string, string, Record<string, string[]>?][])

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
@@ -13,7 +14,7 @@ const resources = async (stage: string, environment = {}, names = services) =>
   );
 const prod = await resources("prod");
 const dev = await resources("dev");
-const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" }, ["notify-job"]);
+const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" });
 const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
 
 /** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
@@ -160,9 +161,66 @@ test("no function may scan a table", () => {
           for (const action of [Action].flat()) assert.doesNotMatch(action, /^(\*|dynamodb:(\*|Scan|PartiQL.*))$/);
 });
 
-test("only the service that owns the API enables tracing of API requests", () => {
-  const traced = [...dev, ...prod].map((own) =>
-    ofType([own], "AWS::ApiGateway::Deployment").map(({ Properties }) => Properties.StageDescription),
-  );
-  assert.deepEqual(traced.flat().filter(Boolean), [{ TracingEnabled: true }, { TracingEnabled: true }]);
+test("API requests are traced: the API's stage is a resource of its own, in the service that owns the API", () => {
+  for (const [name, stage] of Object.entries({ dev, prod })) {
+    const [owner, ...others] = stage.filter((own) => ofType([own], "AWS::ApiGateway::RestApi").length > 0);
+    assert.equal(others.length, 0);
+    assert.deepEqual(
+      all(stage, "AWS::ApiGateway::Stage").map(({ Properties }) => Properties),
+      [
+        {
+          RestApiId: { Ref: "ApiGatewayRestApi" },
+          StageName: name,
+          DeploymentId: { Ref: "ApiGatewayDeployment" },
+          TracingEnabled: true,
+        },
+      ],
+    );
+    assert.deepEqual(owner.ApiGatewayDeployment.Properties, { RestApiId: { Ref: "ApiGatewayRestApi" } });
+  }
+});
+
+// CloudFormation refuses a StageDescription in a new deployment of an existing stage, so the second deployment would fail.
+test("a deployment of an API does not configure the API's stage", () => {
+  for (const { Properties } of all([...dev, ...prod, ...linked], "AWS::ApiGateway::Deployment"))
+    assert.equal(Properties.StageDescription, undefined);
+});
+
+// The deletion of a deployment deletes the stage that has it. The service that owns the API moves its stage first.
+test("a service that does not own the API never deletes a deployment that a stage may have", () => {
+  for (const own of [...dev, ...prod])
+    for (const { Properties, DeletionPolicy } of ofType([own], "AWS::ApiGateway::Deployment"))
+      assert.equal(DeletionPolicy, Properties.StageName === undefined ? undefined : "Retain");
+});
+
+test("no other resource is retained if its creation fails", () => {
+  for (const own of [...dev, ...prod])
+    for (const { Type, DeletionPolicy } of Object.values<any>(own))
+      if (Type !== "AWS::ApiGateway::Deployment") assert.notEqual(DeletionPolicy, "Retain", Type);
+});
+
+test("an API has no resource policy, because changing it needs a permission of its own", () => {
+  for (const { Properties } of all([...dev, ...prod], "AWS::ApiGateway::RestApi"))
+    assert.equal(Properties.Policy, undefined);
+});
+
+test("a stage that links to dev's infrastructure does not process dev's data", () => {
+  const rules = all(linked, "AWS::Events::Rule").map(({ Properties }) => [Properties.Name, Properties.State]);
+  assert.deepEqual(rules, [
+    ["scratchpad-feature-1-reconcile", "DISABLED"],
+    ["scratchpad-feature-1-notes-attachment-uploaded", "DISABLED"],
+  ]);
+  for (const { Properties } of all(linked, "AWS::Lambda::EventSourceMapping")) assert.equal(Properties.Enabled, false);
+  for (const { Properties } of all([...dev, ...prod], "AWS::Events::Rule")) assert.equal(Properties.State, "ENABLED");
+});
+
+test("every origin may call the API until the stage's domain is delegated, because the app has CloudFront's domain", async () => {
+  const { allowedOrigin } = createRequire(import.meta.url)("../../serverless.resources.cjs");
+  const originOf = (row: object) => allowedOrigin({ resolveVariable: async () => row });
+  const own = { allowedOrigin: "https://a.example", domain: "a.example" };
+  assert.equal(await originOf(own), "*");
+  assert.equal(await originOf({ ...own, delegated: true }), "https://a.example");
+  assert.equal(await originOf({ allowedOrigin: "https://b.example" }), "https://b.example");
+  for (const { Properties } of all([...dev, ...prod], "AWS::Lambda::Function"))
+    assert.equal(Properties.Environment.Variables.ALLOWED_ORIGIN, "*");
 });

@@ -172,6 +172,30 @@ impl Stage {
         }
     }
 
+    /// Returns the items of a user in a DynamoDB table. `user` is the ID of the user's identity.
+    pub async fn items_of(&self, table: &str, user: &str) -> Vec<Value> {
+        let input = json!({
+            "TableName": table,
+            "ConsistentRead": true,
+            "KeyConditionExpression": "userId = :user",
+            "ExpressionAttributeValues": {":user": {"S": user}},
+        });
+        let mut found = self
+            .call_as_owner("dynamodb", "DynamoDB_20120810.Query", &input)
+            .await;
+        match found["Items"].take() {
+            Value::Array(items) => items,
+            other => panic!("{table}: {other}"),
+        }
+    }
+
+    /// Returns the name of the stage's table Attachments.
+    pub async fn attachments_table(&self) -> String {
+        let create = self.configuration("notes-create").await;
+        let table = &create["Environment"]["Variables"]["ATTACHMENTS_TABLE"];
+        table.as_str().unwrap().to_owned()
+    }
+
     /// Writes an item to the stage's table Purchases.
     pub async fn put_purchase(&self, item: &Value) {
         let input = json!({"TableName": self.purchases_table, "Item": item});

@@ -6,6 +6,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -260,6 +261,8 @@ pub struct Person<'a> {
     signer: Signer,
     /// The ID of the user's identity in the Cognito identity pool.
     pub id: String,
+    /// The ID of the user in the Cognito user pool: the claim `sub` of the user's ID token.
+    pub sub: String,
 }
 
 impl<'a> Person<'a> {
@@ -324,6 +327,7 @@ impl<'a> Person<'a> {
                 service: "execute-api",
             },
             id: identity.as_str().unwrap().to_owned(),
+            sub: sub_of(token),
         }
     }
 
@@ -404,6 +408,14 @@ async fn send_successfully(request: Request) -> Value {
     let response = request.send().await;
     assert_eq!(response.status, 200, "{context}: {}", response.text());
     serde_json::from_slice(&response.body).unwrap()
+}
+
+/// Returns the claim `sub` of an ID token, without verifying the token's signature.
+fn sub_of(token: &Value) -> String {
+    let claims = token.as_str().unwrap().split('.').nth(1).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    claims["sub"].as_str().unwrap().to_owned()
 }
 
 fn credentials(key_id: &str, secret: &str, token: Option<String>) -> Credentials {

@@ -152,6 +152,11 @@ enum Command {
         #[command(subcommand)]
         what: release::Secret,
     },
+    /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
+    Doctor {
+        #[command(flatten)]
+        options: StageOptions,
+    },
     /// Create an account's shared resources: the bucket for releases, the budget, and the roles for GitHub workflows
     Bootstrap {
         /// The name of a stage in the account
@@ -224,6 +229,9 @@ async fn main() -> ExitCode {
         Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
+        Command::Doctor { options } => {
+            release::doctor(&options.stage, options.infrastructure).await
+        }
         Command::Bootstrap { stage, remove } => release::bootstrap(&stage, remove).await,
         Command::LocalAccounts { fresh } => local_accounts::local_accounts(fresh).await,
         Command::Bench { options } => bench::bench(options).await,

@@ -54,15 +54,17 @@ export function grants(
   const allowed: Record<string, Grant[]> = {
     releases: [
       ...readGrants(stages, releases),
-      ...(may === "read" ? [] : showGrants(stages, releases)),
+      ...(may === "read" ? [] : showGrants(stages)),
+      ...(may === "show" ? [templateGrant(stages, releases)] : []),
       ...(deploys ? deployGrants(stages, releases) : []),
     ],
     ...(deploys && {
-      functions: functionGrants(stages, arn),
+      functions: [...functionGrants(stages, arn), ...(row.alarms ? alarmGrants(stages) : [])],
       web: webGrants(stages),
       ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
       ...(row.domain && { domain: domainGrants(stages, row.domain) }),
-      ...(row.traffic && { traffic: trafficGrants(stages) }),
+      ...(row.traffic && { traffic: trafficGrants(stages, arn) }),
+      ...(!row.protected && { removal: removalGrants(stages) }),
     }),
   };
   return {
@@ -110,10 +112,10 @@ const readGrants = (stages: string, releases: string): Grant[] => [
 ];
 
 /** Shows what a deployment would change, with change sets. */
-const showGrants = (stages: string, releases: string): Grant[] => [
-  ["s3", "PutObject", [`${releases}/${stages}/artifacts/templates/*`]], // CloudFormation reads templates from there
-  ["cloudformation", "DescribeStacks GetTemplateSummary ListExports ListImports ListStacks ValidateTemplate", ["*"]],
-  ["cloudformation", "CreateChangeSet DeleteChangeSet Describe* Get* List*", [stacks(stages)]],
+const showGrants = (stages: string): Grant[] => [
+  ["cloudformation", "DescribeStacks ListExports ListImports", ["*"]],
+  ["cloudformation", "DeleteChangeSet DescribeChangeSet GetTemplate", [stacks(stages)]],
+  ["cloudformation", "CreateChangeSet", [stacks(stages)], created(stages)],
   [
     "cloudformation",
     "TagResource", // of the change set
@@ -122,12 +124,20 @@ const showGrants = (stages: string, releases: string): Grant[] => [
   ],
 ];
 
+/** Stores the templates of change sets, which CloudFormation reads from the bucket. */
+const templateGrant = (stages: string, releases: string): Grant => [
+  "s3",
+  "PutObject",
+  [`${releases}/${stages}/artifacts/templates/*`],
+];
+
 /** Stores releases and changes stacks. */
 const deployGrants = (stages: string, releases: string): Grant[] => [
   ["s3", "DeleteObject PutObject", [`${releases}/${stages}/*`]],
-  ["cloudformation", "CreateStack DeleteStack ExecuteChangeSet UpdateStack", [stacks(stages)]],
-  ["cloudformation", "ContinueUpdateRollback RollbackStack UpdateTerminationProtection", [stacks(stages)]],
-  ["cloudformation", "TagResource UntagResource", [stacks(stages)]],
+  ["cloudformation", "ContinueUpdateRollback DeleteStack DescribeStackEvents", [stacks(stages)]],
+  ["cloudformation", "ListStackResources UpdateTerminationProtection", [stacks(stages)]],
+  // xtask finds the stacks of a stage by their tag.
+  ["cloudformation", "CreateStack TagResource UpdateStack", [stacks(stages)], created(stages)],
 ];
 
 /** Deploys functions with their roles, logs, secrets, triggers, queues and alarms. */
@@ -136,13 +146,9 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
   const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryOf(stages)}`) } };
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
-    [
-      "iam",
-      "AttachRolePolicy CreateRole DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy",
-      [`role/${named}`],
-      bounded,
-    ],
-    ["iam", "DeleteRole DeleteRolePolicy GetRole GetRolePolicy List* TagRole UntagRole", [`role/${named}`]],
+    ["iam", "CreateRole PutRolePermissionsBoundary PutRolePolicy", [`role/${named}`], bounded],
+    ["iam", "DeleteRole DeleteRolePolicy GetRole GetRolePolicy", [`role/${named}`]],
+    ["iam", "ListAttachedRolePolicies ListRolePolicies ListRoleTags TagRole UntagRole", [`role/${named}`]],
     ["iam", "UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription", [`role/${named}`]],
     ["iam", "PassRole", [`role/${named}`], { StringEquals: { "iam:PassedToService": passed } }],
     // API Gateway creates it when the first API of the account is traced:
@@ -151,30 +157,32 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
 
     [
       "lambda",
-      "AddPermission CreateFunction DeleteFunction Get* List* PublishVersion RemovePermission",
+      "CreateFunction DeleteFunction GetFunction UpdateFunctionCode UpdateFunctionConfiguration",
       [`function:${named}`],
     ],
-    ["lambda", "*Alias* *EventInvokeConfig* TagResource UntagResource UpdateFunction*", [`function:${named}`]],
+    ["lambda", "GetFunctionCodeSigningConfig GetFunctionRecursionConfig", [`function:${named}`]],
+    ["lambda", "GetFunctionScalingConfig GetRuntimeManagementConfig", [`function:${named}`]],
     ["lambda", "DeleteFunctionConcurrency PutFunctionConcurrency", [`function:${named}`]],
+    ["lambda", "ListTags TagResource UntagResource", [`function:${named}`]],
+    ["lambda", "AddPermission GetPolicy RemovePermission", [`function:${named}`]],
+    ["lambda", "DeleteFunctionEventInvokeConfig GetFunctionEventInvokeConfig", [`function:${named}`]],
+    ["lambda", "PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig", [`function:${named}`]],
     [
       "logs",
-      "CreateLogGroup DeleteLogGroup *RetentionPolicy TagResource UntagResource",
+      "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy GetDataProtectionPolicy PutRetentionPolicy",
       [`log-group:/aws/lambda/${named}`],
     ],
-    ["logs", "Describe* FilterLogEvents Get* ListTags*", [`log-group:/aws/lambda/${named}`]],
-    // API Gateway creates these log groups. Their names are the ID of the API and the name of its stage.
-    ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}`]],
-    ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}:*`]],
+    ["logs", "ListTagsForResource TagResource UntagResource", [`log-group:/aws/lambda/${named}`]],
     ["logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", ["*"]],
-    ["ssm", "DeleteParameter*", [`parameter/scratchpad/${stages}/*`]], // only developers read or write secrets
-    ["ssm", "DescribeParameters", ["*"]],
-    ["sns", "CreateTopic DeleteTopic Get* List* SetTopicAttributes TagResource UntagResource", [named]],
-    ["sns", "SetSubscriptionAttributes Subscribe Unsubscribe", [named]],
-    ["sqs", "CreateQueue DeleteQueue Get* ListQueueTags SetQueueAttributes TagQueue UntagQueue", [named]],
-    ["events", "DeleteRule DescribeRule List* PutRule PutTargets RemoveTargets", [`rule/${named}`]],
-    ["events", "TagResource UntagResource", [`rule/${named}`]],
-    ["cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource", [`alarm:${named}`]],
-    ["cloudwatch", "DescribeAlarms", ["*"]],
+    ["ssm", "DescribeParameters", ["*"]], // only developers read or write secrets
+    ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [named]],
+    ["sns", "ListTagsForResource TagResource UntagResource", [named]],
+    ["sns", "GetSubscriptionAttributes ListSubscriptionsByTopic SetSubscriptionAttributes", [named]],
+    ["sns", "Subscribe Unsubscribe", [named]],
+    ["sqs", "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl SetQueueAttributes", [named]],
+    ["sqs", "ListQueueTags TagQueue UntagQueue", [named]],
+    ["events", "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets", [`rule/${named}`]],
+    ["events", "ListTagsForResource TagResource UntagResource", [`rule/${named}`]],
 
     // AWS names event source mappings.
     [
@@ -189,13 +197,34 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
   ];
 }
 
+/** Deploys alarms. */
+const alarmGrants = (stages: string): Grant[] => [
+  [
+    "cloudwatch",
+    "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
+    [`alarm:scratchpad-${stages}-*`],
+  ],
+  ["cloudwatch", "DescribeAlarms", ["*"]],
+];
+
+/** The settings of a bucket that CloudFormation reads and writes. */
+const bucketSettings = [
+  ...["Accelerate", "Analytics", "Encryption", "IntelligentTiering", "Inventory", "Lifecycle", "Metrics"].map(
+    (name) => `${name}Configuration`,
+  ),
+  ...["Abac", "Acl", "CORS", "Logging", "Notification", "OwnershipControls", "Policy", "PublicAccessBlock"].map(
+    (name) => `Bucket${name}`,
+  ),
+  ...["Tagging", "Versioning", "Website"].map((name) => `Bucket${name}`),
+];
+
 /** Deploys an API, and the browser app with its bucket and CloudFront distribution. */
 function webGrants(stages: string): Grant[] {
   const named = `scratchpad-${stages}-*`;
   return [
-    ["s3", "CreateBucket DeleteBucket DeleteBucketPolicy Get*Configuration GetBucket* List*", [named]],
-    ["s3", "Put*Configuration PutBucket* TagResource UntagResource", [named]],
-    ["s3", "DeleteObject*", [`${named}/*`]], // a bucket has to be empty before it is deleted
+    ["s3", "CreateBucket DeleteBucketPolicy ListBucket ListTagsForResource TagResource UntagResource", [named]],
+    ["s3", bucketSettings.map((setting) => `Get${setting} Put${setting}`).join(" "), [named]],
+    ["s3", "GetBucketObjectLockConfiguration GetReplicationConfiguration", [named]],
     ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
 
     ["cloudfront", "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction", [`function/${named}`]],
@@ -211,21 +240,20 @@ function webGrants(stages: string): Grant[] {
     ["apigateway", "PUT", ["/tags/*"], created(stages)],
     ["apigateway", "DELETE", ["/tags/*"], { "ForAllValues:StringNotEquals": { "aws:TagKeys": [tag] } }],
     ["cloudfront", "CreateDistribution CreateFunction", ["*"], created(stages)],
-    ["cloudfront", "GetDistribution* ListTagsForResource", ["distribution/*"]],
-    ["cloudfront", "CreateInvalidation DeleteDistribution GetInvalidation", ["distribution/*"], tagged(stages)],
-    ["cloudfront", "UpdateDistribution", ["distribution/*"], tagged(stages)],
+    ["cloudfront", "GetDistribution GetDistributionConfig ListTagsForResource", ["distribution/*"]],
+    ["cloudfront", "DeleteDistribution UpdateDistribution", ["distribution/*"], tagged(stages)],
     ["cloudfront", "TagResource", ["distribution/*", "function/*"], retagged(stages)],
     ["cloudfront", "UntagResource", ["distribution/*"], untagged(stages)],
     // These have no tags.
     ["cloudfront", "CreateOriginAccessControl CreateResponseHeadersPolicy", ["*"]],
     [
       "cloudfront",
-      "DeleteOriginAccessControl GetOriginAccessControl* UpdateOriginAccessControl",
+      "DeleteOriginAccessControl GetOriginAccessControl UpdateOriginAccessControl",
       ["origin-access-control/*"],
     ],
     [
       "cloudfront",
-      "DeleteResponseHeadersPolicy GetResponseHeadersPolicy* UpdateResponseHeadersPolicy",
+      "DeleteResponseHeadersPolicy GetResponseHeadersPolicy UpdateResponseHeadersPolicy",
       ["response-headers-policy/*"],
     ],
   ];
@@ -243,34 +271,38 @@ const serviceLinkedRole = (service: string, name: string): Grant => [
 const dataGrants = (stages: string): Grant[] => [
   [
     "dynamodb",
-    "CreateTable DeleteTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",
+    "CreateTable DescribeTable UpdateContinuousBackups UpdateTable UpdateTimeToLive",
     [`table/scratchpad-${stages}-*`],
   ],
   [
     "dynamodb",
-    "Describe* GetResourcePolicy ListTagsOfResource TagResource UntagResource",
+    "DescribeContinuousBackups DescribeContributorInsights DescribeKinesisStreamingDestination DescribeTimeToLive",
     [`table/scratchpad-${stages}-*`],
   ],
+  ["dynamodb", "GetResourcePolicy ListTagsOfResource TagResource UntagResource", [`table/scratchpad-${stages}-*`]],
 
   // Resources that AWS names. These actions cannot read the users in a pool.
   ["cognito-idp", "CreateUserPool", ["*"], created(stages)],
-  ["cognito-idp", "DescribeUserPool* GetUserPoolMfaConfig ListTagsForResource", ["userpool/*"]],
+  ["cognito-idp", "DescribeUserPool DescribeUserPoolClient GetUserPoolMfaConfig ListTagsForResource", ["userpool/*"]],
   ["cognito-idp", "CreateUserPoolClient SetUserPoolMfaConfig", ["userpool/*"], notForeign(stages)],
-  ["cognito-idp", "DeleteUserPool* UpdateUserPool*", ["userpool/*"], tagged(stages)],
+  ["cognito-idp", "DeleteUserPoolClient UpdateUserPool UpdateUserPoolClient", ["userpool/*"], tagged(stages)],
   ["cognito-idp", "TagResource", ["*"], retagged(stages)],
   ["cognito-idp", "UntagResource", ["userpool/*"], untagged(stages)],
   ["cognito-identity", "CreateIdentityPool", ["*"], created(stages)],
   ["cognito-identity", "DescribeIdentityPool GetIdentityPoolRoles ListTagsForResource", ["identitypool/*"]],
-  ["cognito-identity", "DeleteIdentityPool UpdateIdentityPool", ["identitypool/*"], tagged(stages)],
+  ["cognito-identity", "UpdateIdentityPool", ["identitypool/*"], tagged(stages)],
   ["cognito-identity", "TagResource", ["*"], retagged(stages)],
   ["cognito-identity", "UntagResource", ["identitypool/*"], untagged(stages)],
   ["cognito-identity", "SetIdentityPoolRoles", ["*"]], // supports neither resources nor tags
 ];
 
+/** The settings of a sender of e-mail that CloudFormation writes. */
+const emailSettings = ["ConfigurationSet", "Dkim", "DkimSigning", "Feedback", "MailFrom"];
+
 /** Deploys the hosted zone, the certificate and the e-mail sender of a domain. */
 const domainGrants = (stages: string, domain: string): Grant[] => [
   ["route53", "CreateHostedZone", ["*"]],
-  ["route53", "ChangeTagsForResource DeleteHostedZone GetHostedZone UpdateHostedZone*", ["hostedzone/*"]],
+  ["route53", "ChangeTagsForResource DeleteHostedZone GetHostedZone UpdateHostedZoneComment", ["hostedzone/*"]],
   ["route53", "ListResourceRecordSets ListTagsForResource", ["hostedzone/*"]],
   ["route53", "ListQueryLoggingConfigs", ["*"]],
   ["route53", "GetChange", ["change/*"]],
@@ -294,31 +326,54 @@ const domainGrants = (stages: string, domain: string): Grant[] => [
   ["acm", "DeleteCertificate UpdateCertificateOptions", ["certificate/*"], tagged(stages)],
   ["acm", "AddTagsToCertificate", ["*"], retagged(stages)],
   ["acm", "RemoveTagsFromCertificate", ["certificate/*"], untagged(stages)],
-  ["ses", "CreateEmailIdentity DeleteEmailIdentity GetEmailIdentity PutEmailIdentity*", [`identity/${domain}`]],
+  ["ses", "CreateEmailIdentity DeleteEmailIdentity GetEmailIdentity", [`identity/${domain}`]],
+  ["ses", emailSettings.map((setting) => `PutEmailIdentity${setting}Attributes`).join(" "), [`identity/${domain}`]],
   ["ses", "ListTagsForResource TagResource UntagResource", [`identity/${domain}`]],
   serviceLinkedRole("email.cognito-idp", "AWSServiceRoleForAmazonCognitoIdpEmailService"), // a user pool sends through SES
 ];
 
 /** Shifts traffic with CodeDeploy. The application is named after its stack. */
-const trafficGrants = (stages: string): Grant[] => [
+const trafficGrants = (stages: string, arn: ToArn): Grant[] => [
   [
-    "codedeploy",
-    "CreateApplication DeleteApplication GetApplication* UpdateApplication",
-    [`application:scratchpad-*-${stages}`],
+    "iam",
+    "AttachRolePolicy DetachRolePolicy",
+    [`role/scratchpad-${stages}-*`],
+    {
+      StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryOf(stages)}`) },
+      ArnLike: { "iam:PolicyARN": "arn:*:iam::aws:policy/service-role/AWSCodeDeployRoleForLambdaLimited" },
+    },
   ],
   [
-    "codedeploy",
-    "ListTagsForResource RegisterApplicationRevision TagResource UntagResource",
-    [`application:scratchpad-*-${stages}`],
+    "lambda",
+    "CreateAlias DeleteAlias GetAlias GetProvisionedConcurrencyConfig UpdateAlias",
+    [`function:scratchpad-${stages}-*`],
   ],
-  ["codedeploy", "CreateDeployment* GetDeployment* ListDeployments", [`deploymentgroup:scratchpad-*-${stages}/*`]],
+  ["lambda", "GetFunctionConfiguration ListVersionsByFunction PublishVersion", [`function:scratchpad-${stages}-*`]],
+  ["codedeploy", "CreateApplication DeleteApplication GetApplication", [`application:scratchpad-*-${stages}`]],
+  ["codedeploy", "GetApplicationRevision RegisterApplicationRevision", [`application:scratchpad-*-${stages}`]],
+  ["codedeploy", "ListTagsForResource TagResource UntagResource", [`application:scratchpad-*-${stages}`]],
+  ["codedeploy", "CreateDeployment GetDeployment ListDeployments", [`deploymentgroup:scratchpad-*-${stages}/*`]],
   [
     "codedeploy",
-    "DeleteDeploymentGroup ListTagsForResource TagResource UntagResource UpdateDeploymentGroup",
+    "CreateDeploymentGroup DeleteDeploymentGroup GetDeploymentGroup UpdateDeploymentGroup",
     [`deploymentgroup:scratchpad-*-${stages}/*`],
   ],
+  ["codedeploy", "ListTagsForResource TagResource UntagResource", [`deploymentgroup:scratchpad-*-${stages}/*`]],
   ["codedeploy", "GetDeploymentConfig", ["deploymentconfig:*"]],
   ["codedeploy", "StopDeployment", ["*"]], // supports no resources
+];
+
+/** Removes a stage with its data. */
+const removalGrants = (stages: string): Grant[] => [
+  ["s3", "DeleteBucket ListBucketVersions", [`scratchpad-${stages}-*`]],
+  ["s3", "DeleteObject DeleteObjectVersion", [`scratchpad-${stages}-*/*`]], // a bucket has to be empty before it is deleted
+  ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]],
+  // API Gateway creates these log groups. Their names are the ID of the API and the name of its stage.
+  ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}`]],
+  ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}:*`]],
+  ["dynamodb", "DeleteTable", [`table/scratchpad-${stages}-*`]],
+  ["cognito-idp", "DeleteUserPool", ["userpool/*"], tagged(stages)],
+  ["cognito-identity", "DeleteIdentityPool", ["identitypool/*"], tagged(stages)],
 ];
 
 /** Denied on a protected stage: these actions delete user data, even if a template asks for them. */

@@ -7,7 +7,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use lambda_http::{RequestExt as _, request::RequestContext};
+use lambda_http::{
+    RequestExt as _, aws_lambda_events::apigw::ApiGatewayRequestIdentity, request::RequestContext,
+};
 
 use crate::{
     IfMatch, Problem,
@@ -41,14 +43,33 @@ impl Request {
     /// # Errors
     /// 401 if the request was not signed with the credentials of a Cognito identity.
     pub fn caller<T: FromStr>(&self) -> Result<T, Problem> {
-        let context = self.0.request_context_ref();
-        let Some(RequestContext::ApiGatewayV1(context)) = context else {
-            return Err(unauthorized());
-        };
-        let identity = context.identity.cognito_identity_id.as_deref();
+        let identity = self
+            .identity()
+            .and_then(|identity| identity.cognito_identity_id.as_deref());
         identity
             .and_then(|identity| identity.parse().ok())
             .ok_or_else(unauthorized)
+    }
+
+    /// The caller's `sub` in the user pool through which the caller signed in. It is parsed on each
+    /// call, so a route that does not need it does not parse it.
+    ///
+    /// Returns None if the caller did not sign in through exactly one user pool, or if the `sub`
+    /// cannot be parsed. A request without a `sub` is still valid: [`Request::caller`] identifies
+    /// the caller. It does not occur with our identity pool, whose only provider is our user pool,
+    /// and which gives no credentials to users who have not signed in. It occurs if an identity pool
+    /// gets another provider, such as developer-authenticated identities, SAML or Google.
+    pub fn sub<T: FromStr>(&self) -> Option<T> {
+        let providers = self.identity()?.cognito_authentication_provider.as_deref();
+        user_pool_sub(providers?)?.parse().ok()
+    }
+
+    /// The caller, as API Gateway describes it in the request context.
+    fn identity(&self) -> Option<&ApiGatewayRequestIdentity> {
+        match self.0.request_context_ref()? {
+            RequestContext::ApiGatewayV1(context) => Some(&context.identity),
+            _ => None,
+        }
     }
 
     /// Parses the path parameter `name`, such as `id` in `/notes/{id}`.
@@ -148,6 +169,22 @@ impl Request {
             .and_then(|text| text.parse::<mime::Mime>().ok());
         declared.is_some_and(|mime| mime.essence_str() == mime::APPLICATION_JSON.essence_str())
     }
+}
+
+/// Finds the `sub` of a user in the list of the authentication providers of the user's identity.
+/// Returns None if the list contains no user pool, or more than one.
+///
+/// The list is separated by commas. For a user pool, it contains the name of the provider, and the
+/// same name with the `sub`:
+/// `cognito-idp.REGION.amazonaws.com/POOL,cognito-idp.REGION.amazonaws.com/POOL:CognitoSignIn:SUB`.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html>
+fn user_pool_sub(providers: &str) -> Option<&str> {
+    let mut subs = providers.split(',').filter_map(|provider| {
+        let (pool, sub) = provider.split_once(":CognitoSignIn:")?;
+        pool.starts_with("cognito-idp.").then_some(sub)
+    });
+    let first = subs.next()?;
+    subs.next().is_none().then_some(first)
 }
 
 fn unauthorized() -> Problem {
@@ -407,5 +444,60 @@ mod tests {
             "identity": {"cognitoIdentityId": "us-east-1:ada"}, "httpMethod": "GET"
         }});
         assert_eq!(request(signed).caller::<String>().unwrap(), "us-east-1:ada");
+    }
+
+    const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
+
+    /// A request of a signed-in user, whose request context has these authentication providers.
+    fn signed_in_with(providers: serde_json::Value) -> Request {
+        request(json!({"requestContext": {
+            "identity": {
+                "cognitoIdentityId": "us-east-1:ada", "cognitoAuthenticationProvider": providers,
+            },
+            "httpMethod": "POST",
+        }}))
+    }
+
+    #[test]
+    fn the_sub_is_that_of_the_user_pool() {
+        let pool = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example00";
+        let user_pool = format!("{pool},{pool}:CognitoSignIn:{SUB}");
+        let developer = "login.example.com,login.example.com:us-east-1:pool:ada";
+        for providers in [
+            user_pool.clone(),
+            format!("{developer},{user_pool}"),
+            format!("{user_pool},{developer}"),
+        ] {
+            let request = signed_in_with(json!(providers));
+            assert_eq!(request.sub::<String>().unwrap(), SUB, "{providers}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_valid_sub_of_one_user_pool_has_no_sub_but_a_caller() {
+        let pool = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example00";
+        let other = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example01";
+        for providers in [
+            json!(null),
+            json!(""),
+            json!(","),
+            json!("cognito-identity.amazonaws.com"),
+            json!("login.example.com,login.example.com:us-east-1:pool:ada"),
+            json!("accounts.google.com"),
+            json!("graph.facebook.com,www.amazon.com"),
+            json!("arn:aws:iam::111111111111:saml-provider/Example"),
+            json!(format!("example.com:CognitoSignIn:{SUB}")),
+            json!(pool),
+            json!(format!("{pool}:{SUB}")),
+            json!(format!("{pool},{pool}:CognitoSignIn:")),
+            json!(format!("{pool},{pool}:CognitoSignIn:300")),
+            json!(format!("{pool},{pool}:CognitoSignIn:7:CognitoSignIn:7")),
+            json!(format!("{pool}:CognitoSignIn:7,{other}:CognitoSignIn:7")),
+        ] {
+            let request = signed_in_with(providers.clone());
+            assert_eq!(request.sub::<u8>(), None, "{providers}");
+            assert_eq!(request.caller::<String>().unwrap(), "us-east-1:ada");
+        }
+        assert_eq!(request(json!({})).sub::<String>(), None);
     }
 }

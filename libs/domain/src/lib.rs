@@ -1,12 +1,15 @@
 //! Types that several services share. Parsing rejects invalid values.
 
+mod author;
 pub mod events;
 mod id;
 mod page;
 mod service_error;
+pub mod stripe;
 mod timestamp;
 mod user;
 
+pub use author::{Author, Sub};
 pub use id::Id;
 pub use page::Page;
 pub use service_error::{Cause, ServiceError};

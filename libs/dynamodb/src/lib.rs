@@ -29,7 +29,7 @@ use aws_sdk_dynamodb::{
     },
     types::{AttributeValue, KeysAndAttributes, error::ConditionalCheckFailedException},
 };
-use domain::Page;
+use domain::{Page, Sub};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// An item, or the key of an item: attribute values, keyed by the attribute's name.
@@ -257,6 +257,37 @@ conditional!(DeleteItemError, PutItemError, UpdateItemError);
 /// Returns [`Error::Item`] if the value cannot be serialized as an item.
 pub fn item(value: &impl Serialize) -> Result<Item, Error> {
     serde_dynamo::to_item(value).map_err(|error| Error::Item(error.into()))
+}
+
+/// The name of the attribute that contains the `sub` of the user who wrote an item. It is a reserved
+/// word, so expressions use `#sub` instead.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
+const SUB: &str = "sub";
+
+/// Converts a Rust value to a DynamoDB item, and adds the attribute `sub` if `sub` is set. Functions
+/// do not read this attribute. It is for the search for a person's items after the loss of the
+/// identity pool.
+///
+/// # Errors
+/// Returns [`Error::Item`] if the value cannot be serialized as an item.
+pub fn authored_item(value: &impl Serialize, sub: Option<Sub>) -> Result<Item, Error> {
+    let mut item = item(value)?;
+    if let Some(sub) = sub {
+        item.insert(SUB.to_owned(), AttributeValue::S(sub.to_string()));
+    }
+    Ok(item)
+}
+
+/// Adds the definitions of `#sub` and `:sub` to `update` if `sub` is set. The update expression must
+/// then contain `#sub = :sub`. If `sub` is None, the expression must contain neither, so that the
+/// update keeps the item's `sub`.
+pub fn define_sub(update: UpdateItemInputBuilder, sub: Option<Sub>) -> UpdateItemInputBuilder {
+    match sub {
+        Some(sub) => update
+            .expression_attribute_names("#sub", SUB)
+            .expression_attribute_values(":sub", AttributeValue::S(sub.to_string())),
+        None => update,
+    }
 }
 
 /// Converts a DynamoDB item to a value of type `T`.

@@ -19,6 +19,7 @@ mod notes;
 mod notify;
 mod pages;
 mod secrets;
+mod sub;
 mod webhook;
 
 /// Returns the path of a note in the API: `/notes/{noteId}`.

@@ -110,6 +110,65 @@ async fn a_request_without_an_identity_returns_401() {
     }
 }
 
+/// The `sub` of the user in the sample events.
+const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
+
+#[tokio::test]
+async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
+    let cloud = Cloud::start().await.unwrap();
+    for (name, tables) in [
+        ("notes-create", &["Notes", "Attachments"][..]),
+        ("notes-update", &["Notes", "Attachments"]),
+        ("notes-get", &[]),
+        ("notes-list", &[]),
+        ("notes-upload", &[]),
+        ("billing-purchase", &["Purchases"]),
+        ("billing-list", &[]),
+        ("notes-delete", &[]),
+    ] {
+        let function = named(name);
+        let mut host = start(&function, &cloud.url(), &[]).await;
+        let event = event(&function).to_string();
+        assert!(event.contains(SUB), "{name}");
+        let response = response(&function, host.invoke(event, DEADLINE, None).await);
+        assert!(response["statusCode"].as_u64() < Some(300), "{response}");
+        assert!(!response.to_string().contains(SUB), "{name}: {response}");
+        let log = host.stop().await.join("\n");
+        assert!(log.contains("request"), "{name}: {log}");
+        assert!(!log.contains(SUB), "{name}: {log}");
+        let stored = cloud.snapshot().unwrap();
+        for table in tables {
+            let items = stored[table].as_array().unwrap().iter();
+            let with_sub = items.filter(|item| item["sub"]["S"] == SUB);
+            assert!(with_sub.count() > 0, "{name}: {table}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_sub_succeeds_and_stores_none() {
+    for name in ["notes-create", "notes-update", "billing-purchase"] {
+        let function = named(name);
+        let cloud = Cloud::start().await.unwrap();
+        let before = cloud.snapshot().unwrap();
+        let mut host = start(&function, &cloud.url(), &[]).await;
+        for provider in [
+            json!(null),
+            json!("cognito-identity.amazonaws.com"),
+            json!("login.example.com,login.example.com:us-east-1:pool:ada"),
+        ] {
+            let mut event = event(&function);
+            event["requestContext"]["identity"]["cognitoAuthenticationProvider"] = provider;
+            let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
+            let response = response(&function, invocation);
+            assert!(response["statusCode"].as_u64() < Some(300), "{response}");
+        }
+        let stored = cloud.snapshot().unwrap();
+        assert_ne!(stored, before, "{name}");
+        assert!(!stored.to_string().contains("\"sub\""), "{stored}");
+    }
+}
+
 #[tokio::test]
 async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
     let delete = named("notes-delete");

@@ -14,7 +14,7 @@ async fn credentials_of_another_account_are_rejected_before_any_change() {
     fs::write(&other, configuration().replace(&dev.id, &prod.id)).unwrap();
     let before = (dev.inventory().await, prod.inventory().await);
     for arguments in [
-        "deploy --stage pr-1",
+        "deploy --stage feature-1",
         "deploy --stage dev",
         "plan --stage dev",
         "promote --from dev --to prod --yes",
@@ -56,23 +56,31 @@ async fn secret(account: &Account, name: &str) -> (String, String) {
 async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_printed() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
     let [key, other_key, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
-    let mut output = set_secret(checkout, "stripe-secret-key", "pr-5", &format!("{key}\n"))
+    let mut output = set_secret(
+        checkout,
+        "stripe-secret-key",
+        "feature-5",
+        &format!("{key}\n"),
+    )
+    .await
+    .success();
+    output += &set_secret(checkout, "admin-phone-number", "feature-5", phone)
         .await
         .success();
-    output += &set_secret(checkout, "admin-phone-number", "pr-5", phone)
+    output += &set_secret(checkout, "stripe-secret-key", "feature-6", other_key)
         .await
         .success();
-    output += &set_secret(checkout, "stripe-secret-key", "pr-6", other_key)
-        .await
-        .success();
-    output += &set_secret(checkout, "stripe-webhook-secret", "pr-5", other_key)
+    output += &set_secret(checkout, "stripe-webhook-secret", "feature-5", other_key)
         .await
         .failure();
-    let listed = checkout.run("secrets list --stage pr-5").await.success();
+    let listed = checkout
+        .run("secrets list --stage feature-5")
+        .await
+        .success();
     let line = |name: &str| {
         listed
             .lines()
-            .find(|line| line.contains(&format!("/scratchpad/pr-5/{name}")))
+            .find(|line| line.contains(&format!("/scratchpad/feature-5/{name}")))
             .unwrap()
     };
     assert!(line("stripe-secret-key").contains("version 1"), "{listed}");
@@ -81,16 +89,16 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
         "{listed}"
     );
     output += &checkout
-        .run("secrets copy --from pr-5 --stage pr-6")
+        .run("secrets copy --from feature-5 --stage feature-6")
         .await
         .success();
     let secure = |value: &str| (value.to_owned(), "SecureString".to_owned());
     assert_eq!(
-        secret(&account, "/scratchpad/pr-6/admin-phone-number").await,
+        secret(&account, "/scratchpad/feature-6/admin-phone-number").await,
         secure(phone)
     );
     assert_eq!(
-        secret(&account, "/scratchpad/pr-6/stripe-secret-key").await,
+        secret(&account, "/scratchpad/feature-6/stripe-secret-key").await,
         secure(other_key)
     );
     output += &listed;
@@ -98,10 +106,10 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
         assert!(!output.contains(value), "{output}");
     }
     for (stage, name) in [
-        ("pr-5", "stripe-secret-key"),
-        ("pr-5", "admin-phone-number"),
-        ("pr-6", "stripe-secret-key"),
-        ("pr-6", "admin-phone-number"),
+        ("feature-5", "stripe-secret-key"),
+        ("feature-5", "admin-phone-number"),
+        ("feature-6", "stripe-secret-key"),
+        ("feature-6", "admin-phone-number"),
     ] {
         let delete = json!({"Name": format!("/scratchpad/{stage}/{name}")});
         account
@@ -112,13 +120,14 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
 
 #[tokio::test]
 async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {
-    let (checkout, dev, prod) = (Checkout::clean().await, Account::dev(), Account::prod());
+    let checkout = Checkout::clean().await;
+    let (dev, previews, prod) = (Account::dev(), Account::previews(), Account::prod());
     checkout.run("deploy --stage dev").await.success();
     checkout
         .run("promote --from dev --to prod --yes")
         .await
         .success();
-    for stage in ["pr-1", "pr-2"] {
+    for stage in ["feature-1", "pr-1"] {
         checkout
             .run(&format!("deploy --stage {stage}"))
             .await
@@ -128,27 +137,28 @@ async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {
         let first = output
             .lines()
             .filter_map(|line| line.split_whitespace().next().map(str::to_owned));
-        let stages = ["dev", "pr-1", "pr-2", "prod"];
+        let stages = ["dev", "feature-1", "pr-1", "prod"];
         first
             .filter(|first| stages.contains(&first.as_str()))
             .collect::<Vec<_>>()
     };
     let output = checkout.run("stages").await.success();
-    assert_eq!(listed(&output), ["dev", "pr-1", "pr-2", "prod"], "{output}");
-    let pr_line = output
-        .lines()
-        .find(|line| line.starts_with("pr-1 "))
-        .unwrap();
-    assert!(
-        pr_line.contains(&dev.id) && pr_line.contains("tester") && pr_line.contains("tests"),
+    assert_eq!(
+        listed(&output),
+        ["dev", "feature-1", "pr-1", "prod"],
         "{output}"
     );
-    assert!(
-        output
+    for (stage, account) in [("feature-1", &dev), ("pr-1", &previews), ("prod", &prod)] {
+        let line = output
             .lines()
-            .any(|line| line.starts_with("prod ") && line.contains(&prod.id)),
-        "{output}"
-    );
+            .find(|line| line.starts_with(&format!("{stage} ")));
+        let line = line.unwrap();
+        assert!(
+            line.contains(&account.id) && line.contains("tester"),
+            "{output}"
+        );
+        assert!(line.contains("tests"), "the line has no branch: {output}");
+    }
     assert_eq!(
         listed(&checkout.run("stages --older-than 7d").await.success()),
         Vec::<String>::new()
@@ -167,7 +177,8 @@ async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {
         (dev.fingerprints("dev").await, prod.history().await),
         permanent
     );
-    assert!(dev.stacks_of("pr-1").await.is_empty() && dev.stacks_of("pr-2").await.is_empty());
+    assert!(dev.stacks_of("feature-1").await.is_empty());
+    assert!(previews.stacks_of("pr-1").await.is_empty());
 }
 
 #[tokio::test]

@@ -25,6 +25,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Returns the account that contains the stages of pull requests, whose names begin with `pr-`.
+    pub(crate) fn previews() -> Self {
+        Self::of("scratchpad-previews")
+    }
+
     /// Returns the account that contains the stage dev and the ephemeral stages.
     pub(crate) fn dev() -> Self {
         Self::of("scratchpad-dev")
@@ -36,7 +41,11 @@ impl Account {
     }
 
     fn of(profile: &str) -> Self {
-        let configuration = configuration();
+        Self::of_configuration(&configuration(), profile)
+    }
+
+    /// Returns the account of a profile in an AWS configuration file with the text `configuration`.
+    pub(crate) fn of_configuration(configuration: &str, profile: &str) -> Self {
         let begin = format!("[profile {profile}]\n");
         let section = configuration.split(&begin).nth(1).unwrap();
         let section = section.split("\n[").next().unwrap();
@@ -243,6 +252,30 @@ impl Account {
             .await;
         let bytes = object.ok()?.body.collect().await.unwrap().to_vec();
         Some(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Returns the content of an object in the bucket that contains the releases.
+    pub(crate) async fn content(&self, key: &str) -> Vec<u8> {
+        let get = self.s3.get_object().bucket(self.releases_bucket()).key(key);
+        let object = get
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{key}: {error:?}"));
+        object.body.collect().await.unwrap().to_vec()
+    }
+
+    /// Deletes an object of the bucket that contains the releases.
+    pub(crate) async fn delete(&self, key: &str) {
+        let delete = self.s3.delete_object().bucket(self.releases_bucket());
+        delete.key(key).send().await.unwrap();
+    }
+
+    /// Changes the content of an object in the bucket that contains the releases, as someone can who may delete it.
+    pub(crate) async fn replace(&self, key: &str, content: Vec<u8>) {
+        self.delete(key).await;
+        let put = self.s3.put_object().bucket(self.releases_bucket()).key(key);
+        let put = put.if_none_match("*").body(content.into());
+        put.send().await.unwrap();
     }
 
     /// Writes a JSON object to the bucket that contains the releases.

@@ -34,15 +34,15 @@ async fn item_count(account: &Account, table: &str) -> u64 {
 async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_allows_it() {
     let (dev, prod) = (Account::dev(), Account::prod());
     let clean = Checkout::clean().await;
-    clean.run("remove --stage pr-1 --yes").await;
-    for stage in ["dev", "pr-1"] {
+    clean.run("remove --stage feature-1 --yes").await;
+    for stage in ["dev", "feature-1"] {
         clean
             .run(&format!("deploy --stage {stage}"))
             .await
             .success();
     }
     clean.run(&format!("{PROMOTE} --yes")).await.success();
-    create_notes(&dev, "pr-1", 3).await;
+    create_notes(&dev, "feature-1", 3).await;
     create_notes(&prod, "prod", 2).await;
     // Change the key of the table Notes in all stages except dev. In dev, only the email address for alarms changes.
     let rekeyed = Checkout::changed("rekeyed", |checkout| {
@@ -62,12 +62,12 @@ async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_all
             "scratchpad-{stage}-Notes (AWS::DynamoDB::Table: AttributeDefinitions, KeySchema): its {items} items would be lost"
         )
     };
-    let (history, releases) = (dev.history().await, dev.releases("pr-1").await.len());
-    let output = rekeyed.run("deploy --stage pr-1").await.failure();
+    let (history, releases) = (dev.history().await, dev.releases("feature-1").await.len());
+    let output = rekeyed.run("deploy --stage feature-1").await.failure();
     assert!(output.contains("--allow-replacement"), "{output}");
-    assert!(output.contains(&warning("pr-1", 3)), "{output}");
+    assert!(output.contains(&warning("feature-1", 3)), "{output}");
     assert_eq!(dev.history().await, history);
-    assert_eq!(item_count(&dev, "scratchpad-pr-1-Notes").await, 3);
+    assert_eq!(item_count(&dev, "scratchpad-feature-1-Notes").await, 3);
     assert_eq!(releases, 1);
 
     rekeyed.run("deploy --stage dev").await.success();
@@ -91,9 +91,9 @@ async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_all
     let output = rekeyed.run(&allowed).await.success();
     assert!(output.contains("replace scratchpad-prod-Notes"), "{output}");
     // Whether the deploy succeeds depends on CloudFormation, which does not replace a resource with a fixed name.
-    let allowed = "deploy --stage pr-1 --allow-replacement scratchpad-pr-1-Notes";
+    let allowed = "deploy --stage feature-1 --allow-replacement scratchpad-feature-1-Notes";
     let output = rekeyed.run(allowed).await.text();
     assert!(!output.contains("would be lost"), "{output}");
     assert!(output.contains("dynamodb"), "{output}");
-    clean.run("remove --stage pr-1 --yes").await.success();
+    clean.run("remove --stage feature-1 --yes").await.success();
 }

@@ -25,10 +25,10 @@ async fn deploy_times(account: &Account, stage: &str) -> BTreeMap<String, (f64, 
 #[tokio::test]
 async fn every_stack_is_deployed_after_the_stacks_that_it_imports_from() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    checkout.run("remove --stage pr-1 --yes").await;
-    checkout.run("deploy --stage pr-1").await.success();
-    let stacks = account.stacks_of("pr-1").await;
-    let times = deploy_times(&account, "pr-1").await;
+    checkout.run("remove --stage feature-1 --yes").await;
+    checkout.run("deploy --stage feature-1").await.success();
+    let stacks = account.stacks_of("feature-1").await;
+    let times = deploy_times(&account, "feature-1").await;
     assert!(times.len() >= 7, "{times:?}");
     let exports = stacks.iter().flat_map(|(name, stack)| {
         let exports = stack
@@ -62,19 +62,19 @@ async fn every_stack_is_deployed_after_the_stacks_that_it_imports_from() {
 #[tokio::test]
 async fn a_second_deploy_of_the_same_sources_changes_nothing() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    checkout.run("deploy --stage pr-1").await.success();
-    let (history, releases) = (account.history().await, account.releases("pr-1").await);
-    let output = checkout.run("deploy --stage pr-1").await.success();
+    checkout.run("deploy --stage feature-1").await.success();
+    let (history, releases) = (account.history().await, account.releases("feature-1").await);
+    let output = checkout.run("deploy --stage feature-1").await.success();
     assert_eq!(account.history().await, history);
-    assert_eq!(account.releases("pr-1").await, releases);
-    let stacks = account.stacks_of("pr-1").await.len();
+    assert_eq!(account.releases("feature-1").await, releases);
+    let stacks = account.stacks_of("feature-1").await.len();
     let skipped = output
         .lines()
         .filter(|line| line.starts_with('=') && line.ends_with(": nothing changes"));
     assert!(skipped.count() >= stacks, "{output}");
     assert!(
         output.contains(&format!(
-            "pr-1 runs release {} of these sources",
+            "feature-1 runs release {} of these sources",
             releases.len()
         )),
         "{output}"

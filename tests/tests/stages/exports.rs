@@ -33,18 +33,25 @@ async fn renaming_an_imported_export_keeps_every_import_resolved() {
     let account = Account::dev();
     Checkout::clean()
         .await
-        .run("deploy --stage pr-1")
+        .run("deploy --stage feature-1")
         .await
         .success();
     // Synthesize the templates in advance, so that the loop below observes only the stack updates.
-    renamed().await.run("plan --stage pr-1").await.success();
-    let [exporter, importer] = ["scratchpad-dynamodb-pr-1", "scratchpad-notes-api-pr-1"];
+    renamed()
+        .await
+        .run("plan --stage feature-1")
+        .await
+        .success();
+    let [exporter, importer] = [
+        "scratchpad-dynamodb-feature-1",
+        "scratchpad-notes-api-feature-1",
+    ];
     let mut known = BTreeMap::new();
     for stack in [exporter, importer] {
         known.insert(stack, account.events(stack).await.len());
     }
 
-    let mut deploy = Running::start(renamed().await, "deploy --stage pr-1");
+    let mut deploy = Running::start(renamed().await, "deploy --stage feature-1");
     let mut observations = 0;
     loop {
         let has_exited = deploy.has_exited();
@@ -67,8 +74,8 @@ async fn renaming_an_imported_export_keeps_every_import_resolved() {
     deploy.wait().await.success();
     assert!(observations > 2, "{observations}");
     let exports = account.exports().await;
-    assert!(exports.contains_key("scratchpad-pr-1-NotesTable"));
-    assert!(!exports.contains_key("scratchpad-pr-1-NotesTableName"));
+    assert!(exports.contains_key("scratchpad-feature-1-NotesTable"));
+    assert!(!exports.contains_key("scratchpad-feature-1-NotesTableName"));
 
     // The deploy updates the exporter with both names, then the importer, then the exporter with only the new name.
     let mut steps = Vec::new();
@@ -93,12 +100,15 @@ async fn an_export_that_another_stage_imports_is_not_removed() {
     let clean = Checkout::clean().await;
     clean.run("deploy --stage dev").await.success();
     clean
-        .run("deploy --stage pr-3 --infrastructure dev")
+        .run("deploy --stage feature-3 --infrastructure dev")
         .await
         .success();
     let (history, releases) = (account.history().await, account.releases("dev").await);
     let output = renamed().await.run("deploy --stage dev").await.failure();
-    for name in ["scratchpad-dev-NotesTableName", "scratchpad-notes-api-pr-3"] {
+    for name in [
+        "scratchpad-dev-NotesTableName",
+        "scratchpad-notes-api-feature-3",
+    ] {
         assert!(output.contains(name), "{output}");
     }
     assert_eq!(account.history().await, history);
@@ -106,9 +116,9 @@ async fn an_export_that_another_stage_imports_is_not_removed() {
     // The stage dev cannot be removed while another stage uses its infrastructure.
     let output = clean.run("remove --stage dev --yes").await.failure();
     assert!(
-        output.contains("scratchpad-notes-api-pr-3 imports from scratchpad-dynamodb-dev"),
+        output.contains("scratchpad-notes-api-feature-3 imports from scratchpad-dynamodb-dev"),
         "{output}"
     );
     assert_eq!(account.history().await, history);
-    clean.run("remove --stage pr-3 --yes").await.success();
+    clean.run("remove --stage feature-3 --yes").await.success();
 }

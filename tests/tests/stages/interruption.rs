@@ -32,9 +32,9 @@ async fn kill_and_rerun(checkout: &Checkout, arguments: &str, after: Duration) -
 #[tokio::test]
 async fn a_killed_deploy_or_removal_completes_when_run_again() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    let (deploy, remove) = ("deploy --stage pr-1", "remove --stage pr-1 --yes");
+    let (deploy, remove) = ("deploy --stage feature-1", "remove --stage feature-1 --yes");
     checkout.run(deploy).await.success();
-    let deployed = account.fingerprints("pr-1").await;
+    let deployed = account.fingerprints("feature-1").await;
     checkout.run(remove).await.success();
     let removed = account.inventory().await;
     let deploy_time = run_time(checkout, deploy).await;
@@ -46,12 +46,12 @@ async fn a_killed_deploy_or_removal_completes_when_run_again() {
             .await
             .success();
         assert_eq!(
-            account.fingerprints("pr-1").await,
+            account.fingerprints("feature-1").await,
             deployed,
             "killed after {:?}",
             at(deploy_time)
         );
-        for (name, stack) in account.stacks_of("pr-1").await {
+        for (name, stack) in account.stacks_of("feature-1").await {
             let status = stack.stack_status.unwrap();
             assert!(
                 ["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&status.as_str()),
@@ -61,7 +61,7 @@ async fn a_killed_deploy_or_removal_completes_when_run_again() {
         let rerun = kill_and_rerun(checkout, remove, at(remove_time)).await;
         if !rerun.succeeded {
             // The first run had completed before it was killed.
-            assert!(rerun.failure().contains("has no stage pr-1"));
+            assert!(rerun.failure().contains("has no stage feature-1"));
         }
         let after = account.inventory().await;
         let left: Vec<_> = after.symmetric_difference(&removed).collect();

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use crate::account::Account;
 use crate::checkout::Checkout;
 
-const STAGE: &str = "pr-1";
+const STAGE: &str = "feature-1";
 
 /// Runs `cargo xtask plan`. Returns the functions that the plan changes, each with the cause of the change.
 async fn planned(checkout: &Checkout) -> BTreeMap<String, String> {

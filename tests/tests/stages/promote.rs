@@ -8,28 +8,28 @@ use test_support::stage::Person;
 use tokio::sync::OnceCell;
 
 use crate::account::Account;
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, Output};
 use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
-const ORIGIN: &str = "https://scratchpad.example.com";
-const NEXT_ORIGIN: &str = "https://next.scratchpad.example.com";
+/// The origin that prod's API allows while prod's domain is not delegated.
+const ORIGIN: &str = "*";
+/// The origin that prod's API allows once prod's domain is delegated.
+const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
-/// Returns a copy of the checkout with two changes: the browser app has another origin, which changes several stacks,
-/// and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
+/// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
+/// stacks, and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
 async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
-        for (from, to) in [
-            (ORIGIN, NEXT_ORIGIN),
-            (
-                "https://dev.scratchpad.example.com",
-                "https://next.dev.scratchpad.example.com",
-            ),
-        ] {
-            let row = |origin| format!("allowedOrigin: {origin}\n");
-            checkout.edit("serverless.yml", &row(from), &row(to));
+        for domain in ["scratchpad.example.com", "dev.scratchpad.example.com"] {
+            let row = format!("domain: {domain}\n");
+            checkout.edit(
+                "serverless.yml",
+                &row,
+                &format!("{row}    delegated: true\n"),
+            );
         }
         checkout.edit(
             "services/billing-api/serverless.yml",
@@ -175,4 +175,152 @@ async fn a_rollback_restores_the_old_release_without_compiling_and_keeps_new_dat
     assert_eq!(prod.fingerprints("prod").await, during);
     assert_eq!(origin(&user).await, NEXT_ORIGIN);
     assert!(user.get("/notes").await.text().contains("In between"));
+}
+
+/// Checks that a command failed because of a changed object, that its message names the object and the bucket and says
+/// what to do, and that the stage prod was not changed.
+async fn assert_stopped(output: Output, bucket: &Account, key: &str, history: &History) {
+    let output = output.failure();
+    let expected = format!(
+        "the object {key} in the bucket {} was changed",
+        bucket.releases_bucket()
+    );
+    assert!(output.contains(&expected), "{output}");
+    assert!(
+        output.contains("delete it with an administrator's credentials"),
+        "{output}"
+    );
+    assert_eq!(Account::prod().history().await, *history, "{key}");
+}
+
+type History = BTreeMap<String, Vec<String>>;
+
+/// Returns the hash of the first file of the browser app, and of the zip of the function notes-get, in a release's
+/// record.
+fn app_file_and_zip(release: &Value) -> [&str; 2] {
+    let files = release["app"]["files"].as_object().unwrap();
+    let zip = &release["functions"]["notes-get"]["artifact"];
+    [files.values().next().unwrap(), zip].map(|hash| hash.as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_template_that_was_changed_in_the_bucket_stops_a_promotion_and_a_rollback() {
+    let (dev, prod) = (Account::dev(), Account::prod());
+    release(Checkout::clean().await).await;
+    let first = prod.releases("prod").await.pop().unwrap();
+    release(next_version().await).await;
+    let recorded = dev.releases("dev").await.pop().unwrap();
+    let checkout = Checkout::clean().await;
+    let history = prod.history().await;
+    let stack = "scratchpad-notes-api-prod";
+    let of_dev = recorded["promotes"][1][stack].as_str().unwrap();
+    let of_prod = first["stacks"][stack].as_str().unwrap();
+    let rollback = format!("rollback --stage prod --to {} --yes", first["number"]);
+    let show = "promote --from dev --to prod --show".to_owned();
+    for (account, stage, hash, commands) in [
+        (&dev, "dev", of_dev, [PROMOTE.to_owned(), show.clone()]),
+        // The copy of dev's template in prod's bucket, from which CloudFormation reads it.
+        (
+            &prod,
+            "prod",
+            of_prod,
+            [rollback.clone(), rollback.replace("--yes", "--show")],
+        ),
+    ] {
+        let key = format!("{stage}/artifacts/templates/{hash}.json");
+        let content = account.content(&key).await;
+        let mut template: Value = serde_json::from_slice(&content).unwrap();
+        template["Description"] = json!("A template of someone else");
+        account
+            .replace(&key, template.to_string().into_bytes())
+            .await;
+        for command in commands {
+            assert_stopped(checkout.run(&command).await, account, &key, &history).await;
+        }
+        account.replace(&key, content).await;
+    }
+    checkout.run(&rollback).await.success();
+    assert_eq!(
+        origin(&sign_up(&prod, &stage(&prod, "prod").await).await).await,
+        ORIGIN
+    );
+}
+
+#[tokio::test]
+async fn a_zip_or_an_app_file_that_was_changed_in_a_bucket_stops_a_promotion_and_a_rollback() {
+    let (dev, prod) = (Account::dev(), Account::prod());
+    release(Checkout::clean().await).await;
+    let first = prod.releases("prod").await.pop().unwrap();
+    let checkout = next_version().await;
+    checkout.run("deploy --stage dev").await.success();
+    let recorded = dev.releases("dev").await.pop().unwrap();
+    let history = prod.history().await;
+    let [file, zip] = app_file_and_zip(&recorded);
+    let names = [
+        format!("artifacts/app/{file}"),
+        format!("artifacts/functions/{zip}.zip"),
+    ];
+    for name in &names {
+        let [of_dev, of_prod] = ["dev", "prod"].map(|stage| format!("{stage}/{name}"));
+        let content = prod.content(&of_prod).await;
+        // A promotion copies only what prod's bucket does not have.
+        prod.delete(&of_prod).await;
+        dev.replace(&of_dev, b"changed".to_vec()).await;
+        assert_stopped(checkout.run(PROMOTE).await, &dev, &of_dev, &history).await;
+        dev.replace(&of_dev, content.clone()).await;
+        prod.replace(&of_prod, b"changed".to_vec()).await;
+        assert_stopped(checkout.run(PROMOTE).await, &prod, &of_prod, &history).await;
+        prod.replace(&of_prod, content).await;
+    }
+    checkout.run(PROMOTE).await.success();
+
+    let history = prod.history().await;
+    let rollback = format!("rollback --stage prod --to {} --yes", first["number"]);
+    for name in &names {
+        let key = format!("prod/{name}");
+        let content = prod.content(&key).await;
+        prod.replace(&key, b"changed".to_vec()).await;
+        assert_stopped(checkout.run(&rollback).await, &prod, &key, &history).await;
+        prod.replace(&key, content).await;
+    }
+    checkout.run(&rollback).await.success();
+}
+
+#[tokio::test]
+async fn only_the_release_whose_digest_was_approved_is_promoted() {
+    let (dev, prod) = (Account::dev(), Account::prod());
+    release(Checkout::clean().await).await;
+    let checkout = next_version().await;
+    checkout.run("deploy --stage dev").await.success();
+    let file = checkout.path("target/digest");
+    let show = format!(
+        "promote --from dev --to prod --show --digest-file {}",
+        file.display()
+    );
+    let output = checkout.run(&show).await.success();
+    let digest = std::fs::read_to_string(&file).unwrap();
+    let promote = format!("{PROMOTE} --digest {digest}");
+    assert!(
+        output.contains(&format!("digest {}", digest.trim())),
+        "{output}"
+    );
+
+    // Someone changes the record after the approval.
+    let history = prod.history().await;
+    let number = dev.releases("dev").await.pop().unwrap()["number"]
+        .as_u64()
+        .unwrap();
+    let key = format!("dev/releases/{number:06}.json");
+    let content = dev.content(&key).await;
+    let mut record: Value = serde_json::from_slice(&content).unwrap();
+    record["branch"] = json!("another");
+    dev.put_object(&key, &record).await;
+    let output = checkout.run(&promote).await.failure();
+    assert!(output.contains("not the approved digest"), "{output}");
+    assert!(output.contains("Nothing was changed"), "{output}");
+    assert_eq!(prod.history().await, history);
+
+    dev.replace(&key, content).await;
+    checkout.run(&promote).await.success();
+    assert_ne!(prod.history().await, history);
 }

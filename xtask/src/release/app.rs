@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use super::{
     hash::{json_hash, sha256},
     record::App,
-    store::Store,
+    store::{ObjectHeaders, Store},
     target::Target,
 };
 use crate::{
@@ -26,6 +26,9 @@ const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "RE
 
 /// The page that loads all other files of the app. [`publish`] copies this page last.
 const PAGE: &str = "index.html";
+
+/// The prefix of the paths of files whose names contain a hash of their content. CloudFront caches these files.
+const HASHED: &str = "assets/";
 
 /// Returns a hash of the browser app's sources: the files in web/ and package-lock.json. `root` is the checkout's
 /// folder.
@@ -106,17 +109,17 @@ pub(crate) async fn publish(
     for (path, hash) in assets {
         step.at(path);
         let is_new = store
-            .publish_app_file(hash, bucket, path, content_type(path))
+            .publish_app_file(hash, bucket, path, headers(path))
             .await?;
         copied += u32::from(is_new);
     }
     let config = serde_json::to_vec_pretty(&config(target, exports)?)?;
     store
-        .put_into(bucket, "config.json", config, content_type("config.json"))
+        .put_into(bucket, "config.json", config, headers("config.json"))
         .await?;
     for (path, hash) in page {
         let is_new = store
-            .publish_app_file(hash, bucket, path, content_type(path))
+            .publish_app_file(hash, bucket, path, headers(path))
             .await?;
         copied += u32::from(is_new);
     }
@@ -158,6 +161,19 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> 
     Ok(config)
 }
 
+/// Returns the headers with which CloudFront serves a file. Only files whose names contain a hash of their content may be
+/// cached.
+fn headers(path: &str) -> ObjectHeaders {
+    ObjectHeaders {
+        content_type: content_type(path),
+        cache_control: if path.starts_with(HASHED) {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        },
+    }
+}
+
 /// Returns the `Content-Type` header for a file, according to the extension of its path.
 fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
@@ -172,5 +188,22 @@ fn content_type(path: &str) -> &'static str {
         "webmanifest" => "application/manifest+json",
         "woff2" => "font/woff2",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_with_a_hash_in_their_name_may_be_cached() {
+        for path in ["index.html", "config.json", "icons/a.png"] {
+            assert_eq!(headers(path).cache_control, "no-cache", "{path}");
+        }
+        let script = ObjectHeaders {
+            content_type: "text/javascript; charset=utf-8",
+            cache_control: "public, max-age=31536000, immutable",
+        };
+        assert_eq!(headers("assets/index-BxyZ12_3.js"), script);
     }
 }

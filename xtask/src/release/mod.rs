@@ -13,6 +13,7 @@
 //! | [`remove`] | `remove` |
 //! | [`secret`] | `secrets` |
 //! | [`bootstrap`] | `bootstrap` |
+//! | [`doctor`] | `doctor`: what the account of a stage lacks |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
 //! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
@@ -37,6 +38,7 @@ mod clock;
 mod confirm;
 mod context;
 mod deploy;
+mod doctor;
 mod execute;
 #[cfg(test)]
 mod fake_aws;
@@ -64,6 +66,7 @@ mod template;
 pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};
+pub(crate) use doctor::doctor;
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use plan::plan;
 pub(crate) use promote::{Approval, Consent, promote, rollback};

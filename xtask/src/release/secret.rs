@@ -44,7 +44,7 @@ impl Name {
     }
 
     /// Whether `value` has the format of this secret. A function that reads a malformed secret fails at a cold start.
-    fn accepts(self, value: &str) -> bool {
+    pub(crate) fn accepts(self, value: &str) -> bool {
         let one_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic());
         one_word
             && match self {

@@ -71,6 +71,15 @@ const CONCURRENCY: usize = 16;
 /// How often a write of an artifact is tried while other processes write or delete the same artifact.
 const ATTEMPTS: usize = 5;
 
+/// The HTTP headers of an object that S3 sends to every client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectHeaders {
+    /// `Content-Type`.
+    pub(crate) content_type: &'static str,
+    /// `Cache-Control`.
+    pub(crate) cache_control: &'static str,
+}
+
 /// What an artifact contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -439,7 +448,7 @@ impl Store {
         hash: &str,
         bucket: &str,
         path: &str,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<bool> {
         let head = self.head(bucket, path).await?;
         if head.is_some_and(|head| has_checksum(&head, hash)) {
@@ -447,7 +456,7 @@ impl Store {
         }
         // Not CopyObject, which would copy the content that the object has then, without a comparison.
         let content = self.read_artifact(Kind::AppFile, hash).await?;
-        self.put_into(bucket, path, content, content_type).await?;
+        self.put_into(bucket, path, content, headers).await?;
         Ok(true)
     }
 
@@ -461,11 +470,12 @@ impl Store {
         bucket: &str,
         path: &str,
         content: Vec<u8>,
-        content_type: &str,
+        headers: ObjectHeaders,
     ) -> Result<()> {
         let put = self.s3.put_object().bucket(bucket).key(path);
         let put = put
-            .content_type(content_type)
+            .content_type(headers.content_type)
+            .cache_control(headers.cache_control)
             .checksum_sha256(s3_checksum(&sha256(&content)))
             .body(ByteStream::from(content));
         put.send()
@@ -674,7 +684,9 @@ impl Store {
 
     async fn get(&self, key: &str) -> Result<Option<Versioned<Vec<u8>>>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key);
-        let object = none_if(get.send().await, &["NoSuchKey"])
+        let object = self.found(key, get.send().await, "NoSuchKey", &self.bucket);
+        let object = object
+            .await
             .with_context(|| format!("cannot read {key} from {}", self.bucket))?;
         let Some(object) = object else {
             return Ok(None);
@@ -691,8 +703,40 @@ impl Store {
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>> {
         let head = self.s3.head_object().bucket(bucket).key(key);
         let head = head.checksum_mode(ChecksumMode::Enabled).send().await;
-        // The response has no body, so the error has no more precise code.
-        none_if(head, &["NotFound"]).with_context(|| format!("cannot read {key} from {bucket}"))
+        // The response has no body, so the SDK uses a code of its own.
+        let head = self.found(key, head, "NotFound", bucket).await;
+        head.with_context(|| format!("cannot read {key} from {bucket}"))
+    }
+
+    /// Returns what was read of an object, or `None` if the object does not exist. `missing` is the error code for a
+    /// missing object. S3 denies reads of missing objects to IAM roles that may not list the whole bucket, so this
+    /// function then lists the object: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    async fn found<T, E>(
+        &self,
+        key: &str,
+        read: Result<T, SdkError<E>>,
+        missing: &str,
+        bucket: &str,
+    ) -> Result<Option<T>>
+    where
+        E: ProvideErrorMetadata,
+        aws_sdk_s3::Error: From<SdkError<E>>,
+    {
+        if !read.as_ref().is_err_and(|error| status(error) == Some(403)) {
+            return none_if(read, &[missing]);
+        }
+        let list = self.s3.list_objects_v2().bucket(bucket);
+        let list = list.prefix(key).max_keys(1).send().await;
+        // The key itself comes before all longer keys.
+        let is_missing = list.is_ok_and(|list| {
+            let first = list.contents().first();
+            first.and_then(|object| object.key()) != Some(key)
+        });
+        if is_missing {
+            Ok(None)
+        } else {
+            none_if(read, &[])
+        }
     }
 
     /// Deletes the object with the key `key`.
@@ -775,14 +819,17 @@ pub(crate) fn error_code(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<aws_sdk_s3::Error>()?.code()
 }
 
+/// The HTTP status of an error response. `None` if S3 did not respond.
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    let response = error.raw_response()?;
+    Some(response.status().as_u16())
+}
+
 /// Whether a conditional write failed because its condition does not hold, or because another write of the same object
 /// was in progress. A missing bucket is another error, although its status is 404 too:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 fn is_conflict(error: &SdkError<PutObjectError>) -> bool {
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
-    match status {
+    match status(error) {
         Some(409 | 412) => true,
         Some(404) => error.code() == Some("NoSuchKey"),
         _ => false,
@@ -857,6 +904,10 @@ mod tests {
     };
 
     const BUCKET: &str = "scratchpad-releases-111111111111";
+    const PAGE: ObjectHeaders = ObjectHeaders {
+        content_type: "text/html",
+        cache_control: "no-cache",
+    };
     const KINDS: [Kind; 3] = [Kind::Template, Kind::AppFile, Kind::FunctionZip];
 
     /// Returns a release with one template, one file of the browser app and one function zip, which are stored.
@@ -1001,7 +1052,7 @@ mod tests {
         let key = Kind::AppFile.key(&store.stage, &hash);
         s3.overwrite(&key, b"forged page");
         let published = store
-            .publish_app_file(&hash, "web", "index.html", "text/html")
+            .publish_app_file(&hash, "web", "index.html", PAGE)
             .await;
         changed_message(published.unwrap_err(), &key);
         assert_eq!(s3.content("index.html"), None);
@@ -1012,7 +1063,7 @@ mod tests {
             .unwrap();
         for is_new in [true, false] {
             let published = store
-                .publish_app_file(&hash, "web", "index.html", "text/html")
+                .publish_app_file(&hash, "web", "index.html", PAGE)
                 .await;
             assert_eq!(published.unwrap(), is_new);
         }
@@ -1166,6 +1217,30 @@ mod tests {
             );
         }
         assert!(S3Double::new().store("dev").exists().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_denied_read_of_a_missing_object_finds_that_it_is_missing() {
+        let s3 = S3Double::new();
+        let store = s3.store("dev");
+        let denied = || [Fault::Error(403, "AccessDenied")];
+        s3.fail("GET", denied());
+        assert!(
+            store
+                .read::<Value>("dev/lock.json")
+                .await
+                .unwrap()
+                .is_none()
+        );
+        s3.fail("HEAD", denied());
+        assert!(!store.has_code("0a").await.unwrap());
+
+        s3.overwrite("dev/lock.json", b"{}");
+        s3.fail("GET", denied());
+        assert!(store.read::<Value>("dev/lock.json").await.is_err());
+        s3.overwrite("dev/artifacts/functions/0a.zip", b"");
+        s3.fail("HEAD", denied());
+        assert!(store.has_code("0a").await.is_err());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 /// The name of a stage. The names of all resources of the stage contain it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +145,11 @@ pub(crate) struct StageRow {
     pub(crate) infrastructure: Infrastructure,
     /// Whether `cargo xtask remove` refuses to delete the stage, and new stacks get termination protection.
     pub(crate) protected: bool,
+    /// The domain of the browser app. Without it, the app uses CloudFront's domain.
+    pub(crate) domain: Option<String>,
+    /// Whether the parent zone delegates the domain to the stage's hosted zone.
+    #[serde(default)]
+    pub(crate) delegated: bool,
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
     /// The publishable Stripe key of the browser app. A publishable key is not secret.
@@ -159,6 +164,9 @@ pub(crate) struct StageRow {
 pub(crate) struct AccountRow {
     /// The AWS account ID, which has 12 digits.
     pub(crate) id: String,
+    /// The roles for GitHub workflows, by name.
+    #[serde(default)]
+    github: BTreeMap<String, IgnoredAny>,
 }
 
 /// The stage table, the account table and the region, which are read from serverless.yml.
@@ -210,7 +218,7 @@ impl Tables {
     }
 
     /// Returns the name of the row of a stage, in the same way as `infrastructure/lib/stage.ts`.
-    fn row_name(&self, stage: &StageName) -> Result<&str> {
+    pub(crate) fn row_name<'a>(&'a self, stage: &StageName) -> Result<&'a str> {
         let stage = stage.as_ref();
         if let Some((name, _)) = self.stages.get_key_value(stage) {
             return Ok(name);
@@ -240,6 +248,12 @@ impl Tables {
             bail!("the account {name} in serverless.yml needs an id of 12 digits");
         }
         Ok(&row.id)
+    }
+
+    /// Whether the account has roles for GitHub workflows.
+    pub(crate) fn has_workflow_roles(&self, account: &str) -> bool {
+        let row = self.accounts.get(account);
+        row.is_some_and(|row| !row.github.is_empty())
     }
 
     /// Returns one row of the stage table for each account that the table names. Ignores the stage `local`.

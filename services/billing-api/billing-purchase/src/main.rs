@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use api::{Problem, Request};
 use billing::{
     controller, http,
-    purchase::{Order, PurchaseId, Timestamp, UserId},
+    purchase::{Author, Order, PurchaseId, Timestamp},
     service::{PurchasesTable, Stripe},
 };
 use dynamodb::Dynamodb;
@@ -42,12 +42,15 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         purchases,
         idempotency,
     } = services;
-    let user: UserId = request.caller()?;
+    let buyer = Author {
+        id: request.caller()?,
+        sub: request.sub(),
+    };
     let order: Order = request.json()?;
-    let scope = Scope::of("POST /billing", user.as_str());
+    let scope = Scope::of("POST /billing", buyer.id.as_str());
     let work = async |id| {
-        let (user, now) = (user.clone(), Timestamp::now());
-        let receipt = controller::purchase(stripe, purchases, user, id, order, now).await;
+        let (buyer, now) = (buyer.clone(), Timestamp::now());
+        let receipt = controller::purchase(stripe, purchases, buyer, id, order, now).await;
         receipt.map_err(Problem::from)
     };
     let receipt = once(idempotency, &request, scope, PurchaseId::generate(), work).await?;

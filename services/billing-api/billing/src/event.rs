@@ -7,6 +7,7 @@
 
 use std::{str::FromStr, time::Duration};
 
+use domain::stripe::PAYMENT_SUCCEEDED;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrets::Secret;
 use serde::Deserialize;
@@ -114,7 +115,7 @@ impl Event {
     fn parse(body: &[u8]) -> Option<Self> {
         let EventBody { id, kind, data } = serde_json::from_slice(body).ok()?;
         let succeeded_payment = match kind.as_str() {
-            "payment_intent.succeeded" => serde_json::from_value(data.object).ok(),
+            PAYMENT_SUCCEEDED => serde_json::from_value(data.object).ok(),
             _ => None,
         };
         Some(Self {

@@ -4,7 +4,7 @@ use crate::{
     controller::RECONCILE_DELAY,
     payment::{Decline, IntentId, Outcome},
     purchase::{
-        Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Storage, Timestamp, UserId,
+        Author, Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Storage, Timestamp, UserId,
     },
 };
 
@@ -12,6 +12,14 @@ pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 pub(crate) fn ada() -> UserId {
     "us-east-1:ada".parse().unwrap()
+}
+
+/// The user `ada` as the author of an order, with a `sub`.
+pub(crate) fn buyer() -> Author {
+    Author {
+        id: ada(),
+        sub: Some("2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62".parse().unwrap()),
+    }
 }
 
 /// Returns the key of a purchase of the user `ada`, with a new id.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use domain::{Timestamp, UserId, events::PurchaseId};
+pub use domain::{Author, Sub, Timestamp, UserId, events::PurchaseId};
 use serde::{Deserialize, Serialize};
 
 use crate::payment::{Decline, IntentId, Outcome, is_stripe_id};

@@ -156,9 +156,35 @@ async fn an_existing_purchase_is_not_overwritten() {
         updated_at: NOON.after(Duration::from_secs(1)),
         ..first.clone()
     };
-    assert_eq!(purchases.get_or_create(&first).await.unwrap(), first);
-    assert_eq!(purchases.get_or_create(&later).await.unwrap(), first);
+    assert_eq!(purchases.get_or_create(&first, None).await.unwrap(), first);
+    assert_eq!(purchases.get_or_create(&later, None).await.unwrap(), first);
     assert_eq!(database.items("Purchases").unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_purchase_keeps_the_sub_of_the_buyer_when_it_is_postponed_or_settled() {
+    const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
+    for outcome in [paid(1), failed()] {
+        let database = database().await;
+        let purchases = purchases_at(&database.url());
+        let stored = || {
+            let [item] = database.items("Purchases").unwrap().try_into().unwrap();
+            assert_eq!(item["sub"], json!({"S": SUB}));
+        };
+        let purchase = pending("ada", 120);
+        let created = purchases.get_or_create(&purchase, SUB.parse().ok()).await;
+        assert_eq!(created.unwrap(), purchase);
+        stored();
+        // A repetition without a `sub` does not change the stored purchase.
+        let repeated = purchases.get_or_create(&purchase, None).await.unwrap();
+        assert_eq!(repeated, purchase);
+        stored();
+        purchases.postpone(&purchase.key, NOON).await.unwrap();
+        stored();
+        let settled = purchases.settle(&purchase.key, &outcome, NOON).await;
+        assert_eq!(settled.unwrap().unwrap().status, outcome.into());
+        stored();
+    }
 }
 
 #[tokio::test]
@@ -181,7 +207,7 @@ async fn only_a_pending_purchase_has_the_attributes_of_the_index() {
         (Some(failed()), vec!["decline"]),
     ] {
         let purchase = pending("ada", 120);
-        purchases.get_or_create(&purchase).await.unwrap();
+        purchases.get_or_create(&purchase, None).await.unwrap();
         if let Some(outcome) = outcome {
             purchases
                 .settle(&purchase.key, &outcome, NOON)
@@ -204,7 +230,7 @@ async fn the_first_settlement_is_final_and_returned_to_every_caller() {
     let later = NOON.after(Duration::from_secs(9));
     for (first, second) in [(paid(1), failed()), (failed(), paid(1))] {
         let purchase = pending("ada", 120);
-        purchases.get_or_create(&purchase).await.unwrap();
+        purchases.get_or_create(&purchase, None).await.unwrap();
         let settled = purchases
             .settle(&purchase.key, &first, later)
             .await
@@ -220,7 +246,10 @@ async fn the_first_settlement_is_final_and_returned_to_every_caller() {
             .await
             .unwrap();
         assert_eq!(again, settled);
-        assert_eq!(purchases.get_or_create(&purchase).await.unwrap(), expected);
+        assert_eq!(
+            purchases.get_or_create(&purchase, None).await.unwrap(),
+            expected
+        );
     }
 }
 
@@ -229,7 +258,7 @@ async fn only_one_of_50_concurrent_settlements_is_written() {
     let database = database().await;
     let purchases = Arc::new(purchases_at(&database.url()));
     let purchase = pending("ada", 120);
-    purchases.get_or_create(&purchase).await.unwrap();
+    purchases.get_or_create(&purchase, None).await.unwrap();
     let mut outcomes = JoinSet::new();
     for number in 0..50 {
         let purchases = Arc::clone(&purchases);
@@ -248,7 +277,7 @@ async fn only_one_of_50_concurrent_settlements_is_written() {
         });
     }
     let returned = outcomes.join_all().await;
-    let stored = purchases.get_or_create(&purchase).await.unwrap();
+    let stored = purchases.get_or_create(&purchase, None).await.unwrap();
     assert!(!matches!(stored.status, Status::Pending { .. }));
     assert!(returned.iter().all(|purchase| *purchase == stored));
 }
@@ -269,8 +298,16 @@ async fn pages_contain_every_purchase_once_newest_first() {
     let purchases = purchases_at(&database.url());
     let mut made = Vec::new();
     for _ in 0..25 {
-        made.push(purchases.get_or_create(&pending("ada", 120)).await.unwrap());
-        purchases.get_or_create(&pending("bob", 120)).await.unwrap();
+        made.push(
+            purchases
+                .get_or_create(&pending("ada", 120), None)
+                .await
+                .unwrap(),
+        );
+        purchases
+            .get_or_create(&pending("bob", 120), None)
+            .await
+            .unwrap();
     }
     made.reverse();
     let mut seen: Vec<Purchase> = Vec::new();
@@ -294,7 +331,7 @@ async fn pages_contain_every_due_purchase_once_sorted_by_shard_and_due_time() {
         // Some are due at the same moment.
         made.push(
             purchases
-                .get_or_create(&pending("ada", 100 - number / 2))
+                .get_or_create(&pending("ada", 100 - number / 2), None)
                 .await
                 .unwrap(),
         );
@@ -325,7 +362,10 @@ async fn a_settled_or_postponed_purchase_is_not_due() {
     let later = NOON.after(Duration::from_secs(60));
     let mut keys = Vec::new();
     for outcome in [Some(paid(1)), Some(failed()), None] {
-        let purchase = purchases.get_or_create(&pending("ada", 0)).await.unwrap();
+        let purchase = purchases
+            .get_or_create(&pending("ada", 0), None)
+            .await
+            .unwrap();
         if let Some(outcome) = outcome {
             purchases
                 .settle(&purchase.key, &outcome, NOON)
@@ -347,7 +387,7 @@ async fn the_error_for_a_missing_table_is_failed() {
     let purchase = pending("ada", 0);
     let shard = Shard::all().next().unwrap();
     for failed in [
-        purchases.get_or_create(&purchase).await.unwrap_err(),
+        purchases.get_or_create(&purchase, None).await.unwrap_err(),
         purchases
             .settle(&purchase.key, &paid(1), NOON)
             .await
@@ -365,7 +405,7 @@ async fn a_malformed_item_does_not_block_due_purchases() {
     let database = database().await;
     let purchases = purchases_at(&database.url());
     let waiting = pending("ada", 60);
-    purchases.get_or_create(&waiting).await.unwrap();
+    purchases.get_or_create(&waiting, None).await.unwrap();
     for shard in Shard::all() {
         let due = NOON.as_millis().to_string();
         let item = json!({
@@ -391,7 +431,7 @@ async fn the_error_for_a_malformed_purchase_is_failed() {
     });
     database.put("Purchases", &item).unwrap();
     for failed in [
-        purchases.get_or_create(&purchase).await.unwrap_err(),
+        purchases.get_or_create(&purchase, None).await.unwrap_err(),
         purchases
             .settle(&purchase.key, &paid(1), NOON)
             .await
@@ -482,7 +522,10 @@ async fn settled_purchases_do_not_increase_the_reads_of_reconcile() {
     let (url, reads) = record_reads(&database).await;
     let purchases = purchases_at(&url);
     for _ in 0..40 {
-        purchases.get_or_create(&pending("ada", 0)).await.unwrap();
+        purchases
+            .get_or_create(&pending("ada", 0), None)
+            .await
+            .unwrap();
     }
     let run = async |minutes: u64| {
         let now = NOON.after(Duration::from_secs(minutes * 60));

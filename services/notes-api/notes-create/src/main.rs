@@ -9,7 +9,7 @@ use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 use notes::{
     controller::{self, Draft, Plan},
     http,
-    note::UserId,
+    note::Author,
     service::ReadServices,
 };
 
@@ -33,10 +33,13 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         records,
         urls,
     } = &services.read;
-    let user: UserId = request.caller()?;
-    let draft = request.json::<Draft>()?.resolve(&user)?;
-    let scope = Scope::of("POST /notes", user.as_str());
-    let work = |plan| controller::create(notes, records, &user, &draft, plan);
+    let author = Author {
+        id: request.caller()?,
+        sub: request.sub(),
+    };
+    let draft = request.json::<Draft>()?.resolve(&author.id)?;
+    let scope = Scope::of("POST /notes", author.id.as_str());
+    let work = |plan| controller::create(notes, records, &author, &draft, plan);
     let created = once(
         &services.idempotency,
         &request,
@@ -45,7 +48,7 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         work,
     )
     .await?;
-    let note = created.into_note(&user, &draft);
+    let note = created.into_note(&author.id, &draft);
     let view = controller::show(records, urls, note, draft.file_key()).await?;
     http::note(StatusCode::CREATED, &view)
 }

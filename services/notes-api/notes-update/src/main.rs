@@ -6,6 +6,7 @@ use api::{Request, Response};
 use notes::{
     controller::{self, Draft},
     http,
+    note::Author,
     service::WriteServices,
 };
 
@@ -15,11 +16,14 @@ async fn handle(services: &WriteServices, request: Request) -> api::Result {
         records,
         files,
     } = services;
-    let user = request.caller()?;
+    let author = Author {
+        id: request.caller()?,
+        sub: request.sub(),
+    };
     let id = request.path("id")?;
     let expected = http::precondition(&request)?;
-    let draft = request.json::<Draft>()?.resolve(&user)?;
-    let version = controller::update(notes, records, files, &user, id, draft, &expected).await?;
+    let draft = request.json::<Draft>()?.resolve(&author.id)?;
+    let version = controller::update(notes, records, files, &author, id, draft, &expected).await?;
     Response::done().etag(version)
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use domain::Id;
-pub use domain::{Timestamp, UserId};
+pub use domain::{Author, Sub, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::file::{AttachmentName, File};

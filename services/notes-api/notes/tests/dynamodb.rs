@@ -22,12 +22,13 @@ use dynamodb::Table;
 use local_dynamodb::Dynamodb;
 use notes::{
     file::{AttachmentName, File, FileKey},
-    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version},
     service::{
         AttachmentRecords, AttachmentsTable, Error, NoteStore, NotesTable,
         notes::{Change, Replaced},
     },
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -69,6 +70,18 @@ fn bob() -> UserId {
     "us-east-1:bob".parse().unwrap()
 }
 
+/// The `sub` number `number`.
+fn sub(number: u8) -> Sub {
+    let sub = format!("2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e{number:02x}");
+    sub.parse().unwrap()
+}
+
+/// The attribute `sub` of the only item in a table. `null` if the item does not have the attribute.
+fn stored_sub(database: &Dynamodb, table: &str) -> serde_json::Value {
+    let [item] = database.items(table).unwrap().try_into().unwrap();
+    item.get("sub").cloned().unwrap_or_default()
+}
+
 fn name(name: &str) -> AttachmentName {
     AttachmentName::try_from(name.to_owned()).unwrap()
 }
@@ -94,6 +107,7 @@ fn change(content: &str) -> Change {
         uploaded: None,
         updated_at: Timestamp::now(),
         version: Version::generate(),
+        sub: None,
     }
 }
 
@@ -103,7 +117,7 @@ async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) ->
     let mut ids = Vec::new();
     for _ in 0..count {
         let note = note(user, content);
-        notes.insert(&note).await.unwrap();
+        notes.insert(&note, None).await.unwrap();
         ids.push(note.note_id);
     }
     ids.reverse();
@@ -153,7 +167,7 @@ async fn a_note_is_read_as_it_was_written_whatever_its_content() {
             attachment: Some(name("größe 📎.png")),
             ..note(&ada(), content)
         };
-        notes.insert(&written).await.unwrap();
+        notes.insert(&written, None).await.unwrap();
         let found = notes.find(&ada(), written.note_id).await.unwrap();
         assert!(
             found == Some(written),
@@ -169,9 +183,59 @@ async fn two_inserts_of_one_note_create_one_note() {
     let notes = notes_at(&database.url());
     let note = note(&ada(), "hello");
     for _ in 0..2 {
-        notes.insert(&note).await.unwrap();
+        notes.insert(&note, None).await.unwrap();
     }
     assert_eq!(notes.page(&ada(), None, 10).await.unwrap().items, [note]);
+}
+
+#[tokio::test]
+async fn a_note_stores_the_sub_of_its_last_writer_and_is_read_without_it() {
+    let database = database().await;
+    let notes = notes_at(&database.url());
+    let note = note(&ada(), "hello");
+    notes.insert(&note, Some(sub(1))).await.unwrap();
+    assert_eq!(
+        stored_sub(&database, "Notes"),
+        json!({"S": sub(1).to_string()})
+    );
+    let found = notes.find(&ada(), note.note_id).await.unwrap();
+    let page = notes.page(&ada(), None, 10).await.unwrap();
+    let id = note.note_id;
+    assert_eq!(found, Some(note.clone()));
+    assert_eq!(page.items, [note]);
+
+    for (by, expected) in [(None, 1), (Some(sub(2)), 2), (None, 2)] {
+        let change = Change {
+            sub: by,
+            ..change("changed")
+        };
+        let replaced = notes
+            .replace(&ada(), id, &change, &Precondition::Exists)
+            .await
+            .unwrap();
+        assert_eq!(replaced, Replaced::Done { before: None });
+        let expected = json!({"S": sub(expected).to_string()});
+        assert_eq!(stored_sub(&database, "Notes"), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_is_written_without_a_sub_does_not_have_the_attribute() {
+    let database = database().await;
+    let notes = notes_at(&database.url());
+    let note = note(&ada(), "hello");
+    notes.insert(&note, None).await.unwrap();
+    notes
+        .replace(&ada(), note.note_id, &change("x"), &Precondition::Exists)
+        .await
+        .unwrap();
+    assert_eq!(stored_sub(&database, "Notes"), json!(null));
+    let attachments = attachments_at(&database.url());
+    attachments
+        .add_reference(&cat(), reference(), None)
+        .await
+        .unwrap();
+    assert_eq!(stored_sub(&database, "Attachments"), json!(null));
 }
 
 #[tokio::test]
@@ -179,13 +243,13 @@ async fn a_late_insert_does_not_overwrite_a_change() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let first = note(&ada(), "first");
-    notes.insert(&first).await.unwrap();
+    notes.insert(&first, None).await.unwrap();
     let changed = change("changed");
     notes
         .replace(&ada(), first.note_id, &changed, &Precondition::Exists)
         .await
         .unwrap();
-    notes.insert(&first).await.unwrap();
+    notes.insert(&first, None).await.unwrap();
     let found = notes.find(&ada(), first.note_id).await.unwrap().unwrap();
     assert_eq!(found.content, changed.content);
 }
@@ -202,7 +266,7 @@ async fn a_user_cannot_read_or_change_notes_of_another_user() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let hers = note(&ada(), "hers");
-    notes.insert(&hers).await.unwrap();
+    notes.insert(&hers, None).await.unwrap();
     fill(&notes, &bob(), 3, "his").await;
 
     assert_eq!(notes.find(&bob(), hers.note_id).await.unwrap(), None);
@@ -310,7 +374,7 @@ async fn a_replacement_returns_the_previous_attachment() {
         attachment: Some(name("old.png")),
         ..note(&ada(), "old")
     };
-    notes.insert(&old).await.unwrap();
+    notes.insert(&old, None).await.unwrap();
 
     let new = Change {
         attachment: Some(name("new.png")),
@@ -330,6 +394,7 @@ async fn a_replacement_returns_the_previous_attachment() {
         uploaded,
         updated_at,
         version,
+        sub: _,
     } = new.clone();
     let expected = Note {
         content,
@@ -358,7 +423,7 @@ async fn a_note_with_an_unexpected_version_is_not_replaced() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
-    notes.insert(&old).await.unwrap();
+    notes.insert(&old, None).await.unwrap();
     for versions in [
         vec![],
         vec![Version::generate()],
@@ -404,7 +469,7 @@ async fn a_repeated_write_returns_no_previous_attachment() {
         attachment: Some(name("old.png")),
         ..note(&ada(), "old")
     };
-    notes.insert(&old).await.unwrap();
+    notes.insert(&old, None).await.unwrap();
     for expected in [Precondition::OneOf(vec![old.version]), Precondition::Exists] {
         let write = Change {
             attachment: Some(name("new.png")),
@@ -414,7 +479,7 @@ async fn a_repeated_write_returns_no_previous_attachment() {
             note_id: NoteId::generate(),
             ..old.clone()
         };
-        notes.insert(&first).await.unwrap();
+        notes.insert(&first, None).await.unwrap();
         let replace = async || {
             notes
                 .replace(&ada(), first.note_id, &write, &expected)
@@ -435,7 +500,7 @@ async fn only_one_of_50_concurrent_writes_over_one_version_succeeds() {
     let database = database().await;
     let notes = Arc::new(notes_at(&database.url()));
     let old = note(&ada(), "old");
-    notes.insert(&old).await.unwrap();
+    notes.insert(&old, None).await.unwrap();
     let mut writes = JoinSet::new();
     for number in 0..50 {
         let notes = Arc::clone(&notes);
@@ -466,7 +531,7 @@ async fn a_note_is_removed_only_if_the_given_version_is_current() {
     let database = database().await;
     let notes = notes_at(&database.url());
     let old = note(&ada(), "old");
-    notes.insert(&old).await.unwrap();
+    notes.insert(&old, None).await.unwrap();
     let remove = async |version| notes.remove(&ada(), old.note_id, version).await;
     assert!(!remove(Version::generate()).await.unwrap());
     assert!(notes.find(&ada(), old.note_id).await.unwrap().is_some());
@@ -511,7 +576,10 @@ async fn the_record_of_a_file_is_deleted_with_its_last_reference() {
     let [one, two] = [reference(), reference()];
     attachments.record_upload(&cat(), &file(7)).await.unwrap();
     for reference in [one, two, two] {
-        attachments.add_reference(&cat(), reference).await.unwrap();
+        attachments
+            .add_reference(&cat(), reference, None)
+            .await
+            .unwrap();
     }
     for _ in 0..2 {
         // The second removal of `one` does not remove the other reference.
@@ -536,13 +604,44 @@ async fn the_record_of_a_file_is_deleted_with_its_last_reference() {
 }
 
 #[tokio::test]
+async fn a_record_keeps_its_sub_while_its_references_and_its_upload_change() {
+    let database = database().await;
+    let attachments = attachments_at(&database.url());
+    let stored = |number| {
+        let expected = json!({"S": sub(number).to_string()});
+        assert_eq!(stored_sub(&database, "Attachments"), expected);
+    };
+    let [one, two] = [reference(), reference()];
+    attachments.record_upload(&cat(), &file(7)).await.unwrap();
+    assert_eq!(stored_sub(&database, "Attachments"), json!(null));
+    let added = attachments.add_reference(&cat(), one, Some(sub(1))).await;
+    assert_eq!(added.unwrap(), Some(file(7)));
+    stored(1);
+    attachments.add_reference(&cat(), two, None).await.unwrap();
+    stored(1);
+    attachments.record_upload(&cat(), &file(8)).await.unwrap();
+    stored(1);
+    assert!(!attachments.remove_reference(&cat(), one).await.unwrap());
+    stored(1);
+    attachments
+        .add_reference(&cat(), one, Some(sub(2)))
+        .await
+        .unwrap();
+    stored(2);
+    assert_eq!(read_file(&attachments, cat()).await, Some(file(8)));
+}
+
+#[tokio::test]
 async fn removing_a_reference_keeps_the_other_references_and_the_record_of_the_file() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     let [one, two] = [reference(), reference()];
     attachments.record_upload(&cat(), &file(7)).await.unwrap();
     for reference in [one, two] {
-        attachments.add_reference(&cat(), reference).await.unwrap();
+        attachments
+            .add_reference(&cat(), reference, None)
+            .await
+            .unwrap();
     }
     assert!(!attachments.remove_reference(&cat(), one).await.unwrap());
     let references = attachments.record_upload(&cat(), &file(7)).await.unwrap();
@@ -557,7 +656,10 @@ async fn the_record_of_a_file_is_deleted_if_its_50_references_are_removed_concur
     let attachments = Arc::new(attachments_at(&database.url()));
     let references: Vec<_> = (0..50).map(|_| reference()).collect();
     for &reference in &references {
-        attachments.add_reference(&cat(), reference).await.unwrap();
+        attachments
+            .add_reference(&cat(), reference, None)
+            .await
+            .unwrap();
     }
     let mut removals = JoinSet::new();
     for reference in references {
@@ -580,7 +682,7 @@ async fn the_record_of_a_file_has_the_properties_of_its_last_upload() {
     let database = database().await;
     let attachments = attachments_at(&database.url());
     attachments
-        .add_reference(&cat(), reference())
+        .add_reference(&cat(), reference(), None)
         .await
         .unwrap();
     assert_eq!(read_file(&attachments, cat()).await, None);
@@ -600,7 +702,10 @@ async fn record_upload_returns_the_references_without_removing_them() {
     let references = HashSet::from([reference(), reference()]);
     for &reference in &references {
         assert_eq!(
-            attachments.add_reference(&cat(), reference).await.unwrap(),
+            attachments
+                .add_reference(&cat(), reference, None)
+                .await
+                .unwrap(),
             None
         );
     }
@@ -637,7 +742,7 @@ async fn adding_a_reference_after_the_upload_returns_the_file_properties() {
             .is_empty()
     );
     let uploaded = attachments
-        .add_reference(&cat(), reference())
+        .add_reference(&cat(), reference(), None)
         .await
         .unwrap();
     assert_eq!(uploaded, Some(file(7)));
@@ -651,7 +756,7 @@ async fn an_upload_is_recorded_only_in_the_note_version_that_added_the_reference
         attachment: Some(name("cat.png")),
         ..note(&ada(), "hello")
     };
-    notes.insert(&written).await.unwrap();
+    notes.insert(&written, None).await.unwrap();
     let first = written.attachment_ref();
     for size in [7, 8] {
         notes.set_upload(&ada(), first, &file(size)).await.unwrap();
@@ -695,7 +800,12 @@ async fn fifty_references_that_are_added_concurrently_are_all_kept() {
     let mut additions = JoinSet::new();
     for reference in references.clone() {
         let attachments = Arc::clone(&attachments);
-        additions.spawn(async move { attachments.add_reference(&cat(), reference).await.unwrap() });
+        additions.spawn(async move {
+            attachments
+                .add_reference(&cat(), reference, None)
+                .await
+                .unwrap()
+        });
     }
     additions.join_all().await;
     let mut deleted = Vec::new();
@@ -726,7 +836,7 @@ async fn one_call_reads_the_properties_of_a_hundred_files() {
         uploaded.insert(key(number), file(number));
     }
     attachments
-        .add_reference(&key(1), reference())
+        .add_reference(&key(1), reference(), None)
         .await
         .unwrap();
     assert_eq!(attachments.batch_get(&all).await.unwrap(), uploaded);
@@ -747,7 +857,10 @@ async fn files_with_the_same_name_of_two_users_are_different_files() {
     attachments.record_upload(&cat(), &file(7)).await.unwrap();
     assert_eq!(read_file(&attachments, his.clone()).await, None);
     let reference = reference();
-    attachments.add_reference(&his, reference).await.unwrap();
+    attachments
+        .add_reference(&his, reference, None)
+        .await
+        .unwrap();
     assert!(
         attachments
             .remove_last_reference(&his, reference)
@@ -820,7 +933,7 @@ async fn a_write_whose_response_is_lost_is_done_once_and_succeeds() {
     let old = note(&ada(), "old");
 
     let proxy = LossyProxy::start(database.address(), 1).await;
-    notes_at(&proxy.url()).insert(&old).await.unwrap();
+    notes_at(&proxy.url()).insert(&old, None).await.unwrap();
     assert_eq!(proxy.dropped.load(SeqCst), 1);
     let page = direct.page(&ada(), None, 10).await.unwrap();
     assert_eq!(page.items, std::slice::from_ref(&old));
@@ -878,7 +991,7 @@ async fn the_error_for_a_missing_table_is_failed() {
     let (notes, attachments) = (notes_at(&empty.url()), attachments_at(&empty.url()));
     let id = NoteId::generate();
     for failed in [
-        notes.insert(&note(&ada(), "x")).await.unwrap_err(),
+        notes.insert(&note(&ada(), "x"), None).await.unwrap_err(),
         notes.find(&ada(), id).await.unwrap_err(),
         notes.page(&ada(), None, 1).await.unwrap_err(),
         notes
@@ -890,7 +1003,7 @@ async fn the_error_for_a_missing_table_is_failed() {
             .await
             .unwrap_err(),
         attachments
-            .add_reference(&cat(), reference())
+            .add_reference(&cat(), reference(), None)
             .await
             .unwrap_err(),
         attachments

@@ -132,7 +132,7 @@ impl Simulation {
         };
         let now = Timestamp::of(self.clock.now());
         let cloud = &*self.cloud;
-        match purchase(cloud, cloud, ada(), id, order(source), now).await {
+        match purchase(cloud, cloud, buyer(), id, order(source), now).await {
             Ok(receipt) => {
                 let _ = guard.complete(&receipt).await;
                 self.receipts.push(receipt);

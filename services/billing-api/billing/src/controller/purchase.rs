@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
 use crate::{
     payment::{Decline, Payment},
-    purchase::{Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp, UserId},
+    purchase::{Author, Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp},
     service::{Payments, PurchaseStore},
 };
 
@@ -36,7 +36,7 @@ impl Receipt {
     }
 }
 
-/// Stores the order of `user` as a PENDING purchase, charges the card, and settles the purchase.
+/// Stores the order of `buyer` as a PENDING purchase, charges the card, and settles the purchase.
 ///
 /// A call with the `id` of an earlier call continues where the earlier call stopped. It does not
 /// charge a settled purchase again, and it charges a PENDING purchase with the same idempotency
@@ -50,18 +50,18 @@ impl Receipt {
 pub async fn purchase(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
-    user: UserId,
+    buyer: Author,
     id: PurchaseId,
     order: Order,
     now: Timestamp,
 ) -> Result<Receipt, Error> {
     let key = PurchaseKey {
-        user_id: user,
+        user_id: buyer.id,
         purchase_id: id,
     };
     let outcome_unknown = || Error::OutcomeUnknown { purchase_id: id };
     let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
-    let stored = purchases.get_or_create(&pending).await?;
+    let stored = purchases.get_or_create(&pending, buyer.sub).await?;
     let Status::Pending { source, .. } = &stored.status else {
         return Receipt::from_settled(stored).ok_or_else(outcome_unknown);
     };
@@ -96,7 +96,7 @@ mod tests {
         source: &str,
         now: Timestamp,
     ) -> Result<Receipt, Error> {
-        purchase(cloud, cloud, ada(), id, order(source), now).await
+        purchase(cloud, cloud, buyer(), id, order(source), now).await
     }
 
     #[tokio::test]
@@ -109,6 +109,24 @@ mod tests {
         assert_eq!(receipt.declined, None);
         assert_eq!(cloud.charges(), [(id, 4_000)]);
         assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_purchase_stores_the_sub_of_the_buyer_and_without_one_none() {
+        for buyer in [
+            buyer(),
+            Author {
+                sub: None,
+                ..buyer()
+            },
+        ] {
+            let cloud = Memory::default();
+            let (id, sub) = (PurchaseId::generate(), buyer.sub);
+            let order = order("tok_visa");
+            let receipt = purchase(&cloud, &cloud, buyer, id, order, NOON).await;
+            assert_eq!(receipt.unwrap().declined, None);
+            assert_eq!(cloud.sub_of(id), sub);
+        }
     }
 
     #[tokio::test]

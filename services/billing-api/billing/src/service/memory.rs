@@ -17,7 +17,7 @@ use crate::{
     fixtures::{NOON, intent, pending},
     payment::{Decline, IntentId, Outcome, Payment},
     purchase::{
-        PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId,
+        PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId,
     },
 };
 
@@ -56,6 +56,8 @@ pub(crate) enum Failure {
 #[derive(Default)]
 struct State {
     purchases: BTreeMap<PurchaseKey, Purchase>,
+    /// The `sub` that is stored in each purchase.
+    subs: HashMap<PurchaseId, Sub>,
     stream: Vec<Change>,
     intents: Vec<Intent>,
     /// The responses that Stripe has stored, keyed by the idempotency key (the id of the purchase).
@@ -104,7 +106,7 @@ impl Memory {
 
     /// Stores a new PENDING purchase without charging the card, and returns the purchase.
     pub(crate) async fn with_pending(&self, source: &str) -> Purchase {
-        self.get_or_create(&pending(source)).await.unwrap()
+        self.get_or_create(&pending(source), None).await.unwrap()
     }
 
     /// Injects `failure` into one call: the next `after` calls succeed, and the call after them
@@ -191,6 +193,11 @@ impl Memory {
 
     pub(crate) fn purchases(&self) -> Vec<Purchase> {
         self.state().purchases.values().cloned().collect()
+    }
+
+    /// The `sub` that is stored in the purchase `id`.
+    pub(crate) fn sub_of(&self, id: PurchaseId) -> Option<Sub> {
+        self.state().subs.get(&id).copied()
     }
 
     /// Returns the only purchase. Panics if there is not exactly one purchase.
@@ -369,12 +376,18 @@ impl Payments for Memory {
 }
 
 impl PurchaseStore for Memory {
-    async fn get_or_create(&self, purchase: &Purchase) -> Result<Purchase, Error> {
+    async fn get_or_create(
+        &self,
+        purchase: &Purchase,
+        sub: Option<Sub>,
+    ) -> Result<Purchase, Error> {
         self.call("get_or_create", |state| {
             match state.purchases.get(&purchase.key) {
                 Some(stored) => stored.clone(),
                 None => {
                     state.write(purchase.clone());
+                    let id = purchase.key.purchase_id;
+                    state.subs.extend(sub.map(|sub| (id, sub)));
                     purchase.clone()
                 }
             }

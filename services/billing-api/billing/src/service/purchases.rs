@@ -5,26 +5,30 @@ use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::Page;
-use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, page_limit, read, read_page};
+use dynamodb::{
+    Checked, Dynamodb, Item, Table, authored_item, checked, item, page_limit, read, read_page,
+};
 use function::StartError;
 
 use super::Error;
 use crate::{
     payment::Outcome,
-    purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId},
+    purchase::{Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId},
 };
 
 /// Access to the purchases in the table Purchases. The unit tests use an implementation in memory.
 pub trait PurchaseStore: Sync {
-    /// Stores `purchase` if no purchase with the same key is stored. Returns the stored purchase:
-    /// `purchase`, or the earlier purchase with this key.
+    /// Stores `purchase` and the `sub` of the buyer, if no purchase with the same key is stored.
+    /// Returns the stored purchase: `purchase`, or the earlier purchase with this key.
     fn get_or_create(
         &self,
         purchase: &Purchase,
+        sub: Option<Sub>,
     ) -> impl Future<Output = Result<Purchase, Error>> + Send;
 
-    /// Stores the outcome of a purchase's payment if the purchase is PENDING. Returns the purchase
-    /// as it is stored after the call, or None if it does not exist.
+    /// Stores the outcome of a purchase's payment if the purchase is PENDING. Does not change the
+    /// `sub` of the buyer. Returns the purchase as it is stored after the call, or None if it does
+    /// not exist.
     fn settle(
         &self,
         key: &PurchaseKey,
@@ -104,11 +108,15 @@ fn number(value: impl ToString) -> AttributeValue {
 }
 
 impl PurchaseStore for PurchasesTable {
-    async fn get_or_create(&self, purchase: &Purchase) -> Result<Purchase, Error> {
+    async fn get_or_create(
+        &self,
+        purchase: &Purchase,
+        sub: Option<Sub>,
+    ) -> Result<Purchase, Error> {
         let put = self
             .0
             .put()
-            .set_item(Some(item(purchase)?))
+            .set_item(Some(authored_item(purchase, sub)?))
             .condition_expression("attribute_not_exists(purchaseId)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match checked(self.0.send(put).await)? {

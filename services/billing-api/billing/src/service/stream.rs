@@ -76,6 +76,17 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_purchase_with_a_sub_is_read_without_the_sub() {
+        let pending = pending("tok_visa");
+        let mut item: HashMap<_, _> = image(&pending).into();
+        let sub = buyer().sub.unwrap().to_string();
+        item.insert("sub".to_owned(), AttributeValue::S(sub));
+        let change = Change::from_images(item.clone().into(), item.into()).unwrap();
+        assert_eq!(change.before.as_ref(), Some(&pending));
+        assert_eq!(change.after, Some(pending));
+    }
+
+    #[test]
     fn a_record_with_a_malformed_attribute_is_an_error() {
         let valid = image(&pending("tok_visa"));
         for name in valid.keys() {

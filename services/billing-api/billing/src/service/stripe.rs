@@ -490,3 +490,13 @@ impl error::Error for CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_know_the_api_version_of_the_requests() {
+        assert_eq!(VERSION.as_str(), domain::stripe::API_VERSION);
+    }
+}

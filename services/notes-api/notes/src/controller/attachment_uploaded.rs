@@ -90,7 +90,7 @@ mod tests {
         let write = resolved("one", Some("dog.png"));
         // The removal of the old reference fails, so the reference stays.
         cloud.fail_after(2);
-        let version = update(&cloud, &cloud, &cloud, &ada(), id, write, &expected).await;
+        let version = update(&cloud, &cloud, &cloud, &author(), id, write, &expected).await;
         cloud.recover();
         cloud.put_file(CAT);
         handle(&cloud, &FileKey::parse(CAT).unwrap()).await.unwrap();

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, ResolvedDraft};
 use crate::{
     file::File,
-    note::{AttachmentRef, Note, NoteId, Timestamp, UserId, Version},
+    note::{AttachmentRef, Author, Note, NoteId, Timestamp, UserId, Version},
     service::{AttachmentRecords, NoteStore},
 };
 
@@ -75,7 +75,7 @@ impl Created {
     }
 }
 
-/// Creates a note of `user` from `draft`, with the id, version and time of `plan`. Does not change
+/// Creates a note of `author` from `draft`, with the id, version and time of `plan`. Does not change
 /// the note if it already exists.
 ///
 /// # Errors
@@ -84,18 +84,21 @@ impl Created {
 pub async fn create(
     notes: &impl NoteStore,
     records: &impl AttachmentRecords,
-    user: &UserId,
+    author: &Author,
     draft: &ResolvedDraft,
     plan: Plan,
 ) -> Result<Created, Error> {
     let uploaded = match draft.file_key() {
         // The reference is added before the note is written, so that no other request deletes the
         // file in between.
-        Some(key) => records.add_reference(key, plan.attachment_ref()).await?,
+        Some(key) => {
+            let reference = plan.attachment_ref();
+            records.add_reference(key, reference, author.sub).await?
+        }
         None => None,
     };
-    let note = plan.note(user, draft, uploaded.clone());
-    notes.insert(&note).await?;
+    let note = plan.note(&author.id, draft, uploaded.clone());
+    notes.insert(&note, author.sub).await?;
     Ok(Created {
         plan,
         uploaded,
@@ -113,7 +116,7 @@ mod tests {
 
     async fn post(cloud: &Memory, draft: Draft, plan: Plan) -> Result<Created, Error> {
         let draft = draft.resolve(&ada())?;
-        create(cloud, cloud, &ada(), &draft, plan).await
+        create(cloud, cloud, &author(), &draft, plan).await
     }
 
     async fn view(cloud: &Memory, created: Created, draft: &ResolvedDraft) -> View {
@@ -129,6 +132,28 @@ mod tests {
         let note = created.unwrap().into_note(&ada(), &resolved("hello", None));
         let found = cloud.find(&ada(), note.note_id).await.unwrap();
         assert_eq!(found, Some(note));
+    }
+
+    #[tokio::test]
+    async fn a_new_note_and_its_file_store_the_sub_of_the_author() {
+        for author in [author(), author_without_sub()] {
+            let cloud = Memory::default();
+            let draft = resolved("hello", Some("cat.png"));
+            let created = create(&cloud, &cloud, &author, &draft, Plan::generate()).await;
+            let note = created.unwrap().into_note(&ada(), &draft);
+            assert_eq!(cloud.sub_of_note(note.note_id), author.sub);
+            let file = cloud.sub_of_file("private/us-east-1:ada/cat.png");
+            assert_eq!(file, author.sub);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stored_result_does_not_contain_the_sub() {
+        let cloud = Memory::default();
+        let created = post(&cloud, draft("hello", None), Plan::generate()).await;
+        let json = serde_json::to_string(&created.unwrap()).unwrap();
+        let sub = author().sub.unwrap().to_string();
+        assert!(!json.contains(&sub), "{json}");
     }
 
     #[tokio::test]
@@ -172,7 +197,7 @@ mod tests {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let draft = resolved("hello", Some("cat.png"));
-        let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
         cloud.fail_after(0);
         let view = view(&cloud, created.unwrap(), &draft).await;
         assert_eq!(
@@ -185,7 +210,7 @@ mod tests {
     async fn a_note_shows_a_file_that_is_uploaded_later() {
         let cloud = Memory::default();
         let draft = resolved("hello", Some("cat.png"));
-        let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+        let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
         let created = created.unwrap();
         let shown = async || view(&cloud, created.clone(), &draft).await;
         assert_eq!(shown().await.file, None);
@@ -204,7 +229,7 @@ mod tests {
                 cloud.upload("private/us-east-1:ada/cat.png");
             }
             let draft = resolved("hello", Some("cat.png"));
-            let created = create(&cloud, &cloud, &ada(), &draft, Plan::generate()).await;
+            let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
             let created = created.unwrap();
             let json = serde_json::to_string(&created).unwrap();
             let stored: Created = serde_json::from_str(&json).unwrap();

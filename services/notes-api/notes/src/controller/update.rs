@@ -1,17 +1,17 @@
 use super::{Attachment, Error, ResolvedDraft, own_file};
 use crate::{
-    note::{AttachmentRef, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Author, NoteId, Precondition, Timestamp, Version},
     service::{
         self, AttachmentRecords, FileStore, NoteStore,
         notes::{Change, Replaced},
     },
 };
 
-/// Replaces the content and the attachment of a note of `user`, if the note meets the precondition
+/// Replaces the content and the attachment of a note of `author`, if the note meets the precondition
 /// `expected`. Returns the new version of the note.
 ///
 /// # Errors
-/// Returns [`Error::NotFound`] if `user` has no note with this id, [`Error::Changed`] if the note
+/// Returns [`Error::NotFound`] if `author` has no note with this id, [`Error::Changed`] if the note
 /// does not meet `expected`, and [`Error::Service`] if a service call fails before the note is
 /// replaced.
 #[tracing::instrument(skip_all)]
@@ -19,7 +19,7 @@ pub async fn update(
     notes: &impl NoteStore,
     records: &impl AttachmentRecords,
     files: &impl FileStore,
-    user: &UserId,
+    author: &Author,
     id: NoteId,
     draft: ResolvedDraft,
     expected: &Precondition,
@@ -31,7 +31,10 @@ pub async fn update(
         .map(|Attachment { name, key }| (name, key))
         .unzip();
     let uploaded = match &key {
-        Some(key) => records.add_reference(key, reference(version)).await?,
+        Some(key) => {
+            let reference = reference(version);
+            records.add_reference(key, reference, author.sub).await?
+        }
         None => None,
     };
     let change = Change {
@@ -40,7 +43,9 @@ pub async fn update(
         uploaded,
         updated_at: Timestamp::now(),
         version,
+        sub: author.sub,
     };
+    let user = &author.id;
     let replaced = notes.replace(user, id, &change, expected).await?;
     // The reference that is not needed now. If the note was written, it is the reference of the
     // previous write. If not, it is the reference that was added above.
@@ -96,7 +101,7 @@ mod tests {
         draft: ResolvedDraft,
         expected: Precondition,
     ) -> Result<Version, Error> {
-        update(cloud, cloud, cloud, &ada(), id, draft, &expected).await
+        update(cloud, cloud, cloud, &author(), id, draft, &expected).await
     }
 
     #[tokio::test]
@@ -122,6 +127,33 @@ mod tests {
                 .as_str(),
             "first"
         );
+    }
+
+    #[tokio::test]
+    async fn an_update_stores_the_sub_of_the_author_and_without_one_keeps_the_stored_sub() {
+        let cloud = Memory::default();
+        let id = cloud.note(&ada(), "old", Some("cat.png")).await;
+        assert_eq!(
+            (cloud.sub_of_note(id), cloud.sub_of_file(CAT)),
+            (None, None)
+        );
+        let expected = author().sub;
+        for author in [author(), author_without_sub()] {
+            let draft = resolved("new", Some("cat.png"));
+            update(
+                &cloud,
+                &cloud,
+                &cloud,
+                &author,
+                id,
+                draft,
+                &Precondition::Exists,
+            )
+            .await
+            .unwrap();
+            assert_eq!(cloud.sub_of_note(id), expected);
+            assert_eq!(cloud.sub_of_file(CAT), expected);
+        }
     }
 
     #[tokio::test]

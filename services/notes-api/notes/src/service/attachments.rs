@@ -11,25 +11,27 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use dynamodb::{Checked, Dynamodb, Item, Table, checked, read};
+use dynamodb::{Checked, Dynamodb, Item, Table, checked, define_sub, read};
 use function::StartError;
 use serde::Deserialize;
 
 use super::Error;
 use crate::{
     file::{File, FileKey},
-    note::AttachmentRef,
+    note::{AttachmentRef, Sub},
 };
 
 /// Access to the records of files in the table Attachments. A record contains the properties of a
 /// file, and the references to the file. The unit tests use an implementation in memory.
 pub trait AttachmentRecords: Sync {
-    /// Adds `reference` to the record of the file `key`. Returns the properties of the file, or
-    /// None if the upload of the file is not recorded yet.
+    /// Adds `reference` to the record of the file `key`, and stores the `sub` of the file's owner in
+    /// the record. If `sub` is None, the record keeps its `sub`. Returns the properties of the file,
+    /// or None if the upload of the file is not recorded yet.
     fn add_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
+        sub: Option<Sub>,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
     /// Removes `reference` from the record of the file `key`, and deletes the record if no other
@@ -139,19 +141,18 @@ impl AttachmentsTable {
         ))
     }
 
-    /// Adds `reference` to the record of the file `key` if `action` is `ADD`, or removes it if
-    /// `action` is `DELETE`. Returns the changed record.
+    /// Updates the record of the file `key` with the update expression `expression`, in which
+    /// `:reference` stands for `reference`, and `:sub` for `sub`. Returns the changed record.
     async fn change_references(
         &self,
         key: &FileKey,
-        action: &str,
+        expression: &str,
         reference: AttachmentRef,
+        sub: Option<Sub>,
     ) -> Result<Record, Error> {
-        let update = self
-            .0
-            .update()
+        let update = define_sub(self.0.update(), sub)
             .set_key(Some(item_key(key)))
-            .update_expression(format!("{action} claims :reference"))
+            .update_expression(expression)
             .expression_attribute_values(
                 ":reference",
                 AttributeValue::Ss(vec![reference.to_string()]),
@@ -167,8 +168,13 @@ impl AttachmentRecords for AttachmentsTable {
         &self,
         key: &FileKey,
         reference: AttachmentRef,
+        sub: Option<Sub>,
     ) -> Result<Option<File>, Error> {
-        let record = self.change_references(key, "ADD", reference).await?;
+        let add = match sub {
+            Some(_) => "ADD claims :reference SET #sub = :sub",
+            None => "ADD claims :reference",
+        };
+        let record = self.change_references(key, add, reference, sub).await?;
         Ok(record.file())
     }
 
@@ -177,7 +183,8 @@ impl AttachmentRecords for AttachmentsTable {
         key: &FileKey,
         reference: AttachmentRef,
     ) -> Result<bool, Error> {
-        let record = self.change_references(key, "DELETE", reference).await?;
+        let remove = "DELETE claims :reference";
+        let record = self.change_references(key, remove, reference, None).await?;
         Ok(record.references.is_none() && self.delete_record(key, reference).await?)
     }
 

@@ -2,7 +2,7 @@
 //! make calls fail.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -18,7 +18,9 @@ use super::{
 use crate::{
     controller::{Draft, ResolvedDraft},
     file::{AttachmentName, ContentType, File, FileKey, FileSize, PresignedUpload},
-    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{
+        AttachmentRef, Author, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version,
+    },
 };
 
 pub(crate) struct Memory {
@@ -30,6 +32,8 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct State {
     notes: BTreeMap<(String, NoteId), Note>,
+    /// The `sub` that is stored in each note.
+    subs: HashMap<NoteId, Sub>,
     records: HashMap<FileKey, Record>,
     files: HashSet<FileKey>,
 }
@@ -38,6 +42,7 @@ struct State {
 struct Record {
     file: Option<File>,
     references: HashSet<AttachmentRef>,
+    sub: Option<Sub>,
 }
 
 impl Default for Memory {
@@ -52,6 +57,22 @@ impl Default for Memory {
 
 pub(crate) fn ada() -> UserId {
     "us-east-1:ada".parse().unwrap()
+}
+
+/// The user `ada` as the author of an item, with a `sub`.
+pub(crate) fn author() -> Author {
+    Author {
+        id: ada(),
+        sub: Some("2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62".parse().unwrap()),
+    }
+}
+
+/// The user `ada` as the author of an item, in a request without a `sub`.
+pub(crate) fn author_without_sub() -> Author {
+    Author {
+        id: ada(),
+        sub: None,
+    }
 }
 
 pub(crate) fn bob() -> UserId {
@@ -97,9 +118,9 @@ impl Memory {
         if let Some(name) = &note.attachment {
             let key = FileKey::of(user, name).unwrap();
             let reference = note.attachment_ref();
-            note.uploaded = self.add_reference(&key, reference).await.unwrap();
+            note.uploaded = self.add_reference(&key, reference, None).await.unwrap();
         }
-        self.insert(&note).await.unwrap();
+        self.insert(&note, None).await.unwrap();
         note.note_id
     }
 
@@ -140,6 +161,17 @@ impl Memory {
             content_type: "image/png".into(),
             size: key.len() as u64,
         }
+    }
+
+    /// The `sub` that is stored in the note `id`.
+    pub(crate) fn sub_of_note(&self, id: NoteId) -> Option<Sub> {
+        self.state.lock().unwrap().subs.get(&id).copied()
+    }
+
+    /// The `sub` that is stored in the record of the file `key`.
+    pub(crate) fn sub_of_file(&self, key: &str) -> Option<Sub> {
+        let state = self.state.lock().unwrap();
+        state.records.get(&FileKey::parse(key).unwrap())?.sub
     }
 
     /// The number of successful calls of operations that write.
@@ -194,10 +226,13 @@ fn key(user: &UserId, id: NoteId) -> (String, NoteId) {
 }
 
 impl NoteStore for Memory {
-    async fn insert(&self, note: &Note) -> Result<(), Error> {
+    async fn insert(&self, note: &Note, sub: Option<Sub>) -> Result<(), Error> {
         let mut state = self.write()?;
-        let entry = state.notes.entry(key(&note.user_id, note.note_id));
-        entry.or_insert_with(|| note.clone());
+        let key = key(&note.user_id, note.note_id);
+        if let Entry::Vacant(entry) = state.notes.entry(key) {
+            entry.insert(note.clone());
+            state.subs.extend(sub.map(|sub| (note.note_id, sub)));
+        }
         Ok(())
     }
 
@@ -241,6 +276,7 @@ impl NoteStore for Memory {
             uploaded,
             updated_at,
             version,
+            sub,
         } = change.clone();
         *note = Note {
             content,
@@ -250,6 +286,7 @@ impl NoteStore for Memory {
             version,
             ..note.clone()
         };
+        state.subs.extend(sub.map(|sub| (id, sub)));
         Ok(Replaced::Done { before })
     }
 
@@ -285,10 +322,12 @@ impl AttachmentRecords for Memory {
         &self,
         key: &FileKey,
         reference: AttachmentRef,
+        sub: Option<Sub>,
     ) -> Result<Option<File>, Error> {
         let mut state = self.write()?;
         let record = state.records.entry(key.clone()).or_default();
         record.references.insert(reference);
+        record.sub = sub.or(record.sub);
         Ok(record.file.clone())
     }
 

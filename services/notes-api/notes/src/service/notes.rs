@@ -5,20 +5,28 @@ use std::{collections::HashMap, future::Future};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::Page;
-use dynamodb::{Checked, Dynamodb, Item, Table, checked, item, page_limit, read, read_page};
+use dynamodb::{
+    Checked, Dynamodb, Item, Table, authored_item, checked, define_sub, item, page_limit, read,
+    read_page,
+};
 use function::StartError;
 use serde::Deserialize;
 
 use super::Error;
 use crate::{
     file::{AttachmentName, File},
-    note::{AttachmentRef, Content, Note, NoteId, Precondition, Timestamp, UserId, Version},
+    note::{AttachmentRef, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version},
 };
 
 /// Access to the notes in the table Notes. The unit tests use an implementation in memory.
 pub trait NoteStore: Sync {
-    /// Stores a new note. Does nothing if the note's owner already has a note with the same id.
-    fn insert(&self, note: &Note) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Stores a new note, and with it the `sub` of the note's owner. Does nothing if the owner
+    /// already has a note with the same id.
+    fn insert(
+        &self,
+        note: &Note,
+        sub: Option<Sub>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads the note `id` of `user`. Returns None if the note does not exist.
     fn find(
@@ -79,6 +87,8 @@ pub struct Change {
     pub updated_at: Timestamp,
     /// The id of the update. It becomes the version of the note.
     pub version: Version,
+    /// The `sub` of the user who updates the note. None to keep the stored `sub`.
+    pub sub: Option<Sub>,
 }
 
 /// The result of [`NoteStore::replace`].
@@ -135,8 +145,8 @@ struct Before {
 }
 
 impl NoteStore for NotesTable {
-    async fn insert(&self, note: &Note) -> Result<(), Error> {
-        let put = self.0.put().set_item(Some(item(note)?));
+    async fn insert(&self, note: &Note, sub: Option<Sub>) -> Result<(), Error> {
+        let put = self.0.put().set_item(Some(authored_item(note, sub)?));
         let put = put.condition_expression("attribute_not_exists(noteId)");
         match checked(self.0.send(put).await)? {
             Checked::Done(_) => Ok(()),
@@ -188,14 +198,15 @@ impl NoteStore for NotesTable {
             Some(file) => AttributeValue::M(item(file)?),
             None => AttributeValue::Null(true),
         };
-        let mut update = self
-            .0
-            .update()
+        let mut set = "SET content = :content, attachment = :attachment, uploaded = :uploaded, \
+                       updatedAt = :updatedAt, version = :version"
+            .to_owned();
+        if change.sub.is_some() {
+            set += ", #sub = :sub";
+        }
+        let mut update = define_sub(self.0.update(), change.sub)
             .set_key(Some(key(user, id)))
-            .update_expression(
-                "SET content = :content, attachment = :attachment, uploaded = :uploaded, \
-                 updatedAt = :updatedAt, version = :version",
-            )
+            .update_expression(set)
             .expression_attribute_values(":content", text(change.content.as_str()))
             .expression_attribute_values(":attachment", attachment)
             .expression_attribute_values(":uploaded", uploaded)

@@ -1,0 +1,120 @@
+//! Read requests to Stripe's API.
+
+use std::time::Duration;
+
+use aws_smithy_types::body::SdkBody;
+use domain::stripe::API_VERSION;
+use http::{
+    Request, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
+use https::{Https, RootCertStore};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::failure::Failure;
+
+/// The time limit of a request, including its connection.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A client of Stripe's API. The caller passes the key of each request.
+#[derive(Debug, Clone)]
+pub(super) struct StripeApi {
+    url: String,
+    https: Https,
+}
+
+/// Stripe's answer, also if it is an error that the caller asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    status: StatusCode,
+    /// The body. Null if it is not JSON.
+    pub(super) body: Value,
+}
+
+impl Answer {
+    /// Whether the request succeeded.
+    pub(super) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    /// Whether Stripe does not know the key.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
+    /// Whether the key is valid but has no permission for the request, as restricted keys may.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
+    /// Whether Stripe has no such object for the key.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// The code of the error.
+    pub(super) fn code(&self) -> &str {
+        self.text("/error/code")
+    }
+
+    /// The message of the error.
+    pub(super) fn message(&self) -> &str {
+        self.text("/error/message")
+    }
+
+    /// The text at a JSON pointer. Empty if there is none.
+    pub(super) fn text(&self, pointer: &str) -> &str {
+        let value = self.body.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default()
+    }
+
+    /// The failure of a request whose answer the caller did not expect.
+    pub(super) fn failure(&self) -> Failure {
+        Failure::new(&format!(
+            "Stripe answered {}: {}",
+            self.status,
+            self.message()
+        ))
+    }
+}
+
+impl StripeApi {
+    /// Creates a client of the API at `url`.
+    pub(super) fn new(url: &str) -> Self {
+        // The root certificates of the public web, because Stripe advises against certificate pinning.
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            https: Https::trusting(roots, TIMEOUT),
+        }
+    }
+
+    /// Sends a GET request. `path` includes the query.
+    ///
+    /// # Errors
+    /// Fails if Stripe does not answer, throttles the request, or has an error itself.
+    pub(super) async fn get(&self, path: &str, key: &str) -> Result<Answer, Failure> {
+        let authorization = HeaderValue::try_from(format!("Bearer {key}"));
+        let mut authorization = authorization
+            .map_err(|_| Failure::new("the key has characters that no header can have"))?;
+        authorization.set_sensitive(true);
+        let request = Request::get(format!("{}{path}", self.url))
+            .header(AUTHORIZATION, authorization)
+            .header("stripe-version", API_VERSION)
+            .body(SdkBody::empty())
+            .map_err(|error| Failure::from_error(&error))?;
+        let response = match timeout(TIMEOUT, self.https.exchange(request)).await {
+            Ok(response) => response.map_err(|error| Failure::from_error(&error))?,
+            Err(_) => return Err(Failure::new("Stripe did not answer within 15 s")),
+        };
+        let answer = Answer {
+            status: response.status(),
+            body: serde_json::from_slice(response.body()).unwrap_or_default(),
+        };
+        if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(answer.failure());
+        }
+        Ok(answer)
+    }
+}
