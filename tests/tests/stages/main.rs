@@ -15,6 +15,7 @@
 //! | [`exports`] | renamed and removed exports |
 //! | [`interruption`] | killed commands |
 //! | [`lock`] | concurrent commands on one stage |
+//! | [`failed_requests`], [`unreliable_aws`] | requests to AWS that fail |
 //! | [`data`] | changes that would delete data |
 //! | [`access`] | wrong accounts, secrets, stage lists and protected stages |
 
@@ -32,10 +33,12 @@ mod checkout;
 mod data;
 mod deploy;
 mod exports;
+mod failed_requests;
 mod interruption;
 mod inventory;
 mod isolation;
 mod lock;
 mod plan;
 mod promote;
+mod unreliable_aws;
 mod users;

@@ -20,7 +20,7 @@ const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
 /// stacks, and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
-async fn next_version() -> &'static Checkout {
+pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
         for domain in ["scratchpad.example.com", "dev.scratchpad.example.com"] {
@@ -47,7 +47,7 @@ async fn release(checkout: &Checkout) {
 }
 
 /// Returns the origin that the API allows in its CORS headers.
-async fn origin(user: &Person<'_>) -> String {
+pub(crate) async fn origin(user: &Person<'_>) -> String {
     let response = user.get("/notes").await;
     assert_eq!(response.status, 200, "{}", response.text());
     response
