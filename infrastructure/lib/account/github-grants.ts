@@ -135,7 +135,7 @@ const templateGrant = (stages: string, releases: string): Grant => [
 const deployGrants = (stages: string, releases: string): Grant[] => [
   ["s3", "DeleteObject PutObject", [`${releases}/${stages}/*`]],
   ["cloudformation", "ContinueUpdateRollback DeleteStack DescribeStackEvents", [stacks(stages)]],
-  ["cloudformation", "UpdateTerminationProtection", [stacks(stages)]],
+  ["cloudformation", "ListStackResources UpdateTerminationProtection", [stacks(stages)]],
   // xtask finds the stacks of a stage by their tag.
   ["cloudformation", "CreateStack TagResource UpdateStack", [stacks(stages)], created(stages)],
 ];
@@ -365,7 +365,6 @@ const trafficGrants = (stages: string, arn: ToArn): Grant[] => [
 
 /** Removes a stage with its data. */
 const removalGrants = (stages: string): Grant[] => [
-  ["cloudformation", "ListStackResources", [stacks(stages)]],
   ["s3", "DeleteBucket ListBucketVersions", [`scratchpad-${stages}-*`]],
   ["s3", "DeleteObject DeleteObjectVersion", [`scratchpad-${stages}-*/*`]], // a bucket has to be empty before it is deleted
   ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]],
