@@ -171,12 +171,14 @@ def get_all_condition_keys(service, action, body, params):
 
 
 def record_and_enforce(key, action, service, region, arn="*", context=None, **options):
-    """Checks the permission for a call as ministack does, and appends the call to the file in the variable RECORDED_CALLS."""
+    """Checks the permission for a call as ministack does, and records a call of a role in the file RECORDED_CALLS."""
     arn = options.pop("resource_arn", arn)
     context = options.pop("service_context", context) or {}
-    with open(os.environ["RECORDED_CALLS"], "a") as file:
-        principal = iam_evaluator.caller_arn()
-        file.write(json.dumps({"principal": principal, "action": action, "resource": arn, "keys": context}, default=str) + "\n")
+    principal = iam_evaluator.caller_arn()
+    if ":assumed-role/" in principal:
+        call = {"principal": principal, "action": action, "resource": arn, "keys": context}
+        with open(os.environ["RECORDED_CALLS"], "a") as file:
+            file.write(json.dumps(call, default=str) + "\n")
     return enforce(key, action, service, region, resource_arn=arn, service_context=context)
 
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`checkout`] | copies of the checkout, and xtask run in them |
 //! | [`account`] | an emulated AWS account: its stacks, functions and releases |
+//! | [`roles`] | the roles of the workflows, and the AWS calls that commands make with them |
 //! | [`inventory`] | a list of every resource in an account |
 //! | [`users`] | users of a deployed stage, who call its API |
 //! | [`deploy`] | the order of stacks, and repeated deploys |
@@ -38,4 +39,5 @@ mod isolation;
 mod lock;
 mod plan;
 mod promote;
+mod roles;
 mod users;
