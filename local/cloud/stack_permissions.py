@@ -13,7 +13,7 @@ import re
 
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import iam, tagging
+from ministack.services import cloudformation, iam, tagging
 from ministack.services.cloudformation import provisioners, stacks
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "infrastructure/test"
@@ -122,6 +122,11 @@ def tags_in(properties):
     return tags
 
 
+def tags_of(stack):
+    """Returns the tags of a stack, which its resources have too."""
+    return {tag["Key"]: tag["Value"] for tag in (cloudformation._stacks.get(stack) or {}).get("Tags", [])}
+
+
 def arns_of(kind, properties, name):
     """Returns the ARNs of a resource, or of the resources to which it belongs."""
     account, region = get_account_id(), get_region()
@@ -210,7 +215,7 @@ def check(operation, kind, properties, stack, logical_id, physical_id=None, befo
     name = properties.get(NAMES.get(kind)) or physical_id or f"{stack}-{logical_id}-assigned"
     arns, tags = arns_of(kind, properties, name), tags_in(properties)
     actions = list(handlers["handlers"].get(operation, []))
-    actions += handlers["tagging"] if operation != "delete" else []
+    actions += handlers["tagging"] if operation == "update" else []
     removes_boundary = before and before.get("PermissionsBoundary") and not properties.get("PermissionsBoundary")
     if kind == "AWS::IAM::Role" and operation == "update":
         actions = [action for action in actions if removes_boundary is None or not action.endswith("RolePermissionsBoundary")]
@@ -226,8 +231,10 @@ def check(operation, kind, properties, stack, logical_id, physical_id=None, befo
                 keys["aws:TagKeys"] = list(tags)
             elif removed := set(tags_in(before or {})) - set(tags):
                 keys["aws:TagKeys"] = list(removed)
-            existing = tagging.resource_tags(arn) or (tags if operation == "create" and not creates and not sets_tags else {})
-            keys |= {f"aws:ResourceTag/{key}": value for key, value in existing.items()}
+            existing = tagging.resource_tags(arn)
+            if existing is None and handlers["tagging"] and not creates and (operation != "create" or not sets_tags):
+                existing = tags_in(before or {}) or tags or tags_of(stack)
+            keys |= {f"aws:ResourceTag/{key}": value for key, value in (existing or {}).items()}
             if action.startswith("iam:") and action != "iam:PassRole":
                 keys |= boundaries(action, kind, properties, before if operation == "update" else None, name)
             require(principal, action, arn, keys)
