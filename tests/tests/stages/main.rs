@@ -17,6 +17,7 @@
 //! | [`interruption`] | killed commands |
 //! | [`lock`] | concurrent commands on one stage |
 //! | [`data`] | changes that would delete data |
+//! | [`branch`] | attacks by a branch with the role of previews, and the removal of a preview |
 //! | [`access`] | wrong accounts, secrets, stage lists and protected stages |
 
 // Clippy does not treat helpers outside test functions as test code.
@@ -29,6 +30,7 @@
 
 mod access;
 mod account;
+mod branch;
 mod checkout;
 mod data;
 mod deploy;

@@ -27,8 +27,9 @@ const ACCEPT_VARIABLE: &str = "SCRATCHPAD_ACCEPT_CALLS";
 const CALLS: &str = "infrastructure/test/calls.json";
 
 /// The condition keys of a call that [`CALLS`] contains.
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "aws:requesttag/",
+    "aws:resourcetag/",
     "aws:tagkeys",
     "route53:",
     "s3:if-",
@@ -106,16 +107,19 @@ pub(crate) fn configuration_for(arguments: &str) -> PathBuf {
     if roles.is_empty() {
         return configuration_file();
     }
-    let mut text = String::new();
     let mut name = format!("aws-config-{}", session_name(command));
-    for role in roles {
-        let account = Account::of_configuration(&configuration(), role.profile);
-        text += &profile(
-            role.profile,
-            &account,
-            &credentials(&account, role, &session_name(command)),
-        );
-        name += &format!("-{}", role.name);
+    let mut text = String::new();
+    for profile in [DEV, PREVIEW, PROD].map(|role| role.profile) {
+        let account = Account::of_configuration(&configuration(), profile);
+        // The other profiles have no credentials. xtask needs their endpoints to synthesize templates for the local cloud.
+        let credentials = roles
+            .iter()
+            .find(|role| role.profile == profile)
+            .map(|role| {
+                name += &format!("-{}", role.name);
+                credentials(&account, *role, &session_name(command))
+            });
+        text += &section(profile, &account, credentials.as_ref());
     }
     let file = configuration_file().with_file_name(name);
     fs::write(&file, text).unwrap();
@@ -123,19 +127,24 @@ pub(crate) fn configuration_for(arguments: &str) -> PathBuf {
 }
 
 /// Returns a section of an AWS configuration file.
-pub(crate) fn profile(name: &str, account: &Account, credentials: &Credentials) -> String {
+pub(crate) fn section(
+    profile: &str,
+    account: &Account,
+    credentials: Option<&Credentials>,
+) -> String {
     let Account {
         region, endpoint, ..
     } = account;
-    let [key, secret, token] = [
-        credentials.access_key_id(),
-        credentials.secret_access_key(),
-        credentials.session_token().unwrap_or_default(),
-    ];
-    format!(
-        "[profile {name}]\nregion = {region}\nendpoint_url = {endpoint}\naws_access_key_id = {key}\n\
-         aws_secret_access_key = {secret}\naws_session_token = {token}\n\n"
-    )
+    let mut text = format!("[profile {profile}]\nregion = {region}\nendpoint_url = {endpoint}\n");
+    if let Some(credentials) = credentials {
+        text += &format!(
+            "aws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n",
+            credentials.access_key_id(),
+            credentials.secret_access_key(),
+            credentials.session_token().unwrap_or_default(),
+        );
+    }
+    text + "\n"
 }
 
 /// Assumes a role of the workflows in an account, once for each name of a session.
@@ -295,6 +304,7 @@ fn call(record: &Value) -> String {
         }
         let key = key
             .replace("aws:requesttag/", "aws:RequestTag/")
+            .replace("aws:resourcetag/", "aws:ResourceTag/")
             .replace("aws:tagkeys", "aws:TagKeys");
         let value = match value {
             Value::String(value) => value.clone(),
@@ -324,15 +334,25 @@ fn normalized(text: &str) -> String {
         text = stack;
     }
     text = text.replace("pr-7", "pr-1");
-    let parts = text.split('/').enumerate().map(|(index, part)| {
+    let is_web = text.contains("-web-");
+    let is_file = text.contains("-attachments-") || (is_web && !text.ends_with("/index.html"));
+    if is_file
+        && !text.ends_with("/config.json")
+        && let Some((bucket, _)) = text.split_once('/')
+    {
+        return format!("{bucket}/0");
+    }
+    let mut collection = "";
+    let parts = text.split('/').map(|part| {
+        let above = std::mem::replace(&mut collection, part);
         let (name, extension) = part.split_once('.').unwrap_or((part, ""));
         let is_number = name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_digit());
         let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match (is_hash, extension) {
-            (true, "") => "0".to_owned(),
-            (true, _) => format!("0.{extension}"),
-            _ if is_number && extension == "json" => "000001.json".to_owned(),
-            _ if index > 0 && text.contains("-attachments-") => "0".to_owned(),
+        match (above, extension) {
+            ("restapis" | "deployments" | "hostedzone" | "distribution", _) => "assigned".into(),
+            (_, "") if is_hash => "0".into(),
+            _ if is_hash => format!("0.{extension}"),
+            ("releases", "json") if is_number => "000001.json".into(),
             _ => part.to_owned(),
         }
     });
