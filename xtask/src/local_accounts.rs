@@ -48,7 +48,8 @@ impl LocalAccounts {
         let mut profiles = String::new();
         for row in tables.accounts() {
             let id = tables.account(&row.account)?;
-            let mut stage = LocalStage::in_account(workspace, &format!("{folder}/{id}"), id)?;
+            let stage = LocalStage::in_account(workspace, &format!("{folder}/{id}"), id)?;
+            let mut stage = stage.recording_calls();
             if fresh {
                 if let Some(cloud) = Cloud::running(&stage) {
                     cloud.stop(&stage).await?;

@@ -158,10 +158,17 @@ impl Runs<'_> {
 
     /// Formats the figures as a table.
     fn report(&self) -> String {
-        let mut table = String::from("command  failure            runs  not reached  failed  1 rerun  2 reruns\n");
+        let mut table = String::from(
+            "command  failure            runs  not reached  failed  1 rerun  2 reruns\n",
+        );
         for ((kind, failure), figures) in &self.figures {
             let (kind, failure) = (format!("{kind:?}"), format!("{failure:?}"));
-            let Figures { runs, untouched, failed, reruns } = figures;
+            let Figures {
+                runs,
+                untouched,
+                failed,
+                reruns,
+            } = figures;
             writeln!(
                 table,
                 "{kind:<8} {failure:<18} {runs:>4} {untouched:>12} {failed:>7} {:>8} {:>9}",
@@ -198,7 +205,10 @@ impl Runs<'_> {
             let template = template.send().await.unwrap().template_body.unwrap();
             let protected = stack.enable_termination_protection().unwrap_or_default();
             let status = stack.stack_status.unwrap().as_str().to_owned();
-            stacks.insert(name, (status.replace("CREATE", "UPDATE"), protected, template));
+            stacks.insert(
+                name,
+                (status.replace("CREATE", "UPDATE"), protected, template),
+            );
         }
         let mut exports = account.exports().await;
         exports.retain(|name, _| name.starts_with(&format!("scratchpad-{stage}-")));
@@ -334,7 +344,9 @@ impl Runs<'_> {
             .map(|release| release["outcome"].as_str().unwrap())
             .collect();
         assert_eq!(outcomes.pop(), Some("done"), "{added:#?}\n{case}");
-        let others = outcomes.iter().filter(|outcome| **outcome == "done" || **outcome == "failed");
+        let others = outcomes
+            .iter()
+            .filter(|outcome| **outcome == "done" || **outcome == "failed");
         assert_eq!(others.count(), 0, "{added:#?}\n{case}");
         for name in content.stacks.keys() {
             let list = account.cloudformation.list_change_sets().stack_name(name);
@@ -370,9 +382,8 @@ async fn stack_events(account: &Account, stage: &str) -> BTreeSet<(String, Strin
 /// `field`.
 fn newest(releases: &[Value], field: &str, wanted: &Value) -> u64 {
     let mut newest_first = releases.iter().rev();
-    let found = newest_first.find(|release| {
-        release["outcome"] == "done" && release.pointer(field) == Some(wanted)
-    });
+    let found = newest_first
+        .find(|release| release["outcome"] == "done" && release.pointer(field) == Some(wanted));
     number(found.unwrap())
 }
 
@@ -391,7 +402,10 @@ async fn a_command_with_a_failed_request_completes_when_run_again() {
     );
     let versions = [Checkout::clean().await, next_version().await];
     let (dev, prod) = (Account::dev(), Account::prod());
-    versions[0].run("promote --from dev --to prod --yes").await.success();
+    versions[0]
+        .run("promote --from dev --to prod --yes")
+        .await
+        .success();
     let stages = [
         ("dev", &dev, stage(&dev, "dev").await),
         ("prod", &prod, stage(&prod, "prod").await),
@@ -400,7 +414,9 @@ async fn a_command_with_a_failed_request_completes_when_run_again() {
     for (name, account, stage) in &stages {
         all.users.insert(name, sign_up(account, stage).await);
     }
-    versions[0].run(&format!("remove --stage {NEW_STAGE} --yes")).await;
+    versions[0]
+        .run(&format!("remove --stage {NEW_STAGE} --yes"))
+        .await;
     all.removed = dev.inventory().await;
     for kind in [Kind::Deploy, Kind::Promote, Kind::Rollback] {
         all.learn(kind, 1).await;
