@@ -20,6 +20,8 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
 from ministack.services.cloudformation import provisioners
 
+import stack_permissions  # noqa: F401  it patches ministack
+
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
@@ -148,7 +150,7 @@ async def handle_s3_request(method, path, headers, body, query, *rest, internal=
     bucket, _, key = path.lstrip("/").partition("/")
     if response[0] == 404 and key and method in ("GET", "HEAD") and ministack.AUTH and not internal:
         caller, region = router.extract_access_key_id(headers, query), os.environ["MINISTACK_REGION"]
-        if iam_evaluator.enforce(caller, "s3:ListBucket", "s3", region, f"arn:aws:s3:::{bucket}"):
+        if enforce(caller, "s3:ListBucket", "s3", region, f"arn:aws:s3:::{bucket}"):
             return s3._error("AccessDenied", "Access Denied", 403, path)
     return response
 
@@ -166,6 +168,21 @@ def get_all_condition_keys(service, action, body, params):
     if service == "iam" and (boundary := boundary or (iam._roles.get(name) or {}).get("PermissionsBoundary")):
         keys["iam:PermissionsBoundary"] = boundary
     return keys
+
+
+def record_and_enforce(key, action, service, region, arn="*", context=None, **options):
+    """Checks the permission for a call as ministack does, and records a call of a role in the file RECORDED_CALLS."""
+    arn = options.pop("resource_arn", arn)
+    context = options.pop("service_context", context) or {}
+    principal = iam_evaluator.caller_arn()
+    if ":assumed-role/" in principal:
+        named_by_aws = service in ("apigateway", "cloudfront", "cognito-identity", "cognito-idp")
+        tags = (tagging.resource_tags(arn) if named_by_aws else None) or {}
+        tags = {f"aws:resourcetag/{key}": value for key, value in tags.items() if not key.startswith("aws:")}
+        call = {"principal": principal, "action": action, "resource": arn, "keys": {**context, **tags}}
+        with open(os.environ["RECORDED_CALLS"], "a") as file:
+            file.write(json.dumps(call, default=str) + "\n")
+    return enforce(key, action, service, region, resource_arn=arn, service_context=context)
 
 
 def with_boundary(change_role):
@@ -234,6 +251,9 @@ tagging._RESOURCE_TAG_COLLECTORS |= {
     "cognito-identity": get_tags_of_identity_pools,
     "cognito-idp": tagging._collect_cognito,
 }
+enforce = iam_evaluator.enforce
+if "RECORDED_CALLS" in os.environ:
+    iam_evaluator.enforce = record_and_enforce
 roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
 roles["create"], roles["update"] = with_boundary(roles["create"]), with_boundary(roles["update"])
 handle_request_to_s3, s3.handle_request = s3.handle_request, handle_s3_request

@@ -129,6 +129,9 @@ fn command(workspace: &Workspace, stage: &LocalStage) -> Result<Command> {
 
     fs::create_dir_all(stage.path("data").join("s3"))?;
     let log = File::create(stage.path("cloud.log"))?;
+    if let Some(calls) = stage.recorded_calls() {
+        File::create(calls)?;
+    }
     let mut command = isolated(workspace.python(), stage);
     command
         .arg(LAUNCHER)
@@ -175,6 +178,9 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         ("IOT_MTLS_ENABLED", "0".into()),
         ("SFTP_ENABLED", "0".into()),
     ]);
+    if let Some(calls) = stage.recorded_calls() {
+        environment.push(("RECORDED_CALLS", text(&calls)));
+    }
     environment
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct LocalStage {
     account: String,
     folder: PathBuf,
     ports: Ports,
+    /// Whether the local cloud records the calls that roles make.
+    records_calls: bool,
 }
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
@@ -89,9 +91,23 @@ impl LocalStage {
             account,
             folder,
             ports,
+            records_calls: false,
         };
         stage.write("ports.json", &stage.ports)?;
         Ok(stage)
+    }
+
+    /// Makes the local cloud record the calls that roles make.
+    pub(crate) fn recording_calls(self) -> Self {
+        Self {
+            records_calls: true,
+            ..self
+        }
+    }
+
+    /// The path of the file in which the local cloud records the calls that roles make. `None` if it does not.
+    pub(crate) fn recorded_calls(&self) -> Option<PathBuf> {
+        self.records_calls.then(|| self.path("calls.jsonl"))
     }
 
     /// Chooses another port for the local cloud if a process listens on its current port.
@@ -302,6 +318,7 @@ pub(crate) mod tests {
             account: ACCOUNT.into(),
             folder: folder.path().into(),
             ports: Ports::choose().unwrap(),
+            records_calls: false,
         };
         (folder, stage)
     }

@@ -1,17 +1,19 @@
 //! An emulated AWS account: its stacks, functions and releases, read through the AWS APIs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
+use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::{Stack, StackEvent};
 use reqwest::{Client, Url};
 use serde_json::Value;
-use test_support::http::{Method, Request, Signer};
+use test_support::http::{Method, Request, Response, Signer};
 
 /// The environment variable that contains the path of the AWS configuration file. The file has a profile for each
 /// emulated account.
 const CONFIGURATION_VARIABLE: &str = "AWS_CONFIG_FILE";
 
-/// An emulated AWS account, with clients that use the credentials of the AWS account's owner.
+/// An emulated AWS account, with clients that use the credentials of the AWS account's owner, or of a role.
 #[derive(Debug)]
 pub(crate) struct Account {
     /// The AWS account ID.
@@ -22,6 +24,7 @@ pub(crate) struct Account {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) s3: aws_sdk_s3::Client,
+    credentials: Credentials,
 }
 
 impl Account {
@@ -53,10 +56,22 @@ impl Account {
         let fields: BTreeMap<&str, &str> = fields.collect();
         let [id, endpoint, region] =
             ["aws_access_key_id", "endpoint_url", "region"].map(|name| fields[name].to_owned());
+        let credentials = Credentials::new(&id, "local", None, None, "test");
+        Self::new(id, endpoint, region, credentials)
+    }
+
+    /// Returns this account with clients that use other credentials.
+    pub(crate) fn with_credentials(&self, credentials: Credentials) -> Self {
+        let [id, endpoint, region] = [&self.id, &self.endpoint, &self.region].map(Clone::clone);
+        Self::new(id, endpoint, region, credentials)
+    }
+
+    fn new(id: String, endpoint: String, region: String, credentials: Credentials) -> Self {
         let var = |name: &str| match name {
             "AWS_REGION" => Some(region.clone().into()),
-            "AWS_ACCESS_KEY_ID" => Some(id.clone().into()),
-            "AWS_SECRET_ACCESS_KEY" => Some("local".into()),
+            "AWS_ACCESS_KEY_ID" => Some(credentials.access_key_id().into()),
+            "AWS_SECRET_ACCESS_KEY" => Some(credentials.secret_access_key().into()),
+            "AWS_SESSION_TOKEN" => credentials.session_token().map(Into::into),
             "AWS_ENDPOINT_URL" => Some(endpoint.clone().into()),
             _ => None,
         };
@@ -71,6 +86,7 @@ impl Account {
             id,
             endpoint,
             region,
+            credentials,
         }
     }
 
@@ -285,9 +301,20 @@ impl Account {
         put.body(body.into()).send().await.unwrap();
     }
 
-    /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the AWS account's owner.
-    /// Returns the output.
+    /// Calls an operation of an AWS service with a JSON protocol. Returns the output.
     pub(crate) async fn call(&self, service: &'static str, target: &str, input: &Value) -> Value {
+        let response = self.respond(service, target, input).await;
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap_or(Value::Null)
+    }
+
+    /// Calls an operation of an AWS service with a JSON protocol. Returns the response, which may be an error.
+    pub(crate) async fn respond(
+        &self,
+        service: &'static str,
+        target: &str,
+        input: &Value,
+    ) -> Response {
         let request = self
             .request(Method::POST, "/")
             .header("x-amz-target", target)
@@ -297,13 +324,11 @@ impl Account {
         } else {
             "application/x-amz-json-1.1"
         };
-        let response = request
+        request
             .header("content-type", kind)
             .signed_by(&self.signer(service))
             .send()
-            .await;
-        assert_eq!(response.status, 200, "{target}: {}", response.text());
-        serde_json::from_slice(&response.body).unwrap_or(Value::Null)
+            .await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
@@ -311,25 +336,27 @@ impl Account {
         Request::new(&Client::new(), method, url)
     }
 
-    /// Returns a signer for requests to `service`, with the credentials of the AWS account's owner.
+    /// Returns a signer for requests to `service`.
     pub(crate) fn signer(&self, service: &'static str) -> Signer {
         Signer {
-            credentials: aws_credential_types::Credentials::new(
-                &self.id, "local", None, None, "test",
-            ),
+            credentials: self.credentials.clone(),
             region: self.region.clone(),
             service,
         }
     }
 }
 
-/// Returns the content of the AWS configuration file.
-pub(crate) fn configuration() -> String {
-    let file = std::env::var(CONFIGURATION_VARIABLE);
-    let file = file.unwrap_or_else(|_| {
+/// Returns the path of the AWS configuration file with the profiles of the accounts' owners.
+pub(crate) fn configuration_file() -> PathBuf {
+    let file = std::env::var_os(CONFIGURATION_VARIABLE).unwrap_or_else(|| {
         panic!(
             "{CONFIGURATION_VARIABLE} is not set: run these tests with cargo xtask test --stages"
         )
     });
-    std::fs::read_to_string(file).unwrap()
+    file.into()
+}
+
+/// Returns the content of the AWS configuration file with the profiles of the accounts' owners.
+pub(crate) fn configuration() -> String {
+    std::fs::read_to_string(configuration_file()).unwrap()
 }

@@ -13,6 +13,8 @@ use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::OnceCell;
 use walkdir::WalkDir;
 
+use crate::roles;
+
 /// The environment variable that contains the path of the xtask binary.
 const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 
@@ -202,7 +204,8 @@ impl Checkout {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Creates a command that runs xtask in this checkout. `arguments` contains the arguments, separated by spaces.
+    /// Creates a command that runs xtask in this checkout. `arguments` contains the arguments, separated by spaces. If a
+    /// workflow of the repository runs the command, it has the credentials of the workflow's role.
     pub(crate) fn command(&self, arguments: &str) -> AsyncCommand {
         let xtask = std::env::var(XTASK_VARIABLE).unwrap_or_else(|_| {
             panic!("{XTASK_VARIABLE} is not set to the xtask binary: run these tests with cargo xtask test --stages")
@@ -212,6 +215,7 @@ impl Checkout {
             .args(arguments.split_whitespace())
             .current_dir(&self.root)
             .env("CARGO_MANIFEST_DIR", self.path("xtask"))
+            .env("AWS_CONFIG_FILE", roles::configuration_for(arguments))
             .env("NO_COLOR", "1")
             .env("USER", "tester")
             .env_remove("GITHUB_ACTOR")
@@ -306,6 +310,7 @@ impl Running {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let (out, err) = tokio::join!(text(out.unwrap()), text(err.unwrap()));
         let status = self.child.wait().await.unwrap();
+        roles::check_calls(&self.arguments);
         Output {
             command: format!("cargo xtask {}", self.arguments),
             succeeded: status.success(),

@@ -246,7 +246,7 @@ impl Account {
 }
 
 /// Returns the text of each XML element with this name.
-fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let close = format!("</{name}>");
     let open = format!("<{name}>");
     let texts: Vec<&str> = xml

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`checkout`] | copies of the checkout, and xtask run in them |
 //! | [`account`] | an emulated AWS account: its stacks, functions and releases |
+//! | [`roles`] | the roles of the workflows, and the AWS calls that commands make with them |
 //! | [`inventory`] | a list of every resource in an account |
 //! | [`users`] | users of a deployed stage, who call its API |
 //! | [`deploy`] | the order of stacks, and repeated deploys |
@@ -17,6 +18,7 @@
 //! | [`lock`] | concurrent commands on one stage |
 //! | [`failed_requests`], [`unreliable_aws`] | requests to AWS that fail |
 //! | [`data`] | changes that would delete data |
+//! | [`branch`] | attacks by a branch with the role of previews, and the removal of a preview |
 //! | [`access`] | wrong accounts, secrets, stage lists and protected stages |
 
 // Clippy does not treat helpers outside test functions as test code.
@@ -29,6 +31,7 @@
 
 mod access;
 mod account;
+mod branch;
 mod checkout;
 mod data;
 mod deploy;
@@ -40,5 +43,6 @@ mod isolation;
 mod lock;
 mod plan;
 mod promote;
+mod roles;
 mod unreliable_aws;
 mod users;

@@ -284,6 +284,14 @@ async fn a_zip_or_an_app_file_that_was_changed_in_a_bucket_stops_a_promotion_and
         prod.replace(&key, content).await;
     }
     checkout.run(&rollback).await.success();
+    // A deploy of the same sources stores a deleted artifact again.
+    for name in &names {
+        let key = format!("dev/{name}");
+        let content = dev.content(&key).await;
+        dev.delete(&key).await;
+        checkout.run("deploy --stage dev").await.success();
+        assert_eq!(dev.content(&key).await, content);
+    }
 }
 
 #[tokio::test]

@@ -315,7 +315,6 @@ impl ChangePlan {
         }
         for name in phases(&self.removed)?.into_iter().rev().flatten() {
             let step = Step::begin(format!("remove {}", short_name(&name, &stage.target)));
-            api_gateway::release_deployment(stage, &name).await?;
             stage.stacks.delete(&step, &name).await?;
             step.done("");
         }
