@@ -16,6 +16,7 @@ use test_support::stage::Person;
 use crate::account::Account;
 use crate::checkout::{Checkout, Output, Running};
 use crate::promote::{next_version, origin};
+use crate::roles::configuration_for;
 use crate::unreliable_aws::{Failure, Fault, UnreliableAws};
 use crate::users::{sign_up, stage};
 
@@ -153,7 +154,8 @@ impl Runs<'_> {
     async fn run(&self, checkout: &Checkout, arguments: &str, fault: Option<Fault>) -> Output {
         self.aws.begin(fault);
         let file = checkout.path("target/unreliable-aws");
-        fs::write(&file, &self.aws.configuration).unwrap();
+        let configuration = fs::read_to_string(configuration_for(arguments)).unwrap();
+        fs::write(&file, self.aws.configuration(configuration)).unwrap();
         let mut command = checkout.command(arguments);
         command.env("AWS_CONFIG_FILE", &file);
         Running::spawn(command, arguments).wait().await

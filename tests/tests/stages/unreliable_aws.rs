@@ -10,7 +10,7 @@ use reqwest::Client;
 use test_support::proxy::{self, HttpResponse, Lost};
 use tokio::task::JoinHandle;
 
-use crate::account::configuration;
+use crate::account::Account;
 
 /// How a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,8 +75,8 @@ pub(crate) struct Fault {
 
 /// A proxy for each local account. All proxies share one list of requests and one fault.
 pub(crate) struct UnreliableAws {
-    /// The text of an AWS configuration file whose profiles use the proxies.
-    pub(crate) configuration: String,
+    /// The endpoint of each local cloud, and the URL of its proxy.
+    endpoints: Vec<(String, String)>,
     state: Arc<Mutex<State>>,
     servers: Vec<JoinHandle<()>>,
 }
@@ -103,13 +103,10 @@ impl UnreliableAws {
         let client = client.build().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let mut servers = Vec::new();
-        let mut lines = Vec::new();
-        for line in configuration().lines() {
-            let Some(cloud) = line.strip_prefix("endpoint_url = ") else {
-                lines.push(line.to_owned());
-                continue;
-            };
-            let (cloud, client, state) = (cloud.to_owned(), client.clone(), Arc::clone(&state));
+        let mut endpoints = Vec::new();
+        for account in [Account::dev(), Account::prod()] {
+            let (cloud, client, state) =
+                (account.endpoint.clone(), client.clone(), Arc::clone(&state));
             let (url, server) = proxy::listen(move |head, body| {
                 let (cloud, client, state) = (cloud.clone(), client.clone(), Arc::clone(&state));
                 // AWS executes a request even if the caller no longer waits.
@@ -118,14 +115,21 @@ impl UnreliableAws {
                 async { handled.await.unwrap_or(Err(Lost)) }
             })
             .await;
-            lines.push(format!("endpoint_url = {url}"));
+            endpoints.push((account.endpoint, url));
             servers.push(server);
         }
         Self {
-            configuration: lines.join("\n"),
+            endpoints,
             state,
             servers,
         }
+    }
+
+    /// Returns the text of an AWS configuration file with the proxies as endpoints instead of the local clouds.
+    pub(crate) fn configuration(&self, text: String) -> String {
+        let replace =
+            |text: String, (cloud, proxy): &(String, String)| text.replace(cloud.as_str(), proxy);
+        self.endpoints.iter().fold(text, replace)
     }
 
     /// Begins a new list of requests, and makes one of them fail.
