@@ -19,7 +19,7 @@ const ORIGIN: &str = "*";
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
+/// stacks, and the stack of billing-api has an additional log group, /aws/lambda/scratchpad-STAGE-refunds.
 async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -34,7 +34,7 @@ async fn next_version() -> &'static Checkout {
         checkout.edit(
             "services/billing-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::SSM::Parameter, Properties: { Name: \"/refunds/${sls:stage}\", Type: String, Value: none } }\n",
+            "  - Resources:\n      Refunds: { Type: AWS::Logs::LogGroup, Properties: { LogGroupName: \"/aws/lambda/scratchpad-${sls:stage}-refunds\" } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -91,15 +91,16 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the SSM parameter in advance, so that the stack of billing-api fails to create it.
-    let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "existing"});
-    prod.call("ssm", "AmazonSSM.PutParameter", &refunds).await;
+    // Create the log group in advance, so that the stack of billing-api fails to create it.
+    let refunds = json!({"logGroupName": "/aws/lambda/scratchpad-prod-refunds"});
+    prod.call("logs", "Logs_20140328.CreateLogGroup", &refunds)
+        .await;
     let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
         output.contains("prod was rolled back to its previous release"),
         "{output}"
     );
-    assert!(output.contains("Refunds (AWS::SSM::Parameter)"), "{output}");
+    assert!(output.contains("Refunds (AWS::Logs::LogGroup)"), "{output}");
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
@@ -117,8 +118,7 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
     let unknown = promoted.filter(|name| !before.contains_key(*name)).count();
     assert_eq!(unknown, 0);
 
-    let refunds = json!({"Name": "/refunds/prod"});
-    prod.call("ssm", "AmazonSSM.DeleteParameter", &refunds)
+    prod.call("logs", "Logs_20140328.DeleteLogGroup", &refunds)
         .await;
     next_version().await.run(PROMOTE).await.success();
     assert_eq!(origin(&user).await, NEXT_ORIGIN);
