@@ -7,6 +7,7 @@
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
+//! | [`proxy`] | an HTTP proxy in the process of a test |
 //! | [`workspace`] | the path of the checkout |
 //!
 //! Helpers panic if a result is unexpected, as assertions in tests do.
@@ -21,6 +22,7 @@
 pub mod functions;
 pub mod http;
 pub mod owner;
+pub mod proxy;
 pub mod stage;
 pub mod stripe;
 pub mod workspace;

@@ -70,10 +70,9 @@ impl LocalAccounts {
             accounts.clouds.push((stage, cloud));
         }
         write_atomically(&accounts.config, profiles.as_bytes())?;
-        for row in tables.accounts() {
-            accounts
-                .bootstrap(&row.account, &stage_in(&tables, &row.account)?)
-                .await?;
+        if let Err(error) = accounts.bootstrap_all(&tables).await {
+            accounts.stop().await?;
+            return Err(error);
         }
         Ok(accounts)
     }
@@ -84,6 +83,15 @@ impl LocalAccounts {
             ("AWS_CONFIG_FILE", self.config.display().to_string()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".into()),
         ]
+    }
+
+    /// Creates the account-wide stacks of all accounts.
+    async fn bootstrap_all(&self, tables: &Tables) -> Result<()> {
+        for row in tables.accounts() {
+            let stage = stage_in(tables, &row.account)?;
+            self.bootstrap(&row.account, &stage).await?;
+        }
+        Ok(())
     }
 
     /// Runs `cargo xtask bootstrap` for the account with the name `account`, which has the stage `stage`.

@@ -92,7 +92,7 @@ enum Command {
     Deploy {
         #[command(flatten)]
         options: StageOptions,
-        /// Allow the deploy to replace or remove this table, bucket or user pool and delete its data; can be repeated
+        /// Allow the deploy to replace or remove this table, bucket, user pool or identity pool and delete its data; can be repeated
         #[arg(long, value_name = "RESOURCE")]
         allow_replacement: Vec<String>,
     },

@@ -1,8 +1,6 @@
 //! A call that a function makes to a service, and the name of the call in the sweep's report.
 
-use http_body_util::BodyExt;
-use hyper::Request;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use serde_json::Value;
 
@@ -30,12 +28,6 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Receives a request with its whole body. `None` if the connection breaks before the end of the body.
-    pub(crate) async fn read(request: Request<Incoming>) -> Option<Self> {
-        let (head, body) = request.into_parts();
-        Some(Self::new(head, body.collect().await.ok()?.to_bytes()))
-    }
-
     pub(crate) fn new(head: Parts, body: Bytes) -> Self {
         let (service, name) = name(&head, &body).unwrap_or_else(|| {
             let name = format!("{} {}{UNKNOWN}", head.method, head.uri.path());

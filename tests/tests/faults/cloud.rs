@@ -4,17 +4,14 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
 use hyper::{Method, Response};
 use local_dynamodb::Dynamodb;
 use local_stripe::{Settings, Stripe};
 use reqwest::Client;
 use serde_json::{Value, json};
+use test_support::proxy::{self, HttpResponse};
 
 use crate::call::{BY_SMS, Call, Service};
-
-pub(crate) type HttpResponse = Response<Full<Bytes>>;
 
 pub(crate) const PURCHASES: &str = "Purchases";
 pub(crate) const IDEMPOTENCY: &str = "Idempotency";
@@ -148,17 +145,9 @@ impl Cloud {
     }
 
     async fn forward(&self, url: &str, call: Call) -> HttpResponse {
-        let url = format!("{url}{}", call.head.uri);
-        let mut headers = call.head.headers;
-        headers.remove("host");
-        headers.remove("content-length");
-        let request = self.client.request(call.head.method, url).headers(headers);
-        let upstream = request.body(call.body).send().await.unwrap();
-        let mut response = HttpResponse::default();
-        *response.status_mut() = upstream.status();
-        *response.headers_mut() = upstream.headers().clone();
-        *response.body_mut() = upstream.bytes().await.unwrap().into();
-        response
+        let Call { mut head, body, .. } = call;
+        head.headers.remove("host");
+        proxy::forward(&self.client, url, head, body).await
     }
 
     /// Calls an operation of the local DynamoDB directly, without the proxy. Returns the output.

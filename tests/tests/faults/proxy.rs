@@ -3,18 +3,16 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
-use hyper::body::Incoming;
-use hyper::{Request, server, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper::body::Bytes;
+use hyper::http::request::Parts;
+use test_support::proxy::{self, HttpResponse, Lost};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::Call;
-use crate::cloud::{Cloud, HttpResponse};
+use crate::cloud::Cloud;
 use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
 use crate::mutation::Mutation;
@@ -44,11 +42,6 @@ pub(crate) struct Proxy {
     kill: Notify,
 }
 
-/// The error that makes the proxy close the connection without a response.
-#[derive(Debug, thiserror::Error)]
-#[error("the response is lost")]
-struct Lost;
-
 impl Proxy {
     pub(crate) fn new(
         cloud: Arc<Cloud>,
@@ -70,22 +63,8 @@ impl Proxy {
     /// Starts to listen on a free port. Returns the URL and the server's task. The functions use the URL as the
     /// endpoint of both AWS and Stripe.
     pub(crate) async fn listen(self: &Arc<Self>) -> (String, JoinHandle<()>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let proxy = Arc::clone(self);
-        let server = tokio::spawn(async move {
-            loop {
-                let (connection, _) = listener.accept().await.unwrap();
-                // Without TCP_NODELAY, the second write of a response waits for an acknowledgement.
-                let _ = connection.set_nodelay(true);
-                let proxy = Arc::clone(&proxy);
-                let service = service_fn(move |request| Arc::clone(&proxy).handle(request));
-                let connection = TokioIo::new(connection);
-                let http = server::conn::http1::Builder::new();
-                tokio::spawn(http.serve_connection(connection, service));
-            }
-        });
-        (url, server)
+        proxy::listen(move |head, body| Arc::clone(&proxy).handle(head, body)).await
     }
 
     /// Starts to record the calls of the invocation `number` of `function`. Discards the calls of the previous
@@ -122,8 +101,8 @@ impl Proxy {
         pending.map(|(fault, _)| fault.clone()).collect()
     }
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<HttpResponse, Lost> {
-        let call = Call::read(request).await.ok_or(Lost)?;
+    async fn handle(self: Arc<Self>, head: Parts, body: Bytes) -> Result<HttpResponse, Lost> {
+        let call = Call::new(head, body);
         let function = self.state.lock().unwrap().run.function;
         let sent = self.mutation.mutate(&call);
         let response = self.forward(call.clone(), sent).await?;

@@ -16,6 +16,7 @@
 //! | [`exports`] | renamed and removed exports |
 //! | [`interruption`] | killed commands |
 //! | [`lock`] | concurrent commands on one stage |
+//! | [`failed_requests`], [`unreliable_aws`] | requests to AWS that fail |
 //! | [`data`] | changes that would delete data |
 //! | [`branch`] | attacks by a branch with the role of previews, and the removal of a preview |
 //! | [`access`] | wrong accounts, secrets, stage lists and protected stages |
@@ -35,6 +36,7 @@ mod checkout;
 mod data;
 mod deploy;
 mod exports;
+mod failed_requests;
 mod interruption;
 mod inventory;
 mod isolation;
@@ -42,4 +44,5 @@ mod lock;
 mod plan;
 mod promote;
 mod roles;
+mod unreliable_aws;
 mod users;

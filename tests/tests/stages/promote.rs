@@ -13,14 +13,18 @@ use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
+/// A stack that does not belong to a stage.
+const EXISTING: &str = "existing-refunds";
+
 /// The origin that prod's API allows while prod's domain is not delegated.
 const ORIGIN: &str = "*";
 /// The origin that prod's API allows once prod's domain is delegated.
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of billing-api has an additional log group, /aws/lambda/scratchpad-STAGE-refunds.
-async fn next_version() -> &'static Checkout {
+/// stacks, and the stack of billing-api has an additional CloudFront function,
+/// scratchpad-STAGE-refunds.
+pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
         for domain in ["scratchpad.example.com", "dev.scratchpad.example.com"] {
@@ -34,7 +38,7 @@ async fn next_version() -> &'static Checkout {
         checkout.edit(
             "services/billing-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::Logs::LogGroup, Properties: { LogGroupName: \"/aws/lambda/scratchpad-${sls:stage}-refunds\" } }\n",
+            "  - Resources:\n      Refunds: { Type: AWS::CloudFront::Function, Properties: { Name: \"scratchpad-${sls:stage}-refunds\", AutoPublish: true, FunctionCode: \"function handler(event) { return event.request; }\", FunctionConfig: { Comment: Test, Runtime: cloudfront-js-2.0 } } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -47,7 +51,7 @@ async fn release(checkout: &Checkout) {
 }
 
 /// Returns the origin that the API allows in its CORS headers.
-async fn origin(user: &Person<'_>) -> String {
+pub(crate) async fn origin(user: &Person<'_>) -> String {
     let response = user.get("/notes").await;
     assert_eq!(response.status, 200, "{}", response.text());
     response
@@ -91,16 +95,23 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the log group in advance, so that the stack of billing-api fails to create it.
-    let refunds = json!({"logGroupName": "/aws/lambda/scratchpad-prod-refunds"});
-    prod.call("logs", "Logs_20140328.CreateLogGroup", &refunds)
-        .await;
+    // Create the CloudFront function in advance, so that the stack of billing-api fails to create it.
+    let config = json!({"Comment": "Existing", "Runtime": "cloudfront-js-2.0"});
+    let function = json!({
+        "Name": "scratchpad-prod-refunds", "AutoPublish": true, "FunctionConfig": config,
+        "FunctionCode": "function handler(event) { return event.request; }",
+    });
+    let existing = json!({"Type": "AWS::CloudFront::Function", "Properties": function});
+    prod.create_stack(EXISTING, &existing).await;
     let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
         output.contains("prod was rolled back to its previous release"),
         "{output}"
     );
-    assert!(output.contains("Refunds (AWS::Logs::LogGroup)"), "{output}");
+    assert!(
+        output.contains("Refunds (AWS::CloudFront::Function)"),
+        "{output}"
+    );
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
@@ -118,8 +129,7 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
     let unknown = promoted.filter(|name| !before.contains_key(*name)).count();
     assert_eq!(unknown, 0);
 
-    prod.call("logs", "Logs_20140328.DeleteLogGroup", &refunds)
-        .await;
+    prod.delete_stack(EXISTING).await;
     next_version().await.run(PROMOTE).await.success();
     assert_eq!(origin(&user).await, NEXT_ORIGIN);
     let after = prod.fingerprints("prod").await;
@@ -284,6 +294,14 @@ async fn a_zip_or_an_app_file_that_was_changed_in_a_bucket_stops_a_promotion_and
         prod.replace(&key, content).await;
     }
     checkout.run(&rollback).await.success();
+    // A deploy of the same sources stores a deleted artifact again.
+    for name in &names {
+        let key = format!("dev/{name}");
+        let content = dev.content(&key).await;
+        dev.delete(&key).await;
+        checkout.run("deploy --stage dev").await.success();
+        assert_eq!(dev.content(&key).await, content);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{
     os_shim_internal::{Env, Fs},
     region::Region,
@@ -17,6 +17,9 @@ use crate::stage::{ACCOUNT, LocalStage, STAGE};
 
 /// The maximum number of attempts of a request.
 const ATTEMPTS: u32 = 10;
+
+/// The timeout of one attempt of a request. The slowest request is the upload of a file.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The timeout for opening a TCP connection to AWS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -160,14 +163,21 @@ impl Account {
     }
 }
 
-/// Returns `config` with more retries than the SDK makes by default.
+/// Returns `config` with more retries than the SDK makes by default, and with a timeout for each attempt.
 fn with_retries(config: SdkConfig) -> SdkConfig {
     let backoff = if config.endpoint_url().is_some_and(is_local) {
         Duration::from_millis(50)
     } else {
         Duration::from_secs(1)
     };
-    config.to_builder().retry_config(retries(backoff)).build()
+    let timeouts = config
+        .timeout_config()
+        .map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    config
+        .to_builder()
+        .retry_config(retries(backoff))
+        .timeout_config(timeouts.operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+        .build()
 }
 
 /// Whether a URL names this machine.

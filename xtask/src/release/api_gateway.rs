@@ -1,7 +1,8 @@
 //! The deployments of a stage's REST API. A deployment is a snapshot of the API, which the API's stage serves.
 //!
-//! CloudFormation creates the new deployment before it deletes the removed methods, and it does not restore the earlier
-//! deployment when it rolls back an update. So after each update, the API's stage may serve an outdated snapshot.
+//! Only the stack that owns the API has a deployment. The other stacks add methods to the API later. CloudFormation creates
+//! a new deployment before it deletes the removed methods, and it does not restore the earlier deployment when it rolls
+//! back an update. So after each update, the API's stage may serve an outdated snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{context::StageContext, rest::Rest, template::DEPLOYMENT};
+use super::{context::StageContext, rest::Rest};
 use crate::ui::Step;
 
 const REST_API: &str = "AWS::ApiGateway::RestApi";
@@ -71,42 +72,6 @@ pub(crate) async fn deploy_changed(stage: &StageContext) -> Result<()> {
             let step = Step::begin("deploy the changed API");
             create_deployment(stage, &api).await?;
             step.done("");
-        }
-    }
-    Ok(())
-}
-
-/// Makes the stage of the REST API independent of the stack `name`, which will be deleted: if the API's stage serves a
-/// deployment of this stack, creates another deployment. API Gateway does not delete a deployment that a stage serves.
-/// Does nothing if the API itself belongs to the stack.
-///
-/// # Errors
-/// Fails if a request to CloudFormation or API Gateway fails.
-pub(crate) async fn release_deployment(stage: &StageContext, name: &str) -> Result<()> {
-    let resources = stage.stacks.resources(name).await?;
-    let is_of = |wanted: &'static str| move |(kind, _): &&(String, String)| kind == wanted;
-    let deployments: Vec<_> = resources.iter().filter(is_of(DEPLOYMENT)).collect();
-    if deployments.is_empty() || resources.iter().any(|resource| is_of(REST_API)(&resource)) {
-        return Ok(());
-    }
-    for other in stage.stacks.of_stage().await?.into_keys() {
-        for (_, api) in stage
-            .stacks
-            .resources(&other)
-            .await?
-            .iter()
-            .filter(is_of(REST_API))
-        {
-            let Some(served) = served_deployment(stage, api).await? else {
-                continue;
-            };
-            // The physical ID of a deployment may also contain the ID of the API.
-            let is_served = deployments
-                .iter()
-                .any(|(_, id)| id.split('|').any(|part| part == served));
-            if is_served {
-                create_deployment(stage, api).await?;
-            }
         }
     }
     Ok(())
@@ -224,7 +189,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::release::fake_aws::{Answer, FakeAws, FakeStack, FakeStacks, Request};
+    use crate::release::{
+        fake_aws::{Answer, FakeAws, FakeStack, FakeStacks, Request},
+        template::DEPLOYMENT,
+    };
 
     const METHOD: &str = "AWS::ApiGateway::Method";
 
@@ -232,22 +200,15 @@ mod tests {
     const CREATED: u32 = 20;
 
     /// Returns a fake with the stack of an API that has the methods `methods`. The API's stage serves a deployment with
-    /// the method `GET /notes`, which the stack `owner` has created. `events` are the events of the API's stack.
-    fn fake(methods: Value, events: &[(&str, &str, u32)], owner: &str) -> FakeAws {
+    /// the method `GET /notes`. `events` are the events of the API's stack.
+    fn fake(methods: Value, events: &[(&str, &str, u32)]) -> FakeAws {
         let mut api = FakeStack::new("scratchpad-api-dev", "UPDATE_COMPLETE");
         api.resources = vec![(REST_API.into(), "api".into()), (METHOD.into(), "m".into())];
         for (kind, status, time) in events {
             api.resource_event(kind, status, *time);
         }
-        let mut other = FakeStack::new("scratchpad-other-dev", "UPDATE_COMPLETE");
-        for stack in [&mut api, &mut other] {
-            if stack.name == owner {
-                let deployment = (DEPLOYMENT.into(), "served".into());
-                stack.resources.push(deployment);
-            }
-        }
         let mut stacks = FakeStacks::default();
-        stacks.stacks = vec![api, other];
+        stacks.stacks = vec![api];
         FakeAws::with_stacks(&Arc::new(Mutex::new(stacks)), move |request, _| {
             let uri = request.uri.split_once("/restapis/")?.1;
             let created = 1_767_225_600 + CREATED;
@@ -297,23 +258,13 @@ mod tests {
             // An API without methods cannot be deployed.
             (json!({}), &rolled_back, 0),
         ] {
-            let aws = fake(methods.clone(), events, "");
+            let aws = fake(methods.clone(), events);
             deploy_changed(&aws.stage().await).await.unwrap();
             let created = created(&aws);
             assert_eq!(created.len(), expected, "{methods} {events:?}");
             for request in created {
                 assert_eq!(request.body, r#"{"stageName":"dev"}"#);
             }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_deployment_is_replaced_before_its_stack_is_deleted_but_not_with_its_api() {
-        for (owner, expected) in [("scratchpad-other-dev", 1), ("scratchpad-api-dev", 0)] {
-            let aws = fake(json!({"GET": {}}), &[], owner);
-            let stage = aws.stage().await;
-            release_deployment(&stage, owner).await.unwrap();
-            assert_eq!(created(&aws).len(), expected, "{owner}");
         }
     }
 

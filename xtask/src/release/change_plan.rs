@@ -11,7 +11,7 @@ use super::{
     api_gateway,
     change::Change,
     context::StageContext,
-    stack::{StackFailed, Stacks, fingerprint},
+    stack::{StackFailed, Stacks, fingerprint, is_created},
     target::Target,
     template::{Template, Templates, phases},
 };
@@ -63,8 +63,9 @@ impl ChangePlan {
         changed.retain(|name, template| {
             deployed.get(name).and_then(fingerprint) != template.fingerprint()
         });
-        let current = current_templates(&stage.stacks, &deployed, |name| {
-            !desired.contains_key(name) || changed.contains_key(name)
+        // A stack whose creation failed counts as new: there is nothing to which it could be rolled back.
+        let current = current_templates(&stage.stacks, &deployed, |name, stack| {
+            !desired.contains_key(name) || changed.contains_key(name) && is_created(stack)
         })
         .await?;
         let mut removed = current.clone();
@@ -314,7 +315,6 @@ impl ChangePlan {
         }
         for name in phases(&self.removed)?.into_iter().rev().flatten() {
             let step = Step::begin(format!("remove {}", short_name(&name, &stage.target)));
-            api_gateway::release_deployment(stage, &name).await?;
             stage.stacks.delete(&step, &name).await?;
             step.done("");
         }
@@ -384,14 +384,17 @@ async fn check_imports(stage: &StageContext, desired: &Templates) -> Result<()> 
     Ok(())
 }
 
-/// Returns the current templates of the deployed stacks for whose names `is_wanted` returns true.
+/// Returns the current templates of the deployed stacks for which `is_wanted` returns true.
 async fn current_templates(
     stacks: &Stacks,
     deployed: &BTreeMap<String, Stack>,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: impl Fn(&str, &Stack) -> bool,
 ) -> Result<Templates> {
     let mut current = Templates::new();
-    for name in deployed.keys().filter(|name| is_wanted(name)) {
+    for (name, _) in deployed
+        .iter()
+        .filter(|(name, stack)| is_wanted(name, stack))
+    {
         current.insert(name.clone(), stacks.template(name).await?);
     }
     Ok(current)
@@ -545,6 +548,21 @@ mod tests {
         assert!(message.contains("run the same command again"), "{message}");
         assert!(message.contains("expired"), "{message}");
         assert!(!message.contains("roll"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_stack_whose_creation_failed_is_new() {
+        let stacks = stacks();
+        stacks.lock().unwrap().stacks[0].status = "ROLLBACK_COMPLETE".into();
+        let aws = FakeAws::with_stacks(&stacks, |_, _| None);
+        let mut desired = templates();
+        for template in desired.values_mut() {
+            *template = template.with_code("new", |_| None);
+        }
+        let changes = ChangePlan::compute(&aws.stage().await, &desired).await;
+        let changes = changes.unwrap();
+        assert!(changes.current(NAMES[0]).is_none());
+        assert!(changes.current(NAMES[1]).is_some());
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) struct Consent {
     /// Write the changes to this file, as Markdown
     #[arg(long)]
     summary: Option<PathBuf>,
-    /// Allow the release to replace or remove this table, bucket or user pool and delete its data; can be repeated
+    /// Allow the release to replace or remove this table, bucket, user pool or identity pool and delete its data; can be repeated
     #[arg(long, value_name = "RESOURCE")]
     allow_replacement: Vec<String>,
 }

@@ -11,7 +11,6 @@ use console::style;
 
 use super::{
     account::Account,
-    api_gateway,
     change_plan::short_name,
     confirm::confirm,
     context::StageContext,
@@ -203,7 +202,6 @@ async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<
         // Also delete the log groups before the stack: if the command is interrupted after the deletion of the stack,
         // its next run does not know the IDs of the APIs.
         delete_log_groups(&target.account, log_groups.iter().cloned()).await?;
-        api_gateway::release_deployment(context, &name).await?;
         stacks.delete(&step, &name).await?;
         step.done("");
     }

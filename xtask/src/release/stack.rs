@@ -1024,6 +1024,19 @@ pub(crate) fn stage_tag(stack: &Stack) -> Option<&str> {
         .value()
 }
 
+/// Whether the creation of a stack has succeeded, or still runs.
+pub(crate) fn is_created(stack: &Stack) -> bool {
+    !matches!(
+        stack.stack_status(),
+        Some(
+            StackStatus::CreateFailed
+                | StackStatus::RollbackComplete
+                | StackStatus::RollbackFailed
+                | StackStatus::ReviewInProgress
+        )
+    )
+}
+
 /// Returns the output [`FINGERPRINT`] of a stack. `None` if the stack does not have this output, or its status is
 /// not that of a completed creation, update or update rollback.
 pub(crate) fn fingerprint(stack: &Stack) -> Option<&str> {

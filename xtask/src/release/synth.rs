@@ -26,7 +26,7 @@ const INPUTS: [&str; 6] = [
     "infrastructure",
     "package-lock.json",
     "serverless.resources.cjs",
-    "serverless.traffic.cjs",
+    "serverless.plugin.cjs",
     "serverless.yml",
     "web/security-headers.ts",
 ];

@@ -1,12 +1,12 @@
-// An osls plugin. It corrects the API resources of osls. On stages that shift traffic gradually, each function is invoked through an alias. CodeDeploy shifts
-// the alias to a new version, and rolls it back if the new version fails:
+// An osls plugin. It corrects the API resources that osls generates. On stages that shift traffic gradually, it makes triggers
+// invoke an alias of each function. CodeDeploy shifts the alias to a new version, and rolls it back if the new version fails:
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
 
 const { pascalCase, shiftsTraffic } = require("./serverless.resources.cjs");
 
 const DEPLOYMENT = "AWS::ApiGateway::Deployment";
 
-module.exports = class Traffic {
+module.exports = class Plugin {
   constructor(serverless) {
     const { service } = serverless;
     this.hooks = {
@@ -16,7 +16,7 @@ module.exports = class Traffic {
         const { Resources } = compiledCloudFormationTemplate;
         removeSharedRoleDependency(Resources);
         if (Resources.ApiGatewayRestApi) separateApiStage(Resources, tracing?.apiGateway === true);
-        else keepDeployments(Resources);
+        else removeDeployments(Resources);
       },
     };
   }
@@ -115,10 +115,9 @@ function separateApiStage(resources, TracingEnabled) {
   };
 }
 
-// Keeps the deployments of an API that belongs to another service, also if they are replaced or rolled back. When CloudFormation
-// deletes a deployment that names a stage, it deletes the stage too if the stage still has this deployment. API Gateway deletes
-// the deployments with the API.
-function keepDeployments(resources) {
-  for (const deployment of Object.values(resources).filter(({ Type }) => Type === DEPLOYMENT))
-    Object.assign(deployment, { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" });
+// The service that does not own the API has no deployment of it: xtask deploys the API when all stacks are updated. A deployment
+// that names the API's stage would be dangerous: when CloudFormation rolls back or deletes such a deployment, it can delete the
+// stage.
+function removeDeployments(resources) {
+  for (const [id, { Type }] of Object.entries(resources)) if (Type === DEPLOYMENT) delete resources[id];
 }
