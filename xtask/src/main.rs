@@ -243,6 +243,9 @@ async fn main() -> ExitCode {
         Err(error) => {
             if !error.is::<test::TestsFailed>() {
                 ui::failure(&error);
+                if let Some(advice) = release::advice(&error) {
+                    ui::say(advice);
+                }
             }
             ExitCode::FAILURE
         }

@@ -2,9 +2,10 @@
 //! it sends the calls that a function with the bug would send.
 
 use serde_json::{Value, json};
+use test_support::proxy::HttpResponse;
 
 use crate::call::{Call, Service};
-use crate::cloud::{Cloud, HttpResponse, PURCHASES};
+use crate::cloud::{Cloud, PURCHASES};
 use crate::scenario::PURCHASE;
 
 /// The bug that the proxy simulates.

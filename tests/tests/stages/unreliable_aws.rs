@@ -366,6 +366,8 @@ fn parameter(form: &[u8], name: &str) -> Option<String> {
 /// Replaces a part of a path by `ID` if the part is an ID, a hash or the number of a release.
 fn without_id(part: &str) -> &str {
     let digits = part.chars().filter(char::is_ascii_digit).count();
+    // The names of the browser app's files contain a hash.
+    let is_file = part.contains('-') && (part.ends_with(".js") || part.ends_with(".css"));
     let is_id = part.len() >= 6 && digits >= 2 && !part.starts_with("scratchpad-");
-    if is_id { "ID" } else { part }
+    if is_file || is_id { "ID" } else { part }
 }

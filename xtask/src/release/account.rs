@@ -188,11 +188,13 @@ fn is_local(endpoint: &str) -> bool {
 }
 
 /// Returns how requests are retried. AWS limits the rate of requests for all callers of an account together, so a
-/// request may be throttled for as long as another deployment runs. `backoff` is the first pause, which doubles.
+/// request may be throttled for as long as another deployment runs. `backoff` is the first pause, which doubles up to 20
+/// times `backoff`.
 fn retries(backoff: Duration) -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(backoff)
+        .with_max_backoff(20 * backoff)
 }
 
 /// The end of the host names of AWS services in `region`:

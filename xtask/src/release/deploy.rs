@@ -49,7 +49,7 @@ pub(crate) async fn deploy(
     if let Some(release) = plan.up_to_date_release()
         && plan.stage.store.has_artifacts(release).await?
     {
-        print_endpoints(&plan.stage).await?;
+        print_endpoints(&plan.stage).await;
         ui::say(format!(
             "{} {stage} runs release {} of these sources; nothing was changed",
             style("✓").green(),
@@ -59,7 +59,7 @@ pub(crate) async fn deploy(
     }
     let lease = plan.stage.lock("a deploy").await?;
     let release = lease.during(deploy_locked(&plan, allowed)).await?;
-    print_endpoints(&plan.stage).await?;
+    print_endpoints(&plan.stage).await;
     ui::say(format!(
         "{} {stage} runs release {} ({})",
         style("✓").green(),

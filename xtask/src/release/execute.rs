@@ -148,11 +148,17 @@ pub(crate) async fn delete_artifacts(store: &Store) -> Result<()> {
 }
 
 /// Prints the URLs of a stage's API and browser app. Also prints a warning with the names of the secrets that the stage
-/// needs but does not have.
-///
-/// # Errors
-/// Fails if the exports or the secrets cannot be listed.
-pub(crate) async fn print_endpoints(stage: &StageContext) -> Result<()> {
+/// needs but does not have. Prints only a warning if a request to AWS fails, because the command has succeeded already.
+pub(crate) async fn print_endpoints(stage: &StageContext) {
+    if let Err(error) = try_print_endpoints(stage).await {
+        warn(
+            "the URLs and the secrets of the stage are not known",
+            &error,
+        );
+    }
+}
+
+async fn try_print_endpoints(stage: &StageContext) -> Result<()> {
     let target = &stage.target;
     let exports = stage.stacks.exports().await?;
     for (label, name) in [("API", "ApiUrl"), ("app", "WebUrl")] {

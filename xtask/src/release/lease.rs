@@ -14,6 +14,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    advice::is_expired,
     clock::now,
     provenance::actor,
     store::{Store, Versioned, WriteIf, error_code},
@@ -32,16 +33,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often this process tries to take a lock that other processes take and release at the same time.
 const ATTEMPTS: usize = 20;
-
-/// The error codes of S3 that say that the credentials cannot be used any more.
-const EXPIRED: [&str; 6] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "TokenRefreshRequired",
-];
 
 /// A text that is in the command line of every process that can hold a lock. If no running process has both the
 /// holder's process ID and this text, the holder has exited.
@@ -219,7 +210,7 @@ async fn renew(store: Store, mut holder: Holder, mut etag: String) -> Error {
             Ok(Err(error)) => error,
             Err(_) => anyhow!("S3 did not respond within {} s", RETRY_INTERVAL.as_secs()),
         };
-        if error_code(&failure).is_some_and(|code| EXPIRED.contains(&code)) {
+        if error_code(&failure).is_some_and(is_expired) {
             return failure.context(
                 "the AWS credentials are not valid any more: sign in again, and run the command again to continue",
             );

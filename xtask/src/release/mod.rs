@@ -23,11 +23,13 @@
 //! | [`rest`] | signed requests to services whose SDK crates xtask does not use |
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
 //! | [`template`], [`synth`] | templates, and their synthesis with `cdk` and `osls` |
+//! | [`advice`] | what to do after a request to AWS has failed |
 //! | [`app`], [`sources`] | the browser app, and the inputs of each function |
 //! | [`table`], [`account`], [`target`] | the tables of serverless.yml, and the account of a stage |
 //! | [`hash`], [`clock`], [`provenance`], [`confirm`] | hashes, time, user and commit, confirmation |
 
 mod account;
+mod advice;
 mod api_gateway;
 mod app;
 mod artifacts;
@@ -63,6 +65,7 @@ pub(crate) mod table;
 mod target;
 mod template;
 
+pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};

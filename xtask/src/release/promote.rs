@@ -21,6 +21,7 @@ use super::{
     execute::{execute, persist, print_endpoints},
     provenance::actor,
     record::{Outcome, Record, Release, current},
+    stack::StackFailed,
     store::Store,
     table::StageName,
     target::Target,
@@ -275,7 +276,7 @@ async fn apply_release(
     let before = stage.current_release().await?;
     let lease = stage.lock("a release").await?;
     let applied = lease.during(apply_locked(stage, stored, consent)).await?;
-    print_endpoints(stage).await?;
+    print_endpoints(stage).await;
     let mark = style("✓").green();
     ui::say(match applied {
         Some(release) => format!(
@@ -329,7 +330,19 @@ async fn apply_locked(
         Ok(())
     })
     .await?;
-    execute(stage, &changes, &mut release, &etag).await?;
+    let executed = execute(stage, &changes, &mut release, &etag).await;
+    match (&stored.store, &release.copied_from) {
+        // Without a number, the next rollback would go back again if this one is finished and only a response was lost.
+        (None, Some((_, number))) => executed.map_err(|error| {
+            if error.is::<StackFailed>() {
+                return error;
+            }
+            error.context(format!(
+                "the rollback is not finished; run it again with --to {number}"
+            ))
+        })?,
+        _ => executed?,
+    }
     Ok(Some(release))
 }
 

@@ -184,6 +184,19 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// Returns the error code of a request of this module, or `Some(None)` if the service did not answer. Returns `None` if
+/// `error` is not about such a request.
+pub(crate) fn request_error<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<Option<&'a str>> {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) => Some(failure.code()),
+        None => error
+            .is::<SdkError<Failure, HttpResponse>>()
+            .then_some(None),
+    }
+}
+
 /// Returns the service's answer as the error, or else the cause for which there is no answer.
 fn aws_error(error: SdkError<Failure, HttpResponse>) -> anyhow::Error {
     match error {
