@@ -82,7 +82,7 @@ fn command_and_roles(arguments: &str) -> (&str, Vec<Role>) {
     let roles = match (command, value("--stage")) {
         ("deploy" | "plan" | "remove" | "rollback", Some(stage)) => match stage {
             "dev" => vec![DEV],
-            "prod" => vec![PROD],
+            "prod" if command != "remove" => vec![PROD],
             _ if stage.starts_with("pr-") => vec![PREVIEW],
             _ => Vec::new(),
         },
