@@ -491,7 +491,8 @@ export interface CommandCalls {
 }
 
 /**
- * Reads calls.json: the AWS calls of xtask's commands, each once, in alphabetical order.
+ * Reads calls.json: the AWS calls of xtask's commands, each once, in alphabetical order. The stage tests record the calls of
+ * each command, and fail if the file lacks one (tests/tests/stages/roles.rs).
  *
  * A call is a text: its IAM action, the ARN of its resource (`*` if the action supports no resource type, or the request names
  * no resource) and the condition keys of the request, as `KEY=VALUE`, separated by spaces. A request that needs several

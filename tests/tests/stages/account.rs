@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::{Stack, StackEvent};
 use reqwest::{Client, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_support::http::{Method, Request, Response, Signer};
+use test_support::stage::wait_for;
 
 /// The environment variable that contains the path of the AWS configuration file. The file has a profile for each
 /// emulated account.
@@ -88,6 +89,32 @@ impl Account {
             region,
             credentials,
         }
+    }
+
+    /// Creates a stack with one resource, and waits until the creation ends. Returns the status of the stack.
+    pub(crate) async fn create_stack(&self, name: &str, resource: &Value) -> String {
+        let template = json!({"Resources": {"Resource": resource}}).to_string();
+        let create = self.cloudformation.create_stack().stack_name(name);
+        create.template_body(template).send().await.unwrap();
+        self.ended(name).await
+    }
+
+    /// Waits until the creation or update of a stack ends. Returns the status of the stack.
+    pub(crate) async fn ended(&self, stack: &str) -> String {
+        let status = async || {
+            let status = self.stacks().await.remove(stack)?.stack_status.unwrap();
+            let status = status.as_str().to_owned();
+            (!status.ends_with("_IN_PROGRESS")).then_some(status)
+        };
+        wait_for("the stack", status).await
+    }
+
+    /// Deletes a stack, and waits until it is deleted.
+    pub(crate) async fn delete_stack(&self, name: &str) {
+        let delete = self.cloudformation.delete_stack().stack_name(name);
+        delete.send().await.unwrap();
+        let gone = async || (!self.stacks().await.contains_key(name)).then_some(());
+        wait_for("the deletion of the stack", gone).await;
     }
 
     /// Returns all stacks in the account, keyed by name.

@@ -1,13 +1,10 @@
 //! Tests of what code from a branch can do with the role of previews: it cannot read or change another stage, even if previews
 //! share the account of the stage dev.
 
-use std::time::Duration;
-
 use aws_credential_types::Credentials;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
-use test_support::stage::wait_for_up_to;
 
 use crate::account::Account;
 use crate::checkout::Checkout;
@@ -117,12 +114,7 @@ async fn create_stack(attacker: &Account, owner: &Account, resource: &Value) -> 
         .capabilities("CAPABILITY_NAMED_IAM".into())
         .template_body(template.to_string());
     create.send().await.unwrap();
-    let status = async || {
-        let stack = owner.stacks().await.remove(STACK)?;
-        let status = stack.stack_status.unwrap().as_str().to_owned();
-        (!status.ends_with("_IN_PROGRESS")).then_some(status)
-    };
-    let status = wait_for_up_to(Duration::from_secs(30), "the stack", status).await;
+    let status = owner.ended(STACK).await;
     let events = owner.events(STACK).await;
     let failed = events.iter().filter(|event| {
         event
@@ -135,18 +127,6 @@ async fn create_stack(attacker: &Account, owner: &Account, resource: &Value) -> 
         .filter_map(|event| event.resource_status_reason())
         .collect();
     (status, reasons.join("\n"))
-}
-
-async fn delete_stack(owner: &Account) {
-    owner
-        .cloudformation
-        .delete_stack()
-        .stack_name(STACK)
-        .send()
-        .await
-        .unwrap();
-    let gone = async || (!owner.stacks().await.contains_key(STACK)).then_some(());
-    wait_for_up_to(Duration::from_secs(30), "the deletion of the stack", gone).await;
 }
 
 /// The resources of the stage dev that the attacker tries to read or change.
@@ -441,6 +421,11 @@ async fn check_calls(attacker: &Account, victim: &Victim) {
             "",
         ),
     ];
+    // An account of its own has no API of dev.
+    let is_shared = attacker.id == Account::dev().id;
+    let calls = calls
+        .into_iter()
+        .filter(|(service, ..)| is_shared || *service != "apigateway");
     for (service, method, path, body) in calls {
         let what = format!("{method} {path}");
         assert_denied(&what, &rest(attacker, service, method, &path, body).await);
@@ -507,7 +492,7 @@ async fn check_templates(attacker: &Account, owner: &Account, victim: &Victim) {
             ),
         ),
         (
-            "events:PutRule",
+            "events:",
             resource(
                 "AWS::Events::Rule",
                 json!({"Name": "scratchpad-dev-reconcile", "ScheduleExpression": "rate(1 minute)"}),
@@ -546,7 +531,7 @@ async fn check_templates(attacker: &Account, owner: &Account, victim: &Victim) {
             ),
         ),
         (
-            "s3:PutBucketPolicy",
+            "s3:",
             resource(
                 "AWS::S3::BucketPolicy",
                 json!({"Bucket": victim.web_bucket, "PolicyDocument": everything()}),
@@ -577,7 +562,7 @@ async fn check_template(attacker: &Account, owner: &Account, action: &str, resou
     assert_eq!(status, "ROLLBACK_COMPLETE", "{resource}: {reason}");
     let expected = format!("is not authorized to perform: {action}");
     assert!(reason.contains(&expected), "{resource}: {reason}");
-    delete_stack(owner).await;
+    owner.delete_stack(STACK).await;
 }
 
 /// The name of a secret of the stage dev.
@@ -616,7 +601,7 @@ async fn check_role_with_boundary(attacker: &Account, owner: &Account, victim: &
         .respond("dynamodb", get_item, &item("scratchpad-pr-1-Notes"))
         .await
         .text();
-    assert!(own.contains("ResourceNotFoundException"), "{own}");
+    assert!(!own.contains("AccessDenied"), "{own}");
     function
         .call(
             "ssm",
@@ -636,12 +621,8 @@ async fn check_role_with_boundary(attacker: &Account, owner: &Account, victim: &
         .send()
         .await
         .unwrap();
-    let rolled_back = async || {
-        let status = owner.stacks().await.remove(STACK)?.stack_status.unwrap();
-        (status.as_str() == "UPDATE_ROLLBACK_COMPLETE").then_some(())
-    };
-    wait_for_up_to(Duration::from_secs(30), "the rollback", rolled_back).await;
-    delete_stack(owner).await;
+    assert_eq!(owner.ended(STACK).await, "UPDATE_ROLLBACK_COMPLETE");
+    owner.delete_stack(STACK).await;
 }
 
 /// Runs all attacks in the account `owner`, with the role of previews in this account.
@@ -649,6 +630,7 @@ async fn attack(owner: &Account) {
     let dev = Account::dev();
     let secret = json!({"Name": SECRET, "Type": "SecureString", "Value": "sk_test_5ecret", "Overwrite": true});
     dev.call("ssm", "AmazonSSM.PutParameter", &secret).await;
+    owner.delete_stack(STACK).await; // of an earlier run that failed
     let before = (dev.inventory().await, owner.inventory().await);
     let victim = Victim::find().await;
     let attacker = owner.with_credentials(credentials(owner, PREVIEW, "attack"));
@@ -674,7 +656,11 @@ async fn attack(owner: &Account) {
     check_calls(&attacker, &victim).await;
     check_templates(&attacker, owner, &victim).await;
     check_role_with_boundary(&attacker, owner, &victim).await;
-    assert_eq!((dev.inventory().await, owner.inventory().await), before);
+    for (account, before) in [(&dev, before.0), (owner, before.1)] {
+        let after = account.inventory().await;
+        let changed: Vec<_> = after.symmetric_difference(&before).collect();
+        assert!(changed.is_empty(), "{changed:#?}");
+    }
     dev.call("ssm", "AmazonSSM.DeleteParameter", &json!({"Name": SECRET}))
         .await;
 }

@@ -13,13 +13,17 @@ use crate::users::{sign_up, stage};
 
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
+/// A stack that does not belong to a stage.
+const EXISTING: &str = "existing-refunds";
+
 /// The origin that prod's API allows while prod's domain is not delegated.
 const ORIGIN: &str = "*";
 /// The origin that prod's API allows once prod's domain is delegated.
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of billing-api has an additional SSM parameter, /refunds/STAGE.
+/// stacks, and the stack of billing-api has an additional CloudFront function,
+/// scratchpad-STAGE-refunds.
 pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -34,7 +38,7 @@ pub(crate) async fn next_version() -> &'static Checkout {
         checkout.edit(
             "services/billing-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::SSM::Parameter, Properties: { Name: \"/refunds/${sls:stage}\", Type: String, Value: none } }\n",
+            "  - Resources:\n      Refunds: { Type: AWS::CloudFront::Function, Properties: { Name: \"scratchpad-${sls:stage}-refunds\", AutoPublish: true, FunctionCode: \"function handler(event) { return event.request; }\", FunctionConfig: { Comment: Test, Runtime: cloudfront-js-2.0 } } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -91,15 +95,23 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the SSM parameter in advance, so that the stack of billing-api fails to create it.
-    let refunds = json!({"Name": "/refunds/prod", "Type": "String", "Value": "existing"});
-    prod.call("ssm", "AmazonSSM.PutParameter", &refunds).await;
+    // Create the CloudFront function in advance, so that the stack of billing-api fails to create it.
+    let config = json!({"Comment": "Existing", "Runtime": "cloudfront-js-2.0"});
+    let function = json!({
+        "Name": "scratchpad-prod-refunds", "AutoPublish": true, "FunctionConfig": config,
+        "FunctionCode": "function handler(event) { return event.request; }",
+    });
+    let existing = json!({"Type": "AWS::CloudFront::Function", "Properties": function});
+    prod.create_stack(EXISTING, &existing).await;
     let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
         output.contains("prod was rolled back to its previous release"),
         "{output}"
     );
-    assert!(output.contains("Refunds (AWS::SSM::Parameter)"), "{output}");
+    assert!(
+        output.contains("Refunds (AWS::CloudFront::Function)"),
+        "{output}"
+    );
     for stack in ["s3", "notes-api", "billing-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
@@ -117,9 +129,7 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
     let unknown = promoted.filter(|name| !before.contains_key(*name)).count();
     assert_eq!(unknown, 0);
 
-    let refunds = json!({"Name": "/refunds/prod"});
-    prod.call("ssm", "AmazonSSM.DeleteParameter", &refunds)
-        .await;
+    prod.delete_stack(EXISTING).await;
     next_version().await.run(PROMOTE).await.success();
     assert_eq!(origin(&user).await, NEXT_ORIGIN);
     let after = prod.fingerprints("prod").await;

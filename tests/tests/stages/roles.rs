@@ -82,7 +82,7 @@ fn command_and_roles(arguments: &str) -> (&str, Vec<Role>) {
     let roles = match (command, value("--stage")) {
         ("deploy" | "plan" | "remove" | "rollback", Some(stage)) => match stage {
             "dev" => vec![DEV],
-            "prod" => vec![PROD],
+            "prod" if command != "remove" => vec![PROD],
             _ if stage.starts_with("pr-") => vec![PREVIEW],
             _ => Vec::new(),
         },
@@ -293,35 +293,43 @@ fn recorded(account: &Account, suffix: &str) -> Vec<String> {
 
 /// Returns a recorded call in the format of [`CALLS`].
 fn call(record: &Value) -> String {
-    let resource = normalized(record["resource"].as_str().unwrap());
-    let mut call = format!("{} {resource}", record["action"].as_str().unwrap());
+    let action = record["action"].as_str().unwrap();
+    let mut resource = normalized(record["resource"].as_str().unwrap());
+    if action.starts_with("s3:DeleteObject")
+        && let Some((bucket, _)) = resource.split_once('/')
+        && bucket.contains("-web-")
+    {
+        resource = format!("{bucket}/0");
+    }
+    let mut keys: Vec<String> = Vec::new();
     for (key, value) in record["keys"].as_object().unwrap() {
-        if !KEYS
-            .iter()
-            .any(|prefix| key.to_lowercase().starts_with(prefix))
-        {
+        let lower = key.to_lowercase();
+        if !KEYS.iter().any(|prefix| lower.starts_with(prefix)) {
             continue;
         }
-        let key = key
+        let key = lower
             .replace("aws:requesttag/", "aws:RequestTag/")
             .replace("aws:resourcetag/", "aws:ResourceTag/")
-            .replace("aws:tagkeys", "aws:TagKeys");
+            .replace("aws:tagkeys", "aws:TagKeys")
+            .replace("changeresourcerecordsets", "ChangeResourceRecordSets")
+            .replace("normalizedrecordnames", "NormalizedRecordNames")
+            .replace("actions", "Actions")
+            .replace("recordtypes", "RecordTypes");
         let value = match value {
-            Value::String(value) => value.clone(),
-            Value::Array(values) => values
-                .iter()
-                .filter_map(Value::as_str)
-                .collect::<Vec<_>>()
-                .join(","),
+            _ if key == "s3:if-match" => "0".to_owned(),
+            Value::String(value) => normalized(value),
+            Value::Array(values) => {
+                let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+                texts.join(",")
+            }
             _ => continue,
         };
-        let value = match key.as_str() {
-            "s3:if-match" => "0".into(),
-            _ => normalized(&value),
-        };
-        call += &format!(" {key}={value}");
+        keys.push(format!("{key}={value}"));
     }
-    call
+    keys.sort();
+    [&[action.to_owned(), resource][..], &keys]
+        .concat()
+        .join(" ")
 }
 
 /// Replaces what differs between runs, as `recordedCalls` in `infrastructure/test/permissions.ts` documents.
@@ -334,11 +342,15 @@ fn normalized(text: &str) -> String {
         text = stack;
     }
     text = text.replace("pr-7", "pr-1");
-    let is_web = text.contains("-web-");
-    let is_file = text.contains("-attachments-") || (is_web && !text.ends_with("/index.html"));
-    if is_file
-        && !text.ends_with("/config.json")
-        && let Some((bucket, _)) = text.split_once('/')
+    if let Some((begin, rest)) = text.split_once("API-Gateway-Execution-Logs_") {
+        let stage = rest.split_once('/').map_or("", |(_, stage)| stage);
+        return format!("{begin}API-Gateway-Execution-Logs_assigned/{stage}");
+    }
+    // The files of users, and those of the browser app whose names are not fixed.
+    if let Some((bucket, key)) = text.split_once('/')
+        && bucket.starts_with("arn:aws:s3:::")
+        && (bucket.contains("-attachments-")
+            || bucket.contains("-web-") && !["config.json", "index.html"].contains(&key))
     {
         return format!("{bucket}/0");
     }
