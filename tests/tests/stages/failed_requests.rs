@@ -205,6 +205,12 @@ impl Runs<'_> {
         }
     }
 
+    /// Prints a problem, and makes the test fail after the last run.
+    fn report_problem(&mut self, problem: String) {
+        println!("{problem}");
+        self.problems.push(problem);
+    }
+
     /// Formats the figures as a table.
     fn report(&self) -> String {
         let mut table = String::from(
@@ -338,7 +344,7 @@ impl Runs<'_> {
         if failed {
             assert!(was_injected, "{case}\n{text}");
             if !text.contains("command again") {
-                self.problems.push(format!(
+                self.report_problem(format!(
                     "{case}: the message does not say what to do:\n{text}"
                 ));
             }
@@ -361,7 +367,7 @@ impl Runs<'_> {
             let failures = ["ROLLBACK", "FAILED"];
             let is_failure = failures.iter().any(|failure| event.1.contains(failure));
             if is_failure && !events.contains(&event) {
-                self.problems.push(format!("{event:?}\n{case}"));
+                self.report_problem(format!("{event:?}\n{case}"));
             }
         }
         self.current.insert(stage, version);
