@@ -37,7 +37,11 @@ const DEFAULT: [(Kind, Failure, &str); 12] = [
     (Kind::Create, Failure::LostResponse, "CreateStack"),
     (Kind::Remove, Failure::ExecutedAndExpired, "DeleteStack"),
     (Kind::Deploy, Failure::ThrottledLong, "DescribeStackEvents"),
-    (Kind::Promote, Failure::ExecutedWithError, "/prod/releases/"),
+    (
+        Kind::Promote,
+        Failure::ExecutedWithError,
+        "PUT /scratchpad-releases-222222222222/prod/releases/",
+    ),
     (Kind::Rollback, Failure::Expired, "/assets/"),
     (Kind::Create, Failure::ExecutedAndExpired, "CreateStack"),
     (Kind::Remove, Failure::LostResponse, "DeleteStack"),
