@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -100,8 +101,8 @@ impl Kind {
 /// What a run of a command must lead to, with and without failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
-    /// The status, the termination protection and the template of each stack.
-    stacks: BTreeMap<String, (String, bool, String)>,
+    /// The status, the termination protection and the hash of the template of each stack.
+    stacks: BTreeMap<String, (String, bool, u64)>,
     exports: BTreeMap<String, String>,
     /// The keys and the hashes of the objects in the bucket of the browser app.
     app: BTreeSet<(String, String)>,
@@ -263,11 +264,17 @@ impl Runs<'_> {
             let template = account.cloudformation.get_template().stack_name(&name);
             let template = template.send().await.unwrap().template_body.unwrap();
             let protected = stack.enable_termination_protection().unwrap_or_default();
-            let status = stack.stack_status.unwrap().as_str().to_owned();
-            stacks.insert(
-                name,
-                (status.replace("CREATE", "UPDATE"), protected, template),
-            );
+            let status = stack.stack_status.unwrap();
+            // An earlier test may have rolled the stack back.
+            let complete = ["CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"];
+            let status = if complete.contains(&status.as_str()) {
+                "UPDATE_COMPLETE"
+            } else {
+                status.as_str()
+            };
+            let mut hasher = DefaultHasher::new();
+            template.hash(&mut hasher);
+            stacks.insert(name, (status.to_owned(), protected, hasher.finish()));
         }
         let mut exports = account.exports().await;
         exports.retain(|name, _| name.starts_with(&format!("scratchpad-{stage}-")));
