@@ -452,11 +452,14 @@ fn number(release: &Value) -> u64 {
     release["number"].as_u64().unwrap()
 }
 
-/// Returns the ID and the status of each event of the stacks of a stage.
+/// Returns the ID and the status of each event of the stacks of a stage, without the events of their resources.
 async fn stack_events(account: &Account, stage: &str) -> BTreeSet<(String, String)> {
     let mut events = BTreeSet::new();
     for name in account.stacks_of(stage).await.into_keys() {
         for event in account.events(&name).await {
+            if event.logical_resource_id() != Some(&name) {
+                continue;
+            }
             let status = event.resource_status().unwrap().as_str().to_owned();
             events.insert((event.event_id.unwrap(), status));
         }
