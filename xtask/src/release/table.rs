@@ -161,12 +161,22 @@ pub(crate) struct StageRow {
 
 /// A row of the account table.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct AccountRow {
     /// The AWS account ID, which has 12 digits.
     pub(crate) id: String,
     /// The roles for GitHub workflows, by name.
     #[serde(default)]
     github: BTreeMap<String, IgnoredAny>,
+    /// Whether another application has created GitHub's OIDC provider in the account.
+    oidc_provider: Option<OidcProvider>,
+}
+
+/// A value of the column `oidcProvider` of the account table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OidcProvider {
+    Existing,
 }
 
 /// The stage table, the account table and the region, which are read from serverless.yml.
@@ -254,6 +264,12 @@ impl Tables {
     pub(crate) fn has_workflow_roles(&self, account: &str) -> bool {
         let row = self.accounts.get(account);
         row.is_some_and(|row| !row.github.is_empty())
+    }
+
+    /// Whether the account's row says that another application has created GitHub's OIDC provider in the account.
+    pub(crate) fn has_foreign_oidc_provider(&self, account: &str) -> bool {
+        let row = self.accounts.get(account);
+        row.is_some_and(|row| row.oidc_provider == Some(OidcProvider::Existing))
     }
 
     /// Returns one row of the stage table for each account that the table names. Ignores the stage `local`.

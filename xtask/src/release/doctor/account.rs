@@ -95,21 +95,39 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     checks
 }
 
-/// An account can have only one provider per URL. The stack scratchpad-github creates it, so its creation fails if
-/// another stack or a person has created it.
+/// An account can have only one provider per URL. The stack scratchpad-github creates it, unless the account's row says
+/// that another application has created it.
 async fn oidc_provider(exam: &Examination<'_>) -> Result<Finding, Failure> {
     const STACK: &str = "scratchpad-github";
+    const DOCS: &str =
+        "https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html";
     let listed = exam
         .aws()?
         .query(Service::Iam, "ListOpenIDConnectProviders", &[])
         .await?;
     let providers = listed.texts("Arn");
     let suffix = format!(":oidc-provider/{GITHUB}");
-    let Some(arn) = providers.iter().find(|arn| arn.ends_with(&suffix)) else {
-        return Ok(Finding::green(
-            "none exists yet; the stack scratchpad-github creates it",
-        ));
+    let provider = providers.iter().find(|arn| arn.ends_with(&suffix));
+    let (stage, is_foreign) = (&exam.subject.stage, exam.subject.has_foreign_oidc_provider);
+    let Some(arn) = provider else {
+        return Ok(if is_foreign {
+            Finding::red(
+                "serverless.yml says `oidcProvider: existing`, but the account has no GitHub OIDC provider",
+                format!(
+                    "remove `oidcProvider: existing` from the row of the account, and run cargo xtask bootstrap --stage {stage}, \
+                     which creates the provider"
+                ),
+                DOCS,
+            )
+        } else {
+            Finding::green("none exists yet; the stack scratchpad-github creates it")
+        });
     };
+    if is_foreign {
+        return Ok(Finding::green(
+            "another application created it, as serverless.yml says",
+        ));
+    }
     let stacks = exam.stacks.as_ref().map_err(Clone::clone)?;
     if stacks.contains_key(STACK) && owned(exam.subject, STACK, arn).await? {
         return Ok(Finding::green("the stack scratchpad-github created it"));
@@ -117,12 +135,10 @@ async fn oidc_provider(exam: &Examination<'_>) -> Result<Finding, Failure> {
     Ok(Finding::red(
         format!("{arn} exists, but not in the stack {STACK}, whose creation will fail"),
         format!(
-            "aws iam delete-open-id-connect-provider --open-id-connect-provider-arn {arn}, and at once cargo xtask bootstrap \
-             --stage {}, which creates it with the same ARN for the audience sts.amazonaws.com; until then, workflows of other \
-             repositories that use it fail",
-            exam.subject.stage
+            "set `oidcProvider: existing` in the row of the account in serverless.yml, and make sure that the provider has the \
+             audience sts.amazonaws.com; then run cargo xtask bootstrap --stage {stage}"
         ),
-        "https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html",
+        DOCS,
     ))
 }
 

@@ -487,6 +487,7 @@ pub(super) fn subject(url: &str) -> Subject {
         is_local: false,
         boundary: "scratchpad-boundary-dev".into(),
         has_workflow_roles: true,
+        has_foreign_oidc_provider: false,
         sends_sms: true,
         is_protected: false,
         domain: Some("dev.scratchpad.example.com".into()),

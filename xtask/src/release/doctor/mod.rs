@@ -97,6 +97,7 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         is_local: account.is_local(),
         boundary: boundary(tables.row_name(stage)?),
         has_workflow_roles: tables.has_workflow_roles(&account.name),
+        has_foreign_oidc_provider: tables.has_foreign_oidc_provider(&account.name),
         // A stage that uses dev's tables publishes no purchases.
         sends_sms: sends_sms && row.infrastructure == Infrastructure::Own,
         is_protected: row.protected,

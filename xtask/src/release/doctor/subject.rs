@@ -35,6 +35,8 @@ pub(super) struct Subject {
     pub(super) boundary: String,
     /// Whether GitHub workflows assume roles in the account.
     pub(super) has_workflow_roles: bool,
+    /// Whether the account's row says that another application has created GitHub's OIDC provider.
+    pub(super) has_foreign_oidc_provider: bool,
     /// Whether the stage sends an SMS for each paid purchase.
     pub(super) sends_sms: bool,
     /// Whether the row of the stage says that it is protected.

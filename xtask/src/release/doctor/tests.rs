@@ -351,7 +351,7 @@ async fn an_oidc_provider_that_bootstrap_did_not_create_is_red() {
         responses.insert("cloudformation DescribeStacks", stacks(&[]));
     })
     .await;
-    let next = "delete-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::111111111111:oidc-provider/";
+    let next = "set `oidcProvider: existing`";
     assert_found(
         &without_stack,
         name,
@@ -378,6 +378,33 @@ async fn an_oidc_provider_that_bootstrap_did_not_create_is_red() {
     let other = query_response("ListOpenIDConnectProviders", other);
     let other = checks_if("iam ListOpenIDConnectProviders", other).await;
     assert_found(&other, name, State::Green, "none exists yet", "");
+}
+
+#[tokio::test]
+async fn an_oidc_provider_of_another_application_is_green_if_the_account_table_says_so() {
+    let name = "GitHub OIDC provider";
+    let existing = checks(|responses, subject| {
+        subject.has_foreign_oidc_provider = true;
+        responses.insert("cloudformation DescribeStacks", stacks(&[]));
+    })
+    .await;
+    let found = "another application created it";
+    assert_found(&existing, name, State::Green, found, "");
+
+    let missing = checks(|responses, subject| {
+        subject.has_foreign_oidc_provider = true;
+        let none = query_response("ListOpenIDConnectProviders", "");
+        responses.insert("iam ListOpenIDConnectProviders", none);
+    })
+    .await;
+    let next = "remove `oidcProvider: existing`";
+    assert_found(
+        &missing,
+        name,
+        State::Red,
+        "the account has no GitHub OIDC provider",
+        next,
+    );
 }
 
 #[tokio::test]
