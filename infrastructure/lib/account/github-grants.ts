@@ -55,7 +55,7 @@ export function grants(
     releases: [
       ...readGrants(stages, releases),
       ...(may === "read" ? [] : showGrants(stages)),
-      ...(may === "show" ? [templateGrant(stages, releases)] : []),
+      ...(may === "show" ? [templateGrant(stages, releases), itemCountGrant(stages)] : []),
       ...(deploys ? deployGrants(stages, releases) : []),
     ],
     ...(deploys && {
@@ -130,6 +130,9 @@ const templateGrant = (stages: string, releases: string): Grant => [
   "PutObject",
   [`${releases}/${stages}/artifacts/templates/*`],
 ];
+
+/** Reads how many items would be lost with a table that a change replaces. A role that deploys may describe tables anyway. */
+const itemCountGrant = (stages: string): Grant => ["dynamodb", "DescribeTable", [`table/scratchpad-${stages}-*`]];
 
 /** Stores releases and changes stacks. */
 const deployGrants = (stages: string, releases: string): Grant[] => [
