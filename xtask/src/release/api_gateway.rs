@@ -146,7 +146,8 @@ async fn methods(stage: &StageContext, api: &str) -> Result<Methods> {
     }
 }
 
-/// Creates a deployment of the REST API `api`. The API's stage then serves this deployment. Its settings do not change.
+/// Creates a deployment of the REST API `api`. The API's stage then serves this deployment. The settings of the API's
+/// stage do not change.
 async fn create_deployment(stage: &StageContext, api: &str) -> Result<()> {
     let gateway = Rest::api_gateway(&stage.target.account);
     let deployment = json!({"stageName": stage.target.stage}).to_string();
