@@ -253,7 +253,7 @@ impl Aws {
     }
 }
 
-/// The error type in a header of an error response. Only the REST-JSON protocol has this header.
+/// The error type in a header of an error response. `None` if the response has no such header, as in the Query protocol.
 fn response_type(response: &Response<impl Sized>) -> Option<String> {
     let header = response.headers().get("x-amzn-errortype")?;
     Some(header.to_str().ok()?.to_owned())

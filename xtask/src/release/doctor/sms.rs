@@ -43,7 +43,7 @@ fn phone_number(exam: &Examination<'_>) -> Result<Finding, Failure> {
             DOCS,
         ),
         None => Finding::red(
-            "the secret admin-phone-number is not set: nobody receives an SMS for a paid purchase",
+            "the secret admin-phone-number is not set: SNS sends no SMS for a paid purchase",
             exam.set_secret(Name::AdminPhoneNumber),
             DOCS,
         ),
