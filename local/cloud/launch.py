@@ -137,7 +137,7 @@ def extract_arn_of_single_parameter(service, method, path, headers, body, *rest)
 
 
 def get_s3_condition_keys(action, query, path="", headers=None):
-    """Returns the condition keys of a request to S3, as ministack does, and also the conditional headers of a write."""
+    """Returns the condition keys of a request to S3 as ministack does, and adds the conditional headers of a write."""
     keys = get_condition_keys(action, query, path, headers)
     if action == "s3:PutObject":
         keys |= {f"s3:{name}": headers[name] for name in ("if-match", "if-none-match") if (headers or {}).get(name)}
@@ -145,7 +145,7 @@ def get_s3_condition_keys(action, query, path="", headers=None):
 
 
 async def handle_s3_request(method, path, headers, body, query, *rest, internal=False, **options):
-    """Handles a request as ministack does, but answers 403 instead of 404 if the caller may not list the bucket, as S3 does."""
+    """Handles a request as ministack does, but returns 403 instead of 404 if the caller may not list the bucket, as S3 does."""
     response = await handle_request_to_s3(method, path, headers, body, query, *rest, internal=internal, **options)
     bucket, _, key = path.lstrip("/").partition("/")
     if response[0] == 404 and key and method in ("GET", "HEAD") and ministack.AUTH and not internal:
@@ -156,7 +156,7 @@ async def handle_s3_request(method, path, headers, body, query, *rest, internal=
 
 
 def get_all_condition_keys(service, action, body, params):
-    """Returns the condition keys of a request, as ministack does, and also tags of new APIs and pools, and the permissions
+    """Returns the condition keys of a request as ministack does. Adds the tags of new APIs and pools, and the permissions
     boundary of the role in the request.
     """
     keys = get_tag_condition_keys(service, action, body, params)

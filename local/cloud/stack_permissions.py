@@ -1,9 +1,9 @@
 """Checks that the caller of CloudFormation may create, change and delete the resources of a stack, as CloudFormation does.
 
 CloudFormation calls other services with the permissions of its caller. ministack checks only the call of CloudFormation. For
-each resource, `check` evaluates the actions that the handlers of its type need. The handlers of types are in
-infrastructure/test/aws-handlers.json, and the actions that they need only for unused properties in
-infrastructure/test/permission-exceptions.json. Not checked: the actions of the handler `read`, and policies of resources.
+each resource, `check` evaluates the actions that the handlers of its type need. infrastructure/test/aws-handlers.json lists
+these actions. infrastructure/test/permission-exceptions.json lists the actions that a handler needs only for properties
+that a resource does not have. Not checked: the actions of the handler `read`, and policies of resources.
 """
 
 import fnmatch
@@ -29,7 +29,7 @@ UNCHECKED = {"AWS::CDK::Metadata"}  # it calls no service
 API = "arn:aws:apigateway:{region}::/restapis/{RestApiId}"
 FUNCTION = "arn:aws:lambda:{region}:{account}:function:{FunctionName}"
 USER_POOL = "arn:aws:cognito-idp:{region}:{account}:userpool/{UserPoolId}"
-# The ARN of a resource of each type, with properties, and `name` for the property with its name or its physical ID.
+# For each type, the ARN of a resource. `name` is the resource's name or physical ID. Words in CamelCase are its properties.
 ARNS = {
     "AWS::ApiGateway::Deployment": f"{API}/deployments/{{name}}",
     "AWS::ApiGateway::GatewayResponse": f"{API}/gatewayresponses/{{ResponseType}}",
@@ -68,7 +68,8 @@ ARNS = {
     "AWS::SNS::Topic": "arn:aws:sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "arn:aws:sqs:{region}:{account}:{name}",
 }
-# The property with the name of a resource. AWS or CloudFormation names the others, and those without the property.
+# For each type, the property with the name of a resource. AWS or CloudFormation chooses the name if there is no such
+# property.
 NAMES = {
     "AWS::CloudFront::Function": "Name",
     "AWS::CloudWatch::Alarm": "AlarmName",
@@ -84,7 +85,7 @@ NAMES = {
     "AWS::SNS::Topic": "TopicName",
     "AWS::SQS::Queue": "QueueName",
 }
-# The properties with the ARNs of roles that a type passes to a service.
+# For each type that passes roles to a service: the property with the ARNs of the roles, and the service.
 PASSED_ROLES = {
     "AWS::CodeDeploy::DeploymentGroup": ("ServiceRoleArn", "codedeploy.amazonaws.com"),
     "AWS::Cognito::IdentityPoolRoleAttachment": ("Roles", "cognito-identity.amazonaws.com"),
@@ -113,7 +114,7 @@ def is_unneeded(action, kind, operation, properties):
 
 
 def tags_in(properties):
-    """Returns the tags in the properties of a resource, which include those of its stack."""
+    """Returns the tags in the properties of a resource. They include the tags of its stack."""
     tags = {}
     for name, value in properties.items():
         if name.endswith("Tags"):
@@ -123,7 +124,7 @@ def tags_in(properties):
 
 
 def tags_of(stack):
-    """Returns the tags of a stack, which its resources have too."""
+    """Returns the tags of a stack. Its resources have them too."""
     return {tag["Key"]: tag["Value"] for tag in (cloudformation._stacks.get(stack) or {}).get("Tags", [])}
 
 
@@ -189,12 +190,12 @@ def targets(action, kind, operation, properties, arns):
 
 
 def records(name):
-    """Returns the condition keys of a change of the record with this name."""
+    """Returns the condition keys for a change of the DNS record with this name."""
     return {"route53:ChangeResourceRecordSetsNormalizedRecordNames": [name.rstrip(".").lower()]}
 
 
 def boundaries(action, kind, properties, before, name):
-    """Returns the condition key with the permissions boundary that a role has, or gets."""
+    """Returns the condition key for the permissions boundary that the action sets, or else that the role has."""
     role = properties.get("Roles", [name])[0] if kind == "AWS::IAM::Policy" else name
     known = iam._roles.get(role) or {}
     is_new = before is None and kind == "AWS::IAM::Role"
@@ -208,7 +209,7 @@ def check(operation, kind, properties, stack, logical_id, physical_id=None, befo
     key = iam_evaluator._verified_key.get()
     principal = iam_evaluator.resolve_principal(key, get_account_id()) if key else None
     if principal is None or getattr(principal, "policies", None) is None or kind in UNCHECKED:
-        return  # the account's owner, who may do everything, or the local cloud itself
+        return  # the AWS account's owner or the local cloud itself, who may do everything, or an unchecked type
     handlers = TYPES.get(kind)
     if handlers is None:
         raise ValueError(f"the local cloud cannot check the permissions of {principal.arn} for resources of type {kind}")
@@ -241,7 +242,7 @@ def check(operation, kind, properties, stack, logical_id, physical_id=None, befo
 
 
 def require(principal, action, arn, keys):
-    """Raises an error if the principal may not do this."""
+    """Raises an error if the principal has no permission for the action on the resource."""
     context = iam_evaluator.EvalContext(
         principal_arn=principal.arn,
         principal_type=principal.type,

@@ -17,7 +17,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Names of stages, such that each account of serverless.yml has at least one of these stages.
+/// Names of stages. Each account in serverless.yml has at least one of these stages.
 const STAGES: [&str; 3] = ["dev", "prod", "pr-1"];
 
 /// The running local clouds, one for each AWS account of serverless.yml. Dropping this value does not stop the clouds:
@@ -77,7 +77,7 @@ impl LocalAccounts {
         Ok(accounts)
     }
 
-    /// The environment variables with which AWS clients use the clouds.
+    /// The environment variables that make AWS clients use the local clouds.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         [
             ("AWS_CONFIG_FILE", self.config.display().to_string()),
@@ -94,7 +94,7 @@ impl LocalAccounts {
         Ok(())
     }
 
-    /// Runs `cargo xtask bootstrap` for the account with the name `account`, which has the stage `stage`.
+    /// Runs `cargo xtask bootstrap` for the account with the name `account`. `stage` is a stage of this account.
     async fn bootstrap(&self, account: &str, stage: &StageName) -> Result<()> {
         let step = Step::begin(format!("bootstrap account {account}"));
         let mut xtask = Command::new(env::current_exe()?);
@@ -118,7 +118,7 @@ impl LocalAccounts {
     }
 }
 
-/// Returns the name of a stage that is in the account with the name `account`.
+/// Returns the first stage of [`STAGES`] that is in the account with the name `account`.
 fn stage_in(tables: &Tables, account: &str) -> Result<StageName> {
     let mut stages = STAGES.iter().filter_map(|name| name.parse().ok());
     let stage = stages.find(|stage| tables.row(stage).is_ok_and(|row| row.account == account));

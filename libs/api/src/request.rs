@@ -51,14 +51,15 @@ impl Request {
             .ok_or_else(unauthorized)
     }
 
-    /// The caller's `sub` in the user pool through which the caller signed in. It is parsed on each
-    /// call, so a route that does not need it does not parse it.
+    /// The caller's `sub` in the user pool through which the caller signed in. Each call parses the
+    /// `sub`, so only routes that need it parse it.
     ///
     /// Returns None if the caller did not sign in through exactly one user pool, or if the `sub`
     /// cannot be parsed. A request without a `sub` is still valid: [`Request::caller`] identifies
-    /// the caller. It does not occur with our identity pool, whose only provider is our user pool,
-    /// and which gives no credentials to users who have not signed in. It occurs if an identity pool
-    /// gets another provider, such as developer-authenticated identities, SAML or Google.
+    /// the caller. Our identity pool causes no such requests: its only provider is our user pool,
+    /// and it gives no credentials to users who have not signed in. Such requests occur if the
+    /// identity pool gets another provider, such as developer-authenticated identities, SAML or
+    /// Google.
     pub fn sub<T: FromStr>(&self) -> Option<T> {
         let providers = self.identity()?.cognito_authentication_provider.as_deref();
         user_pool_sub(providers?)?.parse().ok()
@@ -448,7 +449,8 @@ mod tests {
 
     const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
 
-    /// A request of a signed-in user, whose request context has these authentication providers.
+    /// A request from a signed-in user. `providers` is the list of authentication providers in the
+    /// request context.
     fn signed_in_with(providers: serde_json::Value) -> Request {
         request(json!({"requestContext": {
             "identity": {
@@ -459,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sub_is_that_of_the_user_pool() {
+    fn the_sub_comes_from_the_user_pool_even_if_there_are_other_providers() {
         let pool = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example00";
         let user_pool = format!("{pool},{pool}:CognitoSignIn:{SUB}");
         let developer = "login.example.com,login.example.com:us-east-1:pool:ada";
@@ -474,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_valid_sub_of_one_user_pool_has_no_sub_but_a_caller() {
+    fn a_request_without_a_valid_sub_from_exactly_one_user_pool_still_has_a_caller() {
         let pool = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example00";
         let other = "cognito-idp.us-east-1.amazonaws.com/us-east-1_Example01";
         for providers in [

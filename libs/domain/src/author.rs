@@ -16,9 +16,9 @@ pub struct Author {
 /// The id of a user in the user pool: the claim `sub` of the user's tokens.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-settings-attributes.html>
 ///
-/// Items store it, so that the items of a person can be found if the identity pool is lost and every
-/// user gets a new [`UserId`]. It is stored only: it is neither in responses nor in logs. Therefore
-/// it has no `Serialize`, and its `Debug` output does not contain its value.
+/// Items store it, so that the items of a person can be found if the identity pool is lost and
+/// every user gets a new [`UserId`]. Responses and logs do not contain it. Therefore this type has
+/// no `Serialize`, and its `Debug` output does not contain the value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sub(Uuid);
 
@@ -28,7 +28,7 @@ impl FromStr for Sub {
     /// Parses a UUID in the form that has hyphens and 36 characters, which is Cognito's form.
     fn from_str(sub: &str) -> Result<Self, Self::Err> {
         let parsed = Uuid::try_parse(sub).ok().filter(|_| sub.len() == 36);
-        parsed.map(Self).ok_or("not the sub of a user pool")
+        parsed.map(Self).ok_or("the sub is not a UUID with hyphens")
     }
 }
 

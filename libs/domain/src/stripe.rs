@@ -1,4 +1,4 @@
-//! What the functions expect of the Stripe account, so that tools can check its configuration.
+//! What the functions expect from the Stripe account, so that tools can check its configuration.
 
 /// The type of the event that reports a paid purchase. `billing-webhook` ignores all other types.
 pub const PAYMENT_SUCCEEDED: &str = "payment_intent.succeeded";

@@ -264,9 +264,9 @@ pub fn item(value: &impl Serialize) -> Result<Item, Error> {
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
 const SUB: &str = "sub";
 
-/// Converts a Rust value to a DynamoDB item, and adds the attribute `sub` if `sub` is set. Functions
-/// do not read this attribute. It is for the search for a person's items after the loss of the
-/// identity pool.
+/// Converts a Rust value to a DynamoDB item, and adds the attribute `sub` if `sub` is set.
+/// Functions do not read this attribute. With it, an operator can find a person's items after the
+/// identity pool is lost.
 ///
 /// # Errors
 /// Returns [`Error::Item`] if the value cannot be serialized as an item.

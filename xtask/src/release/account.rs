@@ -144,7 +144,7 @@ impl Account {
         }
     }
 
-    /// The end of the host names of AWS services, which depends on the partition of the account's region.
+    /// The end of the host names of AWS services. It depends on the partition of the account's region.
     pub(crate) fn dns_suffix(&self) -> &'static str {
         dns_suffix(self.region())
     }
@@ -180,7 +180,7 @@ fn with_retries(config: SdkConfig) -> SdkConfig {
         .build()
 }
 
-/// Whether a URL names this machine.
+/// Whether the host of a URL is this machine.
 fn is_local(endpoint: &str) -> bool {
     let url = Url::parse(endpoint).ok();
     let host = url.as_ref().and_then(Url::host_str);
@@ -188,8 +188,8 @@ fn is_local(endpoint: &str) -> bool {
 }
 
 /// Returns how requests are retried. AWS limits the rate of requests for all callers of an account together, so a
-/// request may be throttled for as long as another deployment runs. `backoff` is the first pause, which doubles up to 20
-/// times `backoff`.
+/// request may be throttled for as long as another deployment runs. `backoff` is the upper limit of the first pause.
+/// Each further limit is twice as high, up to 20 times `backoff`.
 fn retries(backoff: Duration) -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)

@@ -33,8 +33,8 @@ pub(crate) fn is_expired(code: &str) -> bool {
     EXPIRED.contains(&code)
 }
 
-/// Returns what to do after a command has failed with `error`. `None` if no request to AWS failed, if a repetition of the
-/// command would fail too, or if the error says it already.
+/// Returns what to do after a command has failed with `error`. `None` if no request to AWS failed, if a repetition of
+/// the command would fail too, or if the error already says what to do.
 ///
 /// Every command can be repeated: it reads the state of the stage, and makes only the changes that are missing.
 pub(crate) fn advice(error: &Error) -> Option<&'static str> {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_that_a_repetition_can_overcome_advise_to_repeat_the_command() {
+    fn advice_is_given_only_for_temporary_failures_and_expired_credentials() {
         for code in [None, Some("SlowDown"), Some("ThrottlingException")] {
             let error = of_code(code);
             assert!(

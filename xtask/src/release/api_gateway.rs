@@ -1,4 +1,5 @@
-//! The deployments of a stage's REST API. A deployment is a snapshot of the API, which the API's stage serves.
+//! The deployments of a stage's REST API. A deployment is a snapshot of the API. API Gateway serves this snapshot
+//! through a resource that it calls a stage of the API.
 //!
 //! Only the stack that owns the API has a deployment. The other stacks add methods to the API later. CloudFormation creates
 //! a new deployment before it deletes the removed methods, and it does not restore the earlier deployment when it rolls
@@ -145,8 +146,8 @@ async fn methods(stage: &StageContext, api: &str) -> Result<Methods> {
     }
 }
 
-/// Creates a deployment of the REST API `api`, which the API's stage then serves. The settings of the API's stage do not
-/// change.
+/// Creates a deployment of the REST API `api`. The API's stage then serves this deployment. The settings of the API's
+/// stage do not change.
 async fn create_deployment(stage: &StageContext, api: &str) -> Result<()> {
     let gateway = Rest::api_gateway(&stage.target.account);
     let deployment = json!({"stageName": stage.target.stage}).to_string();
@@ -158,10 +159,10 @@ async fn create_deployment(stage: &StageContext, api: &str) -> Result<()> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T> {
-    serde_json::from_str(body).context("cannot parse the answer of API Gateway")
+    serde_json::from_str(body).context("cannot parse the response from API Gateway")
 }
 
-/// Encodes a value for a query: everything but letters and digits.
+/// Percent-encodes a value for a query: all bytes except ASCII letters and digits.
 fn encode(value: &str) -> String {
     let bytes = value.bytes().map(|byte| {
         if byte.is_ascii_alphanumeric() {
@@ -173,7 +174,7 @@ fn encode(value: &str) -> String {
     bytes.collect()
 }
 
-/// Converts a time in an answer of API Gateway to seconds since the Unix epoch, rounded down.
+/// Converts a time in a response from API Gateway to seconds since the Unix epoch, rounded down.
 fn seconds(time: &Value) -> Result<i64> {
     match time {
         Value::String(text) => Ok(DateTime::from_str(text, Format::DateTimeWithOffset)?.secs()),
@@ -196,7 +197,7 @@ mod tests {
 
     const METHOD: &str = "AWS::ApiGateway::Method";
 
-    /// The second of 2026-01-01 in which the deployment was created.
+    /// The time at which the deployment was created, in seconds since the start of 2026-01-01 in UTC.
     const CREATED: u32 = 20;
 
     /// Returns a fake with the stack of an API that has the methods `methods`. The API's stage serves a deployment with
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn both_formats_of_a_time_are_understood() {
+    fn a_time_may_be_a_number_or_a_string() {
         for time in [json!(1_767_225_620), json!("2026-01-01T00:00:20Z")] {
             assert_eq!(seconds(&time).unwrap(), 1_767_225_620);
         }

@@ -1,6 +1,5 @@
-//! The artifacts of a release: the function zips and the browser app. Each artifact is built from the sources, or reused
-//! from an earlier release of the same stage, or from an earlier build on this machine, that built it from the same
-//! sources.
+//! The artifacts of a release: the function zips and the browser app. An artifact is reused if an earlier release of
+//! the same stage, or an earlier build on this machine, built it from the same sources. Otherwise it is built.
 //!
 //! `cargo xtask build` builds the artifacts in advance. It needs no AWS credentials, so a workflow can run it before it
 //! assumes the role with which it deploys.
@@ -62,8 +61,8 @@ pub(crate) async fn build(stage: &StageName, infrastructure: Option<Infrastructu
     Ok(())
 }
 
-/// Returns the functions of a release, keyed by name. Reuses the zip of each function that an earlier release of the
-/// stage or an earlier build on this machine built from the same sources, and builds the zips of all other functions.
+/// Returns the functions of a release, keyed by name. Reuses each zip that an earlier release of the stage, or an
+/// earlier build on this machine, built from the same sources. Builds all other zips.
 ///
 /// # Errors
 /// Fails if a function does not compile, if the content of an object in the bucket does not match its name, or if a
@@ -101,8 +100,8 @@ async fn released_zips(stage: &StageContext) -> Result<BTreeMap<String, String>>
     Ok(zips.collect())
 }
 
-/// Returns functions whose zips are on this machine. Builds those that no earlier build on this machine has built from
-/// the same sources.
+/// Returns the functions with these sources. Their zips are then on this machine: builds each zip that no earlier build
+/// on this machine has built from the same sources.
 async fn build_functions(
     workspace: &Workspace,
     target: &Target,
@@ -240,11 +239,11 @@ fn file_hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` has these files;
-/// `None` if the app is already in the bucket.
+/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` is the folder
+/// with these files. It is `None` if the app is already in the bucket.
 ///
 /// # Errors
-/// Fails if an upload to S3 fails, or if an object exists that has another content than its name says.
+/// Fails if an upload to S3 fails, or if the content of an existing object does not match its name.
 pub(crate) async fn upload(
     stage: &StageContext,
     functions: &BTreeMap<String, Function>,

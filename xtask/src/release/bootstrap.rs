@@ -90,7 +90,7 @@ pub(crate) async fn apply(stage: &StageContext) -> Result<Applied> {
     })
 }
 
-/// Returns the templates of the account-wide stacks, with a fingerprint that is a hash of the template.
+/// Returns the templates of the account-wide stacks. The fingerprint of each template is a hash of the template.
 async fn templates(stage: &StageContext) -> Result<Templates> {
     let templates = synth::account_templates(&stage.workspace, &stage.target).await?;
     let with_fingerprint = templates

@@ -20,7 +20,7 @@ use crate::{
     ui::{self, Step},
 };
 
-/// The end of an error after which the state of a stack is not known.
+/// The context that is added to an error after which the state of a stack is unknown.
 const UNFINISHED: &str = "the work is not finished; run the same command again to continue";
 
 /// The names of exports that stacks keep until the importing stacks are updated. The keys are the names of the
@@ -63,7 +63,7 @@ impl ChangePlan {
         changed.retain(|name, template| {
             deployed.get(name).and_then(fingerprint) != template.fingerprint()
         });
-        // A stack whose creation failed counts as new: there is nothing to which it could be rolled back.
+        // A stack whose creation failed counts as new: it has no earlier template to which it could be rolled back.
         let current = current_templates(&stage.stacks, &deployed, |name, stack| {
             !desired.contains_key(name) || changed.contains_key(name) && is_created(stack)
         })
@@ -184,8 +184,8 @@ impl ChangePlan {
         )
     }
 
-    /// Returns the changes of all resources of a stack, or an empty list if no resource of the stack that holds data
-    /// changes. `current` is the stack's current template.
+    /// Returns the changes of all resources of a stack. Returns an empty list if no resource that holds data changes.
+    /// `current` is the stack's current template.
     async fn data_changes(
         &self,
         stage: &StageContext,
@@ -338,7 +338,7 @@ impl ChangePlan {
     }
 }
 
-/// Adds to an error that the command must be run again, unless a stack failed.
+/// Adds [`UNFINISHED`] to the message of an error, unless the error is a [`StackFailed`].
 fn unfinished(error: anyhow::Error) -> anyhow::Error {
     if error.is::<StackFailed>() {
         error
@@ -507,7 +507,7 @@ mod tests {
     async fn execute(aws: &FakeAws) -> Result<()> {
         let stage = aws.stage().await;
         let mut changes = ChangePlan::compute(&stage, &templates()).await?;
-        // The fake returns stacks without fingerprints, and so do the templates.
+        // The templates have no fingerprints, so `compute` finds no changes.
         changes.changed = templates();
         for name in NAMES {
             changes.current.insert(name.into(), Template::default());

@@ -26,7 +26,7 @@ const STORED_RELEASES: usize = 20;
 /// interrupted between the artifacts and the record.
 ///
 /// # Errors
-/// Fails if an upload to S3 fails, or an object exists that has another content than its name says.
+/// Fails if an upload to S3 fails, or the content of an existing object does not match its name.
 pub(crate) async fn persist(
     store: &Store,
     release: &Release,

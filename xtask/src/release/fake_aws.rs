@@ -1,4 +1,4 @@
-//! A fake of AWS for unit tests: an HTTP client that answers requests with a function instead of sending them.
+//! A fake of AWS for unit tests: an HTTP client that gets responses from a function instead of sending requests.
 
 use std::{
     collections::VecDeque,
@@ -52,7 +52,7 @@ impl Request {
     }
 }
 
-/// The fake's answer to a request.
+/// How the fake responds to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     /// A response with this status and body.
@@ -131,7 +131,7 @@ impl FakeStack {
         format!("arn:{}", self.name)
     }
 
-    /// Records an event of a resource of the stack. `time` is a second of 2026-01-01.
+    /// Records an event of a resource of the stack. `time` is in seconds since the start of 2026-01-01 in UTC.
     pub(crate) fn resource_event(&mut self, kind: &str, status: &str, time: u32) {
         let number = self.events.len();
         self.events.push(format!(
@@ -142,12 +142,12 @@ impl FakeStack {
 }
 
 impl FakeStacks {
-    /// Answers a request to CloudFormation, and some requests to S3.
+    /// Handles a request to CloudFormation, and some requests to S3.
     pub(crate) fn answer(&mut self, request: &Request) -> Answer {
         let action = request.action();
         let wanted = request.field("StackName");
         let found = self.stacks.iter().position(|stack| {
-            // A deleted stack has only its ID.
+            // CloudFormation finds a deleted stack only by its ID.
             stack.id() == wanted || stack.name == wanted && stack.status != "DELETE_COMPLETE"
         });
         match (action.as_str(), found) {
@@ -282,7 +282,7 @@ impl FakeStacks {
 
 type Handler = dyn FnMut(&Request) -> Answer + Send;
 
-/// An HTTP client that answers requests with a function, and records them.
+/// An HTTP client that records requests and gets the responses from a function.
 #[derive(Clone)]
 pub(crate) struct FakeAws {
     handler: Arc<Mutex<Handler>>,
@@ -304,7 +304,7 @@ impl FakeAws {
         }
     }
 
-    /// Returns a fake whose requests `stacks` answers, unless `fault` answers them.
+    /// Returns a fake whose responses come from `fault`, or from `stacks` if `fault` returns `None`.
     pub(crate) fn with_stacks(
         stacks: &Arc<Mutex<FakeStacks>>,
         mut fault: impl FnMut(&Request, &mut FakeStacks) -> Option<Answer> + Send + 'static,
@@ -317,7 +317,7 @@ impl FakeAws {
         })
     }
 
-    /// Returns a fake that gives these answers one after the other.
+    /// Returns a fake that returns these responses in order. Each is a status and a body.
     pub(crate) fn scripted<'a>(answers: impl IntoIterator<Item = (u16, &'a str)>) -> Self {
         let mut answers: VecDeque<_> = answers
             .into_iter()
@@ -338,12 +338,13 @@ impl FakeAws {
         matching.count()
     }
 
-    /// Returns an account whose requests the fake answers. It counts as a local account, so that nothing waits long.
+    /// Returns an account whose requests the fake handles. The account counts as a local one, so that all pauses are
+    /// short.
     pub(crate) fn account(&self) -> Account {
         Account::fake(self.config())
     }
 
-    /// Returns the context of the stage dev of the checkout, whose requests the fake answers.
+    /// Returns the context of the stage dev of the checkout. The fake handles its requests.
     pub(crate) async fn stage(&self) -> StageContext {
         let workspace = Workspace::read().unwrap();
         let stage = "dev".parse().unwrap();

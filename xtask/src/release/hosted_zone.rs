@@ -14,7 +14,8 @@ use super::{
 const BATCH: usize = 50;
 
 /// Deletes the records of the hosted zone with the ID `zone`, except the zone's own NS and SOA records and the records
-/// whose names are in `kept`, which are the resources of a stack. A missing zone is not an error.
+/// whose names are in `kept`. CloudFormation deletes the records in `kept`, because they are resources of a stack. A
+/// missing zone is not an error.
 ///
 /// For example, ACM does not delete the record that validates a certificate when the certificate is deleted.
 ///
@@ -28,8 +29,8 @@ pub(crate) async fn delete_records(
     let zone = zone.trim_start_matches("/hostedzone/");
     let route53 = Rest::route53(account);
     let records = records(&route53, zone).await?;
-    let left_over = left_over(&records, kept);
-    for batch in left_over.chunks(BATCH) {
+    let unneeded = unneeded(&records, kept);
+    for batch in unneeded.chunks(BATCH) {
         let changes: String = batch
             .iter()
             .map(|record| format!("<Change><Action>DELETE</Action>{record}</Change>"))
@@ -46,7 +47,7 @@ pub(crate) async fn delete_records(
     Ok(())
 }
 
-/// Returns all records of a zone: the `ResourceRecordSet` elements of Route 53's answers, as they are.
+/// Returns all records of a zone: the unchanged `ResourceRecordSet` elements of Route 53's responses.
 async fn records(route53: &Rest<'_>, zone: &str) -> Result<Vec<String>> {
     let mut records = Vec::new();
     let mut start = String::new();
@@ -77,18 +78,18 @@ async fn records(route53: &Rest<'_>, zone: &str) -> Result<Vec<String>> {
 }
 
 /// Returns the records that neither the zone itself nor the stack needs.
-fn left_over<'a>(records: &'a [String], kept: &BTreeSet<String>) -> Vec<&'a str> {
+fn unneeded<'a>(records: &'a [String], kept: &BTreeSet<String>) -> Vec<&'a str> {
     let kept: BTreeSet<String> = kept.iter().map(|name| normalized(name)).collect();
     let name = |record: &str| between(record, "<Name>", "</Name>").map(normalized);
     let kind = |record: &'a str| between(record, "<Type>", "</Type>").unwrap_or_default();
     let own = records.iter().find(|record| kind(record) == "SOA");
     let own = own.and_then(|record| name(record));
-    let left_over = records.iter().map(String::as_str).filter(|record| {
+    let unneeded = records.iter().map(String::as_str).filter(|record| {
         let name = name(record);
         let is_own = name == own && ["NS", "SOA"].contains(&kind(record));
         !is_own && !name.is_some_and(|name| kept.contains(&name))
     });
-    left_over.collect()
+    unneeded.collect()
 }
 
 /// Returns the name of a record in one form: with lower-case letters, an unescaped asterisk and no dot at the end.
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_left_over_records_are_deleted_from_a_zone() {
+    async fn only_unneeded_records_are_deleted_from_a_zone() {
         let cname = record("_1.example.com.", "CNAME");
         let pages = [
             format!(

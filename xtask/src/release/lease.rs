@@ -96,7 +96,7 @@ impl Holder {
 pub(crate) struct Lease {
     store: Store,
     id: Uuid,
-    /// Ends only if this process has lost the lock. Returns the reason.
+    /// The task that renews the lock. It ends only if this process has lost the lock, and then returns the reason.
     renewal: JoinHandle<Error>,
 }
 
@@ -259,7 +259,7 @@ mod tests {
         serde_json::from_slice(&s3.content(KEY).unwrap()).unwrap()
     }
 
-    /// Takes the lock and holds it for `seconds`. Returns the error if the lock is lost before.
+    /// Takes the lock and holds it for `seconds`. Returns an error if this process loses the lock during this time.
     async fn hold(s3: &S3Double, seconds: u64) -> Result<()> {
         let lease = Lease::take(&s3.store("dev"), "a deploy").await?;
         let work = async {
@@ -273,7 +273,7 @@ mod tests {
     async fn only_one_process_holds_the_lock() {
         let s3 = S3Double::new();
         let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
-        // This process runs, but it is not xtask.
+        // Without this change, the lock would count as abandoned, because the test process is not xtask.
         let mut elsewhere = holder(&s3);
         elsewhere.machine = "elsewhere".into();
         s3.overwrite(KEY, &serde_json::to_vec(&elsewhere).unwrap());
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_work_ends_if_another_process_takes_the_lock_and_leaves_it_alone() {
+    async fn work_stops_and_keeps_the_lock_of_another_process_that_took_it() {
         let s3 = S3Double::new();
         let lease = Lease::take(&s3.store("dev"), "a deploy").await.unwrap();
         let mut other = holder(&s3);

@@ -88,7 +88,7 @@ struct StoredRelease<'a> {
     /// actor, outcome and list of changes are replaced when the release is applied.
     record: Release,
     templates: Templates,
-    /// The digest of the release's record, for a promotion.
+    /// The digest of the release's record. `None` for a rollback.
     digest: Option<String>,
     /// The other stage's part of a bucket of releases, to copy the artifacts from. `None` for a rollback: the stage has
     /// the artifacts already.
@@ -106,8 +106,8 @@ impl StoredRelease<'_> {
         Ok(format!("{stage}'s release {number}"))
     }
 
-    /// Checks that the templates use only the function zips that the record lists, below the keys of the stage that the
-    /// release is applied to. These are the zips whose content is compared with their names.
+    /// Checks that the templates use only function zips that the record lists, and only objects of the stage that the
+    /// release is applied to. The content of only these objects is compared with their names.
     ///
     /// # Errors
     /// Fails if a template uses another zip.
@@ -132,7 +132,7 @@ impl StoredRelease<'_> {
 ///
 /// # Errors
 /// Fails if `from` has no such successful release, if the release is not the one that `approval` names, if the release
-/// has no templates for `to`, if an object of the release has another content than its name says, if the promotion
+/// has no templates for `to`, if the content of an object of the release does not match its name, if the promotion
 /// would delete data, or if a stack cannot be updated.
 pub(crate) async fn promote(
     from: &StageName,
@@ -194,8 +194,8 @@ pub(crate) async fn promote(
 /// the earlier releases whose templates differ from those that the stage runs.
 ///
 /// # Errors
-/// Fails if the stage has no such earlier successful release, if an object of the release has another content than its
-/// name says, if the rollback would delete data, or if a stack cannot be updated.
+/// Fails if the stage has no such earlier successful release, if the content of an object of the release does not match
+/// its name, if the rollback would delete data, or if a stack cannot be updated.
 pub(crate) async fn rollback(
     stage: &StageName,
     number: Option<u32>,
@@ -332,7 +332,8 @@ async fn apply_locked(
     .await?;
     let executed = execute(stage, &changes, &mut release, &etag).await;
     match (&stored.store, &release.copied_from) {
-        // Without a number, the next rollback would go back again if this one is finished and only a response was lost.
+        // The message contains the number. Otherwise, if this rollback has succeeded and only a response was lost, the
+        // next one would apply an even earlier release.
         (None, Some((_, number))) => executed.map_err(|error| {
             if error.is::<StackFailed>() {
                 return error;
@@ -384,7 +385,7 @@ async fn show_preview(
 struct Preview {
     title: String,
     rows: Vec<PreviewRow>,
-    /// The digest of the release's record, for a promotion.
+    /// The digest of the release's record. `None` for a rollback.
     digest: Option<String>,
 }
 

@@ -173,9 +173,9 @@ async fn function_log_groups(context: &StageContext) -> Result<BTreeSet<String>>
     Ok(log_groups)
 }
 
-/// Deletes the stacks in `templates`, and what prevents their deletion: the content of their buckets and left-over
-/// records of their DNS zones. A stack is deleted before the stacks that it imports from. Returns the names of the log
-/// groups of the deleted REST APIs.
+/// Deletes the stacks in `templates`, and what prevents their deletion: the content of their buckets, and the records
+/// of their DNS zones that no stack contains. A stack is deleted before the stacks that it imports from. Returns the
+/// names of the log groups of the deleted REST APIs.
 async fn delete_stacks(context: &StageContext, templates: &Templates) -> Result<Vec<String>> {
     let (target, stacks) = (&context.target, &context.stacks);
     let mut log_groups = Vec::new();

@@ -41,7 +41,7 @@ use thiserror::Error;
 
 use super::account::Account;
 
-/// The time after which an attempt of a request is repeated.
+/// The timeout of one attempt of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client for one AWS service.
@@ -62,7 +62,7 @@ struct Request {
     body: String,
 }
 
-/// The answer of an AWS service to a request that failed.
+/// The error response of an AWS service.
 #[derive(Debug, Error)]
 #[error("{} (HTTP status {status})", .meta)]
 struct Failure {
@@ -184,8 +184,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Returns the error code of a request of this module, or `Some(None)` if the service did not answer. Returns `None` if
-/// `error` is not about such a request.
+/// Returns the error code of a request of this module, or `Some(None)` if the service did not respond. Returns `None`
+/// if `error` is not about such a request.
 pub(crate) fn request_error<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<Option<&'a str>> {
@@ -197,7 +197,7 @@ pub(crate) fn request_error<'a>(
     }
 }
 
-/// Returns the service's answer as the error, or else the cause for which there is no answer.
+/// Returns the error response of the service, or else the reason why there is no response.
 fn aws_error(error: SdkError<Failure, HttpResponse>) -> anyhow::Error {
     match error {
         SdkError::ServiceError(error) => error.into_err().into(),
@@ -216,7 +216,7 @@ fn serialize(request: Request) -> Result<HttpRequest, BoxError> {
     http.set_method(request.method)?;
     http.set_uri(request.path)?;
     let headers = http.headers_mut();
-    // Otherwise API Gateway answers in another JSON format, HAL.
+    // Without this header, API Gateway responds in another JSON format, HAL.
     headers.insert("accept", content_type);
     if has_body {
         headers.insert("content-type", content_type);

@@ -21,12 +21,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{account::Account, hash::sha256, store::Store};
 
-/// How the double answers one attempt of a request, instead of normally.
+/// How the double handles one attempt of a request, instead of its normal behavior.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// The double performs the request, but the response is lost.
     LostResponse,
-    /// The double does not perform the request, and answers with this status and error code.
+    /// The double does not perform the request, and responds with this status and error code.
     Error(u16, &'static str),
 }
 
@@ -72,7 +72,7 @@ impl S3Double {
         Store::new(&self.account(), &stage.parse().unwrap())
     }
 
-    /// Returns an account whose S3 requests the double answers.
+    /// Returns an account whose S3 requests the double handles.
     pub(crate) fn account(&self) -> Account {
         let connector = SharedHttpConnector::new(self.clone());
         let credentials = Credentials::new("id", "secret", None, None, "test");

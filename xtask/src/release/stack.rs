@@ -358,7 +358,7 @@ impl Stacks {
         if code.starts_with("TokenAlreadyExists") {
             return Ok(Start::Begun);
         }
-        // Events appear with a delay. If CloudFormation gave no answer, look several times.
+        // Events appear with a delay. If CloudFormation did not respond, look several times.
         for attempt in 0..if is_answer { 1 } else { 5 } {
             if attempt > 0 {
                 sleep(self.poll.first).await;
@@ -481,7 +481,7 @@ impl Stacks {
         Ok(None)
     }
 
-    /// Continues the rollback of an update, which failed, and waits until it ends.
+    /// Continues a failed rollback of an update, and waits until the rollback ends.
     async fn continue_rollback(&self, step: &Step, name: &str, stack: &Stack) -> Result<()> {
         let id = stack.stack_id().unwrap_or(name);
         let operation = Operation::new(id, self.last_event(id).await?);
@@ -550,7 +550,7 @@ impl Stacks {
         bail!("the stack {name} is busy: CloudFormation refuses to delete it")
     }
 
-    /// Returns the changes that an update of the stack `name` to `template` would make, which it reads from a temporary
+    /// Returns the changes that an update of the stack `name` to `template` would make. Reads them from a temporary
     /// change set. If the stack does not exist, or must be deleted before it can be updated, returns an addition for
     /// each resource of the template.
     ///
@@ -672,8 +672,8 @@ impl Stacks {
         }
     }
 
-    /// Waits until no operation runs on a stack, also no clean-up, and returns the stack. While waiting, shows the
-    /// newest event of the stack in `step`. Returns `None` if the stack does not exist.
+    /// Waits until no operation and no cleanup runs on a stack, and returns the stack. While waiting, shows the newest
+    /// event of the stack in `step`. Returns `None` if the stack does not exist.
     async fn wait_idle(&self, step: &Step, name: &str) -> Result<Option<Stack>> {
         let mut polls = self.poll.start();
         let mut since = None;
@@ -819,8 +819,8 @@ impl Stacks {
         Ok(events)
     }
 
-    /// Whether a part of a REST API has changed since the time `since`, in seconds since the Unix epoch, and after the
-    /// stack's newest deployment of the API was started. The parts are the resources of the stack `name`.
+    /// Whether a part of a REST API in the stack `name` has changed since the time `since`, in seconds since the Unix
+    /// epoch. Ignores changes before the start of the stack's newest deployment of the API.
     ///
     /// # Errors
     /// Fails if the events of the stack cannot be read.
@@ -911,7 +911,7 @@ struct Poll {
     /// The first interval. Each interval is longer than the one before, up to `last`.
     first: Duration,
     last: Duration,
-    /// How long CloudFormation may take until its answers show an operation that it has accepted.
+    /// How long CloudFormation may take until its responses show an operation that it has accepted.
     patience: Duration,
 }
 

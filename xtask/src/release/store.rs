@@ -1,7 +1,8 @@
 //! The account's bucket of releases, an S3 bucket that contains function zips, files of the browser app, templates,
 //! records of releases and locks.
 //!
-//! Everything of a stage has a key below the stage's name, so that an IAM role can be limited to its own stages:
+//! The keys of all objects of a stage begin with the stage's name, so that an IAM role can be limited to its own
+//! stages:
 //!
 //! | key | content |
 //! |---|---|
@@ -21,10 +22,10 @@
 //! rejects the write if the request has another checksum:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
 //!
-//! CloudFormation and Lambda read templates and zips after they were compared. Because nobody can overwrite an artifact,
-//! they read the same content, unless someone deletes the artifact and writes another one in between. Only
+//! CloudFormation and Lambda read templates and zips after they were compared. Because nobody can overwrite an
+//! artifact, they read the same content, unless someone deletes the artifact and writes another one in between. Only
 //! administrators and roles that deploy the same stage may delete artifacts, and both can change the stage anyway. A
-//! promotion never passes on an object of another stage: it writes the content that it has hashed below the key of its
+//! promotion never uses an object of the other stage directly: it hashes the content, and writes it to an object of its
 //! own stage.
 //!
 //! Records of releases have no hash in their names. The first write of a record requires that it does not exist, and
@@ -179,8 +180,8 @@ impl Store {
         Ok(list.is_some())
     }
 
-    /// Returns the names of all stages that have objects in the bucket of `account`, also those of which only
-    /// artifacts are left. Empty if the bucket does not exist.
+    /// Returns the names of all stages that have objects in the bucket of `account`, also those that have only
+    /// artifacts. Empty if the bucket does not exist.
     ///
     /// # Errors
     /// Fails if the bucket cannot be listed.
@@ -454,7 +455,7 @@ impl Store {
         if head.is_some_and(|head| has_checksum(&head, hash)) {
             return Ok(false);
         }
-        // Not CopyObject, which would copy the content that the object has then, without a comparison.
+        // Does not use CopyObject, because it would copy the content without a comparison.
         let content = self.read_artifact(Kind::AppFile, hash).await?;
         self.put_into(bucket, path, content, headers).await?;
         Ok(true)
@@ -556,7 +557,7 @@ impl Store {
         self.write_artifact(kind, hash, content).await
     }
 
-    /// Whether the stage has an artifact, with the content that its name says.
+    /// Whether the stage has an artifact. Fails if the content of the artifact does not match its name.
     async fn has(&self, kind: Kind, hash: &str) -> Result<bool> {
         let key = kind.key(&self.stage, hash);
         match self.head(&self.bucket, &key).await? {
@@ -567,7 +568,7 @@ impl Store {
         }
     }
 
-    /// Reads an artifact, and checks that its content is what its name says.
+    /// Reads an artifact, and checks that its content matches its name.
     async fn read_artifact(&self, kind: Kind, hash: &str) -> Result<Vec<u8>> {
         let content = self.find_artifact(kind, hash).await?;
         content.with_context(|| {
@@ -598,8 +599,7 @@ impl Store {
         Ok(Some(content))
     }
 
-    /// Writes an artifact. If another process has written the same artifact, checks that its content is what its name
-    /// says.
+    /// Writes an artifact. If another process has written the same artifact, checks that its content matches its name.
     async fn write_artifact(&self, kind: Kind, hash: &str, content: Vec<u8>) -> Result<()> {
         let key = kind.key(&self.stage, hash);
         for _ in 0..ATTEMPTS {
@@ -910,7 +910,7 @@ mod tests {
     };
     const KINDS: [Kind; 3] = [Kind::Template, Kind::AppFile, Kind::FunctionZip];
 
-    /// Returns a release with one template, one file of the browser app and one function zip, which are stored.
+    /// Stores a release with one template, one file of the browser app and one function zip, and returns it.
     async fn stored_release(store: &Store, number: u32) -> Release {
         let text = format!("{} {number}", store.stage);
         let template: Template = serde_json::from_value(json!({"Description": text})).unwrap();
@@ -1013,7 +1013,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_template_stops_the_commands_that_read_templates_and_change_sets() {
+    async fn a_changed_template_is_neither_read_nor_passed_to_cloudformation() {
         let s3 = S3Double::new();
         let store = s3.store("dev");
         let release = stored_release(&store, 1).await;

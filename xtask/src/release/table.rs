@@ -234,7 +234,7 @@ impl Tables {
             return Ok(name);
         }
         let names = || self.stages.keys().map(String::as_str);
-        if let Some(other) = names().find(|row| is_confused(stage, row)) {
+        if let Some(other) = names().find(|row| matches_policies_of(stage, row)) {
             bail!(
                 "a stage cannot be named {stage}: IAM policies for stages {other} would apply to it; choose another name"
             );
@@ -284,10 +284,10 @@ impl Tables {
     }
 }
 
-/// Whether an IAM pattern for the resources of the row `row` would match resources of `stage`, which has no row with its
-/// own name. Patterns such as `scratchpad-dev-*` match stages whose name begins with `dev-`, and `scratchpad-*-dev` those
-/// whose name ends with `-dev`.
-fn is_confused(stage: &str, row: &str) -> bool {
+/// Whether an IAM pattern for the resources of the row `row` would match resources of `stage`. The caller has checked
+/// that no row has the name `stage`. Patterns such as `scratchpad-dev-*` match stages whose names begin with `dev-`,
+/// and `scratchpad-*-dev` matches stages whose names end with `-dev`.
+fn matches_policies_of(stage: &str, row: &str) -> bool {
     match row.strip_suffix('*') {
         Some(prefix) => {
             prefix.strip_suffix('-') == Some(stage) || stage.contains(&format!("-{prefix}"))

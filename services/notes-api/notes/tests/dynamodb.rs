@@ -70,7 +70,7 @@ fn bob() -> UserId {
     "us-east-1:bob".parse().unwrap()
 }
 
-/// The `sub` number `number`.
+/// A `sub` for tests. Each `number` gives another `sub`.
 fn sub(number: u8) -> Sub {
     let sub = format!("2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e{number:02x}");
     sub.parse().unwrap()

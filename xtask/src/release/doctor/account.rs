@@ -1,4 +1,4 @@
-//! Checks of the credentials and of the stacks that an account has once.
+//! Checks of the credentials and of the account-wide stacks.
 
 use aws_credential_types::provider::ProvideCredentials as _;
 
@@ -71,7 +71,7 @@ async fn caller(subject: &Subject) -> Result<Finding, Failure> {
     ))
 }
 
-/// Checks what the account's stacks need, and the stacks themselves.
+/// Checks the account-wide stacks, and what they need.
 pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     let subject = exam.subject;
     let mut checks = Vec::new();
@@ -85,7 +85,7 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     checks.push(stack(exam, "scratchpad-releases"));
     let name = format!("policy {}", subject.boundary);
     checks.push(exam.check(Phase::Deploy, name, boundary(exam)).await);
-    // A local cloud has no costs.
+    // A local cloud has no costs, so it has no budget.
     if !subject.is_local {
         checks.push(stack(exam, "scratchpad-budget"));
     }
@@ -95,8 +95,8 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     checks
 }
 
-/// An account can have only one provider per URL. The stack scratchpad-github creates it, unless the account's row says
-/// that another application has created it.
+/// Checks GitHub's OIDC provider. An account can have only one provider per URL. The stack scratchpad-github creates
+/// it, unless the account's row says that another application has created it.
 async fn oidc_provider(exam: &Examination<'_>) -> Result<Finding, Failure> {
     const STACK: &str = "scratchpad-github";
     const DOCS: &str =
@@ -156,7 +156,7 @@ async fn owned(subject: &Subject, stack: &str, id: &str) -> Result<bool, Failure
     Ok(false)
 }
 
-/// Checks a stack of the account.
+/// Checks the status of an account-wide stack.
 fn stack(exam: &Examination<'_>, name: &str) -> Check {
     let state = stack_state(exam, name);
     Check::new(Phase::Deploy, format!("stack {name}"), state)

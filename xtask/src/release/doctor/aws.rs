@@ -1,5 +1,6 @@
-//! A client for the few AWS operations of which this tool has no generated client. A generated client of SNS, IAM,
-//! CloudFront, SES or Service Quotas would lengthen the build of this tool by up to a minute, for one or two read calls.
+//! A client for the few AWS operations for which this tool has no generated client. A generated client of SNS, IAM,
+//! CloudFront, SES or Service Quotas would lengthen the build of this tool by up to a minute, for one or two read
+//! calls.
 
 use std::time::{Duration, SystemTime};
 
@@ -97,7 +98,7 @@ impl Aws {
     /// Calls an operation of a service with the Query protocol.
     ///
     /// # Errors
-    /// Fails if the service does not answer, or answers with an error.
+    /// Fails if the service does not respond, or responds with an error.
     pub(super) async fn query(
         &self,
         service: Service,
@@ -126,7 +127,7 @@ impl Aws {
     /// Calls an operation of a service with the REST-XML protocol. `path` includes the query.
     ///
     /// # Errors
-    /// Fails if the service does not answer, or answers with an error.
+    /// Fails if the service does not respond, or responds with an error.
     pub(super) async fn get_xml(&self, service: Service, path: &str) -> Result<Xml, Failure> {
         Xml::parse(self.get(service, path).await?)
     }
@@ -134,7 +135,7 @@ impl Aws {
     /// Calls an operation of a service with the REST-JSON protocol.
     ///
     /// # Errors
-    /// Fails if the service does not answer, or answers with an error.
+    /// Fails if the service does not respond, or responds with an error.
     pub(super) async fn get_json(&self, service: Service, path: &str) -> Result<Value, Failure> {
         json(&self.get(service, path).await?)
     }
@@ -142,7 +143,7 @@ impl Aws {
     /// Calls an operation of a service with the JSON 1.1 protocol. `target` is the value of the header `X-Amz-Target`.
     ///
     /// # Errors
-    /// Fails if the service does not answer, or answers with an error.
+    /// Fails if the service does not respond, or responds with an error.
     pub(super) async fn post_json(
         &self,
         service: Service,
@@ -181,7 +182,7 @@ impl Aws {
             let response = match timeout(ATTEMPT_TIMEOUT, self.https.exchange(request)).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(Failure::from_error(&error)),
-                Err(_) => return Err(Failure::new("the service did not answer within 10 s")),
+                Err(_) => return Err(Failure::new("the service did not respond within 10 s")),
             };
             let status = response.status();
             let error = response_type(&response);
@@ -252,7 +253,7 @@ impl Aws {
     }
 }
 
-/// The type of the error in the header of a response with the REST-JSON protocol.
+/// The error type in a header of an error response. `None` if the response has no such header, as in the Query protocol.
 fn response_type(response: &Response<impl Sized>) -> Option<String> {
     let header = response.headers().get("x-amzn-errortype")?;
     Some(header.to_str().ok()?.to_owned())

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 
-/// The time limit for an answer of a resolver.
+/// The time limit for the response of a resolver.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often each resolver is asked. UDP can lose packets.
+/// The maximum number of queries to each resolver, because UDP can lose packets.
 const ATTEMPTS: usize = 2;
 
 /// The maximum size of a DNS message over UDP without extensions:
@@ -37,7 +37,7 @@ impl Resolver {
         Self::new(addresses.map(|address| SocketAddr::new(address, 53)))
     }
 
-    /// Creates a client of the given resolvers. They are asked in this order.
+    /// Creates a client of the given resolvers. The client tries them in this order.
     pub(super) fn new(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self {
             servers: servers.into_iter().collect(),
@@ -54,7 +54,7 @@ impl Resolver {
     /// does not delegate it.
     ///
     /// # Errors
-    /// Fails if no resolver gives a usable answer.
+    /// Fails if no resolver sends a usable response.
     pub(super) async fn name_servers(&self, domain: &str) -> Result<Vec<String>, Failure> {
         let mut failure = Failure::new("this machine has no DNS resolver in /etc/resolv.conf");
         for server in &self.servers {
@@ -90,7 +90,7 @@ impl Resolver {
         };
         let exchange = async {
             let socket = UdpSocket::bind((any, 0)).await?;
-            // The socket then receives packets of this resolver only.
+            // A connected socket receives only packets from this resolver.
             socket.connect(server).await?;
             socket.send(&query).await?;
             let mut answer = vec![0; MAX_MESSAGE];
@@ -100,14 +100,14 @@ impl Resolver {
         };
         let answer = match timeout(ANSWER_TIMEOUT, exchange).await {
             Ok(answer) => answer.map_err(|error| failed(&error))?,
-            Err(_) => return Err(failed(&"no answer within 3 s")),
+            Err(_) => return Err(failed(&"no response within 3 s")),
         };
         let answer = Packet::parse(&answer).map_err(|error| failed(&error))?;
         if answer.id() != id {
-            return Err(failed(&"the answer belongs to another query"));
+            return Err(failed(&"the response belongs to another query"));
         }
         if answer.has_flags(PacketFlag::TRUNCATION) {
-            return Err(failed(&"the answer is too long for UDP"));
+            return Err(failed(&"the response is too long for UDP"));
         }
         match answer.rcode() {
             RCODE::NoError => {}

@@ -37,11 +37,11 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
         }
         domain => {
             let until = if domain.is_some() {
-                " until the row says `delegated: true`"
+                ", until the row says `delegated: true`"
             } else {
                 ""
             };
-            let found = format!("Cognito's own sender{until}, which sends about 50 e-mails a day");
+            let found = format!("Cognito's own sender, which sends about 50 e-mails a day{until}");
             checks.push(Check::new(
                 Phase::AfterDeploy,
                 "e-mail sender",
@@ -84,7 +84,7 @@ async fn delegation(exam: &Examination<'_>, domain: &str) -> Result<Finding, Fai
             format!(
                 "add NS records for {domain} to the zone of the parent domain: {list}; if another stage has the parent domain, \
                  set the column nameServers of this stage's row to them, and deploy the other stage; resolvers may cache the \
-                 earlier answer for some hours"
+                 earlier response for some hours"
             ),
             DOCS,
         ));
@@ -103,7 +103,7 @@ async fn delegation(exam: &Examination<'_>, domain: &str) -> Result<Finding, Fai
     ))
 }
 
-/// Without production access, SES sends only to verified addresses.
+/// Checks that SES may send to all addresses. Without production access, SES sends only to verified addresses.
 async fn production_access(exam: &Examination<'_>) -> Result<Finding, Failure> {
     const DOCS: &str = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html";
     let account = exam
@@ -113,7 +113,9 @@ async fn production_access(exam: &Examination<'_>) -> Result<Finding, Failure> {
     let is = |field: &str| account.get(field).and_then(Value::as_bool);
     let (Some(has_access), Some(can_send)) = (is("ProductionAccessEnabled"), is("SendingEnabled"))
     else {
-        return Err(Failure::new("SES did not describe the account"));
+        return Err(Failure::new(
+            "the response of SES does not describe the account",
+        ));
     };
     if !can_send {
         let status = account.get("EnforcementStatus").and_then(Value::as_str);
@@ -135,14 +137,14 @@ async fn production_access(exam: &Examination<'_>) -> Result<Finding, Failure> {
     if review.and_then(Value::as_str) == Some("PENDING") {
         return Ok(Finding::red(
             "SES is in the sandbox; AWS reviews the request for production access",
-            "wait for AWS's answer: AWS console > Support Center > Your support cases",
+            "wait for AWS's decision: AWS console > Support Center > Your support cases",
             DOCS,
         ));
     }
     Ok(Finding::red(
         "SES is in the sandbox: it sends only to verified addresses, so nobody can sign up",
         format!(
-            "AWS console > Amazon SES (in {}) > Account dashboard > Request production access; AWS answers in about a day",
+            "AWS console > Amazon SES (in {}) > Account dashboard > Request production access; AWS decides in about a day",
             exam.subject.region
         ),
         DOCS,
@@ -169,7 +171,7 @@ async fn identity(exam: &Examination<'_>, domain: &str) -> Result<Finding, Failu
     let is_verified = identity.get("VerifiedForSendingStatus");
     let Some(is_verified) = is_verified.and_then(Value::as_bool) else {
         return Err(Failure::new(
-            "SES did not say whether the identity is verified",
+            "the response of SES does not say whether the identity is verified",
         ));
     };
     let dkim = identity.pointer("/DkimAttributes/Status");

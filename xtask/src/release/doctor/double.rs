@@ -32,7 +32,7 @@ use super::{
 pub(super) const ACCOUNT: &str = "111111111111";
 pub(super) const API_URL: &str = "https://api1.execute-api.eu-central-1.amazonaws.com/dev";
 pub(super) const PHONE: &str = "+15555550100";
-/// The keys of one account. They have the form of newer keys, which contain the account ID.
+/// Two Stripe keys of one Stripe account. They have the form of newer keys, which contain the account ID.
 pub(super) const SECRET_KEY: &str = concat!("sk_test_", "51Jx2aBCdEfGhIjK9lMnOpQrStUv");
 pub(super) const PUBLISHABLE_KEY: &str = concat!("pk_test_", "51Jx2aBCdEfGhIjK9wXyZaBcDeFg");
 pub(super) const STRIPE_ACCOUNT: &str = "acct_1Jx2aBCdEfGhIjK9";
@@ -111,7 +111,7 @@ async fn respond(
         (None, Some((_, action))) => action.into_owned(),
         (None, None) => path,
     };
-    // A page of a list that the JSON protocol returns.
+    // In the JSON protocols, the body contains the token of the requested page.
     let token = serde_json::from_slice::<Value>(&body).ok();
     let token = token.and_then(|body| Some(body.get("NextToken")?.as_str()?.to_owned()));
     let operation = match token {
@@ -356,7 +356,7 @@ pub(super) fn healthy() -> Responses {
     ])
 }
 
-/// The responses of a new account that nobody has configured, and of a Stripe that knows no key.
+/// The responses of a new AWS account without configuration, and of Stripe to requests with an invalid key.
 pub(super) fn bare() -> Responses {
     let unknown_key = stripe_error(401, "", "Invalid API Key provided: pk_test_***mple");
     BTreeMap::from([
@@ -466,7 +466,7 @@ pub(super) fn ses_identity(is_verified: bool, dkim: &str) -> Reply {
     }))
 }
 
-/// The stage dev, in an account that the double at `url` answers for.
+/// The stage dev. The double at `url` handles the requests to the stage's account and to Stripe.
 pub(super) fn subject(url: &str) -> Subject {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     let config = SdkConfig::builder()
@@ -498,7 +498,7 @@ pub(super) fn subject(url: &str) -> Subject {
     }
 }
 
-/// Starts a resolver that answers every query for name servers with `servers`, or with a response code.
+/// Starts a resolver. `answer` has the name servers that it returns for every query, or the response code of an error.
 pub(super) async fn resolver(answer: Result<&[&'static str], RCODE>) -> Resolver {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -533,7 +533,7 @@ pub(super) async fn nowhere() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// The state and the texts of a check: what was found and the next step.
+/// The state of the check with this name, what it found, and the next step.
 #[track_caller]
 pub(super) fn found<'a>(checks: &'a [Check], name: &str) -> (State, &'a str, &'a str) {
     let check = checks.iter().find(|check| check.name == name);

@@ -26,7 +26,7 @@ impl Failure {
         Self::answered("", message)
     }
 
-    /// Adds a remark to the text.
+    /// Adds a remark in parentheses to the text.
     pub(super) fn with(self, remark: &str) -> Self {
         Self {
             message: format!("{} ({remark})", self.message),

@@ -9,21 +9,22 @@ use super::{
     subject::Examination,
 };
 
-/// The number of concurrent executions that the account needs. It is also what Lambda keeps unreserved:
+/// The number of concurrent executions that the account needs. Functions cannot reserve the last 100 of an account:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
 const CONCURRENCY: i32 = 100;
 
-/// A quota of CloudFront on what an account may have.
+/// A quota of CloudFront: how many resources of one kind an account may have.
 struct CloudFrontQuota {
-    /// What is counted.
+    /// The name of the counted resources in the plural.
     noun: &'static str,
-    /// The path of the list.
+    /// The path and the query of the request that lists the resources.
     path: &'static str,
-    /// The element of the list, once per entry.
+    /// The XML element of one resource in the list.
     element: &'static str,
     /// The possible names of the quota in Service Quotas, in lower case.
     names: &'static [&'static str],
-    /// The default: <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html>
+    /// The limit of an account without an increase:
+    /// <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html>
     default: usize,
 }
 
@@ -128,7 +129,7 @@ async fn cloudfront(exam: &Examination<'_>, quota: &CloudFrontQuota) -> Result<F
     ))
 }
 
-/// Counts the entries of a list.
+/// Counts the resources of an account to which the quota applies.
 async fn count(aws: &Aws, quota: &CloudFrontQuota) -> Result<usize, Failure> {
     let mut used = 0;
     let mut path = quota.path.to_owned();

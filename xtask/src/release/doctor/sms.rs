@@ -43,14 +43,14 @@ fn phone_number(exam: &Examination<'_>) -> Result<Finding, Failure> {
             DOCS,
         ),
         None => Finding::red(
-            "the secret admin-phone-number is not set: nobody receives an SMS for a paid purchase",
+            "the secret admin-phone-number is not set: SNS sends no SMS for a paid purchase",
             exam.set_secret(Name::AdminPhoneNumber),
             DOCS,
         ),
     })
 }
 
-/// In the sandbox, SNS sends SMS only to verified numbers.
+/// Checks that SNS may send to the admin phone number. In the sandbox, SNS sends SMS only to verified numbers.
 async fn sandbox(exam: &Examination<'_>) -> Result<Finding, Failure> {
     let aws = exam.aws()?;
     let status = aws
@@ -61,7 +61,7 @@ async fn sandbox(exam: &Examination<'_>) -> Result<Finding, Failure> {
         Some("true") => {}
         _ => {
             return Err(Failure::new(
-                "SNS did not say whether the account is in the sandbox",
+                "the response of SNS does not say whether the account is in the sandbox",
             ));
         }
     }
@@ -75,7 +75,7 @@ async fn sandbox(exam: &Examination<'_>) -> Result<Finding, Failure> {
     Ok(Finding::red(
         "the account is in the SMS sandbox, and the admin phone number is not verified: SNS sends nothing to it",
         "AWS console > Amazon SNS > Text messaging (SMS) > Sandbox destination phone numbers > Add phone number, and enter \
-         the code; or, for every number, Exit SMS sandbox in the same place, which AWS decides in about a day",
+         the code; or, to send to every number, choose Exit SMS sandbox in the same place (AWS decides in about a day)",
         "https://docs.aws.amazon.com/sns/latest/dg/sns-sms-sandbox.html",
     ))
 }
@@ -103,7 +103,8 @@ async fn is_verified(aws: &Aws, number: &str) -> Result<bool, Failure> {
     }
 }
 
-/// Some countries, among them the United States, accept SMS only from a number that the account owns.
+/// Checks that the account has an origination number. Some countries, among them the United States, accept SMS only
+/// from such a number.
 async fn origination_number(exam: &Examination<'_>) -> Result<Finding, Failure> {
     const REQUEST: &str = "AWS console > AWS End User Messaging > SMS > Phone numbers > Request originator, with the resource \
                            policy for Amazon SNS; a toll-free number for the United States must also be registered, which \
@@ -151,7 +152,7 @@ async fn origination_number(exam: &Examination<'_>) -> Result<Finding, Failure> 
     })
 }
 
-/// SNS stops sending SMS when the limit is reached.
+/// Checks the monthly spend limit. SNS stops sending SMS when the limit is reached.
 async fn spend_limit(exam: &Examination<'_>) -> Result<Finding, Failure> {
     let attributes = exam
         .aws()?

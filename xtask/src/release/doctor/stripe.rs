@@ -45,7 +45,7 @@ impl fmt::Display for Mode {
 
 /// Checks the keys and the webhook.
 pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
-    // Both are requested once, for several checks.
+    // Several checks use these responses, so each is requested only once.
     let account = account(exam).await;
     let secret = account.as_ref().map_err(Clone::clone);
     let (secret_key, version) = (
@@ -84,7 +84,7 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     ]
 }
 
-/// Reads the account of the secret key. `None` if the key is not set.
+/// Requests the account of the secret key from Stripe. `None` if the key is not set.
 async fn account(exam: &Examination<'_>) -> Result<Option<Answer>, Failure> {
     match exam.secret(Name::StripeSecretKey)? {
         Some(key) => Ok(Some(exam.stripe.get("/v1/account", key).await?)),
@@ -130,7 +130,7 @@ fn secret_key(
     }
     if account.is_forbidden() {
         return Ok(Finding::green(
-            "Stripe accepts the key, which may not read the account",
+            "Stripe accepts the key, which has no permission to read the account",
         ));
     }
     if !account.is_success() {
@@ -139,7 +139,7 @@ fn secret_key(
     Ok(Finding::green("Stripe accepts the key"))
 }
 
-/// Stripe rejects requests with an API version that it does not support.
+/// Checks that Stripe supports the functions' API version. Stripe rejects requests with an unsupported version.
 fn api_version(account: Result<&Option<Answer>, Failure>) -> Result<Finding, Failure> {
     let Some(account) = account? else {
         return Err(needs_secret_key());
@@ -160,7 +160,8 @@ fn api_version(account: Result<&Option<Answer>, Failure>) -> Result<Finding, Fai
     Err(account.failure())
 }
 
-/// A publishable key may not read the account. Stripe's error for that differs from its error for an unknown key:
+/// Checks that Stripe knows the publishable key. A publishable key may not read the account. Stripe's error for that
+/// differs from its error for an unknown key:
 /// <https://docs.stripe.com/error-codes#secret-key-required>
 async fn publishable_key(exam: &Examination<'_>) -> Result<Finding, Failure> {
     let key = exam.subject.publishable_key.as_str();
@@ -225,10 +226,11 @@ fn modes(exam: &Examination<'_>) -> Result<Finding, Failure> {
     Ok(Finding::green(format!("both keys are for {secret} mode")))
 }
 
-/// Checks that both keys belong to one Stripe account. Stripe has no request that tells the account of a publishable key. A
-/// publishable key can read a PaymentIntent of its own account, if its client secret is known
-/// (<https://docs.stripe.com/api/payment_intents/retrieve>), so the account's latest PaymentIntent is read with both keys.
-/// Without a PaymentIntent, the account ID that newer keys contain is compared, which Stripe does not document.
+/// Checks that both keys belong to one Stripe account. Stripe has no request that returns the account of a publishable
+/// key. A publishable key can read a PaymentIntent of its own account, if its client secret is known
+/// (<https://docs.stripe.com/api/payment_intents/retrieve>), so this function reads the latest PaymentIntent of the
+/// secret key's account with both keys. If there is no PaymentIntent, it compares the account ID that newer keys
+/// contain. Stripe does not document this part of a key.
 async fn one_account(
     exam: &Examination<'_>,
     account: Result<&Option<Answer>, Failure>,
@@ -406,7 +408,9 @@ async fn endpoints(exam: &Examination<'_>, key: &str) -> Result<Vec<Value>, Fail
         }
         let has_more = page.body.get("has_more").and_then(Value::as_bool);
         let Some(Value::Array(found)) = page.body.get_mut("data").map(Value::take) else {
-            return Err(Failure::new("Stripe did not list the webhook endpoints"));
+            return Err(Failure::new(
+                "the response of Stripe does not list the webhook endpoints",
+            ));
         };
         let last = found.last().and_then(|last| last.get("id")?.as_str());
         path = format!("{FIRST}&starting_after={}", last.unwrap_or_default());

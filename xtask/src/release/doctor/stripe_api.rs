@@ -24,7 +24,7 @@ pub(super) struct StripeApi {
     https: Https,
 }
 
-/// Stripe's answer, also if it is an error that the caller asked for.
+/// A response from Stripe: a success, or an error about the key or the request.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -69,10 +69,10 @@ impl Answer {
         value.unwrap_or_default()
     }
 
-    /// The failure of a request whose answer the caller did not expect.
+    /// The failure of a request whose response the caller did not expect.
     pub(super) fn failure(&self) -> Failure {
         Failure::new(&format!(
-            "Stripe answered {}: {}",
+            "Stripe responded with {}: {}",
             self.status,
             self.message()
         ))
@@ -93,7 +93,7 @@ impl StripeApi {
     /// Sends a GET request. `path` includes the query.
     ///
     /// # Errors
-    /// Fails if Stripe does not answer, throttles the request, or has an error itself.
+    /// Fails if Stripe does not respond, throttles the request, or responds with a server error.
     pub(super) async fn get(&self, path: &str, key: &str) -> Result<Answer, Failure> {
         let authorization = HeaderValue::try_from(format!("Bearer {key}"));
         let mut authorization = authorization
@@ -106,7 +106,7 @@ impl StripeApi {
             .map_err(|error| Failure::from_error(&error))?;
         let response = match timeout(TIMEOUT, self.https.exchange(request)).await {
             Ok(response) => response.map_err(|error| Failure::from_error(&error))?,
-            Err(_) => return Err(Failure::new("Stripe did not answer within 15 s")),
+            Err(_) => return Err(Failure::new("Stripe did not respond within 15 s")),
         };
         let answer = Answer {
             status: response.status(),

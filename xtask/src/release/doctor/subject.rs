@@ -53,7 +53,7 @@ pub(super) struct Subject {
     pub(super) publishable_key: String,
 }
 
-/// A subject, with the clients for its queries and with the answers that several checks share.
+/// A subject, with the clients for its queries and with the responses that several checks share.
 #[derive(Debug)]
 pub(super) struct Examination<'a> {
     pub(super) subject: &'a Subject,

@@ -50,7 +50,7 @@ async fn checks_with(
     (examine(&changed, resolver).await, double.requests())
 }
 
-/// Runs the checks with one other response.
+/// Runs the checks of a healthy account. `reply` replaces the response with the key `key`.
 async fn checks_if(key: &'static str, reply: Reply) -> Vec<Check> {
     checks(|responses, _| {
         assert!(responses.insert(key, reply).is_some(), "{key}");
@@ -148,7 +148,7 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
     }
 }
 
-/// The checks that need a query, by the key of its response.
+/// For each query, the key of its response and the names of the checks that need it.
 const QUERIES: [(&str, &[&str]); 20] = [
     ("sts GetCallerIdentity", &["credentials"]),
     (
@@ -249,7 +249,7 @@ async fn a_service_that_cannot_be_reached_makes_checks_unknown() {
     let checks = examine(&subject, &resolver).await;
     assert_found(&checks, "credentials", State::Unknown, "", "");
     assert_eq!(names_except(&checks, State::Unknown), Vec::<&str>::new());
-    // The queries that need no credentials of AWS.
+    // This check needs no credentials of AWS, so it sends its own query.
     assert_found(
         &checks,
         "Stripe publishable key",
@@ -305,7 +305,7 @@ async fn a_response_in_an_unknown_format_makes_checks_unknown() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_an_account_that_is_not_the_stages() {
+async fn credentials_of_another_account_are_red_and_stop_all_other_requests_to_aws() {
     let dns = resolver(Ok(&ZONE)).await;
     let (checks, requests) = checks_with(healthy(), &dns, |responses, _| {
         responses.insert("sts GetCallerIdentity", caller("999999999999"));
@@ -577,7 +577,7 @@ async fn the_quota_is_searched_in_all_pages() {
 }
 
 #[tokio::test]
-async fn the_secrets_of_a_stage_that_is_linked_to_dev_are_those_of_dev() {
+async fn a_stage_that_is_linked_to_dev_uses_the_secrets_of_dev() {
     let checks = checks(|responses, subject| {
         subject.stage = "feature".into();
         responses.insert(
@@ -599,7 +599,7 @@ async fn the_secrets_of_a_stage_that_is_linked_to_dev_are_those_of_dev() {
 }
 
 #[tokio::test]
-async fn the_next_resolver_is_asked_if_one_does_not_answer() {
+async fn the_next_resolver_is_queried_if_one_does_not_respond() {
     let working = resolver(Ok(&ZONE)).await;
     let both = Resolver::new([nowhere().await, working.first()]);
     let (checks, _) = checks_with(healthy(), &both, |_, _| ()).await;
@@ -624,7 +624,7 @@ async fn a_missing_or_malformed_secret_is_red() {
 }
 
 #[tokio::test]
-async fn the_sandbox_is_red_unless_the_destination_is_verified() {
+async fn the_sms_sandbox_is_red_unless_the_destination_is_verified() {
     let in_sandbox = |responses: &mut Responses, status: &str| {
         let is_in_sandbox = query_response(
             "GetSMSSandboxAccountStatus",
@@ -771,7 +771,7 @@ async fn a_row_that_does_not_say_that_the_domain_is_delegated_is_red() {
         "the row does not say so",
         "set delegated: true",
     );
-    let text = "Cognito's own sender until the row says `delegated: true`, which sends about 50 e-mails a day";
+    let text = "Cognito's own sender, which sends about 50 e-mails a day, until the row says `delegated: true`";
     assert_found(&checks, "e-mail sender", State::Green, text, "");
 }
 
@@ -883,7 +883,7 @@ async fn a_restricted_key_needs_no_permission_to_read_the_account() {
         &checks,
         "Stripe secret key",
         State::Green,
-        "may not read the account",
+        "no permission to read the account",
         "",
     );
     assert_found(&checks, "Stripe API version", State::Green, "", "");

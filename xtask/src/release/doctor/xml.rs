@@ -22,19 +22,19 @@ impl Xml {
         }
     }
 
-    /// The text of the first element with a name. `None` if the document has no such element.
+    /// The text of the first element with the name `name`. `None` if the document has no such element.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.texts(name).into_iter().next()
     }
 
-    /// The text of each element with a name.
+    /// The text of each element with the name `name`.
     pub(super) fn texts(&self, name: &str) -> Vec<String> {
         self.elements(name, |node| {
             node.text().unwrap_or_default().trim().to_owned()
         })
     }
 
-    /// For each element with a name, the texts of its children by their names.
+    /// For each element with the name `name`, the texts of its children. The keys are the names of the children.
     pub(super) fn records(&self, name: &str) -> Vec<BTreeMap<String, String>> {
         self.elements(name, |node| {
             let children = node.children().filter(Node::is_element);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_purchase_stores_the_sub_of_the_buyer_and_without_one_none() {
+    async fn a_purchase_stores_the_sub_of_the_buyer_if_the_buyer_has_one() {
         for buyer in [
             buyer(),
             Author {

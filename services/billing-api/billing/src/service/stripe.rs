@@ -496,7 +496,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tools_know_the_api_version_of_the_requests() {
+    fn requests_use_the_api_version_that_tools_check() {
         assert_eq!(VERSION.as_str(), domain::stripe::API_VERSION);
     }
 }

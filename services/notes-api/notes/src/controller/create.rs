@@ -75,8 +75,8 @@ impl Created {
     }
 }
 
-/// Creates a note of `author` from `draft`, with the id, version and time of `plan`. Does not change
-/// the note if it already exists.
+/// Creates a note of `author` from `draft`, with the id, version and time from `plan`. Does not
+/// change the note if it already exists.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_update_stores_the_sub_of_the_author_and_without_one_keeps_the_stored_sub() {
+    async fn an_update_without_a_sub_keeps_the_stored_sub_and_every_other_update_replaces_it() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "old", Some("cat.png")).await;
         assert_eq!(
