@@ -145,7 +145,7 @@ def get_s3_condition_keys(action, query, path="", headers=None):
 
 
 async def handle_s3_request(method, path, headers, body, query, *rest, internal=False, **options):
-    """Handles a request as ministack does, but answers 403 instead of 404 if the caller may not list the bucket, as S3 does."""
+    """Handles a request as ministack does, but returns 403 instead of 404 if the caller may not list the bucket, as S3 does."""
     response = await handle_request_to_s3(method, path, headers, body, query, *rest, internal=internal, **options)
     bucket, _, key = path.lstrip("/").partition("/")
     if response[0] == 404 and key and method in ("GET", "HEAD") and ministack.AUTH and not internal:
@@ -171,7 +171,7 @@ def get_all_condition_keys(service, action, body, params):
 
 
 def record_and_enforce(key, action, service, region, arn="*", context=None, **options):
-    """Checks the permission for a call as ministack does, and records a call of a role in the file RECORDED_CALLS."""
+    """Checks the permission for a call as ministack does, and appends each call of a role to $RECORDED_CALLS."""
     arn = options.pop("resource_arn", arn)
     context = options.pop("service_context", context) or {}
     principal = iam_evaluator.caller_arn()
