@@ -449,7 +449,7 @@ test("a role has permissions for Route 53, ACM and SES only on its stage's domai
   );
 });
 
-test("actions that support no resources are allowed on all of them", () => {
+test("actions that support no resource ARNs are allowed on *", () => {
   const prod = role(allWorkflowRoles, "prod");
   for (const action of [
     "codedeploy:StopDeployment",
