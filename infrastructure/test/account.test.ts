@@ -181,7 +181,7 @@ function workflowRoles(template: Template): WorkflowRole[] {
 const rolesOf = (account: string) => workflowRoles(accounts.get(account)!.get("scratchpad-github")!);
 const allWorkflowRoles = cloudAccounts.flatMap(rolesOf);
 
-/** The roles of dev's account if previews share it, which is possible but not recommended. */
+/** The roles of dev's account if previews share it. */
 const sharedRoles = (() => {
   const account = { ...accountNamed("dev") };
   account.github = { ...account.github, ...accountNamed("previews").github };
@@ -250,7 +250,7 @@ test("a workflow assumes a role only with a GitHub token for AWS, this repositor
   });
 });
 
-test("an account that has GitHub's OIDC provider already uses it", () => {
+test("an account that already has GitHub's OIDC provider uses it", () => {
   const account: Account = { ...accountNamed("prod"), oidcProvider: "existing" };
   const template = Template.fromStack(githubStack(newApp(), account));
   template.resourceCountIs("AWS::IAM::OIDCProvider", 0);
@@ -258,7 +258,7 @@ test("an account that has GitHub's OIDC provider already uses it", () => {
   for (const { trust } of workflowRoles(template)) assert.deepEqual(resolved(trust.Principal), { Federated: provider });
 });
 
-test("a role for workflows needs a row of the stage table in its account, and not the one of people's stages", () => {
+test("a role for workflows must name a row of the stage table in its account, other than ephemeral", () => {
   const { github, ...account } = accountNamed("dev");
   for (const stages of ["ephemeral", "prod", "feature-1", "pr-*"])
     assert.throws(
@@ -273,7 +273,7 @@ test("there are no IAM users and no access keys", () => {
       for (const type of ["AWS::IAM::User", "AWS::IAM::AccessKey"]) template.resourceCountIs(type, 0);
 });
 
-test("policies do not exceed IAM's limits, and a role has at most ten", () => {
+test("policies do not exceed IAM's limits, and a role has at most ten policies", () => {
   for (const [name, templates] of accounts)
     for (const template of templates.values()) {
       template.resourceCountIs("AWS::IAM::Policy", 0);
@@ -449,7 +449,7 @@ test("a role has permissions for Route 53, ACM and SES only on its stage's domai
   );
 });
 
-test("actions that support no resources are allowed on all of them", () => {
+test("actions that support no resource ARNs are allowed on *", () => {
   const prod = role(allWorkflowRoles, "prod");
   for (const action of [
     "codedeploy:StopDeployment",

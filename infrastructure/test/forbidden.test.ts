@@ -22,7 +22,7 @@ const rolesIn = (account: Account, table: StageTable = stageTable()) =>
 const boundariesIn = (account: Account, table: StageTable = stageTable()) =>
   managedPoliciesOf(new BoundaryStack(newApp(), account, table), placeOf(account));
 
-// The tables of a product whose previews share dev's account.
+// The tables if previews share dev's account.
 const shared: StageTable = { ...stageTable(), "pr-*": { ...stageTable()["pr-*"]!, account: "dev" } };
 const sharedAccount: Account = { ...devAccount, github: { ...devAccount.github, ...previewsAccount.github } };
 
@@ -53,7 +53,7 @@ const asDev = "aws:RequestTag/scratchpad:stage=dev aws:TagKeys=scratchpad:stage"
 const devReleases = `arn:aws:s3:::scratchpad-releases-${dev}`;
 const prodReleases = `arn:aws:s3:::scratchpad-releases-${prod}`;
 
-/** Calls that would give a branch access to another stage. */
+/** The calls that would give a branch access to another stage. */
 const forbiddenToPreviews = [
   ...lines(`
     ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
@@ -230,7 +230,7 @@ test("a preview in dev's account cannot touch another stage, nor extend its own 
   assert.deepEqual(await allowed(inDevsAccount, forbiddenToPreviews), []);
 });
 
-test("a preview may make such calls on its own stage", async () => {
+test("a preview may change its own stage", async () => {
   const calls = lines(`
     ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-pr")}
@@ -246,7 +246,7 @@ test("a preview may make such calls on its own stage", async () => {
   for (const preview of [inOwnAccount, inDevsAccount]) assert.deepEqual(await allowed(preview, calls), calls);
 });
 
-/** What IAM cannot limit to a stage, because the actions support neither names nor tags. ARCHITECTURE.md lists it. */
+/** Calls that IAM cannot limit to a stage, because the actions support neither names nor tags. ARCHITECTURE.md explains them. */
 test("in dev's account, a preview may change those resources of dev that AWS protects neither by name nor by tag", async () => {
   const weak = lines(`
     cognito-identity:SetIdentityPoolRoles *
@@ -299,7 +299,7 @@ const forbiddenToFunctions = lines(`
   cloudformation:UpdateStack ${own("cloudformation", "stack/scratchpad-notes-api-pr-1/0")}
 `);
 
-/** Checks what a role of a preview's function may do if its own policy allows everything. */
+/** Checks what the role of a preview's function may do if the role's own policy allows everything. */
 async function checkFunction(account: Account, table: StageTable) {
   const boundary = boundariesIn(account, table).get("scratchpad-boundary-pr")!;
   const place = placeOf(account);

@@ -322,7 +322,7 @@ test("the content security policy allows only scripts of the app and of Stripe",
     }
 });
 
-test("a stage has one response headers policy, because an account may have 20, and it leaves Cache-Control to the files", () => {
+test("a stage has only one response headers policy, and the policy does not set Cache-Control", () => {
   for (const stage of ["dev", "prod"]) {
     const [policy, ...others] = resources(stage, "AWS::CloudFront::ResponseHeadersPolicy");
     assert.equal(others.length, 0);

@@ -7,7 +7,7 @@ import { infrastructure } from "../lib/infrastructure.ts";
 import { type Stage, stageNamed } from "../lib/stage.ts";
 import { packageService, services } from "./services.ts";
 
-/** The name of the longest stage that xtask accepts. */
+/** The longest stage name that xtask accepts. */
 const longest = "s".repeat(maxLength());
 
 function maxLength(): number {
@@ -23,7 +23,7 @@ const pseudoParameters: Record<string, string> = {
   "AWS::URLSuffix": "amazonaws.com.cn",
 };
 
-/** The text that CloudFormation makes of a value. Undefined if it is not text, or depends on other resources or stacks. */
+/** The text to which CloudFormation resolves a value. Undefined if it is not text, or depends on other resources or stacks. */
 function text(value: any): string | undefined {
   if (typeof value === "string") return value;
   if (value?.Ref in pseudoParameters) return pseudoParameters[value.Ref];
@@ -38,8 +38,8 @@ const stacks = (stage: Stage) =>
     Template.fromStack(stack).toJSON(),
   );
 
-// Prod has the most resources: alarms, and a gradual shift of traffic. The templates of the longest name contain names that a tool
-// shortens.
+// Prod has the most resources: alarms, and a gradual shift of traffic. In the templates of the longest stage name, tools shorten
+// some names.
 const prod = { ...stageNamed("prod"), delegated: true };
 const templates = [
   ...stacks({ ...prod, name: longest, linked: longest }),
@@ -90,7 +90,7 @@ function names(value: any): [property: string, name: string][] {
   });
 }
 
-test("the names of the longest stage's resources have at most the length that AWS accepts", () => {
+test("the resources of the stage with the longest name have names that AWS accepts", () => {
   const checked = new Set<string>();
   for (const { Type, Properties } of resources)
     for (const [property, name] of names(Properties)) {

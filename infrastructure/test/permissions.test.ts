@@ -27,7 +27,7 @@ const roles = new Map(
   ["dev", "previews", "prod"].flatMap((name) => workflowRoles(name)).map((role) => [role.name, role]),
 );
 
-// The stages that workflows deploy. Those with a domain are complete when it is delegated.
+// The stages that workflows deploy. A stage with a domain has all its resources only when the domain is delegated.
 const deployments = [
   { role: "dev", stage: { ...stageNamed("dev"), delegated: true } },
   { role: "preview", stage: stageNamed("pr-1") },
@@ -35,7 +35,7 @@ const deployments = [
 ];
 
 const usedExceptions = new Set<(typeof exceptions)[number]>();
-/** What each role has to be allowed: the calls of CloudFormation's handlers, and those of xtask. */
+/** What each role must be allowed to call: the calls of CloudFormation's handlers, and those of xtask. */
 const needs = new Map<string, Need[]>([...roles.keys()].map((role) => [role, []]));
 const add = (role: string, need: Need) => {
   const known = needs.get(role) ?? assert.fail(`calls.json has the role ${role}, which no account has`);

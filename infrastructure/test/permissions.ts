@@ -109,7 +109,7 @@ export async function decide(
   boundary?: Statement[],
   resourcePolicy?: object,
 ): Promise<Decision> {
-  // The others have no influence on the decision.
+  // Statements about other actions have no influence on the decision.
   const relevant = forResource(
     statements.filter(({ Action }) => Action.some((pattern) => matchesAction(pattern, action))),
     resource,
@@ -206,7 +206,7 @@ export interface Exception {
   type: string;
   /** Patterns of actions, separated by spaces. */
   actions: string;
-  /** Only these operations. */
+  /** The only operations to which it applies. */
   operations?: Operation[];
   /** The exception does not apply to a resource with one of these properties, at any depth. */
   without?: string[];
@@ -409,7 +409,7 @@ const isRole = ({ type, name }: Resource, role: string) => type === "AWS::IAM::R
 
 const stageTag = "scratchpad:stage";
 
-/** Actions with the prefix of actions that create a resource, but which create it below an existing resource. */
+/** Actions that match `creates`, but whose ARN is that of an existing resource. */
 const createsBelow = /^(cognito-idp:CreateUserPoolClient|codedeploy:CreateDeployment|lambda:CreateAlias)$/;
 const creates = /:(Create|PutMetricAlarm$|PutRule$|RequestCertificate$)/;
 const tags = /:(TagResource|TagRole|TagQueue|AddTagsToCertificate|ChangeTagsForResource|PutBucketTagging)$/;

@@ -127,7 +127,7 @@ const arns: Record<string, (name: string, properties: any, place: Place) => stri
   "AWS::SQS::Queue": (name, _, place) => regional("sqs", name, place),
 };
 
-/** What `Ref` returns if it is not the name. */
+/** What `Ref` returns, for types for which it is not the name. */
 const references: Record<string, (resource: Pick<Resource, "name" | "arn">, place: Place) => string> = {
   "AWS::CertificateManager::Certificate": ({ arn }) => arn,
   "AWS::CloudFront::Function": ({ arn }) => arn,

@@ -10,7 +10,7 @@ export interface Surplus {
 export const surplus: Surplus[] = [
   {
     actions: "s3:GetBucketLocation",
-    reason: "Returns only the region of the bucket, which S3 clients ask for when a request reaches another region.",
+    reason: "Returns only the region of the bucket. S3 clients ask for it when they send a request to another region.",
   },
   {
     actions: "iam:CreateServiceLinkedRole",
@@ -21,7 +21,7 @@ export const surplus: Surplus[] = [
   {
     actions: "apigateway:GET",
     resource: "arn:aws:apigateway:*::/restapis",
-    reason: "The list handler of APIs. It returns names and settings, which a role may read one by one as well.",
+    reason: "Lists the APIs. The response contains names and settings, which the role may also read API by API.",
   },
   {
     actions: "logs:DeleteLogGroup",

@@ -171,7 +171,7 @@ def get_all_condition_keys(service, action, body, params):
 
 
 def record_and_enforce(key, action, service, region, arn="*", context=None, **options):
-    """Checks the permission for a call as ministack does, and records a call of a role in the file RECORDED_CALLS."""
+    """Checks the permission for a call as ministack does, and appends each call of a role to $RECORDED_CALLS."""
     arn = options.pop("resource_arn", arn)
     context = options.pop("service_context", context) or {}
     principal = iam_evaluator.caller_arn()

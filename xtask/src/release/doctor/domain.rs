@@ -97,7 +97,8 @@ async fn delegation(exam: &Examination<'_>, domain: &str) -> Result<Finding, Fai
     Ok(Finding::red(
         "the parent zone delegates the domain, but the row does not say so",
         format!(
-            "set delegated: true in the row of {stage} in serverless.yml, and run cargo xtask deploy --stage {stage}"
+            "wait until SES has verified the domain and granted production access (AWS console > Amazon SES > Get set up); then \
+             set delegated: true in the row of {stage} in serverless.yml, and run cargo xtask deploy --stage {stage}"
         ),
         DOCS,
     ))

@@ -185,7 +185,7 @@ async fn spend_limit(exam: &Examination<'_>) -> Result<Finding, Failure> {
     };
     Ok(Finding::red(
         format!(
-            "{limit} USD a month{source}: it pays for some dozens of SMS, then SNS sends no more"
+            "{limit} USD a month{source}: when it is used up, SNS sends no more SMS until the next month"
         ),
         format!(
             "open a case: AWS console > Support Center > Create case > Service limit increase > SNS Text Messaging; when it is \
