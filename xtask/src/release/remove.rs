@@ -91,14 +91,14 @@ async fn delete_parts(context: &StageContext, templates: &Templates) -> Result<(
     let (stage, store) = (&context.target.stage, &context.store);
     let log_groups = function_log_groups(context).await?;
     let api_log_groups = delete_stacks(context, templates).await?;
-    let step = Step::begin("remove logs and secrets");
-    // Delete the log groups after the stacks: a function can write logs, and so recreate its log group, until its stack
-    // is deleted.
+    let step = Step::begin("remove secrets, artifacts and logs");
+    secret::delete_all(&context.target.account, stage).await?;
+    delete_artifacts(store).await?;
+    // Delete the log groups late: a function that still runs when its stack is deleted writes logs at its end, and so
+    // recreates its log group.
     let log_groups = log_groups.into_iter().chain(api_log_groups);
     delete_log_groups(&context.target.account, log_groups).await?;
-    secret::delete_all(&context.target.account, stage).await?;
     step.done("");
-    delete_artifacts(store).await?;
     // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
     for release in store.releases().await? {
         store.delete_release(&release).await?;
