@@ -219,6 +219,15 @@ def get_tags_or_those_of_the_api(arn):
     return get_tags(before + separator + parts.split("/")[0])
 
 
+def write_logs_of_existing_function(function, *arguments, **options):
+    """Writes the logs of an invocation, unless the function was deleted meanwhile.
+
+    AWS cannot write them then, because the role of the function is deleted too. ministack would recreate the log group.
+    """
+    if (function.get("config") or function).get("FunctionName") in lambda_svc._functions:
+        write_logs(function, *arguments, **options)
+
+
 def save_after_changes():
     """Saves the state of all services whenever it has changed. Never returns."""
     while changed.wait():
@@ -236,6 +245,7 @@ ministack.app, ministack.save_all = serve_and_mark_changed, save_all_atomically
 ministack._load_persisted_state = load_without_unsaved_buckets
 get_tables, load_tables = dynamodb.get_state, dynamodb.load_persisted_state
 dynamodb.get_state, dynamodb.load_persisted_state = get_tables_and_streams, load_tables_and_streams
+write_logs, lambda_svc._emit_lambda_logs = lambda_svc._emit_lambda_logs, write_logs_of_existing_function
 # After a restart, functions read the streams from the beginning, because ministack does not save how far they had read.
 lambda_svc._restore_esm_positions = lambda *_: None
 extract_resource_arn, iam_actions.extract_resource_arn = (
