@@ -32,8 +32,8 @@ pub(crate) fn is_of(gate: &str, functions: &[String]) -> bool {
     functions.is_empty() || functions.iter().any(|function| function == name)
 }
 
-/// Replaces each figure in `counted` with the same figure in `again` if the figure in `again` is smaller. Adds the
-/// figures that only `again` has.
+/// Merges the figures of a second measurement, `again`, into `counted`: keeps the smaller one of two figures with the
+/// same name, and adds the figures that only `again` has.
 pub(crate) fn keep_minimum(counted: &mut Gates, again: Gates) {
     for (name, again) in again {
         let figures = counted.entry(name).or_default();

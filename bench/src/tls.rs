@@ -3,8 +3,8 @@
 //! 2048-bit RSA keys. Clients trust the root certificate. The files in `bench/tls/` were made once with openssl. The
 //! private keys of the certificate authorities were deleted.
 //!
-//! The harness measures copies of the deployed binaries. The copies trust this root certificate
-//! ([`local_tls::patch_trusted_root`]).
+//! The harness measures copies of the deployed binaries in which [`local_tls::patch_trusted_root`] has replaced one
+//! trusted root certificate by this one.
 
 use std::fs;
 use std::path::Path;

@@ -48,7 +48,7 @@ const FOLDER: &str = "local";
 #[derive(Serialize, Deserialize)]
 struct DevProcess {
     pid: i32,
-    /// Whether `cargo xtask dev --detach` started the process.
+    /// Whether the process was started by `cargo xtask dev --detach`, and so runs in the background.
     detached: bool,
 }
 

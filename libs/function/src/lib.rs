@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
 
-/// The memory allocator of statically linked functions. It replaces the allocator of the C library:
-/// the one of musl is slow, and the one of zig is not mature.
+/// The memory allocator of statically linked functions. It replaces the C library's allocator: musl's
+/// allocator is slow, and zig's is not mature.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -154,8 +154,8 @@ async fn build_functions(
 /// The folder of files that record which artifacts were built on this machine, relative to the checkout.
 const BUILT: &str = "target/built";
 
-/// The function zips that were built on this machine. Each is a file whose name is the fingerprint of the zip's sources
-/// and whose content is the zip's hash.
+/// The index of the function zips that were built on this machine. It has one file for each zip: the file's name is the
+/// fingerprint of the function's sources, and its content is the hash of the zip.
 struct BuiltZips(PathBuf);
 
 impl BuiltZips {

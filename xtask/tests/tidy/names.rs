@@ -34,7 +34,7 @@ struct Package {
     artifact: String,
 }
 
-/// The prefix of the names of a service's functions, such as `notes-` for the service `notes-api`.
+/// Returns the prefix of the function names of `service`: `notes-` for the service `notes-api`.
 fn prefix(service: &str) -> String {
     let (prefix, _) = service.rsplit_once('-').unwrap_or((service, ""));
     format!("{prefix}-")
