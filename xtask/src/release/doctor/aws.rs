@@ -140,7 +140,8 @@ impl Aws {
         json(&self.get(service, path).await?)
     }
 
-    /// Calls an operation of a service that uses the AWS JSON 1.1 protocol. `target` is the value of the header `X-Amz-Target`.
+    /// Calls an operation of a service that uses the AWS JSON 1.1 protocol. `target` is the value of the header
+    /// `X-Amz-Target`.
     ///
     /// # Errors
     /// Fails if the service does not respond, or responds with an error.
