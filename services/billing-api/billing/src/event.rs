@@ -14,8 +14,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use crate::{
-    payment::IntentId,
-    purchase::{PurchaseKey, Timestamp},
+    payment::{IntentId, PaymentChange, PaymentReport, Report},
+    purchase::{Currency, PurchaseKey, Timestamp},
 };
 
 /// The maximum difference between the timestamp in the `Stripe-Signature` header and the current
@@ -26,18 +26,9 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: String,
-    succeeded_payment: Option<SucceededPayment>,
-}
-
-/// A PaymentIntent that has succeeded, and the purchase that it pays for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SucceededPayment {
-    /// The id of the PaymentIntent.
-    #[serde(rename = "id")]
-    pub intent: IntentId,
-    /// The key of the purchase, from the metadata of the PaymentIntent.
-    #[serde(rename = "metadata")]
-    pub purchase: PurchaseKey,
+    created: Timestamp,
+    is_live: bool,
+    report: Report,
 }
 
 /// Why [`Event::verify`] rejects an event.
@@ -97,32 +88,68 @@ impl Event {
         }
     }
 
+    /// Creates an event.
+    pub fn new(id: String, created: Timestamp, is_live: bool, report: Report) -> Self {
+        Self {
+            id,
+            created,
+            is_live,
+            report,
+        }
+    }
+
     /// The id of the event. All deliveries of one event have the same id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The succeeded payment that the event reports. None if the type of the event is not
-    /// `payment_intent.succeeded`, or the payment does not belong to a purchase.
-    ///
-    /// Events of other types are not needed. A declined payment is not final, because the customer
-    /// may try again. A function that cancels a payment also settles the purchase, without an
-    /// event.
-    pub fn succeeded_payment(&self) -> Option<&SucceededPayment> {
-        self.succeeded_payment.as_ref()
+    /// The time at which Stripe created the event, in whole seconds.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Whether the event is of the live mode.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// What the event reports.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     fn parse(body: &[u8]) -> Option<Self> {
-        let EventBody { id, kind, data } = serde_json::from_slice(body).ok()?;
-        let succeeded_payment = match kind.as_str() {
-            PAYMENT_SUCCEEDED => serde_json::from_value(data.object).ok(),
+        let EventBody {
+            id,
+            kind,
+            created,
+            livemode,
+            data,
+        } = serde_json::from_slice(body).ok()?;
+        let report = match kind.as_str() {
+            PAYMENT_SUCCEEDED => serde_json::from_value::<IntentBody>(data.object).ok(),
             _ => None,
         };
-        Some(Self {
-            id,
-            succeeded_payment,
-        })
+        let report = report.map_or(Report::Other, |intent| {
+            Report::Payment(PaymentReport {
+                intent: intent.id,
+                purchase: intent.metadata,
+                change: PaymentChange::Succeeded,
+                amount: intent.amount_received,
+                currency: Currency::try_from(&*intent.currency).ok(),
+            })
+        });
+        let created = Timestamp::from_millis(created.saturating_mul(1000));
+        Some(Self::new(id, created, livemode, report))
     }
+}
+
+#[derive(Deserialize)]
+struct IntentBody {
+    id: IntentId,
+    metadata: PurchaseKey,
+    amount_received: u32,
+    currency: String,
 }
 
 /// The parts of Stripe's event object that [`Event`] needs:
@@ -132,6 +159,10 @@ struct EventBody {
     id: String,
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
+    created: u64,
+    #[serde(default)]
+    livemode: bool,
     data: DataBody,
 }
 
@@ -208,7 +239,7 @@ pub(crate) mod tests {
     pub(crate) fn succeeded(purchase: &PurchaseKey, intent: &str) -> Vec<u8> {
         let event = serde_json::json!({
             "id": "evt_1", "object": "event", "type": "payment_intent.succeeded",
-            "data": {"object": {"id": intent, "amount": 4000, "metadata": {
+            "data": {"object": {"id": intent, "amount_received": 4000, "currency": "usd", "metadata": {
                 "userId": purchase.user_id, "purchaseId": purchase.purchase_id,
             }}},
         });
@@ -231,7 +262,7 @@ pub(crate) mod tests {
         let v1 = "78bb785e82462e03657c3e0395d0ff116b83123e9e0a2e1d17725ff6f481c5ca";
         assert_eq!(signature(body, SECRET, NOW), v1);
         let event = verify(body, &format!("t={NOW},v1={v1},v0=ab"), NOW).unwrap();
-        assert_eq!((event.id(), event.succeeded_payment()), ("evt_1", None));
+        assert_eq!((event.id(), event.report()), ("evt_1", &Report::Other));
     }
 
     #[test]
@@ -347,8 +378,11 @@ pub(crate) mod tests {
             verify(body, &header, NOW).unwrap()
         };
         let event = verified(&succeeded(&purchase, "pi_1"));
-        assert_eq!(event.succeeded_payment().unwrap().purchase, purchase);
-        assert_eq!(event.succeeded_payment().unwrap().intent.as_str(), "pi_1");
+        let Report::Payment(report) = event.report() else {
+            panic!("{event:?}")
+        };
+        assert_eq!(report.purchase, purchase);
+        assert_eq!(report.intent.as_str(), "pi_1");
         for kind in [
             "payment_intent.payment_failed",
             "payment_intent.canceled",
@@ -356,7 +390,7 @@ pub(crate) mod tests {
             "charge.succeeded",
             "unknown.event",
         ] {
-            assert_eq!(verified(&other(kind)).succeeded_payment(), None, "{kind}");
+            assert_eq!(verified(&other(kind)).report(), &Report::Other, "{kind}");
         }
     }
 }

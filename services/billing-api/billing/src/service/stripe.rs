@@ -25,9 +25,10 @@ use stripe_shared::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Cause, ChargeError, Error, Payments};
+use crate::payment::{PaymentDetails, RefundedCharge};
 use crate::{
     payment::{ClientSecret, Decline, IntentId, Payment},
-    purchase::{Cents, PaymentSource, Purchase, PurchaseKey},
+    purchase::{Cents, PaymentSource, Purchase},
 };
 
 /// The timeout of one attempt of a call to Stripe. Stripe may still complete a request after its
@@ -157,7 +158,7 @@ impl Stripe {
     }
 
     /// Reads the current state of the PaymentIntent `intent`.
-    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, CallError> {
+    async fn read(&self, intent: &str) -> Result<PaymentIntent, CallError> {
         let retrieve = RetrievePaymentIntent::new(intent);
         self.send(&retrieve, RequestStrategy::Once).await
     }
@@ -301,33 +302,48 @@ impl Payments for Stripe {
     ) -> Result<Payment, ChargeError> {
         let create = CreatePaymentIntent::new(purchase, source);
         let key = IdempotencyKey::new(purchase.key.purchase_id.to_string());
-        let key = key.map_err(|error| ChargeError(error.into()))?;
+        let key = key.map_err(|error| ChargeError::Unknown(error.into()))?;
         let intent = match self.send(&create, RequestStrategy::Idempotent(key)).await {
             Ok(intent) => intent,
             Err(CallError::Api(error, 400 | 402)) => {
-                return payment_from_error(error).map_err(|error| ChargeError(error.into()));
+                return payment_from_error(error)
+                    .map_err(|error| ChargeError::Unknown(error.into()));
             }
-            Err(error) => return Err(ChargeError(error.into())),
+            Err(error) => return Err(ChargeError::Unknown(error.into())),
         };
         let intent = match intent.status {
             // This may be the stored response to an earlier attempt, and the customer may have
             // authenticated since then.
             PaymentIntentStatus::RequiresAction | PaymentIntentStatus::Processing => {
-                self.retrieve(&intent.id).await.unwrap_or(intent)
+                self.read(&intent.id).await.unwrap_or(intent)
             }
             _ => intent,
         };
-        payment_from_intent(intent).map_err(ChargeError)
+        payment_from_intent(intent).map_err(ChargeError::Unknown)
     }
 
     #[tracing::instrument(name = "Stripe search", skip_all)]
-    async fn find_payment(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
-        let id = purchase.purchase_id;
+    async fn find_payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Error> {
+        let id = purchase.key.purchase_id;
         let search = SearchPaymentIntent::new(format!("metadata['purchaseId']:'{id}'"));
         let found = self.send(&search, RequestStrategy::Once).await;
-        let found = found.map_err(service_error)?.data.into_iter().next();
-        let payment = found.map(payment_from_intent).transpose();
-        payment.map_err(Error::Failed)
+        let found = found.map_err(service_error)?.data.into_iter();
+        let payments: Result<_, _> = found.map(payment_from_intent).collect();
+        payments.map_err(Error::Failed)
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    async fn retrieve(&self, intent: &IntentId) -> Result<Option<PaymentDetails>, Error> {
+        let _ = intent;
+        Err(Error::Failed("not implemented".into()))
+    }
+
+    async fn refund(&self, intent: &IntentId) -> Result<RefundedCharge, Error> {
+        let _ = intent;
+        Err(Error::Failed("not implemented".into()))
     }
 
     #[tracing::instrument(name = "Stripe cancel", skip_all)]
@@ -336,7 +352,7 @@ impl Payments for Stripe {
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
         let current = match canceled {
             // The intent is already final, or cannot be canceled in its current status.
-            Err(CallError::Api(_, 400)) => self.retrieve(intent.as_str()).await,
+            Err(CallError::Api(_, 400)) => self.read(intent.as_str()).await,
             canceled => canceled,
         };
         payment_from_intent(current.map_err(service_error)?).map_err(Error::Failed)
@@ -349,7 +365,10 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     let id = IntentId::try_from(intent.id.to_string())?;
     Ok(match intent.status {
         PaymentIntentStatus::Succeeded => Payment::Succeeded { intent: id },
-        PaymentIntentStatus::Canceled => Payment::Canceled { intent: id },
+        PaymentIntentStatus::Canceled => Payment::Canceled {
+            intent: id,
+            decline: None,
+        },
         PaymentIntentStatus::Processing => Payment::Processing { intent: id },
         PaymentIntentStatus::RequiresAction => Payment::RequiresAction {
             intent: id,
