@@ -149,7 +149,7 @@ where
             for item in &page.unreadable {
                 summary += self.set_aside(item).await;
             }
-            let checks = page.purchases.iter().map(|due| self.check(due));
+            let checks = page.purchases.into_iter().map(|due| self.check(due));
             let mut checks = stream::iter(checks).buffer_unordered(CONCURRENCY);
             while let Some(checked) = checks.next().await {
                 summary += checked;
@@ -177,7 +177,7 @@ where
     }
 
     /// Does the work that is due for one purchase, and counts it.
-    async fn check(&self, due: &Purchase) -> ReconcileSummary {
+    async fn check(&self, due: Purchase) -> ReconcileSummary {
         let mut summary = ReconcileSummary::default();
         if !self.has_time() {
             summary.unfinished = 1;
@@ -185,9 +185,9 @@ where
         }
         let work = async {
             if let Status::Pending { source, .. } = &due.status {
-                self.pending(due, source).await
+                self.pending(&due, source).await
             } else {
-                announce(self.publisher, self.purchases, due).await?;
+                announce(self.publisher, self.purchases, &due).await?;
                 Ok(Work::Announced)
             }
         };
@@ -200,7 +200,7 @@ where
                 let purchase_id = due.key.purchase_id;
                 let error = function::chain(&error);
                 tracing::error!(%purchase_id, error, "check of a purchase failed");
-                if let Err(error) = self.postpone(due).await {
+                if let Err(error) = self.postpone(&due).await {
                     summary.errors += 1;
                     let error = function::chain(&error);
                     tracing::error!(%purchase_id, error, "purchase not postponed");
