@@ -52,6 +52,7 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     };
     let order: Order = request.json()?;
     let scope = Scope::of("POST /billing", buyer.id.as_str());
+    let stripe = &stripe.until(request.deadline());
     let work = async |id| {
         let (buyer, now) = (buyer.clone(), Timestamp::now());
         let receipt = controller::purchase(stripe, purchases, orders, buyer, id, order, now);

@@ -50,6 +50,7 @@ async fn handle(
         purchases,
         topic,
     } = services;
+    let stripe = &stripe.until(deadline);
     let deadline = Timestamp::of(deadline);
     let summary = controller::reconcile(stripe, purchases, topic, &Timestamp::now, deadline).await;
     match (summary.errors, summary.unreadable) {

@@ -33,11 +33,12 @@ async fn init() -> Result<Services, StartError> {
 
 async fn handle(services: &Services, request: Request) -> api::Result {
     let Services { stripe, purchases } = services;
+    let stripe = stripe.until(request.deadline());
     let key = PurchaseKey {
         user_id: request.caller()?,
         purchase_id: request.path("id")?,
     };
-    let receipt = controller::resume(stripe, purchases, &key, Timestamp::now()).await?;
+    let receipt = controller::resume(&stripe, purchases, &key, Timestamp::now()).await?;
     http::receipt(receipt)
 }
 

@@ -59,7 +59,8 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
     let [signing_secret, _] = secrets.current();
     let event = Event::verify(request.body(), &signature, &[signing_secret], now)?;
-    let verdict = controller::webhook(stripe, purchases, &event, now).await?;
+    let stripe = stripe.until(request.deadline());
+    let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
     if let Verdict::Contradiction(reason) = verdict {
         // The complete event, as Stripe has signed it.
         let body = String::from_utf8_lossy(request.body()).into_owned();
