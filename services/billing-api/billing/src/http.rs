@@ -1,7 +1,7 @@
 //! Converts between HTTP and the domain types: parses request bodies, and builds response bodies
 //! and problem documents (RFC 9457).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use api::{Body, Fields, List, PageRequest, Problem, Response, StatusCode, string, to_integer};
 use domain::Page;
@@ -12,7 +12,7 @@ use crate::{
     controller::{Error, Receipt},
     event::VerifyError,
     payment::Decline,
-    purchase::{Cents, Order, Purchase, PurchaseId, Status, Storage, Timestamp, UserId},
+    purchase::{Cents, DisputeStatus, Order, Purchase, PurchaseId, Storage, Timestamp, UserId},
     service,
 };
 
@@ -24,9 +24,15 @@ impl Body for Order {
     fn read(fields: &mut Fields) -> Option<Self> {
         let storage = fields.required("storage", storage);
         let source = fields.required("source", string);
+        let amount = fields.optional("amount", |value| {
+            let amount = to_integer(&value).and_then(|amount| u32::try_from(amount).ok());
+            let amount = amount.and_then(|amount| Cents::try_from(amount).ok());
+            amount.ok_or_else(|| format!("must be an integer from 1 to {}", Cents::LIMIT))
+        });
         Some(Self {
             storage: storage?,
             source: source?,
+            amount: amount?,
         })
     }
 }
@@ -88,8 +94,8 @@ pub fn receipt(receipt: Receipt) -> api::Result {
     Response::json(StatusCode::OK, &body)
 }
 
-/// The JSON of a purchase in a response. It does not contain the payment source, the id of the
-/// PaymentIntent, or the attributes of the index `unsettled`.
+/// The JSON of a purchase in a response. It does not contain the payment source, the ids of
+/// PaymentIntents, or the attributes of the index `unsettled`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PurchaseBody<'a> {
@@ -97,33 +103,62 @@ struct PurchaseBody<'a> {
     purchase_id: PurchaseId,
     storage: u32,
     amount: Cents,
+    currency: &'a str,
     description: &'a str,
     status: &'static str,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    decline: Option<&'a Decline>,
+    decline: Option<Cow<'a, Decline>>,
+    /// The refunded part of the amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded_amount: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dispute: Option<DisputeBody<'a>>,
+    /// The sum of charges beyond the amount, which were refunded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    surplus_refunded: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct DisputeBody<'a> {
+    status: DisputeStatus,
+    amount: u32,
+    reason: &'a str,
 }
 
 impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     fn from(purchase: &'a Purchase) -> Self {
-        let (status, decline) = match &purchase.status {
-            Status::Pending { .. } => ("PENDING", None),
-            Status::Paid { .. } => ("PAID", None),
-            Status::Failed { decline, .. } => ("FAILED", Some(decline)),
-        };
+        let is_positive = |amount: &u32| *amount > 0;
+        let refunded = purchase.refunded.map(|refunded| refunded.amount);
         Self {
             user_id: &purchase.key.user_id,
             purchase_id: purchase.key.purchase_id,
             storage: purchase.storage.notes(),
             amount: purchase.amount,
+            currency: purchase.currency.as_str(),
             description: &purchase.description,
-            status,
+            status: purchase.status.name(),
             created_at: purchase.created_at,
             updated_at: purchase.updated_at,
-            decline,
+            decline: purchase.decline(),
+            refunded_amount: refunded.filter(is_positive),
+            dispute: purchase.dispute.as_ref().map(|dispute| DisputeBody {
+                status: dispute.status,
+                amount: dispute.amount,
+                reason: &dispute.reason,
+            }),
+            surplus_refunded: Some(purchase.surplus_refunded()).filter(is_positive),
         }
     }
+}
+
+/// Builds the response to a canceled order: the status 200, and the purchase.
+///
+/// # Errors
+/// Returns a problem with the status 500 if the purchase cannot be serialized.
+pub fn purchase(purchase: &Purchase) -> api::Result {
+    Response::json(StatusCode::OK, &PurchaseBody::from(purchase))
 }
 
 /// The paginated list of the purchases of `user`. It parses requests for a page, and creates the
@@ -161,13 +196,44 @@ impl From<Error> for Problem {
             .with("code", "requires_action")
             .with("purchaseId", purchase_id.to_string())
             .with("clientSecret", client_secret.expose()),
-            Error::OutcomeUnknown { .. } | Error::Charge(_) => Self::unavailable(error)
-                .detail(
-                    "It is not known yet whether your card is charged. The purchase completes or \
-                     fails automatically; your list of purchases shows the result. Do not order \
-                     again. To check now, repeat this request with the same Idempotency-Key.",
-                )
-                .retry_after(RETRY_AFTER),
+            Error::OutcomeUnknown { purchase_id } | Error::Charge { purchase_id, .. } => {
+                Self::unavailable(error)
+                    .detail(
+                        "It is not known yet whether your card is charged. The purchase completes \
+                         or fails automatically; your list of purchases shows the result. Do not \
+                         order again. To check now, repeat this request with the same \
+                         Idempotency-Key.",
+                    )
+                    .with("purchaseId", purchase_id.to_string())
+                    .retry_after(RETRY_AFTER)
+            }
+            Error::OrderOpen { purchase_id } => Self::conflict(
+                "You have an open order. Complete or cancel it before you order again.",
+            )
+            .with("code", "order_open")
+            .with("purchaseId", purchase_id.to_string()),
+            Error::PriceChanged { amount } => {
+                Self::conflict("The price has changed. Order again with the new amount.")
+                    .with("code", "price_changed")
+                    .with("amount", amount.get())
+            }
+            Error::TooManyDeclines { retry_after } => {
+                Self::too_many_requests("Your cards were declined too often. Order again later.")
+                    .with("code", "too_many_declines")
+                    .retry_after(retry_after)
+            }
+            Error::AlreadyPaid { purchase_id } => {
+                Self::conflict("The order was paid, so it cannot be canceled.")
+                    .with("code", "already_paid")
+                    .with("purchaseId", purchase_id.to_string())
+            }
+            Error::Processing { purchase_id } => Self::conflict(
+                "Your bank is processing the payment, so the order cannot be canceled now.",
+            )
+            .with("code", "payment_processing")
+            .with("purchaseId", purchase_id.to_string())
+            .retry_after(RETRY_AFTER),
+            Error::NotFound => Self::not_found("You have no purchase with this id."),
             Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }
@@ -177,29 +243,123 @@ impl From<Error> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::*;
+    use crate::{
+        fixtures::*,
+        purchase::{AfterSale, Refunded, Status, Surplus},
+    };
+
+    fn json(purchase: &Purchase) -> Value {
+        serde_json::to_value(PurchaseBody::from(purchase)).unwrap()
+    }
+
+    fn with_decline(decline: Decline) -> Purchase {
+        Purchase {
+            status: Status::Failed {
+                payment_intent_id: Some(intent(1)),
+                decline,
+            },
+            due_at: None,
+            ..pending("tok_visa")
+        }
+    }
 
     #[test]
     fn the_json_of_a_purchase_has_no_payment_or_index_attributes() {
         let pending = pending("tok_visa");
-        for (status, name) in [
-            (pending.status.clone(), "PENDING"),
-            (paid().into(), "PAID"),
-            (failed().into(), "FAILED"),
+        let paid = settled(pending.clone());
+        let refund = AfterSale::Refund(Refunded {
+            amount: 4_000,
+            as_of: NOON,
+        });
+        let opened = AfterSale::Dispute(dispute("dp_1", DisputeStatus::Open, 1));
+        for (purchase, name) in [
+            (paid.after(refund, NOON).unwrap(), "REFUNDED"),
+            (paid.after(opened, NOON).unwrap(), "DISPUTED"),
+            (paid, "PAID"),
+            (pending, "PENDING"),
+            (with_decline(Decline::unfinished()), "FAILED"),
         ] {
-            let purchase = Purchase {
-                status,
-                ..pending.clone()
-            };
-            let body = serde_json::to_value(PurchaseBody::from(&purchase)).unwrap();
+            let body = json(&purchase);
             assert_eq!(body["status"], name);
             assert_eq!(body["amount"], 4_000);
+            assert_eq!(body["currency"], "usd");
             assert_eq!(body.get("decline").is_some(), name == "FAILED");
+            assert_eq!(body.get("refundedAmount").is_some(), name == "REFUNDED");
+            assert_eq!(body.get("dispute").is_some(), name == "DISPUTED");
+            assert!(body.get("surplusRefunded").is_none());
             let text = body.to_string();
-            for internal in ["tok_", "pi_", "Shard", "dueAt"] {
+            for internal in ["tok_", "pi_", "dp_", "Shard", "dueAt", "outbox", "revision"] {
                 assert!(!text.contains(internal), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_and_a_receipt_hide_the_reasons_that_stripe_asks_to_hide() {
+        for hidden in [
+            "stolen_card",
+            "lost_card",
+            "fraudulent",
+            "merchant_blacklist",
+        ] {
+            let purchase = with_decline(Decline {
+                code: "card_declined".into(),
+                decline_code: Some(hidden.into()),
+                message: format!("Your card is {hidden}."),
+            });
+            let decline = &json(&purchase)["decline"];
+            assert_eq!(decline["code"], "card_declined");
+            assert_eq!(decline["declineCode"], "generic_decline");
+            assert!(!decline.to_string().contains(hidden), "{decline}");
+        }
+        let purchase = with_decline(Decline {
+            code: "card_declined".into(),
+            decline_code: Some("insufficient_funds".into()),
+            message: "Your card has insufficient funds.".into(),
+        });
+        let decline = &json(&purchase)["decline"];
+        assert_eq!(decline["declineCode"], "insufficient_funds");
+    }
+
+    #[test]
+    fn a_failed_purchase_whose_card_was_charged_says_that_the_charge_was_refunded() {
+        let purchase = with_decline(Decline::not_made());
+        let surplus = Surplus {
+            payment_intent_id: intent(2),
+            amount: 4_000,
+            refunded_at: NOON,
+        };
+        let body = json(&purchase.with_surplus(surplus).unwrap());
+        assert_eq!(body["surplusRefunded"], 4_000);
+        assert_eq!(body["decline"]["code"], "payment_refunded");
+        let message = body["decline"]["message"].to_string();
+        assert!(!message.contains("was not charged"), "{message}");
+    }
+
+    #[test]
+    fn each_conflict_has_its_own_code() {
+        let purchase_id = key().purchase_id;
+        let amount = Cents::try_from(5_000).unwrap();
+        let retry_after = Duration::from_secs(90);
+        for (error, status, code) in [
+            (Error::OrderOpen { purchase_id }, 409, "order_open"),
+            (Error::PriceChanged { amount }, 409, "price_changed"),
+            (Error::AlreadyPaid { purchase_id }, 409, "already_paid"),
+            (Error::Processing { purchase_id }, 409, "payment_processing"),
+            (
+                Error::TooManyDeclines { retry_after },
+                429,
+                "too_many_declines",
+            ),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.status(), status);
+            assert!(format!("{problem:?}").contains(code), "{problem:?}");
+            if status == 429 {
+                assert_eq!(problem.headers()["retry-after"], "90");
+            }
+        }
+        assert_eq!(Problem::from(Error::NotFound).status(), 404);
     }
 
     #[test]

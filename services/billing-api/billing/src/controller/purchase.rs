@@ -1,11 +1,24 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
+use super::{Error, RECONCILE_DELAY, resume::complete};
 use crate::{
-    payment::{Decline, Payment},
+    payment::Decline,
     purchase::{Author, Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp},
-    service::{Payments, PurchaseStore},
+    service::{self, Buyer, Opened, OrderStore, Payments, PurchaseStore},
 };
+
+/// The number of declined orders of a buyer within [`DECLINE_PERIOD`] from which on further orders
+/// are refused: the limit makes the shop useless for testing stolen cards.
+/// <https://docs.stripe.com/disputes/prevention/card-testing>
+pub const MAX_DECLINES: usize = 10;
+
+/// The period for which declined orders count.
+const DECLINE_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// The number of times that [`purchase`] tries to make a new order the open order of the buyer.
+const ATTEMPTS: usize = 4;
 
 /// The result of a settled purchase, for the customer. Every repetition of a request gets the same
 /// receipt.
@@ -14,24 +27,23 @@ use crate::{
 pub struct Receipt {
     /// The id of the purchase.
     pub purchase_id: PurchaseId,
-    /// The price in US cents.
+    /// The price, in the minor unit of the currency.
     pub amount: Cents,
-    /// Why the card was not charged. None if the card was charged.
+    /// Why the card was not charged, without what the customer must not learn. None if the card was
+    /// charged.
     pub declined: Option<Decline>,
 }
 
 impl Receipt {
     /// Returns the receipt of a settled purchase, or None if the purchase is PENDING.
-    fn from_settled(purchase: Purchase) -> Option<Self> {
-        let declined = match purchase.status {
-            Status::Pending { .. } => return None,
-            Status::Paid { .. } => None,
-            Status::Failed { decline, .. } => Some(decline),
-        };
+    pub(super) fn from_settled(purchase: Purchase) -> Option<Self> {
+        if purchase.is_pending() {
+            return None;
+        }
         Some(Self {
             purchase_id: purchase.key.purchase_id,
             amount: purchase.amount,
-            declined,
+            declined: purchase.decline().map(std::borrow::Cow::into_owned),
         })
     }
 }
@@ -43,13 +55,15 @@ impl Receipt {
 /// key.
 ///
 /// # Errors
-/// Fails if the outcome of the payment is not final, or a service call fails. If the purchase is
-/// still PENDING after the failure, a repetition of the call, a webhook event or reconcile settles
-/// it.
+/// Fails if the price has changed, the buyer has another open order or has had too many declines,
+/// the outcome of the payment is not final, or a service call fails. If the purchase is still
+/// PENDING after the failure, a repetition of the call, [`super::resume`], a webhook event or
+/// reconcile settles it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
+    orders: &impl OrderStore,
     buyer: Author,
     id: PurchaseId,
     order: Order,
@@ -59,36 +73,86 @@ pub async fn purchase(
         user_id: buyer.id,
         purchase_id: id,
     };
-    let outcome_unknown = || Error::OutcomeUnknown { purchase_id: id };
-    let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
-    let stored = purchases.get_or_create(&pending, buyer.sub).await?;
-    let Status::Pending { source, .. } = &stored.status else {
-        return Receipt::from_settled(stored).ok_or_else(outcome_unknown);
-    };
-    if now.since(stored.created_at) >= CHARGE_WINDOW {
-        return Err(outcome_unknown());
+    let amount = order.storage.price();
+    if order.amount.is_some_and(|agreed| agreed != amount) {
+        // A repetition continues an order that was stored at the old price.
+        let stored = purchases.get(&key).await?;
+        let stored = stored.ok_or(Error::PriceChanged { amount })?;
+        return complete(payments, purchases, stored, now).await;
     }
-    let payment = payments.charge(&stored, source).await?;
-    let outcome = match resolve(payments, payment).await? {
-        Resolution::Final(outcome) => outcome,
-        Resolution::InProgress(Payment::RequiresAction { client_secret, .. }) => {
-            return Err(Error::RequiresAction {
-                purchase_id: id,
-                client_secret,
-            });
-        }
-        Resolution::InProgress(_) => return Err(outcome_unknown()),
+    let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
+    let mut replaced = None;
+    for _ in 0..ATTEMPTS {
+        let opened = orders.open(&pending, buyer.sub, replaced.as_ref());
+        let stored = match opened.await? {
+            Opened::Created => pending,
+            Opened::Existing(stored) => stored,
+            Opened::Other(other) => {
+                replaced = Some(replace(purchases, &pending.key, other, now).await?);
+                continue;
+            }
+        };
+        return complete(payments, purchases, stored, now).await;
+    }
+    let error = "the open order of the buyer has changed in each attempt";
+    Err(Error::Service(service::Error::Unavailable(error.into())))
+}
+
+/// Checks that the open order `other` may be replaced by the order `key` of the same buyer. Returns
+/// `other` with the declines that count at `now`, with that of the open order.
+///
+/// # Errors
+/// Fails if the open order is PENDING, the buyer has had too many declines, or a service call fails.
+async fn replace(
+    purchases: &impl PurchaseStore,
+    key: &PurchaseKey,
+    other: Buyer,
+    now: Timestamp,
+) -> Result<Buyer, Error> {
+    let Buyer {
+        open_order,
+        mut declines,
+    } = other;
+    let open_key = PurchaseKey {
+        user_id: key.user_id.clone(),
+        purchase_id: open_order,
     };
-    let settled = settle(purchases, &stored.key, &outcome, now).await?;
-    settled
-        .and_then(Receipt::from_settled)
-        .ok_or_else(outcome_unknown)
+    if let Some(open) = purchases.get(&open_key).await? {
+        match &open.status {
+            Status::Pending { .. } => {
+                return Err(Error::OrderOpen {
+                    purchase_id: open_order,
+                });
+            }
+            Status::Failed { decline, .. } if decline.is_by_stripe() => {
+                declines.push(open.updated_at);
+            }
+            _ => (),
+        }
+    }
+    declines.retain(|time| now.since(*time) < DECLINE_PERIOD);
+    declines.sort_unstable();
+    let allowed_again = declines.len().checked_sub(MAX_DECLINES);
+    if let Some(first) = allowed_again.and_then(|index| declines.get(index)) {
+        return Err(Error::TooManyDeclines {
+            retry_after: first.after(DECLINE_PERIOD).since(now),
+        });
+    }
+    Ok(Buyer {
+        open_order,
+        declines,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controller::ABANDON_AFTER, fixtures::*, service::memory::*};
+    use crate::{
+        controller::{ABANDON_AFTER, CHARGE_WINDOW, cancel},
+        fixtures::*,
+        payment::{IntentId, Payment},
+        service::memory::*,
+    };
 
     async fn buy(
         cloud: &Memory,
@@ -96,7 +160,7 @@ mod tests {
         source: &str,
         now: Timestamp,
     ) -> Result<Receipt, Error> {
-        purchase(cloud, cloud, buyer(), id, order(source), now).await
+        purchase(cloud, cloud, cloud, buyer(), id, order(source), now).await
     }
 
     #[tokio::test]
@@ -108,7 +172,7 @@ mod tests {
         assert_eq!(receipt.amount.get(), 4_000);
         assert_eq!(receipt.declined, None);
         assert_eq!(cloud.charges(), [(id, 4_000)]);
-        assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
+        assert!(matches!(only(&cloud).status, Status::Paid { .. }));
     }
 
     #[tokio::test]
@@ -123,7 +187,7 @@ mod tests {
             let cloud = Memory::default();
             let (id, sub) = (PurchaseId::generate(), buyer.sub);
             let order = order("tok_visa");
-            let receipt = purchase(&cloud, &cloud, buyer, id, order, NOON).await;
+            let receipt = purchase(&cloud, &cloud, &cloud, buyer, id, order, NOON).await;
             assert_eq!(receipt.unwrap().declined, None);
             assert_eq!(cloud.sub_of(id), sub);
         }
@@ -150,10 +214,7 @@ mod tests {
         let receipt = buy(&cloud, id, "tok_chargeDeclined", NOON).await.unwrap();
         assert_eq!(receipt.declined.unwrap().code, "card_declined");
         assert!(cloud.charges().is_empty());
-        assert!(matches!(
-            cloud.only_purchase().status,
-            Status::Failed { .. }
-        ));
+        assert!(matches!(only(&cloud).status, Status::Failed { .. }));
         assert!(!cloud.can_still_charge());
     }
 
@@ -173,21 +234,18 @@ mod tests {
         for _ in 0..2 {
             let error = buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
             assert!(matches!(error, Error::RequiresAction { .. }), "{error:?}");
-            assert!(matches!(
-                cloud.only_purchase().status,
-                Status::Pending { .. }
-            ));
+            assert!(matches!(only(&cloud).status, Status::Pending { .. }));
         }
-        assert_eq!(cloud.intents(), 1);
+        assert_eq!(cloud.intents().len(), 1);
     }
 
     #[tokio::test]
     async fn nothing_is_charged_after_the_charge_window() {
         let cloud = Memory::default();
-        cloud.fail(Failure::Unsent, 1);
+        cloud.fail("charge", Failure::Unsent, 0, 1);
         let id = PurchaseId::generate();
         let error = buy(&cloud, id, "tok_visa", NOON).await.unwrap_err();
-        assert!(matches!(error, Error::Charge(_)), "{error:?}");
+        assert!(matches!(error, Error::Charge { .. }), "{error:?}");
         for later in [CHARGE_WINDOW, ABANDON_AFTER] {
             let late = buy(&cloud, id, "tok_visa", NOON.after(later)).await;
             assert!(matches!(late.unwrap_err(), Error::OutcomeUnknown { .. }));
@@ -200,5 +258,198 @@ mod tests {
         let cloud = Memory::default();
         let result = buy(&cloud, PurchaseId::generate(), "pm_threeDSecure", NOON).await;
         assert!(!format!("{result:?}").contains("_secret_"), "{result:?}");
+    }
+
+    /// An order of storage for 10 notes whose button showed `cents`.
+    fn agreed(cents: u32) -> Order {
+        Order {
+            amount: Some(Cents::try_from(cents).unwrap()),
+            ..order("tok_visa")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_at_another_price_is_refused_with_the_current_price() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let order = |cents| purchase(&cloud, &cloud, &cloud, buyer(), id, agreed(cents), NOON);
+        let error = order(3_000).await.unwrap_err();
+        let Error::PriceChanged { amount } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(amount.get(), 4_000);
+        assert!(cloud.purchases().is_empty() && cloud.charges().is_empty());
+        assert_eq!(order(4_000).await.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn a_repetition_continues_an_order_that_was_stored_at_the_earlier_price() {
+        let cloud = Memory::default();
+        let cheaper = Purchase {
+            amount: Cents::try_from(3_000).unwrap(),
+            ..pending("tok_visa")
+        };
+        let id = cheaper.key.purchase_id;
+        cloud.store(cheaper);
+        let repeated = purchase(&cloud, &cloud, &cloud, buyer(), id, agreed(3_000), NOON).await;
+        assert_eq!(repeated.unwrap().amount.get(), 3_000);
+        assert_eq!(cloud.charges(), [(id, 3_000)]);
+    }
+
+    #[tokio::test]
+    async fn a_buyer_with_an_open_order_cannot_order_again() {
+        let cloud = Memory::default();
+        let open = PurchaseId::generate();
+        buy(&cloud, open, "pm_threeDSecure", NOON)
+            .await
+            .unwrap_err();
+        for _ in 0..2 {
+            let other = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+            let Err(Error::OrderOpen { purchase_id }) = other else {
+                panic!("{other:?}")
+            };
+            assert_eq!(purchase_id, open);
+        }
+        assert!(cloud.charges().is_empty());
+        assert_eq!(cloud.purchases().len(), 1);
+        let key = only(&cloud).key;
+        cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        let other = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+        assert_eq!(other.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn orders_of_different_buyers_are_independent() {
+        let cloud = Memory::default();
+        let open = PurchaseId::generate();
+        buy(&cloud, open, "pm_threeDSecure", NOON)
+            .await
+            .unwrap_err();
+        let bob = Author {
+            id: "us-east-1:bob".parse().unwrap(),
+            sub: None,
+        };
+        let (id, order) = (PurchaseId::generate(), order("tok_visa"));
+        let receipt = purchase(&cloud, &cloud, &cloud, bob, id, order, NOON).await;
+        assert_eq!(receipt.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn after_ten_declines_within_an_hour_no_order_is_accepted() {
+        let cloud = Memory::default();
+        let minute = |minute: u64| NOON.after(Duration::from_secs(60 * minute));
+        for number in 0..10 {
+            let receipt = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(number)).await;
+            assert!(receipt.unwrap().declined.is_some());
+        }
+        let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(10)).await;
+        let Err(Error::TooManyDeclines { retry_after }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(retry_after, Duration::from_secs(50 * 60));
+        assert_eq!(cloud.intents().len(), 10);
+        // The first decline does not count any more after an hour.
+        let accepted = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(60)).await;
+        assert!(accepted.unwrap().declined.is_some());
+        let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(60)).await;
+        assert!(matches!(refused, Err(Error::TooManyDeclines { .. })));
+        let accepted = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(61)).await;
+        assert_eq!(accepted.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn orders_that_were_paid_or_not_finished_are_no_declines() {
+        let cloud = Memory::default();
+        for _ in 0..12 {
+            let paid = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+            assert_eq!(paid.unwrap().declined, None);
+            let id = PurchaseId::generate();
+            buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
+            let key = PurchaseKey {
+                user_id: ada(),
+                purchase_id: id,
+            };
+            cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receipt_does_not_say_that_a_card_is_stolen() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let receipt = buy(&cloud, id, "tok_stolen", NOON).await.unwrap();
+        let shown = serde_json::to_string(&receipt).unwrap();
+        assert!(shown.contains("generic_decline"), "{shown}");
+        assert!(!shown.contains("stolen"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_fails_the_purchase_at_once() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let receipt = buy(&cloud, id, "tok_nobody", NOON).await.unwrap();
+        assert!(receipt.declined.is_some());
+        assert_eq!(cloud.calls_of("find_payments"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_does_not_fail_a_purchase_whose_card_was_charged_before() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let stored = pending("tok_nobody");
+        let stored = Purchase {
+            key: PurchaseKey {
+                purchase_id: id,
+                ..stored.key
+            },
+            ..stored
+        };
+        // An earlier attempt has charged the card, and its response was lost.
+        cloud.charge_again(&stored).unwrap();
+        let receipt = buy(&cloud, id, "tok_nobody", NOON).await.unwrap();
+        assert_eq!(receipt.declined, None);
+        assert!(only(&cloud).paid_by().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_decline_is_kept_if_the_settlement_fails_after_the_cancellation() {
+        let cloud = Memory::default();
+        cloud.fail("settle", Failure::Unsent, 0, 1);
+        let id = PurchaseId::generate();
+        buy(&cloud, id, "tok_chargeDeclined", NOON)
+            .await
+            .unwrap_err();
+        let key = only(&cloud).key;
+        let [intent] = cloud.intents().try_into().unwrap();
+        let canceled = cloud.cancel(&intent).await.unwrap();
+        assert!(matches!(canceled, Payment::Canceled { .. }), "{canceled:?}");
+        let purchase = cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        assert_eq!(purchase.decline().unwrap().code, "card_declined");
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_payment_that_is_in_progress_is_stored() {
+        for source in ["pm_threeDSecure", "pm_slow"] {
+            let cloud = Memory::default();
+            let id = PurchaseId::generate();
+            buy(&cloud, id, source, NOON).await.unwrap_err();
+            let [intent]: [IntentId; 1] = cloud.intents().try_into().unwrap();
+            let Status::Pending {
+                payment_intent_id, ..
+            } = only(&cloud).status
+            else {
+                panic!("the purchase must be PENDING")
+            };
+            assert_eq!(payment_intent_id, Some(intent));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_order_of_a_new_buyer_takes_three_calls() {
+        let cloud = Memory::default();
+        buy(&cloud, PurchaseId::generate(), "tok_visa", NOON)
+            .await
+            .unwrap();
+        assert_eq!(cloud.calls(), 3, "open, charge, settle");
     }
 }
