@@ -4,7 +4,7 @@ use std::{fmt, future::Future, str::FromStr};
 
 use aws::{Client, SdkError};
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
-pub use domain::events::NotePurchased;
+pub use domain::events::{NotePurchased, Notice};
 use function::StartError;
 
 use super::Error;
@@ -24,7 +24,11 @@ impl From<&Purchase> for NotePurchased {
             purchase_id: purchase.key.purchase_id,
             user_id: purchase.key.user_id.clone(),
             amount: purchase.amount.get(),
+            currency: "usd".to_owned(),
             description: purchase.description.clone(),
+            granted: 0,
+            revision: 0,
+            notices: vec![Notice::Paid],
         }
     }
 }
