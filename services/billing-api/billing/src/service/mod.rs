@@ -16,4 +16,4 @@ pub use orders::{Buyer, Opened, OrderStore};
 pub use payments::{ChargeError, Payments};
 pub use publisher::{NotePurchased, Publisher, Topic};
 pub use purchases::{DueKey, DuePage, PurchaseStore, PurchasesTable, SettleIf, Settled};
-pub use stripe::Stripe;
+pub use stripe::{Stripe, StripeUntil};
