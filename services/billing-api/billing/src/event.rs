@@ -88,6 +88,16 @@ impl Event {
         }
     }
 
+    /// Creates the event `id`, without a signature.
+    pub fn new(id: String, created: Timestamp, is_live: bool, report: Report) -> Self {
+        Self {
+            id,
+            created,
+            is_live,
+            report,
+        }
+    }
+
     /// The id of the event. All deliveries of one event have the same id.
     pub fn id(&self) -> &str {
         &self.id
