@@ -4,11 +4,14 @@ import { FailureMessage } from "../components/failure-message.tsx";
 import { Loading } from "../components/loading.tsx";
 import { NoteItem } from "../components/note-item.tsx";
 import { Page } from "../components/page.tsx";
+import { StorageStatus } from "../components/storage-notice.tsx";
 import { formatCount } from "../format.ts";
 import { usePages } from "../hooks/use-pages.ts";
+import { useStorage } from "../hooks/use-storage.ts";
 
 export default function Notes() {
   const { items, busy, failure, loadMore, reload } = usePages(listNotes, FIRST_NOTES_PAGE);
+  const { storage } = useStorage();
   // The search is in the URL, so that it is kept when the user comes back from a note.
   const [query, setQuery] = useSearchParams();
   const search = query.get("q") ?? "";
@@ -21,6 +24,7 @@ export default function Notes() {
   );
   return (
     <Page title="Notes" action={items && items.length > 0 && newNote}>
+      {storage && <StorageStatus storage={storage} />}
       {items && items.length > 0 && (
         <div className="search">
           <input
