@@ -53,7 +53,7 @@ test(
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
     await page.getByText("0 of 110 notes").waitFor();
-    await page.getByText("100 notes free, storage for 10 notes bought.").waitFor();
+    await page.getByText("Free: 100 notes. Bought: 10 notes.").waitFor();
     assert.equal(sent.length, 1);
     assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
   }),
@@ -190,7 +190,7 @@ test(
     await stripe("POST", "failures", { method: "POST", path: "/v1/payment_intents", effect: false, end: "close" });
     await payButton(page, "$40.00").click();
     await page.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
-    await page.getByRole("alert").waitFor();
+    await page.getByRole("alert").getByText("We do not know yet whether your card was charged.").waitFor();
     assert.equal(await page.getByRole("button", { name: "Pay" }).count(), 0);
     await stripe("DELETE", "failures");
     await page.getByRole("button", { name: "Continue" }).dblclick();

@@ -42,8 +42,9 @@ function Usage({ storage }: { storage: Storage }) {
       </p>
       <progress aria-label="Used storage" value={Math.min(used, allowed)} max={allowed} />
       <p className="hint">
-        {formatCount(free, "note")} free, storage for {formatCount(bought, "note")} bought.
-        {used >= allowed && " All your notes are kept. To save a new one, buy storage or delete a note."}
+        Free: {formatCount(free, "note")}. Bought: {formatCount(bought, "note")}.
+        {used > allowed && " All your notes are kept."}
+        {used >= allowed && " To save a new note, buy storage or delete a note."}
       </p>
     </div>
   );

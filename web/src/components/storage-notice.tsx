@@ -23,11 +23,6 @@ export function StorageNotice({ storage, to }: Props) {
   );
 }
 
-/** The storage in one line, or the notice that it is full or almost full. */
-export function StorageStatus({ storage }: Props) {
-  return isLow(storage) ? <StorageNotice storage={storage} /> : <p className="hint">Storage: {usage(storage)}</p>;
-}
-
 /** Says that a note was not saved because the storage is full. */
 export function StorageFull({ storage, to }: Props) {
   return (

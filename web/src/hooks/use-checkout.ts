@@ -74,7 +74,7 @@ export function useCheckout({ purchases, reload, onPaid, onCanceled }: Options) 
         throw error;
       }
       forget();
-      if (arrived.status === "PENDING") throw error;
+      if (arrived.status === "PENDING") throw inWords(error);
       report(arrived);
       return;
     }
@@ -128,7 +128,9 @@ export function useCheckout({ purchases, reload, onPaid, onCanceled }: Options) 
     /** Continues an open order. */
     resume: (purchaseId: string) =>
       runAndReload(async () => {
-        await confirmIfRequired(() => resumePurchase(purchaseId));
+        await confirmIfRequired(() => resumePurchase(purchaseId)).catch((error: unknown) => {
+          throw inWords(error);
+        });
         onPaid();
       }),
     /** Cancels an open order. */
@@ -165,6 +167,12 @@ async function confirmIfRequired(charge: () => Promise<void>): Promise<void> {
     // Whether they confirmed or not, the API now returns the outcome.
     await resumePurchase(purchaseId);
   }
+}
+
+/** Replaces the API's advice for programs, if the outcome of a payment is not known yet. */
+function inWords(error: unknown): unknown {
+  if (!(error instanceof Problem && error.status === 503)) return error;
+  return new AppError("We do not know yet whether your card was charged. Continue to check again.", error.requestId);
 }
 
 /** The problems with these codes reject an order before the card is charged. */
