@@ -34,6 +34,11 @@ export default function Billing() {
     onCanceled: () => announce("Order canceled."),
   });
 
+  function refresh() {
+    void history.reload();
+    void storage.reload();
+  }
+
   // biome-ignore lint/correctness/useExhaustiveDependencies: the user returns once, when the credit arrives
   useEffect(() => {
     if (!credited || to === undefined) return;
@@ -59,7 +64,7 @@ export default function Billing() {
           <PriceTable />
         </div>
       </section>
-      <PurchaseHistory {...history} />
+      <PurchaseHistory {...history} reload={refresh} />
     </Page>
   );
 }
