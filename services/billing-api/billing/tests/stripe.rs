@@ -384,6 +384,29 @@ async fn a_charge_is_refunded_once_in_full() {
 }
 
 #[tokio::test]
+async fn a_refund_whose_response_is_lost_or_an_error_is_made_once() {
+    for effect in [true, false] {
+        let (double, stripe) = start().await;
+        let (_, payment) = charge(&stripe, "tok_visa").await;
+        let id = intent(&payment);
+        let failure = Failure::on("POST", "/v1/refunds")
+            .times(1)
+            .respond_with(500);
+        double.inject(match effect {
+            true => failure,
+            false => failure.without_effect(),
+        });
+        let refunded = client(&stripe).refund(&id).await;
+        assert_eq!(refunded.is_ok(), effect, "{refunded:?}");
+        // Stripe responds with the stored error until it forgets the idempotency key.
+        double.advance(25 * HOUR);
+        double.inject(Failure::on("POST", "/v1/refunds").times(1).drop_response());
+        assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
+        assert_eq!(double.refunds().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_rest_of_a_partially_refunded_charge_is_refunded() {
     let (double, stripe) = start().await;
     let (_, payment) = charge(&stripe, "tok_visa").await;
