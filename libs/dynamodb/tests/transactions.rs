@@ -1,6 +1,7 @@
 //! Tests transactions with an in-memory DynamoDB behind a proxy that loses or replaces responses.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only in tests, not in their helper functions
+// Clippy allows panics in tests, but not in their helper functions.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
     collections::HashMap,
