@@ -405,8 +405,8 @@ async fn a_purchase_of_an_earlier_release_is_read() {
         amount: 4_000,
         currency: Currency::default(),
     };
-    let settled = tables.purchases.settle(&key, &paid(1), matches, NOON);
-    assert!(matches!(settled.await.unwrap(), Settled::Done(_)));
+    let settled = tables.purchases.settle(&key, &paid(1), matches, NOON).await;
+    assert!(matches!(settled.unwrap(), Settled::Done(_)));
 }
 
 #[tokio::test]
@@ -598,7 +598,10 @@ async fn a_failed_purchase_and_one_of_an_earlier_release_have_no_revision_and_ca
 async fn a_missing_purchase_is_not_created_by_a_change() {
     let database = database().await;
     let tables = tables_at(&database.url());
-    let missing = pending("ada", 120);
+    let missing = Purchase {
+        revision: 1,
+        ..pending("ada", 120)
+    };
     let key = &missing.key;
     assert_eq!(tables.settle(key, &paid(1), NOON).await, Settled::Missing);
     let purchases = &tables.purchases;
@@ -719,10 +722,12 @@ async fn the_error_for_a_missing_table_is_failed() {
     let purchase = pending("ada", 0);
     let key = &purchase.key;
     let shard = Shard::all().next().unwrap();
-    let settled = purchases.settle(key, &paid(1), SettleIf::Pending, NOON);
+    let settled = purchases
+        .settle(key, &paid(1), SettleIf::Pending, NOON)
+        .await;
     for failed in [
         orders.open(&purchase, None, None).await.unwrap_err(),
-        settled.await.unwrap_err(),
+        settled.unwrap_err(),
         purchases.get(key).await.unwrap_err(),
         purchases.revise(&purchase, 0).await.unwrap_err(),
         purchases.announced(key, 1).await.unwrap_err(),
@@ -774,10 +779,12 @@ async fn the_error_for_a_malformed_purchase_is_failed() {
         "amount": {"N": "0"},
     });
     database.put("Purchases", &item).unwrap();
-    let settled = purchases.settle(&purchase.key, &paid(1), SettleIf::Pending, NOON);
+    let settled = purchases
+        .settle(&purchase.key, &paid(1), SettleIf::Pending, NOON)
+        .await;
     for failed in [
         orders.open(&purchase, None, None).await.unwrap_err(),
-        settled.await.unwrap_err(),
+        settled.unwrap_err(),
         purchases.get(&purchase.key).await.unwrap_err(),
     ] {
         assert!(matches!(failed, Error::Failed(_)), "{failed:?}");

@@ -86,7 +86,7 @@ mod tests {
         let valid = image(&pending("tok_visa"));
         for name in valid.keys() {
             let mut item: HashMap<_, _> = valid.clone().into();
-            item.insert(name.clone(), AttributeValue::Null(true));
+            item.insert(name.clone(), AttributeValue::Bool(true));
             let result = Change::from_images(valid.clone(), item.into());
             assert!(result.is_err(), "{name}");
         }
