@@ -1,0 +1,168 @@
+//! The passes of a migration over a table.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    Migration, count_notes, credit_purchases,
+    dynamodb::{Dynamodb, Item, Scan},
+    pace::Pace,
+    record::{Progress, Record},
+};
+use crate::{
+    release::clock::now,
+    ui::{self, Step},
+};
+
+/// The maximum number of items that one request reads. The record is written after each page.
+const PAGE: i32 = 1000;
+
+/// How many users are migrated at the same time. Two transactions of one user would conflict.
+const CONCURRENCY: usize = 16;
+
+/// How many items may be read in the time in which one may be changed. A page of 1 MB costs as much as the
+/// transactional write of 64 items of 1 KB:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html>
+const READS_PER_CHANGE: f64 = 10.0;
+
+/// The maximum number of passes. Each pass changes the items that old functions wrote during the pass before.
+const PASSES: u32 = 10;
+
+/// What a migration needs to read and write data.
+#[derive(Debug)]
+pub(super) struct Tables<'a> {
+    pub(super) dynamodb: Dynamodb<'a>,
+    pub(super) pace: &'a Pace,
+    /// The name of the table that the migration reads.
+    pub(super) scanned: String,
+    /// The name of the table Storage.
+    pub(super) storage: String,
+}
+
+/// Runs a migration from `progress`, or from the start if it is `None`, until a pass finds nothing to do.
+///
+/// # Errors
+/// Fails if a request to AWS fails, if another process changes the record, or if functions keep writing items that need
+/// the migration.
+pub(super) async fn run(
+    migration: Migration,
+    tables: &Tables<'_>,
+    record: &mut Record,
+    progress: Option<Progress>,
+) -> Result<()> {
+    let is_continued = progress.is_some();
+    let mut progress = progress.unwrap_or_else(Progress::start);
+    if is_continued {
+        ui::say(format!(
+            "continue in pass {} after {} items",
+            progress.pass, progress.read
+        ));
+    } else {
+        // Replaces the record of an earlier run that was done.
+        record.write(&progress).await?;
+    }
+    let total = tables.dynamodb.count(&tables.scanned).await?;
+    loop {
+        let step = Step::begin(format!("{migration}: pass {}", progress.pass));
+        pass(migration, tables, record, &mut progress, total, &step).await?;
+        step.done(&format!(
+            "({} read, {} needed the migration)",
+            progress.read, progress.found
+        ));
+        if progress.found == 0 {
+            break;
+        }
+        if progress.pass >= PASSES {
+            bail!(
+                "each of {PASSES} passes found items to migrate: old functions still write them; deploy the release that needs the migration first"
+            );
+        }
+        progress.next_pass();
+        record.write(&progress).await?;
+    }
+    progress.done_at = Some(now());
+    record.write(&progress).await?;
+    ui::success(format!(
+        "{migration} is done: {} changed, and the last pass over {} found nothing to do",
+        ui::count(usize::try_from(progress.changed)?, "item"),
+        tables.scanned
+    ));
+    Ok(())
+}
+
+/// Reads the rest of the table, and changes the items that need the migration.
+async fn pass(
+    migration: Migration,
+    tables: &Tables<'_>,
+    record: &mut Record,
+    progress: &mut Progress,
+    total: u64,
+    step: &Step,
+) -> Result<()> {
+    loop {
+        let scan = Scan {
+            table: &tables.scanned,
+            after: progress.start_key(),
+            limit: PAGE,
+            ..scan(migration)
+        };
+        let page = tables.dynamodb.scan(&scan).await?;
+        let read = page.scanned_count.unsigned_abs();
+        tables.pace.take(f64::from(read) / READS_PER_CHANGE).await;
+        let found = page.items.unwrap_or_default();
+        progress.read += u64::from(read);
+        progress.found += found.len() as u64;
+        progress.changed += change(migration, tables, found).await?;
+        let is_last = page.last_evaluated_key.is_none();
+        progress.set_last_key(page.last_evaluated_key)?;
+        record.write(progress).await?;
+        step.at(format!(
+            "{} of about {total} read, {} changed, at most {:.0} per second",
+            progress.read,
+            progress.changed,
+            tables.pace.rate()
+        ));
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Changes the items of a page. Returns how many it has changed; other writes may have changed or deleted the rest.
+async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> Result<u64> {
+    let mut by_user: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+    for item in found {
+        let user = string(&item, "userId")?.to_owned();
+        by_user.entry(user).or_default().push(item);
+    }
+    let changes = by_user.into_iter().map(|(user, items)| async move {
+        match migration {
+            Migration::CountNotes => count_notes::count(tables, &user, items).await,
+            Migration::CreditPurchases => credit_purchases::credit(tables, &user, items).await,
+        }
+    });
+    let changed = stream::iter(changes).buffer_unordered(CONCURRENCY);
+    changed
+        .try_fold(0, |sum, changed| async move { Ok(sum + changed) })
+        .await
+}
+
+/// The attributes and the condition of the items that need a migration.
+fn scan(migration: Migration) -> Scan<'static> {
+    match migration {
+        Migration::CountNotes => count_notes::SCAN,
+        Migration::CreditPurchases => credit_purchases::SCAN,
+    }
+}
+
+/// Returns a string attribute of an item.
+///
+/// # Errors
+/// Fails if the attribute is missing or is not a string.
+pub(super) fn string<'a>(item: &'a Item, name: &str) -> Result<&'a str> {
+    let value = item.get(name).and_then(|value| value.as_s().ok());
+    let value = value.map(String::as_str);
+    value.with_context(|| format!("an item has no string attribute {name}"))
+}
