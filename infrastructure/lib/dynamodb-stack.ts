@@ -16,6 +16,8 @@ const number = (name: string) => ({ name, type: AttributeType.NUMBER });
 
 const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps }> = {
   Notes: { partitionKey: string("userId"), sortKey: string("noteId") },
+  // A user's total of notes, and the credits of their purchases.
+  Storage: { partitionKey: string("userId"), sortKey: string("entry") },
   Attachments: { partitionKey: string("userId"), sortKey: string("attachment") },
   // The stream is the outbox: events about a purchase are published from its changes.
   Purchases: {

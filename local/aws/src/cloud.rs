@@ -19,7 +19,7 @@ use crate::sample::{self, TABLES};
 /// The running local replacements for the AWS services and Stripe that a function calls. They run
 /// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables Notes, Attachments, Purchases and Idempotency.
+    /// DynamoDB, with the tables Notes, Storage, Attachments, Purchases and Idempotency.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
     services: Services,
@@ -126,6 +126,7 @@ impl Cloud {
         let objects = self.services.objects();
         Ok(json!({
             "Notes": self.dynamodb.items("Notes")?,
+            "Storage": self.dynamodb.items("Storage")?,
             "Attachments": self.dynamodb.items("Attachments")?,
             "Purchases": self.dynamodb.items("Purchases")?,
             "files": objects.keys().collect::<Vec<_>>(),

@@ -29,9 +29,10 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
 
 /// The name of each table, and the names of its key attributes: the partition key and, if the table
 /// has one, the sort key.
-pub(crate) const TABLES: [(&str, &[&str]); 4] = [
+pub(crate) const TABLES: [(&str, &[&str]); 5] = [
     ("Notes", &["userId", "noteId"]),
     ("Attachments", &["userId", "attachment"]),
+    ("Storage", &["userId", "entry"]),
     ("Purchases", &["userId", "purchaseId"]),
     ("Idempotency", &["id"]),
 ];
@@ -48,12 +49,14 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
         "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
+        "FREE_NOTES" => "100",
         "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
         "NOTES_TABLE" => "Notes",
         "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
         "PURCHASES_TABLE" => "Purchases",
         "SECRETS_PREFIX" => "/scratchpad/sample",
+        "STORAGE_TABLE" => "Storage",
         _ => return None,
     };
     Some(value.to_owned())
@@ -93,12 +96,16 @@ pub(crate) fn attachment_key() -> String {
 }
 
 /// The initial items of the tables: the name of a table, and an item in DynamoDB's JSON format.
-pub(crate) fn items() -> [(&'static str, Value); 3] {
+pub(crate) fn items() -> [(&'static str, Value); 4] {
     let note = json!({
         "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
         "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},
         "uploaded": {"M": {"contentType": {"S": "image/jpeg"}, "size": {"N": "7"}}},
         "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
+        "counted": {"BOOL": true},
+    });
+    let total = json!({
+        "userId": {"S": USER}, "entry": {"S": "total"}, "used": {"N": "1"}, "balance": {"N": "1"},
     });
     let attachment = json!({
         "userId": {"S": USER}, "attachment": {"S": attachment_key()},
@@ -114,6 +121,7 @@ pub(crate) fn items() -> [(&'static str, Value); 3] {
     });
     [
         ("Notes", note),
+        ("Storage", total),
         ("Attachments", attachment),
         ("Purchases", purchase),
     ]

@@ -121,6 +121,7 @@ async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
         ("notes-update", &["Notes", "Attachments"]),
         ("notes-get", &[]),
         ("notes-list", &[]),
+        ("notes-storage", &[]),
         ("notes-upload", &[]),
         ("billing-purchase", &["Purchases"]),
         ("billing-list", &[]),

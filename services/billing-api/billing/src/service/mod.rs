@@ -3,6 +3,7 @@
 pub mod dead_letters;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod orders;
 pub mod payments;
 pub mod publisher;
 pub mod purchases;
@@ -11,7 +12,8 @@ pub mod stripe;
 
 pub use dead_letters::DeadLetterQueue;
 pub use domain::{Cause, ServiceError as Error};
+pub use orders::{Buyer, Opened, OrderStore};
 pub use payments::{ChargeError, Payments};
 pub use publisher::{NotePurchased, Publisher, Topic};
-pub use purchases::{PurchaseStore, PurchasesTable};
+pub use purchases::{DueKey, DuePage, PurchaseStore, PurchasesTable, SettleIf, Settled};
 pub use stripe::Stripe;
