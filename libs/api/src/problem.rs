@@ -134,6 +134,11 @@ impl Problem {
         }])
     }
 
+    /// 429: the caller must wait before the next request.
+    pub fn too_many_requests(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
     /// 500: an internal error. Only the log gets `cause`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {

@@ -52,7 +52,11 @@ impl PriceTable {
         if table.tiers.first().map(|tier| tier.from) != Some(1) {
             return Err("the first tier must start from 1 note".into());
         }
-        let ends = table.tiers.iter().skip(1).map(|next| next.from.saturating_sub(1));
+        let ends = table
+            .tiers
+            .iter()
+            .skip(1)
+            .map(|next| next.from.saturating_sub(1));
         for (tier, last) in table.tiers.iter().zip(ends.chain([table.limit])) {
             if last < tier.from {
                 return Err(format!("the tier from {} has no notes", tier.from));
@@ -71,7 +75,10 @@ impl PriceTable {
     }
 
     /// The Rust source of the constants `CURRENCY`, `TIERS` and `LIMIT`.
-    #[cfg_attr(test, expect(dead_code, reason = "only the build script generates constants"))]
+    #[cfg_attr(
+        test,
+        expect(dead_code, reason = "only the build script generates constants")
+    )]
     pub(crate) fn constants(&self) -> String {
         let Self {
             currency,

@@ -264,6 +264,17 @@ impl Purchase {
         }
     }
 
+    /// Whether the purchase is FAILED, and `intent` is its PaymentIntent.
+    pub fn failed_with(&self, intent: &IntentId) -> bool {
+        let Status::Failed {
+            payment_intent_id, ..
+        } = &self.status
+        else {
+            return false;
+        };
+        payment_intent_id.as_ref() == Some(intent)
+    }
+
     /// The number of notes for which the buyer has storage through this purchase: what was bought,
     /// less the refunded share, rounded up. A lost dispute revokes everything.
     pub fn granted(&self) -> u32 {
@@ -345,7 +356,11 @@ impl Purchase {
     /// recorded.
     pub fn with_surplus(&self, surplus: Surplus) -> Option<Self> {
         let id = &surplus.payment_intent_id;
-        if self.surplus.iter().any(|known| known.payment_intent_id == *id) {
+        if self
+            .surplus
+            .iter()
+            .any(|known| known.payment_intent_id == *id)
+        {
             return None;
         }
         let notice = Notice::SurplusRefunded {
@@ -356,6 +371,17 @@ impl Purchase {
         let mut changed = self.clone();
         changed.surplus.push(surplus);
         changed.revise(Some(notice), now);
+        Some(changed)
+    }
+
+    /// Adds the revision that a release without an outbox did not store when it settled the purchase
+    /// as PAID. Returns None if there is a revision.
+    pub fn unannounced(&self, now: Timestamp) -> Option<Self> {
+        if self.revision > 0 || self.paid_by().is_none() {
+            return None;
+        }
+        let mut changed = self.clone();
+        changed.revise(Some(Notice::Paid), now);
         Some(changed)
     }
 
@@ -494,7 +520,9 @@ impl TryFrom<i64> for Storage {
     fn try_from(notes: i64) -> Result<Self, Self::Error> {
         let notes = u32::try_from(notes).ok();
         let notes = notes.filter(|notes| (1..=Self::LIMIT).contains(notes));
-        notes.map(Self).ok_or("must be an integer from 1 to the limit of the price table")
+        notes
+            .map(Self)
+            .ok_or("must be an integer from 1 to the limit of the price table")
     }
 }
 

@@ -63,7 +63,9 @@ pub trait Payments: Sync {
 pub enum ChargeError {
     /// Stripe responded with a server error (5xx). If it has executed the request, it responds in
     /// the same way to each repetition.
-    #[error("Stripe responded with a server error, so it is not known whether the card was charged")]
+    #[error(
+        "Stripe responded with a server error, so it is not known whether the card was charged"
+    )]
     ServerError(#[source] Cause),
     /// The request was not sent, there was no usable response, or Stripe reported an error that is
     /// not a decline.

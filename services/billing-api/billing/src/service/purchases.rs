@@ -12,9 +12,7 @@ use super::Error;
 use crate::{
     controller::RECONCILE_DELAY,
     payment::{IntentId, Outcome},
-    purchase::{
-        Currency, Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Timestamp, UserId,
-    },
+    purchase::{Currency, Notice, Purchase, PurchaseId, PurchaseKey, Shard, Timestamp, UserId},
 };
 
 /// Access to the purchases in the table Purchases. The unit tests use an implementation in memory.
@@ -278,8 +276,7 @@ impl PurchaseStore for PurchasesTable {
             }
         };
         if let Some(intent) = intent {
-            update =
-                update.expression_attribute_values(":paymentIntentId", text(intent.as_str()));
+            update = update.expression_attribute_values(":paymentIntentId", text(intent.as_str()));
         }
         let update = update
             .update_expression(expression)
@@ -318,8 +315,10 @@ impl PurchaseStore for PurchasesTable {
             .expression_attribute_values(":pending", text("PENDING"))
             .condition_expression(match revision {
                 // A purchase of an earlier release, and a FAILED one, have no revision.
-                0 => "attribute_exists(purchaseId) AND #status <> :pending AND \
-                      (attribute_not_exists(#revision) OR #revision = :old)",
+                0 => {
+                    "attribute_exists(purchaseId) AND #status <> :pending AND \
+                      (attribute_not_exists(#revision) OR #revision = :old)"
+                }
                 _ => "#revision = :old AND #status <> :pending",
             });
         for (name, value) in attributes {
