@@ -56,6 +56,7 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
         "PURCHASES_TABLE" => "Purchases",
         "SECRETS_PREFIX" => "/scratchpad/sample",
+        "STAGE" => "sample",
         "STORAGE_TABLE" => "Storage",
         _ => return None,
     };
