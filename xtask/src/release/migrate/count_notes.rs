@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
 use super::{
     dynamodb::{Item, Scan, Transaction, number, text},
-    run::{Tables, string},
+    run::{Changed, Tables, string},
 };
 
 /// The maximum number of notes in a transaction, which has at most 100 writes, one of them for the total:
@@ -26,16 +26,16 @@ pub(super) const SCAN: Scan<'static> = Scan {
     limit: 0,
 };
 
-/// Counts notes of one user. Returns how many it has counted.
+/// Counts notes of one user.
 ///
 /// # Errors
 /// Fails if a transaction fails for another reason than its conditions.
-pub(super) async fn count(tables: &Tables<'_>, user: &str, notes: Vec<Item>) -> Result<u64> {
+pub(super) async fn count(tables: &Tables<'_>, user: &str, notes: Vec<Item>) -> Result<Changed> {
     let notes: Vec<&str> = notes
         .iter()
         .map(|note| string(note, "noteId"))
         .collect::<Result<_>>()?;
-    let mut counted = 0;
+    let mut counted = Changed::default();
     for notes in notes.chunks(NOTES) {
         let mut notes = notes.to_vec();
         while !notes.is_empty() {
@@ -43,7 +43,7 @@ pub(super) async fn count(tables: &Tables<'_>, user: &str, notes: Vec<Item>) -> 
             let writes = writes(tables, user, &notes)?;
             match tables.dynamodb.transact(&writes).await? {
                 Transaction::Done => {
-                    counted += notes.len() as u64;
+                    counted.done += notes.len() as u64;
                     break;
                 }
                 // These notes were deleted or counted in the meantime, so they need nothing any more.

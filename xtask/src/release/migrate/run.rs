@@ -41,11 +41,29 @@ pub(super) struct Tables<'a> {
     pub(super) storage: String,
 }
 
+/// What a migration did with items that need it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Changed {
+    /// How many it has changed. Other writes may have changed or deleted some of the rest.
+    pub(super) done: u64,
+    /// How many it may not change yet.
+    pub(super) early: u64,
+}
+
+impl Changed {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            early: self.early + other.early,
+        }
+    }
+}
+
 /// Runs a migration from `progress`, or from the start if it is `None`, until a pass finds nothing to do.
 ///
 /// # Errors
-/// Fails if a request to AWS fails, if another process changes the record, or if functions keep writing items that need
-/// the migration.
+/// Fails if a request to AWS fails, if another process changes the record, if functions keep writing items that need the
+/// migration, or if items may not be changed yet.
 pub(super) async fn run(
     migration: Migration,
     tables: &Tables<'_>,
@@ -66,13 +84,21 @@ pub(super) async fn run(
     let total = tables.dynamodb.count(&tables.scanned).await?;
     loop {
         let step = Step::begin(format!("{migration}: pass {}", progress.pass));
-        pass(migration, tables, record, &mut progress, total, &step).await?;
+        let changed = pass(migration, tables, record, &mut progress, total, &step).await?;
         step.done(&format!(
             "({} read, {} needed the migration)",
             progress.read, progress.found
         ));
         if progress.found == 0 {
             break;
+        }
+        if progress.found == changed.early {
+            bail!(
+                "{} changed in the last {} minutes, and may still be processed by functions: run the same command again in {} minutes",
+                ui::count(usize::try_from(changed.early)?, "item"),
+                credit_purchases::MINUTES,
+                credit_purchases::MINUTES
+            );
         }
         if progress.pass >= PASSES {
             bail!(
@@ -92,7 +118,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Reads the rest of the table, and changes the items that need the migration.
+/// Reads the rest of the table, and changes the items that need the migration. Returns what this process did in the pass.
 async fn pass(
     migration: Migration,
     tables: &Tables<'_>,
@@ -100,7 +126,8 @@ async fn pass(
     progress: &mut Progress,
     total: u64,
     step: &Step,
-) -> Result<()> {
+) -> Result<Changed> {
+    let mut changed = Changed::default();
     loop {
         let scan = Scan {
             table: &tables.scanned,
@@ -114,7 +141,9 @@ async fn pass(
         let found = page.items.unwrap_or_default();
         progress.read += u64::from(read);
         progress.found += found.len() as u64;
-        progress.changed += change(migration, tables, found).await?;
+        let page_changed = change(migration, tables, found).await?;
+        progress.changed += page_changed.done;
+        changed = changed.plus(page_changed);
         let is_last = page.last_evaluated_key.is_none();
         progress.set_last_key(page.last_evaluated_key)?;
         record.write(progress).await?;
@@ -125,13 +154,13 @@ async fn pass(
             tables.pace.rate()
         ));
         if is_last {
-            return Ok(());
+            return Ok(changed);
         }
     }
 }
 
-/// Changes the items of a page. Returns how many it has changed; other writes may have changed or deleted the rest.
-async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> Result<u64> {
+/// Changes the items of a page.
+async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> Result<Changed> {
     let mut by_user: BTreeMap<String, Vec<Item>> = BTreeMap::new();
     for item in found {
         let user = string(&item, "userId")?.to_owned();
@@ -145,7 +174,9 @@ async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> 
     });
     let changed = stream::iter(changes).buffer_unordered(CONCURRENCY);
     changed
-        .try_fold(0, |sum, changed| async move { Ok(sum + changed) })
+        .try_fold(Changed::default(), |sum, changed| async move {
+            Ok(sum.plus(changed))
+        })
         .await
 }
 
