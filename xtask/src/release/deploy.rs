@@ -18,7 +18,7 @@ use super::{
     provenance::{Commit, actor},
     record::{App, Function, Outcome, Release, current},
     sources::Sources,
-    synth,
+    stripe_keys, synth,
     table::{Infrastructure, StageName},
     target::Target,
     template::{Template, Templates},
@@ -45,6 +45,7 @@ pub(crate) async fn deploy(
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
     check_bootstrapped(&context).await?;
+    stripe_keys::check(&context.target).await?;
     let plan = DeployPlan::compute(context).await?;
     plan.print();
     if let Some(release) = plan.up_to_date_release()

@@ -11,7 +11,7 @@
 //! | [`promote`] | `promote` and `rollback` |
 //! | [`history`] | `releases` and `stages` |
 //! | [`remove`] | `remove` |
-//! | [`secret`] | `secrets` |
+//! | [`secret`], [`stripe_keys`] | `secrets`, and the check of the Stripe keys before a deploy |
 //! | [`bootstrap`] | `bootstrap` |
 //! | [`migrate`] | `migrate`: changes of a stage's stored data |
 //! | [`doctor`] | `doctor`: what the account of a stage lacks |
@@ -62,6 +62,8 @@ mod secret;
 mod sources;
 mod stack;
 mod store;
+mod stripe_keys;
+mod stripe_mode;
 mod synth;
 pub(crate) mod table;
 mod target;
