@@ -55,11 +55,7 @@ async fn the_invariants_hold_for_every_failure_of_every_call() {
 }
 
 /// Runs a sweep of the scenario `name` with a simulated bug. Failures are injected only into the selected calls.
-async fn sweep_mutation(
-    name: &str,
-    mutation: Mutation,
-    is_selected: fn(&Row) -> bool,
-) -> Sweep {
+async fn sweep_mutation(name: &str, mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
     let mut scenarios = SCENARIOS.chunks(1);
     let scenario = scenarios.find(|scenario: &&[Scenario]| scenario[0].name == name);
     let swept = sweep(mutation, scenario.unwrap(), is_selected, |_| ()).await;
@@ -113,4 +109,16 @@ async fn the_sweep_detects_a_refund_that_does_not_revoke_the_storage() {
     let credits = |row: &Row| row.function == CREDIT;
     let found = sweep_mutation("refund", Mutation::NoRevocation, credits).await;
     assert_detected(&found, invariants::CREDIT_IS_EXACT);
+}
+
+#[tokio::test]
+async fn tmp_baseline() {
+    let swept = sweep(Mutation::None, SCENARIOS, |_| false, |_| ()).await;
+    println!("{swept}");
+    for s in &swept.scenarios {
+        println!("{} {}", s.scenario.name, s.baseline.held());
+        if std::env::var("SHOW").is_ok_and(|n| n == s.scenario.name) {
+            for l in &s.baseline.history { println!("  {l}"); }
+        }
+    }
 }
