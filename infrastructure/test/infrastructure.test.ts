@@ -567,7 +567,9 @@ test("a stage's alarms go to the e-mail address of its row, and only CloudWatch 
     const [subscription] = resources(stage, "AWS::SNS::Subscription");
     const { Protocol, Endpoint } = subscription!.Properties;
     assert.deepEqual([Protocol, Endpoint], ["email", stageNamed(stage).alarms]);
-    const policy = resources(stage, "AWS::SNS::TopicPolicy").find((each) => JSON.stringify(each).includes("cloudwatch"));
+    const policy = resources(stage, "AWS::SNS::TopicPolicy").find((each) =>
+      JSON.stringify(each).includes("cloudwatch"),
+    );
     const [{ Principal, Action, Condition }, ...others] = statements(policy);
     assert.equal(others.length, 0);
     assert.deepEqual([Principal, Action], [{ Service: "cloudwatch.amazonaws.com" }, "sns:Publish"]);

@@ -218,7 +218,7 @@ test("the functions of a stage with a limit of free notes get the number of the 
   for (const stage of [dev, prod, linked])
     for (const name of ["notes-create", "notes-storage"]) {
       const own = all(stage, "AWS::Lambda::Function").find(({ Properties }) => Properties.FunctionName.endsWith(name));
-      assert.equal(own.Properties.Environment.Variables.FREE_NOTES, 100);
+      assert.equal(own.Properties.Environment.Variables.FREE_NOTES, "100");
     }
 });
 
