@@ -355,10 +355,6 @@ pub(crate) mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub(crate) fn succeeded(purchase: &PurchaseKey, intent: &str) -> Vec<u8> {
-        body("payment_intent.succeeded", &intent_object(purchase, intent))
-    }
-
     /// A PaymentIntent of 4000 cents for `purchase`.
     fn intent_object(purchase: &PurchaseKey, intent: &str) -> Value {
         json!({
