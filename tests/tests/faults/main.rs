@@ -118,7 +118,9 @@ async fn tmp_baseline() {
     for s in &swept.scenarios {
         println!("{} {}", s.scenario.name, s.baseline.held());
         if std::env::var("SHOW").is_ok_and(|n| n == s.scenario.name) {
-            for l in &s.baseline.history { println!("  {l}"); }
+            for l in &s.baseline.history {
+                println!("  {l}");
+            }
         }
     }
 }
