@@ -6,6 +6,7 @@
 
 mod error;
 mod log;
+mod metric;
 mod settings;
 
 use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
@@ -13,6 +14,7 @@ use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
 pub use error::{StartError, chain};
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+pub use metric::count;
 use serde::{Serialize, de::DeserializeOwned};
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};

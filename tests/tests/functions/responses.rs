@@ -125,6 +125,7 @@ async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
         ("notes-upload", &[]),
         ("billing-purchase", &["Purchases"]),
         ("billing-list", &[]),
+        ("billing-cancel", &[]),
         ("notes-delete", &[]),
     ] {
         let function = named(name);

@@ -84,7 +84,7 @@ impl Stripe {
     /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names
     /// the variable or the secret.
     pub async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let BaseUrl(url) = function::setting("STRIPE_URL")?;
+        let url = function::setting("STRIPE_URL")?;
         let prefix = function::setting("SECRETS_PREFIX")?;
         let secrets = Secrets::load(aws, &prefix, ["stripe-secret-key"]).await?;
         let secret_key = move || {
@@ -103,12 +103,16 @@ impl Stripe {
         url: &str,
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let BaseUrl(url) = url.parse()?;
-        Self::with_url(url, secret_key)
+        Self::with_url(url.parse()?, secret_key)
     }
 
-    fn with_url(
-        url: Uri,
+    /// Creates a client of the API at `url`. `secret_key` returns the current secret key, and is called
+    /// for each request.
+    ///
+    /// # Errors
+    /// Fails if the key cannot be sent in a header.
+    pub fn with_url(
+        BaseUrl(url): BaseUrl,
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         authorization(&secret_key())?;
@@ -268,7 +272,8 @@ fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
 }
 
 /// The URL of the Stripe API, without a path.
-struct BaseUrl(Uri);
+#[derive(Debug)]
+pub struct BaseUrl(Uri);
 
 impl FromStr for BaseUrl {
     type Err = &'static str;
