@@ -77,11 +77,7 @@ pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
 
 /// Returns the service that a request calls, and the name of the call. `None` if the service is unknown.
-fn name(
-    head: &Parts,
-    body: &[u8],
-    is_due: impl Fn(&str) -> bool,
-) -> Option<(Service, String)> {
+fn name(head: &Parts, body: &[u8], is_due: impl Fn(&str) -> bool) -> Option<(Service, String)> {
     if let Some(target) = head.headers.get("x-amz-target") {
         let (service, operation) = target.to_str().ok()?.split_once('.')?;
         return match service {
@@ -114,11 +110,7 @@ fn name(
 
 /// Returns the name of a DynamoDB call: the operation, the table, and what the call reads or writes. The name of a
 /// transaction contains the names of its actions.
-fn dynamodb_name(
-    operation: &str,
-    input: &Value,
-    is_due: impl Fn(&str) -> bool,
-) -> Option<String> {
+fn dynamodb_name(operation: &str, input: &Value, is_due: impl Fn(&str) -> bool) -> Option<String> {
     if let Value::Array(actions) = &input["TransactItems"] {
         let names = actions.iter().map(|action| {
             let (kind, action) = action.as_object()?.iter().next()?;
@@ -140,7 +132,11 @@ fn dynamodb_name(
 fn target(input: &Value) -> Option<String> {
     let table = input["TableName"].as_str()?;
     let values = &input["ExpressionAttributeValues"];
-    let statuses = [&input["Item"]["status"], &values[":settled"], &values[":status"]];
+    let statuses = [
+        &input["Item"]["status"],
+        &values[":settled"],
+        &values[":status"],
+    ];
     let mut statuses = statuses.iter().filter_map(|status| status["S"].as_str());
     let entry = [&input["Item"]["entry"], &input["Key"]["entry"]];
     let mut entry = entry.iter().filter_map(|entry| entry["S"].as_str());

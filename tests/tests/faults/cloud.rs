@@ -173,7 +173,12 @@ impl Cloud {
 
     /// Converts the creation times in the query of a call to Stripe from the functions' clock to Stripe's clock.
     fn at_stripes_time(&self, mut call: Call) -> Call {
-        let Some(query) = call.head.uri.query().filter(|query| query.contains("created")) else {
+        let Some(query) = call
+            .head
+            .uri
+            .query()
+            .filter(|query| query.contains("created"))
+        else {
             return call;
         };
         let mut shifted = form_urlencoded::Serializer::new(String::new());

@@ -142,10 +142,13 @@ impl<'a> Facts<'a> {
     fn view(&self, simulation: &Simulation) -> Value {
         let surplus: u32 = self.surplus.iter().map(|charge| charge.amount).sum();
         let refunded = self.paid.as_ref().map_or(0, |paid| paid.amount_refunded);
-        let dispute = self.disputes.last().map(|dispute| match &dispute["status"] {
-            Value::String(status) if status == "won" || status == "lost" => status.clone(),
-            _ => "open".to_owned(),
-        });
+        let dispute = self
+            .disputes
+            .last()
+            .map(|dispute| match &dispute["status"] {
+                Value::String(status) if status == "won" || status == "lost" => status.clone(),
+                _ => "open".to_owned(),
+            });
         let decline = self.paid.is_none().then(|| self.decline(simulation));
         json!({
             "status": self.status(),
@@ -160,10 +163,15 @@ impl<'a> Facts<'a> {
 
     /// The code, and the code of the issuer if there is one, that say why the purchase failed.
     fn decline(&self, simulation: &Simulation) -> Value {
-        let errors = self.intents.iter().map(|intent| &intent["last_payment_error"]);
+        let errors = self
+            .intents
+            .iter()
+            .map(|intent| &intent["last_payment_error"]);
         let mut errors = errors.filter(|error| !error.is_null());
         let calls = simulation.cloud.stripe.calls();
-        let mut charges = calls.iter().filter(|call| call.path == "/v1/payment_intents");
+        let mut charges = calls
+            .iter()
+            .filter(|call| call.path == "/v1/payment_intents");
         let is_refused = charges.any(|call| matches!(call.status, Some(400 | 402)));
         let code = if !self.surplus.is_empty() {
             "payment_refunded"
@@ -190,14 +198,16 @@ impl<'a> Facts<'a> {
         let id = self.id().as_str().unwrap();
         let about = format!("storage for {BOUGHT} notes ({id})");
         let money = format!("{}.00 USD", PRICE / 100);
-        let paid = self.paid.iter().map(|_| format!("Paid: {money} for {about}"));
+        let paid = self
+            .paid
+            .iter()
+            .map(|_| format!("Paid: {money} for {about}"));
         let disputes = self.disputes.iter().map(|dispute| {
             let reason = dispute["reason"].as_str().unwrap();
             format!("Dispute opened: {money}, reason {reason}, {about}")
         });
         let surplus = self.surplus.iter();
-        let surplus =
-            surplus.map(|_| format!("Refunded a surplus charge: {money} for {about}"));
+        let surplus = surplus.map(|_| format!("Refunded a surplus charge: {money} for {about}"));
         let texts = paid.chain(disputes).chain(surplus);
         texts.map(|text| format!("[sample] {text}")).collect()
     }
@@ -236,11 +246,7 @@ impl Violations {
             .map(|facts| facts.surplus.len() + usize::from(facts.paid.is_some()))
             .sum();
         self.check(charged == known, SURPLUS_REFUNDED, &charges);
-        self.check(
-            facts.len() <= scenario.sources.len(),
-            ONE_PURCHASE,
-            &facts,
-        );
+        self.check(facts.len() <= scenario.sources.len(), ONE_PURCHASE, &facts);
         let strays = scenario.stray_charges();
         for facts in facts {
             let Facts { surplus, paid, .. } = facts;
@@ -362,7 +368,11 @@ impl Violations {
             }
         }
         let cancels = scenario.steps.contains(&Step::Cancel);
-        self.check(cancels != cancellations.is_empty(), CLIENT_GETS_RESULT, &all);
+        self.check(
+            cancels != cancellations.is_empty(),
+            CLIENT_GETS_RESULT,
+            &all,
+        );
         for (status, body) in cancellations {
             let mut facts = facts.iter();
             let facts = facts.find(|facts| body["purchaseId"] == *facts.id());
@@ -384,10 +394,7 @@ impl Violations {
         let dead_letters = &simulation.cloud.sent().dead_letters;
         let scenario = &simulation.scenario;
         let contradicts = scenario.steps.contains(&Step::ContradictingEvent);
-        let expected = [
-            (POISON, scenario.has_poison),
-            (CONTRADICTION, contradicts),
-        ];
+        let expected = [(POISON, scenario.has_poison), (CONTRADICTION, contradicts)];
         let is_expected = dead_letters.iter().all(|message| {
             let mut expected = expected.iter();
             expected.any(|(part, occurs)| *occurs && message.contains(part))

@@ -55,11 +55,7 @@ async fn the_invariants_hold_for_every_failure_of_every_call() {
 }
 
 /// Runs a sweep of the scenario `name` with a simulated bug. Failures are injected only into the selected calls.
-async fn sweep_mutation(
-    name: &str,
-    mutation: Mutation,
-    is_selected: fn(&Row) -> bool,
-) -> Sweep {
+async fn sweep_mutation(name: &str, mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
     let mut scenarios = SCENARIOS.chunks(1);
     let scenario = scenarios.find(|scenario: &&[Scenario]| scenario[0].name == name);
     let swept = sweep(mutation, scenario.unwrap(), is_selected, |_| ()).await;

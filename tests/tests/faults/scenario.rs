@@ -244,7 +244,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     abandoned("abandoned uncharged", CHARGE, Failure::KilledBefore),
     abandoned("abandoned charged", CHARGE, Failure::KilledAfter),
-    abandoned("abandoned, 500 and not charged", CHARGE, Failure::FailedUndone),
+    abandoned(
+        "abandoned, 500 and not charged",
+        CHARGE,
+        Failure::FailedUndone,
+    ),
     Scenario {
         sources: &["tok_chargeDeclinedInsufficientFunds"],
         ..abandoned("abandoned declined", CANCEL_PAYMENT, Failure::KilledBefore)
