@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 
 /// A failed request: the error response for the client and the cause for the log.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
-    members: BTreeMap<&'static str, String>,
+    members: BTreeMap<&'static str, Value>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -48,7 +49,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
     #[serde(flatten)]
-    members: &'a BTreeMap<&'static str, String>,
+    members: &'a BTreeMap<&'static str, Value>,
 }
 
 impl Problem {
@@ -133,6 +134,11 @@ impl Problem {
         }])
     }
 
+    /// 429: the caller must wait before the next request.
+    pub fn too_many_requests(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
     /// 500: an internal error. Only the log gets `cause`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -166,7 +172,7 @@ impl Problem {
     /// Adds an extension member to the problem document: a field, such as `code`, for client
     /// programs. RFC 9457 does not define the names of these fields.
     /// <https://www.rfc-editor.org/rfc/rfc9457#section-3.2>
-    pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
         self.members.insert(member, value.into());
         self
     }
@@ -238,10 +244,11 @@ mod tests {
     #[test]
     fn a_problem_can_have_extension_members() {
         let problem = Problem::payment_required("Your card was declined.");
-        let document = problem.with("code", "card_declined").document("r-1");
-        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        let problem = problem.with("code", "card_declined").with("amount", 4000);
+        let document: Value = serde_json::from_str(&problem.document("r-1")).unwrap();
         assert_eq!(document["status"], 402);
         assert_eq!(document["code"], "card_declined");
+        assert_eq!(document["amount"], 4000);
     }
 
     #[test]

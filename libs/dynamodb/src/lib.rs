@@ -1,6 +1,8 @@
 //! A small DynamoDB client. It creates requests that already contain the table's name, converts
 //! between DynamoDB items and Rust types, and has errors that say whether a retry can succeed.
 
+mod transaction;
+
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 
 use aws::{Client, SdkError};
@@ -22,6 +24,10 @@ use aws_sdk_dynamodb::{
             PutItem, PutItemError, PutItemInput, PutItemOutput, builders::PutItemInputBuilder,
         },
         query::{Query, QueryError, QueryInput, QueryOutput, builders::QueryInputBuilder},
+        transact_write_items::{
+            TransactWriteItems, TransactWriteItemsError, TransactWriteItemsInput,
+            TransactWriteItemsOutput, builders::TransactWriteItemsInputBuilder,
+        },
         update_item::{
             UpdateItem, UpdateItemError, UpdateItemInput, UpdateItemOutput,
             builders::UpdateItemInputBuilder,
@@ -31,6 +37,8 @@ use aws_sdk_dynamodb::{
 };
 use domain::{Page, Sub};
 use serde::{Serialize, de::DeserializeOwned};
+
+pub use transaction::{Action, Check, Transacted};
 
 /// An item, or the key of an item: attribute values, keyed by the attribute's name.
 pub type Item = HashMap<String, AttributeValue>;
@@ -167,7 +175,7 @@ impl Table {
     }
 }
 
-/// A request that [`Table::send`] can send. The SDK's input builders of six operations, such as
+/// A request that [`Table::send`] can send. The SDK's input builders of seven operations, such as
 /// GetItem, implement this trait.
 pub trait Request {
     /// The SDK's output type of the operation.
@@ -202,6 +210,7 @@ requests! {
     GetItemInputBuilder: GetItem, GetItemInput => GetItemOutput, GetItemError;
     PutItemInputBuilder: PutItem, PutItemInput => PutItemOutput, PutItemError;
     QueryInputBuilder: Query, QueryInput => QueryOutput, QueryError;
+    TransactWriteItemsInputBuilder: TransactWriteItems, TransactWriteItemsInput => TransactWriteItemsOutput, TransactWriteItemsError;
     UpdateItemInputBuilder: UpdateItem, UpdateItemInput => UpdateItemOutput, UpdateItemError;
 }
 
@@ -322,7 +331,8 @@ pub fn read_page<T: DeserializeOwned>(found: QueryOutput, limit: usize) -> Resul
 /// The error of a call to DynamoDB, or of a conversion of an item.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// DynamoDB is throttling, overloaded or unreachable.
+    /// DynamoDB is throttling, overloaded or unreachable, or a concurrent transaction is writing the
+    /// same item.
     #[error("DynamoDB is unavailable")]
     Unavailable(#[source] Cause),
     /// DynamoDB rejected the call, for example because the role lacks a permission.
@@ -362,7 +372,7 @@ where
     E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
 {
     fn from(error: SdkError<E>) -> Self {
-        let is_transient = aws::is_transient(&error);
+        let is_transient = aws::is_transient(&error) || transaction::is_conflict(&error);
         let cause = error.into();
         if is_transient {
             Self::Unavailable(cause)

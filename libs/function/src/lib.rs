@@ -13,7 +13,7 @@ use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
 pub use error::{StartError, chain};
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
 
@@ -23,13 +23,14 @@ use tracing::{Instrument, Span};
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Runs a Lambda function that handles events of type `E` and returns no response.
+/// Runs a Lambda function that handles events of type `E`. Its response is the JSON of `R`, which is
+/// `()` for a source of events that expects no response.
 ///
 /// `init` creates the function's services once, during the cold start. `handle` receives the
 /// services, an event, and the time at which Lambda stops the invocation. If `handle` fails, the
 /// error is logged and reported to Lambda. Whether Lambda then retries depends on the source of the
 /// event.
-pub async fn serve<S, E, X, Fut>(
+pub async fn serve<S, E, R, X, Fut>(
     init: impl AsyncFnOnce() -> Result<S, StartError>,
     handle: impl Fn(&'static S, E, SystemTime) -> Fut,
 ) -> ExitCode
@@ -37,7 +38,8 @@ where
     S: Sync + 'static,
     E: DeserializeOwned,
     X: Error + 'static,
-    Fut: Future<Output = Result<(), X>> + Send + 'static,
+    R: Serialize + 'static,
+    Fut: Future<Output = Result<R, X>> + Send + 'static,
 {
     start(init, async |services| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<E>| {
@@ -52,7 +54,7 @@ where
                 .await;
                 let aws_request_id = &context.request_id;
                 match &result {
-                    Ok(()) => tracing::info!(aws_request_id, "event handled"),
+                    Ok(_) => tracing::info!(aws_request_id, "event handled"),
                     Err(error) => {
                         tracing::error!(aws_request_id, error = chain(error), "event failed");
                     }

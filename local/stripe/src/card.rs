@@ -13,7 +13,54 @@ pub(crate) struct Card {
     pub(crate) challenge: bool,
     /// The reason why charges of the card are declined. None if charges succeed.
     pub(crate) decline: Option<&'static Decline>,
+    /// What the cardholder or the bank does after the card was charged.
+    pub(crate) aftermath: Aftermath,
 }
+
+/// What the cardholder or the bank does after a card was charged
+/// (<https://docs.stripe.com/testing#disputes>, <https://docs.stripe.com/testing#refunds>).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aftermath {
+    /// The charge is not disputed, and a refund succeeds at once.
+    Nothing,
+    /// The cardholder disputes the charge.
+    Dispute(&'static Claim),
+    /// A refund is pending first, and succeeds later.
+    SlowRefund,
+    /// A refund succeeds first, and fails later.
+    FailingRefund,
+}
+
+/// The cardholder's claim in a dispute (<https://docs.stripe.com/disputes/categories>).
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) reason: &'static str,
+    /// The card network's code for the reason, while the claim is an inquiry.
+    pub(crate) inquiry_code: &'static str,
+    /// The card network's code for the reason of a chargeback.
+    pub(crate) chargeback_code: &'static str,
+    /// Whether the dispute starts as an inquiry, which withdraws no funds
+    /// (<https://docs.stripe.com/disputes/how-disputes-work#inquiries>).
+    pub(crate) inquiry: bool,
+}
+
+const fn claim(
+    reason: &'static str,
+    inquiry_code: &'static str,
+    chargeback_code: &'static str,
+    inquiry: bool,
+) -> Claim {
+    Claim {
+        reason,
+        inquiry_code,
+        chargeback_code,
+        inquiry,
+    }
+}
+
+static FRAUD_CLAIM: Claim = claim("fraudulent", "10", "10.4", false);
+static NOT_RECEIVED_CLAIM: Claim = claim("product_not_received", "30", "13.1", false);
+static INQUIRY: Claim = claim("fraudulent", "10", "10.4", true);
 
 /// The reason why the bank or Stripe declines a charge (<https://docs.stripe.com/declines/codes>).
 #[derive(Debug)]
@@ -70,7 +117,17 @@ const fn card(
         number,
         challenge,
         decline,
+        aftermath: Aftermath::Nothing,
     }
+}
+
+const fn charged(
+    name: &'static [&'static str],
+    number: &'static str,
+    aftermath: Aftermath,
+) -> Card {
+    let card = card(name, "visa", number, false, None);
+    Card { aftermath, ..card }
 }
 
 #[rustfmt::skip]
@@ -102,6 +159,11 @@ static CARDS: &[Card] = {
         card(&["chargeDeclinedIncorrectCvc"], "visa", "4000000000000127", false, Some(&CVC)),
         card(&["chargeDeclinedProcessingError"], "visa", "4000000000000119", false, Some(&PROCESSING)),
         card(&["radarBlock", "chargeDeclinedFraudulent"], "visa", "4100000000000019", false, Some(&FRAUD)),
+        charged(&["createDispute"], "4000000000000259", Aftermath::Dispute(&FRAUD_CLAIM)),
+        charged(&["createDisputeProductNotReceived"], "4000000000002685", Aftermath::Dispute(&NOT_RECEIVED_CLAIM)),
+        charged(&["createDisputeInquiry"], "4000000000001976", Aftermath::Dispute(&INQUIRY)),
+        charged(&["pendingRefund"], "4000000000007726", Aftermath::SlowRefund),
+        charged(&["refundFail"], "4000000000005126", Aftermath::FailingRefund),
         card(&["threeDSecure2Required"], "visa", "4000000000003220", true, None),
         card(&["threeDSecureRequired"], "visa", "4000000000003063", true, None),
         card(&["threeDSecureRequiredChargeDeclined"], "visa", "4000008400001629", true, Some(&GENERIC)),

@@ -4,10 +4,12 @@ use serde_json::{Map, Value};
 
 use crate::authentication::Authentication;
 use crate::caller::Caller;
+use crate::dispute::DisputeUpdate;
 use crate::error::ApiError;
-use crate::pagination::Page;
+use crate::pagination::{ListQuery, Page};
 use crate::params::{Params, integer};
 use crate::payment_method::{BillingDetails, CardDetails, PaymentSource};
+use crate::refund::{NewRefund, Refunded};
 use crate::search::Query;
 
 /// A valid request to the API, with its parameters.
@@ -17,11 +19,15 @@ pub(crate) enum Command {
     Confirm(String, Confirm),
     /// Contains the id of the PaymentIntent and the cancellation reason.
     Cancel(String, Option<String>),
-    Retrieve(String),
-    List(Page),
+    /// Retrieves the object with this id.
+    Retrieve(Collection, String, Expand),
+    List(Collection, ListQuery, Expand),
     Search(Query, Page),
-    RetrieveEvent(String),
-    ListEvents(Page),
+    Refund(NewRefund),
+    /// Contains the id of the dispute.
+    UpdateDispute(String, DisputeUpdate),
+    /// Contains the id of the dispute.
+    CloseDispute(String),
     CreatePaymentMethod(PaymentSource, BillingDetails),
     CreateToken(CardDetails),
     /// A request from a browser that retrieves, confirms or authenticates the PaymentIntent `id`.
@@ -30,6 +36,86 @@ pub(crate) enum Command {
         client_secret: String,
         action: BrowserAction,
     },
+}
+
+/// A kind of objects that can be listed and retrieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collection {
+    PaymentIntents,
+    Charges,
+    Refunds,
+    Disputes,
+    Events,
+}
+
+/// Whether a PaymentIntent object contains the object of its latest charge instead of the id
+/// (<https://docs.stripe.com/api/expanding_objects>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expand(pub(crate) bool);
+
+impl Collection {
+    fn by_path(segment: &str) -> Option<Self> {
+        Some(match segment {
+            "payment_intents" => Self::PaymentIntents,
+            "charges" => Self::Charges,
+            "refunds" => Self::Refunds,
+            "disputes" => Self::Disputes,
+            "events" => Self::Events,
+            _ => return None,
+        })
+    }
+
+    /// The path of the list.
+    pub(crate) fn url(self) -> &'static str {
+        match self {
+            Self::PaymentIntents => "/v1/payment_intents",
+            Self::Charges => "/v1/charges",
+            Self::Refunds => "/v1/refunds",
+            Self::Disputes => "/v1/disputes",
+            Self::Events => "/v1/events",
+        }
+    }
+
+    /// The name of one object, as in the field `object`.
+    pub(crate) fn object(self) -> &'static str {
+        match self {
+            Self::PaymentIntents => "payment_intent",
+            Self::Charges => "charge",
+            Self::Refunds => "refund",
+            Self::Disputes => "dispute",
+            Self::Events => "event",
+        }
+    }
+
+    /// Parses the parameters of a list request.
+    fn list(self, params: &mut Params) -> Result<ListQuery, ApiError> {
+        let fields: &[_] = match self {
+            Self::PaymentIntents => &[],
+            Self::Charges => &["payment_intent"],
+            Self::Refunds | Self::Disputes => &["payment_intent", "charge"],
+            Self::Events => &["type"],
+        };
+        let query = ListQuery::parse(params, fields)?;
+        let types = match self {
+            Self::Events => params.take_list("types"),
+            _ => Vec::new(),
+        };
+        Ok(query.any_of("type", types))
+    }
+
+    /// Parses the parameter `expand`. `property` is the only property that can be expanded.
+    fn expand(self, params: &mut Params, property: &str) -> Result<Expand, ApiError> {
+        let wanted = params.take_list("expand");
+        match wanted.iter().find(|wanted| *wanted != property) {
+            None if wanted.is_empty() || self == Self::PaymentIntents => {
+                Ok(Expand(!wanted.is_empty()))
+            }
+            _ => Err(ApiError::invalid(format!(
+                "This property cannot be expanded ({}).",
+                wanted.join(", ")
+            ))),
+        }
+    }
 }
 
 /// An action that a browser can perform on a PaymentIntent.
@@ -95,24 +181,36 @@ impl Command {
             }
             _ if caller == Caller::Browser => browser_command(method, &segments, &mut params)?,
             ("POST", ["v1", "payment_intents"]) => Self::Create(create(&mut params)?),
-            ("GET", ["v1", "payment_intents"]) => {
-                Self::List(Page::parse(&mut params, "starting_after")?)
-            }
             ("GET", ["v1", "payment_intents", "search"]) => {
                 let query = Query::parse(&params.required("query")?)?;
                 Self::Search(query, Page::parse(&mut params, "page")?)
             }
-            ("GET", ["v1", "payment_intents", id]) => Self::Retrieve((*id).to_owned()),
             ("POST", ["v1", "payment_intents", id, "confirm"]) => {
                 Self::Confirm((*id).to_owned(), confirm(&mut params)?)
             }
             ("POST", ["v1", "payment_intents", id, "cancel"]) => {
                 Self::Cancel((*id).to_owned(), cancellation_reason(&mut params)?)
             }
-            ("GET", ["v1", "events"]) => {
-                Self::ListEvents(Page::parse(&mut params, "starting_after")?)
+            ("POST", ["v1", "refunds"]) => Self::Refund(refund(&mut params)?),
+            ("POST", ["v1", "disputes", id]) => {
+                Self::UpdateDispute((*id).to_owned(), dispute_update(&mut params)?)
             }
-            ("GET", ["v1", "events", id]) => Self::RetrieveEvent((*id).to_owned()),
+            ("POST", ["v1", "disputes", id, "close"]) => Self::CloseDispute((*id).to_owned()),
+            ("GET", ["v1", collection, rest @ ..]) => {
+                let no_route = || ApiError::no_route(method, path);
+                let collection = Collection::by_path(collection).ok_or_else(no_route)?;
+                match rest {
+                    [] => {
+                        let expand = collection.expand(&mut params, "data.latest_charge")?;
+                        Self::List(collection, collection.list(&mut params)?, expand)
+                    }
+                    [id] => {
+                        let expand = collection.expand(&mut params, "latest_charge")?;
+                        Self::Retrieve(collection, (*id).to_owned(), expand)
+                    }
+                    _ => return Err(no_route()),
+                }
+            }
             _ => return Err(ApiError::no_route(method, path)),
         };
         params.finish()?;
@@ -297,6 +395,60 @@ fn browser_command(
         id: id.to_owned(),
         client_secret: params.required("client_secret")?,
         action,
+    })
+}
+
+fn refund(params: &mut Params) -> Result<NewRefund, ApiError> {
+    let charge = params.take("charge").map(Refunded::Charge);
+    let intent = params.take("payment_intent").map(Refunded::PaymentIntent);
+    let of = match (charge, intent) {
+        (Some(of), None) | (None, Some(of)) => of,
+        _ => {
+            return Err(ApiError::invalid(
+                "One of the following params should be provided for this request: \
+                 payment_intent or charge.",
+            ));
+        }
+    };
+    let amount = params.take("amount");
+    let amount = amount
+        .map(|amount| integer("amount", &amount))
+        .transpose()?;
+    if amount == Some(0) {
+        return Err(ApiError::invalid("Invalid positive integer")
+            .code("parameter_invalid_integer")
+            .param("amount"));
+    }
+    let reason = params.take("reason");
+    match reason.as_deref() {
+        None | Some("duplicate" | "fraudulent" | "requested_by_customer") => {}
+        Some(_) => {
+            let message = "Invalid reason: must be one of duplicate, fraudulent, or \
+                           requested_by_customer";
+            return Err(ApiError::invalid(message).param("reason"));
+        }
+    }
+    Ok(NewRefund {
+        of,
+        amount,
+        reason,
+        metadata: params.take_map("metadata"),
+    })
+}
+
+fn dispute_update(params: &mut Params) -> Result<DisputeUpdate, ApiError> {
+    Ok(DisputeUpdate {
+        evidence: params.take_map("evidence"),
+        submit: match params.take("submit").as_deref() {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(other) => {
+                return Err(ApiError::invalid(format!("Invalid boolean: {other}"))
+                    .code("parameter_invalid_boolean")
+                    .param("submit"));
+            }
+        },
+        metadata: params.take_map("metadata"),
     })
 }
 

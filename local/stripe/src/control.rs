@@ -4,12 +4,15 @@
 //!
 //! | request | body |
 //! |---|---|
-//! | `GET payment_intents`, `charges`, `events`, `calls`, `deliveries` | |
+//! | `GET payment_intents`, `charges`, `refunds`, `disputes`, `events`, `calls`, `deliveries` | |
 //! | `POST failures` | `{"method", "path", "times"?, "delay_ms"?, "effect"?, "end"?}`, where `end` is `"response"`, `"close"` or `{"status": 500}` |
 //! | `DELETE failures` | |
 //! | `PUT webhook` | `{"url", "secrets"}` |
 //! | `DELETE webhook` | |
 //! | `PUT search_lag` | `{"seconds"}` |
+//! | `PUT bank_delay` | `{"seconds"}` |
+//! | `PUT hold` | `{"payments": true or false}` |
+//! | `POST payment_intents/{id}/process` | |
 //! | `POST payment_intents/{id}/authenticate` | `{"authentication": "succeeds" or "fails"}` |
 //! | `POST events/{id}/redeliver` | |
 //! | `POST clock/advance` | `{"seconds"}` |
@@ -36,6 +39,12 @@ pub(crate) const PREFIX: &str = "/_double/";
 #[serde(deny_unknown_fields)]
 struct AuthenticateBody {
     authentication: Authentication,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldBody {
+    payments: bool,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +118,19 @@ async fn execute(
             shared.state().ledger.search_lag = Duration::from_secs(seconds.into());
             Ok(json!({}))
         }
+        ("PUT", ["bank_delay"]) => {
+            let SecondsBody { seconds } = parse(body)?;
+            shared.state().ledger.bank_delay = Duration::from_secs(seconds.into());
+            Ok(json!({}))
+        }
+        ("PUT", ["hold"]) => {
+            let HoldBody { payments } = parse(body)?;
+            shared.state().ledger.hold = payments;
+            Ok(json!({}))
+        }
+        ("POST", ["payment_intents", id, "process"]) => {
+            shared.process(id).map_err(|error| (409, error.to_string()))
+        }
         ("POST", ["payment_intents", id, "authenticate"]) => {
             let AuthenticateBody { authentication } = parse(body)?;
             shared
@@ -136,6 +158,8 @@ fn list_all(shared: &Shared, list: &str) -> Result<Value, Error> {
     let data = match list {
         "payment_intents" => json!(state.ledger.intents()),
         "charges" => json!(state.ledger.charges),
+        "refunds" => json!(state.ledger.refund_objects()),
+        "disputes" => json!(state.ledger.dispute_objects()),
         "events" => json!(state.ledger.events),
         "calls" => json!(state.calls),
         "deliveries" => json!(state.deliveries),

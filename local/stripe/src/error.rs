@@ -51,6 +51,22 @@ impl ApiError {
             .param(param)
     }
 
+    /// Status 400: the charge was refunded completely before
+    /// (<https://docs.stripe.com/error-codes#charge-already-refunded>).
+    pub(crate) fn already_refunded(charge: &str) -> Self {
+        Self::invalid(format!("Charge {charge} has already been refunded."))
+            .code("charge_already_refunded")
+    }
+
+    /// Status 400: the charge is disputed, so its amount is not available for a refund
+    /// (<https://docs.stripe.com/error-codes#charge-disputed>).
+    pub(crate) fn charge_disputed(charge: &str) -> Self {
+        Self::invalid(format!(
+            "Charge {charge} has been charged back; cannot issue a refund."
+        ))
+        .code("charge_disputed")
+    }
+
     /// Status 402: a server sent a card number. Only browsers may send card numbers.
     pub(crate) fn raw_card_number() -> Self {
         Self::new(
@@ -186,13 +202,14 @@ impl ApiError {
     }
 }
 
-/// The error of [`Stripe::authenticate`](crate::Stripe::authenticate): the PaymentIntent does not
-/// exist or does not await a 3-D Secure challenge.
+/// The error of [`Stripe::authenticate`](crate::Stripe::authenticate) and
+/// [`Stripe::process`](crate::Stripe::process): the PaymentIntent does not exist or has another
+/// status.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct AuthenticateError(pub(crate) String);
+pub struct StatusError(pub(crate) String);
 
-impl From<ApiError> for AuthenticateError {
+impl From<ApiError> for StatusError {
     fn from(error: ApiError) -> Self {
         Self(str_field(&error.error, "message").to_owned())
     }

@@ -1,47 +1,59 @@
-//! The objects of a Stripe account: PaymentIntents, payment methods, tokens, charges and events.
+//! The objects of a Stripe account.
+
+mod disputes;
+mod refunds;
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::authentication::Authentication;
-use crate::command::{BrowserAction, Command, Confirm, Create};
+use crate::card::Aftermath;
+use crate::charge::{Charge, Details};
+use crate::command::{BrowserAction, Collection, Command, Confirm, Create, Expand};
+use crate::dispute::{Dispute, Verdict};
 use crate::error::ApiError;
 use crate::json::str_field;
 use crate::payment_intent::{PaymentIntent, Status, public_fields};
 use crate::payment_method::{CardDetails, PaymentMethod, PaymentMethodStore, PaymentSource};
-use crate::settings::API_VERSION;
+use crate::refund::Refund;
+use crate::settings::{API_VERSION, Settings};
 
-/// An attempt to charge a card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Charge {
-    /// The id of the charge, such as `ch_1`.
-    pub id: String,
-    /// The id of the PaymentIntent that the charge belongs to.
-    pub payment_intent: String,
-    /// The amount in US cents.
-    pub amount: u32,
-    /// Whether the card was charged.
-    pub paid: bool,
-    /// The decline code, which says why the card was not charged. None if the card was charged.
-    pub decline_code: Option<&'static str>,
-}
-
-/// The objects of one Stripe account: PaymentIntents, payment methods, tokens, charges and events.
+/// The objects of one Stripe account: PaymentIntents, payment methods, tokens, charges, refunds,
+/// disputes and events.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     run: u32,
     last_id: u64,
+    livemode: bool,
     /// The time from a change of a PaymentIntent until search finds the change.
     pub(crate) search_lag: Duration,
+    /// The time until a bank acts.
+    pub(crate) bank_delay: Duration,
+    /// Whether payments get the status `processing` before they charge a card.
+    pub(crate) hold: bool,
     intents: Vec<PaymentIntent>,
     payment_methods: PaymentMethodStore,
     pub(crate) charges: Vec<Charge>,
+    refunds: Vec<Refund>,
+    disputes: Vec<Dispute>,
     pub(crate) events: Vec<Value>,
+    /// The actions of banks that are not scheduled yet.
+    pub(crate) bank_actions: Vec<BankAction>,
 }
 
-/// The fields of an event that do not depend on its PaymentIntent.
+/// Something that a bank or a cardholder does some time after the request that leads to it.
+#[derive(Debug)]
+pub(crate) enum BankAction {
+    /// Disputes the charge with this index.
+    Dispute(usize),
+    /// Ends the refund with this index: a pending refund succeeds, and a succeeded refund fails.
+    EndRefund(usize),
+    /// Decides the dispute with this index.
+    Decide(usize, Verdict),
+}
+
+/// The fields of an event that do not depend on its object.
 #[derive(Clone, Debug)]
 pub(crate) struct EventContext {
     /// The current time, in seconds since the Unix epoch.
@@ -53,15 +65,21 @@ pub(crate) struct EventContext {
 }
 
 impl Ledger {
-    pub(crate) fn new(run: u32, search_lag: Duration) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            run,
+            run: settings.run,
             last_id: 0,
-            search_lag,
+            livemode: settings.livemode(),
+            search_lag: settings.search_lag,
+            bank_delay: settings.bank_delay,
+            hold: false,
             intents: Vec::new(),
-            payment_methods: PaymentMethodStore::default(),
+            payment_methods: PaymentMethodStore::new(settings.livemode()),
             charges: Vec::new(),
+            refunds: Vec::new(),
+            disputes: Vec::new(),
             events: Vec::new(),
+            bank_actions: Vec::new(),
         }
     }
 
@@ -87,21 +105,20 @@ impl Ledger {
                 let index = self.find(&id)?;
                 self.cancel(index, reason, context)
             }
-            Command::Retrieve(id) => {
-                let index = self.find(&id)?;
-                Ok(self.object(index))
+            Command::Retrieve(collection, id, expand) => self.retrieve(collection, &id, expand),
+            Command::List(collection, query, expand) => {
+                let created = |time| query.created.contains(time);
+                let objects = self.objects(collection, expand, created);
+                query.list(collection.url(), objects)
             }
-            Command::List(page) => page.list("/v1/payment_intents", self.intents()),
             Command::Search(query, page) => {
                 let mut found = self.searchable(context.now);
                 found.retain(|intent| query.matches(intent));
                 page.search_result("/v1/payment_intents/search", found)
             }
-            Command::RetrieveEvent(id) => self
-                .event(&id)
-                .cloned()
-                .ok_or_else(|| ApiError::missing("event", &id)),
-            Command::ListEvents(page) => page.list("/v1/events", self.events.clone()),
+            Command::Refund(refund) => self.refund(refund, context),
+            Command::UpdateDispute(id, update) => self.update_dispute(&id, update, context),
+            Command::CloseDispute(id) => self.close_dispute(&id, context),
             Command::CreatePaymentMethod(source, billing) => {
                 let method = self.payment_method(source, context)?.with_billing(billing);
                 Ok(self.payment_methods.save(method).object())
@@ -129,10 +146,89 @@ impl Ledger {
         self.intents.iter().map(PaymentIntent::object).collect()
     }
 
+    /// The API objects of a collection whose creation time satisfies `created`, oldest first.
+    fn objects(
+        &self,
+        collection: Collection,
+        expand: Expand,
+        created: impl Fn(u64) -> bool,
+    ) -> Vec<Value> {
+        match collection {
+            Collection::PaymentIntents => {
+                let intents = self.intents.iter();
+                let intents = intents.filter(|intent| created(intent.created));
+                let object = |intent: &PaymentIntent| self.expanded(intent.object(), expand);
+                intents.map(object).collect()
+            }
+            Collection::Charges => {
+                let charges = self.charges.iter();
+                let charges = charges.filter(|charge| created(charge.details.created));
+                charges.map(Charge::object).collect()
+            }
+            Collection::Refunds => {
+                let refunds = self.refunds.iter();
+                let refunds = refunds.filter(|refund| created(refund.created));
+                refunds.map(Refund::object).collect()
+            }
+            Collection::Disputes => {
+                let disputes = self.disputes.iter();
+                let disputes = disputes.filter(|dispute| created(dispute.created));
+                disputes.map(Dispute::object).collect()
+            }
+            Collection::Events => {
+                let time = |event: &Value| event.get("created").and_then(Value::as_u64);
+                let events = self.events.iter();
+                let events = events.filter(|event| created(time(event).unwrap_or_default()));
+                events.cloned().collect()
+            }
+        }
+    }
+
+    fn retrieve(
+        &self,
+        collection: Collection,
+        id: &str,
+        expand: Expand,
+    ) -> Result<Value, ApiError> {
+        let found = match collection {
+            Collection::PaymentIntents => {
+                let object = self.object(self.find(id)?);
+                Some(self.expanded(object, expand))
+            }
+            Collection::Charges => {
+                let charge = self.charges.iter().find(|charge| charge.id == id);
+                charge.map(Charge::object)
+            }
+            Collection::Refunds => {
+                let refund = self.refunds.iter().find(|refund| refund.id == id);
+                refund.map(Refund::object)
+            }
+            Collection::Disputes => {
+                let dispute = self.disputes.iter().find(|dispute| dispute.id == id);
+                dispute.map(Dispute::object)
+            }
+            Collection::Events => self.event(id).cloned(),
+        };
+        found.ok_or_else(|| ApiError::missing(collection.object(), id))
+    }
+
+    /// Replaces the id of the latest charge in a PaymentIntent object with the object of the charge,
+    /// if `expand` says so.
+    fn expanded(&self, mut intent: Value, expand: Expand) -> Value {
+        if let (Expand(true), Some(charge)) = (expand, intent.get_mut("latest_charge")) {
+            let latest = self.charges.iter();
+            let mut latest = latest.filter(|latest| *charge == latest.id.as_str());
+            if let Some(latest) = latest.next() {
+                *charge = latest.object();
+            }
+        }
+        intent
+    }
+
     /// The PaymentIntents that search finds at the time `now`, as API objects, oldest first. Search
     /// lags by `search_lag`: it shows each PaymentIntent as it was `now - search_lag`. This is the
-    /// object in the PaymentIntent's latest event of at least that age, because every change emits
-    /// an event.
+    /// object in the PaymentIntent's latest event of at least that age, because every change of a
+    /// PaymentIntent emits an event about the PaymentIntent.
     fn searchable(&self, now: u64) -> Vec<Value> {
         let is_visible = |event: &&Value| {
             let created = event.get("created").and_then(Value::as_u64);
@@ -144,6 +240,9 @@ impl Ledger {
             let intent = event.pointer("/data/object").cloned();
             let intent = intent.unwrap_or_default();
             let id = str_field(&intent, "id");
+            if str_field(&intent, "object") != "payment_intent" {
+                continue;
+            }
             match found.iter_mut().find(|found| str_field(found, "id") == id) {
                 Some(earlier) => *earlier = intent,
                 None => found.push(intent),
@@ -180,7 +279,7 @@ impl Ledger {
             (Some(Status::RequiresAction), Authentication::Succeeds) => {
                 // The caller of the API gets no error for a decline, because the cardholder
                 // completed the challenge. The webhook reports the decline.
-                let _ = self.charge(index, context);
+                let _ = self.pay(index, context);
             }
             (Some(Status::RequiresAction), Authentication::Fails) => {
                 self.fail(index, ApiError::authentication_failed(), context);
@@ -231,7 +330,8 @@ impl Ledger {
             PaymentSource::TestCard(card) => CardDetails::of_test_card(card),
         };
         details.check_expiry(context.now)?;
-        Ok(PaymentMethod::new(self.new_id("pm"), details, context.now))
+        let id = self.new_id("pm");
+        Ok(PaymentMethod::new(id, details, context.now, self.livemode))
     }
 
     /// Returns the index of the PaymentIntent `id` in `intents`. Fails if the PaymentIntent does
@@ -277,9 +377,10 @@ impl Ledger {
             latest_charge: None,
             last_payment_error: None,
             canceled: None,
+            livemode: self.livemode,
         });
         let index = self.intents.len() - 1;
-        self.emit("payment_intent.created", index, context);
+        self.emit("payment_intent.created", self.object(index), context);
         match create.confirm {
             Some(confirm) => {
                 // The source is not needed again: the PaymentIntent has its payment method.
@@ -300,7 +401,7 @@ impl Ledger {
             return Ok(Value::Null);
         };
         intent.method_types.check(&confirm)?;
-        if intent.status.is_final() {
+        if !intent.status.is_open() {
             let allowed = "requires_payment_method, requires_confirmation, requires_action";
             return Err(self.unexpected_status(index, "confirm", allowed));
         }
@@ -334,38 +435,102 @@ impl Ledger {
         intent.last_payment_error = None;
         if challenge {
             intent.status = Status::RequiresAction;
-            self.emit("payment_intent.requires_action", index, context);
+            self.emit(
+                "payment_intent.requires_action",
+                self.object(index),
+                context,
+            );
         } else {
-            self.charge(index, context)?;
+            self.pay(index, context)?;
+        }
+        Ok(self.object(index))
+    }
+
+    /// Charges the card of a PaymentIntent, or holds the payment.
+    fn pay(&mut self, index: usize, context: &EventContext) -> Result<(), ApiError> {
+        match self.intents.get_mut(index) {
+            Some(intent) if self.hold => {
+                intent.status = Status::Processing;
+                let intent = self.object(index);
+                self.emit("payment_intent.processing", intent, context);
+                Ok(())
+            }
+            _ => self.charge(index, context),
+        }
+    }
+
+    /// Charges the card of the PaymentIntent `id`, whose status is `processing`.
+    pub(crate) fn process(&mut self, id: &str, context: &EventContext) -> Result<Value, ApiError> {
+        let index = self.find(id)?;
+        match self.intents.get(index).map(|intent| intent.status) {
+            // The caller gets no error for a decline: the webhook reports the decline.
+            Some(Status::Processing) => drop(self.charge(index, context)),
+            _ => return Err(self.unexpected_status(index, "process", "processing")),
         }
         Ok(self.object(index))
     }
 
     fn charge(&mut self, index: usize, context: &EventContext) -> Result<(), ApiError> {
-        let id = self.new_id("ch");
+        let (id, balance_transaction) = (self.new_id("ch"), self.new_id("txn"));
         let Some(intent) = self.intents.get_mut(index) else {
             return Ok(());
         };
-        let method = intent.payment_method.as_ref();
-        let decline = method.and_then(|method| method.card().decline);
+        let method = intent.payment_method.clone();
+        let decline = method.as_ref().and_then(|method| method.card().decline);
         intent.latest_charge = Some(id.clone());
-        self.charges.push(Charge {
+        let charge = Charge {
             id: id.clone(),
             payment_intent: intent.id.clone(),
             amount: intent.amount,
             paid: decline.is_none(),
             decline_code: decline.map(|decline| decline.decline_code),
-        });
+            amount_refunded: 0,
+            disputed: false,
+            details: Details {
+                created: context.now,
+                currency: intent.currency.clone(),
+                description: intent.description.clone(),
+                receipt_email: intent.receipt_email.clone(),
+                statement_descriptor_suffix: intent.statement_descriptor_suffix.clone(),
+                // The metadata of the PaymentIntent is copied once, and later changes are not
+                // (https://docs.stripe.com/metadata#metadata-in-payment-intents-and-charges).
+                metadata: intent.metadata.clone(),
+                payment_method: method,
+                decline,
+                balance_transaction,
+                livemode: intent.livemode,
+            },
+        };
+        let object = charge.object();
+        let aftermath = charge.aftermath();
+        self.charges.push(charge);
         match decline {
             Some(decline) => {
                 let error = ApiError::declined(decline).with("charge", id);
-                Err(self.fail(index, error, context))
+                let error = self.fail(index, error, context);
+                self.emit("charge.failed", object, context);
+                Err(error)
             }
             None => {
                 intent.status = Status::Succeeded;
-                self.emit("payment_intent.succeeded", index, context);
+                let intent = self.object(index);
+                self.emit("payment_intent.succeeded", intent, context);
+                self.emit("charge.succeeded", object, context);
+                if let Aftermath::Dispute(_) = aftermath {
+                    let dispute = BankAction::Dispute(self.charges.len() - 1);
+                    self.bank_actions.push(dispute);
+                }
                 Ok(())
             }
+        }
+    }
+
+    /// Carries out an action of a bank.
+    pub(crate) fn act_as_bank(&mut self, action: BankAction, context: &EventContext) {
+        match action {
+            BankAction::Dispute(charge) => self.open_dispute(charge, context),
+            BankAction::EndRefund(refund) => self.end_refund(refund, context),
+            BankAction::Decide(dispute, verdict) => self.decide(dispute, verdict, context),
         }
     }
 
@@ -382,7 +547,7 @@ impl Ledger {
         };
         intent.status = Status::RequiresPaymentMethod;
         intent.last_payment_error = Some(error.error().clone());
-        self.emit("payment_intent.payment_failed", index, context);
+        self.emit("payment_intent.payment_failed", self.object(index), context);
         error.with("payment_intent", self.object(index))
     }
 
@@ -393,13 +558,14 @@ impl Ledger {
         context: &EventContext,
     ) -> Result<Value, ApiError> {
         let allowed = "requires_payment_method, requires_capture, requires_confirmation, \
-                       requires_action, processing";
+                       requires_action";
         match self.intents.get_mut(index) {
-            Some(intent) if !intent.status.is_final() => {
+            Some(intent) if intent.status.is_open() => {
                 intent.status = Status::Canceled;
                 intent.canceled = Some((context.now, reason));
-                self.emit("payment_intent.canceled", index, context);
-                Ok(self.object(index))
+                let intent = self.object(index);
+                self.emit("payment_intent.canceled", intent.clone(), context);
+                Ok(intent)
             }
             _ => Err(self.unexpected_status(index, "cancel", allowed)),
         }
@@ -416,16 +582,16 @@ impl Ledger {
         .with("payment_intent", intent)
     }
 
-    /// Appends an event of the type `kind` about the PaymentIntent at `index`
+    /// Appends an event of the type `kind` about `object`
     /// (<https://docs.stripe.com/api/events/object>).
-    fn emit(&mut self, kind: &str, index: usize, context: &EventContext) {
+    fn emit(&mut self, kind: &str, object: Value, context: &EventContext) {
         let event = json!({
             "id": self.new_id("evt"),
             "object": "event",
             "api_version": API_VERSION,
             "created": context.now,
-            "data": {"object": self.object(index)},
-            "livemode": false,
+            "data": {"object": object},
+            "livemode": self.livemode,
             "pending_webhooks": context.endpoints,
             "request": {"id": context.request_id, "idempotency_key": context.idempotency_key},
             "type": kind,

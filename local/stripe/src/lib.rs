@@ -1,5 +1,6 @@
 //! A test double of Stripe for the local stage and for tests: PaymentIntents with test cards,
-//! idempotency keys, signed webhooks, Stripe.js for browsers, and fault injection.
+//! charges, refunds, disputes, idempotency keys, signed webhooks, Stripe.js for browsers, and fault
+//! injection.
 //!
 //! Each module has a link to the page of Stripe's documentation that it implements.
 //!
@@ -8,6 +9,7 @@
 //! The double rejects what it does not support. In particular, it rejects unknown parameters
 //! instead of ignoring them, because an ignored parameter could change what is charged.
 //!
+//! - The file `README.md` lists the behavior that is written from memory.
 //! - It supports payments by card in US dollars. Cards are Stripe's
 //!   [test cards](https://docs.stripe.com/testing).
 //! - It has no customers, so a payment method or a token that was created through the API can be
@@ -16,7 +18,11 @@
 //!   `status`.
 //! - It rejects requests that have both a publishable key and an
 //!   [idempotency key](https://docs.stripe.com/api/idempotent_requests).
-//! - Webhook endpoints use plain HTTP.
+//! - Charges are created only by PaymentIntents. Refunds and disputes are ended by test cards and
+//!   texts of evidence (<https://docs.stripe.com/testing>), some time after the request
+//!   ([`Settings::bank_delay`]). A dispute whose deadline passes stays open.
+//! - Events have no `previous_attributes`.
+//! - Webhook endpoints use plain HTTP, and receive events of all types.
 //! - The control API under `/_double/` does not exist at Stripe. Neither does the route
 //!   `authenticate` of a PaymentIntent, which completes a 3-D Secure challenge in place of the page
 //!   of the card's bank.
@@ -39,9 +45,11 @@ mod authentication;
 mod browser;
 mod caller;
 mod card;
+mod charge;
 mod clock;
 mod command;
 mod control;
+mod dispute;
 mod error;
 mod failure;
 mod idempotency;
@@ -51,6 +59,7 @@ mod pagination;
 mod params;
 mod payment_intent;
 mod payment_method;
+mod refund;
 mod response;
 mod search;
 mod server;
@@ -68,9 +77,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use crate::authentication::Authentication;
-pub use crate::error::AuthenticateError;
+pub use crate::charge::Charge;
+pub use crate::error::StatusError;
 pub use crate::failure::Failure;
-pub use crate::ledger::Charge;
 pub use crate::settings::{API_VERSION, Settings};
 pub use crate::shared::Call;
 pub use crate::webhook::{Delivery, Webhook, WebhookError, signature};
@@ -133,6 +142,27 @@ impl Stripe {
         self.shared.state().ledger.search_lag = lag;
     }
 
+    /// Sets the time until the bank or the cardholder acts (see [`Settings::bank_delay`]).
+    pub fn set_bank_delay(&self, delay: Duration) {
+        self.shared.state().ledger.bank_delay = delay;
+    }
+
+    /// If `hold` is true, each payment that would charge a card from now on gets the status
+    /// `processing` instead. [`Stripe::process`] then charges the card.
+    pub fn hold_payments(&self, hold: bool) {
+        self.shared.state().ledger.hold = hold;
+    }
+
+    /// Charges the card of the PaymentIntent `id`, whose status is `processing`. Returns the API
+    /// object of the PaymentIntent.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such PaymentIntent or its status is not `processing`.
+    pub fn process(&self, id: &str) -> Result<Value, StatusError> {
+        self.shared.process(id)
+    }
+
     /// Sets the webhook endpoint that receives all events from now on, including retries of events
     /// that an earlier endpoint did not accept. None stops all deliveries.
     pub fn set_webhook(&self, webhook: Option<Webhook>) {
@@ -149,7 +179,7 @@ impl Stripe {
         &self,
         id: &str,
         authentication: Authentication,
-    ) -> Result<Value, AuthenticateError> {
+    ) -> Result<Value, StatusError> {
         self.shared.authenticate(id, authentication)
     }
 
@@ -165,7 +195,8 @@ impl Stripe {
     }
 
     /// Moves the test double's clock forward by `by`. The clock controls the expiry of idempotency
-    /// keys, the retries of deliveries, the search lag and the delays of injected faults.
+    /// keys, the retries of deliveries, the search lag, the bank delay and the delays of injected
+    /// faults.
     pub fn advance(&self, by: Duration) {
         self.shared.clock.advance(by);
     }
@@ -178,6 +209,16 @@ impl Stripe {
     /// All attempts to charge a card, oldest first.
     pub fn charges(&self) -> Vec<Charge> {
         self.shared.state().ledger.charges.clone()
+    }
+
+    /// The API objects of all refunds, oldest first.
+    pub fn refunds(&self) -> Vec<Value> {
+        self.shared.state().ledger.refund_objects()
+    }
+
+    /// The API objects of all disputes, oldest first.
+    pub fn disputes(&self) -> Vec<Value> {
+        self.shared.state().ledger.dispute_objects()
     }
 
     /// The API objects of all events, oldest first.

@@ -11,6 +11,7 @@ pub(crate) enum Status {
     RequiresPaymentMethod,
     RequiresConfirmation,
     RequiresAction,
+    Processing,
     Succeeded,
     Canceled,
 }
@@ -21,14 +22,17 @@ impl Status {
             Self::RequiresPaymentMethod => "requires_payment_method",
             Self::RequiresConfirmation => "requires_confirmation",
             Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
             Self::Succeeded => "succeeded",
             Self::Canceled => "canceled",
         }
     }
 
-    /// Whether the status can no longer change, because the payment has succeeded or was canceled.
-    pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Canceled)
+    /// Whether the PaymentIntent can be confirmed or canceled. Stripe can cancel a card payment that
+    /// is `processing` "in rare cases", and the test double never
+    /// (<https://docs.stripe.com/api/payment_intents/cancel>).
+    pub(crate) fn is_open(self) -> bool {
+        !matches!(self, Self::Processing | Self::Succeeded | Self::Canceled)
     }
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct PaymentIntent {
     /// from the request. The reason is None if the request has none. The whole field is None if the
     /// PaymentIntent was not canceled.
     pub(crate) canceled: Option<(u64, Option<String>)>,
+    pub(crate) livemode: bool,
 }
 
 impl PaymentIntent {
@@ -83,14 +88,14 @@ impl PaymentIntent {
             "description": self.description,
             "last_payment_error": self.last_payment_error,
             "latest_charge": self.latest_charge,
-            "livemode": false,
+            "livemode": self.livemode,
             "metadata": self.metadata,
             "next_action": self.next_action(),
             "on_behalf_of": null,
             "payment_method": self.payment_method.as_ref().map(|method| &method.id),
             "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
             "payment_method_types": ["card"],
-            "processing": null,
+            "processing": self.processing(),
             "receipt_email": self.receipt_email,
             "review": null,
             "setup_future_usage": null,
@@ -101,6 +106,11 @@ impl PaymentIntent {
             "transfer_data": null,
             "transfer_group": null,
         })
+    }
+
+    fn processing(&self) -> Option<Value> {
+        let processing = self.status == Status::Processing;
+        processing.then(|| json!({"type": "card", "card": {}}))
     }
 
     fn amount_received(&self) -> u32 {

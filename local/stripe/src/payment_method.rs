@@ -49,12 +49,14 @@ pub(crate) struct PaymentMethod {
     billing: BillingDetails,
     /// The time at which the payment method was created, in seconds since the Unix epoch.
     created: u64,
+    livemode: bool,
 }
 
 /// The payment methods and tokens that were created through the API, keyed by id. The flag is true
 /// if the payment method or token was used. Without a customer, each can be used only once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PaymentMethodStore {
+    livemode: bool,
     methods: HashMap<String, (PaymentMethod, bool)>,
     tokens: HashMap<String, (CardDetails, bool)>,
 }
@@ -191,12 +193,13 @@ impl BillingDetails {
 }
 
 impl PaymentMethod {
-    pub(crate) fn new(id: String, details: CardDetails, created: u64) -> Self {
+    pub(crate) fn new(id: String, details: CardDetails, created: u64, livemode: bool) -> Self {
         Self {
             id,
             details,
             billing: BillingDetails::default(),
             created,
+            livemode,
         }
     }
 
@@ -208,30 +211,40 @@ impl PaymentMethod {
         self.details.card
     }
 
-    /// Returns the API object of the payment method
-    /// (<https://docs.stripe.com/api/payment_methods/object>).
-    pub(crate) fn object(&self) -> Value {
+    /// The billing details, as the objects of payment methods and charges show them.
+    pub(crate) fn billing_details(&self) -> Value {
         let mut billing = json!({"email": null, "name": null, "phone": null});
         if let Value::Object(billing) = &mut billing {
             billing.extend(self.billing.contact.clone());
             billing.insert("address".to_owned(), self.billing.address.clone().into());
         }
+        billing
+    }
+
+    /// The card, as the objects of payment methods and charges show it.
+    pub(crate) fn card_object(&self) -> Value {
+        json!({
+            "brand": self.details.card.brand,
+            "checks": {},
+            "country": "US",
+            "exp_month": self.details.exp_month,
+            "exp_year": self.details.exp_year,
+            "funding": "credit",
+            "last4": self.details.card.last4(),
+        })
+    }
+
+    /// Returns the API object of the payment method
+    /// (<https://docs.stripe.com/api/payment_methods/object>).
+    pub(crate) fn object(&self) -> Value {
         json!({
             "id": self.id,
             "object": "payment_method",
-            "billing_details": billing,
-            "card": {
-                "brand": self.details.card.brand,
-                "checks": {},
-                "country": "US",
-                "exp_month": self.details.exp_month,
-                "exp_year": self.details.exp_year,
-                "funding": "credit",
-                "last4": self.details.card.last4(),
-            },
+            "billing_details": self.billing_details(),
+            "card": self.card_object(),
             "created": self.created,
             "customer": null,
-            "livemode": false,
+            "livemode": self.livemode,
             "metadata": {},
             "type": "card",
         })
@@ -239,6 +252,14 @@ impl PaymentMethod {
 }
 
 impl PaymentMethodStore {
+    pub(crate) fn new(livemode: bool) -> Self {
+        Self {
+            livemode,
+            methods: HashMap::new(),
+            tokens: HashMap::new(),
+        }
+    }
+
     /// Adds a new payment method to the store and returns the payment method.
     pub(crate) fn save(&mut self, method: PaymentMethod) -> PaymentMethod {
         let id = method.id.clone();
@@ -264,7 +285,7 @@ impl PaymentMethodStore {
                 "name": details.name,
             },
             "created": created,
-            "livemode": false,
+            "livemode": self.livemode,
             "type": "card",
             "used": false,
         });
@@ -280,15 +301,15 @@ impl PaymentMethodStore {
     }
 
     /// Marks a token as used and returns its card details. Fails if the token does not exist or was
-    /// used before (<https://docs.stripe.com/error-codes#token-already-used>).
+    /// used before (<https://docs.stripe.com/error-codes#token-already-used>). The
+    /// error for a used token names no parameter.
     pub(crate) fn consume_token(&mut self, id: &str, param: &str) -> Result<CardDetails, ApiError> {
         match self.tokens.get_mut(id) {
             None => Err(ApiError::no_such("token", id, param)),
             Some((_, true)) => Err(ApiError::invalid(format!(
                 "You cannot use a Stripe token more than once: {id}."
             ))
-            .code("token_already_used")
-            .param(param)),
+            .code("token_already_used")),
             Some((details, used)) => {
                 *used = true;
                 Ok(details.clone())

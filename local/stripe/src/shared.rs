@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use crate::authentication::Authentication;
 use crate::caller::Caller;
 use crate::clock::{Clock, unix_seconds};
-use crate::error::AuthenticateError;
+use crate::error::StatusError;
 use crate::failure::Failure;
 use crate::idempotency::IdempotencyRecords;
 use crate::json::str_field;
-use crate::ledger::{EventContext, Ledger};
+use crate::ledger::{BankAction, EventContext, Ledger};
 use crate::settings::Settings;
 use crate::webhook::{Delivery, Webhook};
 
@@ -68,17 +68,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            secret_key: settings.secret_key,
-            publishable_key: settings.publishable_key,
-            retries: settings.retries,
             state: Mutex::new(State {
-                ledger: Ledger::new(settings.run, settings.search_lag),
+                ledger: Ledger::new(&settings),
                 calls: Vec::new(),
                 failures: Vec::new(),
                 webhook: settings.webhook,
                 deliveries: Vec::new(),
                 idempotency: IdempotencyRecords::default(),
             }),
+            secret_key: settings.secret_key,
+            publishable_key: settings.publishable_key,
+            retries: settings.retries,
             clock: Clock::default(),
             tasks: Mutex::new(JoinSet::new()),
         }
@@ -110,8 +110,8 @@ impl Shared {
         lock(&self.tasks).abort_all();
     }
 
-    /// Changes the ledger with `change`, and starts the delivery of the events that the change
-    /// emits. `request` contains the id and the idempotency key of the request that causes the
+    /// Changes the ledger with `change`. Starts the delivery of the events that the change emits, and
+    /// schedules the actions of banks that follow from the change. `request` contains the id and the idempotency key of the request that causes the
     /// change.
     pub(crate) fn transact<T>(
         self: &Arc<Self>,
@@ -132,7 +132,20 @@ impl Shared {
                 self.spawn(Arc::clone(self).deliver(event.clone()));
             }
         }
+        let delay = state.ledger.bank_delay;
+        for action in std::mem::take(&mut state.ledger.bank_actions) {
+            self.spawn(Arc::clone(self).act_as_bank(action, delay));
+        }
         result
+    }
+
+    /// Carries out an action of a bank after `delay`.
+    async fn act_as_bank(self: Arc<Self>, action: BankAction, delay: Duration) {
+        self.clock.wait_until(self.clock.now() + delay).await;
+        let mut state = self.state();
+        self.transact(&mut state, None, |ledger, context| {
+            ledger.act_as_bank(action, context);
+        });
     }
 
     /// Sends an event to the webhook endpoint until the endpoint accepts the event or no retries
@@ -176,13 +189,23 @@ impl Shared {
         self.attempt_delivery(&event).await
     }
 
+    /// Completes the PaymentIntent `id`, whose status is `processing`. Returns the API object of the
+    /// PaymentIntent.
+    pub(crate) fn process(self: &Arc<Self>, id: &str) -> Result<Value, StatusError> {
+        let mut state = self.state();
+        let intent = self.transact(&mut state, None, |ledger, context| {
+            ledger.process(id, context)
+        })?;
+        Ok(intent)
+    }
+
     /// Ends the 3-D Secure challenge of the PaymentIntent `id` with the given result. Returns the
     /// API object of the PaymentIntent.
     pub(crate) fn authenticate(
         self: &Arc<Self>,
         id: &str,
         authentication: Authentication,
-    ) -> Result<Value, AuthenticateError> {
+    ) -> Result<Value, StatusError> {
         let mut state = self.state();
         let intent = self.transact(&mut state, None, |ledger, context| {
             ledger.authenticate(id, authentication, context)

@@ -573,6 +573,8 @@ async fn the_control_api_completes_a_challenge_once_and_lists_the_objects() {
     for (list, length) in [
         ("payment_intents", 1),
         ("charges", 0),
+        ("refunds", 0),
+        ("disputes", 0),
         ("events", 3),
         ("calls", 1),
         ("deliveries", 0),
@@ -604,4 +606,29 @@ async fn the_control_api_rejects_invalid_requests() {
         let (found, _) = control(&stripe, method, path, body).await;
         assert_eq!(found, status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_control_api_holds_payments_and_sets_the_bank_delay() {
+    let stripe = start().await;
+    let held = control(&stripe, "PUT", "hold", json!({"payments": true})).await;
+    assert_eq!(held.0, 200);
+    let (_, intent) = send(post(&stripe, "/v1/payment_intents", PAY)).await;
+    assert_eq!(intent["status"], "processing");
+    let path = format!("payment_intents/{}/process", intent["id"].as_str().unwrap());
+    let (_, processed) = control(&stripe, "POST", &path, json!(null)).await;
+    assert_eq!(processed["status"], "succeeded");
+    assert_eq!(
+        control(&stripe, "POST", &path, json!(null)).await.0,
+        409,
+        "it is processed once"
+    );
+    control(&stripe, "PUT", "hold", json!({"payments": false})).await;
+    let delay = json!({"seconds": 0});
+    assert_eq!(control(&stripe, "PUT", "bank_delay", delay).await.0, 200);
+    let disputed = PAY.replace("visa", "createDispute");
+    send(post(&stripe, "/v1/payment_intents", disputed)).await;
+    until(|| stripe.disputes().len() == 1).await;
+    let (_, disputes) = control(&stripe, "GET", "disputes", json!(null)).await;
+    assert_eq!(disputes["data"], json!(stripe.disputes()));
 }

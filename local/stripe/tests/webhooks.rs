@@ -121,22 +121,47 @@ async fn until(condition: impl Fn() -> bool) {
 #[tokio::test]
 async fn every_change_of_a_payment_intent_emits_an_event() {
     for (card, authentication, kinds) in [
-        ("visa", None, vec!["created", "succeeded"]),
-        ("chargeDeclined", None, vec!["created", "payment_failed"]),
+        (
+            "visa",
+            None,
+            vec![
+                "charge.succeeded",
+                "payment_intent.created",
+                "payment_intent.succeeded",
+            ],
+        ),
+        (
+            "chargeDeclined",
+            None,
+            vec![
+                "charge.failed",
+                "payment_intent.created",
+                "payment_intent.payment_failed",
+            ],
+        ),
         (
             "threeDSecure2Required",
             None,
-            vec!["created", "requires_action"],
+            vec!["payment_intent.created", "payment_intent.requires_action"],
         ),
         (
             "threeDSecure2Required",
             Some(Authentication::Succeeds),
-            vec!["created", "requires_action", "succeeded"],
+            vec![
+                "charge.succeeded",
+                "payment_intent.created",
+                "payment_intent.requires_action",
+                "payment_intent.succeeded",
+            ],
         ),
         (
             "threeDSecure2Required",
             Some(Authentication::Fails),
-            vec!["created", "payment_failed", "requires_action"],
+            vec![
+                "payment_intent.created",
+                "payment_intent.payment_failed",
+                "payment_intent.requires_action",
+            ],
         ),
     ] {
         let endpoint = Endpoint::start([]).await;
@@ -148,10 +173,6 @@ async fn every_change_of_a_payment_intent_emits_an_event() {
             stripe.authenticate(id, authentication).unwrap();
         }
         until(|| stripe.deliveries().len() == kinds.len()).await;
-        let kinds: Vec<_> = kinds
-            .iter()
-            .map(|kind| format!("payment_intent.{kind}"))
-            .collect();
         assert_eq!(endpoint.kinds(), kinds);
     }
     let endpoint = Endpoint::start([]).await;
@@ -171,7 +192,7 @@ async fn a_delivered_event_is_signed_and_equals_the_listed_event() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     let intent = create(&stripe, "visa", true).await.unwrap();
-    until(|| stripe.deliveries().len() == 2).await;
+    until(|| stripe.deliveries().len() == 3).await;
     for (body, header) in endpoint.received() {
         let t = header
             .split_once(',')
@@ -220,12 +241,12 @@ async fn an_event_can_be_redelivered_any_number_of_times() {
     let endpoint = Endpoint::start([]).await;
     let stripe = start(&endpoint, &[]).await;
     create(&stripe, "visa", true).await.unwrap();
-    until(|| stripe.deliveries().len() == 2).await;
+    until(|| stripe.deliveries().len() == 3).await;
     let event = stripe.events()[1]["id"].as_str().unwrap().to_owned();
     for _ in 0..10 {
         assert!(stripe.redeliver(&event).await.unwrap().succeeded());
     }
-    assert_eq!(endpoint.received().len(), 12);
+    assert_eq!(endpoint.received().len(), 13);
     assert!(stripe.redeliver("evt_none").await.is_none());
 }
 
@@ -235,7 +256,7 @@ async fn a_delivery_to_an_unreachable_endpoint_fails() {
     let stripe = start(&endpoint, &[]).await;
     drop(endpoint);
     create(&stripe, "visa", true).await.unwrap();
-    until(|| stripe.deliveries().len() == 2).await;
+    until(|| stripe.deliveries().len() == 3).await;
     assert!(
         stripe
             .deliveries()
@@ -250,10 +271,14 @@ async fn an_event_is_delivered_even_if_the_response_is_dropped() {
     let stripe = start(&endpoint, &[]).await;
     stripe.inject(Failure::on("POST", "/v1/payment_intents").drop_response());
     assert!(create(&stripe, "visa", true).await.is_err());
-    until(|| stripe.deliveries().len() == 2).await;
+    until(|| stripe.deliveries().len() == 3).await;
     assert_eq!(
         endpoint.kinds(),
-        ["payment_intent.created", "payment_intent.succeeded"]
+        [
+            "charge.succeeded",
+            "payment_intent.created",
+            "payment_intent.succeeded"
+        ]
     );
 }
 

@@ -10,10 +10,12 @@ use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemInputBuilder;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemInputBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemInputBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryInputBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, KeysAndAttributes, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use aws_sdk_sns::operation::publish::builders::PublishInputBuilder;
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishOutput};
@@ -194,6 +196,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         dynamodb!("GetItem", get_item()),
         dynamodb!("PutItem", put_item()),
         dynamodb!("Query", query()),
+        dynamodb!("TransactWriteItems", transact_write_items()),
         dynamodb!("UpdateItem", update_item()),
         publish!(publish_to_topic()),
         publish!(publish_sms()),
@@ -347,6 +350,27 @@ fn query() -> QueryInputBuilder {
         .scan_index_forward(false)
         .consistent_read(true)
         .limit(101)
+}
+
+fn transact_write_items() -> TransactWriteItemsInputBuilder {
+    let put = Put::builder()
+        .table_name(TABLE)
+        .set_item(Some(key()))
+        .condition_expression("attribute_not_exists(noteId)");
+    let update = Update::builder()
+        .table_name("scratchpad-dev-Storage")
+        .key("userId", text("eu-central-1:8f2e"))
+        .update_expression("ADD used :one")
+        .condition_expression("used < :free")
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+        .expression_attribute_values(":free", AttributeValue::N("100".to_owned()))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let put = TransactWriteItem::builder().put(put.build().unwrap());
+    let update = TransactWriteItem::builder().update(update.build().unwrap());
+    TransactWriteItemsInputBuilder::default()
+        .transact_items(put.build())
+        .transact_items(update.build())
+        .client_request_token("2f6b1c9e0d474a85b3e98c7d5a1f4e62")
 }
 
 fn update_item() -> UpdateItemInputBuilder {

@@ -6,7 +6,7 @@ use api::{Problem, Request};
 use billing::{
     controller, http,
     purchase::{Author, Order, PurchaseId, Timestamp},
-    service::{PurchasesTable, Stripe},
+    service::{OrderTables, PurchasesTable, Stripe},
 };
 use dynamodb::Dynamodb;
 use function::StartError;
@@ -15,6 +15,7 @@ use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 struct Services {
     stripe: Stripe,
     purchases: PurchasesTable,
+    orders: OrderTables,
     idempotency: Idempotency<IdempotencyTable>,
 }
 
@@ -22,6 +23,7 @@ async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let dynamodb = Dynamodb::new(&aws);
     let purchases = PurchasesTable::from_env(&dynamodb)?;
+    let orders = OrderTables::from_env(&dynamodb)?;
     let idempotency = Idempotency::new(IdempotencyTable::from_env(&dynamodb)?);
     let stripe = async {
         let stripe = Stripe::from_env(&aws).await?;
@@ -32,6 +34,7 @@ async fn init() -> Result<Services, StartError> {
     Ok(Services {
         stripe: stripe?,
         purchases,
+        orders,
         idempotency,
     })
 }
@@ -40,6 +43,7 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let Services {
         stripe,
         purchases,
+        orders,
         idempotency,
     } = services;
     let buyer = Author {
@@ -48,10 +52,11 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     };
     let order: Order = request.json()?;
     let scope = Scope::of("POST /billing", buyer.id.as_str());
+    let stripe = &stripe.until(request.deadline());
     let work = async |id| {
         let (buyer, now) = (buyer.clone(), Timestamp::now());
-        let receipt = controller::purchase(stripe, purchases, buyer, id, order, now).await;
-        receipt.map_err(Problem::from)
+        let receipt = controller::purchase(stripe, purchases, orders, buyer, id, order, now);
+        receipt.await.map_err(Problem::from)
     };
     let receipt = once(idempotency, &request, scope, PurchaseId::generate(), work).await?;
     http::receipt(receipt)

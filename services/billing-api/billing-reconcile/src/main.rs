@@ -1,45 +1,62 @@
-//! Runs every five minutes: compares PENDING purchases with their payments in Stripe, and settles
-//! the purchases whose outcome is final.
+//! Runs every five minutes: compares PENDING purchases with their payments in Stripe, settles the
+//! purchases whose outcome is final, and announces the purchases whose announcement has failed.
 
 use std::{process::ExitCode, time::SystemTime};
 
 use billing::{
     controller,
     purchase::Timestamp,
-    service::{PurchasesTable, Stripe},
+    service::{PurchasesTable, Stripe, Topic},
 };
 use dynamodb::Dynamodb;
 use function::StartError;
 use serde::de::IgnoredAny;
 
-/// The maximum number of purchases that one invocation checks in each shard of the index
-/// `unsettled`. The next invocation checks the remaining purchases.
-const LIMIT: usize = 25;
-
 struct Services {
     stripe: Stripe,
     purchases: PurchasesTable,
+    topic: Topic,
 }
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    // No warm-up for Stripe, because most invocations do not call Stripe.
+    let topic = Topic::from_env(&aws)?;
+    // No warm-up for Stripe and SNS, because most invocations do not call them.
     let (stripe, ()) = tokio::join!(Stripe::from_env(&aws), aws.warm_up("dynamodb"));
     Ok(Services {
         stripe: stripe?,
         purchases,
+        topic,
     })
+}
+
+/// The error of a run in which a check failed, or an item is unreadable. It makes the invocation
+/// fail, so that the alarm on errors fires. The run has done all other work.
+#[derive(Debug, thiserror::Error)]
+#[error("{errors} errors, {unreadable} unreadable purchases")]
+struct Incomplete {
+    errors: usize,
+    unreadable: usize,
 }
 
 async fn handle(
     services: &Services,
     _event: IgnoredAny,
-    _deadline: SystemTime,
-) -> Result<(), controller::Error> {
-    let Services { stripe, purchases } = services;
-    controller::reconcile(stripe, purchases, Timestamp::now(), LIMIT).await?;
-    Ok(())
+    deadline: SystemTime,
+) -> Result<(), Incomplete> {
+    let Services {
+        stripe,
+        purchases,
+        topic,
+    } = services;
+    let stripe = &stripe.until(deadline);
+    let deadline = Timestamp::of(deadline);
+    let summary = controller::reconcile(stripe, purchases, topic, &Timestamp::now, deadline).await;
+    match (summary.errors, summary.unreadable) {
+        (0, 0) => Ok(()),
+        (errors, unreadable) => Err(Incomplete { errors, unreadable }),
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,37 +1,72 @@
-//! `POST /billing/webhook`: receives Stripe's events. If an event reports a succeeded payment,
-//! settles the purchase of this payment as PAID.
+//! `POST /billing/webhook`: receives Stripe's events. Settles the purchase of a payment that is final,
+//! and records refunds and disputes. Sends events that contradict what is known to a queue.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use api::{Request, Response};
-use billing::{controller, event::Event, purchase::Timestamp, service::PurchasesTable};
+use billing::{
+    controller::{self, Verdict},
+    event::Event,
+    purchase::Timestamp,
+    service::{DeadLetterQueue, PurchasesTable, Stripe},
+};
 use dynamodb::Dynamodb;
 use function::{StartError, setting};
 use secrets::Secrets;
 
 struct Services {
+    stripe: Stripe,
     purchases: PurchasesTable,
-    secrets: Secrets<1>,
+    secrets: Arc<Secrets<2>>,
+    contradictions: DeadLetterQueue,
 }
 
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let prefix = setting("SECRETS_PREFIX")?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
-    let secrets = Secrets::load(&aws, &prefix, ["stripe-webhook-secret"]);
+    let contradictions = DeadLetterQueue::from_env(&aws)?;
+    let secrets = Secrets::load(
+        &aws,
+        &prefix,
+        ["stripe-webhook-secret", "stripe-secret-key"],
+    );
     let (secrets, ()) = tokio::join!(secrets, aws.warm_up("dynamodb"));
+    let secrets = Arc::new(secrets?);
+    let shared = Arc::clone(&secrets);
+    let secret_key = move || {
+        let [_, key] = shared.current();
+        key
+    };
+    // No warm-up for Stripe, because most events need no call to it.
+    let stripe = Stripe::new(&setting::<String>("STRIPE_URL")?, secret_key)?;
     Ok(Services {
+        stripe,
         purchases,
-        secrets: secrets?,
+        secrets,
+        contradictions,
     })
 }
 
 async fn handle(services: &Services, request: Request) -> api::Result {
-    let Services { purchases, secrets } = services;
+    let Services {
+        stripe,
+        purchases,
+        secrets,
+        contradictions,
+    } = services;
     let signature: Option<String> = request.header("Stripe-Signature")?;
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
-    let event = Event::verify(request.body(), &signature, &secrets.current(), now)?;
-    controller::webhook(purchases, &event, now).await?;
+    let [signing_secret, _] = secrets.current();
+    let event = Event::verify(request.body(), &signature, &[signing_secret], now)?;
+    let stripe = stripe.until(request.deadline());
+    let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
+    if let Verdict::Contradiction(reason) = verdict {
+        // The complete event, as Stripe has signed it.
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let sent = contradictions.send(body, reason).await;
+        sent.map_err(controller::Error::from)?;
+    }
     Ok(Response::done())
 }
 

@@ -7,15 +7,15 @@
 
 use std::{str::FromStr, time::Duration};
 
-use domain::stripe::PAYMENT_SUCCEEDED;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrets::Secret;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::Sha256;
 
 use crate::{
-    payment::IntentId,
-    purchase::{PurchaseKey, Timestamp},
+    payment::{DisputeReport, IntentId, PaymentChange, PaymentReport, RefundReport, Report},
+    purchase::{Currency, Dispute, DisputeStatus, PurchaseKey, Timestamp},
 };
 
 /// The maximum difference between the timestamp in the `Stripe-Signature` header and the current
@@ -26,18 +26,9 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: String,
-    succeeded_payment: Option<SucceededPayment>,
-}
-
-/// A PaymentIntent that has succeeded, and the purchase that it pays for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SucceededPayment {
-    /// The id of the PaymentIntent.
-    #[serde(rename = "id")]
-    pub intent: IntentId,
-    /// The key of the purchase, from the metadata of the PaymentIntent.
-    #[serde(rename = "metadata")]
-    pub purchase: PurchaseKey,
+    created: Timestamp,
+    is_live: bool,
+    report: Report,
 }
 
 /// Why [`Event::verify`] rejects an event.
@@ -97,30 +88,52 @@ impl Event {
         }
     }
 
+    /// Creates the event `id`, without a signature.
+    pub fn new(id: String, created: Timestamp, is_live: bool, report: Report) -> Self {
+        Self {
+            id,
+            created,
+            is_live,
+            report,
+        }
+    }
+
     /// The id of the event. All deliveries of one event have the same id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The succeeded payment that the event reports. None if the type of the event is not
-    /// `payment_intent.succeeded`, or the payment does not belong to a purchase.
-    ///
-    /// Events of other types are not needed. A declined payment is not final, because the customer
-    /// may try again. A function that cancels a payment also settles the purchase, without an
-    /// event.
-    pub fn succeeded_payment(&self) -> Option<&SucceededPayment> {
-        self.succeeded_payment.as_ref()
+    /// The time at which Stripe created the event. The event shows the state of its object at this
+    /// time.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Whether the event was created in live mode, and not in a sandbox or in test mode.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// What the event reports. [`Report::Other`] for a type that is of no interest, and for an object
+    /// that does not belong to a purchase.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     fn parse(body: &[u8]) -> Option<Self> {
-        let EventBody { id, kind, data } = serde_json::from_slice(body).ok()?;
-        let succeeded_payment = match kind.as_str() {
-            PAYMENT_SUCCEEDED => serde_json::from_value(data.object).ok(),
-            _ => None,
-        };
+        let body: EventBody<'_> = serde_json::from_slice(body).ok()?;
+        let created = at_seconds(body.created);
+        let report = report(&body.kind, body.data.object, created);
+        let report = report.unwrap_or_else(|error| {
+            let (event, kind) = (&*body.id, &*body.kind);
+            tracing::error!(event, kind, %error, "unreadable object of a Stripe event");
+            Report::Other
+        });
         Some(Self {
-            id,
-            succeeded_payment,
+            id: body.id,
+            created,
+            is_live: body.livemode,
+            report,
         })
     }
 }
@@ -128,16 +141,150 @@ impl Event {
 /// The parts of Stripe's event object that [`Event`] needs:
 /// <https://docs.stripe.com/api/events/object>.
 #[derive(Deserialize)]
-struct EventBody {
+struct EventBody<'a> {
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    data: DataBody,
+    created: u64,
+    livemode: bool,
+    #[serde(borrow)]
+    data: DataBody<'a>,
 }
 
 #[derive(Deserialize)]
-struct DataBody {
-    object: serde_json::Value,
+struct DataBody<'a> {
+    /// The type of the event determines the type of the object.
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// The parts of a PaymentIntent: <https://docs.stripe.com/api/payment_intents/object>.
+#[derive(Deserialize)]
+struct IntentBody {
+    id: IntentId,
+    amount: u32,
+    amount_received: u32,
+    currency: String,
+    /// None if the metadata contains no key of a purchase.
+    #[serde(deserialize_with = "key_from_metadata")]
+    metadata: Option<PurchaseKey>,
+}
+
+/// The parts of a charge: <https://docs.stripe.com/api/charges/object>.
+#[derive(Deserialize)]
+struct ChargeBody {
+    payment_intent: Option<IntentId>,
+    amount_refunded: u32,
+    currency: String,
+}
+
+/// The parts of a refund: <https://docs.stripe.com/api/refunds/object>.
+#[derive(Deserialize)]
+struct RefundBody {
+    payment_intent: Option<IntentId>,
+    currency: String,
+}
+
+/// The parts of a dispute: <https://docs.stripe.com/api/disputes/object>.
+#[derive(Deserialize)]
+struct DisputeBody {
+    id: String,
+    payment_intent: Option<IntentId>,
+    amount: u32,
+    currency: String,
+    reason: String,
+    status: String,
+    created: u64,
+}
+
+/// Parses the object of an event of the type `kind`, which was created at `created`.
+fn report(kind: &str, object: &RawValue, created: Timestamp) -> serde_json::Result<Report> {
+    Ok(match kind {
+        "payment_intent.succeeded" => payment(PaymentChange::Succeeded, object)?,
+        "payment_intent.payment_failed" => payment(PaymentChange::Failed, object)?,
+        "payment_intent.canceled" => payment(PaymentChange::Canceled, object)?,
+        "charge.refunded" => {
+            let charge: ChargeBody = serde_json::from_str(object.get())?;
+            let amount = Some(charge.amount_refunded);
+            refund(charge.payment_intent, amount, &charge.currency)
+        }
+        // These events do not contain the charge, whose refunded amount counts.
+        "refund.updated" | "refund.failed" => {
+            let changed: RefundBody = serde_json::from_str(object.get())?;
+            refund(changed.payment_intent, None, &changed.currency)
+        }
+        _ if kind.starts_with("charge.dispute.") => dispute(object, created)?,
+        _ => Report::Other,
+    })
+}
+
+fn payment(change: PaymentChange, object: &RawValue) -> serde_json::Result<Report> {
+    let intent: IntentBody = serde_json::from_str(object.get())?;
+    let Some(purchase) = intent.metadata else {
+        return Ok(Report::Other);
+    };
+    Ok(Report::Payment(PaymentReport {
+        intent: intent.id,
+        purchase,
+        change,
+        amount: match change {
+            PaymentChange::Succeeded => intent.amount_received,
+            PaymentChange::Failed | PaymentChange::Canceled => intent.amount,
+        },
+        currency: currency(&intent.currency),
+    }))
+}
+
+fn refund(intent: Option<IntentId>, amount_refunded: Option<u32>, code: &str) -> Report {
+    let Some(intent) = intent else {
+        return Report::Other;
+    };
+    Report::Refund(RefundReport {
+        intent,
+        amount_refunded,
+        currency: currency(code),
+    })
+}
+
+fn dispute(object: &RawValue, as_of: Timestamp) -> serde_json::Result<Report> {
+    let dispute: DisputeBody = serde_json::from_str(object.get())?;
+    let Some(intent) = dispute.payment_intent else {
+        return Ok(Report::Other);
+    };
+    Ok(Report::Dispute(DisputeReport {
+        intent,
+        currency: currency(&dispute.currency),
+        dispute: Dispute {
+            id: dispute.id,
+            amount: dispute.amount,
+            reason: dispute.reason,
+            status: match &*dispute.status {
+                "won" | "warning_closed" | "prevented" => DisputeStatus::Won,
+                "lost" => DisputeStatus::Lost,
+                _ => DisputeStatus::Open,
+            },
+            opened_at: at_seconds(dispute.created),
+            as_of,
+        },
+    }))
+}
+
+fn currency(code: &str) -> Option<Currency> {
+    Currency::try_from(code).ok()
+}
+
+/// Converts a time in seconds since the Unix epoch.
+fn at_seconds(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(seconds.saturating_mul(1000))
+}
+
+/// Reads the key of a purchase from metadata. None if the metadata contains no valid key.
+fn key_from_metadata<'de, D>(metadata: D) -> Result<Option<PurchaseKey>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let metadata = <&RawValue>::deserialize(metadata)?;
+    Ok(serde_json::from_str(metadata.get()).ok())
 }
 
 /// The parsed value of a `Stripe-Signature` header.
@@ -184,6 +331,9 @@ fn decode_hex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use domain::stripe::WEBHOOK_EVENTS;
+    use serde_json::{Value, json};
+
     use super::*;
 
     const SECRET: &str = "whsec_one";
@@ -206,17 +356,28 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn succeeded(purchase: &PurchaseKey, intent: &str) -> Vec<u8> {
-        let event = serde_json::json!({
-            "id": "evt_1", "object": "event", "type": "payment_intent.succeeded",
-            "data": {"object": {"id": intent, "amount": 4000, "metadata": {
-                "userId": purchase.user_id, "purchaseId": purchase.purchase_id,
-            }}},
+        body("payment_intent.succeeded", &intent_object(purchase, intent))
+    }
+
+    /// A PaymentIntent of 4000 cents for `purchase`.
+    fn intent_object(purchase: &PurchaseKey, intent: &str) -> Value {
+        json!({
+            "id": intent, "amount": 4000, "amount_received": 4000, "currency": "usd",
+            "metadata": {"userId": purchase.user_id, "purchaseId": purchase.purchase_id},
+        })
+    }
+
+    /// An event of the type `kind` about `object`.
+    pub(crate) fn body(kind: &str, object: &Value) -> Vec<u8> {
+        let event = json!({
+            "id": "evt_1", "object": "event", "type": kind, "created": NOW, "livemode": false,
+            "data": {"object": object},
         });
         event.to_string().into_bytes()
     }
 
     fn other(kind: &str) -> Vec<u8> {
-        format!(r#"{{"id":"evt_2","type":"{kind}","data":{{"object":{{"id":"x"}}}}}}"#).into_bytes()
+        body(kind, &json!({"id": "x"}))
     }
 
     fn verify(body: &[u8], header: &str, now: u64) -> Result<Event, VerifyError> {
@@ -227,11 +388,13 @@ pub(crate) mod tests {
     /// The expected signature was computed with `openssl dgst -sha256 -hmac`.
     #[test]
     fn a_signature_computed_by_openssl_is_accepted() {
-        let body = br#"{"id":"evt_1","type":"ping","data":{"object":{}}}"#;
-        let v1 = "78bb785e82462e03657c3e0395d0ff116b83123e9e0a2e1d17725ff6f481c5ca";
+        let body =
+            br#"{"id":"evt_1","type":"ping","created":0,"livemode":true,"data":{"object":{}}}"#;
+        let v1 = "ad82fbf73b4a67f8543f39d4f3b75c0777c13c2c50a1687aaa8f3bff006cc131";
         assert_eq!(signature(body, SECRET, NOW), v1);
         let event = verify(body, &format!("t={NOW},v1={v1},v0=ab"), NOW).unwrap();
-        assert_eq!((event.id(), event.succeeded_payment()), ("evt_1", None));
+        assert_eq!((event.id(), event.report()), ("evt_1", &Report::Other));
+        assert!(event.is_live());
     }
 
     #[test]
@@ -339,24 +502,172 @@ pub(crate) mod tests {
         }
     }
 
+    /// Verifies and parses an event of the type `kind` about `object`.
+    fn parsed(kind: &str, object: &Value) -> Event {
+        let body = body(kind, object);
+        let header = format!("t={NOW},v1={}", signature(&body, SECRET, NOW));
+        verify(&body, &header, NOW).unwrap()
+    }
+
+    fn with(mut object: Value, field: &str, value: Value) -> Value {
+        object[field] = value;
+        object
+    }
+
+    fn usd() -> Option<Currency> {
+        Some(Currency::default())
+    }
+
     #[test]
-    fn only_a_succeeded_payment_with_the_metadata_of_a_purchase_is_returned() {
+    fn an_event_about_a_payment_has_the_purchase_of_its_metadata() {
         let purchase = crate::fixtures::key();
-        let verified = |body: &[u8]| {
-            let header = format!("t={NOW},v1={}", signature(body, SECRET, NOW));
-            verify(body, &header, NOW).unwrap()
-        };
-        let event = verified(&succeeded(&purchase, "pi_1"));
-        assert_eq!(event.succeeded_payment().unwrap().purchase, purchase);
-        assert_eq!(event.succeeded_payment().unwrap().intent.as_str(), "pi_1");
+        let object = intent_object(&purchase, "pi_1");
+        let object = with(object, "amount_received", json!(3_999));
+        for (kind, change, amount) in [
+            ("succeeded", PaymentChange::Succeeded, 3_999),
+            ("payment_failed", PaymentChange::Failed, 4_000),
+            ("canceled", PaymentChange::Canceled, 4_000),
+        ] {
+            let event = parsed(&format!("payment_intent.{kind}"), &object);
+            let report = PaymentReport {
+                intent: crate::fixtures::intent(1),
+                purchase: purchase.clone(),
+                change,
+                amount,
+                currency: usd(),
+            };
+            assert_eq!(event.report(), &Report::Payment(report));
+            assert_eq!((event.created(), event.is_live()), (at(NOW), false));
+        }
+    }
+
+    #[test]
+    fn a_refund_is_the_sum_of_the_charge_or_unknown() {
+        let charge = json!({
+            "id": "ch_1", "payment_intent": "pi_1", "amount": 4000, "amount_refunded": 1000,
+            "currency": "usd",
+        });
+        let refund = json!({
+            "id": "re_1", "payment_intent": "pi_1", "amount": 1000, "currency": "usd",
+            "status": "failed",
+        });
+        for (kind, object, amount_refunded) in [
+            ("charge.refunded", &charge, Some(1_000)),
+            ("refund.updated", &refund, None),
+            ("refund.failed", &refund, None),
+        ] {
+            let report = RefundReport {
+                intent: crate::fixtures::intent(1),
+                amount_refunded,
+                currency: usd(),
+            };
+            assert_eq!(parsed(kind, object).report(), &Report::Refund(report));
+            let of_invoice = with(object.clone(), "payment_intent", Value::Null);
+            assert_eq!(parsed(kind, &of_invoice).report(), &Report::Other);
+        }
+    }
+
+    fn dispute_object(status: &str) -> Value {
+        json!({
+            "id": "du_1", "payment_intent": "pi_1", "amount": 4000, "currency": "usd",
+            "reason": "fraudulent", "status": status, "created": NOW - 60, "metadata": {},
+        })
+    }
+
+    #[test]
+    fn a_dispute_is_open_won_or_lost() {
+        for (status, expected) in [
+            ("needs_response", DisputeStatus::Open),
+            ("under_review", DisputeStatus::Open),
+            ("warning_needs_response", DisputeStatus::Open),
+            ("warning_under_review", DisputeStatus::Open),
+            ("appeal_under_review", DisputeStatus::Open),
+            ("a_status_of_the_future", DisputeStatus::Open),
+            ("warning_closed", DisputeStatus::Won),
+            ("prevented", DisputeStatus::Won),
+            ("won", DisputeStatus::Won),
+            ("lost", DisputeStatus::Lost),
+        ] {
+            let report = DisputeReport {
+                intent: crate::fixtures::intent(1),
+                dispute: Dispute {
+                    id: "du_1".into(),
+                    amount: 4_000,
+                    reason: "fraudulent".into(),
+                    status: expected,
+                    opened_at: at(NOW - 60),
+                    as_of: at(NOW),
+                },
+                currency: usd(),
+            };
+            let event = parsed("charge.dispute.updated", &dispute_object(status));
+            assert_eq!(event.report(), &Report::Dispute(report), "{status}");
+        }
+    }
+
+    #[test]
+    fn exactly_the_subscribed_events_are_reported() {
+        let object = intent_object(&crate::fixtures::key(), "pi_1");
+        let object = with(object, "payment_intent", json!("pi_1"));
+        let object = with(object, "amount_refunded", json!(0));
+        let all = with(object, "reason", json!("general"));
+        let all = with(with(all, "status", json!("won")), "created", json!(NOW));
+        for kind in WEBHOOK_EVENTS {
+            assert_ne!(parsed(kind, &all).report(), &Report::Other, "{kind}");
+        }
         for kind in [
-            "payment_intent.payment_failed",
-            "payment_intent.canceled",
-            "payment_intent.succeeded", // without the metadata of a purchase
+            "charge.failed",
+            "charge.refund.updated",
             "charge.succeeded",
+            "payment_intent.created",
+            "payment_intent.processing",
+            "payment_intent.requires_action",
+            "refund.created",
             "unknown.event",
         ] {
-            assert_eq!(verified(&other(kind)).succeeded_payment(), None, "{kind}");
+            assert_eq!(parsed(kind, &all).report(), &Report::Other, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_payment_without_the_key_of_a_purchase_is_of_no_interest() {
+        let ours = intent_object(&crate::fixtures::key(), "pi_1");
+        for metadata in [
+            json!({}),
+            json!({"userId": "us-east-1:ada"}),
+            json!({"userId": "us-east-1:ada", "purchaseId": "x"}),
+            json!({"userId": "", "purchaseId": ours["metadata"]["purchaseId"]}),
+            Value::Null,
+        ] {
+            let other = with(ours.clone(), "metadata", metadata.clone());
+            let event = parsed("payment_intent.succeeded", &other);
+            assert_eq!(event.report(), &Report::Other, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_of_no_interest() {
+        let ours = intent_object(&crate::fixtures::key(), "pi_1");
+        for object in [
+            json!("x"),
+            json!({}),
+            with(ours.clone(), "id", json!("ch_1")),
+            with(ours.clone(), "amount_received", json!(-1)),
+            with(ours.clone(), "amount_received", json!(1_u64 << 32)),
+        ] {
+            for kind in WEBHOOK_EVENTS {
+                assert_eq!(parsed(kind, &object).report(), &Report::Other, "{object}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_malformed_currency_is_none() {
+        let object = intent_object(&crate::fixtures::key(), "pi_1");
+        let object = with(object, "currency", json!("US$"));
+        match parsed("payment_intent.succeeded", &object).report() {
+            Report::Payment(payment) => assert_eq!(payment.currency, None),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn order(source: &str) -> Order {
     Order {
         storage: Storage::try_from(10).unwrap(),
         source: PaymentSource::try_from(source.to_owned()).unwrap(),
+        amount: None,
     }
 }
 

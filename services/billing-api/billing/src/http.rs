@@ -1,7 +1,7 @@
 //! Converts between HTTP and the domain types: parses request bodies, and builds response bodies
 //! and problem documents (RFC 9457).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use api::{Body, Fields, List, PageRequest, Problem, Response, StatusCode, string, to_integer};
 use domain::Page;
@@ -12,7 +12,7 @@ use crate::{
     controller::{Error, Receipt},
     event::VerifyError,
     payment::Decline,
-    purchase::{Cents, Order, Purchase, PurchaseId, Status, Storage, Timestamp, UserId},
+    purchase::{Cents, DisputeStatus, Order, Purchase, PurchaseId, Storage, Timestamp, UserId},
     service,
 };
 
@@ -24,9 +24,15 @@ impl Body for Order {
     fn read(fields: &mut Fields) -> Option<Self> {
         let storage = fields.required("storage", storage);
         let source = fields.required("source", string);
+        let amount = fields.optional("amount", |value| {
+            let amount = to_integer(&value).and_then(|amount| u32::try_from(amount).ok());
+            let amount = amount.and_then(|amount| Cents::try_from(amount).ok());
+            amount.ok_or_else(|| format!("must be an integer from 1 to {}", Cents::LIMIT))
+        });
         Some(Self {
             storage: storage?,
             source: source?,
+            amount: amount?,
         })
     }
 }
@@ -88,8 +94,8 @@ pub fn receipt(receipt: Receipt) -> api::Result {
     Response::json(StatusCode::OK, &body)
 }
 
-/// The JSON of a purchase in a response. It does not contain the payment source, the id of the
-/// PaymentIntent, or the attributes of the index `unsettled`.
+/// The JSON of a purchase in a response. It does not contain the payment source, the ids of
+/// PaymentIntents, or the attributes of the index `unsettled`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PurchaseBody<'a> {
@@ -97,33 +103,62 @@ struct PurchaseBody<'a> {
     purchase_id: PurchaseId,
     storage: u32,
     amount: Cents,
+    currency: &'a str,
     description: &'a str,
     status: &'static str,
     created_at: Timestamp,
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    decline: Option<&'a Decline>,
+    decline: Option<Cow<'a, Decline>>,
+    /// The refunded part of the amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded_amount: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dispute: Option<DisputeBody<'a>>,
+    /// The sum of charges beyond the amount, which were refunded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    surplus_refunded: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct DisputeBody<'a> {
+    status: DisputeStatus,
+    amount: u32,
+    reason: &'a str,
 }
 
 impl<'a> From<&'a Purchase> for PurchaseBody<'a> {
     fn from(purchase: &'a Purchase) -> Self {
-        let (status, decline) = match &purchase.status {
-            Status::Pending { .. } => ("PENDING", None),
-            Status::Paid { .. } => ("PAID", None),
-            Status::Failed { decline, .. } => ("FAILED", Some(decline)),
-        };
+        let is_positive = |amount: &u32| *amount > 0;
+        let refunded = purchase.refunded.map(|refunded| refunded.amount);
         Self {
             user_id: &purchase.key.user_id,
             purchase_id: purchase.key.purchase_id,
             storage: purchase.storage.notes(),
             amount: purchase.amount,
+            currency: purchase.currency.as_str(),
             description: &purchase.description,
-            status,
+            status: purchase.status.name(),
             created_at: purchase.created_at,
             updated_at: purchase.updated_at,
-            decline,
+            decline: purchase.decline(),
+            refunded_amount: refunded.filter(is_positive),
+            dispute: purchase.dispute.as_ref().map(|dispute| DisputeBody {
+                status: dispute.status,
+                amount: dispute.amount,
+                reason: &dispute.reason,
+            }),
+            surplus_refunded: Some(purchase.surplus_refunded()).filter(is_positive),
         }
     }
+}
+
+/// Builds the response to a canceled order: the status 200, and the purchase.
+///
+/// # Errors
+/// Returns a problem with the status 500 if the purchase cannot be serialized.
+pub fn purchase(purchase: &Purchase) -> api::Result {
+    Response::json(StatusCode::OK, &PurchaseBody::from(purchase))
 }
 
 /// The paginated list of the purchases of `user`. It parses requests for a page, and creates the
@@ -161,13 +196,44 @@ impl From<Error> for Problem {
             .with("code", "requires_action")
             .with("purchaseId", purchase_id.to_string())
             .with("clientSecret", client_secret.expose()),
-            Error::OutcomeUnknown { .. } | Error::Charge(_) => Self::unavailable(error)
-                .detail(
-                    "It is not known yet whether your card is charged. The purchase completes or \
-                     fails automatically; your list of purchases shows the result. Do not order \
-                     again. To check now, repeat this request with the same Idempotency-Key.",
-                )
-                .retry_after(RETRY_AFTER),
+            Error::OutcomeUnknown { purchase_id } | Error::Charge { purchase_id, .. } => {
+                Self::unavailable(error)
+                    .detail(
+                        "It is not known yet whether your card is charged. The purchase completes \
+                         or fails automatically; your list of purchases shows the result. Do not \
+                         order again. To check now, repeat this request with the same \
+                         Idempotency-Key.",
+                    )
+                    .with("purchaseId", purchase_id.to_string())
+                    .retry_after(RETRY_AFTER)
+            }
+            Error::OrderOpen { purchase_id } => Self::conflict(
+                "You have an open order. Complete or cancel it before you order again.",
+            )
+            .with("code", "order_open")
+            .with("purchaseId", purchase_id.to_string()),
+            Error::PriceChanged { amount } => {
+                Self::conflict("The price has changed. Order again with the new amount.")
+                    .with("code", "price_changed")
+                    .with("amount", amount.get())
+            }
+            Error::TooManyDeclines { retry_after } => {
+                Self::too_many_requests("Your cards were declined too often. Order again later.")
+                    .with("code", "too_many_declines")
+                    .retry_after(retry_after)
+            }
+            Error::AlreadyPaid { purchase_id } => {
+                Self::conflict("The order was paid, so it cannot be canceled.")
+                    .with("code", "already_paid")
+                    .with("purchaseId", purchase_id.to_string())
+            }
+            Error::Processing { purchase_id } => Self::conflict(
+                "Your bank is processing the payment, so the order cannot be canceled now.",
+            )
+            .with("code", "payment_processing")
+            .with("purchaseId", purchase_id.to_string())
+            .retry_after(RETRY_AFTER),
+            Error::NotFound => Self::not_found("You have no purchase with this id."),
             Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }

@@ -28,5 +28,7 @@ pub mod event;
 mod fixtures;
 pub mod http;
 pub mod payment;
+#[cfg(test)]
+mod price_table;
 pub mod purchase;
 pub mod service;

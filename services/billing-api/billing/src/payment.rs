@@ -1,8 +1,10 @@
 //! A payment: the parts of a Stripe PaymentIntent that a purchase needs.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use crate::purchase::{Currency, Dispute, Purchase, PurchaseKey};
 
 /// The id of a PaymentIntent: `pi_…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +79,8 @@ pub enum Payment {
     Canceled {
         /// The id of the PaymentIntent.
         intent: IntentId,
+        /// Why the last attempt to charge the card failed. None if no attempt failed.
+        decline: Option<Decline>,
     },
     /// The card was not charged, but the PaymentIntent, if there is one, can still charge a card.
     Declined {
@@ -101,12 +105,124 @@ pub enum Payment {
     },
 }
 
+impl Payment {
+    /// The id of the PaymentIntent. None if Stripe created none.
+    pub fn intent(&self) -> Option<&IntentId> {
+        match self {
+            Self::Succeeded { intent }
+            | Self::Canceled { intent, .. }
+            | Self::RequiresAction { intent, .. }
+            | Self::Processing { intent } => Some(intent),
+            Self::Declined { intent, .. } => intent.as_ref(),
+        }
+    }
+}
+
+/// A PaymentIntent as Stripe stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentDetails {
+    /// The status of the payment.
+    pub payment: Payment,
+    /// The amount to charge, in the minor unit of the currency.
+    pub amount: u32,
+    /// The amount that was charged.
+    pub amount_received: u32,
+    /// The sum of the refunds of the charge.
+    pub amount_refunded: u32,
+    /// The currency. None if the code is malformed.
+    pub currency: Option<Currency>,
+    /// Whether the payment was made with a live key, and not in a sandbox or in test mode.
+    pub is_live: bool,
+    /// The key of the purchase, from the metadata. None if the metadata contains no valid key: the
+    /// PaymentIntent does not belong to a purchase.
+    pub purchase: Option<PurchaseKey>,
+}
+
+impl PaymentDetails {
+    /// Whether this is a payment for `purchase`: its metadata, amount and currency match.
+    pub fn is_for(&self, purchase: &Purchase) -> bool {
+        self.purchase.as_ref() == Some(&purchase.key)
+            && self.amount == purchase.amount.get()
+            && self.currency == Some(purchase.currency)
+    }
+}
+
+/// A charge that was refunded in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefundedCharge {
+    /// The amount that was refunded in all, in the minor unit of the currency.
+    pub amount: u32,
+}
+
+/// What an event of Stripe reports about a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A PaymentIntent succeeded, failed or was canceled.
+    Payment(PaymentReport),
+    /// A charge was refunded, or a refund changed.
+    Refund(RefundReport),
+    /// A dispute was opened, changed or closed.
+    Dispute(DisputeReport),
+    /// The type of the event or the payment is of no interest: the event is ignored.
+    Other,
+}
+
+/// A report about a PaymentIntent: `payment_intent.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentReport {
+    /// The id of the PaymentIntent.
+    pub intent: IntentId,
+    /// The key of the purchase, from the metadata of the PaymentIntent.
+    pub purchase: PurchaseKey,
+    /// What happened.
+    pub change: PaymentChange,
+    /// The amount of the PaymentIntent, in the minor unit of the currency. For a success, the amount
+    /// that was received.
+    pub amount: u32,
+    /// The currency. None if the code is malformed.
+    pub currency: Option<Currency>,
+}
+
+/// What happened to a PaymentIntent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentChange {
+    /// `payment_intent.succeeded`: the card was charged.
+    Succeeded,
+    /// `payment_intent.payment_failed`: an attempt to charge the card failed.
+    Failed,
+    /// `payment_intent.canceled`: the PaymentIntent can no longer charge a card.
+    Canceled,
+}
+
+/// A report about refunds: `charge.refunded`, `refund.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundReport {
+    /// The PaymentIntent that was refunded.
+    pub intent: IntentId,
+    /// The sum of all refunds of the charge. None if the event does not contain the charge: the
+    /// current sum must then be read from Stripe.
+    pub amount_refunded: Option<u32>,
+    /// The currency. None if the code is malformed.
+    pub currency: Option<Currency>,
+}
+
+/// A report about a dispute: `charge.dispute.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisputeReport {
+    /// The PaymentIntent whose charge is disputed.
+    pub intent: IntentId,
+    /// The state of the dispute. Its `as_of` is the creation time of the event.
+    pub dispute: Dispute,
+    /// The currency. None if the code is malformed.
+    pub currency: Option<Currency>,
+}
+
 /// Why a card was not charged: <https://docs.stripe.com/declines/codes>.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decline {
     /// Stripe's error code, such as `card_declined`, or a code that this library defines:
-    /// `payment_unfinished` or `payment_not_made`.
+    /// `payment_unfinished`, `payment_not_made`, `payment_canceled` or `payment_refunded`.
     pub code: String,
     /// The reason that the card's issuer gave, such as `insufficient_funds`. None if Stripe reports
     /// no reason of the issuer.
@@ -116,23 +232,76 @@ pub struct Decline {
     pub message: String,
 }
 
+/// The codes that a customer must not learn, because they would help a thief. Stripe asks to present
+/// such a decline as `generic_decline`: <https://docs.stripe.com/declines/codes>.
+const HIDDEN_CODES: [&str; 7] = [
+    "fraudulent",
+    "lost_card",
+    "merchant_blacklist",
+    "pickup_card",
+    "restricted_card",
+    "security_violation",
+    "stolen_card",
+];
+
+/// The codes that this library defines.
+const OWN_CODES: [&str; 4] = [
+    "payment_unfinished",
+    "payment_not_made",
+    "payment_canceled",
+    "payment_refunded",
+];
+
 impl Decline {
+    fn own(code: &str, message: &str) -> Self {
+        Self {
+            code: code.into(),
+            decline_code: None,
+            message: message.into(),
+        }
+    }
+
     /// The decline for a payment that the customer did not complete in time.
     pub fn unfinished() -> Self {
-        Self {
-            code: "payment_unfinished".into(),
-            decline_code: None,
-            message: "The payment was not finished. Your card was not charged.".into(),
-        }
+        let message = "The payment was not finished. Your card was not charged.";
+        Self::own("payment_unfinished", message)
     }
 
     /// The decline for a purchase whose payment was never made.
     pub fn not_made() -> Self {
-        Self {
-            code: "payment_not_made".into(),
-            decline_code: None,
-            message: "The payment could not be made. Your card was not charged.".into(),
+        let message = "The payment could not be made. Your card was not charged.";
+        Self::own("payment_not_made", message)
+    }
+
+    /// The decline for an order that the customer canceled.
+    pub fn canceled() -> Self {
+        let message = "You canceled this order. Your card was not charged.";
+        Self::own("payment_canceled", message)
+    }
+
+    /// The decline for a failed purchase whose card was charged nevertheless.
+    pub fn refunded() -> Self {
+        let message = "This order had failed when your card was charged. The charge was refunded.";
+        Self::own("payment_refunded", message)
+    }
+
+    /// Whether Stripe or the bank declined the card. False if the customer did not complete the
+    /// payment, or it was never made.
+    pub fn is_by_stripe(&self) -> bool {
+        !OWN_CODES.contains(&&*self.code)
+    }
+
+    /// The decline without a code that the customer must not learn.
+    pub fn for_customer(&self) -> Cow<'_, Self> {
+        let is_hidden = |code: &str| HIDDEN_CODES.contains(&code);
+        if !is_hidden(&self.code) && !self.decline_code.as_deref().is_some_and(is_hidden) {
+            return Cow::Borrowed(self);
         }
+        Cow::Owned(Self {
+            code: "card_declined".into(),
+            decline_code: Some("generic_decline".into()),
+            message: "Your card was declined.".into(),
+        })
     }
 }
 

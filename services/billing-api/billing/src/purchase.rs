@@ -1,11 +1,25 @@
 //! A purchase of storage, and the types of its attributes. These types cannot hold invalid values.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, str};
 
-pub use domain::{Author, Sub, Timestamp, UserId, events::PurchaseId};
+pub use domain::{
+    Author, Sub, Timestamp, UserId,
+    events::{Notice, PurchaseId},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::payment::{Decline, IntentId, Outcome, is_stripe_id};
+use crate::{
+    controller::RECONCILE_DELAY,
+    payment::{Decline, IntentId, is_stripe_id},
+};
+
+/// The prices, from `prices.json`.
+mod prices {
+    include!(concat!(env!("OUT_DIR"), "/prices.rs"));
+    pub(super) const SOLD_IN: [u8; 3] = CURRENCY;
+    pub(super) const PRICES: &[(u32, u32)] = &TIERS;
+    pub(super) const MOST: u32 = LIMIT;
+}
 
 /// A purchase of storage, as stored in the table Purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,18 +30,45 @@ pub struct Purchase {
     pub key: PurchaseKey,
     /// The number of notes for which storage is bought.
     pub storage: Storage,
-    /// The price in US cents.
+    /// The price, in the minor unit of the currency.
     pub amount: Cents,
+    /// The currency of all amounts of the purchase. Purchases of earlier releases do not have the
+    /// attribute.
+    #[serde(default)]
+    pub currency: Currency,
     /// A description for the customer, such as `storage for 10 notes`.
     pub description: String,
     /// The time of the order.
     pub created_at: Timestamp,
-    /// The time at which the purchase was settled, or the time of the order if the purchase is
+    /// The time at which the status changed last, or the time of the order if the purchase is
     /// PENDING.
     pub updated_at: Timestamp,
     /// The status of the purchase, with the attributes of this status.
     #[serde(flatten)]
     pub status: Status,
+    /// What was refunded of the payment of the purchase. None if nothing was ever refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Refunded>,
+    /// The last dispute of the payment. None if the payment was never disputed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
+    /// The refunded charges other than the one that paid for the purchase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surplus: Vec<Surplus>,
+    /// The number of changes of which subscribers must learn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u64,
+    /// The notices that are not announced yet. None if the last revision is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<Vec<Notice>>,
+    /// The time from which reconcile handles the purchase: the sort key of the index `unsettled`.
+    /// None if no work is due: the purchase is settled, and its last revision is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The primary key of a purchase. It is also in the metadata of the purchase's PaymentIntent.
@@ -52,19 +93,17 @@ pub enum Status {
     Pending {
         /// The token or payment method to charge.
         source: PaymentSource,
-        /// The partition key of the index `unsettled`. Only PENDING purchases have this attribute,
-        /// so the index contains only PENDING purchases (a sparse index).
-        unsettled_shard: Shard,
-        /// The time from which reconcile may check the purchase: the sort key of the index
-        /// `unsettled`.
-        due_at: Timestamp,
+        /// The id of the PaymentIntent. None if it is not known yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payment_intent_id: Option<IntentId>,
     },
     /// The card was charged once.
     Paid {
         /// The id of the PaymentIntent that charged the card.
         payment_intent_id: IntentId,
     },
-    /// The card was not charged, and will not be charged.
+    /// The payment failed, and no payment of the purchase can charge the card. A charge that
+    /// succeeded nevertheless was refunded, and is in [`Purchase::surplus`].
     Failed {
         /// The id of the PaymentIntent. None if Stripe created no PaymentIntent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,20 +111,102 @@ pub enum Status {
         /// Why the card was not charged.
         decline: Decline,
     },
+    /// The card was charged, and the whole amount was refunded.
+    Refunded {
+        /// The id of the PaymentIntent that charged the card.
+        payment_intent_id: IntentId,
+    },
+    /// The card was charged, and the cardholder disputes the charge, or has won a dispute.
+    Disputed {
+        /// The id of the PaymentIntent that charged the card.
+        payment_intent_id: IntentId,
+    },
 }
 
-impl From<Outcome> for Status {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Paid { intent } => Self::Paid {
-                payment_intent_id: intent,
-            },
-            Outcome::Failed { intent, decline } => Self::Failed {
-                payment_intent_id: intent,
-                decline,
-            },
+impl Status {
+    /// The name of the status, as stored.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "PENDING",
+            Self::Paid { .. } => "PAID",
+            Self::Failed { .. } => "FAILED",
+            Self::Refunded { .. } => "REFUNDED",
+            Self::Disputed { .. } => "DISPUTED",
         }
     }
+}
+
+/// What was refunded of the payment of a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refunded {
+    /// The sum of all refunds, in the minor unit of the currency.
+    pub amount: u32,
+    /// The time for which Stripe reported this sum.
+    pub as_of: Timestamp,
+}
+
+/// A dispute of the payment of a purchase. <https://docs.stripe.com/api/disputes/object>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dispute {
+    /// Stripe's id of the dispute.
+    pub id: String,
+    /// The disputed amount, in the minor unit of the currency.
+    pub amount: u32,
+    /// The reason that the cardholder gave, such as `fraudulent`.
+    pub reason: String,
+    /// Whether the dispute is open, won or lost.
+    pub status: DisputeStatus,
+    /// The time at which the dispute was opened.
+    pub opened_at: Timestamp,
+    /// The time for which Stripe reported this state of the dispute.
+    pub as_of: Timestamp,
+}
+
+/// The state of a dispute, as far as it matters for the purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DisputeStatus {
+    /// The dispute is not decided.
+    Open,
+    /// The bank decided for the shop, or the cardholder withdrew the dispute.
+    Won,
+    /// The bank decided for the cardholder.
+    Lost,
+}
+
+impl DisputeStatus {
+    /// The name of the status, as stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A charge for a purchase beyond the one that paid for it, which was refunded: the purchase had
+/// failed, or was paid by another PaymentIntent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Surplus {
+    /// The id of the PaymentIntent that charged the card.
+    pub payment_intent_id: IntentId,
+    /// The refunded amount, in the minor unit of the currency.
+    pub amount: u32,
+    /// The time at which the refund was recorded.
+    pub refunded_at: Timestamp,
+}
+
+/// What Stripe reported about a payment after the sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AfterSale {
+    /// The sum of the refunds of the payment.
+    Refund(Refunded),
+    /// A state of a dispute of the payment.
+    Dispute(Dispute),
 }
 
 /// What a customer orders: the storage to buy, and the card to charge.
@@ -95,41 +216,214 @@ pub struct Order {
     pub storage: Storage,
     /// The token or payment method to charge.
     pub source: PaymentSource,
+    /// The price that the customer agreed to. None if the client does not send it.
+    pub amount: Option<Cents>,
 }
 
 impl Purchase {
     /// Creates a PENDING purchase for `order` with the creation time `now`. Reconcile checks the
     /// purchase after `due_at`.
     pub fn pending(key: PurchaseKey, order: Order, now: Timestamp, due_at: Timestamp) -> Self {
-        let Order { storage, source } = order;
-        let unsettled_shard = Shard::of(key.purchase_id);
+        let Order {
+            storage, source, ..
+        } = order;
         Self {
             key,
             storage,
             amount: storage.price(),
+            currency: Currency::default(),
             description: storage.to_string(),
             created_at: now,
             updated_at: now,
             status: Status::Pending {
                 source,
-                unsettled_shard,
-                due_at,
+                payment_intent_id: None,
             },
+            refunded: None,
+            dispute: None,
+            surplus: Vec::new(),
+            revision: 0,
+            outbox: None,
+            due_at: Some(due_at),
         }
+    }
+
+    /// Whether the purchase is not settled yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.status, Status::Pending { .. })
+    }
+
+    /// The id of the PaymentIntent that paid for the purchase. None if the purchase is PENDING or
+    /// FAILED.
+    pub fn paid_by(&self) -> Option<&IntentId> {
+        match &self.status {
+            Status::Paid { payment_intent_id }
+            | Status::Refunded { payment_intent_id }
+            | Status::Disputed { payment_intent_id } => Some(payment_intent_id),
+            Status::Pending { .. } | Status::Failed { .. } => None,
+        }
+    }
+
+    /// Whether the purchase is FAILED, and `intent` is its PaymentIntent.
+    pub fn failed_with(&self, intent: &IntentId) -> bool {
+        let Status::Failed {
+            payment_intent_id, ..
+        } = &self.status
+        else {
+            return false;
+        };
+        payment_intent_id.as_ref() == Some(intent)
+    }
+
+    /// The number of notes for which the buyer has storage through this purchase: what was bought,
+    /// less the refunded share, rounded up. A lost dispute revokes everything.
+    pub fn granted(&self) -> u32 {
+        let lost = |dispute: &Dispute| dispute.status == DisputeStatus::Lost;
+        if self.paid_by().is_none() || self.dispute.as_ref().is_some_and(lost) {
+            return 0;
+        }
+        let amount = u64::from(self.amount.get());
+        let refunded = self.refunded.map_or(0, |refunded| refunded.amount);
+        let kept = amount.saturating_sub(u64::from(refunded));
+        let granted = (u64::from(self.storage.notes()) * kept).div_ceil(amount);
+        u32::try_from(granted).unwrap_or(u32::MAX)
+    }
+
+    /// Why the purchase failed, for the customer. None if it did not fail.
+    pub fn decline(&self) -> Option<Cow<'_, Decline>> {
+        let Status::Failed { decline, .. } = &self.status else {
+            return None;
+        };
+        if self.surplus.is_empty() {
+            return Some(decline.for_customer());
+        }
+        Some(Cow::Owned(Decline::refunded()))
+    }
+
+    /// The sum of the refunded surplus charges, in the minor unit of the currency.
+    pub fn surplus_refunded(&self) -> u32 {
+        let amounts = self.surplus.iter().map(|surplus| surplus.amount);
+        amounts.fold(0, u32::saturating_add)
+    }
+
+    /// Applies what Stripe reported about the payment that paid for the purchase. Returns the
+    /// changed purchase, or None if the report says nothing new.
+    ///
+    /// The result does not depend on the order or the number of the reports: the report with the
+    /// latest time counts, and a dispute that was decided stays decided.
+    pub fn after(&self, report: AfterSale, now: Timestamp) -> Option<Self> {
+        let intent = self.paid_by()?;
+        let mut changed = self.clone();
+        let mut notice = None;
+        match report {
+            AfterSale::Refund(refunded) => {
+                let order = |refunded: Refunded| (refunded.as_of, refunded.amount);
+                if self.refunded.map(order) >= Some(order(refunded)) {
+                    return None;
+                }
+                changed.refunded = Some(refunded);
+            }
+            AfterSale::Dispute(dispute) => {
+                let known = self.dispute.as_ref();
+                if known.map(Dispute::rank) >= Some(dispute.rank()) {
+                    return None;
+                }
+                if known.is_none_or(|known| known.id != dispute.id) {
+                    notice = Some(Notice::Disputed {
+                        dispute_id: dispute.id.clone(),
+                        amount: dispute.amount,
+                        reason: dispute.reason.clone(),
+                    });
+                }
+                changed.dispute = Some(dispute);
+            }
+        }
+        let payment_intent_id = intent.clone();
+        let is_disputed = |dispute: &Dispute| dispute.status != DisputeStatus::Won;
+        let is_refunded = |refunded: &Refunded| refunded.amount >= self.amount.get();
+        changed.status = if changed.dispute.as_ref().is_some_and(is_disputed) {
+            Status::Disputed { payment_intent_id }
+        } else if changed.refunded.as_ref().is_some_and(is_refunded) {
+            Status::Refunded { payment_intent_id }
+        } else {
+            Status::Paid { payment_intent_id }
+        };
+        changed.revise(notice, now);
+        Some(changed)
+    }
+
+    /// Adds a refunded surplus charge. Returns the changed purchase, or None if the charge is already
+    /// recorded.
+    pub fn with_surplus(&self, surplus: Surplus) -> Option<Self> {
+        let id = &surplus.payment_intent_id;
+        if self
+            .surplus
+            .iter()
+            .any(|known| known.payment_intent_id == *id)
+        {
+            return None;
+        }
+        let notice = Notice::SurplusRefunded {
+            payment_intent_id: id.as_str().to_owned(),
+            amount: surplus.amount,
+        };
+        let now = surplus.refunded_at;
+        let mut changed = self.clone();
+        changed.surplus.push(surplus);
+        changed.revise(Some(notice), now);
+        Some(changed)
+    }
+
+    /// Adds the revision that a release without an outbox did not store when it settled the purchase
+    /// as PAID. Returns None if there is a revision.
+    pub fn unannounced(&self, now: Timestamp) -> Option<Self> {
+        if self.revision > 0 || self.paid_by().is_none() {
+            return None;
+        }
+        let mut changed = self.clone();
+        changed.revise(Some(Notice::Paid), now);
+        Some(changed)
+    }
+
+    /// Starts a new revision with the notice `notice`, which is to be announced.
+    fn revise(&mut self, notice: Option<Notice>, now: Timestamp) {
+        self.revision += 1;
+        self.outbox.get_or_insert_default().extend(notice);
+        self.updated_at = now;
+        self.due_at = Some(now.after(RECONCILE_DELAY));
     }
 }
 
-/// An amount in US cents: 1 to 99,999,999, the maximum of a Stripe charge.
+impl Dispute {
+    /// The order of the states in which a payment can be disputed. A lost dispute counts more than
+    /// all others. Otherwise the dispute that was opened last counts. A decided dispute was open
+    /// before, whatever the times of the reports say.
+    fn rank(&self) -> impl PartialOrd {
+        let Self {
+            id,
+            status,
+            opened_at,
+            as_of,
+            ..
+        } = self;
+        let is_decided = *status != DisputeStatus::Open;
+        let is_lost = *status == DisputeStatus::Lost;
+        (is_lost, *opened_at, id.clone(), is_decided, *as_of, *status)
+    }
+}
+
+/// The amount of a charge in the minor unit of its currency, such as cents: 1 to 99,999,999, the
+/// maximum of a Stripe charge.
 /// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32")]
 pub struct Cents(u32);
 
 impl Cents {
-    /// The maximum amount in cents.
+    /// The maximum amount.
     pub const LIMIT: u32 = 99_999_999;
 
-    /// The number of cents.
+    /// The amount as a number.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -147,19 +441,64 @@ impl TryFrom<u32> for Cents {
     }
 }
 
-/// Storage for 1 to 999,999 notes. Storage for 1,000,000 notes would cost 100,000,000 cents, which
-/// exceeds [`Cents::LIMIT`].
+/// Stripe's code of a currency: three lower-case letters, such as `usd`.
+/// <https://docs.stripe.com/currencies>
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// The currency of the price table.
+impl Default for Currency {
+    fn default() -> Self {
+        Self(prices::SOLD_IN)
+    }
+}
+
+impl TryFrom<&str> for Currency {
+    type Error = &'static str;
+
+    fn try_from(code: &str) -> Result<Self, Self::Error> {
+        let code = <[u8; 3]>::try_from(code.as_bytes()).ok();
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_lowercase));
+        code.map(Self).ok_or("must be three lower-case letters")
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = &'static str;
+
+    fn try_from(code: String) -> Result<Self, Self::Error> {
+        Self::try_from(&*code)
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Storage for 1 note up to the limit of the price table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct Storage(u32);
 
-/// The price tiers. Each tier has the minimum number of notes in a purchase, and the price per note
-/// in cents.
-const PRICES: [(u32, u32); 3] = [(1, 400), (11, 200), (101, 100)];
-
 impl Storage {
     /// The maximum number of notes in one purchase.
-    pub const LIMIT: u32 = 999_999;
+    pub const LIMIT: u32 = prices::MOST;
 
     /// The number of notes.
     pub fn notes(self) -> u32 {
@@ -169,7 +508,7 @@ impl Storage {
     /// The total price: the number of notes times the price per note. The price per note depends on
     /// the number of notes.
     pub fn price(self) -> Cents {
-        let reached = PRICES.iter().filter(|(from, _)| *from <= self.0);
+        let reached = prices::PRICES.iter().filter(|(from, _)| *from <= self.0);
         let each = reached.fold(0, |_, (_, cents)| *cents);
         Cents(self.0 * each)
     }
@@ -181,7 +520,9 @@ impl TryFrom<i64> for Storage {
     fn try_from(notes: i64) -> Result<Self, Self::Error> {
         let notes = u32::try_from(notes).ok();
         let notes = notes.filter(|notes| (1..=Self::LIMIT).contains(notes));
-        notes.map(Self).ok_or("must be an integer from 1 to 999999")
+        notes
+            .map(Self)
+            .ok_or("must be an integer from 1 to the limit of the price table")
     }
 }
 
@@ -226,12 +567,12 @@ impl TryFrom<String> for PaymentSource {
 pub struct Shard(u8);
 
 impl Shard {
-    /// The number of shards. Before you decrease this number, make sure that no PENDING purchase is
-    /// in a shard that would be removed: reconcile reads only the shards below this number.
+    /// The number of shards. Before you decrease this number, make sure that no purchase is in
+    /// a shard that would be removed: reconcile reads only the shards below this number.
     pub const COUNT: u8 = 4;
 
     /// The shard to which the purchase `id` belongs.
-    fn of(id: PurchaseId) -> Self {
+    pub fn of(id: PurchaseId) -> Self {
         // The last byte of a version 7 UUID is random; the first bytes are the time.
         let [.., last] = *id.as_bytes();
         Self(last % Self::COUNT)

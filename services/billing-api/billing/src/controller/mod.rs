@@ -1,28 +1,31 @@
 //! The business rules of purchases, one file per function. The rules use the services through
 //! traits, and do not depend on Lambda, HTTP or AWS.
 
-#[cfg(test)]
-mod crash_sweep_tests;
+mod announce;
+mod cancel;
 mod list;
+mod payment;
 mod purchase;
 mod purchase_paid;
 mod reconcile;
+mod resume;
 mod settle;
 mod webhook;
 
 use std::time::Duration;
 
+pub use cancel::cancel;
 pub use list::list;
-pub use purchase::{Receipt, purchase};
+pub use purchase::{MAX_DECLINES, Receipt, purchase};
 pub use purchase_paid::purchase_paid;
 pub use reconcile::{ReconcileSummary, reconcile};
-pub use settle::settle;
-pub use webhook::webhook;
+pub use resume::resume;
+pub use webhook::{Verdict, webhook};
 
 use crate::{
-    payment::{ClientSecret, Decline, Outcome, Payment},
-    purchase::PurchaseId,
-    service::{self, ChargeError, Payments},
+    payment::ClientSecret,
+    purchase::{Cents, PurchaseId},
+    service::{self, ChargeError},
 };
 
 /// The time after the creation of a purchase during which its card may be charged. This time must
@@ -30,17 +33,23 @@ use crate::{
 /// the customer to complete 3-D Secure authentication.
 pub const CHARGE_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// The age from which a purchase is settled as FAILED if Stripe's search finds no payment for it.
-/// At this age, the search finds every payment that was made: no charge starts after
-/// [`CHARGE_WINDOW`], and Stripe's search index lags by an hour at most.
-pub const ABANDON_AFTER: Duration = Duration::from_secs(3 * 60 * 60);
+/// The age from which a purchase is settled as FAILED if Stripe lists no payment for it. It is
+/// longer than [`CHARGE_WINDOW`] plus the timeout of every function that charges cards, so no
+/// charge can follow.
+pub const ABANDON_AFTER: Duration = Duration::from_secs(70 * 60);
+
+/// The age from which a purchase is settled as FAILED if Stripe responds to its charge with a server
+/// error and lists no payment for it. Stripe stores the response to a request that it executed, so
+/// no later charge can succeed with the same idempotency key.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The minimum time between the creation of a purchase and its first check by reconcile, and
 /// between two checks of a purchase. After this time, the invocation that charges the card has
-/// ended, and Stripe's search usually finds the payment.
+/// ended.
 pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
-/// An error of a business rule: the payment has no final outcome yet, or a service call failed.
+/// An error of a business rule: the request conflicts with the state of a purchase, the payment has
+/// no final outcome yet, or a service call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The payment requires 3-D Secure authentication. A webhook event or reconcile settles the
@@ -63,50 +72,48 @@ pub enum Error {
     },
     /// The call to Stripe that charges the card failed, so the outcome of the payment is not known
     /// yet.
-    #[error(transparent)]
-    Charge(#[from] ChargeError),
+    #[error("the charge failed")]
+    Charge {
+        /// The id of the purchase, which is still PENDING.
+        purchase_id: PurchaseId,
+        /// Why the call failed.
+        #[source]
+        cause: ChargeError,
+    },
+    /// The buyer has another order that is not settled.
+    #[error("the buyer has an open order")]
+    OrderOpen {
+        /// The id of the open order.
+        purchase_id: PurchaseId,
+    },
+    /// The price differs from the amount that the customer agreed to.
+    #[error("the price has changed")]
+    PriceChanged {
+        /// The current price.
+        amount: Cents,
+    },
+    /// Cards were declined for [`MAX_DECLINES`] orders of the buyer within an hour.
+    #[error("too many cards of the buyer were declined")]
+    TooManyDeclines {
+        /// The time after which the buyer may order again.
+        retry_after: Duration,
+    },
+    /// The order cannot be canceled, because it was paid.
+    #[error("the order was paid")]
+    AlreadyPaid {
+        /// The id of the order.
+        purchase_id: PurchaseId,
+    },
+    /// The order cannot be canceled now, because the bank is processing the payment.
+    #[error("the bank is processing the payment")]
+    Processing {
+        /// The id of the order.
+        purchase_id: PurchaseId,
+    },
+    /// The caller has no purchase with this id.
+    #[error("the purchase does not exist")]
+    NotFound,
     /// A call to a service failed. It was not the call that charges the card.
     #[error(transparent)]
     Service(#[from] service::Error),
-}
-
-/// The result of [`resolve`]: the final outcome, or the payment if it is still in progress.
-enum Resolution {
-    Final(Outcome),
-    InProgress(Payment),
-}
-
-/// Determines the final outcome of a payment. Returns the payment if it is still in progress.
-///
-/// A declined PaymentIntent can still charge a card later, so this function cancels the
-/// PaymentIntent. The status after the cancellation determines the outcome.
-async fn resolve(payments: &impl Payments, payment: Payment) -> Result<Resolution, service::Error> {
-    Ok(match payment {
-        Payment::Succeeded { intent } => Resolution::Final(Outcome::Paid { intent }),
-        Payment::Canceled { intent } => Resolution::Final(Outcome::Failed {
-            intent: Some(intent),
-            decline: Decline::unfinished(),
-        }),
-        Payment::Declined {
-            intent: None,
-            decline,
-        } => Resolution::Final(Outcome::Failed {
-            intent: None,
-            decline,
-        }),
-        Payment::Declined {
-            intent: Some(intent),
-            decline,
-        } => match payments.cancel(&intent).await? {
-            Payment::Succeeded { intent } => Resolution::Final(Outcome::Paid { intent }),
-            Payment::Canceled { intent } => Resolution::Final(Outcome::Failed {
-                intent: Some(intent),
-                decline,
-            }),
-            in_progress => Resolution::InProgress(in_progress),
-        },
-        in_progress @ (Payment::RequiresAction { .. } | Payment::Processing { .. }) => {
-            Resolution::InProgress(in_progress)
-        }
-    })
 }

@@ -1,11 +1,24 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
+use super::{Error, RECONCILE_DELAY, resume::complete};
 use crate::{
-    payment::{Decline, Payment},
+    payment::Decline,
     purchase::{Author, Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp},
-    service::{Payments, PurchaseStore},
+    service::{self, Buyer, Opened, OrderStore, Payments, PurchaseStore},
 };
+
+/// The number of declined orders of a buyer within [`DECLINE_PERIOD`] from which on further orders
+/// are refused: the limit makes the shop useless for testing stolen cards.
+/// <https://docs.stripe.com/disputes/prevention/card-testing>
+pub const MAX_DECLINES: usize = 10;
+
+/// The period for which declined orders count.
+const DECLINE_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// The number of times that [`purchase`] tries to make a new order the open order of the buyer.
+const ATTEMPTS: usize = 4;
 
 /// The result of a settled purchase, for the customer. Every repetition of a request gets the same
 /// receipt.
@@ -14,24 +27,23 @@ use crate::{
 pub struct Receipt {
     /// The id of the purchase.
     pub purchase_id: PurchaseId,
-    /// The price in US cents.
+    /// The price, in the minor unit of the currency.
     pub amount: Cents,
-    /// Why the card was not charged. None if the card was charged.
+    /// Why the card was not charged, without what the customer must not learn. None if the card was
+    /// charged.
     pub declined: Option<Decline>,
 }
 
 impl Receipt {
     /// Returns the receipt of a settled purchase, or None if the purchase is PENDING.
-    fn from_settled(purchase: Purchase) -> Option<Self> {
-        let declined = match purchase.status {
-            Status::Pending { .. } => return None,
-            Status::Paid { .. } => None,
-            Status::Failed { decline, .. } => Some(decline),
-        };
+    pub(super) fn from_settled(purchase: Purchase) -> Option<Self> {
+        if purchase.is_pending() {
+            return None;
+        }
         Some(Self {
             purchase_id: purchase.key.purchase_id,
             amount: purchase.amount,
-            declined,
+            declined: purchase.decline().map(std::borrow::Cow::into_owned),
         })
     }
 }
@@ -43,13 +55,15 @@ impl Receipt {
 /// key.
 ///
 /// # Errors
-/// Fails if the outcome of the payment is not final, or a service call fails. If the purchase is
-/// still PENDING after the failure, a repetition of the call, a webhook event or reconcile settles
-/// it.
+/// Fails if the price has changed, the buyer has another open order or has had too many declines,
+/// the outcome of the payment is not final, or a service call fails. If the purchase is still
+/// PENDING after the failure, a repetition of the call, [`super::resume`], a webhook event or
+/// reconcile settles it.
 #[tracing::instrument(skip_all)]
 pub async fn purchase(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
+    orders: &impl OrderStore,
     buyer: Author,
     id: PurchaseId,
     order: Order,
@@ -59,30 +73,75 @@ pub async fn purchase(
         user_id: buyer.id,
         purchase_id: id,
     };
-    let outcome_unknown = || Error::OutcomeUnknown { purchase_id: id };
-    let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
-    let stored = purchases.get_or_create(&pending, buyer.sub).await?;
-    let Status::Pending { source, .. } = &stored.status else {
-        return Receipt::from_settled(stored).ok_or_else(outcome_unknown);
-    };
-    if now.since(stored.created_at) >= CHARGE_WINDOW {
-        return Err(outcome_unknown());
+    let amount = order.storage.price();
+    if order.amount.is_some_and(|agreed| agreed != amount) {
+        // A repetition continues an order that was stored at the old price.
+        let stored = purchases.get(&key).await?;
+        let stored = stored.ok_or(Error::PriceChanged { amount })?;
+        return complete(payments, purchases, stored, now).await;
     }
-    let payment = payments.charge(&stored, source).await?;
-    let outcome = match resolve(payments, payment).await? {
-        Resolution::Final(outcome) => outcome,
-        Resolution::InProgress(Payment::RequiresAction { client_secret, .. }) => {
-            return Err(Error::RequiresAction {
-                purchase_id: id,
-                client_secret,
-            });
-        }
-        Resolution::InProgress(_) => return Err(outcome_unknown()),
+    let pending = Purchase::pending(key, order, now, now.after(RECONCILE_DELAY));
+    let mut replaced = None;
+    for _ in 0..ATTEMPTS {
+        let opened = orders.open(&pending, buyer.sub, replaced.as_ref());
+        let stored = match opened.await? {
+            Opened::Created => pending,
+            Opened::Existing(stored) => stored,
+            Opened::Other(other) => {
+                replaced = Some(replace(purchases, &pending.key, other, now).await?);
+                continue;
+            }
+        };
+        return complete(payments, purchases, stored, now).await;
+    }
+    let error = "the open order of the buyer has changed in each attempt";
+    Err(Error::Service(service::Error::Unavailable(error.into())))
+}
+
+/// Checks that the open order `other` may be replaced by the order `key` of the same buyer. Returns
+/// `other` with the declines that count at `now`, with that of the open order.
+///
+/// # Errors
+/// Fails if the open order is PENDING, the buyer has had too many declines, or a service call fails.
+async fn replace(
+    purchases: &impl PurchaseStore,
+    key: &PurchaseKey,
+    other: Buyer,
+    now: Timestamp,
+) -> Result<Buyer, Error> {
+    let Buyer {
+        open_order,
+        mut declines,
+    } = other;
+    let open_key = PurchaseKey {
+        user_id: key.user_id.clone(),
+        purchase_id: open_order,
     };
-    let settled = settle(purchases, &stored.key, &outcome, now).await?;
-    settled
-        .and_then(Receipt::from_settled)
-        .ok_or_else(outcome_unknown)
+    if let Some(open) = purchases.get(&open_key).await? {
+        match &open.status {
+            Status::Pending { .. } => {
+                return Err(Error::OrderOpen {
+                    purchase_id: open_order,
+                });
+            }
+            Status::Failed { decline, .. } if decline.is_by_stripe() => {
+                declines.push(open.updated_at);
+            }
+            _ => (),
+        }
+    }
+    declines.retain(|time| now.since(*time) < DECLINE_PERIOD);
+    declines.sort_unstable();
+    let allowed_again = declines.len().checked_sub(MAX_DECLINES);
+    if let Some(first) = allowed_again.and_then(|index| declines.get(index)) {
+        return Err(Error::TooManyDeclines {
+            retry_after: first.after(DECLINE_PERIOD).since(now),
+        });
+    }
+    Ok(Buyer {
+        open_order,
+        declines,
+    })
 }
 
 #[cfg(test)]

@@ -1,20 +1,40 @@
-use super::Error;
+use super::{Error, announce::announce, settle::revise};
 use crate::{
-    purchase::{Purchase, Status},
-    service::{NotePurchased, Publisher, stream::Change},
+    purchase::Timestamp,
+    service::{Publisher, PurchaseStore, stream::Change},
 };
 
-/// Publishes the purchase if `change` made it PAID. Ignores every other change.
+/// Announces the purchase if `change` added a revision: publishes the revision with the notices of
+/// the outbox, and then empties the outbox. Ignores every other change, and a purchase that was
+/// created with a status other than PENDING, for example by an import.
 ///
 /// # Errors
 /// Fails if the purchase cannot be published. The stream then delivers the change again.
 #[tracing::instrument(skip_all)]
-pub async fn purchase_paid(publisher: &impl Publisher, change: &Change) -> Result<(), Error> {
-    let is_paid = |purchase: &&Purchase| matches!(purchase.status, Status::Paid { .. });
-    let before = change.before.as_ref().filter(is_paid);
-    let after = change.after.as_ref().filter(is_paid);
-    if let (None, Some(paid)) = (before, after) {
-        publisher.publish(&NotePurchased::from(paid)).await?;
+pub async fn purchase_paid(
+    publisher: &impl Publisher,
+    purchases: &impl PurchaseStore,
+    change: &Change,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Change {
+        before: Some(before),
+        after: Some(after),
+    } = change
+    else {
+        return Ok(());
+    };
+    if after.outbox.is_some() {
+        if (before.revision, &before.outbox) != (after.revision, &after.outbox) {
+            announce(publisher, purchases, after).await?;
+        }
+    } else if before.is_pending() && after.paid_by().is_some() && after.revision == 0 {
+        // A function of a release without an outbox has settled the purchase during a deployment.
+        // The new revision is a change of its own, and is announced like every other one.
+        revise(purchases, after.clone(), |purchase| {
+            purchase.unannounced(now)
+        })
+        .await?;
     }
     Ok(())
 }

@@ -1,121 +1,287 @@
-use super::{ABANDON_AFTER, CHARGE_WINDOW, Error, RECONCILE_DELAY, Resolution, resolve, settle};
+use std::{ops::AddAssign, time::Duration};
+
+use futures_util::{StreamExt as _, future::join_all, stream};
+
+use super::{
+    ABANDON_AFTER, CHARGE_WINDOW, Error, GIVE_UP_AFTER, RECONCILE_DELAY,
+    announce::announce,
+    payment::{Progress, advance, charge, find, is_server_error, retrieve},
+    settle::settle,
+};
 use crate::{
     payment::{Decline, Outcome, Payment},
-    purchase::{Purchase, Shard, Status, Timestamp},
-    service::{Payments, PurchaseStore},
+    purchase::{PaymentSource, Purchase, Shard, Status, Timestamp},
+    service::{DueKey, Payments, Publisher, PurchaseStore},
 };
 
-/// The numbers of purchases that one call of [`reconcile`] settled, postponed, or failed to check.
+/// What one call of [`reconcile`] did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ReconcileSummary {
     /// The number of checked purchases that are settled now.
     pub settled: usize,
     /// The number of purchases that cannot be settled yet, and are checked again later.
     pub pending: usize,
-    /// The number of purchases whose check failed with an error.
+    /// The number of settled purchases that were announced again.
+    pub announced: usize,
+    /// The number of errors: of checks, of postponements and of reads.
     pub errors: usize,
+    /// The number of items that are not valid purchases. They are set aside for a day.
+    pub unreadable: usize,
+    /// The number of shards for which the time did not suffice. The next call continues with them.
+    pub unfinished: usize,
+}
+
+impl AddAssign for ReconcileSummary {
+    fn add_assign(&mut self, other: Self) {
+        self.settled += other.settled;
+        self.pending += other.pending;
+        self.announced += other.announced;
+        self.errors += other.errors;
+        self.unreadable += other.unreadable;
+        self.unfinished += other.unfinished;
+    }
 }
 
 /// The maximum number of purchases that one query of the index `unsettled` reads.
 const PAGE_SIZE: usize = 25;
 
-/// Compares the PENDING purchases that are due at `now` with their payments in Stripe. Checks at
-/// most `limit` purchases in each shard.
+/// The number of purchases of a shard that are checked at the same time. Stripe allows 100
+/// operations per second in live mode, and 25 in a sandbox: <https://docs.stripe.com/rate-limits>.
+const CONCURRENCY: usize = 3;
+
+/// The time before the deadline from which on no check starts: a check has several calls to Stripe.
+const CHECK_TIME: Duration = Duration::from_secs(30);
+
+/// The time for which an unreadable item is set aside.
+const SET_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Does the work that is due: compares PENDING purchases with their payments in Stripe, and announces
+/// the settled purchases whose announcement has failed. Works on all shards at the same time, and
+/// starts no check shortly before `deadline`. `clock` returns the current time.
 ///
-/// Charges a purchase if Stripe's search finds no payment and the purchase is younger than
-/// [`CHARGE_WINDOW`]. Cancels a payment that the customer did not complete within this time.
-/// Settles a purchase if its payment is final, or if the search finds no payment and the purchase
-/// is older than [`ABANDON_AFTER`]. Postpones every other purchase, so that it does not block later
-/// purchases.
+/// Charges a purchase if Stripe lists no payment and the purchase is younger than [`CHARGE_WINDOW`].
+/// Cancels a payment that the customer did not complete within this time. Settles a purchase if its
+/// payment is final, or if Stripe lists no payment and none can follow: the purchase is older than
+/// [`ABANDON_AFTER`], or older than [`GIVE_UP_AFTER`] and Stripe responds with a server error.
+/// Postpones every other purchase, so that it does not block later purchases.
 ///
-/// # Errors
-/// Fails if the due purchases cannot be read, or a purchase whose check failed cannot be postponed.
-/// If only the check of one purchase fails, the error is logged and counted in the result.
+/// An error does not end the call. It is logged, and counted in the result.
 #[tracing::instrument(skip_all)]
 pub async fn reconcile(
     payments: &impl Payments,
     purchases: &impl PurchaseStore,
-    now: Timestamp,
-    limit: usize,
-) -> Result<ReconcileSummary, Error> {
+    publisher: &impl Publisher,
+    clock: &(impl Fn() -> Timestamp + Sync),
+    deadline: Timestamp,
+) -> ReconcileSummary {
+    let run = Run {
+        payments,
+        purchases,
+        publisher,
+        clock,
+        deadline,
+        started: clock(),
+    };
     let mut summary = ReconcileSummary::default();
-    for shard in Shard::all() {
-        let mut left = limit;
-        let mut last = None;
-        while left > 0 {
-            let page = purchases
-                .due(shard, now, last.as_ref(), left.min(PAGE_SIZE))
-                .await?;
-            left = left.saturating_sub(page.items.len());
-            for due in &page.items {
-                match reconcile_one(payments, purchases, due, now).await {
-                    Ok(true) => summary.settled += 1,
-                    Ok(false) => summary.pending += 1,
-                    Err(error) => {
-                        summary.errors += 1;
-                        let purchase_id = due.key.purchase_id;
-                        let error = function::chain(&error);
-                        tracing::warn!(%purchase_id, error, "check of a purchase failed");
-                        purchases
-                            .postpone(&due.key, now.after(RECONCILE_DELAY))
-                            .await?;
-                    }
-                }
-            }
-            last = page.items.into_iter().next_back();
-            if !page.more || last.is_none() {
-                break;
-            }
-        }
+    for shard in join_all(Shard::all().map(|shard| run.shard(shard))).await {
+        summary += shard;
     }
-    Ok(summary)
+    let ReconcileSummary {
+        settled,
+        pending,
+        announced,
+        errors,
+        unreadable,
+        unfinished,
+    } = summary;
+    tracing::info!(
+        settled,
+        pending,
+        announced,
+        errors,
+        unreadable,
+        unfinished,
+        "reconciled"
+    );
+    summary
 }
 
-/// Settles or postpones one purchase. Returns true if the purchase is settled now.
-async fn reconcile_one(
-    payments: &impl Payments,
-    purchases: &impl PurchaseStore,
-    due: &Purchase,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    let Status::Pending { source, .. } = &due.status else {
-        return Ok(true);
-    };
-    let age = now.since(due.created_at);
-    let payment = match payments.find_payment(&due.key).await? {
-        Some(Payment::RequiresAction { intent, .. }) if age >= CHARGE_WINDOW => {
-            Some(Payment::Declined {
-                intent: Some(intent),
-                decline: Decline::unfinished(),
-            })
-        }
-        None if age < CHARGE_WINDOW => Some(payments.charge(due, source).await?),
-        found => found,
-    };
-    let outcome = match payment {
-        Some(payment) => match resolve(payments, payment).await? {
-            Resolution::Final(outcome) => Some(outcome),
-            Resolution::InProgress(_) => None,
-        },
-        // No call has made the payment, and no later call will make it.
-        None if age >= ABANDON_AFTER => Some(Outcome::Failed {
-            intent: None,
-            decline: Decline::not_made(),
-        }),
-        None => None,
-    };
-    match outcome {
-        Some(outcome) => {
-            settle(purchases, &due.key, &outcome, now).await?;
-            Ok(true)
-        }
-        None => {
-            purchases
-                .postpone(&due.key, now.after(RECONCILE_DELAY))
-                .await?;
-            Ok(false)
+struct Run<'a, P, S, N, C> {
+    payments: &'a P,
+    purchases: &'a S,
+    publisher: &'a N,
+    clock: &'a C,
+    deadline: Timestamp,
+    started: Timestamp,
+}
+
+impl<P, S, N, C> Run<'_, P, S, N, C>
+where
+    P: Payments,
+    S: PurchaseStore,
+    N: Publisher,
+    C: Fn() -> Timestamp + Sync,
+{
+    fn has_time(&self) -> bool {
+        self.deadline.since((self.clock)()) > CHECK_TIME
+    }
+
+    async fn shard(&self, shard: Shard) -> ReconcileSummary {
+        let mut summary = ReconcileSummary::default();
+        let mut after: Option<DueKey> = None;
+        loop {
+            if !self.has_time() {
+                summary.unfinished = 1;
+                return summary;
+            }
+            let page = self
+                .purchases
+                .due(shard, self.started, after.as_ref(), PAGE_SIZE);
+            let page = match page.await {
+                Ok(page) => page,
+                Err(error) => {
+                    let (shard, error) = (shard.number(), function::chain(&error));
+                    tracing::error!(shard, error, "due purchases not read");
+                    summary.errors += 1;
+                    return summary;
+                }
+            };
+            for item in &page.unreadable {
+                summary += self.set_aside(item).await;
+            }
+            let checks = page.purchases.into_iter().map(|due| self.check(due));
+            let mut checks = stream::iter(checks).buffer_unordered(CONCURRENCY);
+            while let Some(checked) = checks.next().await {
+                summary += checked;
+            }
+            after = page.next;
+            if after.is_none() || summary.unfinished > 0 {
+                summary.unfinished = summary.unfinished.min(1);
+                return summary;
+            }
         }
     }
+
+    async fn set_aside(&self, item: &DueKey) -> ReconcileSummary {
+        let due_at = self.started.after(SET_ASIDE);
+        let set_aside = self.purchases.set_aside(item, due_at).await;
+        if let Err(error) = &set_aside {
+            let (purchase_id, error) = (&item.purchase_id, function::chain(error));
+            tracing::error!(purchase_id, error, "unreadable purchase not set aside");
+        }
+        ReconcileSummary {
+            unreadable: 1,
+            errors: usize::from(set_aside.is_err()),
+            ..ReconcileSummary::default()
+        }
+    }
+
+    /// Does the work that is due for one purchase, and counts it.
+    async fn check(&self, due: Purchase) -> ReconcileSummary {
+        let mut summary = ReconcileSummary::default();
+        if !self.has_time() {
+            summary.unfinished = 1;
+            return summary;
+        }
+        let work = async {
+            if let Status::Pending { source, .. } = &due.status {
+                self.pending(&due, source).await
+            } else {
+                announce(self.publisher, self.purchases, &due).await?;
+                Ok(Work::Announced)
+            }
+        };
+        match work.await {
+            Ok(Work::Settled) => summary.settled = 1,
+            Ok(Work::Postponed) => summary.pending = 1,
+            Ok(Work::Announced) => summary.announced = 1,
+            Err(error) => {
+                summary.errors = 1;
+                let purchase_id = due.key.purchase_id;
+                let error = function::chain(&error);
+                tracing::error!(%purchase_id, error, "check of a purchase failed");
+                if let Err(error) = self.postpone(&due).await {
+                    summary.errors += 1;
+                    let error = function::chain(&error);
+                    tracing::error!(%purchase_id, error, "purchase not postponed");
+                }
+            }
+        }
+        summary
+    }
+
+    async fn postpone(&self, due: &Purchase) -> Result<(), Error> {
+        let due_at = (self.clock)().after(RECONCILE_DELAY);
+        Ok(self.purchases.postpone(&due.key, due_at, None).await?)
+    }
+
+    /// Settles or postpones the PENDING purchase `due`.
+    async fn pending(&self, due: &Purchase, source: &PaymentSource) -> Result<Work, Error> {
+        let Self {
+            payments,
+            purchases,
+            ..
+        } = *self;
+        let now = (self.clock)();
+        let age = now.since(due.created_at);
+        let payment = match &due.status {
+            Status::Pending {
+                payment_intent_id: Some(intent),
+                ..
+            } => Some(retrieve(payments, intent, due.key.purchase_id).await?),
+            _ => find(payments, purchases, due, now).await?,
+        };
+        let payment = match payment {
+            Some(Payment::RequiresAction { intent, .. }) if age >= CHARGE_WINDOW => {
+                payments.cancel(&intent).await?
+            }
+            Some(payment) => payment,
+            None if age < CHARGE_WINDOW => {
+                // The index may be outdated. A canceled order must not be charged.
+                let Some(stored) = purchases.get(&due.key).await? else {
+                    return Err(Error::NotFound);
+                };
+                if !stored.is_pending() {
+                    return Ok(Work::Settled);
+                }
+                match charge(payments, purchases, due, source, now).await {
+                    Err(error) if age >= GIVE_UP_AFTER && is_server_error(&error) => {
+                        match find(payments, purchases, due, now).await? {
+                            Some(payment) => payment,
+                            None => return self.not_made(due, now).await,
+                        }
+                    }
+                    charged => charged?,
+                }
+            }
+            None if age >= ABANDON_AFTER => return self.not_made(due, now).await,
+            None => {
+                self.postpone(due).await?;
+                return Ok(Work::Postponed);
+            }
+        };
+        match advance(payments, purchases, due, payment, now).await? {
+            Progress::Settled(_) => Ok(Work::Settled),
+            Progress::InProgress(_) => Ok(Work::Postponed),
+        }
+    }
+
+    /// Settles `due` as FAILED: no call has made its payment, and no later call will make it.
+    async fn not_made(&self, due: &Purchase, now: Timestamp) -> Result<Work, Error> {
+        let outcome = Outcome::Failed {
+            intent: None,
+            decline: Decline::not_made(),
+        };
+        let settled = settle(self.payments, self.purchases, &due.key, &outcome, now).await?;
+        settled.map(|_| Work::Settled).ok_or(Error::NotFound)
+    }
+}
+
+/// The work that was done for a purchase.
+enum Work {
+    Settled,
+    Postponed,
+    Announced,
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! The dead-letter queue of billing-purchase-paid.
+//! A queue for what a function cannot handle, so that a developer can inspect it.
 
 use std::{fmt, str::FromStr};
 
 use aws::{Client, SdkError};
-use aws_sdk_sqs::operation::send_message::{
-    SendMessage, SendMessageError, SendMessageInput, SendMessageOutput,
+use aws_sdk_sqs::{
+    operation::send_message::{SendMessage, SendMessageError, SendMessageInput, SendMessageOutput},
+    types::MessageAttributeValue,
 };
 use function::StartError;
 use http::Uri;
 
-use super::{Error, stream::MalformedRecord};
+use super::Error;
 
-/// A client of the SQS queue for stream records that cannot be parsed. The queue keeps the records,
-/// so that a developer can inspect them.
+/// A client of an SQS queue for stream records that cannot be parsed, or for events that contradict
+/// what is known.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,
@@ -31,16 +32,18 @@ impl DeadLetterQueue {
         })
     }
 
-    /// Sends the stream record `record` to the dead-letter queue. Logs `why`, the reason why the
-    /// record cannot be parsed.
+    /// Sends `body` to the queue, with the message attribute `Reason`. Logs the reason.
     ///
     /// # Errors
     /// Fails if SQS does not accept the message.
-    pub async fn send(&self, record: String, why: &MalformedRecord) -> Result<(), Error> {
-        let error = function::chain(why);
-        tracing::error!(error, "stream record sent to the dead-letter queue");
+    pub async fn send(&self, body: String, reason: &str) -> Result<(), Error> {
+        tracing::error!(reason, "message sent to the dead-letter queue");
+        let attribute = MessageAttributeValue::builder().data_type("String");
+        let attribute = attribute.string_value(reason).build();
+        let attribute = attribute.map_err(|error| Error::Failed(error.into()))?;
         let send = SendMessageInput::builder().queue_url(&self.url);
-        let send = send.message_body(record).build();
+        let send = send.message_attributes("Reason", attribute);
+        let send = send.message_body(body).build();
         let send = send.map_err(|error| Error::Failed(error.into()))?;
         let call = self.client.call(SendMessage::new(), send);
         let sent: Result<SendMessageOutput, SdkError<SendMessageError>> = call.await;

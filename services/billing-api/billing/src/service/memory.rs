@@ -1,87 +1,84 @@
-//! In-memory services for the tests of the controllers. One struct implements all services. It
-//! counts the calls, can make a call fail, and can have a deliberate bug that the tests must
-//! detect.
+//! Test doubles: one struct implements all services of the controllers in memory. It counts the
+//! calls, and can make a call fail.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use domain::Page;
 
 use super::{
-    ChargeError, Error, NotePurchased, Payments, Publisher, PurchaseStore, stream::Change,
+    Buyer, ChargeError, DueKey, DuePage, Error, NotePurchased, Opened, OrderStore, Payments,
+    Publisher, PurchaseStore, SettleIf, Settled, stream::Change,
 };
 use crate::{
-    event::SucceededPayment,
-    fixtures::{NOON, intent, pending},
-    payment::{Decline, IntentId, Outcome, Payment},
+    controller::RECONCILE_DELAY,
+    payment::{Decline, IntentId, Outcome, Payment, PaymentDetails, RefundedCharge},
     purchase::{
-        PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId,
+        Currency, Notice, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub,
+        Timestamp, UserId,
     },
 };
 
-#[derive(Default)]
-pub(crate) struct Memory {
-    state: Mutex<State>,
-    bug: SeededBug,
-}
+/// The services of the controllers, in memory.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<State>);
 
-/// A deliberate bug in the in-memory services. The crash sweep must detect each of these bugs.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SeededBug {
-    #[default]
-    None,
-    /// Requests that charge a card have no idempotency key.
-    NoIdempotencyKey,
-    /// `settle` overwrites a purchase that is already settled.
-    UnconditionalSettle,
-    /// `cancel` reports a success, but does not cancel the payment.
-    NoCancel,
-}
-
-/// How a call to a service fails.
+/// How a simulated failure of a call affects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The call has no effect, and the caller gets an error.
     Unsent,
     /// The call takes effect, but the caller gets an error.
     ResponseLost,
-    /// The invocation is killed before the call.
-    KilledBefore,
-    /// The invocation is killed after the call took effect.
-    KilledAfter,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     purchases: BTreeMap<PurchaseKey, Purchase>,
     /// The `sub` that is stored in each purchase.
     subs: HashMap<PurchaseId, Sub>,
+    buyers: HashMap<UserId, Buyer>,
+    /// The items of the index that are not valid purchases.
+    unreadable: Vec<(Shard, DueKey)>,
     stream: Vec<Change>,
     intents: Vec<Intent>,
     /// The responses that Stripe has stored, keyed by the idempotency key (the id of the purchase).
     /// The value None is a response with the status 500.
     stored_responses: HashMap<PurchaseId, Option<Payment>>,
     charges: Vec<(PurchaseId, u32)>,
-    succeeded: Vec<SucceededPayment>,
     published: Vec<NotePurchased>,
     calls: Vec<&'static str>,
-    /// The index of the call to make fail, and the kind of its failure. None if no call is to fail.
-    failing: Option<(usize, Failure)>,
-    /// Whether the current invocation was killed. If so, all further calls of this invocation fail.
-    killed: bool,
-    /// How many of the next searches for a payment find nothing.
-    hidden_searches: usize,
-    /// The succeeded payment of a webhook event that arrives during the next search for a payment.
-    /// The event settles the purchase as PAID.
-    success_during_search: Option<SucceededPayment>,
+    /// The calls that fail: the name of the call, how many of the calls with this name succeed
+    /// before, how many then fail, and the kind of the failure.
+    failing: Option<Failing>,
 }
 
+#[derive(Debug, Clone)]
+struct Failing {
+    name: &'static str,
+    after: usize,
+    times: usize,
+    failure: Failure,
+}
+
+/// A PaymentIntent in the simulated Stripe.
+#[derive(Debug, Clone)]
 struct Intent {
-    purchase: PurchaseKey,
+    id: IntentId,
+    purchase: Option<PurchaseKey>,
     amount: u32,
+    currency: Currency,
+    refunded: u32,
     payment: Payment,
+    /// Why the last attempt failed.
+    last_error: Option<Decline>,
+}
+
+/// The `number`th PaymentIntent of the simulated Stripe, from 0.
+fn intent(number: usize) -> Result<IntentId, Error> {
+    IntentId::try_from(format!("pi_{number}")).map_err(|error| Error::Failed(error.into()))
 }
 
 fn decline(code: &str) -> Decline {
@@ -93,58 +90,99 @@ fn decline(code: &str) -> Decline {
 }
 
 impl Memory {
-    pub(crate) fn with_bug(bug: SeededBug) -> Self {
-        Self {
-            bug,
-            ..Self::default()
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a new PENDING purchase without charging the card, and returns the purchase.
-    pub(crate) async fn with_pending(&self, source: &str) -> Purchase {
-        self.get_or_create(&pending(source), None).await.unwrap()
+    /// Stores `purchase`, as if an earlier release had written it.
+    pub fn store(&self, purchase: Purchase) {
+        self.state().write(purchase);
     }
 
-    /// Injects `failure` into one call: the next `after` calls succeed, and the call after them
-    /// fails.
-    pub(crate) fn fail(&self, failure: Failure, after: usize) {
-        let mut state = self.state();
-        state.failing = Some((state.calls.len() + after, failure));
+    /// Stores an item that is due at `due_at` in `shard`, and is not a valid purchase.
+    pub fn store_unreadable(&self, shard: Shard, key: DueKey) {
+        self.state().unreadable.push((shard, key));
     }
 
-    /// Starts a new invocation. If the previous invocation was killed, calls succeed again.
-    pub(crate) fn start_invocation(&self) {
-        self.state().killed = false;
-    }
-
-    /// Makes the next `times` searches for a payment find nothing, as if Stripe's search index
-    /// lagged.
-    pub(crate) fn hide_payments(&self, times: usize) {
-        self.state().hidden_searches = times;
-    }
-
-    /// Simulates a webhook event that arrives during the next search for a payment, and settles the
-    /// purchase of `payment` as PAID.
-    pub(crate) fn succeed_during_search(&self, payment: SucceededPayment) {
-        self.state().success_during_search = Some(payment);
+    /// Makes calls with the name `name` fail: after `after` further calls, the next `times` ones.
+    pub fn fail(&self, name: &'static str, failure: Failure, after: usize, times: usize) {
+        self.state().failing = Some(Failing {
+            name,
+            after,
+            times,
+            failure,
+        });
     }
 
     /// Completes the 3-D Secure authentication of every payment that requires it.
-    pub(crate) fn authenticate(&self) {
+    pub fn authenticate(&self) {
         let mut state = self.state();
         for index in 0..state.intents.len() {
-            if let Payment::RequiresAction { .. } = state.intents[index].payment {
+            let intent = state.intents.get(index);
+            if intent.is_some_and(|intent| matches!(intent.payment, Payment::RequiresAction { .. }))
+            {
                 state.succeed(index);
             }
         }
     }
 
+    /// Makes the 3-D Secure authentication of every payment that requires it fail.
+    pub fn fail_authentication(&self) {
+        for intent in &mut self.state().intents {
+            if let Payment::RequiresAction { intent: id, .. } = &intent.payment {
+                let decline = decline("payment_intent_authentication_failure");
+                intent.last_error = Some(decline.clone());
+                intent.payment = Payment::Declined {
+                    intent: Some(id.clone()),
+                    decline,
+                };
+            }
+        }
+    }
+
+    /// Adds a succeeded PaymentIntent with the metadata, the amount and the currency of `purchase`,
+    /// which no call of [`Payments::charge`] has made. Returns its id.
+    ///
+    /// # Errors
+    /// Fails if no id can be created.
+    pub fn charge_again(&self, purchase: &Purchase) -> Result<IntentId, Error> {
+        let mut state = self.state();
+        let index = state.intents.len();
+        let id = intent(index)?;
+        let payment = Payment::Processing { intent: id.clone() };
+        state.add_intent(purchase, id.clone(), payment);
+        state.succeed(index);
+        Ok(id)
+    }
+
+    /// Changes the PaymentIntent `id` so that it belongs to no purchase.
+    pub fn remove_metadata(&self, id: &IntentId) {
+        let mut state = self.state();
+        let intent = state.intents.iter_mut().find(|intent| intent.id == *id);
+        if let Some(intent) = intent {
+            intent.purchase = None;
+        }
+    }
+
+    /// Refunds `amount` of the charge of the PaymentIntent `id` in all, as an employee of the shop
+    /// does in Stripe's dashboard. A smaller amount than before means that a refund has failed.
+    pub fn set_refunded(&self, id: &IntentId, amount: u32) {
+        let mut state = self.state();
+        let intent = state.intents.iter_mut().find(|intent| intent.id == *id);
+        if let Some(intent) = intent {
+            intent.refunded = amount;
+        }
+    }
+
+    /// The refunded amount of the PaymentIntent `id`.
+    pub fn refunded(&self, id: &IntentId) -> u32 {
+        let state = self.state();
+        let intent = state.intents.iter().find(|intent| intent.id == *id);
+        intent.map_or(0, |intent| intent.refunded)
+    }
+
     /// Whether at least one payment is not final, so that it can still charge a card.
-    pub(crate) fn can_still_charge(&self) -> bool {
+    pub fn can_still_charge(&self) -> bool {
         let is_final = |intent: &Intent| {
             matches!(
                 intent.payment,
@@ -154,75 +192,52 @@ impl Memory {
         !self.state().intents.iter().all(is_final)
     }
 
-    pub(crate) fn calls(&self) -> usize {
+    /// The number of all calls.
+    pub fn calls(&self) -> usize {
         self.state().calls.len()
     }
 
-    /// The name of the call into which the failure was injected. None if no failure was injected,
-    /// or the call was never made.
-    pub(crate) fn failed_call(&self) -> Option<&'static str> {
-        let state = self.state();
-        let (index, _) = state.failing?;
-        state.calls.get(index).copied()
-    }
-
-    pub(crate) fn calls_of(&self, name: &str) -> usize {
+    /// The number of calls with the name `name`.
+    pub fn calls_of(&self, name: &str) -> usize {
         let state = self.state();
         state.calls.iter().filter(|call| **call == name).count()
     }
 
-    pub(crate) fn intents(&self) -> usize {
-        self.state().intents.len()
+    /// The ids of all PaymentIntents.
+    pub fn intents(&self) -> Vec<IntentId> {
+        let state = self.state();
+        let ids = state.intents.iter().map(|intent| intent.id.clone());
+        ids.collect()
     }
 
-    pub(crate) fn charges(&self) -> Vec<(PurchaseId, u32)> {
+    /// The ids of the purchases whose card was charged, with the amounts.
+    pub fn charges(&self) -> Vec<(PurchaseId, u32)> {
         self.state().charges.clone()
     }
 
-    pub(crate) fn succeeded(&self) -> Vec<SucceededPayment> {
-        self.state().succeeded.clone()
-    }
-
-    pub(crate) fn published(&self) -> Vec<NotePurchased> {
+    /// The published messages.
+    pub fn published(&self) -> Vec<NotePurchased> {
         self.state().published.clone()
     }
 
-    pub(crate) fn stream(&self) -> Vec<Change> {
+    /// The records of the stream of the table Purchases.
+    pub fn stream(&self) -> Vec<Change> {
         self.state().stream.clone()
     }
 
-    pub(crate) fn purchases(&self) -> Vec<Purchase> {
+    /// All purchases, in the order of their keys.
+    pub fn purchases(&self) -> Vec<Purchase> {
         self.state().purchases.values().cloned().collect()
     }
 
+    /// The item of the table Buyers of `user`.
+    pub fn buyer(&self, user: &UserId) -> Option<Buyer> {
+        self.state().buyers.get(user).cloned()
+    }
+
     /// The `sub` that is stored in the purchase `id`.
-    pub(crate) fn sub_of(&self, id: PurchaseId) -> Option<Sub> {
+    pub fn sub_of(&self, id: PurchaseId) -> Option<Sub> {
         self.state().subs.get(&id).copied()
-    }
-
-    /// Returns the only purchase. Panics if there is not exactly one purchase.
-    pub(crate) fn only_purchase(&self) -> Purchase {
-        let [purchase] = self.purchases().try_into().unwrap();
-        purchase
-    }
-
-    /// Records a call with the name `name`, and determines whether it fails. Returns `Ok(None)` if
-    /// the call succeeds, `Ok(Some(_))` if the call takes effect but the caller gets an error, and
-    /// `Err(_)` if the call fails without an effect.
-    pub(crate) fn begin(&self, name: &'static str) -> Result<Option<Failure>, Failure> {
-        let mut state = self.state();
-        let index = state.calls.len();
-        state.calls.push(name);
-        if state.killed {
-            return Err(Failure::KilledBefore);
-        }
-        let failure = state.failing.filter(|(failing, _)| *failing == index);
-        let failure = failure.map(|(_, failure)| failure);
-        state.killed = matches!(failure, Some(Failure::KilledBefore | Failure::KilledAfter));
-        match failure {
-            Some(failure @ (Failure::Unsent | Failure::KilledBefore)) => Err(failure),
-            response_lost => Ok(response_lost),
-        }
     }
 
     fn try_call<T>(
@@ -230,9 +245,24 @@ impl Memory {
         name: &'static str,
         work: impl FnOnce(&mut State) -> T,
     ) -> Result<T, Failure> {
-        let lost = self.begin(name)?;
-        let response = work(&mut self.state());
-        lost.map_or(Ok(response), Err)
+        let mut state = self.state();
+        state.calls.push(name);
+        let mut failure = None;
+        if let Some(failing) = &mut state.failing
+            && failing.name == name
+        {
+            if failing.after > 0 {
+                failing.after -= 1;
+            } else if failing.times > 0 {
+                failing.times -= 1;
+                failure = Some(failing.failure);
+            }
+        }
+        if failure == Some(Failure::Unsent) {
+            return Err(Failure::Unsent);
+        }
+        let response = work(&mut state);
+        failure.map_or(Ok(response), Err)
     }
 
     fn call<T>(&self, name: &'static str, work: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
@@ -257,36 +287,86 @@ impl State {
         &mut self,
         key: &PurchaseKey,
         outcome: &Outcome,
+        condition: SettleIf,
         now: Timestamp,
-        bug: SeededBug,
-    ) -> Option<Purchase> {
-        let unconditional = bug == SeededBug::UnconditionalSettle;
-        let mut purchase = self.purchases.get(key)?.clone();
-        if unconditional || matches!(purchase.status, Status::Pending { .. }) {
-            purchase.status = outcome.clone().into();
-            purchase.updated_at = now;
-            self.write(purchase.clone());
+    ) -> Settled {
+        let Some(stored) = self.purchases.get(key).cloned() else {
+            return Settled::Missing;
+        };
+        let Status::Pending {
+            payment_intent_id, ..
+        } = &stored.status
+        else {
+            return Settled::Unchanged(stored);
+        };
+        let meets_condition = match (condition, outcome) {
+            (SettleIf::Pending, _) => true,
+            (SettleIf::Matches { amount, currency }, Outcome::Paid { intent }) => {
+                payment_intent_id.as_ref() == Some(intent)
+                    && amount == stored.amount.get()
+                    && currency == stored.currency
+            }
+            (SettleIf::Matches { .. }, Outcome::Failed { .. }) => false,
+        };
+        if !meets_condition {
+            return Settled::Unchanged(stored);
         }
-        Some(purchase)
+        let mut settled = stored.clone();
+        settled.updated_at = now;
+        match outcome.clone() {
+            Outcome::Paid { intent } => {
+                settled.status = Status::Paid {
+                    payment_intent_id: intent,
+                };
+                settled.revision = 1;
+                settled.outbox = Some(vec![Notice::Paid]);
+                settled.due_at = Some(now.after(RECONCILE_DELAY));
+            }
+            Outcome::Failed { intent, decline } => {
+                settled.status = Status::Failed {
+                    payment_intent_id: intent.or_else(|| payment_intent_id.clone()),
+                    decline,
+                };
+                settled.due_at = None;
+            }
+        }
+        self.write(settled.clone());
+        Settled::Done(settled)
+    }
+
+    fn add_intent(&mut self, purchase: &Purchase, id: IntentId, payment: Payment) {
+        let last_error = match &payment {
+            Payment::Declined { decline, .. } => Some(decline.clone()),
+            _ => None,
+        };
+        self.intents.push(Intent {
+            id,
+            purchase: Some(purchase.key.clone()),
+            amount: purchase.amount.get(),
+            currency: purchase.currency,
+            refunded: 0,
+            payment,
+            last_error,
+        });
     }
 
     fn succeed(&mut self, index: usize) {
-        let made = &mut self.intents[index];
-        let intent = intent(index);
-        made.payment = Payment::Succeeded {
-            intent: intent.clone(),
+        let Some(intent) = self.intents.get_mut(index) else {
+            return;
         };
-        self.charges.push((made.purchase.purchase_id, made.amount));
-        self.succeeded.push(SucceededPayment {
-            intent,
-            purchase: made.purchase.clone(),
-        });
+        intent.payment = Payment::Succeeded {
+            intent: intent.id.clone(),
+        };
+        if let Some(purchase) = &intent.purchase {
+            let charge = (purchase.purchase_id, intent.amount);
+            self.charges.push(charge);
+        }
     }
 
     /// Executes a charge in the simulated Stripe. Returns None for a response with the status 500.
     fn charge(&mut self, purchase: &Purchase, source: &PaymentSource) -> Option<Payment> {
         let index = self.intents.len();
-        let intent = intent(index);
+        let id = intent(index).ok()?;
         let payment = match source.as_str() {
             "tok_nobody" => {
                 return Some(Payment::Declined {
@@ -294,30 +374,46 @@ impl State {
                     decline: decline("resource_missing"),
                 });
             }
+            "tok_error500NoEffect" => return None,
             "pm_threeDSecure" => Payment::RequiresAction {
-                intent,
+                intent: id.clone(),
                 client_secret: format!("pi_{index}_secret_x").into(),
             },
-            "pm_slow" => Payment::Processing { intent },
+            "pm_slow" => Payment::Processing { intent: id.clone() },
             "tok_chargeDeclined" => Payment::Declined {
-                intent: Some(intent),
+                intent: Some(id.clone()),
                 decline: decline("card_declined"),
             },
-            _ => Payment::Succeeded { intent },
+            "tok_stolen" => Payment::Declined {
+                intent: Some(id.clone()),
+                decline: Decline {
+                    decline_code: Some("stolen_card".into()),
+                    ..decline("card_declined")
+                },
+            },
+            _ => Payment::Succeeded { intent: id.clone() },
         };
-        self.intents.push(Intent {
-            purchase: purchase.key.clone(),
-            amount: purchase.amount.get(),
-            payment: payment.clone(),
-        });
+        self.add_intent(purchase, id, payment.clone());
         if let Payment::Succeeded { .. } = payment {
             self.succeed(index);
         }
         (source.as_str() != "tok_error500").then_some(payment)
     }
+
+    fn find(&mut self, id: &IntentId) -> Option<&mut Intent> {
+        self.intents.iter_mut().find(|intent| intent.id == *id)
+    }
+}
+
+fn unknown(id: &IntentId) -> Error {
+    Error::Failed(format!("No such payment_intent: {}", id.as_str()).into())
 }
 
 impl Payments for Memory {
+    fn is_live(&self) -> bool {
+        false
+    }
+
     async fn charge(
         &self,
         purchase: &Purchase,
@@ -325,9 +421,8 @@ impl Payments for Memory {
     ) -> Result<Payment, ChargeError> {
         let id = purchase.key.purchase_id;
         let response = self.try_call("charge", |state| {
-            let stored = state.stored_responses.get(&id).cloned();
-            if let Some(response) = stored.filter(|_| self.bug != SeededBug::NoIdempotencyKey) {
-                return response;
+            if let Some(response) = state.stored_responses.get(&id) {
+                return response.clone();
             }
             let response = state.charge(purchase, source);
             // Stripe stores no response for a request that it rejects before execution.
@@ -338,79 +433,169 @@ impl Payments for Memory {
         });
         match response {
             Ok(Some(payment)) => Ok(payment),
-            Ok(None) => Err(ChargeError("500".into())),
-            Err(failure) => Err(ChargeError(format!("{failure:?}").into())),
+            Ok(None) => Err(ChargeError::ServerError("500".into())),
+            Err(failure) => Err(ChargeError::Unknown(format!("{failure:?}").into())),
         }
     }
 
-    async fn find_payment(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
-        self.call("find_payment", |state| {
-            if let Some(payment) = state.success_during_search.take() {
-                let SucceededPayment { intent, purchase } = payment;
-                state.settle(&purchase, &Outcome::Paid { intent }, NOON, self.bug);
-            }
-            if state.hidden_searches > 0 {
-                state.hidden_searches -= 1;
-                return None;
-            }
-            let mut intents = state.intents.iter();
-            let found = intents.find(|intent| intent.purchase == *purchase);
-            found.map(|intent| intent.payment.clone())
+    async fn find_payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Error> {
+        self.call("find_payments", |state| {
+            let is_for = |intent: &&Intent| intent.purchase.as_ref() == Some(&purchase.key);
+            let found = state.intents.iter().filter(is_for);
+            found.map(|intent| intent.payment.clone()).collect()
+        })
+    }
+
+    async fn retrieve(&self, id: &IntentId) -> Result<Option<PaymentDetails>, Error> {
+        self.call("retrieve", |state| {
+            let intent = state.find(id)?.clone();
+            let is_charged = matches!(intent.payment, Payment::Succeeded { .. });
+            Some(PaymentDetails {
+                amount_received: if is_charged { intent.amount } else { 0 },
+                payment: intent.payment,
+                amount: intent.amount,
+                amount_refunded: intent.refunded,
+                currency: Some(intent.currency),
+                is_live: false,
+                purchase: intent.purchase,
+            })
         })
     }
 
     async fn cancel(&self, id: &IntentId) -> Result<Payment, Error> {
         self.call("cancel", |state| {
-            let canceled = Payment::Canceled { intent: id.clone() };
-            if self.bug == SeededBug::NoCancel {
-                return canceled;
+            let intent = state.find(id).ok_or_else(|| unknown(id))?;
+            if !matches!(
+                intent.payment,
+                Payment::Succeeded { .. } | Payment::Processing { .. }
+            ) {
+                intent.payment = Payment::Canceled {
+                    intent: id.clone(),
+                    decline: intent.last_error.clone(),
+                };
             }
-            let index = (0..state.intents.len()).find(|index| intent(*index) == *id);
-            let payment = &mut state.intents[index.unwrap()].payment;
-            if !matches!(payment, Payment::Succeeded { .. }) {
-                *payment = canceled;
+            Ok(intent.payment.clone())
+        })?
+    }
+
+    async fn refund(&self, id: &IntentId) -> Result<RefundedCharge, Error> {
+        self.call("refund", |state| {
+            let intent = state.find(id).ok_or_else(|| unknown(id))?;
+            intent.refunded = intent.amount;
+            Ok(RefundedCharge {
+                amount: intent.refunded,
+            })
+        })?
+    }
+}
+
+impl OrderStore for Memory {
+    async fn open(
+        &self,
+        purchase: &Purchase,
+        sub: Option<Sub>,
+        replaced: Option<&Buyer>,
+    ) -> Result<Opened, Error> {
+        self.call("open", |state| {
+            let PurchaseKey {
+                user_id,
+                purchase_id,
+            } = &purchase.key;
+            if let Some(stored) = state.purchases.get(&purchase.key) {
+                return Opened::Existing(stored.clone());
             }
-            payment.clone()
+            let buyer = state.buyers.get(user_id);
+            let expected = replaced.map_or(*purchase_id, |replaced| replaced.open_order);
+            if let Some(buyer) = buyer.filter(|buyer| buyer.open_order != expected) {
+                return Opened::Other(buyer.clone());
+            }
+            let declines = match (replaced, buyer) {
+                (Some(replaced), _) => replaced.declines.clone(),
+                (None, Some(buyer)) => buyer.declines.clone(),
+                (None, None) => Vec::new(),
+            };
+            let buyer = Buyer {
+                open_order: *purchase_id,
+                declines,
+            };
+            state.buyers.insert(user_id.clone(), buyer);
+            state.write(purchase.clone());
+            state.subs.extend(sub.map(|sub| (*purchase_id, sub)));
+            Opened::Created
         })
     }
 }
 
 impl PurchaseStore for Memory {
-    async fn get_or_create(
-        &self,
-        purchase: &Purchase,
-        sub: Option<Sub>,
-    ) -> Result<Purchase, Error> {
-        self.call("get_or_create", |state| {
-            match state.purchases.get(&purchase.key) {
-                Some(stored) => stored.clone(),
-                None => {
-                    state.write(purchase.clone());
-                    let id = purchase.key.purchase_id;
-                    state.subs.extend(sub.map(|sub| (id, sub)));
-                    purchase.clone()
-                }
-            }
-        })
+    async fn get(&self, key: &PurchaseKey) -> Result<Option<Purchase>, Error> {
+        self.call("get", |state| state.purchases.get(key).cloned())
     }
 
     async fn settle(
         &self,
         key: &PurchaseKey,
         outcome: &Outcome,
+        condition: SettleIf,
         now: Timestamp,
-    ) -> Result<Option<Purchase>, Error> {
-        self.call("settle", |state| state.settle(key, outcome, now, self.bug))
+    ) -> Result<Settled, Error> {
+        self.call("settle", |state| state.settle(key, outcome, condition, now))
     }
 
-    async fn postpone(&self, key: &PurchaseKey, due: Timestamp) -> Result<(), Error> {
+    async fn revise(&self, changed: &Purchase, revision: u64) -> Result<bool, Error> {
+        self.call("revise", |state| {
+            let stored = state.purchases.get(&changed.key);
+            let is_current =
+                |stored: &&Purchase| stored.revision == revision && !stored.is_pending();
+            let is_stored = stored.filter(is_current).is_some();
+            if is_stored {
+                state.write(changed.clone());
+            }
+            is_stored
+        })
+    }
+
+    async fn announced(&self, key: &PurchaseKey, revision: u64) -> Result<(), Error> {
+        self.call("announced", |state| {
+            let stored = state.purchases.get(key).cloned();
+            if let Some(mut purchase) = stored.filter(|stored| stored.revision == revision) {
+                purchase.outbox = None;
+                purchase.due_at = None;
+                state.write(purchase);
+            }
+        })
+    }
+
+    async fn postpone(
+        &self,
+        key: &PurchaseKey,
+        due_at: Timestamp,
+        intent: Option<&IntentId>,
+    ) -> Result<(), Error> {
         self.call("postpone", |state| {
             let Some(mut purchase) = state.purchases.get(key).cloned() else {
                 return;
             };
-            if let Status::Pending { due_at, .. } = &mut purchase.status {
-                *due_at = due;
-                state.write(purchase);
+            match (intent, &mut purchase.status) {
+                (
+                    Some(intent),
+                    Status::Pending {
+                        payment_intent_id, ..
+                    },
+                ) => *payment_intent_id = Some(intent.clone()),
+                (None, _) if purchase.due_at.is_some() => (),
+                _ => return,
+            }
+            purchase.due_at = Some(due_at);
+            state.write(purchase);
+        })
+    }
+
+    async fn set_aside(&self, key: &DueKey, due_at: Timestamp) -> Result<(), Error> {
+        self.call("set_aside", |state| {
+            for (_, item) in &mut state.unreadable {
+                if item == key {
+                    item.due_at = due_at.as_millis().to_string();
+                }
             }
         })
     }
@@ -437,23 +622,44 @@ impl PurchaseStore for Memory {
         &self,
         shard: Shard,
         now: Timestamp,
-        last: Option<&Purchase>,
+        after: Option<&DueKey>,
         limit: usize,
-    ) -> Result<Page<Purchase>, Error> {
-        let sort_key = |purchase: &Purchase| match purchase.status {
-            Status::Pending {
-                unsettled_shard,
-                due_at,
-                ..
-            } if unsettled_shard == shard && due_at <= now => Some((due_at, purchase.key.clone())),
-            _ => None,
-        };
-        let last = last.and_then(sort_key);
+    ) -> Result<DuePage, Error> {
         self.call("due", |state| {
-            let mut due: Vec<_> = state.purchases.values().cloned().collect();
-            due.retain(|purchase| sort_key(purchase).is_some_and(|key| Some(key) > last));
-            due.sort_by_key(sort_key);
-            Page::cut(due, limit)
+            let due = state.purchases.values().filter_map(|purchase| {
+                let PurchaseKey {
+                    user_id,
+                    purchase_id,
+                } = &purchase.key;
+                let due_at = purchase.due_at?;
+                let key = DueKey {
+                    due_at: due_at.as_millis().to_string(),
+                    user_id: user_id.as_str().to_owned(),
+                    purchase_id: purchase_id.to_string(),
+                };
+                let is_in = Shard::of(*purchase_id) == shard && due_at <= now;
+                is_in.then(|| (key, Some(purchase.clone())))
+            });
+            let unreadable = state.unreadable.iter().filter(|(of, key)| {
+                let due_at = key.due_at.parse().unwrap_or_default();
+                *of == shard && Timestamp::from_millis(due_at) <= now
+            });
+            let unreadable = unreadable.map(|(_, key)| (key.clone(), None));
+            let mut due: Vec<_> = due.chain(unreadable).collect();
+            due.retain(|(key, _)| after.is_none_or(|after| key > after));
+            due.sort_by(|(one, _), (other, _)| one.cmp(other));
+            let Page { items, more } = Page::cut(due, limit);
+            let mut page = DuePage {
+                next: items.last().map(|(key, _)| key.clone()).filter(|_| more),
+                ..DuePage::default()
+            };
+            for (key, purchase) in items {
+                match purchase {
+                    Some(purchase) => page.purchases.push(purchase),
+                    None => page.unreadable.push(key),
+                }
+            }
+            page
         })
     }
 }

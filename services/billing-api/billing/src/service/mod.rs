@@ -1,8 +1,8 @@
 //! The external services: one trait per service, next to its AWS or Stripe implementation.
 
 pub mod dead_letters;
-#[cfg(test)]
-pub(crate) mod memory;
+pub mod memory;
+pub mod orders;
 pub mod payments;
 pub mod publisher;
 pub mod purchases;
@@ -11,7 +11,8 @@ pub mod stripe;
 
 pub use dead_letters::DeadLetterQueue;
 pub use domain::{Cause, ServiceError as Error};
+pub use orders::{Buyer, Opened, OrderStore, OrderTables};
 pub use payments::{ChargeError, Payments};
 pub use publisher::{NotePurchased, Publisher, Topic};
-pub use purchases::{PurchaseStore, PurchasesTable};
-pub use stripe::Stripe;
+pub use purchases::{DueKey, DuePage, PurchaseStore, PurchasesTable, SettleIf, Settled};
+pub use stripe::{Stripe, StripeUntil};

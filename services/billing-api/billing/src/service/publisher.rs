@@ -1,4 +1,5 @@
-//! The SNS topic NotePurchased. It gets a message about each paid purchase.
+//! The SNS topic NotePurchased. It gets a message about each change of a settled purchase
+//! that subscribers must learn.
 
 use std::{fmt, future::Future, str::FromStr};
 
@@ -10,11 +11,11 @@ use function::StartError;
 use super::Error;
 use crate::purchase::Purchase;
 
-/// Publishes messages about paid purchases to the SNS topic NotePurchased. The unit tests use an
+/// Publishes messages about purchases to the SNS topic NotePurchased. The unit tests use an
 /// implementation in memory.
 pub trait Publisher: Sync {
-    /// Publishes a message about a paid purchase. A retry publishes the message again. Therefore
-    /// subscribers must detect duplicates by the id of the purchase.
+    /// Publishes a message about a purchase. A retry publishes the message again. Therefore
+    /// subscribers must detect duplicates by the id of the purchase and its revision.
     fn publish(&self, message: &NotePurchased) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -24,7 +25,11 @@ impl From<&Purchase> for NotePurchased {
             purchase_id: purchase.key.purchase_id,
             user_id: purchase.key.user_id.clone(),
             amount: purchase.amount.get(),
+            currency: purchase.currency.into(),
             description: purchase.description.clone(),
+            granted: purchase.granted(),
+            revision: purchase.revision,
+            notices: purchase.outbox.clone().unwrap_or_default(),
         }
     }
 }

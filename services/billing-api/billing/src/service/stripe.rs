@@ -2,7 +2,12 @@
 //! and requests the API version of these types. It sends the requests with the HTTP client of the
 //! library `https`.
 
-use std::{collections::BTreeMap, error, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error, fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -16,33 +21,53 @@ use stripe_client_core::{
     CustomizedStripeRequest, IdempotencyKey, RequestBuilder, RequestStrategy, StripeClient,
     StripeClientErr, StripeMethod, StripeRequest,
 };
-use stripe_core::payment_intent::{
-    CancelPaymentIntent, RetrievePaymentIntent, SearchPaymentIntent,
-};
+use stripe_core::payment_intent::{CancelPaymentIntent, ListPaymentIntent, RetrievePaymentIntent};
 use stripe_shared::{
     ApiErrors, ApiErrorsCode, ApiErrorsType, PaymentIntent, PaymentIntentStatus, version::VERSION,
 };
-use tokio::time::{Instant, sleep, timeout};
+use stripe_types::{Expandable, RangeBoundsTs, RangeQueryTs};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Cause, ChargeError, Error, Payments};
 use crate::{
-    payment::{ClientSecret, Decline, IntentId, Payment},
-    purchase::{Cents, PaymentSource, Purchase, PurchaseKey},
+    payment::{ClientSecret, Decline, IntentId, Payment, PaymentDetails, RefundedCharge},
+    purchase::{Cents, Currency, PaymentSource, Purchase, PurchaseKey, Timestamp},
 };
 
-/// The timeout of one attempt of a call to Stripe. Stripe may still complete a request after its
-/// timeout. The next attempt with the same idempotency key then gets the response to that request.
+/// The maximum timeout of one attempt of a call to Stripe. Stripe may still complete a request after
+/// its timeout. The next attempt with the same idempotency key then gets the response to that
+/// request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// The timeout of a call to Stripe with all its attempts. This time plus the time of a function's
-/// other work must be less than the function's timeout.
+/// The minimum timeout of an attempt that is not the first attempt of its call. With less time left,
+/// the call fails without a further attempt.
+const MIN_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The maximum timeout of a call to Stripe with all its attempts. It leaves time for the call that
+/// follows in the same invocation, such as the cancellation after a decline.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The time before the deadline of an invocation at which calls to Stripe end. The invocation needs
+/// this time to store the result and to respond.
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// The backoff before the second attempt of a call to Stripe. The backoff doubles before each
 /// further attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(250);
 
-/// A client of the Stripe API.
+/// The time after the creation of a purchase during which its PaymentIntents are created. This is
+/// the time during which the controllers charge cards (one hour), plus the time for which a request
+/// may be on its way.
+const CHARGED_WITHIN: Duration = Duration::from_secs(65 * 60);
+
+/// The maximum difference between Stripe's clock and the clock that sets the creation time of a
+/// purchase.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The number of PaymentIntents on one page of a list: the maximum.
+const PAGE: i64 = 100;
+
+/// The Stripe account: its secret key, and the URL of the API.
 pub struct Stripe {
     url: Uri,
     /// Returns the current secret key of the Stripe account.
@@ -102,6 +127,17 @@ impl Stripe {
         self.https.warm_up(self.url.clone()).await;
     }
 
+    /// Returns a client for one invocation, whose deadline is `deadline`. All calls of the client end
+    /// 3 s before the deadline.
+    pub fn until(&self, deadline: SystemTime) -> StripeUntil<'_> {
+        let left = deadline.duration_since(SystemTime::now());
+        let left = left.unwrap_or_default().saturating_sub(MARGIN);
+        StripeUntil {
+            stripe: self,
+            deadline: Instant::now() + left,
+        }
+    }
+
     /// Converts a request of async-stripe to an HTTP request.
     fn request(
         &self,
@@ -134,33 +170,6 @@ impl Stripe {
         let body = parts.body.map_or_else(SdkBody::empty, SdkBody::from);
         request.body(body).map_err(|_| CallError::InvalidRequest)
     }
-
-    /// Sends a request. Retries the request as long as the error is retryable, and the next attempt
-    /// can end within [`CALL_TIMEOUT`].
-    async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, CallError>
-    where
-        R: StripeRequest<Output: Deserialize + Send> + Sync,
-    {
-        let (started, mut backoff) = (Instant::now(), INITIAL_BACKOFF);
-        loop {
-            let attempt = request.customize().request_strategy(strategy.clone());
-            let error = match attempt.send(self).await {
-                Err(error) if error.is_retryable() => error,
-                result => return result,
-            };
-            if started.elapsed() + backoff + ATTEMPT_TIMEOUT > CALL_TIMEOUT {
-                return Err(error);
-            }
-            sleep(backoff).await;
-            backoff *= 2;
-        }
-    }
-
-    /// Reads the current state of the PaymentIntent `intent`.
-    async fn retrieve(&self, intent: &str) -> Result<PaymentIntent, CallError> {
-        let retrieve = RetrievePaymentIntent::new(intent);
-        self.send(&retrieve, RequestStrategy::Once).await
-    }
 }
 
 impl fmt::Debug for Stripe {
@@ -169,14 +178,62 @@ impl fmt::Debug for Stripe {
     }
 }
 
-impl StripeClient for Stripe {
+/// A client of the Stripe API for one invocation: [`Stripe::until`].
+#[derive(Debug, Clone, Copy)]
+pub struct StripeUntil<'a> {
+    stripe: &'a Stripe,
+    /// The time at which all calls end.
+    deadline: Instant,
+}
+
+impl StripeUntil<'_> {
+    /// Sends a request. Retries the request as long as the error is retryable, and enough time is
+    /// left for another attempt.
+    async fn send<R>(&self, request: &R, strategy: RequestStrategy) -> Result<R::Output, CallError>
+    where
+        R: StripeRequest<Output: Deserialize + Send> + Sync,
+    {
+        let call = Self {
+            deadline: self.deadline.min(Instant::now() + CALL_TIMEOUT),
+            ..*self
+        };
+        let mut backoff = INITIAL_BACKOFF;
+        loop {
+            let attempt = request.customize().request_strategy(strategy.clone());
+            let error = match attempt.send(&call).await {
+                Err(error) if error.is_retryable() => error,
+                result => return result.inspect_err(CallError::log_wrong_key),
+            };
+            let next = Instant::now() + backoff;
+            if next + MIN_RETRY_TIMEOUT > call.deadline {
+                return Err(error);
+            }
+            sleep_until(next).await;
+            backoff *= 2;
+        }
+    }
+
+    /// Reads the current state of the PaymentIntent `intent`.
+    async fn read(&self, intent: &str) -> Result<PaymentIntent, CallError> {
+        // The latest charge contains the refunded amount.
+        let read = RetrievePaymentIntent::new(intent).expand(["latest_charge".to_owned()]);
+        self.send(&read, RequestStrategy::Once).await
+    }
+}
+
+impl StripeClient for StripeUntil<'_> {
     type Err = CallError;
 
     /// Sends the request once, without retries. Returns the body of the response if its status is
     /// 2xx, and an error otherwise.
     async fn execute(&self, stripe_request: CustomizedStripeRequest) -> Result<Bytes, CallError> {
-        let request = self.request(stripe_request)?;
-        let response = timeout(ATTEMPT_TIMEOUT, self.https.exchange(request)).await;
+        let request = self.stripe.request(stripe_request)?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(CallError::NoTimeLeft);
+        }
+        let exchange = self.stripe.https.exchange(request);
+        let response = timeout(left.min(ATTEMPT_TIMEOUT), exchange).await;
         let response = response
             .map_err(|_| CallError::Timeout)?
             .map_err(CallError::Unreachable)?;
@@ -189,6 +246,12 @@ impl StripeClient for Stripe {
             json::from_str(body).map_err(CallError::deserialize_err)?;
         Err(CallError::Api(body.error, status))
     }
+}
+
+/// Whether `key` is a key of live mode (<https://docs.stripe.com/keys>).
+fn is_live_key(key: &Secret) -> bool {
+    let live = ["sk_live_", "rk_live_"];
+    live.iter().any(|prefix| key.expose().starts_with(prefix))
 }
 
 /// Builds the `Authorization` header. The value is marked as sensitive, so that debug output does
@@ -224,7 +287,7 @@ impl FromStr for BaseUrl {
 #[derive(Serialize)]
 struct CreatePaymentIntent<'a> {
     amount: Cents,
-    currency: &'static str,
+    currency: &'a str,
     confirm: bool,
     description: &'a str,
     metadata: Metadata<'a>,
@@ -269,7 +332,7 @@ impl<'a> CreatePaymentIntent<'a> {
         };
         Self {
             amount: purchase.amount,
-            currency: "usd",
+            currency: purchase.currency.as_str(),
             confirm: true,
             description: &purchase.description,
             metadata: Metadata {
@@ -292,7 +355,30 @@ impl StripeRequest for CreatePaymentIntent<'_> {
     }
 }
 
-impl Payments for Stripe {
+/// The request that refunds what is not refunded yet of the charge of a PaymentIntent
+/// (<https://docs.stripe.com/api/refunds/create>).
+#[derive(Serialize)]
+struct CreateRefund<'a> {
+    payment_intent: &'a str,
+}
+
+/// The part of a refund that is needed: that there is one. The charge contains the refunded amount.
+#[derive(Deserialize)]
+struct CreatedRefund {}
+
+impl StripeRequest for CreateRefund<'_> {
+    type Output = CreatedRefund;
+
+    fn build(&self) -> RequestBuilder {
+        RequestBuilder::new(StripeMethod::Post, "/refunds").form(self)
+    }
+}
+
+impl Payments for StripeUntil<'_> {
+    fn is_live(&self) -> bool {
+        is_live_key(&(self.stripe.secret_key)())
+    }
+
     #[tracing::instrument(name = "Stripe charge", skip_all)]
     async fn charge(
         &self,
@@ -301,33 +387,63 @@ impl Payments for Stripe {
     ) -> Result<Payment, ChargeError> {
         let create = CreatePaymentIntent::new(purchase, source);
         let key = IdempotencyKey::new(purchase.key.purchase_id.to_string());
-        let key = key.map_err(|error| ChargeError(error.into()))?;
+        let key = key.map_err(|error| ChargeError::Unknown(error.into()))?;
         let intent = match self.send(&create, RequestStrategy::Idempotent(key)).await {
             Ok(intent) => intent,
-            Err(CallError::Api(error, 400 | 402)) => {
-                return payment_from_error(error).map_err(|error| ChargeError(error.into()));
+            Err(CallError::Api(error, status @ (400 | 402))) => {
+                let payment = payment_from_error(error, status);
+                return payment.map_err(|error| ChargeError::Unknown(error.into()));
             }
-            Err(error) => return Err(ChargeError(error.into())),
+            Err(error @ CallError::Api(_, 500..)) => {
+                return Err(ChargeError::ServerError(error.into()));
+            }
+            Err(error) => return Err(ChargeError::Unknown(error.into())),
         };
         let intent = match intent.status {
             // This may be the stored response to an earlier attempt, and the customer may have
             // authenticated since then.
             PaymentIntentStatus::RequiresAction | PaymentIntentStatus::Processing => {
-                self.retrieve(&intent.id).await.unwrap_or(intent)
+                self.read(&intent.id).await.unwrap_or(intent)
             }
             _ => intent,
         };
-        payment_from_intent(intent).map_err(ChargeError)
+        payment_from_intent(intent).map_err(ChargeError::Unknown)
     }
 
-    #[tracing::instrument(name = "Stripe search", skip_all)]
-    async fn find_payment(&self, purchase: &PurchaseKey) -> Result<Option<Payment>, Error> {
-        let id = purchase.purchase_id;
-        let search = SearchPaymentIntent::new(format!("metadata['purchaseId']:'{id}'"));
-        let found = self.send(&search, RequestStrategy::Once).await;
-        let found = found.map_err(service_error)?.data.into_iter().next();
-        let payment = found.map(payment_from_intent).transpose();
-        payment.map_err(Error::Failed)
+    #[tracing::instrument(name = "Stripe list", skip_all)]
+    async fn find_payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Error> {
+        let ordered_at = unix_seconds(purchase.created_at);
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or_default();
+        let created = RangeQueryTs::Bounds(RangeBoundsTs {
+            gte: Some(ordered_at - seconds(CLOCK_SKEW)),
+            lte: Some(ordered_at + seconds(CHARGED_WITHIN + CLOCK_SKEW)),
+            ..RangeBoundsTs::default()
+        });
+        let first_page = ListPaymentIntent::new().created(created).limit(PAGE);
+        let (mut page, mut found) = (first_page.clone(), Vec::new());
+        loop {
+            let listed = self.send(&page, RequestStrategy::Once).await;
+            let listed = listed.map_err(service_error)?;
+            let last = listed.data.last().map(|intent| intent.id.to_string());
+            for intent in listed.data {
+                if purchase_key(&intent).as_ref() == Some(&purchase.key) {
+                    found.push(payment_from_intent(intent).map_err(Error::Failed)?);
+                }
+            }
+            match last {
+                Some(last) if listed.has_more => page = first_page.clone().starting_after(last),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    #[tracing::instrument(name = "Stripe retrieve", skip_all)]
+    async fn retrieve(&self, intent: &IntentId) -> Result<Option<PaymentDetails>, Error> {
+        match self.read(intent.as_str()).await {
+            Ok(intent) => details(intent).map(Some).map_err(Error::Failed),
+            Err(CallError::Api(_, 404)) => Ok(None),
+            Err(error) => Err(service_error(error)),
+        }
     }
 
     #[tracing::instrument(name = "Stripe cancel", skip_all)]
@@ -336,20 +452,79 @@ impl Payments for Stripe {
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
         let current = match canceled {
             // The intent is already final, or cannot be canceled in its current status.
-            Err(CallError::Api(_, 400)) => self.retrieve(intent.as_str()).await,
+            Err(CallError::Api(_, 400)) => self.read(intent.as_str()).await,
             canceled => canceled,
         };
         payment_from_intent(current.map_err(service_error)?).map_err(Error::Failed)
     }
+
+    #[tracing::instrument(name = "Stripe refund", skip_all)]
+    async fn refund(&self, intent: &IntentId) -> Result<RefundedCharge, Error> {
+        let payment_intent = intent.as_str();
+        let key = IdempotencyKey::new(format!("surplus-{payment_intent}"));
+        let key = key.map_err(|error| Error::Failed(error.into()))?;
+        let create = CreateRefund { payment_intent };
+        match self.send(&create, RequestStrategy::Idempotent(key)).await {
+            Err(error) if !error.is_already_refunded() => return Err(service_error(error)),
+            _ => (),
+        }
+        let refunded = self.read(payment_intent).await.map_err(service_error)?;
+        let amount = amount_refunded(&refunded);
+        Ok(RefundedCharge { amount })
+    }
+}
+
+fn unix_seconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_millis() / 1000).unwrap_or(i64::MAX)
+}
+
+/// Converts an amount of the API. The result is 0 for a negative amount and [`u32::MAX`] for an
+/// amount that is too large. Neither is the amount of a purchase.
+fn amount(amount: i64) -> u32 {
+    u32::try_from(amount.max(0)).unwrap_or(u32::MAX)
+}
+
+/// The sum of the refunds of the latest charge. 0 if the charge is not expanded.
+fn amount_refunded(intent: &PaymentIntent) -> u32 {
+    let charge = intent.latest_charge.as_ref();
+    let charge = charge.and_then(Expandable::as_object);
+    charge.map_or(0, |charge| amount(charge.amount_refunded))
+}
+
+/// The key of the purchase, from the metadata. None if the metadata contains no valid key.
+fn purchase_key(intent: &PaymentIntent) -> Option<PurchaseKey> {
+    let metadata = |name| intent.metadata.get(name).map(String::as_str);
+    Some(PurchaseKey {
+        user_id: metadata("userId")?.parse().ok()?,
+        purchase_id: metadata("purchaseId")?.parse().ok()?,
+    })
+}
+
+fn details(intent: PaymentIntent) -> Result<PaymentDetails, Cause> {
+    Ok(PaymentDetails {
+        amount: amount(intent.amount),
+        amount_received: amount(intent.amount_received),
+        amount_refunded: amount_refunded(&intent),
+        currency: Currency::try_from(intent.currency.to_string()).ok(),
+        is_live: intent.livemode,
+        purchase: purchase_key(&intent),
+        payment: payment_from_intent(intent)?,
+    })
 }
 
 /// Converts a PaymentIntent to a [`Payment`]. Fails if the id is malformed, the status is unknown,
 /// or the PaymentIntent requires authentication but has no client secret.
 fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
     let id = IntentId::try_from(intent.id.to_string())?;
+    let decline = intent
+        .last_payment_error
+        .map(|error| decline_from_error(*error));
     Ok(match intent.status {
         PaymentIntentStatus::Succeeded => Payment::Succeeded { intent: id },
-        PaymentIntentStatus::Canceled => Payment::Canceled { intent: id },
+        PaymentIntentStatus::Canceled => Payment::Canceled {
+            intent: id,
+            decline,
+        },
         PaymentIntentStatus::Processing => Payment::Processing { intent: id },
         PaymentIntentStatus::RequiresAction => Payment::RequiresAction {
             intent: id,
@@ -360,36 +535,29 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
             ),
         },
         PaymentIntentStatus::RequiresPaymentMethod | PaymentIntentStatus::RequiresConfirmation => {
-            let error = intent.last_payment_error.map(|error| *error);
             Payment::Declined {
                 intent: Some(id),
-                decline: error.map_or_else(Decline::unfinished, decline_from_error),
+                decline: decline.unwrap_or_else(Decline::unfinished),
             }
         }
         other => return Err(format!("unexpected PaymentIntent status {}", other.as_str()).into()),
     })
 }
 
-/// Converts an API error that reports a decline to [`Payment::Declined`]. Every other error stays
-/// an error.
-fn payment_from_error(mut error: Box<ApiErrors>) -> Result<Payment, CallError> {
-    if let Some(intent) = error.payment_intent.take() {
-        let declined = |intent| Payment::Declined {
-            intent: Some(intent),
-            decline: decline_from_error(*error),
-        };
-        return IntentId::try_from(intent.id.to_string())
-            .map(declined)
-            .map_err(CallError::deserialize_err);
+/// Converts an API error of status 400 or 402 to [`Payment::Declined`]. Stripe has rejected the
+/// request, and a repetition would not change that
+/// (<https://docs.stripe.com/error-low-level#content-errors>). An idempotency error stays an error:
+/// the request that it compares with this one may have charged the card.
+fn payment_from_error(mut error: Box<ApiErrors>, status: u16) -> Result<Payment, CallError> {
+    if error.type_ == ApiErrorsType::IdempotencyError {
+        return Err(CallError::Api(error, status));
     }
-    let param = error.param.as_deref().unwrap_or_default();
-    if param == "payment_method" || param.starts_with("payment_method_data") {
-        return Ok(Payment::Declined {
-            intent: None,
-            decline: decline_from_error(*error),
-        });
-    }
-    Err(CallError::Api(error, 400))
+    let intent = error.payment_intent.take();
+    let intent = intent.map(|intent| IntentId::try_from(intent.id.to_string()));
+    Ok(Payment::Declined {
+        intent: intent.transpose().map_err(CallError::deserialize_err)?,
+        decline: decline_from_error(*error),
+    })
 }
 
 /// Converts an API error to the reason of a decline. Stripe's message is used only for card errors,
@@ -415,7 +583,7 @@ fn decline_from_error(error: ApiErrors) -> Decline {
 }
 
 fn service_error(error: CallError) -> Error {
-    if error.is_retryable() {
+    if error.is_retryable() || matches!(error, CallError::NoTimeLeft) {
         Error::Unavailable(error.into())
     } else {
         Error::Failed(error.into())
@@ -429,8 +597,10 @@ pub enum CallError {
     Api(Box<ApiErrors>, u16),
     /// The connection to Stripe failed, or the response is incomplete.
     Unreachable(https::Failure),
-    /// Stripe did not respond within 7 s, the timeout of one attempt.
+    /// Stripe did not respond within the timeout of an attempt.
     Timeout,
+    /// The time of the invocation is used up. The request was not sent.
+    NoTimeLeft,
     /// Stripe's response cannot be parsed.
     InvalidResponse,
     /// The secret key is not a valid header value, or the HTTP request cannot be built.
@@ -445,7 +615,29 @@ impl CallError {
         match self {
             Self::Unreachable(_) | Self::Timeout | Self::InvalidResponse => true,
             Self::Api(_, status) => matches!(status, 409 | 429 | 500..),
-            Self::InvalidRequest => false,
+            Self::InvalidRequest | Self::NoTimeLeft => false,
+        }
+    }
+
+    /// Whether the charge was refunded completely before
+    /// (<https://docs.stripe.com/error-codes#charge-already-refunded>).
+    fn is_already_refunded(&self) -> bool {
+        let Self::Api(error, _) = self else {
+            return false;
+        };
+        error.code == Some(ApiErrorsCode::ChargeAlreadyRefunded)
+    }
+
+    /// Logs an error that means that a key is wrong: the secret key is not valid or lacks
+    /// permissions, or the browser created the payment source with a key of another account or mode.
+    fn log_wrong_key(&self) {
+        let Self::Api(error, status) = self else {
+            return;
+        };
+        let is_missing = error.code == Some(ApiErrorsCode::ResourceMissing);
+        if matches!(status, 401 | 403) || (*status == 400 && is_missing) {
+            let param = error.param.as_deref();
+            tracing::error!(error = %self, param, "wrong Stripe key");
         }
     }
 }
@@ -469,7 +661,8 @@ impl fmt::Display for CallError {
                 )
             }
             Self::Unreachable(_) => write!(f, "Stripe cannot be reached"),
-            Self::Timeout => write!(f, "Stripe did not respond within {ATTEMPT_TIMEOUT:?}"),
+            Self::Timeout => write!(f, "Stripe did not respond in time"),
+            Self::NoTimeLeft => write!(f, "no time is left for the request to Stripe"),
             Self::InvalidResponse => write!(f, "the response of Stripe cannot be parsed"),
             Self::InvalidRequest => write!(f, "the request to Stripe cannot be built"),
         }
@@ -498,5 +691,18 @@ mod tests {
     #[test]
     fn requests_use_the_api_version_that_tools_check() {
         assert_eq!(VERSION.as_str(), domain::stripe::API_VERSION);
+    }
+
+    #[test]
+    fn the_prefix_of_a_key_determines_its_mode() {
+        for (key, is_live) in [
+            ("sk_live_1", true),
+            ("rk_live_1", true),
+            ("sk_test_1", false),
+            ("rk_test_1", false),
+            ("sk_test_live_", false),
+        ] {
+            assert_eq!(is_live_key(&key.to_owned().into()), is_live, "{key}");
+        }
     }
 }

@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use aws::SdkError;
+use aws_sdk_dynamodb::{
+    error::{BuildError, ProvideErrorMetadata},
+    operation::transact_write_items::{
+        TransactWriteItemsError, builders::TransactWriteItemsInputBuilder,
+    },
+    types::{
+        CancellationReason, TransactWriteItem,
+        builders::{DeleteBuilder, PutBuilder, UpdateBuilder},
+        error::TransactionCanceledException,
+    },
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{Error, Item, Table};
+
+/// The time after which [`Table::transact`] stops to repeat a transaction that conflicts with others.
+/// It is as long as a single call with its retries may take.
+const CONFLICT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The longest delay before the first repetition. It doubles with each repetition. A transaction of
+/// two items takes DynamoDB about this long.
+const FIRST_DELAY: Duration = Duration::from_millis(25);
+
+/// The longest delay before any repetition.
+const LONGEST_DELAY: Duration = Duration::from_millis(800);
+
+/// The result of a transaction with `N` actions.
+#[derive(Debug, PartialEq)]
+pub enum Transacted<const N: usize> {
+    /// All conditions were true, and all actions took effect.
+    Done,
+    /// At least one condition was false, and nothing was written. Contains the check of each action,
+    /// in the order of the actions.
+    Canceled([Check; N]),
+}
+
+/// The result of the condition of one action of a canceled transaction.
+#[derive(Debug, PartialEq)]
+pub enum Check {
+    /// The condition was true, or the action has none.
+    Passed,
+    /// The condition was false. Contains the current item if the item exists and the action asked
+    /// for it (`ReturnValuesOnConditionCheckFailure`).
+    ConditionFailed(Option<Item>),
+}
+
+/// An action of a transaction. [`Table::put_action`], [`Table::update_action`] and
+/// [`Table::delete_action`] create the builders that implement this trait.
+pub trait Action {
+    /// Builds the action.
+    ///
+    /// # Errors
+    /// Returns [`Error::Rejected`] if a required part is missing, such as the key.
+    fn action(self) -> Result<TransactWriteItem, Error>;
+}
+
+macro_rules! actions {
+    ($($builder:ident: $set:ident;)*) => {$(
+        impl Action for $builder {
+            fn action(self) -> Result<TransactWriteItem, Error> {
+                let built = self.build().map_err(|error: BuildError| Error::rejected(error))?;
+                Ok(TransactWriteItem::builder().$set(built).build())
+            }
+        }
+    )*};
+}
+
+actions! {
+    DeleteBuilder: delete;
+    PutBuilder: put;
+    UpdateBuilder: update;
+}
+
+impl Table {
+    /// Starts to build an action that puts an item into this table.
+    pub fn put_action(&self) -> PutBuilder {
+        PutBuilder::default().table_name(&self.name.0)
+    }
+
+    /// Starts to build an action that updates an item of this table.
+    pub fn update_action(&self) -> UpdateBuilder {
+        UpdateBuilder::default().table_name(&self.name.0)
+    }
+
+    /// Starts to build an action that deletes an item of this table.
+    pub fn delete_action(&self) -> DeleteBuilder {
+        DeleteBuilder::default().table_name(&self.name.0)
+    }
+
+    /// Executes the actions that `actions` returns as one transaction, with TransactWriteItems: either
+    /// all take effect or none. The actions may be of several tables, but not of the same item.
+    ///
+    /// DynamoDB cancels a transaction if another one is writing the same item. Then this method
+    /// calls `actions` again and repeats the transaction after a random delay, for up to 9 s. An
+    /// attempt whose response is lost has the same token as its retry, so it takes effect once.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the transaction still conflicts with others after 9 s. Also
+    /// fails if `actions` or a call fails.
+    pub async fn transact<const N: usize>(
+        &self,
+        actions: impl Fn() -> Result<[TransactWriteItem; N], Error> + Send + Sync,
+    ) -> Result<Transacted<N>, Error> {
+        let started = Instant::now();
+        let mut limit = FIRST_DELAY;
+        loop {
+            let request = TransactWriteItemsInputBuilder::default()
+                .set_transact_items(Some(actions()?.into()))
+                .client_request_token(format!("{:032x}", fastrand::u128(..)));
+            let Err(error) = self.send(request).await else {
+                return Ok(Transacted::Done);
+            };
+            let Some(reasons) = cancellation_reasons(&error) else {
+                return Err(error.into());
+            };
+            if !reasons.iter().any(is_temporary) {
+                return checks(reasons).map_or_else(|| Err(error.into()), Ok);
+            }
+            let delay = limit.mul_f64(fastrand::f64());
+            if started.elapsed() + delay > CONFLICT_TIMEOUT {
+                return Err(Error::Unavailable(error.into()));
+            }
+            sleep(delay).await;
+            limit = LONGEST_DELAY.min(limit * 2);
+        }
+    }
+}
+
+/// Returns whether a write of a single item failed because a transaction is writing the same item.
+pub(crate) fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("TransactionConflictException")
+}
+
+fn cancellation_reasons(
+    error: &SdkError<TransactWriteItemsError>,
+) -> Option<&[CancellationReason]> {
+    match error.as_service_error()? {
+        TransactWriteItemsError::TransactionCanceledException(TransactionCanceledException {
+            cancellation_reasons: Some(reasons),
+            ..
+        }) => Some(reasons),
+        _ => None,
+    }
+}
+
+/// Whether the same transaction can succeed later. The codes are those of
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>.
+fn is_temporary(reason: &CancellationReason) -> bool {
+    matches!(
+        reason.code(),
+        Some("TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError")
+    )
+}
+
+/// Returns the check of each action. None if a reason is not the result of a condition, or if the
+/// number of reasons is wrong.
+fn checks<const N: usize>(reasons: &[CancellationReason]) -> Option<Transacted<N>> {
+    let checks = reasons.iter().map(|reason| match reason.code() {
+        Some("None") => Some(Check::Passed),
+        Some("ConditionalCheckFailed") => Some(Check::ConditionFailed(reason.item.clone())),
+        _ => None,
+    });
+    let checks: Vec<_> = checks.collect::<Option<_>>()?;
+    Some(Transacted::Canceled(checks.try_into().ok()?))
+}
