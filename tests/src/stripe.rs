@@ -136,15 +136,16 @@ impl Stripe {
     }
 }
 
-/// Returns a random amount of storage, in notes, so that the text of an SMS identifies one purchase.
+/// Returns a random amount of storage, in notes, so that the description identifies one purchase.
 pub fn unique_storage() -> u32 {
     let random = u32::from_le_bytes(*Uuid::now_v7().as_bytes().last_chunk().unwrap());
     1_000 + random % 999_000
 }
 
-/// Returns the text of the SMS about a purchase of `storage` notes at the lowest price.
-pub fn sms_text(storage: u32) -> String {
-    format!("Charged {} for storage for {storage} notes", storage * 100)
+/// Returns the text of the SMS about the paid purchase `id` of `storage` notes at the lowest price.
+pub fn sms_text(stage: &Stage, id: &Value, storage: u32) -> String {
+    let (stage, id) = (stage.name(), id.as_str().unwrap());
+    format!("[{stage}] Paid: {storage}.00 USD for storage for {storage} notes ({id})")
 }
 
 impl Person<'_> {

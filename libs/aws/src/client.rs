@@ -78,8 +78,18 @@ impl Client {
         Self(self.0.with_client_plugin(protocol))
     }
 
+    /// Makes each call one attempt. Use this for operations that are not idempotent: a retry of an attempt whose response
+    /// was lost would repeat the effect.
+    #[must_use]
+    pub fn without_retries(self) -> Self {
+        let mut config = Layer::new("without retries");
+        config.store_put(RetryConfig::disabled());
+        let attempts = StaticRuntimePlugin::new().with_config(config.freeze());
+        Self(self.0.with_client_plugin(attempts))
+    }
+
     /// Calls an operation that has the input type `I`, the output type `O` and the error type `E`. Retries failed
-    /// attempts.
+    /// attempts, except after [`Client::without_retries`].
     ///
     /// # Errors
     /// Fails if the last attempt fails. The error is the one that the SDK's generated client would return.

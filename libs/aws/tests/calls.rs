@@ -4,7 +4,7 @@
 
 mod support;
 
-use aws::{Object, SdkError, Stack, is_transient};
+use aws::{Client, Object, SdkError, Stack, is_transient};
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishInput, PublishOutput};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use support::{Reply, Server, reply, signature};
@@ -107,10 +107,30 @@ async fn the_error_of_a_denied_head_request_contains_the_status() {
     assert_eq!(error.unwrap_err().message(), Some("S3 responded with 403"));
 }
 
-async fn publish(aws: &Stack) -> Result<PublishOutput, SdkError<PublishError>> {
+async fn publish_with(client: Client) -> Result<PublishOutput, SdkError<PublishError>> {
     let publish = PublishInput::builder().topic_arn("arn:aws:sns:eu-central-1:0:topic");
     let publish = publish.message("news").build().unwrap();
-    aws.client("sns").call(Publish::new(), publish).await
+    client.call(Publish::new(), publish).await
+}
+
+async fn publish(aws: &Stack) -> Result<PublishOutput, SdkError<PublishError>> {
+    publish_with(aws.client("sns")).await
+}
+
+#[tokio::test]
+async fn a_client_without_retries_makes_one_attempt_and_its_error_is_transient() {
+    let throttled = "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>";
+    for failure in [slow_down(), None, reply("400 Bad Request", "", throttled)] {
+        let server = Server::start([failure.clone()]).await;
+        let client = server.stack().client("sns");
+        let error = publish_with(client.clone().without_retries()).await;
+        assert!(is_transient(&error.unwrap_err()), "{failure:?}");
+        let attempts = server.requests();
+        assert_eq!(attempts.len(), 1, "{failure:?}");
+        assert_eq!(attempts[0].headers["amz-sdk-request"], "attempt=1; max=1");
+        publish_with(client).await.unwrap_err();
+        assert_eq!(server.requests().len(), 3, "{failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,16 @@ pub enum Check {
     ConditionFailed(Option<Item>),
 }
 
+impl Check {
+    /// The current item, if the condition was false, the item exists, and the action asked for it.
+    pub fn item(self) -> Option<Item> {
+        match self {
+            Self::Passed => None,
+            Self::ConditionFailed(item) => item,
+        }
+    }
+}
+
 /// An action of a transaction. [`Table::put_action`], [`Table::update_action`] and
 /// [`Table::delete_action`] create the builders that implement this trait.
 pub trait Action {
@@ -155,14 +165,15 @@ fn is_temporary(reason: &CancellationReason) -> bool {
     )
 }
 
-/// Returns the check of each action. None if a reason is not the result of a condition, or if the
-/// number of reasons is wrong.
+/// Returns the check of each action. None if a reason is not the result of a condition, if no
+/// condition was false, or if the number of reasons is wrong.
 fn checks<const N: usize>(reasons: &[CancellationReason]) -> Option<Transacted<N>> {
     let checks = reasons.iter().map(|reason| match reason.code() {
         Some("None") => Some(Check::Passed),
         Some("ConditionalCheckFailed") => Some(Check::ConditionFailed(reason.item.clone())),
         _ => None,
     });
-    let checks: Vec<_> = checks.collect::<Option<_>>()?;
-    Some(Transacted::Canceled(checks.try_into().ok()?))
+    let checks: [Check; N] = checks.collect::<Option<Vec<_>>>()?.try_into().ok()?;
+    let is_decided = checks.iter().any(|check| *check != Check::Passed);
+    is_decided.then_some(Transacted::Canceled(checks))
 }

@@ -54,6 +54,7 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
         "PURCHASES_TABLE" => "Purchases",
         "SECRETS_PREFIX" => "/scratchpad/sample",
+        "STAGE" => "sample",
         _ => return None,
     };
     Some(value.to_owned())

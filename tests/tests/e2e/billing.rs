@@ -32,12 +32,13 @@ pub(crate) async fn assert_paid(
         (purchase["status"] == "PAID").then_some(purchase)
     })
     .await;
+    let text = sms_text(stage, id, storage);
     wait_for("the SMS", async || {
-        let count = stage.sms_count(&sms_text(storage)).await;
+        let count = stage.sms_count(&text).await;
         (count > 0).then_some(count)
     })
     .await;
-    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
+    assert_eq!(stage.sms_count(&text).await, 1);
     paid
 }
 
@@ -47,15 +48,13 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     let mut bought = Vec::new();
-    for (storage, cents, source) in [
-        (10, 4_000, "tok_visa"),
-        (100, 20_000, "tok_visa"),
-        (101, 10_100, "tok_visa"),
-        (10, 4_000, "pm_card_visa"),
+    for (storage, cents, dollars, source) in [
+        (10, 4_000, "40.00 USD", "tok_visa"),
+        (100, 20_000, "200.00 USD", "tok_visa"),
+        (101, 10_100, "101.00 USD", "tok_visa"),
+        (10, 4_000, "40.00 USD", "pm_card_visa"),
     ] {
         let description = format!("storage for {storage} notes");
-        let text = format!("Charged {cents} for {description}");
-        let before = stage.sms_count(&text).await;
         let response = ada.buy(storage, source).await.json(200);
         let expected = json!({"status": true, "purchaseId": id(&response), "amount": cents});
         assert_eq!(response, expected);
@@ -65,8 +64,10 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
         assert_eq!(intent["description"], description.as_str());
         assert_eq!(intent["metadata"]["userId"], ada.id.as_str());
         assert_eq!(stripe.charged_amounts(&intent).await, [cents]);
+        let (name, id) = (stage.name(), id(&response));
+        let text = format!("[{name}] Paid: {dollars} for {description} ({id})");
         wait_for(&text, async || {
-            (stage.sms_count(&text).await == before + 1).then_some(())
+            (stage.sms_count(&text).await == 1).then_some(())
         })
         .await;
         bought.insert(

@@ -86,7 +86,8 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
         "notify-send" => {
             let message = json!({
                 "purchaseId": Uuid::now_v7(), "userId": ada.id, "amount": unique_storage(),
-                "description": "storage of no real purchase",
+                "currency": "usd", "description": "storage of no real purchase",
+                "granted": 0, "revision": 1, "notices": [{"type": "paid"}],
             });
             let mut event = sample("notify-send");
             event["Records"][0]["Sns"]["Message"] = json!(message.to_string());

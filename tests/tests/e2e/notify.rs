@@ -1,4 +1,4 @@
-//! Tests of the SMS about a purchase that is PAID, and of the dead-letter queues of functions.
+//! Tests of the SMS about a purchase, and of the dead-letter queues of functions.
 
 use std::time::Duration;
 
@@ -19,11 +19,16 @@ fn event(message: &str) -> Value {
 }
 
 /// Returns a message of the SNS topic NotePurchased, about a purchase of `storage` notes.
-fn purchase_message(storage: u32) -> Value {
+fn purchase_message(storage: u32, notices: &[Value]) -> Value {
     json!({
         "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": storage * 100,
-        "description": format!("storage for {storage} notes"),
+        "currency": "usd", "description": format!("storage for {storage} notes"),
+        "granted": storage, "revision": 1, "notices": notices,
     })
+}
+
+fn paid() -> Value {
+    json!({"type": "paid"})
 }
 
 /// How long a test waits for Lambda to retry an event and then send the event to the dead-letter
@@ -44,7 +49,9 @@ async fn wait_for_dead_letters(stage: &Stage, function: &str, text: &str, number
 async fn twenty_concurrent_deliveries_of_a_message_send_one_sms() {
     let stage = Stage::exclusive().await;
     let storage = unique_storage();
-    let event = event(&purchase_message(storage).to_string());
+    let message = purchase_message(storage, &[paid()]);
+    let text = sms_text(&stage, &message["purchaseId"], storage);
+    let event = event(&message.to_string());
     let mut deliveries = JoinSet::new();
     for _ in 0..20 {
         let event = event.clone();
@@ -54,9 +61,41 @@ async fn twenty_concurrent_deliveries_of_a_message_send_one_sms() {
     let results = deliveries.join_all().await;
     // The other deliveries may fail because one is in progress. In production, Lambda retries them.
     assert!(results.iter().any(Result::is_ok), "{results:?}");
-    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
+    assert_eq!(stage.sms_count(&text).await, 1);
     stage.invoke("notify-send", &event).await.unwrap();
-    assert_eq!(stage.sms_count(&sms_text(storage)).await, 1);
+    assert_eq!(stage.sms_count(&text).await, 1);
+}
+
+#[tokio::test]
+async fn each_notice_of_a_message_is_announced_once() {
+    let stage = Stage::shared().await;
+    let dispute = json!({
+        "type": "disputed", "disputeId": "dp_1", "amount": 2_050, "reason": "fraudulent",
+    });
+    let surplus = json!({"type": "surplusRefunded", "paymentIntentId": "pi_1", "amount": 4_000});
+    let mut message = purchase_message(10, &[paid()]);
+    let (name, id) = (stage.name(), message["purchaseId"].clone());
+    let id = id.as_str().unwrap();
+    let texts = [
+        format!("[{name}] Paid: 10.00 USD for storage for 10 notes ({id})"),
+        format!(
+            "[{name}] Dispute opened: 20.50 USD, reason fraudulent, storage for 10 notes ({id})"
+        ),
+        format!("[{name}] Refunded a surplus charge: 40.00 USD for storage for 10 notes ({id})"),
+    ];
+    let all = json!([paid(), dispute, surplus]);
+    for (notices, counts) in [
+        (json!([paid()]), [1, 0, 0]),
+        (all.clone(), [1, 1, 1]),
+        (all, [1, 1, 1]),
+    ] {
+        message["notices"] = notices;
+        let event = event(&message.to_string());
+        stage.invoke("notify-send", &event).await.unwrap();
+        for (text, count) in texts.iter().zip(counts) {
+            assert_eq!(stage.sms_count(text).await, count, "{text}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -64,7 +103,7 @@ async fn an_unreadable_message_goes_to_the_dead_letter_queue_and_blocks_nothing(
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let marker = Uuid::now_v7().to_string();
-    let mut incomplete = purchase_message(1);
+    let mut incomplete = purchase_message(1, &[paid()]);
     incomplete.as_object_mut().unwrap().remove("amount");
     incomplete["description"] = json!(marker);
     for message in [marker.clone(), incomplete.to_string()] {

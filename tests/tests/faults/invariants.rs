@@ -7,7 +7,7 @@ use crate::call::{BY_SMS, UNKNOWN};
 use crate::cloud::SECRET_TEXTS;
 use crate::failure::Fault;
 use crate::scenario::NOTIFY;
-use crate::simulation::{FinalResponse, POISON, PRICE, SMS, Simulation};
+use crate::simulation::{FinalResponse, POISON, PRICE, Simulation, sms_text};
 
 pub(crate) const CHARGED_ONCE: &str = "a card is charged at most once per key";
 pub(crate) const CHARGE_IS_PAID: &str = "every charge belongs to one purchase that is PAID";
@@ -73,11 +73,11 @@ impl Violations {
             self.check(has_purchase, CHARGE_IS_PAID, charge);
         }
         let sms = simulation.cloud.sms();
-        let mut paid = 0;
+        let mut expected = None;
         for purchase in purchases {
             match purchase["status"]["S"].as_str() {
                 Some("PAID") => {
-                    paid += 1;
+                    expected = Some(sms_text(purchase));
                     let charged = charges.iter().any(|charge| is_for(charge, purchase));
                     self.check(charged, PAID_IS_CHARGED, purchase);
                     self.check(!sms.is_empty(), PAID_HAS_SMS, purchase);
@@ -88,7 +88,7 @@ impl Violations {
         }
         let is_once = sms.len() <= 1 || may_send_two_sms(simulation, fault);
         self.check(is_once, ONE_SMS, &sms);
-        let is_correct = sms.is_empty() || paid == 1 && sms.iter().all(|text| text == SMS);
+        let is_correct = sms.iter().all(|text| Some(text) == expected.as_ref());
         self.check(is_correct, SMS_IS_CORRECT, &sms);
     }
 

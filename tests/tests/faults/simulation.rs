@@ -49,8 +49,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const STORAGE: u32 = 10;
 /// The price of the ordered storage, in cents.
 pub(crate) const PRICE: u32 = 4_000;
-/// The expected text of the SMS about the purchase.
-pub(crate) const SMS: &str = "Charged 4000 for storage for 10 notes";
+/// The name of the stage.
+const STAGE: &str = "faults";
 
 /// The payment functions, as their serverless.yml files describe them, keyed by name.
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
@@ -63,6 +63,12 @@ static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| 
     assert_eq!(found.len(), FUNCTIONS.len(), "{found:#?}");
     found
 });
+
+/// Returns the text of the SMS about a purchase that is PAID.
+pub(crate) fn sms_text(purchase: &Value) -> String {
+    let id = purchase["purchaseId"]["S"].as_str().unwrap();
+    format!("[{STAGE}] Paid: 40.00 USD for storage for {STORAGE} notes ({id})")
+}
 
 /// A response of billing-purchase that has the final result of the order, so that the client does not retry.
 #[derive(Clone, Debug, PartialEq)]
@@ -469,6 +475,7 @@ impl Simulation {
                 "NOTE_PURCHASED_TOPIC" => TOPIC,
                 "PURCHASES_TABLE" => PURCHASES,
                 "SECRETS_PREFIX" => SECRETS,
+                "STAGE" => STAGE,
                 other => panic!("add a value for {other} here"),
             };
             (name, value)

@@ -47,6 +47,7 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
         "LOG_LEVEL" => &["loud", "INFO "],
         "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
         "SECRETS_PREFIX" => &["nowhere", "/a b"],
+        "STAGE" => &["Z Z", "UPPER"],
         "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"],
         // Any text is valid.
         "AWS_LAMBDA_FUNCTION_NAME" | "AWS_LAMBDA_FUNCTION_VERSION" => &[],

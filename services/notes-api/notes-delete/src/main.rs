@@ -4,24 +4,44 @@
 use std::process::ExitCode;
 
 use api::{Request, Response};
-use notes::{controller, service::WriteServices};
+use dynamodb::Dynamodb;
+use function::StartError;
+use notes::{
+    controller,
+    service::{CountedTables, WriteServices},
+};
 
-async fn handle(services: &WriteServices, request: Request) -> api::Result {
+struct Services {
+    write: WriteServices,
+    counted: CountedTables,
+}
+
+async fn init() -> Result<Services, StartError> {
+    let aws = aws::Stack::from_env()?;
+    let dynamodb = Dynamodb::new(&aws);
+    Ok(Services {
+        counted: CountedTables::from_env(&dynamodb)?,
+        write: WriteServices::new(&aws, &dynamodb).await?,
+    })
+}
+
+async fn handle(services: &Services, request: Request) -> api::Result {
+    let Services { write, counted } = services;
     let WriteServices {
         notes,
         records,
         files,
-    } = services;
+    } = write;
     let user = request.caller()?;
     // If the id cannot be parsed, there is no such note, and the response is the same as for a note
     // that is already deleted.
     if let Ok(id) = request.path("id") {
-        controller::delete(notes, records, files, &user, id).await?;
+        controller::delete(notes, counted, records, files, &user, id).await?;
     }
     Ok(Response::done())
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    api::serve(WriteServices::from_env, handle).await
+    api::serve(init, handle).await
 }

@@ -13,6 +13,7 @@ use crate::{
     file::{AttachmentName, PresignedUpload, UploadRequest},
     note::{Content, NoteId, Precondition, Timestamp, UserId},
     service,
+    storage::Usage,
 };
 
 impl Body for Draft {
@@ -132,6 +133,30 @@ pub fn upload(upload: &PresignedUpload) -> api::Result {
     Response::json(StatusCode::CREATED, &body)
 }
 
+/// The JSON of a user's storage in a response. All members are numbers of notes.
+#[derive(Serialize)]
+struct StorageBody {
+    used: u64,
+    allowed: u64,
+    free: u64,
+    bought: u64,
+}
+
+/// Builds a response with the status 200: how many notes a user has and may have. `free` is the
+/// number of notes that every user may have.
+///
+/// # Errors
+/// Returns a problem with the status 500 if the response cannot be serialized.
+pub fn storage(usage: &Usage, free: u64) -> api::Result {
+    let body = StorageBody {
+        used: usage.used,
+        allowed: usage.allowed(free),
+        free,
+        bought: usage.bought,
+    };
+    Response::json(StatusCode::OK, &body)
+}
+
 /// Parses the precondition in the `If-Match` header of a request. If the header is absent or `*`,
 /// the precondition is only that the note exists.
 ///
@@ -157,6 +182,12 @@ impl From<Error> for Problem {
             Error::ForeignAttachment => {
                 Self::invalid("attachment", "must be one of your own files")
             }
+            Error::StorageFull { used, allowed } => Self::payment_required(format!(
+                "You have {used} notes and may have {allowed}. Delete notes, or buy storage."
+            ))
+            .with("code", "storage_full")
+            .with("used", used)
+            .with("allowed", allowed),
             Error::Service(error @ service::Error::Unavailable(_)) => Self::unavailable(error),
             Error::Service(error @ service::Error::Failed(_)) => Self::internal(error),
         }

@@ -3,7 +3,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`note`], [`file`](mod@file) | domain types that cannot hold invalid values |
+//! | [`note`], [`file`](mod@file), [`storage`] | domain types that cannot hold invalid values |
 //! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
 //! | [`service`] | external services: traits, and their implementations with AWS |
 //! | [`http`] | request bodies, response bodies and problem documents of the routes |
@@ -13,3 +13,4 @@ pub mod file;
 pub mod http;
 pub mod note;
 pub mod service;
+pub mod storage;

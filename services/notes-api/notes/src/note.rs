@@ -29,6 +29,10 @@ pub struct Note {
     pub updated_at: Timestamp,
     /// The id of the write that created or last updated the note.
     pub version: Version,
+    /// Whether the total of the owner's notes includes this note. False only for notes of releases
+    /// that did not count notes, until a migration counts them.
+    #[serde(default)]
+    pub counted: bool,
 }
 
 impl Note {

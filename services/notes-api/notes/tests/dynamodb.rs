@@ -12,6 +12,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -24,8 +25,10 @@ use notes::{
     file::{AttachmentName, File, FileKey},
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version},
     service::{
-        AttachmentRecords, AttachmentsTable, Error, NoteStore, NotesTable,
+        AttachmentRecords, AttachmentsTable, CountedNotes, CountedTables, Error, NoteStore,
+        NotesTable,
         notes::{Change, Replaced},
+        storage::Inserted,
     },
 };
 use serde_json::json;
@@ -36,7 +39,11 @@ use tokio::{
 };
 
 async fn database() -> Dynamodb {
-    let tables = [("Notes", "noteId"), ("Attachments", "attachment")];
+    let tables = [
+        ("Notes", "noteId"),
+        ("Attachments", "attachment"),
+        ("Storage", "entry"),
+    ];
     Dynamodb::start(&tables).await.unwrap()
 }
 
@@ -54,8 +61,38 @@ fn table(endpoint: &str, name: &str) -> Table {
     dynamodb::Dynamodb::new(&aws::Stack::from_vars(vars).unwrap()).table(name.parse().unwrap())
 }
 
-fn notes_at(endpoint: &str) -> NotesTable {
-    NotesTable::new(table(endpoint, "Notes"))
+/// The clients of the table Notes. The tests use it for a user whose storage is never full.
+struct Notes {
+    notes: NotesTable,
+    counted: CountedTables,
+}
+
+impl Notes {
+    async fn insert(&self, note: &Note, sub: Option<Sub>) -> Result<(), Error> {
+        let inserted = self.counted.insert(note, sub, u64::MAX).await?;
+        assert_eq!(inserted, Inserted::Done);
+        Ok(())
+    }
+
+    async fn remove(&self, user: &UserId, id: NoteId, version: Version) -> Result<bool, Error> {
+        self.counted.remove(user, id, version, true).await
+    }
+}
+
+impl Deref for Notes {
+    type Target = NotesTable;
+
+    fn deref(&self) -> &NotesTable {
+        &self.notes
+    }
+}
+
+fn notes_at(endpoint: &str) -> Notes {
+    let notes = table(endpoint, "Notes");
+    Notes {
+        notes: NotesTable::new(notes.clone()),
+        counted: CountedTables::new(notes, table(endpoint, "Storage")),
+    }
 }
 
 fn attachments_at(endpoint: &str) -> AttachmentsTable {
@@ -97,6 +134,7 @@ fn note(user: &UserId, content: &str) -> Note {
         created_at: now,
         updated_at: now,
         version: Version::generate(),
+        counted: true,
     }
 }
 
@@ -113,7 +151,7 @@ fn change(content: &str) -> Change {
 
 /// Inserts `count` notes of `user`, each with the text `content`. Returns the ids of the notes,
 /// newest first.
-async fn fill(notes: &NotesTable, user: &UserId, count: usize, content: &str) -> Vec<NoteId> {
+async fn fill(notes: &Notes, user: &UserId, count: usize, content: &str) -> Vec<NoteId> {
     let mut ids = Vec::new();
     for _ in 0..count {
         let note = note(user, content);

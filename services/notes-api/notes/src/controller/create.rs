@@ -4,7 +4,7 @@ use super::{Error, ResolvedDraft};
 use crate::{
     file::File,
     note::{AttachmentRef, Author, Note, NoteId, Timestamp, UserId, Version},
-    service::{AttachmentRecords, NoteStore},
+    service::{AttachmentRecords, CountedNotes, storage::Inserted},
 };
 
 /// The generated id, version and creation time of a new note. A retry with the same plan creates
@@ -45,6 +45,7 @@ impl Plan {
             created_at: self.created_at,
             updated_at: self.created_at,
             version: self.version,
+            counted: true,
         }
     }
 }
@@ -76,14 +77,17 @@ impl Created {
 }
 
 /// Creates a note of `author` from `draft`, with the id, version and time from `plan`. Does not
-/// change the note if it already exists.
+/// change the note if it already exists, even if the storage of `author` is full. `free` is the
+/// number of notes that every user may have.
 ///
 /// # Errors
-/// Fails if a service call fails.
+/// Returns [`Error::StorageFull`] if `author` has as many notes as they may have. Then the file of
+/// the draft is kept, so that the request can be repeated. Also fails if a service call fails.
 #[tracing::instrument(skip_all)]
 pub async fn create(
-    notes: &impl NoteStore,
+    notes: &impl CountedNotes,
     records: &impl AttachmentRecords,
+    free: u64,
     author: &Author,
     draft: &ResolvedDraft,
     plan: Plan,
@@ -98,7 +102,23 @@ pub async fn create(
         None => None,
     };
     let note = plan.note(&author.id, draft, uploaded.clone());
-    notes.insert(&note, author.sub).await?;
+    if let Inserted::Full(usage) = notes.insert(&note, author.sub, free).await? {
+        if let Some(key) = draft.file_key() {
+            let reference = plan.attachment_ref();
+            // A failure does not change the result. A reference of a note that does not exist only
+            // keeps the file longer than necessary.
+            if let Err(error) = records.withdraw_reference(key, reference).await {
+                tracing::warn!(
+                    error = function::chain(&error),
+                    "attachment reference not removed"
+                );
+            }
+        }
+        return Err(Error::StorageFull {
+            used: usage.used,
+            allowed: usage.allowed(free),
+        });
+    }
     Ok(Created {
         plan,
         uploaded,
@@ -111,12 +131,13 @@ mod tests {
     use super::*;
     use crate::{
         controller::{Draft, View, show},
-        service::memory::*,
+        service::{NoteStore, Storage, memory::*},
+        storage::{Credit, PurchaseId},
     };
 
     async fn post(cloud: &Memory, draft: Draft, plan: Plan) -> Result<Created, Error> {
         let draft = draft.resolve(&ada())?;
-        create(cloud, cloud, &author(), &draft, plan).await
+        create(cloud, cloud, MANY, &author(), &draft, plan).await
     }
 
     async fn view(cloud: &Memory, created: Created, draft: &ResolvedDraft) -> View {
@@ -139,7 +160,7 @@ mod tests {
         for author in [author(), author_without_sub()] {
             let cloud = Memory::default();
             let draft = resolved("hello", Some("cat.png"));
-            let created = create(&cloud, &cloud, &author, &draft, Plan::generate()).await;
+            let created = create(&cloud, &cloud, MANY, &author, &draft, Plan::generate()).await;
             let note = created.unwrap().into_note(&ada(), &draft);
             assert_eq!(cloud.sub_of_note(note.note_id), author.sub);
             let file = cloud.sub_of_file("private/us-east-1:ada/cat.png");
@@ -166,6 +187,75 @@ mod tests {
         let page = cloud.page(&ada(), None, 10).await.unwrap();
         let draft = draft.resolve(&ada()).unwrap();
         assert_eq!(page.items, [plan.note(&ada(), &draft, None)]);
+    }
+
+    #[tokio::test]
+    async fn a_full_storage_refuses_a_new_note_until_one_is_deleted_or_storage_is_bought() {
+        let cloud = Memory::default();
+        let (author, draft) = (author(), resolved("hello", None));
+        let create = async || create(&cloud, &cloud, 2, &author, &draft, Plan::generate()).await;
+        let refused = async |used| {
+            let error = create().await.unwrap_err();
+            let full = Error::StorageFull {
+                used,
+                allowed: used,
+            };
+            assert_eq!(format!("{error:?}"), format!("{full:?}"));
+        };
+        create().await.unwrap();
+        let note = create().await.unwrap().into_note(&ada(), &draft);
+        refused(2).await;
+        let removed = cloud.remove(&ada(), note.note_id, note.version, true).await;
+        assert!(removed.unwrap());
+        create().await.unwrap();
+        refused(2).await;
+        let credit = Credit {
+            purchase: PurchaseId::generate(),
+            granted: 1,
+            revision: 1,
+        };
+        let replaced = cloud.replace_credit(&ada(), None, &credit).await;
+        assert!(replaced.unwrap());
+        create().await.unwrap();
+        refused(3).await;
+    }
+
+    #[tokio::test]
+    async fn a_repetition_of_the_request_that_created_the_last_note_succeeds() {
+        let cloud = Memory::default();
+        let (draft, plan) = (resolved("hello", None), Plan::generate());
+        for _ in 0..3 {
+            create(&cloud, &cloud, 1, &author(), &draft, plan)
+                .await
+                .unwrap();
+        }
+        assert_eq!(cloud.usage(&ada()).await.unwrap().used, 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_note_keeps_its_file_but_no_reference_to_it() {
+        let cloud = Memory::default();
+        let key = "private/us-east-1:ada/cat.png";
+        cloud.upload(key);
+        let (draft, plan) = (resolved("hello", Some("cat.png")), Plan::generate());
+        let refused = create(&cloud, &cloud, 0, &author(), &draft, plan).await;
+        assert!(matches!(refused, Err(Error::StorageFull { .. })));
+        assert!(cloud.has(key));
+        assert_eq!(cloud.references(key), 0);
+        // The request is repeated after storage was bought.
+        let created = create(&cloud, &cloud, 1, &author(), &draft, plan).await;
+        let note = created.unwrap().into_note(&ada(), &draft);
+        assert_eq!(note.uploaded, Some(cloud.file(key)));
+        assert!(cloud.every_note_has_its_reference());
+    }
+
+    #[tokio::test]
+    async fn a_note_is_refused_even_if_its_reference_cannot_be_removed() {
+        let cloud = Memory::default();
+        let draft = resolved("hello", Some("cat.png"));
+        cloud.fail_after(2);
+        let refused = create(&cloud, &cloud, 0, &author(), &draft, Plan::generate()).await;
+        assert!(matches!(refused, Err(Error::StorageFull { .. })));
     }
 
     #[tokio::test]
@@ -197,7 +287,7 @@ mod tests {
         let cloud = Memory::default();
         cloud.upload("private/us-east-1:ada/cat.png");
         let draft = resolved("hello", Some("cat.png"));
-        let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
+        let created = create(&cloud, &cloud, MANY, &author(), &draft, Plan::generate()).await;
         cloud.fail_after(0);
         let view = view(&cloud, created.unwrap(), &draft).await;
         assert_eq!(
@@ -210,7 +300,7 @@ mod tests {
     async fn a_note_shows_a_file_that_is_uploaded_later() {
         let cloud = Memory::default();
         let draft = resolved("hello", Some("cat.png"));
-        let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
+        let created = create(&cloud, &cloud, MANY, &author(), &draft, Plan::generate()).await;
         let created = created.unwrap();
         let shown = async || view(&cloud, created.clone(), &draft).await;
         assert_eq!(shown().await.file, None);
@@ -229,7 +319,7 @@ mod tests {
                 cloud.upload("private/us-east-1:ada/cat.png");
             }
             let draft = resolved("hello", Some("cat.png"));
-            let created = create(&cloud, &cloud, &author(), &draft, Plan::generate()).await;
+            let created = create(&cloud, &cloud, MANY, &author(), &draft, Plan::generate()).await;
             let created = created.unwrap();
             let json = serde_json::to_string(&created).unwrap();
             let stored: Created = serde_json::from_str(&json).unwrap();

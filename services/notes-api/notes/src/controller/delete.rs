@@ -1,7 +1,7 @@
 use super::{Error, own_file};
 use crate::{
     note::{NoteId, UserId},
-    service::{self, AttachmentRecords, FileStore, NoteStore},
+    service::{self, AttachmentRecords, CountedNotes, FileStore, NoteStore},
 };
 
 /// The maximum number of attempts to delete a note. An attempt fails if another request writes the
@@ -17,6 +17,7 @@ const ATTEMPTS: usize = 20;
 #[tracing::instrument(skip_all)]
 pub async fn delete(
     notes: &impl NoteStore,
+    counted: &impl CountedNotes,
     records: &impl AttachmentRecords,
     files: &impl FileStore,
     user: &UserId,
@@ -36,7 +37,7 @@ pub async fn delete(
         {
             files.delete(&key).await?;
         }
-        if notes.remove(user, id, note.version).await? {
+        if counted.remove(user, id, note.version, note.counted).await? {
             return Ok(());
         }
     }
@@ -46,7 +47,7 @@ pub async fn delete(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::memory::*;
+    use crate::service::{Storage, memory::*};
 
     const CAT: &str = "private/us-east-1:ada/cat.png";
 
@@ -55,7 +56,9 @@ mod tests {
         let cloud = Memory::default();
         cloud.upload(CAT);
         let id = cloud.note(&ada(), "one", Some("cat.png")).await;
-        delete(&cloud, &cloud, &cloud, &ada(), id).await.unwrap();
+        delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+            .await
+            .unwrap();
         assert_eq!(cloud.find(&ada(), id).await.unwrap(), None);
         assert!(!cloud.has(CAT));
     }
@@ -66,8 +69,26 @@ mod tests {
         cloud.upload(CAT);
         let one = cloud.note(&ada(), "one", Some("cat.png")).await;
         cloud.note(&ada(), "two", Some("cat.png")).await;
-        delete(&cloud, &cloud, &cloud, &ada(), one).await.unwrap();
+        delete(&cloud, &cloud, &cloud, &cloud, &ada(), one)
+            .await
+            .unwrap();
         assert!(cloud.has(CAT));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_note_is_no_longer_counted() {
+        let cloud = Memory::default();
+        let counted = cloud.note(&ada(), "counted", None).await;
+        let uncounted = cloud.note(&ada(), "of an earlier release", None).await;
+        cloud.uncount(&ada(), uncounted);
+        let used = async || cloud.usage(&ada()).await.unwrap().used;
+        assert_eq!(used().await, 1);
+        for (id, expected) in [(uncounted, 1), (counted, 0), (counted, 0)] {
+            delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .unwrap();
+            assert_eq!(used().await, expected);
+        }
     }
 
     #[tokio::test]
@@ -75,7 +96,9 @@ mod tests {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "one", None).await;
         for _ in 0..2 {
-            delete(&cloud, &cloud, &cloud, &ada(), id).await.unwrap();
+            delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .unwrap();
         }
     }
 
@@ -83,7 +106,9 @@ mod tests {
     async fn a_note_of_another_user_is_not_deleted() {
         let cloud = Memory::default();
         let id = cloud.note(&ada(), "one", None).await;
-        delete(&cloud, &cloud, &cloud, &bob(), id).await.unwrap();
+        delete(&cloud, &cloud, &cloud, &cloud, &bob(), id)
+            .await
+            .unwrap();
         assert!(cloud.find(&ada(), id).await.unwrap().is_some());
     }
 
@@ -94,9 +119,13 @@ mod tests {
             cloud.upload(CAT);
             let id = cloud.note(&ada(), "one", Some("cat.png")).await;
             cloud.fail_after(calls);
-            let failed = delete(&cloud, &cloud, &cloud, &ada(), id).await.is_err();
+            let failed = delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .is_err();
             cloud.recover();
-            delete(&cloud, &cloud, &cloud, &ada(), id).await.unwrap();
+            delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .unwrap();
             assert_eq!(
                 cloud.find(&ada(), id).await.unwrap(),
                 None,

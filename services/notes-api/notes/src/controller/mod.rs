@@ -3,17 +3,21 @@
 
 mod attachment_uploaded;
 mod create;
+mod credit;
 mod delete;
 mod get;
 mod list;
+mod storage;
 mod update;
 mod upload;
 
 pub use attachment_uploaded::attachment_uploaded;
 pub use create::{Created, Plan, create};
+pub use credit::credit;
 pub use delete::delete;
 pub use get::get;
 pub use list::list;
+pub use storage::storage;
 pub use update::update;
 pub use upload::upload;
 
@@ -37,6 +41,14 @@ pub enum Error {
     /// The attachment belongs to another user.
     #[error("the attachment belongs to another user")]
     ForeignAttachment,
+    /// The caller has as many notes as they may have.
+    #[error("the storage is full")]
+    StorageFull {
+        /// The number of the caller's notes.
+        used: u64,
+        /// The number of notes that the caller may have.
+        allowed: u64,
+    },
     /// A service call failed.
     #[error(transparent)]
     Service(#[from] service::Error),

@@ -34,6 +34,14 @@ pub trait AttachmentRecords: Sync {
         sub: Option<Sub>,
     ) -> impl Future<Output = Result<Option<File>, Error>> + Send;
 
+    /// Removes `reference` from the record of the file `key`. Keeps the record and the file, also if
+    /// no references remain, so that a later write can refer to the file.
+    fn withdraw_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Removes `reference` from the record of the file `key`, and deletes the record if no other
     /// references remain. Returns true if the record no longer exists: then the caller must delete
     /// the file. Returns false if the file has other references.
@@ -122,6 +130,9 @@ fn item_key(key: &FileKey) -> Item {
     ])
 }
 
+/// The update expression that removes a reference.
+const REMOVE: &str = "DELETE claims :reference";
+
 impl AttachmentsTable {
     /// Deletes the record of the file `key` unless the record has references other than
     /// `reference`. Returns whether the record no longer exists.
@@ -178,13 +189,21 @@ impl AttachmentRecords for AttachmentsTable {
         Ok(record.file())
     }
 
+    async fn withdraw_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<(), Error> {
+        self.change_references(key, REMOVE, reference, None).await?;
+        Ok(())
+    }
+
     async fn remove_reference(
         &self,
         key: &FileKey,
         reference: AttachmentRef,
     ) -> Result<bool, Error> {
-        let remove = "DELETE claims :reference";
-        let record = self.change_references(key, remove, reference, None).await?;
+        let record = self.change_references(key, REMOVE, reference, None).await?;
         Ok(record.references.is_none() && self.delete_record(key, reference).await?)
     }
 

@@ -12,8 +12,9 @@ use std::{
 use domain::Page;
 
 use super::{
-    AttachmentRecords, Error, FileStore, FileUrls, NoteStore,
+    AttachmentRecords, CountedNotes, Error, FileStore, FileUrls, NoteStore, Storage,
     notes::{Change, Replaced},
+    storage::Inserted,
 };
 use crate::{
     controller::{Draft, ResolvedDraft},
@@ -21,7 +22,11 @@ use crate::{
     note::{
         AttachmentRef, Author, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version,
     },
+    storage::{Credit, PurchaseId, Usage},
 };
+
+/// The number of free notes in tests in which storage is never full.
+pub(crate) const MANY: u64 = 1000;
 
 pub(crate) struct Memory {
     state: Mutex<State>,
@@ -36,6 +41,8 @@ struct State {
     subs: HashMap<NoteId, Sub>,
     records: HashMap<FileKey, Record>,
     files: HashSet<FileKey>,
+    totals: HashMap<String, Usage>,
+    credits: HashMap<(String, PurchaseId), Credit>,
 }
 
 #[derive(Default)]
@@ -114,14 +121,23 @@ impl Memory {
             created_at: now,
             updated_at: now,
             version: Version::generate(),
+            counted: true,
         };
         if let Some(name) = &note.attachment {
             let key = FileKey::of(user, name).unwrap();
             let reference = note.attachment_ref();
             note.uploaded = self.add_reference(&key, reference, None).await.unwrap();
         }
-        self.insert(&note, None).await.unwrap();
+        let inserted = self.insert(&note, None, MANY).await.unwrap();
+        assert_eq!(inserted, Inserted::Done);
         note.note_id
+    }
+
+    /// Makes a note one that an earlier release created, and that is not counted.
+    pub(crate) fn uncount(&self, user: &UserId, id: NoteId) {
+        let mut state = self.state.lock().unwrap();
+        state.notes.get_mut(&key(user, id)).unwrap().counted = false;
+        state.totals.get_mut(user.as_str()).unwrap().used -= 1;
     }
 
     /// Puts the file `key` into the bucket without recording its upload.
@@ -161,6 +177,13 @@ impl Memory {
             content_type: "image/png".into(),
             size: key.len() as u64,
         }
+    }
+
+    /// The number of references to the file `key`.
+    pub(crate) fn references(&self, key: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        let record = state.records.get(&FileKey::parse(key).unwrap());
+        record.map_or(0, |record| record.references.len())
     }
 
     /// The `sub` that is stored in the note `id`.
@@ -225,17 +248,78 @@ fn key(user: &UserId, id: NoteId) -> (String, NoteId) {
     (user.as_str().to_owned(), id)
 }
 
-impl NoteStore for Memory {
-    async fn insert(&self, note: &Note, sub: Option<Sub>) -> Result<(), Error> {
-        let mut state = self.write()?;
+impl CountedNotes for Memory {
+    async fn insert(&self, note: &Note, sub: Option<Sub>, free: u64) -> Result<Inserted, Error> {
+        let state = &mut *self.write()?;
         let key = key(&note.user_id, note.note_id);
         if let Entry::Vacant(entry) = state.notes.entry(key) {
+            let total = state
+                .totals
+                .entry(note.user_id.as_str().into())
+                .or_default();
+            if total.used >= total.allowed(free) {
+                return Ok(Inserted::Full(*total));
+            }
+            total.used += 1;
             entry.insert(note.clone());
             state.subs.extend(sub.map(|sub| (note.note_id, sub)));
         }
-        Ok(())
+        Ok(Inserted::Done)
     }
 
+    async fn remove(
+        &self,
+        user: &UserId,
+        id: NoteId,
+        version: Version,
+        counted: bool,
+    ) -> Result<bool, Error> {
+        let state = &mut *self.write()?;
+        let Entry::Occupied(note) = state.notes.entry(key(user, id)) else {
+            return Ok(true);
+        };
+        let same = note.get().version == version && note.get().counted == counted;
+        if same {
+            note.remove();
+            if counted {
+                state.totals.get_mut(user.as_str()).unwrap().used -= 1;
+            }
+        }
+        Ok(same)
+    }
+}
+
+impl Storage for Memory {
+    async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
+        let total = self.call()?.totals.get(user.as_str()).copied();
+        Ok(total.unwrap_or_default())
+    }
+
+    async fn credit(&self, user: &UserId, purchase: PurchaseId) -> Result<Option<Credit>, Error> {
+        let key = (user.as_str().to_owned(), purchase);
+        Ok(self.call()?.credits.get(&key).copied())
+    }
+
+    async fn replace_credit(
+        &self,
+        user: &UserId,
+        before: Option<&Credit>,
+        credit: &Credit,
+    ) -> Result<bool, Error> {
+        let mut state = self.write()?;
+        let key = (user.as_str().to_owned(), credit.purchase);
+        if state.credits.get(&key) != before {
+            return Ok(false);
+        }
+        state.credits.insert(key, *credit);
+        let total = state.totals.entry(user.as_str().into()).or_default();
+        total.bought += u64::from(credit.granted);
+        total.bought -= before.map_or(0, |before| before.granted.into());
+        Ok(true)
+    }
+}
+
+impl NoteStore for Memory {
     async fn find(&self, user: &UserId, id: NoteId) -> Result<Option<Note>, Error> {
         Ok(self.call()?.notes.get(&key(user, id)).cloned())
     }
@@ -303,18 +387,6 @@ impl NoteStore for Memory {
         }
         Ok(())
     }
-
-    async fn remove(&self, user: &UserId, id: NoteId, version: Version) -> Result<bool, Error> {
-        let mut state = self.write()?;
-        let same = state
-            .notes
-            .get(&key(user, id))
-            .is_none_or(|note| note.version == version);
-        if same {
-            state.notes.remove(&key(user, id));
-        }
-        Ok(same)
-    }
 }
 
 impl AttachmentRecords for Memory {
@@ -329,6 +401,17 @@ impl AttachmentRecords for Memory {
         record.references.insert(reference);
         record.sub = sub.or(record.sub);
         Ok(record.file.clone())
+    }
+
+    async fn withdraw_reference(
+        &self,
+        key: &FileKey,
+        reference: AttachmentRef,
+    ) -> Result<(), Error> {
+        let mut state = self.write()?;
+        let record = state.records.entry(key.clone()).or_default();
+        record.references.remove(&reference);
+        Ok(())
     }
 
     async fn remove_last_reference(

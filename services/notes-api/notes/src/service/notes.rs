@@ -6,8 +6,7 @@ use std::{collections::HashMap, future::Future};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::Page;
 use dynamodb::{
-    Checked, Dynamodb, Item, Table, authored_item, checked, define_sub, item, page_limit, read,
-    read_page,
+    Checked, Dynamodb, Item, Table, checked, define_sub, item, page_limit, read, read_page,
 };
 use function::StartError;
 use serde::Deserialize;
@@ -20,14 +19,6 @@ use crate::{
 
 /// Access to the notes in the table Notes. The unit tests use an implementation in memory.
 pub trait NoteStore: Sync {
-    /// Stores a new note, and with it the `sub` of the note's owner. Does nothing if the owner
-    /// already has a note with the same id.
-    fn insert(
-        &self,
-        note: &Note,
-        sub: Option<Sub>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
-
     /// Reads the note `id` of `user`. Returns None if the note does not exist.
     fn find(
         &self,
@@ -63,15 +54,6 @@ pub trait NoteStore: Sync {
         reference: AttachmentRef,
         file: &File,
     ) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Deletes a note if `version` is its current version. Returns true if the note does not exist
-    /// after the call, and false if the note has another version.
-    fn remove(
-        &self,
-        user: &UserId,
-        id: NoteId,
-        version: Version,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
 }
 
 /// The new values of the attributes that an update of a note replaces.
@@ -126,14 +108,14 @@ impl NotesTable {
     }
 }
 
-fn key(user: &UserId, id: NoteId) -> Item {
+pub(super) fn key(user: &UserId, id: NoteId) -> Item {
     HashMap::from([
         ("userId".into(), AttributeValue::S(user.as_str().into())),
         ("noteId".into(), AttributeValue::S(id.to_string())),
     ])
 }
 
-fn text(value: impl ToString) -> AttributeValue {
+pub(super) fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
@@ -145,17 +127,6 @@ struct Before {
 }
 
 impl NoteStore for NotesTable {
-    async fn insert(&self, note: &Note, sub: Option<Sub>) -> Result<(), Error> {
-        let put = self.0.put().set_item(Some(authored_item(note, sub)?));
-        let put = put.condition_expression("attribute_not_exists(noteId)");
-        match checked(self.0.send(put).await)? {
-            Checked::Done(_) => Ok(()),
-            // An earlier attempt has already written the note. This was an attempt of the SDK whose
-            // response was lost, or a request with the same plan.
-            Checked::ConditionFailed(_) => Ok(()),
-        }
-    }
-
     async fn find(&self, user: &UserId, id: NoteId) -> Result<Option<Note>, Error> {
         let get = self
             .0
@@ -266,18 +237,5 @@ impl NoteStore for NotesTable {
             .expression_attribute_values(":version", text(reference.write));
         checked(self.0.send(update).await)?;
         Ok(())
-    }
-
-    async fn remove(&self, user: &UserId, id: NoteId, version: Version) -> Result<bool, Error> {
-        let delete = self
-            .0
-            .delete()
-            .set_key(Some(key(user, id)))
-            .condition_expression("attribute_not_exists(noteId) OR version = :version")
-            .expression_attribute_values(":version", text(version));
-        Ok(matches!(
-            checked(self.0.send(delete).await)?,
-            Checked::Done(_)
-        ))
     }
 }

@@ -1,4 +1,4 @@
-//! The service that sends SMS messages: SNS.
+//! The service that sends SMS: SNS.
 
 use std::{fmt, future::Future};
 
@@ -7,13 +7,15 @@ use aws_sdk_sns::{
     operation::publish::{Publish, PublishError, PublishInput, PublishOutput},
     types::MessageAttributeValue,
 };
-pub(crate) use domain::ServiceError as Error;
 use function::{StartError, setting};
 use secrets::{Secret, Secrets};
 
-/// Sends SMS messages to the owner of the product. The unit tests use an implementation in memory.
-pub(crate) trait Sms: Sync {
-    /// Sends one SMS with this text.
+use super::Error;
+
+/// Sends SMS messages to the owner of the product. Tests use an implementation in memory.
+pub trait Sms: Sync {
+    /// Sends one SMS with this text. Makes one attempt: SNS has no idempotency key for SMS, so each
+    /// attempt can send an SMS.
     fn send(&self, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -21,8 +23,10 @@ pub(crate) trait Sms: Sync {
 const PHONE_NUMBER_SECRET: &str = "admin-phone-number";
 
 /// The phone of the product's owner. SNS sends the SMS messages to it
-/// (<https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>).
-pub(crate) struct Phone {
+/// (<https://docs.aws.amazon.com/sns/latest/dg/sns-mobile-phone-number-as-subscriber.html>). A
+/// successful call means that SNS accepted the SMS, not that it was delivered: the carrier can
+/// reject it later, or the account's monthly spend limit can be reached.
+pub struct Phone {
     client: Client,
     secrets: Secrets<1>,
 }
@@ -34,13 +38,13 @@ impl Phone {
     /// # Errors
     /// Fails if the variable or the secret is missing or malformed. The error names the variable or
     /// the secret.
-    pub(crate) async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
+    pub async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
         let prefix = setting("SECRETS_PREFIX")?;
         let secrets = Secrets::load(aws, &prefix, [PHONE_NUMBER_SECRET]).await?;
         let [number] = secrets.current();
         is_e164(&number).ok_or(MalformedNumber)?;
         Ok(Self {
-            client: aws.client("sns"),
+            client: aws.client("sns").without_retries(),
             secrets,
         })
     }

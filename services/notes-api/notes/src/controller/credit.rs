@@ -1,0 +1,117 @@
+use super::Error;
+use crate::{
+    note::UserId,
+    service::{self, Storage},
+    storage::Credit,
+};
+
+/// The maximum number of attempts to store a credit. An attempt fails if another message stores a
+/// credit of the same purchase between the attempt's read and its write.
+const ATTEMPTS: usize = 20;
+
+/// Stores the credit of a purchase of `user`, if it is of a later revision than the stored credit.
+/// So messages about the purchase can arrive in any order and any number of times.
+///
+/// # Errors
+/// Fails if a service call fails. Tries at most `ATTEMPTS` times, and fails as unavailable if another
+/// message stores a credit of the same purchase during every attempt.
+#[tracing::instrument(skip_all)]
+pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> Result<(), Error> {
+    for _ in 0..ATTEMPTS {
+        let stored = storage.credit(user, credit.purchase).await?;
+        // A release that did not grant storage published messages without a revision.
+        if credit.revision <= stored.map_or(0, |stored| stored.revision) {
+            return Ok(());
+        }
+        if storage
+            .replace_credit(user, stored.as_ref(), credit)
+            .await?
+        {
+            return Ok(());
+        }
+    }
+    let cause = "other messages keep changing the credit of the purchase";
+    Err(service::Error::Unavailable(cause.into()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{service::memory::*, storage::PurchaseId};
+
+    fn credits(purchase: PurchaseId) -> [Credit; 3] {
+        [(1, 10), (2, 5), (3, 0)].map(|(revision, granted)| Credit {
+            purchase,
+            granted,
+            revision,
+        })
+    }
+
+    async fn bought(cloud: &Memory) -> u64 {
+        cloud.usage(&ada()).await.unwrap().bought
+    }
+
+    #[tokio::test]
+    async fn the_credits_of_two_purchases_add_up() {
+        let cloud = Memory::default();
+        for _ in 0..2 {
+            let [paid, ..] = credits(PurchaseId::generate());
+            credit(&cloud, &ada(), &paid).await.unwrap();
+        }
+        assert_eq!(bought(&cloud).await, 20);
+        assert_eq!(cloud.usage(&bob()).await.unwrap().bought, 0);
+    }
+
+    #[tokio::test]
+    async fn the_credit_is_that_of_the_latest_revision_whatever_the_order_of_the_messages() {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            for last in 0..3 {
+                let cloud = Memory::default();
+                let credits = credits(PurchaseId::generate());
+                for next in order.into_iter().filter(|&next| next <= last) {
+                    for _ in 0..3 {
+                        credit(&cloud, &ada(), &credits[next]).await.unwrap();
+                    }
+                }
+                let expected = u64::from(credits[last].granted);
+                assert_eq!(bought(&cloud).await, expected, "{order:?}, {last}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_of_a_release_without_revisions_grants_nothing() {
+        let cloud = Memory::default();
+        let old = Credit {
+            purchase: PurchaseId::generate(),
+            granted: 0,
+            revision: 0,
+        };
+        credit(&cloud, &ada(), &old).await.unwrap();
+        assert_eq!(cloud.writes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_retry_stores_the_credit_once_after_a_failure_at_any_call() {
+        for calls in 0.. {
+            let cloud = Memory::default();
+            let [paid, ..] = credits(PurchaseId::generate());
+            cloud.fail_after(calls);
+            let failed = credit(&cloud, &ada(), &paid).await.is_err();
+            cloud.recover();
+            credit(&cloud, &ada(), &paid).await.unwrap();
+            assert_eq!(bought(&cloud).await, 10, "after {calls} calls");
+            if !failed {
+                assert_eq!(calls, 2);
+                break;
+            }
+        }
+    }
+}

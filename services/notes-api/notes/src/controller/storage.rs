@@ -1,0 +1,11 @@
+use super::Error;
+use crate::{note::UserId, service::Storage, storage::Usage};
+
+/// Reads how many notes `user` has, and for how many they bought storage.
+///
+/// # Errors
+/// Fails if a service call fails.
+#[tracing::instrument(skip_all)]
+pub async fn storage(storage: &impl Storage, user: &UserId) -> Result<Usage, Error> {
+    Ok(storage.usage(user).await?)
+}

@@ -1,0 +1,300 @@
+//! The table Storage: how many notes each user has and may have. The partition key is the id of the
+//! user. The sort key is `total` for the item with the user's totals, and the id of a purchase for
+//! the item with the credit of this purchase.
+//!
+//! A note and the total change in one transaction, and so do a credit and the total. So the total is
+//! exact whichever call fails and however often it is repeated.
+
+use std::{collections::HashMap, future::Future};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use dynamodb::{
+    Action, Check, Checked, Dynamodb, Item, Table, Transacted, authored_item, checked, read,
+};
+use function::StartError;
+use serde::Deserialize;
+
+use super::{
+    Error,
+    notes::{key, text},
+};
+use crate::{
+    note::{Note, NoteId, Sub, UserId, Version},
+    storage::{Credit, PurchaseId, Usage},
+};
+
+/// Creates and deletes notes, and counts them. The unit tests use an implementation in memory.
+pub trait CountedNotes: Sync {
+    /// Stores and counts a new note, and stores with it the `sub` of the note's owner, if the owner
+    /// has fewer than `free` notes and those that they bought storage for. Does nothing if the owner
+    /// already has a note with the same id.
+    fn insert(
+        &self,
+        note: &Note,
+        sub: Option<Sub>,
+        free: u64,
+    ) -> impl Future<Output = Result<Inserted, Error>> + Send;
+
+    /// Deletes a note if `version` is its current version, and stops to count it if it is `counted`.
+    /// Returns true if the note does not exist after the call, and false if the note has another
+    /// version, or was counted meanwhile.
+    fn remove(
+        &self,
+        user: &UserId,
+        id: NoteId,
+        version: Version,
+        counted: bool,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+}
+
+/// The result of [`CountedNotes::insert`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// The note exists.
+    Done,
+    /// The owner has as many notes as they may have. The note was not stored.
+    Full(Usage),
+}
+
+/// Access to the totals and the credits in the table Storage. The unit tests use an implementation in
+/// memory.
+pub trait Storage: Sync {
+    /// Reads the totals of `user`.
+    fn usage(&self, user: &UserId) -> impl Future<Output = Result<Usage, Error>> + Send;
+
+    /// Reads the credit of a purchase of `user`. Returns None if none is stored.
+    fn credit(
+        &self,
+        user: &UserId,
+        purchase: PurchaseId,
+    ) -> impl Future<Output = Result<Option<Credit>, Error>> + Send;
+
+    /// Replaces the credit `before` of a purchase of `user` with `credit`, and adds the difference to
+    /// the total. Returns false, and changes nothing, if the stored credit is not `before`.
+    fn replace_credit(
+        &self,
+        user: &UserId,
+        before: Option<&Credit>,
+        credit: &Credit,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+}
+
+/// A client of the tables Notes and Storage.
+#[derive(Debug)]
+pub struct CountedTables {
+    notes: Table,
+    storage: Table,
+}
+
+impl CountedTables {
+    /// Creates a client of the tables whose names are in the environment variables `NOTES_TABLE` and
+    /// `STORAGE_TABLE`.
+    ///
+    /// # Errors
+    /// Fails if a variable is missing or malformed. The error names the variable.
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self {
+            notes: dynamodb.table(function::setting("NOTES_TABLE")?),
+            storage: dynamodb.table(function::setting(STORAGE_VARIABLE)?),
+        })
+    }
+
+    /// Creates a client of `notes` and `storage`. They must have the keys of the tables Notes and
+    /// Storage.
+    pub fn new(notes: Table, storage: Table) -> Self {
+        Self { notes, storage }
+    }
+}
+
+/// A client of the table Storage.
+#[derive(Debug)]
+pub struct StorageTable(Table);
+
+impl StorageTable {
+    /// Creates a client of the table whose name is in the environment variable `STORAGE_TABLE`.
+    ///
+    /// # Errors
+    /// Fails if the variable is missing or malformed. The error names the variable.
+    pub fn from_env(dynamodb: &Dynamodb) -> Result<Self, StartError> {
+        Ok(Self(dynamodb.table(function::setting(STORAGE_VARIABLE)?)))
+    }
+
+    /// Creates a client of `table`. The table must have the keys of the table Storage.
+    pub fn new(table: Table) -> Self {
+        Self(table)
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, key: Item) -> Result<Option<T>, Error> {
+        let get = self.0.get().set_key(Some(key)).consistent_read(true);
+        let found = self.0.send(get).await.map_err(dynamodb::Error::from)?;
+        Ok(found.item.map(read).transpose()?)
+    }
+}
+
+const STORAGE_VARIABLE: &str = "STORAGE_TABLE";
+
+/// The sort key of the item with a user's totals. It is no purchase's id, because these are UUIDs.
+const TOTAL: &str = "total";
+
+fn entry_key(user: &UserId, entry: impl Into<String>) -> Item {
+    HashMap::from([
+        ("userId".into(), AttributeValue::S(user.as_str().into())),
+        ("entry".into(), AttributeValue::S(entry.into())),
+    ])
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The item with a user's totals. Its attribute `balance` is `used` minus `bought`, because a
+/// condition expression cannot subtract.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Total {
+    used: u64,
+    bought: u64,
+}
+
+impl From<Total> for Usage {
+    fn from(Total { used, bought }: Total) -> Self {
+        Self { used, bought }
+    }
+}
+
+impl CountedNotes for CountedTables {
+    async fn insert(&self, note: &Note, sub: Option<Sub>, free: u64) -> Result<Inserted, Error> {
+        let actions = || {
+            let put = self
+                .notes
+                .put_action()
+                .set_item(Some(authored_item(note, sub)?))
+                .condition_expression("attribute_not_exists(noteId)");
+            let count = self
+                .storage
+                .update_action()
+                .set_key(Some(entry_key(&note.user_id, TOTAL)))
+                .update_expression("ADD used :one, balance :one")
+                .condition_expression(match free {
+                    0 => "balance < :free",
+                    _ => "attribute_not_exists(balance) OR balance < :free",
+                })
+                .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":free", number(free))
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            Ok([put.action()?, count.action()?])
+        };
+        Ok(match self.notes.transact(actions).await? {
+            Transacted::Done => Inserted::Done,
+            // An earlier request with the same plan has already stored and counted the note.
+            Transacted::Canceled([Check::ConditionFailed(_), _]) => Inserted::Done,
+            Transacted::Canceled([Check::Passed, total]) => {
+                let total: Option<Total> = total.item().map(read).transpose()?;
+                Inserted::Full(total.unwrap_or_default().into())
+            }
+        })
+    }
+
+    async fn remove(
+        &self,
+        user: &UserId,
+        id: NoteId,
+        version: Version,
+        counted: bool,
+    ) -> Result<bool, Error> {
+        if !counted {
+            let delete = self
+                .notes
+                .delete()
+                .set_key(Some(key(user, id)))
+                .condition_expression(
+                    "attribute_not_exists(noteId) OR version = :version AND attribute_not_exists(counted)",
+                )
+                .expression_attribute_values(":version", text(version));
+            return Ok(matches!(
+                checked(self.notes.send(delete).await)?,
+                Checked::Done(_)
+            ));
+        }
+        let actions = || {
+            let delete = self
+                .notes
+                .delete_action()
+                .set_key(Some(key(user, id)))
+                .condition_expression("version = :version")
+                .expression_attribute_values(":version", text(version))
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let count = self
+                .storage
+                .update_action()
+                .set_key(Some(entry_key(user, TOTAL)))
+                .update_expression("ADD used :less, balance :less")
+                .expression_attribute_values(":less", number(-1));
+            Ok([delete.action()?, count.action()?])
+        };
+        Ok(match self.notes.transact(actions).await? {
+            Transacted::Done => true,
+            // Without an item, another request has already deleted the note.
+            Transacted::Canceled([note, _]) => note.item().is_none(),
+        })
+    }
+}
+
+/// The item with the credit of a purchase.
+#[derive(Deserialize)]
+struct CreditItem {
+    granted: u32,
+    revision: u64,
+}
+
+impl Storage for StorageTable {
+    async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
+        let total: Option<Total> = self.get(entry_key(user, TOTAL)).await?;
+        Ok(total.unwrap_or_default().into())
+    }
+
+    async fn credit(&self, user: &UserId, purchase: PurchaseId) -> Result<Option<Credit>, Error> {
+        let stored = self.get(entry_key(user, purchase.to_string())).await?;
+        Ok(stored.map(|CreditItem { granted, revision }| Credit {
+            purchase,
+            granted,
+            revision,
+        }))
+    }
+
+    async fn replace_credit(
+        &self,
+        user: &UserId,
+        before: Option<&Credit>,
+        credit: &Credit,
+    ) -> Result<bool, Error> {
+        let more = i64::from(credit.granted) - before.map_or(0, |before| before.granted.into());
+        let actions = || {
+            let put = self
+                .0
+                .put_action()
+                .set_item(Some(entry_key(user, credit.purchase.to_string())))
+                .item("granted", number(credit.granted))
+                .item("revision", number(credit.revision));
+            let put = match before {
+                None => put.condition_expression("attribute_not_exists(entry)"),
+                Some(before) => put
+                    .condition_expression("revision = :before")
+                    .expression_attribute_values(":before", number(before.revision)),
+            };
+            let total = self
+                .0
+                .update_action()
+                .set_key(Some(entry_key(user, TOTAL)))
+                .update_expression("ADD bought :more, balance :less")
+                .expression_attribute_values(":more", number(more))
+                .expression_attribute_values(":less", number(-more));
+            Ok([put.action()?, total.action()?])
+        };
+        Ok(self.0.transact(actions).await? == Transacted::Done)
+    }
+}

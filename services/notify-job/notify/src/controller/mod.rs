@@ -1,0 +1,6 @@
+//! The business rule: the owner of the product gets one SMS per notice about a purchase. The rule
+//! does not depend on Lambda or AWS.
+
+mod notify;
+
+pub use notify::{Error, notify};

@@ -1,0 +1,12 @@
+//! The library of the function of notify-job: the rule that announces notices about purchases, and
+//! the service that sends SMS.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`text`] | the texts of the SMS |
+//! | [`controller`] | the business rule; independent of Lambda and AWS |
+//! | [`service`] | the service that sends SMS: a trait, and its implementations with SNS and in memory |
+
+pub mod controller;
+pub mod service;
+pub mod text;
