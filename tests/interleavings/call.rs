@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    bugs::Bug,
     functions::{self, End, Function},
     world::World,
 };
@@ -29,6 +30,8 @@ pub(crate) enum Fate {
     ResponseLost,
     /// The caller gets an error, and the call takes effect later.
     Late,
+    /// The call reads an index that does not contain the last write of each item.
+    Outdated,
 }
 
 /// The error of a call that failed, as the caller sees it.
@@ -88,6 +91,8 @@ pub(crate) fn hash_of_debug(value: &impl Debug) -> u64 {
 #[derive(Clone)]
 pub(crate) struct Invocation {
     pub(crate) function: Function,
+    /// The hash of the function, its event and the attempt.
+    pub(crate) id: u64,
     /// How many times the function was invoked before with this event.
     pub(crate) attempt: u8,
     /// The clock step from which the function may be invoked.
@@ -105,15 +110,30 @@ impl Invocation {
         !self.history.is_empty()
     }
 
-    /// A number that identifies the invocation.
-    pub(crate) fn id(&self) -> u64 {
-        hash_of_debug(&(&self.function, self.attempt))
+    /// An invocation that has not started.
+    pub(crate) fn new(function: Function, attempt: u8, not_before: u8, step: u8) -> Self {
+        Self {
+            id: hash_of_debug(&(&function, attempt)),
+            function,
+            attempt,
+            not_before,
+            step,
+            history: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// The name of the waiting call `number`.
+    pub(crate) fn name_of(&self, number: u16) -> &'static str {
+        let mut pending = self.pending.iter();
+        let call = pending.find(|(call, _)| *call == number);
+        call.map(|(_, name)| *name).unwrap()
     }
 }
 
 impl Hash for Invocation {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id().hash(state);
+        self.id.hash(state);
         (self.not_before, self.step).hash(state);
         for (call, reply) in &self.history {
             (call, reply.hash).hash(state);
@@ -185,6 +205,12 @@ impl Port {
                 let world = inner.world.as_mut().unwrap();
                 Reply::new(match fate {
                     Fate::Done => Ok(work(world)),
+                    Fate::Outdated => {
+                        world.outdated = true;
+                        let response = work(world);
+                        world.outdated = false;
+                        Ok(response)
+                    }
                     Fate::ResponseLost => {
                         work(world);
                         Err(Failed)
@@ -200,6 +226,16 @@ impl Port {
     /// The number that identifies the invocation.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether the world has this bug.
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.inner().world.as_ref().unwrap().has(bug)
+    }
+
+    /// The number of free notes.
+    pub(crate) fn free(&self) -> u64 {
+        self.inner().world.as_ref().unwrap().setting.free
     }
 
     pub(crate) fn with_versions<T>(
@@ -230,7 +266,7 @@ pub(crate) fn run(world: World, invocation: &Invocation, perform: Option<(u16, F
             slots: Vec::new(),
             versions: Vec::new(),
         })),
-        id: invocation.id(),
+        id: invocation.id,
     };
     let mut future = pin!(functions::start(
         port.clone(),

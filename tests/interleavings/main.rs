@@ -6,6 +6,7 @@
     clippy::unwrap_used
 )]
 
+mod bugs;
 mod call;
 mod functions;
 mod invariants;
@@ -14,45 +15,43 @@ mod world;
 
 use std::time::Duration;
 
+use functions::{Request, What};
 use model::{Explored, Limits, Schedules};
-use world::{Bug, Client, World};
+use world::{Setting, World};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const CLOCK: [Duration; 6] = [
-    Duration::from_secs(15),
-    Duration::from_secs(150),
-    Duration::from_secs(3600),
-    Duration::from_secs(3 * 3600),
-    Duration::from_secs(150),
-    Duration::from_secs(150),
-];
+fn minutes<const N: usize>(minutes: [u64; N]) -> Vec<Duration> {
+    minutes.map(|minutes| Duration::from_secs(60 * minutes)).into()
+}
 
-fn explore(bug: Bug, clients: Vec<Client>, copies: u8, concurrent: usize, failures: u8) -> Explored {
-    let world = World::new(bug, &CLOCK, copies, clients);
-    let explored = Schedules::new(world, Limits { concurrent, failures }).explore();
+fn explore(name: &str, setting: Setting, limits: Limits) -> Explored {
+    let explored = Schedules::new(World::new(setting), limits).explore();
     eprintln!(
-        "{bug:?}: {:.2e} schedules, {} states, {} steps, depth {}, {:.1} s",
+        "{name}: {:.2e} schedules, {} states, {} steps, depth {}, {:.1} s",
         explored.schedules, explored.states, explored.steps, explored.depth, explored.seconds
     );
     if let Some(violation) = &explored.violation {
-        eprintln!("{violation}");
+        eprintln!("{violation}{}", violation.world);
     }
     explored
 }
 
 #[test]
 fn small() {
-    let _ = MINUTE;
-    let one = |source| vec![Client::new(1, source, "k", 1)];
     for source in ["tok_visa", "tok_chargeDeclined", "pm_threeDSecure"] {
         for failures in [0, 1] {
-            explore(Bug::None, one(source), 1, 2, failures);
+            let setting = Setting {
+                clock: minutes([3, 3, 60, 3, 3]),
+                requests: vec![Request {
+                    what: What::Purchase { id: 1, source, key: "k" },
+                    retries: 1,
+                    step: 0,
+                }],
+                successes: 1,
+                other_events: 0,
+                stream: true,
+                ..Setting::default()
+            };
+            explore(source, setting, Limits { concurrent: 2, failures, delays: 0 });
         }
-    }
-    let two = |source| vec![Client::new(1, source, "k", 1), Client::new(2, source, "k", 1)];
-    explore(Bug::None, two("tok_visa"), 2, 2, 1);
-    explore(Bug::None, two("pm_threeDSecure"), 2, 2, 1);
-    for bug in [Bug::NoIdempotencyKey, Bug::UnconditionalSettle, Bug::NoCancel, Bug::CancelIgnoresSuccess] {
-        explore(bug, two("pm_threeDSecure"), 1, 2, 1);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     call::{self, Fate, Invocation},
     functions::{End, Function},
     invariants,
-    world::{External, World},
+    world::{Owner, World},
 };
 
 /// One step of a schedule.
@@ -29,8 +29,8 @@ pub(crate) enum Action {
     Crash { invocation: usize },
     /// A late call takes effect.
     Land { late: usize },
-    /// Something happens outside the functions.
-    External(External),
+    /// The cardholder, the bank or an employee of the shop does something in Stripe.
+    Owner(Owner),
     /// Time passes.
     Advance,
 }
@@ -42,6 +42,8 @@ pub(crate) struct Limits {
     pub(crate) concurrent: usize,
     /// The maximum number of failures: failed calls, late calls and crashes.
     pub(crate) failures: u8,
+    /// How often time may pass although an invocation could start.
+    pub(crate) delays: u8,
 }
 
 /// A situation: the state of the world and of all invocations.
@@ -52,6 +54,7 @@ pub(crate) struct State {
     /// The calls that take effect later: the invocation before the call, and the number of the call.
     late: Vec<(Invocation, u16)>,
     failures: u8,
+    delays: u8,
     pub(crate) violations: Vec<&'static str>,
     fingerprint: u64,
 }
@@ -80,15 +83,9 @@ impl State {
     /// Adds the invocations that the world asks for. Drops those that end without a call.
     fn settle(mut self) -> Self {
         for (function, attempt, not_before) in self.world.take_new() {
-            let invocation = Invocation {
-                function,
-                attempt,
-                not_before,
-                step: self.world.step(),
-                history: Vec::new(),
-                pending: Vec::new(),
-            };
-            self.invocations.push(invocation);
+            let step = self.world.step();
+            let one = Invocation::new(function, attempt, not_before, step);
+            self.invocations.push(one);
         }
         let mut index = 0;
         while index < self.invocations.len() {
@@ -125,9 +122,16 @@ impl State {
         self.world.fingerprint().hash(&mut hasher);
         self.invocations.hash(&mut hasher);
         self.late.hash(&mut hasher);
-        self.failures.hash(&mut hasher);
+        (self.failures, self.delays).hash(&mut hasher);
         self.fingerprint = hasher.finish();
         self
+    }
+
+    /// Whether an invocation that has not started could start.
+    fn can_start(&self) -> bool {
+        let step = self.world.step();
+        let mut invocations = self.invocations.iter();
+        invocations.any(|one| !one.is_running() && one.not_before <= step)
     }
 
     fn actions(&self, limits: Limits) -> Vec<Action> {
@@ -135,26 +139,22 @@ impl State {
         let running = self.invocations.iter().filter(|one| one.is_running());
         let may_start = running.count() < limits.concurrent;
         let may_fail = self.failures < limits.failures;
-        let mut last = None;
         for (invocation, one) in self.invocations.iter().enumerate() {
             let started = one.is_running();
             if !started && (!may_start || one.not_before > self.world.step()) {
                 continue;
             }
-            // Two copies of an event that has not been delivered are equal.
-            let id = (!started).then(|| one.id());
-            if id.is_some() && id == last {
-                continue;
-            }
-            last = id;
+            // Two deliveries of an event that have not started are equal.
             for (call, name) in &one.pending {
-                for fate in [Fate::Done, Fate::Unsent, Fate::ResponseLost, Fate::Late] {
-                    let allowed = match fate {
-                        Fate::Done => true,
-                        Fate::Unsent => may_fail,
-                        Fate::ResponseLost | Fate::Late => may_fail && World::writes(name),
-                    };
-                    if allowed {
+                let writes = World::writes(name);
+                for (fate, possible) in [
+                    (Fate::Done, true),
+                    (Fate::Unsent, may_fail),
+                    (Fate::ResponseLost, may_fail && writes),
+                    (Fate::Late, may_fail && writes),
+                    (Fate::Outdated, may_fail && *name == "read due purchases"),
+                ] {
+                    if possible {
                         actions.push(Action::Call {
                             invocation,
                             call: *call,
@@ -171,13 +171,10 @@ impl State {
             }
         }
         actions.extend((0..self.late.len()).map(|late| Action::Land { late }));
-        actions.extend(self.world.externals().into_iter().map(Action::External));
+        actions.extend(self.world.owner_actions().into_iter().map(Action::Owner));
         let idle = self.late.is_empty() && !self.invocations.iter().any(Invocation::is_running);
-        let waits = self
-            .invocations
-            .iter()
-            .any(|one| one.not_before > self.world.step());
-        if idle && self.world.may_advance(waits || !self.invocations.is_empty()) {
+        let delays = self.delays < limits.delays || !self.can_start();
+        if idle && delays && self.world.may_advance(!self.invocations.is_empty()) {
             actions.push(Action::Advance);
         }
         actions
@@ -210,21 +207,23 @@ impl Schedules {
                 }
                 let ran = call::run(state.world, &one, Some((call, fate)));
                 state.world = ran.world;
+                if !matches!(fate, Fate::Done | Fate::Outdated) {
+                    state.world.failed(&one.function);
+                }
                 let reply = ran.reply.unwrap();
                 let mut text = String::new();
                 if describe {
-                    let name = one.pending.iter().find(|(number, _)| *number == call);
-                    let name = name.unwrap().1;
                     text = match fate {
-                        Fate::Done => format!("{name} → {reply}"),
-                        Fate::Unsent => format!("{name} → error (not sent)"),
-                        Fate::ResponseLost => format!("{name} → error (took effect)"),
-                        Fate::Late => format!("{name} → error (takes effect later)"),
+                        Fate::Done => format!("→ {reply}"),
+                        Fate::Unsent => "→ error, not sent".into(),
+                        Fate::ResponseLost => "→ error, response lost".into(),
+                        Fate::Late => "→ error, still under way".into(),
+                        Fate::Outdated => format!("→ outdated: {reply}"),
                     };
                     if let Some(end) = &ran.end {
-                        text += &format!("; ends: {end:?}");
+                        text += &format!("; {end}");
                     }
-                    text = format!("{}: {text}", one.function);
+                    text = format!("{}: {} {text}", one.function, one.name_of(call));
                 }
                 match ran.end {
                     Some(end) => {
@@ -242,22 +241,26 @@ impl Schedules {
             Action::Crash { invocation } => {
                 let one = state.invocations.remove(invocation);
                 state.failures += 1;
+                state.world.failed(&one.function);
                 state.world.ended(&one, End::Crashed);
                 format!("{}: crashes", one.function)
             }
             Action::Land { late } => {
                 let (one, call) = state.late.remove(late);
                 state.world = call::run(state.world, &one, Some((call, Fate::Done))).world;
-                let name = one.pending.iter().find(|(number, _)| *number == call);
-                format!("{}: {} takes effect", one.function, name.unwrap().1)
+                format!("{}: {} takes effect", one.function, one.name_of(call))
             }
-            Action::External(external) => {
-                state.world.happen(external);
-                format!("{external:?}")
+            Action::Owner(action) => {
+                state.world.happen(action);
+                action.to_string()
             }
             Action::Advance => {
+                state.delays += u8::from(state.can_start());
+                let is_reconcile = |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
+                // The next run of reconcile replaces one that has not started.
+                state.invocations.retain(|one| !is_reconcile(one));
                 let by = state.world.advance();
-                format!("{} s pass", by.as_secs())
+                format!("{} min pass", by.as_secs_f32() / 60.0)
             }
         };
         let mut state = state.settle();
@@ -307,6 +310,7 @@ impl Schedules {
             invocations: Vec::new(),
             late: Vec::new(),
             failures: 0,
+            delays: 0,
             violations: Vec::new(),
             fingerprint: 0,
         };
@@ -395,8 +399,3 @@ impl fmt::Display for Violation {
     }
 }
 
-impl fmt::Debug for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
