@@ -11,22 +11,18 @@ mod call;
 mod functions;
 mod invariants;
 mod model;
+mod scenarios;
 mod world;
 
-use std::time::Duration;
+use model::{Explored, Schedules};
+use scenarios::Scenario;
+use world::World;
 
-use functions::{Request, What};
-use model::{Explored, Limits, Schedules};
-use world::{Setting, World};
-
-fn minutes<const N: usize>(minutes: [u64; N]) -> Vec<Duration> {
-    minutes.map(|minutes| Duration::from_secs(60 * minutes)).into()
-}
-
-fn explore(name: &str, setting: Setting, limits: Limits) -> Explored {
+fn explore(scenario: Scenario) -> Explored {
+    let Scenario { name, setting, limits } = scenario;
     let explored = Schedules::new(World::new(setting), limits).explore();
     eprintln!(
-        "{name}: {:.2e} schedules, {} states, {} steps, depth {}, {:.1} s",
+        "{name:<45} {:>8.1e} schedules {:>8} states {:>8} steps {:>3} deep {:.1} s",
         explored.schedules, explored.states, explored.steps, explored.depth, explored.seconds
     );
     if let Some(violation) = &explored.violation {
@@ -37,21 +33,7 @@ fn explore(name: &str, setting: Setting, limits: Limits) -> Explored {
 
 #[test]
 fn small() {
-    for source in ["tok_visa", "tok_chargeDeclined", "pm_threeDSecure"] {
-        for failures in [0, 1] {
-            let setting = Setting {
-                clock: minutes([3, 3, 60, 3, 3]),
-                requests: vec![Request {
-                    what: What::Purchase { id: 1, source, key: "k" },
-                    retries: 1,
-                    step: 0,
-                }],
-                successes: 1,
-                other_events: 0,
-                stream: true,
-                ..Setting::default()
-            };
-            explore(source, setting, Limits { concurrent: 2, failures, delays: 0 });
-        }
+    for scenario in scenarios::all() {
+        explore(scenario);
     }
 }
