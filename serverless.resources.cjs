@@ -82,17 +82,19 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     resolveConfigurationProperty(["functions"]),
     resolveConfigurationProperty(["custom", "apiGateway"]),
   ]);
-  const routes = (name) => functions[name].events.flatMap(({ http }) => http ?? []);
-  const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
+  // The API is not a function.
+  const settings = (name) => functions[name] ?? { events: [] };
+  const routes = (name) => settings(name).events.flatMap(({ http }) => http ?? []);
+  const streams = (name) => settings(name).events.flatMap(({ stream }) => stream ?? []);
   const ownsApi = !api && Object.keys(functions).some((name) => routes(name).length > 0);
   const applies = {
     ServerErrors: (name) => name === "api",
     RejectedEvents: (name) => routes(name).some(({ authorizer }) => !authorizer),
     Lag: (name) => streams(name).length > 0,
-    Regression: () => shiftsTraffic(traffic),
+    Regression: (name) => name in functions && shiftsTraffic(traffic),
     DeadLetters: (name) =>
-      "DEAD_LETTER_QUEUE" in (functions[name].environment ?? {}) ||
-      [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
+      "DEAD_LETTER_QUEUE" in (settings(name).environment ?? {}) ||
+      [settings(name), ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimensions = {
     "AWS/ApiGateway": () => ({ ApiName: `scratchpad-${stage}`, Stage: stage }),
