@@ -56,7 +56,11 @@ where
                 .await;
                 let aws_request_id = &context.request_id;
                 match &result {
-                    Ok(_) => tracing::info!(aws_request_id, "event handled"),
+                    Ok(response) => {
+                        let response = serde_json::to_string(response).ok();
+                        let response = response.as_deref().filter(|json| *json != "null");
+                        tracing::info!(aws_request_id, response, "event handled");
+                    }
                     Err(error) => {
                         tracing::error!(aws_request_id, error = chain(error), "event failed");
                     }
