@@ -11,6 +11,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_types::region::Region;
+use domain::stripe::WEBHOOK_EVENTS;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -229,7 +230,7 @@ pub(super) fn healthy() -> Responses {
     let complete = "CREATE_COMPLETE";
     let endpoint = json!({
         "id": "we_1", "object": "webhook_endpoint", "api_version": "2026-09-30.endive", "status": "enabled",
-        "enabled_events": ["payment_intent.succeeded"], "url": format!("{API_URL}/billing/webhook"), "livemode": false,
+        "enabled_events": domain::stripe::WEBHOOK_EVENTS, "url": format!("{API_URL}/billing/webhook"), "livemode": false,
     });
     BTreeMap::from([
         ("sts GetCallerIdentity", caller(ACCOUNT)),
