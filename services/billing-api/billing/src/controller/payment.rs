@@ -6,9 +6,13 @@ use crate::{
 };
 
 /// The state of a purchase after [`advance`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has only one such value, and moves it once"
+)]
 pub(super) enum Progress {
     /// The purchase is settled.
-    Settled(Box<Purchase>),
+    Settled(Purchase),
     /// The payment is still in progress, and the purchase is PENDING.
     InProgress(Payment),
 }
@@ -29,8 +33,7 @@ pub(super) async fn advance(
     match resolve(payments, payment).await? {
         Resolution::Final(outcome) => {
             let settled = settle(payments, purchases, key, &outcome, now).await?;
-            let settled = settled.ok_or(Error::NotFound)?;
-            Ok(Progress::Settled(Box::new(settled)))
+            settled.map(Progress::Settled).ok_or(Error::NotFound)
         }
         Resolution::InProgress(payment) => {
             let due_at = now.after(RECONCILE_DELAY);
