@@ -24,9 +24,11 @@ const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps 
     partitionKey: string("userId"),
     sortKey: string("purchaseId"),
     stream: StreamViewType.NEW_AND_OLD_IMAGES,
-    // Sparse: only unsettled purchases have the key. They are spread over shards, because the index spans all users.
+    // Sparse: only purchases for which work is due have the key. They are spread over shards, because the index spans all users.
     index: { indexName: "unsettled", partitionKey: number("unsettledShard"), sortKey: number("dueAt") },
   },
+  // The open order of each buyer, and the times at which their cards were declined.
+  Buyers: { partitionKey: string("userId") },
   // Makes repeated requests, events and messages take effect once. Items expire by TTL.
   Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };

@@ -1,8 +1,10 @@
+//! Transactions: several writes of which either all take effect or none.
+
 use std::time::Duration;
 
 use aws::SdkError;
 use aws_sdk_dynamodb::{
-    error::{BuildError, ProvideErrorMetadata},
+    error::BuildError,
     operation::transact_write_items::{
         TransactWriteItemsError, builders::TransactWriteItemsInputBuilder,
     },
@@ -14,7 +16,7 @@ use aws_sdk_dynamodb::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Item, Table};
+use crate::table::{Error, Item, Table};
 
 /// The time after which [`Table::transact`] stops to repeat a transaction that conflicts with others.
 /// It is as long as a single call with its retries may take.
@@ -137,11 +139,6 @@ impl Table {
             limit = LONGEST_DELAY.min(limit * 2);
         }
     }
-}
-
-/// Returns whether a write of a single item failed because a transaction is writing the same item.
-pub(crate) fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code() == Some("TransactionConflictException")
 }
 
 fn cancellation_reasons(

@@ -23,6 +23,8 @@ pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:111111111111:NotePurchased
 pub(crate) const PHONE: &str = "+15555550100";
 pub(crate) const SECRETS: &str = "/scratchpad/sample";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4b1f0c6e2d9a";
+/// The time until the bank acts. It is so long that the bank acts only in the steps of a scenario that make it act.
+pub(crate) const BANK_DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 const STRIPE_KEY: &str = "sk_test_7e3a9d5c1f08";
 
 /// Texts that no log line may contain: secrets and parts of secrets.
@@ -76,6 +78,7 @@ impl Cloud {
         dynamodb.create_table(&purchases).unwrap();
         let settings = Settings {
             secret_key: STRIPE_KEY.to_owned(),
+            bank_delay: BANK_DELAY,
             ..Settings::default()
         };
         Self {

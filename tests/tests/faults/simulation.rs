@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use test_support::functions::{self, Function};
 use tokio::task::JoinHandle;
 
-use crate::cloud::{BUYERS, Cloud, IDEMPOTENCY, NOTES, PURCHASES, WEBHOOK_SECRET};
+use crate::cloud::{BANK_DELAY, BUYERS, Cloud, IDEMPOTENCY, NOTES, PURCHASES, WEBHOOK_SECRET};
 use crate::cpu_slot::CpuSlot;
 use crate::failure::Fault;
 use crate::mutation::Mutation;
@@ -246,7 +246,7 @@ impl Simulation {
             Step::Refund(amount) => self.refund(amount).await,
             Step::Bank => {
                 let count = self.cloud.stripe.events().len();
-                self.advance(MINUTE).await;
+                self.advance(BANK_DELAY).await;
                 self.wait_for_stripe(|events| events.len() > count).await;
             }
             Step::Evidence(evidence) => {
@@ -255,7 +255,7 @@ impl Simulation {
                 let form = format!("evidence[uncategorized_text]={evidence}&submit=true");
                 self.history.push(evidence.into());
                 self.cloud.post_to_stripe(&path, &form).await;
-                self.advance(MINUTE).await;
+                self.advance(BANK_DELAY).await;
                 let is_closed = |event: &Value| event["type"] == "charge.dispute.closed";
                 self.wait_for_stripe(|events| events.iter().any(is_closed))
                     .await;

@@ -34,8 +34,8 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
     match name {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
         "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" | "PURCHASES_TABLE"
-        | "STORAGE_TABLE" => &["Z Z", "x", "tab/le"],
+        "ATTACHMENTS_TABLE" | "BUYERS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE"
+        | "PURCHASES_TABLE" | "STORAGE_TABLE" => &["Z Z", "x", "tab/le"],
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],

@@ -384,6 +384,29 @@ async fn a_charge_is_refunded_once_in_full() {
 }
 
 #[tokio::test]
+async fn a_refund_whose_response_is_lost_or_an_error_is_made_once() {
+    for effect in [true, false] {
+        let (double, stripe) = start().await;
+        let (_, payment) = charge(&stripe, "tok_visa").await;
+        let id = intent(&payment);
+        let failure = Failure::on("POST", "/v1/refunds")
+            .times(1)
+            .respond_with(500);
+        double.inject(match effect {
+            true => failure,
+            false => failure.without_effect(),
+        });
+        let refunded = client(&stripe).refund(&id).await;
+        assert_eq!(refunded.is_ok(), effect, "{refunded:?}");
+        // Stripe responds with the stored error until it forgets the idempotency key.
+        double.advance(25 * HOUR);
+        double.inject(Failure::on("POST", "/v1/refunds").times(1).drop_response());
+        assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
+        assert_eq!(double.refunds().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_rest_of_a_partially_refunded_charge_is_refunded() {
     let (double, stripe) = start().await;
     let (_, payment) = charge(&stripe, "tok_visa").await;
@@ -466,10 +489,9 @@ async fn a_server_with_an_untrusted_certificate_never_receives_the_secret_key() 
     let stripe = Stripe::new(&server.url(), || "sk_test_key".to_owned().into()).unwrap();
     stripe.warm_up().await;
     let (purchase, source) = order("tok_visa");
-    let error = client(&stripe)
-        .charge(&purchase, &source)
-        .await
-        .unwrap_err();
+    // Too short for a second attempt.
+    let stripe = stripe.until(SystemTime::now() + Duration::from_secs(5));
+    let error = stripe.charge(&purchase, &source).await.unwrap_err();
     let text = function::chain(&error);
     assert!(text.contains("UnknownIssuer"), "{text}");
     assert_eq!(server.requests(), 0);

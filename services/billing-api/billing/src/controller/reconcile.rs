@@ -1,6 +1,7 @@
 use std::{ops::AddAssign, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
+use serde::Serialize;
 
 use super::{
     ABANDON_AFTER, CHARGE_WINDOW, Error, GIVE_UP_AFTER, RECONCILE_DELAY,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// What one call of [`reconcile`] did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReconcileSummary {
     /// The number of checked purchases that are settled now.
     pub settled: usize,
@@ -50,7 +51,7 @@ const PAGE_SIZE: usize = 25;
 const CONCURRENCY: usize = 3;
 
 /// The time before the deadline from which on no check starts: a check has several calls to Stripe.
-const CHECK_TIME: Duration = Duration::from_secs(30);
+const CHECK_TIME: Duration = Duration::from_secs(15);
 
 /// The time for which an unreadable item is set aside.
 const SET_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -86,23 +87,6 @@ pub async fn reconcile(
     for shard in join_all(Shard::all().map(|shard| run.shard(shard))).await {
         summary += shard;
     }
-    let ReconcileSummary {
-        settled,
-        pending,
-        announced,
-        errors,
-        unreadable,
-        unfinished,
-    } = summary;
-    tracing::info!(
-        settled,
-        pending,
-        announced,
-        errors,
-        unreadable,
-        unfinished,
-        "reconciled"
-    );
     summary
 }
 

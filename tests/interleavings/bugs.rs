@@ -1,0 +1,45 @@
+//! Bugs that the schedules must reveal.
+
+use std::fmt;
+
+/// A bug in a service, or in how a function uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    SettleWithoutCondition,
+    NoIdempotencyKey,
+    NoCancel,
+    CancelIgnoresSuccess,
+    SurplusNotRefunded,
+    RefundWithoutKey,
+    OrderWithoutCondition,
+    ReviseWithoutRevision,
+    OutboxClearedWithoutRevision,
+    NotifyWithoutClaim,
+    CreditWithoutRevision,
+    CreateWithoutClaim,
+    CountWithoutTransaction,
+    CountWithoutCondition,
+    DeleteCountsTwice,
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SettleWithoutCondition => "settle a purchase without the condition that it is PENDING",
+            Self::NoIdempotencyKey => "charge the card without an idempotency key",
+            Self::NoCancel => "settle as FAILED without canceling the payment",
+            Self::CancelIgnoresSuccess => "report a payment as canceled although it has succeeded",
+            Self::SurplusNotRefunded => "record a surplus charge without refunding it",
+            Self::RefundWithoutKey => "refund a charge without an idempotency key",
+            Self::OrderWithoutCondition => "store an order without the condition that no other is open",
+            Self::ReviseWithoutRevision => "store a new revision without the condition on the old one",
+            Self::OutboxClearedWithoutRevision => "empty the outbox without the condition on the revision",
+            Self::NotifyWithoutClaim => "send an SMS without a claim",
+            Self::CreditWithoutRevision => "store a credit without the condition on the old one",
+            Self::CreateWithoutClaim => "create a note without a claim",
+            Self::CountWithoutTransaction => "store and count a note in two writes",
+            Self::CountWithoutCondition => "check for room in a read before the write",
+            Self::DeleteCountsTwice => "count a note that is already deleted",
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Interleavings
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod bugs;
+mod call;
+mod functions;
+mod invariants;
+mod model;
+mod scenarios;
+mod world;
+
+use model::{Explored, Schedules};
+use scenarios::Scenario;
+use world::World;
+
+fn explore(scenario: Scenario) -> Explored {
+    let Scenario { name, setting, limits } = scenario;
+    let explored = Schedules::new(World::new(setting), limits).explore();
+    eprintln!(
+        "{name:<45} {:>8.1e} schedules {:>8} states {:>8} steps {:>3} deep {:.1} s",
+        explored.schedules, explored.states, explored.steps, explored.depth, explored.seconds
+    );
+    if let Some(violation) = &explored.violation {
+        eprintln!("{violation}{}", violation.world);
+    }
+    explored
+}
+
+#[test]
+fn small() {
+    for scenario in scenarios::all() {
+        explore(scenario);
+    }
+}
