@@ -21,11 +21,14 @@ const QUIET: &str = "the system becomes quiet";
 const SETTLED: &str = "every purchase is settled in the end";
 const VISIBLE: &str = "a person sees a charge if and only if Stripe made it";
 const SURPLUS: &str = "every surplus charge is refunded and recorded, and no other charge";
+const FAILED: &str = "the payment of a FAILED purchase did not charge the card";
 const OPEN_PAYMENT: &str = "no payment can charge a card in the end";
 const AFTER_SALE: &str = "a purchase shows the refunds and the dispute of its payment";
 const GRANTED: &str = "the credit of a purchase is what it grants";
 const ONE_SMS: &str = "one SMS per notice, and one more per failure at most";
 const ANNOUNCED: &str = "every outbox is emptied in the end";
+const ONE_NOTE: &str = "one note per idempotency key";
+const NO_CONTRADICTION: &str = "no event of a genuine payment is put aside";
 const RESPONSE: &str = "a response says what happened";
 
 /// Returns the invariants that do not hold in this situation, of those that always hold.
@@ -39,12 +42,14 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
     };
     let pending = data.purchases.values().filter(|purchase| purchase.is_pending());
     check(pending.count() <= 1, ONE_OPEN_ORDER);
+    check(data.contradictions.is_empty(), NO_CONTRADICTION);
     let mut made = BTreeMap::new();
     for intent in &data.intents {
         check(intent.refunded <= intent.amount, REFUND_AT_MOST);
         *made.entry(&intent.purchase).or_insert(0) += usize::from(!intent.by_owner);
     }
     check(made.values().all(|count| *count <= 1), CHARGED_ONCE);
+    check(world.notes_by_key().all(|notes| notes <= 1), ONE_NOTE);
     let total = data.total.unwrap_or_default();
     let counted = data.notes.values().filter(|note| note.counted).count();
     check(total.used == counted as i64, USED);
@@ -101,6 +106,7 @@ fn check_purchase<'a>(
     check(purchase.outbox.is_none() && purchase.due_at.is_none(), ANNOUNCED);
     let mut paid = None;
     for charge in charges {
+        check(!purchase.failed_with(&charge.id), FAILED);
         let mut surplus = purchase.surplus.iter();
         let recorded = surplus.any(|surplus| {
             surplus.payment_intent_id == charge.id && surplus.amount == charge.amount

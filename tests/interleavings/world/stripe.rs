@@ -59,6 +59,8 @@ pub(crate) enum Owner {
     Clear(usize),
     /// An employee refunds an amount in Stripe's dashboard.
     Refund(usize, u32),
+    /// The bank rejects a refund of an employee some time later.
+    RefundFails(usize, u32),
     /// The cardholder opens a dispute, or the bank decides it.
     Dispute(usize, DisputeStatus),
     /// A second PaymentIntent of the purchase charges the card.
@@ -71,6 +73,9 @@ impl fmt::Display for Owner {
             Self::Authenticate(number) => write!(f, "the cardholder completes 3-D Secure of pi_{number}"),
             Self::Clear(number) => write!(f, "the bank accepts pi_{number}"),
             Self::Refund(number, amount) => write!(f, "an employee refunds {amount} of pi_{number}"),
+            Self::RefundFails(number, amount) => {
+                write!(f, "the refund of {amount} of pi_{number} fails")
+            }
             Self::Dispute(number, status) => {
                 write!(f, "the dispute of pi_{number} is {}", status.name())
             }
@@ -94,6 +99,12 @@ fn decline() -> Decline {
 }
 
 impl World {
+    /// Whether a bank is processing a payment.
+    pub(super) fn is_processing(&self) -> bool {
+        let mut intents = self.data.intents.iter();
+        intents.any(|intent| matches!(intent.payment, Payment::Processing { .. }))
+    }
+
     /// What can happen in Stripe now.
     pub(crate) fn owner_actions(&self) -> Vec<Owner> {
         let intents = self.data.intents.iter().enumerate();
@@ -104,13 +115,15 @@ impl World {
                 _ => None,
             })
             .collect();
-        if let Some(next) = self.setting.owner.get(self.data.owner) {
+        let (done, last) = self.data.owner;
+        if let Some(next) = self.setting.owner.get(done) {
             let is_charged = |number: &usize| {
                 let intent = self.data.intents.get(*number);
                 intent.is_some_and(|intent| intent.is_charged())
             };
             let possible = match next {
                 Owner::Refund(number, _) | Owner::Dispute(number, _) => is_charged(number),
+                Owner::RefundFails(..) => self.step > last,
                 Owner::ChargeAgain(number) => {
                     let key = super::purchase_key(*number);
                     self.data.purchases.contains_key(&key) && !self.data.intents.is_empty()
@@ -133,7 +146,14 @@ impl World {
                     intent.refunded += amount;
                     intent.refunded_by_owner += amount;
                 });
-                self.refund_event(number);
+                self.refund_event(number, true);
+            }
+            Owner::RefundFails(number, amount) => {
+                self.change(number, |intent| {
+                    intent.refunded -= amount;
+                    intent.refunded_by_owner -= amount;
+                });
+                self.refund_event(number, false);
             }
             Owner::Dispute(number, status) => {
                 self.change(number, |intent| intent.dispute = Some(status));
@@ -165,7 +185,7 @@ impl World {
                 self.succeed(number);
             }
         }
-        self.data().owner += 1;
+        self.data().owner = (self.data.owner.0 + 1, self.step);
     }
 
     fn change(&mut self, number: usize, change: impl FnOnce(&mut Intent)) {
@@ -198,11 +218,12 @@ impl World {
         self.event(format!("pi_{number} {text}"), Report::Payment(report), copies);
     }
 
-    fn refund_event(&mut self, number: usize) {
+    /// Sends `charge.refunded`, which contains the refunded amount, or `refund.failed`.
+    fn refund_event(&mut self, number: usize, has_amount: bool) {
         let intent = self.data.intents[number].clone();
         let report = RefundReport {
             intent: intent.id.clone(),
-            amount_refunded: Some(intent.refunded),
+            amount_refunded: has_amount.then_some(intent.refunded),
             currency: Some(Currency::default()),
         };
         let text = format!("pi_{number} refunded {}", intent.refunded);
@@ -315,7 +336,7 @@ impl World {
         };
         if refunded != intent.refunded {
             self.change(number, |intent| intent.refunded = refunded);
-            self.refund_event(number);
+            self.refund_event(number, true);
         }
         refunded
     }
