@@ -72,21 +72,31 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
   return { Resources, extensions };
 };
 
-// An AWS::CloudWatch::Alarm per row of `alarms` and applicable function, if the stage has alarms.
+// An AWS::CloudWatch::Alarm per row of `alarms` and applicable function, if the stage has alarms. The service that owns the API
+// has the alarms of the API.
 exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
-  const [rows, { alarms, traffic }, stage, functions] = await Promise.all([
+  const [rows, { alarms, traffic }, stage, functions, api] = await Promise.all([
     resolveVariable(`${shared}:alarms`),
     resolveVariable("self:custom.stage"),
     resolveVariable("sls:stage"),
     resolveConfigurationProperty(["functions"]),
+    resolveConfigurationProperty(["custom", "apiGateway"]),
   ]);
+  const routes = (name) => functions[name].events.flatMap(({ http }) => http ?? []);
   const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
+  const ownsApi = !api && Object.keys(functions).some((name) => routes(name).length > 0);
   const applies = {
+    ServerErrors: (name) => name === "api",
+    RejectedEvents: (name) => routes(name).some(({ authorizer }) => !authorizer),
     Lag: (name) => streams(name).length > 0,
     Regression: () => shiftsTraffic(traffic),
-    DeadLetters: (name) => [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
+    DeadLetters: (name) =>
+      "DEAD_LETTER_QUEUE" in (functions[name].environment ?? {}) ||
+      [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimensions = {
+    "AWS/ApiGateway": () => ({ ApiName: `scratchpad-${stage}`, Stage: stage }),
+    Scratchpad: (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
     "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
     "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-dead-letters` }),
   };
@@ -118,10 +128,10 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
       },
     },
   ];
-  const all = Object.keys(functions).flatMap((name) =>
+  const all = [...Object.keys(functions), ...(ownsApi ? ["api"] : [])].flatMap((name) =>
     Object.entries(rows).flatMap(([kind, { except, ...row }]) => {
       const Threshold = except && name in except ? except[name] : row.Threshold;
-      const isWanted = Threshold !== null && (applies[kind]?.(name) ?? true);
+      const isWanted = Threshold !== null && (applies[kind]?.(name) ?? name in functions);
       return isWanted ? [alarm(name, kind, { ...row, Threshold })] : [];
     }),
   );

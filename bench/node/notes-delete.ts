@@ -1,7 +1,7 @@
-import { DeleteCommand, GetCommand } from "@aws-sdk/lib-dynamodb";
+import { GetCommand, TransactWriteCommand } from "@aws-sdk/lib-dynamodb";
 import { dynamodb } from "./dynamodb.ts";
 import { caller, route } from "./http.ts";
-import { key, type Note, Notes, release } from "./notes.ts";
+import { key, type Note, Notes, release, Storage } from "./notes.ts";
 
 export const handler = route(async (event) => {
   const userId = caller(event);
@@ -10,11 +10,25 @@ export const handler = route(async (event) => {
   if (Item) {
     if (Item.attachment) await release(Item as Note, key(userId, Item.attachment));
     await dynamodb.send(
-      new DeleteCommand({
-        TableName: Notes,
-        Key,
-        ConditionExpression: "attribute_not_exists(noteId) OR version = :version",
-        ExpressionAttributeValues: { ":version": Item.version },
+      new TransactWriteCommand({
+        TransactItems: [
+          {
+            Delete: {
+              TableName: Notes,
+              Key,
+              ConditionExpression: "version = :version",
+              ExpressionAttributeValues: { ":version": Item.version },
+            },
+          },
+          {
+            Update: {
+              TableName: Storage,
+              Key: { userId, entry: "total" },
+              UpdateExpression: "ADD used :less, balance :less",
+              ExpressionAttributeValues: { ":less": -1 },
+            },
+          },
+        ],
       }),
     );
   }

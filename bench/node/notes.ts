@@ -7,6 +7,7 @@ import { Problem } from "./http.ts";
 import { Bucket, s3 } from "./s3.ts";
 
 export const Notes = process.env.NOTES_TABLE!;
+export const Storage = process.env.STORAGE_TABLE!;
 export const Attachments = process.env.ATTACHMENTS_TABLE!;
 
 export interface Note {
@@ -18,6 +19,7 @@ export interface Note {
   createdAt: number;
   updatedAt: number;
   version: string;
+  counted: boolean;
 }
 
 type Write = Pick<Note, "userId" | "noteId" | "version">;
@@ -57,7 +59,7 @@ export async function show(notes: Note[]) {
     for (const file of found.Responses?.[Attachments] ?? []) files.set(file.attachment, file as Note["uploaded"]);
   }
   return Promise.all(
-    notes.map(async ({ version: _, uploaded, ...note }) => {
+    notes.map(async ({ version: _, counted: __, uploaded, ...note }) => {
       const Key = note.attachment && key(note.userId, note.attachment);
       const file = Key && (uploaded ?? files.get(Key));
       if (!Key || !file || file.contentType === undefined) return note;

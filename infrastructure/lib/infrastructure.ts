@@ -5,6 +5,7 @@ import { DnsStack } from "./dns-stack.ts";
 import { DynamodbStack } from "./dynamodb-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
 import { type Stage, tables } from "./stage.ts";
+import { TopicsStack } from "./topics-stack.ts";
 import { WebStack } from "./web-stack.ts";
 
 /** The region of CloudFront's certificates. The certificate is in the same region as all other resources of the stage. */
@@ -20,6 +21,7 @@ export function infrastructure(app: App, stage: Stage, region: string = tables()
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
+    TopicsStack,
     ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
     ...(stage.alarms ? [AlarmsStack] : []),
   ];

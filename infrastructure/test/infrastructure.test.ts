@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { App } from "aws-cdk-lib";
-import { Template } from "aws-cdk-lib/assertions";
+import { Match, Template } from "aws-cdk-lib/assertions";
 import { securityHeaders } from "../../web/security-headers.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { delegations, type Stage, stageNamed } from "../lib/stage.ts";
@@ -49,6 +49,10 @@ const attachments = (stage: string, templates = stages) =>
     JSON.stringify(Properties.BucketName).includes("attachments"),
   )!;
 
+/** The principal that stands for all users and roles of the account whose policies allow an action. */
+const accountRoot = {
+  "Fn::Join": ["", ["arn:", { Ref: "AWS::Partition" }, ":iam::", { Ref: "AWS::AccountId" }, ":root"]],
+};
 const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
 
 test("a protected stage keeps its data when a stack is deleted", () => {
@@ -111,6 +115,7 @@ test("the partition key of every table with user data is the user ID", () => {
   );
   assert.deepEqual(keys, {
     "scratchpad-dev-Notes": ["HASH userId", "RANGE noteId"],
+    "scratchpad-dev-Storage": ["HASH userId", "RANGE entry"],
     "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
     "scratchpad-dev-Purchases": ["HASH userId", "RANGE purchaseId"],
     "scratchpad-dev-Idempotency": ["HASH id"],
@@ -480,11 +485,14 @@ test("every export name contains the stage, and every stage in the cloud has the
         "IdempotencyTableArn",
         "IdempotencyTableName",
         "IdentityPoolId",
+        "NotePurchasedTopicArn",
         "NotesTableArn",
         "NotesTableName",
         "PurchasesTableArn",
         "PurchasesTableName",
         "PurchasesTableStreamArn",
+        "StorageTableArn",
+        "StorageTableName",
         "UserPoolClientId",
         "UserPoolId",
         ...(stage === "local"
@@ -512,6 +520,7 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
       "scratchpad-cognito-dev",
       "scratchpad-dynamodb-dev",
       "scratchpad-s3-dev",
+      "scratchpad-topics-dev",
       "scratchpad-web-dev",
       "scratchpad-alarms-dev",
     ],
@@ -528,16 +537,16 @@ test("a stage without a row has its own infrastructure", () => {
   const names = stacks("feature-1").map((stack) => stack.stackName);
   assert.deepEqual(
     names,
-    ["cognito", "dynamodb", "s3", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
+    ["cognito", "dynamodb", "s3", "topics", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
   );
 });
 
-test("a stage that links to dev's infrastructure has only a browser app, on CloudFront's domain", () => {
+test("a stage that links to dev's infrastructure has only its topics and a browser app, on CloudFront's domain", () => {
   assert.deepEqual(
     linkedStacks().map((stack) => stack.stackName),
-    ["scratchpad-web-feature-1"],
+    ["scratchpad-topics-feature-1", "scratchpad-web-feature-1"],
   );
-  const [web] = linked;
+  const [, web] = linked;
   const { WebUrl } = web!.findOutputs("WebUrl");
   assert.match(JSON.stringify(WebUrl!.Value), /"https:\/\/",.*"DomainName"/);
   web!.resourceCountIs("AWS::Route53::HostedZone", 0);
@@ -546,7 +555,7 @@ test("a stage that links to dev's infrastructure has only a browser app, on Clou
 });
 
 test("the app of a stage that links to dev may show dev's attachments", () => {
-  for (const { Properties } of Object.values(linked[0]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
+  for (const { Properties } of Object.values(linked[1]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
     const csp =
       Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
     assert.match(JSON.stringify(csp), /https:\/\/scratchpad-dev-attachments-/);
@@ -558,12 +567,33 @@ test("a stage's alarms go to the e-mail address of its row, and only CloudWatch 
     const [subscription] = resources(stage, "AWS::SNS::Subscription");
     const { Protocol, Endpoint } = subscription!.Properties;
     assert.deepEqual([Protocol, Endpoint], ["email", stageNamed(stage).alarms]);
-    const [policy] = resources(stage, "AWS::SNS::TopicPolicy");
+    const policy = resources(stage, "AWS::SNS::TopicPolicy").find((each) =>
+      JSON.stringify(each).includes("cloudwatch"),
+    );
     const [{ Principal, Action, Condition }, ...others] = statements(policy);
     assert.equal(others.length, 0);
     assert.deepEqual([Principal, Action], [{ Service: "cloudwatch.amazonaws.com" }, "sns:Publish"]);
     assert.deepEqual(Condition.StringEquals, { "aws:SourceAccount": { Ref: "AWS::AccountId" } });
     assert.match(JSON.stringify(Condition.ArnLike), new RegExp(`:alarm:scratchpad-${stage}-\\*"`));
   }
-  for (const template of [...stages.get("local")!, ...linked]) template.resourceCountIs("AWS::SNS::Topic", 0);
+  for (const template of [...stages.get("local")!, ...linked])
+    template.resourcePropertiesCountIs("AWS::SNS::Topic", { TopicName: Match.stringLikeRegexp("alarms") }, 0);
+});
+
+test("every stage has its own topic of purchases, and only roles of its account may publish to it", () => {
+  for (const [stage, templates] of [...stages, ["feature-1", linked] as const]) {
+    const topics = templates.flatMap((template) =>
+      Object.entries(template.findResources("AWS::SNS::Topic")).filter(
+        ([, { Properties }]) => Properties.TopicName === `scratchpad-${stage}-NotePurchased`,
+      ),
+    );
+    assert.equal(topics.length, 1, stage);
+    const [id] = topics[0]!;
+    const policies = templates.flatMap((template) => Object.values(template.findResources("AWS::SNS::TopicPolicy")));
+    const own = policies.filter(({ Properties }) => JSON.stringify(Properties.Topics).includes(id));
+    assert.deepEqual(
+      own.flatMap(statements).map(({ Effect, Action, Principal }) => [Effect, Action, JSON.stringify(Principal)]),
+      [["Allow", "sns:Publish", JSON.stringify({ AWS: accountRoot })]],
+    );
+  }
 });

@@ -214,6 +214,14 @@ test("a stage that links to dev's infrastructure does not process dev's data", (
   for (const { Properties } of all([...dev, ...prod], "AWS::Events::Rule")) assert.equal(Properties.State, "ENABLED");
 });
 
+test("the functions of a stage with a limit of free notes get the number of the stage's row", () => {
+  for (const stage of [dev, prod, linked])
+    for (const name of ["notes-create", "notes-storage"]) {
+      const own = all(stage, "AWS::Lambda::Function").find(({ Properties }) => Properties.FunctionName.endsWith(name));
+      assert.equal(own.Properties.Environment.Variables.FREE_NOTES, "100");
+    }
+});
+
 test("every origin may call the API until the stage's domain is delegated, because the app has CloudFront's domain", async () => {
   const { allowedOrigin } = createRequire(import.meta.url)("../../serverless.resources.cjs");
   const originOf = (row: object) => allowedOrigin({ resolveVariable: async () => row });

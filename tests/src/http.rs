@@ -80,23 +80,47 @@ impl Request {
     }
 
     /// Signs the request, changes the signed request with `tamper`, and sends the changed request.
-    pub async fn send_tampered(mut self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
+    pub async fn send_tampered(self, tamper: impl FnOnce(&mut reqwest::Request)) -> Response {
+        let context = format!("{} {}", self.request.method(), self.request.url());
+        let response = self.try_send(tamper).await;
+        response.unwrap_or_else(|error| panic!("{context}: {error:?}"))
+    }
+
+    /// Signs the request for its own URL, and sends it through the proxy with the URL `proxy`.
+    ///
+    /// # Errors
+    /// Fails if the proxy closes the connection without a response.
+    pub async fn send_through(self, proxy: &Url) -> reqwest::Result<Response> {
+        self.try_send(|request| {
+            // The signature is valid only for this host.
+            let url = request.url();
+            let port = url.port().map(|port| format!(":{port}"));
+            let host = url.host_str().unwrap().to_owned() + &port.unwrap_or_default();
+            let host = HeaderValue::try_from(host).unwrap();
+            request.headers_mut().insert("host", host);
+            request.url_mut().set_host(proxy.host_str()).unwrap();
+            request.url_mut().set_port(proxy.port()).unwrap();
+        })
+        .await
+    }
+
+    async fn try_send(
+        mut self,
+        tamper: impl FnOnce(&mut reqwest::Request),
+    ) -> reqwest::Result<Response> {
         if let Some(signer) = self.signer.take() {
             self.sign(&signer);
         }
         tamper(&mut self.request);
-        let (method, url) = (self.request.method().clone(), self.request.url().clone());
-        let response = self.client.execute(self.request).await;
-        let response = response.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
+        let url = self.request.url().clone();
+        let response = self.client.execute(self.request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await;
-        let body = body.unwrap_or_else(|error| panic!("{method} {url}: {error:?}"));
-        Response {
+        Ok(Response {
             url,
             status,
             headers,
-            body: body.into(),
-        }
+            body: response.bytes().await?.into(),
+        })
     }
 
     fn sign(&mut self, signer: &Signer) {

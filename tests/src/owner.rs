@@ -191,9 +191,32 @@ impl Stage {
 
     /// Returns the name of the stage's table Attachments.
     pub async fn attachments_table(&self) -> String {
+        self.table_of_notes_create("ATTACHMENTS_TABLE").await
+    }
+
+    /// Returns the name of the stage's table Storage.
+    pub async fn storage_table(&self) -> String {
+        self.table_of_notes_create("STORAGE_TABLE").await
+    }
+
+    async fn table_of_notes_create(&self, variable: &str) -> String {
         let create = self.configuration("notes-create").await;
-        let table = &create["Environment"]["Variables"]["ATTACHMENTS_TABLE"];
+        let table = &create["Environment"]["Variables"][variable];
         table.as_str().unwrap().to_owned()
+    }
+
+    /// Grants storage for `notes` more notes to a user, as a paid purchase does. `user` is the ID of the user's identity.
+    pub async fn grant_storage(&self, user: &str, notes: u32) {
+        let functions = crate::functions::all();
+        let credit = functions.iter().find(|known| known.name == "notes-credit");
+        let mut event = credit.unwrap().event();
+        let message = &mut event["Records"][0]["Sns"]["Message"];
+        let mut purchase: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
+        purchase["purchaseId"] = json!(uuid::Uuid::now_v7());
+        purchase["userId"] = json!(user);
+        purchase["granted"] = json!(notes);
+        *message = purchase.to_string().into();
+        self.invoke("notes-credit", &event).await.unwrap();
     }
 
     /// Writes an item to the stage's table Purchases.

@@ -1,15 +1,23 @@
-const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
+import { CURRENCY } from "./prices.ts";
+
 const number = new Intl.NumberFormat("en-US");
 const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const dateTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
-/** Formats US cents as dollars. */
-export const formatMoney = (cents: number) => dollars.format(cents / 100);
+/** Formats an amount in the minor unit of a currency, such as cents. */
+export function formatMoney(amount: number, currency = CURRENCY): string {
+  const money = new Intl.NumberFormat("en-US", { style: "currency", currency });
+  return money.format(amount / 10 ** (money.resolvedOptions().maximumFractionDigits ?? 0));
+}
 
 export const formatNumber = (value: number) => number.format(value);
 
 /** Formats a count with its noun: "1 note", "2 notes". */
 export const formatCount = (count: number, noun: string) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Formats a waiting time in seconds: "30 seconds", or in minutes, rounded up: "5 minutes". */
+export const formatWait = (seconds: number) =>
+  seconds < 60 ? formatCount(Math.ceil(seconds), "second") : formatCount(Math.ceil(seconds / 60), "minute");
 
 /** Formats the date of a time in milliseconds since the epoch. */
 export const formatDate = (time: number) => date.format(time);

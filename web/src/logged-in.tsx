@@ -1,5 +1,5 @@
 import { lazy, useEffect, useState } from "react";
-import { Redirect, Route, Switch, useLocation } from "wouter";
+import { Redirect, Route, Switch, useLocation, useSearch } from "wouter";
 import { currentUser, type User } from "./auth.ts";
 import { FailureMessage } from "./components/failure-message.tsx";
 import { Loading } from "./components/loading.tsx";
@@ -16,7 +16,8 @@ const Settings = lazy(() => import("./pages/settings.tsx"));
 
 /** The pages for users who are logged in. Others are redirected to the log-in page and come back afterwards. */
 export default function LoggedIn() {
-  const [location] = useLocation();
+  const [path] = useLocation();
+  const query = useSearch();
   const [user, setUser] = useState<User | "none">();
   const { failure, submit: loadUser } = useSubmit(async () => setUser((await currentUser()) ?? "none"));
   // biome-ignore lint/correctness/useExhaustiveDependencies: the session is read once, when the first page opens
@@ -31,7 +32,10 @@ export default function LoggedIn() {
     return () => document.removeEventListener("visibilitychange", check);
   }, []);
 
-  if (user === "none") return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
+  if (user === "none") {
+    const location = query ? `${path}?${query}` : path;
+    return <Redirect to={`/log-in?to=${encodeURIComponent(location)}`} replace />;
+  }
   if (failure) {
     return (
       <Page title="Cannot load your account" layout="form">

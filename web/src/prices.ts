@@ -1,17 +1,15 @@
-/**
- * The price per note in US cents, by the lowest number of notes it applies to. The server's copy of this table is in
- * services/billing-api/billing/src/purchase.rs.
- */
-export const PRICES = [
-  { from: 1, each: 400 },
-  { from: 11, each: 200 },
-  { from: 101, each: 100 },
-] as const;
+import prices from "../../services/billing-api/prices.json" with { type: "json" };
+
+/** The ISO 4217 code of the currency of all prices, in lower case, as Stripe writes it. */
+export const CURRENCY = prices.currency;
+
+/** The price per note in the currency's minor unit, by the lowest number of notes it applies to. */
+export const PRICES = prices.tiers;
 
 /** The maximum number of notes in one purchase. */
-export const STORAGE_LIMIT = 999_999;
+export const STORAGE_LIMIT = prices.limit;
 
-/** The price of storage for `notes` notes, in US cents. */
+/** The price of storage for `notes` notes, in the currency's minor unit. */
 export function price(notes: number): number {
   return notes * (PRICES.findLast(({ from }) => from <= notes)?.each ?? 0);
 }

@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Page } from "playwright-core";
-import { inTab, isApi, requestsTo } from "./support/browser.ts";
-import { stage, stripe } from "./support/stage.ts";
-import { billing, createAndLogIn } from "./support/users.ts";
-
-/** Stripe's test cards: https://docs.stripe.com/testing */
-const GOOD = "4242424242424242";
-const DECLINED = "4000000000009995";
-const REQUIRES_3D_SECURE = "4000000000003220";
-
-const pay = (page: Page, price: string) => page.getByRole("button", { name: `Pay ${price}` });
-const challenge = (page: Page) => page.frameLocator('iframe[title="3D Secure challenge"]');
+import { closeTab, inTab, isApi, openTab, requestsTo } from "./support/browser.ts";
+import { eventually } from "./support/eventually.ts";
+import {
+  challenge,
+  DECLINED,
+  GOOD,
+  intentsOf,
+  latestPurchase,
+  order,
+  payButton,
+  purchasesAndCharges,
+  REQUIRES_3D_SECURE,
+  REQUIRES_ACTION,
+  typeCard,
+} from "./support/purchases.ts";
+import { stage, stripe, stripeApi } from "./support/stage.ts";
+import { billing, createAndLogIn, createUser, logIn, prices } from "./support/users.ts";
 
 /** Logs in a new user and fills in the order form. */
 async function fillOrderForm(page: Page, notes: number, card: string): Promise<void> {
@@ -21,30 +27,19 @@ async function fillOrderForm(page: Page, notes: number, card: string): Promise<v
   await typeCard(page, card);
 }
 
-/** Types into Stripe's iframe key by key, because it inserts spaces while the user types. */
-async function typeCard(page: Page, number: string): Promise<void> {
-  const frame = page.frameLocator('iframe[title="Secure card payment input frame"]');
-  await frame.locator("[name=cardnumber]").pressSequentially(number);
-  await frame.locator("[name=exp-date]").pressSequentially("1234");
-  await frame.locator("[name=cvc]").pressSequentially("123");
+/** Logs in a new user, and opens the billing page with an open order of $40.00 that the bank asks to confirm. */
+async function openBillingWithOrder(page: Page): Promise<void> {
+  await createAndLogIn(page);
+  await assert.rejects(order(10, REQUIRES_ACTION), { status: 402 });
+  await page.goto("/billing");
+  await page.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
 }
 
 /** Waits until the history has a purchase with this status. */
 const purchaseListed = (page: Page, status: string) =>
   page.getByRole("listitem").getByText(status, { exact: true }).waitFor();
 
-/** The purchases of the current user, and how many times Stripe charged each. */
-async function purchasesAndCharges(): Promise<[status: string, amount: number, charges: number][]> {
-  const { items } = await billing.listPurchases(billing.FIRST_PURCHASES_PAGE);
-  const { data } = await stripe<{ data: { status: string; metadata: { purchaseId?: string } }[] }>(
-    "GET",
-    "payment_intents",
-  );
-  return items.map(({ purchaseId, status, amount }) => {
-    const charges = data.filter((intent) => intent.metadata.purchaseId === purchaseId && intent.status === "succeeded");
-    return [status, amount, charges.length];
-  });
-}
+const isOrder = (url: URL) => isApi(url) && url.pathname.endsWith("/billing") && url.search === "";
 
 after(() => stripe("DELETE", "failures"));
 
@@ -54,9 +49,11 @@ test(
     await fillOrderForm(page, 10, GOOD);
     await page.getByText("Storage for 10 notes: $40.00").waitFor();
     const sent = requestsTo(page, "POST", "/billing");
-    await pay(page, "$40.00").dblclick();
+    await payButton(page, "$40.00").dblclick();
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
+    await page.getByText("0 of 110 notes").waitFor();
+    await page.getByText("Free: 100 notes. Bought: 10 notes.").waitFor();
     assert.equal(sent.length, 1);
     assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
   }),
@@ -73,7 +70,7 @@ test(
       ["999999", "$999,999.00"],
     ] as const) {
       await page.getByLabel("Notes").fill(notes);
-      await pay(page, price).waitFor();
+      await payButton(page, price).waitFor();
     }
     for (const notes of ["0", "1000000", "1.5", ""]) {
       await page.getByLabel("Notes").fill(notes);
@@ -86,12 +83,12 @@ test(
   "a declined card shows the bank's message, and another card can pay",
   inTab(async (page) => {
     await fillOrderForm(page, 10, DECLINED);
-    await pay(page, "$40.00").click();
+    await payButton(page, "$40.00").click();
     await page.getByRole("alert").getByText("Your card has insufficient funds.").waitFor();
     await purchaseListed(page, "Not charged");
     await page.reload();
     await typeCard(page, GOOD);
-    await pay(page, "$40.00").click();
+    await payButton(page, "$40.00").click();
     await purchaseListed(page, "Paid");
     const amounts = await purchasesAndCharges();
     assert.deepEqual(amounts, [
@@ -105,7 +102,7 @@ test(
   "an invalid card number is rejected without a purchase",
   inTab(async (page) => {
     await fillOrderForm(page, 10, "4242424242424241");
-    await pay(page, "$40.00").click();
+    await payButton(page, "$40.00").click();
     await page.getByRole("alert").getByText("card number").waitFor();
     assert.deepEqual(await purchasesAndCharges(), []);
   }),
@@ -115,7 +112,7 @@ test(
   "a card that requires 3-D Secure is charged after confirmation",
   inTab(async (page) => {
     await fillOrderForm(page, 101, REQUIRES_3D_SECURE);
-    await pay(page, "$101.00").click();
+    await payButton(page, "$101.00").click();
     await challenge(page).getByRole("button", { name: "COMPLETE" }).click();
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
@@ -127,7 +124,7 @@ test(
   "a failed 3-D Secure confirmation does not charge the card",
   inTab(async (page) => {
     await fillOrderForm(page, 10, REQUIRES_3D_SECURE);
-    await pay(page, "$40.00").click();
+    await payButton(page, "$40.00").click();
     await challenge(page).getByRole("button", { name: "FAIL" }).click();
     await page.getByRole("alert").waitFor();
     await purchaseListed(page, "Not charged");
@@ -136,37 +133,266 @@ test(
 );
 
 test(
-  "an order whose response was lost can be retried after a reload and is charged once",
+  "an order whose response was lost is found in the list of purchases",
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
     await page.route(
-      (url) => isApi(url) && url.pathname.endsWith("/billing") && url.search === "",
+      isOrder,
       async (route) => {
         await route.fetch();
         await route.abort();
       },
       { times: 1 },
     );
-    await pay(page, "$40.00").click();
-    await page.getByText("We do not know yet whether your card was charged").waitFor();
+    await payButton(page, "$40.00").click();
+    await page.getByText("Paid. Thank you.").waitFor();
+    await purchaseListed(page, "Paid");
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+  }),
+);
+
+test(
+  "an order that may not have arrived can be sent again after a reload and is charged once",
+  inTab(async (page) => {
+    await fillOrderForm(page, 10, GOOD);
+    await page.route(isOrder, (route) => route.abort(), { times: 1 });
+    await payButton(page, "$40.00").click();
+    await page.getByRole("alert").getByText("The server cannot be reached.").waitFor();
     await page.reload();
-    await page.getByRole("button", { name: "Check again" }).dblclick();
+    await page.getByText("We do not know yet whether your order has arrived.").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Pay" }).count(), 0);
+    await page.getByRole("button", { name: "Send again" }).dblclick();
     await page.getByText("Paid. Thank you.").waitFor();
     assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
   }),
 );
 
 test(
-  "while Stripe is down an order stays pending, and a retry charges it once",
+  "an order that may not have arrived can be canceled once it can no longer arrive",
+  inTab(async (page) => {
+    await page.clock.install();
+    await fillOrderForm(page, 10, GOOD);
+    await page.route(isOrder, (route) => route.abort(), { times: 1 });
+    await payButton(page, "$40.00").click();
+    await page.getByRole("button", { name: "Cancel order" }).click();
+    await page.getByRole("alert").getByText("Your order may still be on its way.").waitFor();
+    await page.clock.fastForward("01:01");
+    await page.getByRole("button", { name: "Cancel order" }).click();
+    await payButton(page, "$40.00").waitFor();
+    assert.deepEqual(await purchasesAndCharges(), []);
+  }),
+);
+
+test(
+  "while Stripe is down an order stays open, and is charged once when the user continues",
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
     await stripe("POST", "failures", { method: "POST", path: "/v1/payment_intents", effect: false, end: "close" });
-    await pay(page, "$40.00").click();
-    await page.getByRole("alert").getByText("It is not known yet whether your card is charged.").waitFor();
+    await payButton(page, "$40.00").click();
+    await page.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
+    await page.getByRole("alert").getByText("We do not know yet whether your card was charged.").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Pay" }).count(), 0);
     await stripe("DELETE", "failures");
-    await page.getByRole("button", { name: "Check again" }).click();
+    await page.getByRole("button", { name: "Continue" }).dblclick();
+    await purchaseListed(page, "Paid");
+    await payButton(page, "$40.00").waitFor();
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+  }),
+);
+
+test("the browser closes during 3-D Secure, and the user resumes the order in a new browser", async () => {
+  const user = await createUser();
+  const first = await openTab();
+  try {
+    await logIn(first, user);
+    await first.goto("/billing");
+    await typeCard(first, REQUIRES_3D_SECURE);
+    await payButton(first, "$40.00").click();
+    await challenge(first).getByRole("button", { name: "COMPLETE" }).waitFor();
+  } finally {
+    await closeTab(first);
+  }
+  const second = await openTab();
+  try {
+    await logIn(second, user);
+    await second.goto("/billing");
+    await second.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
+    await purchaseListed(second, "Pending");
+    assert.equal(await second.getByRole("button", { name: "Pay" }).count(), 0);
+    await second.getByRole("button", { name: "Continue" }).click();
+    await challenge(second).getByRole("button", { name: "COMPLETE" }).click();
+    await second.getByText("Paid. Thank you.").waitFor();
+    await second.getByText("0 of 110 notes").waitFor();
+    await purchaseListed(second, "Paid");
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+  } finally {
+    await closeTab(second);
+  }
+});
+
+test(
+  "an open order is canceled, and the user can order again",
+  inTab(async (page) => {
+    await openBillingWithOrder(page);
+    await page.getByRole("button", { name: "Cancel order" }).dblclick();
+    await page.getByText("Order canceled.").waitFor();
+    await purchaseListed(page, "Not charged");
+    await typeCard(page, GOOD);
+    await payButton(page, "$40.00").click();
+    await purchaseListed(page, "Paid");
+    assert.deepEqual(await purchasesAndCharges(), [
+      ["PAID", 4_000, 1],
+      ["FAILED", 4_000, 0],
+    ]);
+  }),
+);
+
+test(
+  "an order that was paid meanwhile cannot be canceled",
+  inTab(async (page) => {
+    await openBillingWithOrder(page);
+    const [intent] = await intentsOf((await latestPurchase()).purchaseId);
+    await stripe("POST", `payment_intents/${intent?.id}/authenticate`, { authentication: "succeeds" });
+    await page.getByRole("button", { name: "Cancel order" }).click();
+    await page.getByRole("alert").getByText("This order is already paid, so it cannot be canceled.").waitFor();
     await purchaseListed(page, "Paid");
     assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+  }),
+);
+
+test(
+  "a second order shows the open order instead of charging the card",
+  inTab(async (page) => {
+    await fillOrderForm(page, 10, GOOD);
+    await assert.rejects(order(20, REQUIRES_ACTION), { status: 402 });
+    await payButton(page, "$40.00").click();
+    await page.getByText("You have an open order: storage for 20 notes for $40.00").waitFor();
+    await page.getByRole("alert").getByText("Continue or cancel it first.").waitFor();
+    assert.deepEqual(await purchasesAndCharges(), [["PENDING", 4_000, 0]]);
+  }),
+);
+
+test(
+  "if the price has changed since the app was loaded, the user agrees to the new price before paying",
+  inTab(async (page) => {
+    // The app as it was built when the first tier cost $3 per note.
+    await page.route("**/assets/*.js", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: (await response.text()).replace("each:400", "each:300") });
+    });
+    await fillOrderForm(page, 10, GOOD);
+    await payButton(page, "$30.00").click();
+    await page.getByRole("alert").getByText("The price is now $40.00. Your card was not charged.").waitFor();
+    assert.deepEqual(await purchasesAndCharges(), []);
+    await payButton(page, "$40.00").click();
+    await purchaseListed(page, "Paid");
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+  }),
+);
+
+test("the app and the API have the same prices", async () => {
+  await createUser();
+  for (const storage of [1, 10, 11, 100, 101, prices.STORAGE_LIMIT]) {
+    const order = { storage, amount: 1, source: "tok_visa", idempotencyKey: crypto.randomUUID() };
+    await assert.rejects(billing.createPurchase(order), ({ status, document }) => {
+      assert.equal(status, 409);
+      assert.equal(document.code, "price_changed");
+      assert.equal(document.amount, prices.price(storage));
+      return true;
+    });
+  }
+});
+
+test(
+  "after ten declined cards in an hour the app says when the user can try again",
+  inTab(async (page) => {
+    await fillOrderForm(page, 10, GOOD);
+    for (let declines = 0; declines < 10; declines += 1) {
+      await assert.rejects(order(10, "tok_chargeDeclined"), { status: 402 });
+    }
+    await payButton(page, "$40.00").click();
+    const message = page.getByRole("alert").getByText(/Too many payments were declined. Try again in \d+ minutes\./);
+    await message.waitFor();
+    assert.equal((await purchasesAndCharges()).length, 10);
+  }),
+);
+
+test(
+  "a partial and then a full refund appear in the history, and withdraw the storage",
+  inTab(async (page) => {
+    await createAndLogIn(page);
+    await order(10);
+    const { purchaseId } = await latestPurchase();
+    const [intent] = await intentsOf(purchaseId);
+    await stripeApi("refunds", { payment_intent: intent!.id, amount: 1_000 });
+    await latestPurchase(({ refundedAmount }) => refundedAmount === 1_000);
+    await page.goto("/billing");
+    await purchaseListed(page, "Partly refunded");
+    await page.getByText("$10.00 of $40.00 was refunded.").waitFor();
+    await reloadUntil(page, "0 of 108 notes"); // three quarters of 10 notes, rounded up
+    await stripeApi("refunds", { payment_intent: intent!.id });
+    await latestPurchase(({ status }) => status === "REFUNDED");
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await purchaseListed(page, "Refunded");
+    await page.getByText("$40.00 of $40.00 was refunded.").waitFor();
+    await reloadUntil(page, "0 of 100 notes");
+  }),
+);
+
+for (const [evidence, status, name, hint] of [
+  ["losing_evidence", "DISPUTED", "Charged back", "and your bank returned the amount to you."],
+  ["winning_evidence", "PAID", "Paid", "Your bank decided that the payment stands."],
+] as const) {
+  test(
+    `a dispute is shown while it is open, and when the bank has decided it: ${evidence}`,
+    inTab(async (page) => {
+      await createAndLogIn(page);
+      await order(10, "tok_createDispute");
+      const { purchaseId } = await latestPurchase(({ dispute }) => dispute?.status === "open");
+      await page.goto("/billing");
+      await purchaseListed(page, "Disputed");
+      await page.getByText("You disputed $40.00. Your bank has not decided yet.").waitFor();
+      const intents = await intentsOf(purchaseId);
+      const { data } = await stripe<{ data: { id: string; payment_intent: string }[] }>("GET", "disputes");
+      const dispute = data.find(({ payment_intent }) => payment_intent === intents[0]?.id);
+      await stripeApi(`disputes/${dispute?.id}`, { "evidence[uncategorized_text]": evidence, submit: true });
+      await latestPurchase((purchase) => purchase.dispute?.status !== "open" && purchase.status === status);
+      await page.getByRole("button", { name: "Refresh" }).click();
+      await purchaseListed(page, name);
+      await page.getByText(hint).waitFor();
+      await reloadUntil(page, status === "PAID" ? "0 of 110 notes" : "0 of 100 notes");
+    }),
+  );
+}
+
+test(
+  "a charge for a canceled order is refunded, and the history does not say that the card was not charged",
+  inTab(async (page) => {
+    await openBillingWithOrder(page);
+    await page.getByRole("button", { name: "Cancel order" }).click();
+    await purchaseListed(page, "Not charged");
+    const { purchaseId } = await latestPurchase();
+    await chargeAgain(purchaseId);
+    await latestPurchase(({ surplusRefunded }) => surplusRefunded === 4_000);
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await purchaseListed(page, "Refunded");
+    await page.getByText("Your card was charged $40.00 and refunded.").waitFor();
+    assert.equal(await page.getByText(/not charged/i).count(), 0);
+  }),
+);
+
+test(
+  "a second charge for a paid order is refunded, and the history says so",
+  inTab(async (page) => {
+    await createAndLogIn(page);
+    await order(10);
+    const { purchaseId } = await latestPurchase();
+    await chargeAgain(purchaseId);
+    await latestPurchase(({ surplusRefunded }) => surplusRefunded === 4_000);
+    await page.goto("/billing");
+    await purchaseListed(page, "Paid");
+    await page.getByText("A second charge of $40.00 was refunded.").waitFor();
+    await page.getByText("0 of 110 notes").waitFor();
   }),
 );
 
@@ -179,7 +405,34 @@ test(
     await page.getByRole("alert").getByText("Our payment provider, Stripe, cannot be reached.").waitFor();
     await page.getByRole("button", { name: "Try again" }).click();
     await typeCard(page, GOOD);
-    await pay(page, "$40.00").click();
+    await payButton(page, "$40.00").click();
     await purchaseListed(page, "Paid");
   }),
 );
+
+/** Charges the card for a purchase outside the API, with a PaymentIntent that names the purchase. */
+async function chargeAgain(purchaseId: string): Promise<void> {
+  const [intent] = await intentsOf(purchaseId);
+  await stripeApi("payment_intents", {
+    amount: 4_000,
+    currency: "usd",
+    confirm: true,
+    payment_method: "pm_card_visa",
+    "automatic_payment_methods[enabled]": true,
+    "automatic_payment_methods[allow_redirects]": "never",
+    ...Object.fromEntries(Object.entries(intent!.metadata).map(([name, value]) => [`metadata[${name}]`, value])),
+  });
+}
+
+/** Reloads the page until it contains this text. */
+async function reloadUntil(page: Page, text: string): Promise<void> {
+  const shown = async () => {
+    await page.reload();
+    await page
+      .getByText(/of [\d,]+ notes/)
+      .first()
+      .waitFor();
+    return page.getByText(text).count();
+  };
+  await eventually(shown, (count) => count > 0);
+}

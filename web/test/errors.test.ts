@@ -2,8 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab, isApi } from "./support/browser.ts";
+import { eventually } from "./support/eventually.ts";
 import { stage } from "./support/stage.ts";
 import { createAndLogIn, notes } from "./support/users.ts";
+
+/** Opens the form for a new note, and waits until it has loaded the storage. */
+async function openNewNote(page: Page): Promise<void> {
+  await page.goto("/notes/new");
+  const loaded = () => performance.getEntriesByType("resource").some(({ name }) => name.endsWith("/storage"));
+  await eventually(() => page.evaluate(loaded), Boolean);
+}
 
 const text = (page: Page) => page.getByLabel("Note text");
 const save = (page: Page) => page.getByRole("button", { name: "Save", exact: true }).click();
@@ -60,7 +68,7 @@ test(
   "the text is kept if the user declines to log in again, also after a reload",
   inTab(async (page) => {
     const { email, password } = await createAndLogIn(page);
-    await page.goto("/notes/new");
+    await openNewNote(page);
     await text(page).fill("Half a thought");
     await expireSession(page);
     await save(page);
@@ -94,7 +102,7 @@ test(
   "a server error shows a plain message and the request ID",
   inTab(async (page) => {
     await createAndLogIn(page);
-    await page.goto("/notes/new");
+    await openNewNote(page);
     await text(page).fill("Nevertheless");
     await page.route(
       isApi,
@@ -119,7 +127,7 @@ test(
   "the app shows that it is offline before the user saves",
   inTab(async (page) => {
     await createAndLogIn(page);
-    await page.goto("/notes/new");
+    await openNewNote(page);
     await text(page).fill("On the train");
     await page.context().setOffline(true);
     await page.getByText("Your text is kept").waitFor();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab } from "./support/browser.ts";
+import { order, REQUIRES_ACTION } from "./support/purchases.ts";
 import { createAndLogIn } from "./support/users.ts";
 
 /** The accessible name of the focused element. */
@@ -43,6 +44,19 @@ test(
     await page.keyboard.press("Enter"); // the dialog's first button has the focus
     await page.getByText("You have no notes yet.").waitFor();
     assert.equal(await focused(page), "Notes");
+  }),
+);
+
+test(
+  "an open order is canceled with the keyboard only",
+  inTab(async (page) => {
+    await createAndLogIn(page);
+    await assert.rejects(order(10, REQUIRES_ACTION), { status: 402 });
+    await page.goto("/billing");
+    await page.getByRole("button", { name: "Continue" }).waitFor();
+    await tabTo(page, "Cancel order");
+    await page.keyboard.press("Enter");
+    await page.getByText("Order canceled.").waitFor();
   }),
 );
 

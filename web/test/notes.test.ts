@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab, requestsTo } from "./support/browser.ts";
-import { createAndLogIn, notes } from "./support/users.ts";
+import { buyStorage } from "./support/purchases.ts";
+import { createAndLogIn, createNotes, notes } from "./support/users.ts";
 
 const text = (page: Page) => page.getByLabel("Note text");
 const save = (page: Page) => page.getByRole("button", { name: "Save", exact: true });
@@ -11,11 +12,6 @@ const listItems = (page: Page) => page.getByRole("listitem");
 
 /** Creates a note through the API. */
 const createNote = (content: string) => notes.createNote({ content, attachment: null }, crypto.randomUUID());
-
-/** Creates `count` notes through the API, one after another. */
-async function createNotes(count: number): Promise<void> {
-  for (let number = 1; number <= count; number += 1) await createNote(`Note number ${number}`);
-}
 
 test(
   "a note is created, found in the list, changed and deleted",
@@ -208,6 +204,7 @@ test(
   "300 notes are loaded 100 at a time, and the search filters them while the user types",
   inTab(async (page) => {
     await createAndLogIn(page);
+    await buyStorage(200);
     await createNotes(300);
     await page.goto("/notes");
     const search = page.getByRole("searchbox", { name: "Search" });

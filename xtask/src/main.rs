@@ -152,6 +152,16 @@ enum Command {
         #[command(subcommand)]
         what: release::Secret,
     },
+    /// Change the stored data of a stage as a release needs it. Without NAME, list the migrations
+    Migrate {
+        /// The migration to run
+        name: Option<release::Migration>,
+        /// The name of the stage
+        #[arg(long)]
+        stage: StageName,
+        #[command(flatten)]
+        options: release::MigrateOptions,
+    },
     /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
     Doctor {
         #[command(flatten)]
@@ -229,6 +239,11 @@ async fn main() -> ExitCode {
         Command::Remove { stage, yes } => release::remove(&stage, yes).await,
         Command::Stages { older_than, remove } => release::stages(older_than, remove).await,
         Command::Secrets { what } => release::secrets(what).await,
+        Command::Migrate {
+            name,
+            stage,
+            options,
+        } => release::migrate(name, &stage, options).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await
         }

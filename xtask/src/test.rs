@@ -103,17 +103,34 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         heading("integration");
         results.push(("integration", integration(&workspace, &browser).await?));
     }
-    if all || tiers.faults {
-        heading("faults");
-        results.push(("faults", faults(&workspace).await?));
-    }
+    // The tests of stages wait for one program after another, and leave most of the CPU time to the other two tiers.
+    let others = async {
+        let mut results = Vec::new();
+        if all || tiers.faults {
+            heading("faults");
+            results.push(("faults", faults(&workspace).await?));
+        }
+        if all || tiers.e2e {
+            heading("e2e");
+            results.push(("e2e", e2e(&workspace, &browser).await?));
+        }
+        anyhow::Ok(results)
+    };
     if all || tiers.stages {
         heading("stages");
-        results.push(("stages", stages(&workspace).await?));
-    }
-    if all || tiers.e2e {
-        heading("e2e");
-        results.push(("e2e", e2e(&workspace, &browser).await?));
+        let mut output = match all || tiers.faults || tiers.e2e {
+            true => Output::Held(Vec::new()),
+            false => Output::Shown,
+        };
+        let (stages, others) = tokio::join!(stages(&workspace, &mut output), others);
+        if let Output::Held(lines) = output {
+            heading("output of the tier stages");
+            lines.iter().for_each(|line| println!("{line}"));
+        }
+        results.push(("stages", stages?));
+        results.extend(others?);
+    } else {
+        results.extend(others.await?);
     }
     let total = print_results(&results);
     match total {
@@ -201,7 +218,7 @@ async fn faults(workspace: &Workspace) -> Result<Counts> {
     run_tests(&mut tests).await
 }
 
-async fn stages(workspace: &Workspace) -> Result<Counts> {
+async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
     const FOLDER: &str = "stages-test";
     build::build(workspace).await?;
     let stage = LocalStage::open(workspace, FOLDER)?;
@@ -215,7 +232,7 @@ async fn stages(workspace: &Workspace) -> Result<Counts> {
             .args(["--test", STAGES, "--", "--test-threads=1"])
             .env("SCRATCHPAD_XTASK", env::current_exe()?)
             .envs(accounts.environment());
-        run_tests(&mut tests).await
+        run_tests_with(&mut tests, output).await
     };
     let result = tokio::select! {
         result = tests => result,
@@ -364,8 +381,22 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
+/// What happens to the output of tests.
+#[derive(Debug)]
+enum Output {
+    /// It is printed at once.
+    Shown,
+    /// Its lines are held until another tier, which runs at the same time, is finished.
+    Held(Vec<String>),
+}
+
 /// Runs a test command, prints its output, and counts the tests from the output.
 async fn run_tests(command: &mut Command) -> Result<Counts> {
+    run_tests_with(command, &mut Output::Shown).await
+}
+
+/// Runs a test command, prints or holds its output, and counts the tests from the output.
+async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Counts> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -375,8 +406,11 @@ async fn run_tests(command: &mut Command) -> Result<Counts> {
     if let Some(output) = child.stdout.take() {
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
-            println!("{line}");
             counts.add(counts_in(&line));
+            match shown {
+                Output::Shown => println!("{line}"),
+                Output::Held(lines) => lines.push(line),
+            }
         }
     }
     if !child.wait().await?.success() && counts.failed == 0 {

@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::identity::SharedIdentityResolver;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 use aws_smithy_runtime_api::client::result;
+use aws_smithy_runtime_api::client::retries::classifiers::ClassifyRetry;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_runtime_api::client::runtime_plugin::{
     RuntimePlugin, RuntimePlugins, SharedRuntimePlugin, StaticRuntimePlugin,
@@ -76,6 +77,14 @@ impl Client {
         config.store_put(SharedClientProtocol::new(protocol));
         let protocol = StaticRuntimePlugin::new().with_config(config.freeze());
         Self(self.0.with_client_plugin(protocol))
+    }
+
+    /// Also retries the failures that `classifier` names.
+    #[must_use]
+    pub fn with_retry_classifier(self, classifier: impl ClassifyRetry + 'static) -> Self {
+        let components = RuntimeComponentsBuilder::new("retries").with_retry_classifier(classifier);
+        let retries = StaticRuntimePlugin::new().with_runtime_components(components);
+        Self(self.0.with_client_plugin(retries))
     }
 
     /// Makes each call one attempt. Use this for operations that are not idempotent: a retry of an attempt whose response

@@ -30,8 +30,8 @@ pub struct Objects {
 pub struct Object {
     /// The content type that was set when the object was uploaded. `None` if S3 sends no `Content-Type`.
     pub content_type: Option<String>,
-    /// The size of the object in bytes. `None` if S3 sends no valid `Content-Length`.
-    pub size: Option<u64>,
+    /// The size of the object in bytes.
+    pub size: u64,
 }
 
 impl Objects {
@@ -50,8 +50,9 @@ impl Objects {
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
     ///
     /// # Errors
-    /// Fails if the last attempt fails. Also fails for an object that does not exist if the role lacks the permission
-    /// `s3:ListBucket`, because S3 then responds with 403 instead of 404.
+    /// Fails if the last attempt fails; an attempt also fails if S3 sends no valid `Content-Length`. Also fails for an
+    /// object that does not exist if the role lacks the permission `s3:ListBucket`, because S3 then responds with 403
+    /// instead of 404.
     pub async fn head(&self, key: &str) -> Result<Option<Object>, SdkError<ErrorMetadata>> {
         self.head.invoke(key.to_owned()).await
     }
@@ -107,9 +108,13 @@ fn parse_head(response: &HttpResponse) -> Parsed<Option<Object>> {
     }
     check_status(response)?;
     let header = |name| response.headers().get(name);
+    let size = header("content-length").and_then(|size| size.parse().ok());
+    // A response error is retried.
+    let size =
+        size.ok_or_else(|| OrchestratorError::response("S3 sent no valid Content-Length".into()))?;
     Ok(Some(Object {
         content_type: header("content-type").map(str::to_owned),
-        size: header("content-length").and_then(|size| size.parse().ok()),
+        size,
     }))
 }
 

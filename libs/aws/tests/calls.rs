@@ -25,12 +25,37 @@ async fn head_returns_the_content_type_and_size_of_an_object() {
     let object = files.head("private/a/b.png").await.unwrap();
     let expected = Object {
         content_type: Some("image/png".into()),
-        size: Some(123_456),
+        size: 123_456,
     };
     assert_eq!(object, Some(expected));
     let requests = server.requests();
     assert_eq!(requests[0].method, "HEAD");
     assert_eq!(requests[0].target, "/files/private/a/b.png");
+}
+
+#[tokio::test]
+async fn head_is_retried_until_the_response_has_a_size() {
+    // This header keeps `reply` from adding a Content-Length.
+    let without = reply("200 OK", "x-content-length: 7\r\n", "");
+    let with = reply("200 OK", "content-length: 7\r\n", "");
+    for (replies, size) in [
+        ([without.clone(), with], Some(7)),
+        ([without.clone(), without], None),
+    ] {
+        let server = Server::start(replies).await;
+        let object = server.stack().objects("files").head("key").await;
+        let requests = server.requests().len();
+        match size {
+            Some(size) => {
+                assert_eq!(object.unwrap().unwrap().size, size);
+                assert_eq!(requests, 2);
+            }
+            None => {
+                assert!(matches!(object.unwrap_err(), SdkError::ResponseError(_)));
+                assert_eq!(requests, 3);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ pub struct Dynamodb(Client);
 impl Dynamodb {
     /// Creates a client with the configuration and the connection pool of `aws`.
     pub fn new(aws: &aws::Stack) -> Self {
-        Self(aws.client("dynamodb"))
+        let client = aws.client("dynamodb");
+        Self(client.with_retry_classifier(transaction::Conflicts))
     }
 
     /// Returns the DynamoDB table `name`. The table uses this client.

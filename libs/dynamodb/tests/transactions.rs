@@ -1,6 +1,7 @@
 //! Tests transactions with an in-memory DynamoDB behind a proxy that loses or replaces responses.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy allows these only in tests, not in their helper functions
+// Clippy allows panics in tests, but not in their helper functions.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
     collections::HashMap,
@@ -236,15 +237,32 @@ async fn a_canceled_transaction_without_a_check_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_single_write_that_conflicts_with_a_transaction_can_succeed_later() {
-    let database = database().await;
+async fn a_single_write_that_conflicts_with_a_transaction_is_retried() {
     let conflict = json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
         "message": "Transaction is ongoing for the item",
     });
-    let proxy = Proxy::start(&database, Fault::Refuse(conflict), usize::MAX).await;
-    let notes = tables(&proxy.url).notes;
-    let put = notes.put().set_item(Some(key("noteId", "1")));
-    let error: Error = notes.send(put).await.unwrap_err().into();
-    assert!(error.is_transient(), "{error:?}");
+    for conflicts in [1, usize::MAX] {
+        let database = database().await;
+        let proxy = Proxy::start(&database, Fault::Refuse(conflict.clone()), conflicts).await;
+        let notes = tables(&proxy.url).notes;
+        let put = notes.put().set_item(Some(key("noteId", "1")));
+        let update = notes
+            .update()
+            .set_key(Some(key("noteId", "2")))
+            .update_expression("SET content = :content")
+            .expression_attribute_values(":content", text("hello"));
+        let put = notes.send(put).await.map_err(Error::from).map(drop);
+        let between = proxy.requests();
+        let update = notes.send(update).await.map_err(Error::from).map(drop);
+        if conflicts == 1 {
+            assert!(put.is_ok() && update.is_ok(), "{put:?}, {update:?}");
+            assert_eq!((between, proxy.requests()), (2, 3));
+        } else {
+            for error in [put.unwrap_err(), update.unwrap_err()] {
+                assert!(error.is_transient(), "{error:?}");
+            }
+            assert_eq!((between, proxy.requests()), (3, 6));
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod log;
+mod metric;
 mod settings;
 
 use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
@@ -13,6 +14,7 @@ use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
 pub use error::{StartError, chain};
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+pub use metric::count;
 use serde::{Serialize, de::DeserializeOwned};
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
@@ -54,7 +56,11 @@ where
                 .await;
                 let aws_request_id = &context.request_id;
                 match &result {
-                    Ok(_) => tracing::info!(aws_request_id, "event handled"),
+                    Ok(response) => {
+                        let response = serde_json::to_string(response).ok();
+                        let response = response.as_deref().filter(|json| *json != "null");
+                        tracing::info!(aws_request_id, response, "event handled");
+                    }
                     Err(error) => {
                         tracing::error!(aws_request_id, error = chain(error), "event failed");
                     }

@@ -19,17 +19,19 @@ use crate::sample::{self, TABLES};
 /// The running local replacements for the AWS services and Stripe that a function calls. They run
 /// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables Notes, Attachments, Purchases and Idempotency.
+    /// DynamoDB, with the tables Notes, Storage, Attachments, Purchases, Buyers and Idempotency.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
+    /// The PaymentIntent that waits for authentication.
+    open_payment: String,
     services: Services,
     address: SocketAddr,
     servers: Vec<JoinHandle<()>>,
 }
 
 impl Cloud {
-    /// Starts the services with the data of the sample events: a note, its attachment, and a
-    /// purchase with the status `PENDING`.
+    /// Starts the services with the data of the sample events: a note, its attachment, a purchase
+    /// with the status `PENDING`, and another one whose payment waits for 3-D Secure authentication.
     ///
     /// # Errors
     ///
@@ -45,8 +47,10 @@ impl Cloud {
         let stripe = Stripe::start(0, Settings::default()).await?;
         let services = Services::new(dynamodb.url(), stripe.url());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
         let cloud = Self {
             dynamodb,
+            open_payment,
             stripe,
             address: listener.local_addr()?,
             servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
@@ -96,7 +100,7 @@ impl Cloud {
     ///
     /// Fails if a table no longer exists.
     pub fn reset(&self) -> Result<(), BoxError> {
-        let initial = sample::items();
+        let initial = sample::items(&self.open_payment);
         for (table, key) in TABLES {
             for item in self.dynamodb.items(table)? {
                 if initial.iter().any(|(_, initial)| *initial == item) {
@@ -126,8 +130,10 @@ impl Cloud {
         let objects = self.services.objects();
         Ok(json!({
             "Notes": self.dynamodb.items("Notes")?,
+            "Storage": self.dynamodb.items("Storage")?,
             "Attachments": self.dynamodb.items("Attachments")?,
             "Purchases": self.dynamodb.items("Purchases")?,
+            "Buyers": self.dynamodb.items("Buyers")?,
             "files": objects.keys().collect::<Vec<_>>(),
             "charges": self.stripe.charges(),
             "sent": *self.services.messages(),
@@ -151,7 +157,7 @@ mod tests {
     async fn reset_restores_changed_items_and_deletes_added_items() {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
-        let [(_, sample), ..] = sample::items();
+        let [(_, sample), ..] = sample::items("pi_1");
         let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
         let changed = json!({"userId": user, "noteId": id});
         cloud.dynamodb.put("Notes", &changed).unwrap();

@@ -39,6 +39,28 @@ pub(crate) struct Services {
     messages: Arc<Mutex<Messages>>,
 }
 
+impl Services {
+    /// Creates a PaymentIntent at Stripe with the form parameters `parameters`. Returns its id.
+    pub(crate) async fn create_payment(
+        &self,
+        parameters: &[(&str, &str)],
+    ) -> Result<String, BoxError> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(parameters)
+            .finish();
+        let key = sample::secret("stripe-secret-key").unwrap_or_default();
+        let request = Request::post(format!("{}/v1/payment_intents", self.stripe_url))
+            .header("authorization", format!("Bearer {key}"))
+            .header("stripe-version", local_stripe::API_VERSION)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::from(form))?;
+        let body = self.client.request(request).await?.into_body();
+        let intent: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
+        let id = intent["id"].as_str().map(str::to_owned);
+        id.ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

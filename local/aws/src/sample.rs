@@ -15,6 +15,13 @@ const VERSION: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d908";
 /// The id of the purchase in the sample events.
 const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
 
+/// The id of another user in the sample events, who has an order that waits for 3-D Secure
+/// authentication.
+const BUYER: &str = "us-east-1:1f0c8a57-6d2b-4e94-b3a8-7c5d9e1f2a60";
+
+/// The id of the order that waits for authentication.
+const OPEN_ORDER: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b";
+
 /// The signing secret of the Stripe webhook endpoint.
 const WEBHOOK_SECRET: &str = "whsec_sample";
 
@@ -29,10 +36,12 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
 
 /// The name of each table, and the names of its key attributes: the partition key and, if the table
 /// has one, the sort key.
-pub(crate) const TABLES: [(&str, &[&str]); 4] = [
+pub(crate) const TABLES: [(&str, &[&str]); 6] = [
     ("Notes", &["userId", "noteId"]),
     ("Attachments", &["userId", "attachment"]),
+    ("Storage", &["userId", "entry"]),
     ("Purchases", &["userId", "purchaseId"]),
+    ("Buyers", &["userId"]),
     ("Idempotency", &["id"]),
 ];
 
@@ -47,7 +56,9 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "AWS_ENDPOINT_URL" | "STRIPE_URL" => url,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
+        "BUYERS_TABLE" => "Buyers",
         "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
+        "FREE_NOTES" => "100",
         "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
         "NOTES_TABLE" => "Notes",
@@ -55,6 +66,7 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "PURCHASES_TABLE" => "Purchases",
         "SECRETS_PREFIX" => "/scratchpad/sample",
         "STAGE" => "sample",
+        "STORAGE_TABLE" => "Storage",
         _ => return None,
     };
     Some(value.to_owned())
@@ -94,12 +106,17 @@ pub(crate) fn attachment_key() -> String {
 }
 
 /// The initial items of the tables: the name of a table, and an item in DynamoDB's JSON format.
-pub(crate) fn items() -> [(&'static str, Value); 3] {
+/// `open_payment` is the PaymentIntent that waits for authentication.
+pub(crate) fn items(open_payment: &str) -> [(&'static str, Value); 5] {
     let note = json!({
         "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
         "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},
         "uploaded": {"M": {"contentType": {"S": "image/jpeg"}, "size": {"N": "7"}}},
         "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
+        "counted": {"BOOL": true},
+    });
+    let total = json!({
+        "userId": {"S": USER}, "entry": {"S": "total"}, "used": {"N": "1"}, "balance": {"N": "1"},
     });
     let attachment = json!({
         "userId": {"S": USER}, "attachment": {"S": attachment_key()},
@@ -113,12 +130,38 @@ pub(crate) fn items() -> [(&'static str, Value); 3] {
         "status": {"S": "PENDING"}, "source": {"S": "tok_visa"},
         "unsettledShard": {"N": "2"}, "dueAt": {"N": "1763632920000"},
     });
+    let open_order = json!({
+        "userId": {"S": BUYER}, "purchaseId": {"S": OPEN_ORDER}, "storage": {"N": "10"},
+        "amount": {"N": "4000"}, "currency": {"S": "usd"},
+        "description": {"S": "storage for 10 notes"},
+        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
+        "status": {"S": "PENDING"}, "source": {"S": "pm_card_threeDSecure2Required"},
+        "paymentIntentId": {"S": open_payment},
+        // Reconcile never handles it.
+        "unsettledShard": {"N": "3"}, "dueAt": {"N": "4102444800000"},
+    });
     [
         ("Notes", note),
+        ("Storage", total),
         ("Attachments", attachment),
         ("Purchases", purchase),
+        ("Purchases", open_order),
     ]
 }
+
+/// The parameters of the request that creates the PaymentIntent of the order that waits for
+/// authentication.
+pub(crate) const OPEN_PAYMENT: [(&str, &str); 9] = [
+    ("amount", "4000"),
+    ("currency", "usd"),
+    ("confirm", "true"),
+    ("description", "storage for 10 notes"),
+    ("metadata[userId]", BUYER),
+    ("metadata[purchaseId]", OPEN_ORDER),
+    ("automatic_payment_methods[enabled]", "true"),
+    ("automatic_payment_methods[allow_redirects]", "never"),
+    ("payment_method", "pm_card_threeDSecure2Required"),
+];
 
 /// The CreateTable request for the table Purchases, which has a global secondary index.
 pub(crate) fn create_purchases_table() -> Value {

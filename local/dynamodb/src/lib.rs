@@ -135,12 +135,22 @@ impl Dynamodb {
     ///
     /// Fails if the table does not exist.
     pub fn items(&self, table: &str) -> Result<Vec<Value>, BoxError> {
-        let request = json!({"TableName": table});
-        let response = self.database.scan(serde_json::from_value(request)?)?;
-        let mut response = serde_json::to_value(response)?;
-        match response.get_mut("Items").map(Value::take) {
-            Some(Value::Array(items)) => Ok(items),
-            _ => Ok(Vec::new()),
+        let mut request = json!({"TableName": table});
+        let mut found = Vec::new();
+        loop {
+            let page = self
+                .database
+                .scan(serde_json::from_value(request.clone())?)?;
+            let mut page = serde_json::to_value(page)?;
+            if let Some(Value::Array(items)) = page.get_mut("Items").map(Value::take) {
+                found.extend(items);
+            }
+            match (page.get_mut("LastEvaluatedKey"), request.as_object_mut()) {
+                (Some(last), Some(request)) if last.is_object() => {
+                    request.insert("ExclusiveStartKey".into(), last.take());
+                }
+                _ => return Ok(found),
+            }
         }
     }
 }
@@ -171,6 +181,19 @@ mod tests {
         dynamodb.put("Notes", &item).unwrap();
         dynamodb.delete("Notes", &item).unwrap();
         assert!(dynamodb.items("Notes").unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn items_contains_all_items_of_a_table_that_has_more_than_one_page() {
+        let dynamodb = Dynamodb::start(&[("Notes", "noteId")]).await.unwrap();
+        let content = "x".repeat(100_000);
+        let item = |id: u32| {
+            json!({
+                "userId": {"S": "ada"}, "noteId": {"S": id.to_string()}, "content": {"S": content},
+            })
+        };
+        dynamodb.put_all("Notes", (0..25).map(item)).unwrap();
+        assert_eq!(dynamodb.items("Notes").unwrap().len(), 25);
     }
 
     #[tokio::test]

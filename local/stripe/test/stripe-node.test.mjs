@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import Stripe from "stripe";
 
@@ -124,6 +125,99 @@ test("a payment with 3-D Secure requires action and succeeds after authenticatio
   assert.match(intent.client_secret, new RegExp(`^${intent.id}_secret_`));
   await control("POST", `payment_intents/${intent.id}/authenticate`, { authentication: "succeeds" });
   assert.equal((await stripe.paymentIntents.retrieve(intent.id)).status, "succeeded");
+});
+
+/** Returns the first result of `check` that is truthy. */
+const eventually = async (check) => {
+  for (;;) {
+    const result = await check();
+    if (result) return result;
+    await setTimeout(10);
+  }
+};
+
+test("a charge is refunded partially and completely, and not again", async () => {
+  const metadata = { purchaseId: "b" };
+  const paid = await stripe.paymentIntents.create({ ...confirmedPayment("visa"), metadata });
+  const first = await stripe.refunds.create({ payment_intent: paid.id, amount: 1000 });
+  assert.deepEqual([first.status, first.amount, first.metadata], ["succeeded", 1000, {}]);
+  await stripe.refunds.create({ charge: paid.latest_charge, reason: "requested_by_customer" });
+  const { latest_charge } = await stripe.paymentIntents.retrieve(paid.id, { expand: ["latest_charge"] });
+  assert.deepEqual([latest_charge.amount_refunded, latest_charge.refunded], [4000, true]);
+  assert.deepEqual(latest_charge.metadata, metadata);
+  const again = stripe.refunds.create({ payment_intent: paid.id });
+  await assert.rejects(again, { statusCode: 400, code: "charge_already_refunded" });
+  const { data } = await stripe.refunds.list({ payment_intent: paid.id });
+  assert.deepEqual(
+    data.map(({ amount }) => amount),
+    [3000, 1000],
+  );
+});
+
+test("a refund can be pending first", async () => {
+  const paid = await stripe.paymentIntents.create(confirmedPayment("pendingRefund"));
+  const { id, status } = await stripe.refunds.create({ payment_intent: paid.id });
+  assert.equal(status, "pending");
+  await eventually(async () => (await stripe.refunds.retrieve(id)).status === "succeeded");
+});
+
+const disputed = async (name) => {
+  const { id } = await stripe.paymentIntents.create(confirmedPayment(name));
+  const [dispute] = await eventually(async () => {
+    const { data } = await stripe.disputes.list({ payment_intent: id });
+    return data.length && data;
+  });
+  return dispute;
+};
+
+for (const [evidence, status, funds] of [
+  ["winning_evidence", "won", 0],
+  ["losing_evidence", "lost", -5500],
+]) {
+  test(`${evidence} ends a dispute as ${status}`, async () => {
+    const dispute = await disputed("createDispute");
+    assert.equal(dispute.status, "needs_response");
+    const refund = stripe.refunds.create({ payment_intent: dispute.payment_intent });
+    await assert.rejects(refund, { statusCode: 400, code: "charge_disputed" });
+    await stripe.disputes.update(dispute.id, { evidence: { uncategorized_text: evidence } });
+    const { balance_transactions } = await eventually(async () => {
+      const current = await stripe.disputes.retrieve(dispute.id);
+      return current.status === status && current;
+    });
+    const nets = balance_transactions.map(({ net }) => net);
+    assert.equal(
+      nets.reduce((sum, net) => sum + net),
+      funds,
+    );
+  });
+}
+
+test("an inquiry is closed without a chargeback", async () => {
+  const inquiry = await disputed("createDisputeInquiry");
+  assert.equal(inquiry.payment_method_details.card.case_type, "inquiry");
+  const closed = await stripe.disputes.close(inquiry.id);
+  assert.equal(closed.status, "warning_closed");
+  await assert.rejects(stripe.disputes.close(inquiry.id), { statusCode: 400 });
+});
+
+test("the library pages through the payments of a time range", async () => {
+  const made = [];
+  for (let number = 0; number < 5; number += 1) {
+    made.unshift((await stripe.paymentIntents.create(confirmedPayment("visa"))).id);
+  }
+  const { created } = await stripe.paymentIntents.retrieve(made[4]);
+  const found = [];
+  for await (const { id } of stripe.paymentIntents.list({ created: { gte: created }, limit: 2 })) found.push(id);
+  assert.deepEqual(found.slice(0, 5), made);
+  const { data } = await stripe.paymentIntents.list({ created: { lt: 1 } });
+  assert.deepEqual(data, []);
+});
+
+test("events are listed by type", async () => {
+  const paid = await stripe.paymentIntents.create(confirmedPayment("visa"));
+  const { data } = await stripe.events.list({ types: ["charge.succeeded"], limit: 1 });
+  assert.equal(data[0].data.object.payment_intent, paid.id);
+  assert.equal((await stripe.events.retrieve(data[0].id)).livemode, false);
 });
 
 test("errors other than card errors have the library's error classes", async () => {

@@ -14,7 +14,8 @@ fn is_used_by_lambda(function: &str, action: &str) -> bool {
     match action.split_once(':') {
         Some(("logs" | "xray", _)) => true,
         Some(("dynamodb", _)) => function == "billing-purchase-paid", // Lambda reads the stream
-        Some(("sqs", _)) => function == "notify-send", // Lambda sends to the dead-letter queue
+        // Lambda sends to the dead-letter queue
+        Some(("sqs", _)) => ["notes-credit", "notify-send"].contains(&function),
         _ => false,
     }
 }
@@ -83,6 +84,14 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             let event = sample("billing-reconcile");
             stage.invoke("billing-reconcile", &event).await.is_ok()
         }
+        "notes-credit" => {
+            let mut event = sample("notes-credit");
+            let message = &mut event["Records"][0]["Sns"]["Message"];
+            let mut purchase: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
+            purchase["purchaseId"] = json!(Uuid::now_v7());
+            *message = purchase.to_string().into();
+            stage.invoke("notes-credit", &event).await.is_ok()
+        }
         "notify-send" => {
             let message = json!({
                 "purchaseId": Uuid::now_v7(), "userId": ada.id, "amount": unique_storage(),
@@ -113,6 +122,7 @@ async fn every_permission_of_the_payment_functions_is_needed() {
         "billing-webhook",
         "billing-purchase-paid",
         "billing-reconcile",
+        "notes-credit",
         "notify-send",
     ] {
         let role = stage.role_of(function).await;

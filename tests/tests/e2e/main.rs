@@ -19,6 +19,7 @@ mod notes;
 mod notify;
 mod pages;
 mod secrets;
+mod storage;
 mod sub;
 mod webhook;
 

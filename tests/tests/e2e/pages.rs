@@ -45,6 +45,7 @@ fn assert_below_lambda_limit(response: &Response) {
 async fn every_note_is_listed_once_newest_first_during_concurrent_changes() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
+    stage.grant_storage(&ada.id, 1000).await;
     let content = |number| match number % 50 {
         0 => "😀".repeat(100_000),
         _ => format!("note {number}"),

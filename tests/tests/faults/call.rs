@@ -28,8 +28,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(head: Parts, body: Bytes) -> Self {
-        let (service, name) = name(&head, &body).unwrap_or_else(|| {
+    /// Creates a call. `is_due` says whether work is due for a purchase in the shard with a given number.
+    pub(crate) fn new(head: Parts, body: Bytes, is_due: impl Fn(&str) -> bool) -> Self {
+        let (service, name) = name(&head, &body, is_due).unwrap_or_else(|| {
             let name = format!("{} {}{UNKNOWN}", head.method, head.uri.path());
             (Service::Unknown, name)
         });
@@ -47,6 +48,11 @@ impl Call {
             == (&earlier.name, &earlier.head.uri, &earlier.body)
     }
 
+    /// Whether this call charges or refunds a card.
+    pub(crate) fn creates_payment(&self) -> bool {
+        [CHARGE, REFUND].contains(&&*self.name)
+    }
+
     /// Returns the JSON body of the call. Null if the body is not JSON.
     pub(crate) fn input(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -61,13 +67,17 @@ impl Call {
 /// The end of the name of each call to a service that the functions must not call.
 pub(crate) const UNKNOWN: &str = " to an unknown service";
 
+/// The name of a call that charges a card.
+pub(crate) const CHARGE: &str = "Stripe POST payment_intents";
+/// The name of a call that refunds a charge.
+pub(crate) const REFUND: &str = "Stripe POST refunds";
 /// The name of a call that publishes a message to the SNS topic.
 pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
 /// The name of a call that sends an SMS to a phone number.
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
 
 /// Returns the service that a request calls, and the name of the call. `None` if the service is unknown.
-fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
+fn name(head: &Parts, body: &[u8], is_due: impl Fn(&str) -> bool) -> Option<(Service, String)> {
     if let Some(target) = head.headers.get("x-amz-target") {
         let (service, operation) = target.to_str().ok()?.split_once('.')?;
         return match service {
@@ -75,7 +85,7 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
             "AmazonSQS" => Some((Service::Sqs, format!("SQS {operation}"))),
             "DynamoDB_20120810" => {
                 let input = serde_json::from_slice(body).ok()?;
-                Some((Service::DynamoDb, dynamodb_name(operation, &input)?))
+                Some((Service::DynamoDb, dynamodb_name(operation, &input, is_due)?))
             }
             _ => None,
         };
@@ -98,19 +108,50 @@ fn name(head: &Parts, body: &[u8]) -> Option<(Service, String)> {
     Some((Service::Sns, name.to_owned()))
 }
 
-/// Returns the name of a DynamoDB call: the operation, the table, and the status that the call writes or the shard that
-/// it reads, if there is one.
-fn dynamodb_name(operation: &str, input: &Value) -> Option<String> {
+/// Returns the name of a DynamoDB call: the operation, the table, and what the call reads or writes. The name of a
+/// transaction contains the names of its actions.
+fn dynamodb_name(operation: &str, input: &Value, is_due: impl Fn(&str) -> bool) -> Option<String> {
+    if let Value::Array(actions) = &input["TransactItems"] {
+        let names = actions.iter().map(|action| {
+            let (kind, action) = action.as_object()?.iter().next()?;
+            Some(format!("{kind} {}", target(action)?))
+        });
+        let names: Option<Vec<_>> = names.collect();
+        return Some(format!("DynamoDB {operation} {}", names?.join(", ")));
+    }
+    let Some(shard) = input["ExpressionAttributeValues"][":shard"]["N"].as_str() else {
+        return Some(format!("DynamoDB {operation} {}", target(input)?));
+    };
+    // The number of the purchase's shard differs between simulations.
+    let shard = if is_due(shard) { "due" } else { "other shard" };
+    Some(format!("DynamoDB {operation} {} {shard}", target(input)?))
+}
+
+/// Returns the table of a DynamoDB call or action, and what the call reads or writes: the status of the item, if the
+/// call writes one, or else the kind of the item or of the change.
+fn target(input: &Value) -> Option<String> {
     let table = input["TableName"].as_str()?;
     let values = &input["ExpressionAttributeValues"];
-    let status = &input["Item"]["status"];
-    let status = status.as_object().or(values[":status"].as_object());
-    let detail = match (status, &values[":shard"]["N"]) {
-        (Some(status), _) => format!(" {}", status.get("S")?.as_str()?),
-        (None, Value::String(shard)) => format!(" shard {shard}"),
-        _ => String::new(),
+    let statuses = [
+        &input["Item"]["status"],
+        &values[":settled"],
+        &values[":status"],
+    ];
+    let mut statuses = statuses.iter().filter_map(|status| status["S"].as_str());
+    let entry = [&input["Item"]["entry"], &input["Key"]["entry"]];
+    let mut entry = entry.iter().filter_map(|entry| entry["S"].as_str());
+    let update = input["UpdateExpression"].as_str().unwrap_or_default();
+    let detail = match (statuses.next(), entry.next()) {
+        (Some(status), _) if values[":old"].is_object() => format!("revised {status}"),
+        (Some(status), _) => status.to_owned(),
+        (None, Some("total")) => "total".to_owned(),
+        (None, Some(_)) => "credit".to_owned(),
+        _ if update.contains("REMOVE outbox") => "announced".to_owned(),
+        _ if values[":intent"].is_object() => "intent".to_owned(),
+        _ if update.contains("dueAt") => "postponed".to_owned(),
+        _ => return Some(table.to_owned()),
     };
-    Some(format!("DynamoDB {operation} {table}{detail}"))
+    Some(format!("{table} {detail}"))
 }
 
 fn parameter(form: &[u8], name: &str) -> Option<String> {

@@ -1,6 +1,7 @@
-//! The services that the payment functions call: the local DynamoDB, the local Stripe, and minimal implementations of
+//! The services that the functions call: the local DynamoDB, the local Stripe, and minimal implementations of
 //! SSM, SNS and SQS.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,12 +14,17 @@ use test_support::proxy::{self, HttpResponse};
 
 use crate::call::{BY_SMS, Call, Service};
 
-pub(crate) const PURCHASES: &str = "Purchases";
+pub(crate) const BUYERS: &str = "Buyers";
 pub(crate) const IDEMPOTENCY: &str = "Idempotency";
-pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:111111111111:scratchpad-faults-NotePurchased";
+pub(crate) const NOTES: &str = "Notes";
+pub(crate) const PURCHASES: &str = "Purchases";
+pub(crate) const STORAGE: &str = "Storage";
+pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:111111111111:NotePurchased";
 pub(crate) const PHONE: &str = "+15555550100";
-pub(crate) const SECRETS: &str = "/scratchpad/faults";
+pub(crate) const SECRETS: &str = "/scratchpad/sample";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4b1f0c6e2d9a";
+/// The time until the bank acts. It is so long that the bank acts only in the steps of a scenario that make it act.
+pub(crate) const BANK_DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 const STRIPE_KEY: &str = "sk_test_7e3a9d5c1f08";
 
 /// Texts that no log line may contain: secrets and parts of secrets.
@@ -27,11 +33,11 @@ pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "
 /// The messages that functions have sent through SNS and SQS.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// The messages that were published to the SNS topic but not yet delivered to notify-send.
+    /// The messages that were published to the SNS topic but not yet delivered to its subscribers.
     pub(crate) topic: Vec<String>,
     /// The phone number and the text of each SMS.
     pub(crate) sms: Vec<(String, String)>,
-    /// The messages in the dead-letter queue of billing-purchase-paid.
+    /// The messages in the dead-letter queues of billing-purchase-paid and billing-webhook.
     pub(crate) dead_letters: Vec<String>,
 }
 
@@ -40,12 +46,16 @@ pub(crate) struct Cloud {
     pub(crate) dynamodb: Dynamodb,
     pub(crate) stripe: Stripe,
     sent: Mutex<Sent>,
+    /// The time by which the clock of the local Stripe is ahead of the functions' clock, in seconds.
+    ahead: AtomicU64,
     client: Client,
 }
 
 impl Cloud {
-    pub(crate) async fn start(client: Client, search_lag: Duration) -> Self {
-        let dynamodb = Dynamodb::start(&[]).await.unwrap();
+    pub(crate) async fn start(client: Client) -> Self {
+        let tables = [(NOTES, "noteId"), (STORAGE, "entry")];
+        let dynamodb = Dynamodb::start(&tables).await.unwrap();
+        dynamodb.create(BUYERS, &["userId"]).unwrap();
         dynamodb.create(IDEMPOTENCY, &["id"]).unwrap();
         let text = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
         let number = |name: &str| json!({"AttributeName": name, "AttributeType": "N"});
@@ -68,13 +78,14 @@ impl Cloud {
         dynamodb.create_table(&purchases).unwrap();
         let settings = Settings {
             secret_key: STRIPE_KEY.to_owned(),
-            search_lag,
+            bank_delay: BANK_DELAY,
             ..Settings::default()
         };
         Self {
             dynamodb,
             stripe: Stripe::start(0, settings).await.unwrap(),
             sent: Mutex::default(),
+            ahead: AtomicU64::new(0),
             client,
         }
     }
@@ -90,11 +101,21 @@ impl Cloud {
         items
     }
 
+    /// Whether work is due for a purchase in a shard. `shard` is the number of the shard.
+    pub(crate) fn is_due(&self, shard: &str) -> bool {
+        let purchases = self.purchases();
+        let mut shards = purchases.iter().map(|item| &item["unsettledShard"]["N"]);
+        shards.any(|other| other == shard)
+    }
+
     /// Executes the call at the service that the call is for. Returns the response of the service.
     pub(crate) async fn execute(&self, call: Call) -> HttpResponse {
         match call.service {
             Service::DynamoDb => self.forward(&self.dynamodb.url(), call).await,
-            Service::Stripe => self.forward(&self.stripe.url(), call).await,
+            Service::Stripe => {
+                let call = self.at_stripes_time(call);
+                self.forward(&self.stripe.url(), call).await
+            }
             Service::Ssm => self.parameters(&call),
             Service::Sns => self.publish(&call),
             Service::Sqs => self.send_to_dead_letter_queue(&call),
@@ -117,14 +138,16 @@ impl Cloud {
         }
     }
 
-    /// Executes the call, but returns an internal error (status 500) of the service that is called.
-    pub(crate) async fn fail(&self, call: Call) -> HttpResponse {
+    /// Returns an internal error (status 500) of the service that is called. Executes the call if `has_effect` is true.
+    pub(crate) async fn fail(&self, call: Call, has_effect: bool) -> HttpResponse {
         if let Service::Stripe = call.service {
-            self.fail_at_stripe(&call, 500, true);
+            self.fail_at_stripe(&call, 500, has_effect);
             return self.execute(call).await;
         }
         let service = call.service;
-        self.execute(call).await;
+        if has_effect {
+            self.execute(call).await;
+        }
         match service {
             Service::DynamoDb | Service::Ssm => aws_error(500, "InternalServerError"),
             Service::Sns => sns_error(500, "Receiver", "InternalError"),
@@ -142,6 +165,46 @@ impl Cloud {
             true => failure,
             false => failure.without_effect(),
         });
+    }
+
+    /// Moves the clock of the local Stripe forward by `by`. The functions' clock stays the same: see
+    /// [`crate::simulation::Simulation::advance`].
+    pub(crate) fn advance_stripe(&self, by: Duration) {
+        self.ahead.fetch_add(by.as_secs(), Relaxed);
+        self.stripe.advance(by);
+    }
+
+    /// Converts the creation times in the query of a call to Stripe from the functions' clock to Stripe's clock.
+    fn at_stripes_time(&self, mut call: Call) -> Call {
+        let Some(query) = call
+            .head
+            .uri
+            .query()
+            .filter(|query| query.contains("created"))
+        else {
+            return call;
+        };
+        let mut shifted = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name.starts_with("created") {
+                let time = value.parse::<u64>().unwrap() + self.ahead.load(Relaxed);
+                shifted.append_pair(&name, &time.to_string());
+            } else {
+                shifted.append_pair(&name, &value);
+            }
+        }
+        let uri = format!("{}?{}", call.head.uri.path(), shifted.finish());
+        call.head.uri = uri.parse().unwrap();
+        call
+    }
+
+    /// Sends a form to the Stripe API, without the proxy, as a person does in Stripe's dashboard. Returns the response.
+    pub(crate) async fn post_to_stripe(&self, path: &str, form: &str) -> Value {
+        let url = format!("{}/v1/{path}", self.stripe.url());
+        let request = self.client.post(url).bearer_auth(STRIPE_KEY);
+        let response = request.body(form.to_owned()).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {response:?}");
+        response.json().await.unwrap()
     }
 
     async fn forward(&self, url: &str, call: Call) -> HttpResponse {
@@ -224,7 +287,7 @@ impl Cloud {
         form.append_pair("TopicArn", TOPIC);
         form.append_pair("Message", &message.to_string());
         let (head, ()) = hyper::Request::post("/").body(()).unwrap().into_parts();
-        Call::new(head, form.finish().into())
+        Call::new(head, form.finish().into(), |_| false)
     }
 
     /// Returns the texts of all SMS. Panics if an SMS was sent to a wrong phone number.

@@ -23,11 +23,14 @@ pub(crate) enum Failure {
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
     /// Stripe sends the same response to every later request with the same idempotency key.
     Failed,
+    /// The same as [`Failure::Failed`], but the service does not execute the call. Stripe sends the same response to
+    /// every later request with the same idempotency key, and never executes it.
+    FailedUndone,
 }
 
 impl Failure {
     /// All kinds of failure, in the order of the columns in the sweep's report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::KilledBefore,
         Self::KilledAfter,
         Self::LostOnce,
@@ -36,6 +39,7 @@ impl Failure {
         Self::Late,
         Self::Throttled,
         Self::Failed,
+        Self::FailedUndone,
     ];
 
     /// Returns the name of the failure in the sweep's report.
@@ -48,7 +52,8 @@ impl Failure {
             Self::LateOnce => "late once",
             Self::Late => "late",
             Self::Throttled => "throttled",
-            Self::Failed => "500",
+            Self::Failed => "500, done",
+            Self::FailedUndone => "500, not done",
         }
     }
 
@@ -59,7 +64,10 @@ impl Failure {
 
     /// Whether the service executes a call that fails in this way.
     pub(crate) fn is_executed(self) -> bool {
-        !matches!(self, Self::KilledBefore | Self::Throttled)
+        !matches!(
+            self,
+            Self::KilledBefore | Self::Throttled | Self::FailedUndone
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! The proxy that receives all calls of the payment functions, forwards the calls to the services, and injects
+//! The proxy that receives all calls of the functions, forwards the calls to the services, and injects
 //! failures.
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use test_support::proxy::{self, HttpResponse, Lost};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::call::Call;
+use crate::call::{CHARGE, Call};
 use crate::cloud::Cloud;
 use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
@@ -31,6 +31,10 @@ struct State {
     run: Run,
     /// The failures to inject. The flag is true if the failure has been injected.
     faults: Vec<(Fault, bool)>,
+    /// The form body of the first call that charges a card.
+    charge: Option<String>,
+    /// The names of the calls that charge or refund a card without an idempotency key.
+    without_key: Vec<String>,
 }
 
 /// The proxy of one simulation. Only one function runs at a time in a simulation.
@@ -55,7 +59,12 @@ impl Proxy {
             cloud,
             mutation,
             cpu_slot,
-            state: Mutex::new(State { run, faults }),
+            state: Mutex::new(State {
+                run,
+                faults,
+                charge: None,
+                without_key: Vec::new(),
+            }),
             kill: Notify::new(),
         }
     }
@@ -88,6 +97,16 @@ impl Proxy {
             .collect()
     }
 
+    /// Returns the form body of the first call that charged a card. `None` if there was none.
+    pub(crate) fn charge(&self) -> Option<String> {
+        self.state.lock().unwrap().charge.clone()
+    }
+
+    /// Returns the names of the calls that charge or refund a card without an idempotency key.
+    pub(crate) fn without_key(&self) -> Vec<String> {
+        self.state.lock().unwrap().without_key.clone()
+    }
+
     /// Waits until a call gets a failure that kills the function ([`Failure::KilledBefore`] or
     /// [`Failure::KilledAfter`]).
     pub(crate) async fn killed(&self) {
@@ -102,9 +121,13 @@ impl Proxy {
     }
 
     async fn handle(self: Arc<Self>, head: Parts, body: Bytes) -> Result<HttpResponse, Lost> {
-        let call = Call::new(head, body);
+        let call = Call::new(head, body, |shard| self.cloud.is_due(shard));
         let function = self.state.lock().unwrap().run.function;
         let sent = self.mutation.mutate(&call);
+        if sent.creates_payment() && !sent.head.headers.contains_key("idempotency-key") {
+            let mut state = self.state.lock().unwrap();
+            state.without_key.push(sent.name.clone());
+        }
         let response = self.forward(call.clone(), sent).await?;
         // The function with the bug ignores the result of the publication.
         if let Some(publication) =
@@ -131,7 +154,8 @@ impl Proxy {
         let executed = tokio::spawn(async move {
             match failure {
                 Some(Failure::Throttled) => cloud.throttle(sent).await,
-                Some(Failure::Failed) => cloud.fail(sent).await,
+                Some(Failure::Failed) => cloud.fail(sent, true).await,
+                Some(Failure::FailedUndone) => cloud.fail(sent, false).await,
                 _ => cloud.execute(sent).await,
             }
         });
@@ -149,8 +173,16 @@ impl Proxy {
     /// not fail.
     fn record(&self, call: Call) -> Option<Failure> {
         let mut state = self.state.lock().unwrap();
-        let State { run, faults } = &mut *state;
+        let State {
+            run,
+            faults,
+            charge,
+            ..
+        } = &mut *state;
         let name = call.name.clone();
+        if name == CHARGE {
+            charge.get_or_insert_with(|| String::from_utf8(call.body.to_vec()).unwrap());
+        }
         let earlier = run
             .calls
             .iter()

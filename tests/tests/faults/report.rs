@@ -11,8 +11,7 @@ const MAX_SHOWN: usize = 2_000;
 
 const NOTES: &str = "
 N.K is the Kth call of the function's Nth run. Unless a failure is \"once\", all retries in that run fail.
-Every combination was run. Calls that only read secrets or due purchases (SSM, Query) fail in one
-scenario of each function.";
+A call that a function repeats in later runs of a scenario fails in the first of these runs.";
 
 impl Display for Sweep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -62,6 +61,9 @@ impl Display for Sweep {
         let broken = outcomes.filter(|outcome| !outcome.held()).count();
         let held = self.cells() - broken;
         writeln!(f, "{NOTES}")?;
+        for (function, call) in self.skipped() {
+            writeln!(f, "skipped: {function} {call}")?;
+        }
         write!(
             f,
             "{held} cells held, {broken} broken; {} s",

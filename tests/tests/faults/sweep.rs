@@ -1,7 +1,7 @@
 //! The sweep: for each scenario, each call and each kind of failure, one simulation in which the call fails in this
 //! way.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::{Failure, Fault};
 use crate::invariants::{Violation, violations};
 use crate::mutation::Mutation;
-use crate::scenario::Scenario;
+use crate::scenario::{From, Scenario};
 use crate::simulation::{FunctionRun, Simulation};
 
 /// Limits how many simulations use the CPU at the same time.
@@ -51,6 +51,8 @@ pub(crate) struct Outcome {
 pub(crate) struct SweptScenario {
     pub(crate) scenario: &'static Scenario,
     pub(crate) baseline: Outcome,
+    /// The functions and the names of all calls in the simulation without an injected failure.
+    pub(crate) calls: BTreeSet<(&'static str, String)>,
     pub(crate) rows: Vec<(Row, Vec<Outcome>)>,
 }
 
@@ -109,6 +111,11 @@ impl Sweeping {
         let (baseline, runs) = self.simulate(scenario, None).await;
         let mut rows = rows(scenario, &runs);
         rows.retain(self.is_selected);
+        let calls = runs.iter().flat_map(|run| {
+            let calls = run.calls.iter();
+            calls.map(|call| (run.function, call.clone()))
+        });
+        let calls = calls.collect();
         let mut cells: Vec<_> = (0..rows.len() * Failure::ALL.len()).collect();
         let fault = |cell: usize| {
             let failure = Failure::ALL[cell % Failure::ALL.len()];
@@ -135,6 +142,7 @@ impl Sweeping {
         SweptScenario {
             scenario,
             baseline,
+            calls,
             rows: rows.collect(),
         }
     }
@@ -180,22 +188,25 @@ impl Sweeping {
 }
 
 /// Returns the rows of a scenario: the calls in `runs` of the functions in [`Scenario::sweeps`]. A call that occurs in
-/// several invocations has one row, for the first of these invocations. A call for which [`is_initial_read`] is true
-/// has a row only in the first scenario of the function.
+/// several invocations has one row, for the first of these invocations.
 fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (function, first) in scenario.sweeps {
+    for (function, from) in scenario.sweeps {
         let mut known = HashSet::new();
-        let runs = runs.iter();
-        let runs = runs.filter(|run| run.function == *function && run.number >= *first);
+        let runs = runs.iter().filter(|run| {
+            let is_swept = match *from {
+                From::Run(first) => run.number >= first,
+                From::Step(first) => run.step >= first,
+            };
+            run.function == *function && is_swept
+        });
         for FunctionRun { number, calls, .. } in runs {
             for (index, call) in calls.iter().enumerate() {
                 let nth = calls[..=index]
                     .iter()
                     .filter(|other| *other == call)
                     .count();
-                let is_new = scenario.is_first_of(function) || !is_initial_read(call);
-                if is_new && known.insert((call, nth)) {
+                if known.insert((call, nth)) {
                     rows.push(Row {
                         scenario,
                         function,
@@ -209,12 +220,6 @@ fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
         }
     }
     rows
-}
-
-/// Whether a call reads the secrets or the due purchases. Such a call changes nothing, and a function makes it at the
-/// same point in every scenario.
-fn is_initial_read(call: &str) -> bool {
-    call.starts_with("SSM ") || call.starts_with("DynamoDB Query ")
 }
 
 impl Row {
@@ -276,6 +281,16 @@ impl Sweep {
     pub(crate) fn violated(&self) -> HashSet<&'static str> {
         let violations = self.results().flat_map(|(_, outcome)| &outcome.violations);
         violations.map(|violation| violation.invariant).collect()
+    }
+
+    /// Returns the functions and the names of the calls that occur in a scenario, but have no row in any.
+    pub(crate) fn skipped(&self) -> BTreeSet<(&'static str, String)> {
+        let calls = self.scenarios.iter().flat_map(|swept| swept.calls.clone());
+        let mut skipped: BTreeSet<_> = calls.collect();
+        for (row, _) in self.rows() {
+            skipped.remove(&(row.function, row.call.clone()));
+        }
+        skipped
     }
 
     /// Returns the number of simulations with an injected failure.

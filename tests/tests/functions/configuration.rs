@@ -34,9 +34,8 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
     match name {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
         "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE" | "PURCHASES_TABLE" => {
-            &["Z Z", "x", "tab/le"]
-        }
+        "ATTACHMENTS_TABLE" | "BUYERS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE"
+        | "PURCHASES_TABLE" | "STORAGE_TABLE" => &["Z Z", "x", "tab/le"],
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],
@@ -44,6 +43,7 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
         "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
         "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
         "DEAD_LETTER_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
+        "FREE_NOTES" => &["many", "-7", "1.5"],
         "LOG_LEVEL" => &["loud", "INFO "],
         "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
         "SECRETS_PREFIX" => &["nowhere", "/a b"],

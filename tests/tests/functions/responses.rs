@@ -121,9 +121,11 @@ async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
         ("notes-update", &["Notes", "Attachments"]),
         ("notes-get", &[]),
         ("notes-list", &[]),
+        ("notes-storage", &[]),
         ("notes-upload", &[]),
         ("billing-purchase", &["Purchases"]),
         ("billing-list", &[]),
+        ("billing-cancel", &[]),
         ("notes-delete", &[]),
     ] {
         let function = named(name);
@@ -218,6 +220,30 @@ async fn an_unreachable_database_is_logged_and_hidden_from_the_client() {
         error.contains("refused"),
         "the error does not contain its cause: {error}"
     );
+}
+
+#[tokio::test]
+async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_metric() {
+    let webhook = named("billing-webhook");
+    let cloud = Cloud::start().await.unwrap();
+    let before = cloud.snapshot().unwrap();
+    let mut host = start(&webhook, &cloud.url(), &[]).await;
+    // The signature of the sample event is not that of the signing secret.
+    let event = webhook.event().to_string();
+    let invocation = host.invoke(event, DEADLINE, None).await;
+    problem(&response(&webhook, invocation), 400);
+    assert_eq!(cloud.snapshot().unwrap(), before);
+    let log = host.stop().await;
+    let lines = log.iter().map(|line| serde_json::from_str(line).unwrap());
+    let metrics: Vec<Value> = lines
+        .filter(|line: &Value| line.get("_aws").is_some())
+        .collect();
+    let [metric] = &metrics[..] else {
+        panic!("the event is counted once: {log:#?}")
+    };
+    assert_eq!(metric["RejectedEvents"], 1);
+    let definition = &metric["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(definition["Namespace"], "Scratchpad");
 }
 
 #[tokio::test]

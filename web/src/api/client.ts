@@ -43,8 +43,8 @@ export async function request<T>(
       if (!renewed && (problem.status === 401 || problem.status === 403)) {
         if (!(await hasCredentials({ refresh: true }))) await logInAgain();
         renewed = true;
-      } else if (problem.status === 409 && problem.retryAfter && retries < MAX_CONFLICT_RETRIES) {
-        await sleep(problem.retryAfter);
+      } else if (isInProgress(problem) && retries < MAX_CONFLICT_RETRIES) {
+        await sleep(problem.retryAfter ?? 1);
         retries += 1;
       } else {
         throw problem;
@@ -68,5 +68,9 @@ async function send<T>(
   const json = "body" in response ? await response.body.json() : undefined;
   return { body: json as T, headers: response.headers };
 }
+
+/** Whether another request with the same Idempotency-Key is in progress. Other conflicts have a code. */
+const isInProgress = ({ status, code, retryAfter }: Problem) =>
+  status === 409 && code === undefined && retryAfter !== undefined;
 
 const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));

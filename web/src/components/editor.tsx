@@ -3,7 +3,8 @@ import { useLocation } from "wouter";
 import { CONTENT_LIMIT, createNote, type Draft, getNote, updateNote, type Version } from "../api/notes.ts";
 import { Problem } from "../api/problem.ts";
 import { formatNumber } from "../format.ts";
-import { isSameDraft, toDraft, useDraft } from "../hooks/use-draft.ts";
+import { isSameDraft, noteForm, toDraft, useDraft } from "../hooks/use-draft.ts";
+import { useStorage } from "../hooks/use-storage.ts";
 import { useSubmit } from "../hooks/use-submit.ts";
 import { clearIdempotencyKey, idempotencyKey } from "../idempotency.ts";
 import { useUser } from "../user.ts";
@@ -13,19 +14,26 @@ import { Conflict } from "./conflict.tsx";
 import { DeleteNote } from "./delete-note.tsx";
 import { FailureMessage } from "./failure-message.tsx";
 import { Form } from "./form.tsx";
+import { StorageFull, StorageNotice } from "./storage-notice.tsx";
 import { Submit } from "./submit.tsx";
 
+interface Props {
+  version?: Version;
+  /** The ID of a deleted note whose draft is not saved. */
+  deletedId?: string;
+}
+
 /** The form that edits a note. Without `version` it creates one. */
-export function Editor({ version }: { version?: Version }) {
+export function Editor({ version, deletedId }: Props) {
   const id = useId();
-  const noteId = version?.note.noteId;
-  const form = `note:${noteId ?? "new"}:${useUser().id}`;
+  const noteId = version?.note.noteId ?? deletedId;
+  const form = noteForm(noteId, useUser().id);
   const state = useDraft(form, version);
   const { draft, etag } = state;
   const [uploading, setUploading] = useState(false);
   const [theirs, setTheirs] = useState<Version>();
-  const [deleted, setDeleted] = useState(false);
-  const [, navigate] = useLocation();
+  const [deleted, setDeleted] = useState(deletedId !== undefined);
+  const [path, navigate] = useLocation();
   const announce = useAnnounce();
 
   const create = useSubmit(async () => {
@@ -48,6 +56,13 @@ export function Editor({ version }: { version?: Version }) {
   });
   const save = () => (etag === undefined ? create.submit() : update.submit(etag));
   const busy = create.busy || update.busy;
+
+  const full = create.failure instanceof Problem && create.failure.code === "storage_full" && create.failure.document;
+
+  function discard() {
+    state.reset(version);
+    if (deletedId !== undefined) navigate("/notes", { replace: true });
+  }
 
   function saveOnShortcut(event: KeyboardEvent<HTMLElement>) {
     if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
@@ -72,10 +87,11 @@ export function Editor({ version }: { version?: Version }) {
   }
   return (
     <Form onSubmit={save} className="editor">
+      {noteId === undefined && !full && <StorageWarning to={path} />}
       {state.restored && (
         <div className="notice" role="status">
           <p>This is your unsaved text.</p>
-          <button type="button" className="button quiet" onClick={() => state.reset(version)}>
+          <button type="button" className="button quiet" onClick={discard}>
             Discard
           </button>
         </div>
@@ -100,7 +116,11 @@ export function Editor({ version }: { version?: Version }) {
         onChange={(attachment) => state.change({ attachment })}
         onBusy={setUploading}
       />
-      <FailureMessage failure={create.failure ?? update.failure} />
+      {full ? (
+        <StorageFull storage={{ used: full.used ?? 0, allowed: full.allowed ?? 0 }} to={path} />
+      ) : (
+        <FailureMessage failure={create.failure ?? update.failure} />
+      )}
       {deleted && (
         <div className="notice" role="alert">
           <p>This note was deleted elsewhere. Your text is still here.</p>
@@ -116,10 +136,16 @@ export function Editor({ version }: { version?: Version }) {
           </Submit>
         )}
         <p className="hint">{state.changed ? "Not saved yet" : version && "Saved"}</p>
-        {noteId && <DeleteNote noteId={noteId} onDeleted={state.clear} />}
+        {version && <DeleteNote noteId={version.note.noteId} onDeleted={state.clear} />}
       </div>
     </Form>
   );
+}
+
+/** Warns before the user writes a note that cannot be saved. */
+function StorageWarning({ to }: { to: string }) {
+  const { storage } = useStorage();
+  return storage && <StorageNotice storage={storage} to={to} />;
 }
 
 /**

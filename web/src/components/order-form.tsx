@@ -1,7 +1,8 @@
 import { useState } from "react";
-import { ORDER_RETRY_PERIOD, type Order } from "../api/billing.ts";
+import type { Order } from "../api/billing.ts";
 import { AppError, type Failure } from "../failure.ts";
 import { formatCount, formatMoney, formatNumber } from "../format.ts";
+import type { NewPrice } from "../hooks/use-checkout.ts";
 import { price, STORAGE_LIMIT } from "../prices.ts";
 import type { CardElement, Stripe } from "../stripe.ts";
 import { CardField } from "./card-field.tsx";
@@ -13,26 +14,23 @@ import { Submit } from "./submit.tsx";
 interface Props {
   busy: boolean;
   failure: Failure | undefined;
+  newPrice: NewPrice | undefined;
   onOrder: (order: () => Promise<Order>) => void;
 }
 
 /** Asks for the number of notes and the card, and shows the price before the user pays. */
-export function OrderForm({ busy, failure, onOrder }: Props) {
-  const [input, setInput] = useState("10");
+export function OrderForm({ busy, failure, newPrice, onOrder }: Props) {
+  const [input, setInput] = useState(String(newPrice?.storage ?? 10));
   const [payment, setPayment] = useState<{ stripe: Stripe; card: CardElement }>();
   const storage = Number(input);
   const valid = Number.isInteger(storage) && storage >= 1 && storage <= STORAGE_LIMIT;
+  const amount = newPrice?.storage === storage ? newPrice.amount : price(storage);
 
   async function order(): Promise<Order> {
     if (payment === undefined) throw new AppError("The card form is not ready yet.");
     const { paymentMethod, error } = await payment.stripe.createPaymentMethod({ type: "card", card: payment.card });
     if (!paymentMethod) throw new AppError(error?.message ?? "The card cannot be used.");
-    return {
-      storage,
-      source: paymentMethod.id,
-      idempotencyKey: crypto.randomUUID(),
-      retryUntil: Date.now() + ORDER_RETRY_PERIOD,
-    };
+    return { storage, amount, source: paymentMethod.id, idempotencyKey: crypto.randomUUID() };
   }
 
   return (
@@ -42,7 +40,7 @@ export function OrderForm({ busy, failure, onOrder }: Props) {
       <output className="price">
         {valid ? (
           <>
-            Storage for {formatCount(storage, "note")}: <strong>{formatMoney(price(storage))}</strong>
+            Storage for {formatCount(storage, "note")}: <strong>{formatMoney(amount)}</strong>
           </>
         ) : (
           `Enter a number from 1 to ${formatNumber(STORAGE_LIMIT)}.`
@@ -50,7 +48,7 @@ export function OrderForm({ busy, failure, onOrder }: Props) {
       </output>
       <FailureMessage failure={failure} />
       <Submit busy={busy} disabled={!valid || payment === undefined}>
-        {valid ? `Pay ${formatMoney(price(storage))}` : "Pay"}
+        {valid ? `Pay ${formatMoney(amount)}` : "Pay"}
       </Submit>
     </Form>
   );

@@ -12,8 +12,6 @@ interface Props {
   reload: () => void;
 }
 
-const STATUS = { PENDING: "Pending", PAID: "Paid", FAILED: "Not charged" } as const;
-
 export function PurchaseHistory({ items, busy, failure, loadMore, reload }: Props) {
   return (
     <section className="card">
@@ -43,14 +41,48 @@ export function PurchaseHistory({ items, busy, failure, loadMore, reload }: Prop
 }
 
 function PurchaseItem({ purchase }: { purchase: Purchase }) {
-  const { description, createdAt, amount, status, decline } = purchase;
+  const { description, createdAt, amount, currency } = purchase;
+  const [name, ...hints] = outcome(purchase);
   return (
     <li>
       <span className="purchase-name">{description.charAt(0).toUpperCase() + description.slice(1)}</span>
-      <span className="purchase-amount">{formatMoney(amount)}</span>
+      <span className="purchase-amount">{formatMoney(amount, currency)}</span>
       <time dateTime={new Date(createdAt).toISOString()}>{formatDateTime(createdAt)}</time>
-      <span className={`status ${status.toLowerCase()}`}>{STATUS[status]}</span>
-      {decline && <span className="hint">{decline.message}</span>}
+      <span className={`status ${name.toLowerCase().replace(" ", "-")}`}>{name}</span>
+      {hints.map((hint) => (
+        <span key={hint} className="hint">
+          {hint}
+        </span>
+      ))}
     </li>
   );
+}
+
+/** The status of a purchase in words, and what happened to the customer's money. */
+function outcome(purchase: Purchase): [name: string, ...hints: string[]] {
+  const { amount, status, decline, refundedAmount = 0, dispute, surplusRefunded = 0 } = purchase;
+  const money = (amount: number) => formatMoney(amount, purchase.currency);
+  if (status === "PENDING") return ["Pending"];
+  if (status === "FAILED") {
+    // A charge that came too late was refunded: the statement of the card shows both.
+    if (surplusRefunded > 0) return ["Refunded", `Your card was charged ${money(surplusRefunded)} and refunded.`];
+    return decline ? ["Not charged", decline.message] : ["Not charged"];
+  }
+  const hints: string[] = [];
+  if (refundedAmount > 0) hints.push(`${money(refundedAmount)} of ${money(amount)} was refunded.`);
+  if (dispute) hints.push(disputeHint(dispute.status, money(dispute.amount)));
+  if (surplusRefunded > 0) hints.push(`A second charge of ${money(surplusRefunded)} was refunded.`);
+  return [nameOf(purchase), ...hints];
+}
+
+function nameOf({ status, refundedAmount = 0, dispute }: Purchase): string {
+  if (status === "DISPUTED") return dispute?.status === "lost" ? "Charged back" : "Disputed";
+  if (status === "REFUNDED") return "Refunded";
+  return refundedAmount > 0 ? "Partly refunded" : "Paid";
+}
+
+function disputeHint(status: "open" | "won" | "lost", amount: string): string {
+  if (status === "open") return `You disputed ${amount}. Your bank has not decided yet.`;
+  if (status === "lost") return `You disputed ${amount}, and your bank returned the amount to you.`;
+  return `You disputed ${amount}. Your bank decided that the payment stands.`;
 }

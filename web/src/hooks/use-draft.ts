@@ -12,11 +12,19 @@ interface DraftState {
 
 const EMPTY: Draft = { content: "", attachment: null };
 
+/** The name of the form that edits a note of a user. Without `noteId`, of the form that creates one. */
+export const noteForm = (noteId: string | undefined, userId: string) => `note:${noteId ?? "new"}:${userId}`;
+
+/** Whether a form has unsaved content. */
+export const hasDraft = (form: string) => loadItem(itemName(form)) !== undefined;
+
+const itemName = (form: string) => `draft:${form}`;
+
 /** The content of a form. It is in sessionStorage until it is saved, so that a reload loses nothing. */
 export function useDraft(form: string, version: Version | undefined) {
-  const item = `draft:${form}`;
+  const item = itemName(form);
   const [state, setState] = useState<DraftState>(() => loadItem<DraftState>(item) ?? initialState(version));
-  const [restored, setRestored] = useState(() => loadItem(item) !== undefined);
+  const [restored, setRestored] = useState(() => hasDraft(form));
   const changed = !isSameDraft(state.draft, state.base);
 
   useEffect(() => {

@@ -1,93 +1,100 @@
-import { useState } from "react";
-import { createPurchase, FIRST_PURCHASES_PAGE, listPurchases, type Order } from "../api/billing.ts";
-import { Problem } from "../api/problem.ts";
+import { useEffect } from "react";
+import { Link, useLocation, useSearchParams } from "wouter";
+import { FIRST_PURCHASES_PAGE, listPurchases } from "../api/billing.ts";
 import { useAnnounce } from "../components/announcer.tsx";
+import { FailureMessage } from "../components/failure-message.tsx";
+import { Loading } from "../components/loading.tsx";
+import { LostOrder } from "../components/lost-order.tsx";
+import { OpenOrder } from "../components/open-order.tsx";
 import { OrderForm } from "../components/order-form.tsx";
 import { Page } from "../components/page.tsx";
-import { PendingOrder } from "../components/pending-order.tsx";
 import { PriceTable } from "../components/price-table.tsx";
 import { PurchaseHistory } from "../components/purchase-history.tsx";
-import { AppError } from "../failure.ts";
+import { StorageCard } from "../components/storage-card.tsx";
+import { useCheckout } from "../hooks/use-checkout.ts";
 import { usePages } from "../hooks/use-pages.ts";
-import { useSubmit } from "../hooks/use-submit.ts";
-import { loadItem, removeItem, storeItem } from "../session-storage.ts";
-import { loadStripe } from "../stripe.ts";
-import { useUser } from "../user.ts";
+import { useStorage } from "../hooks/use-storage.ts";
+import { localPath } from "../local-path.ts";
 
 export default function Billing() {
-  const item = `pending-order:${useUser().id}`;
-  // An order whose outcome is unknown. It survives a reload.
-  const [pendingOrder, setPendingOrder] = useState(() => loadItem<Order>(item));
-  const history = usePages(listPurchases, FIRST_PURCHASES_PAGE);
+  const [, navigate] = useLocation();
+  const [query] = useSearchParams();
+  // The unsaved note for which the user buys storage.
+  const to = localPath(query.get("to"));
   const announce = useAnnounce();
-
-  const { busy, failure, submit } = useSubmit(async (getOrder: () => Promise<Order>) => {
-    const order = await getOrder();
-    if (Date.now() > order.retryUntil) {
-      dismiss();
-      throw new AppError("This order is too old to check. Its result is in your purchases.");
-    }
-    storeItem(item, order);
-    try {
-      await pay(order);
-      dismiss();
+  const history = usePages(listPurchases, FIRST_PURCHASES_PAGE);
+  const { awaitCredit, credited, ...storage } = useStorage();
+  const checkout = useCheckout({
+    purchases: history.items,
+    reload: history.reload,
+    onPaid() {
       announce("Paid. Thank you.");
-    } catch (error) {
-      if (isFinal(error)) dismiss();
-      else setPendingOrder(order);
-      throw error;
-    } finally {
-      void history.reload();
-    }
+      awaitCredit();
+    },
+    onCanceled: () => announce("Order canceled."),
   });
 
-  function dismiss() {
-    removeItem(item);
-    setPendingOrder(undefined);
+  function refresh() {
+    void history.reload();
+    void storage.reload();
   }
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the user returns once, when the credit arrives
+  useEffect(() => {
+    if (!credited || to === undefined) return;
+    announce("Paid. Thank you. You can save your note now.");
+    navigate(to, { replace: true });
+  }, [credited]);
 
   return (
     <Page title="Billing">
+      {to && (
+        <div className="notice">
+          <p>Your note is not saved yet. After the purchase you return to it.</p>
+          <Link href={to} className="button quiet">
+            Back to your note
+          </Link>
+        </div>
+      )}
+      <StorageCard {...storage} />
       <section className="card">
         <h2>Buy storage</h2>
         <div className="order">
-          {pendingOrder ? (
-            <PendingOrder
-              order={pendingOrder}
-              busy={busy}
-              failure={failure}
-              onRetry={() => submit(async () => pendingOrder)}
-              onDismiss={dismiss}
-            />
-          ) : (
-            <OrderForm busy={busy} failure={failure} onOrder={submit} />
-          )}
+          {history.items || history.failure ? <Checkout {...checkout} /> : <Loading />}
           <PriceTable />
         </div>
       </section>
-      <PurchaseHistory {...history} />
+      <PurchaseHistory {...history} reload={refresh} />
     </Page>
   );
 }
 
-/** Charges the card. If the bank asks for it, lets the cardholder confirm the payment. */
-async function pay(order: Order): Promise<void> {
-  try {
-    await createPurchase(order);
-  } catch (error) {
-    if (!(error instanceof Problem) || error.clientSecret === undefined) throw error;
-    const stripe = await loadStripe();
-    await stripe.handleNextAction({ clientSecret: error.clientSecret });
-    // Whether they confirmed or not, the same request now returns the outcome.
-    await createPurchase(order);
+/** The order that is not settled, if there is one, or else the form for a new order. */
+function Checkout(checkout: ReturnType<typeof useCheckout>) {
+  const { busy, failure, openOrders, lost, newPrice } = checkout;
+  if (openOrders.length === 0 && !lost) {
+    return <OrderForm busy={busy} failure={failure} newPrice={newPrice} onOrder={checkout.place} />;
   }
-}
-
-/**
- * Whether the error is the order's final outcome: the request was rejected, so the card is not charged and will not be.
- * Other errors, such as 429 or 503, do not say what happened to an earlier attempt.
- */
-function isFinal(error: unknown): boolean {
-  if (!(error instanceof Problem) || error.status === undefined) return false;
-  return [400, 402, 422].includes(error.status) && error.clientSecret === undefined;
+  return (
+    <div className="form">
+      {openOrders.map((purchase) => (
+        <OpenOrder
+          key={purchase.purchaseId}
+          purchase={purchase}
+          busy={busy}
+          onContinue={() => checkout.resume(purchase.purchaseId)}
+          onCancel={() => checkout.cancel(purchase.purchaseId)}
+        />
+      ))}
+      {lost && (
+        <LostOrder
+          order={lost}
+          busy={busy}
+          onSendAgain={() => checkout.sendAgain(lost)}
+          onCancel={() => checkout.drop(lost)}
+        />
+      )}
+      <FailureMessage failure={failure} />
+    </div>
+  );
 }

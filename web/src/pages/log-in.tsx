@@ -4,6 +4,7 @@ import { currentUser } from "../auth.ts";
 import { ConfirmEmail } from "../components/confirm-email.tsx";
 import { LogInForm } from "../components/log-in-form.tsx";
 import { Page } from "../components/page.tsx";
+import { localPath } from "../local-path.ts";
 
 export default function LogIn() {
   const [, navigate] = useLocation();
@@ -37,9 +38,4 @@ export default function LogIn() {
       </p>
     </Page>
   );
-}
-
-/** Returns `to` if it is a path of this app: the log-in page must not redirect to another site. */
-function localPath(to: string | null): string | undefined {
-  return to !== null && /^\/(?![/\\])/.test(to) ? to : undefined;
 }

@@ -4,16 +4,20 @@ import { FailureMessage } from "../components/failure-message.tsx";
 import { Loading } from "../components/loading.tsx";
 import { NoteItem } from "../components/note-item.tsx";
 import { Page } from "../components/page.tsx";
+import { StorageNotice, usage } from "../components/storage-notice.tsx";
 import { formatCount } from "../format.ts";
 import { usePages } from "../hooks/use-pages.ts";
+import { useStorage } from "../hooks/use-storage.ts";
 
 export default function Notes() {
   const { items, busy, failure, loadMore, reload } = usePages(listNotes, FIRST_NOTES_PAGE);
+  const { storage } = useStorage();
   // The search is in the URL, so that it is kept when the user comes back from a note.
   const [query, setQuery] = useSearchParams();
   const search = query.get("q") ?? "";
   const found = items?.filter((note) => matches(note, search)) ?? [];
 
+  const storageLine = storage && <p className="hint">Storage: {usage(storage)}</p>;
   const newNote = (
     <Link href="/notes/new" className="button primary">
       New note
@@ -21,6 +25,7 @@ export default function Notes() {
   );
   return (
     <Page title="Notes" action={items && items.length > 0 && newNote}>
+      {storage && <StorageNotice storage={storage} />}
       {items && items.length > 0 && (
         <div className="search">
           <input
@@ -30,9 +35,12 @@ export default function Notes() {
             value={search}
             onChange={({ target }) => setQuery(target.value ? { q: target.value } : {}, { replace: true })}
           />
-          <p className="hint" role="status">
-            {summary(found.length, items.length, search, loadMore !== undefined)}
-          </p>
+          <div className="summary">
+            <p className="hint" role="status">
+              {summary(found.length, items.length, search, loadMore !== undefined)}
+            </p>
+            {storageLine}
+          </div>
         </div>
       )}
       {items?.length === 0 && (
@@ -41,6 +49,7 @@ export default function Notes() {
           <Link href="/notes/new" className="button primary">
             Write your first note
           </Link>
+          {storageLine}
         </div>
       )}
       {found.length > 0 && (

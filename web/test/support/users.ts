@@ -19,6 +19,8 @@ await loadConfig(`${stage.webUrl}/config.json`);
 export const auth = await import("../../src/auth.ts");
 export const billing = await import("../../src/api/billing.ts");
 export const notes = await import("../../src/api/notes.ts");
+export const prices = await import("../../src/prices.ts");
+export const storage = await import("../../src/api/storage.ts");
 
 /** Creates an account and logs in outside the browser. */
 export async function createUser(): Promise<Credentials> {
@@ -43,4 +45,19 @@ export async function createAndLogIn(page: Page): Promise<Credentials> {
   const credentials = await createUser();
   await logIn(page, credentials);
   return credentials;
+}
+
+/** How many notes `createNotes` creates at once. */
+const CONCURRENCY = 8;
+
+/** Creates notes of the current user outside the browser. */
+export async function createNotes(count: number): Promise<void> {
+  let created = 0;
+  const createRest = async () => {
+    while (created < count) {
+      created += 1;
+      await notes.createNote({ content: `Note number ${created}`, attachment: null }, crypto.randomUUID());
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, createRest));
 }

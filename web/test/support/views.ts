@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { picture } from "./picture.ts";
-import { auth, billing, createUser, logIn, newCredentials, notes } from "./users.ts";
+import { intentsOf, latestPurchase, order, REQUIRES_ACTION } from "./purchases.ts";
+import { stripeApi } from "./stage.ts";
+import { auth, createNotes, createUser, logIn, newCredentials, notes, storage } from "./users.ts";
 
 /** A page of the app in a certain state. */
 export interface View {
@@ -72,9 +74,28 @@ export const USER_VIEWS: View[] = [
     name: "billing",
     async open(page) {
       await go(page, "/billing", "Billing");
-      await page.getByText("Pending").waitFor();
+      await page.getByText("Disputed", { exact: true }).waitFor();
       const card = page.frameLocator('iframe[title="Secure card payment input frame"]');
       await card.getByPlaceholder("Card number").waitFor();
+    },
+  },
+  {
+    name: "open-order",
+    async open(page) {
+      await assert.rejects(order(10, REQUIRES_ACTION), { status: 402 });
+      await go(page, "/billing", "Billing");
+      await page.getByRole("button", { name: "Continue" }).waitFor();
+    },
+  },
+  {
+    name: "storage-full",
+    async open(page) {
+      const { used, allowed } = await storage.getStorage();
+      await createNotes(allowed - used);
+      await go(page, "/notes/new", "New note");
+      await page.getByLabel("Note text").fill("Winter\n\nThe meadow under snow.");
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await page.getByText("This note is not saved yet").waitFor();
     },
   },
   { name: "settings", open: (page) => go(page, "/settings", "Settings") },
@@ -88,16 +109,16 @@ const NOTES = [
   "Bread, olives, a lemon, rye flour, stamps",
 ];
 
-/** One payment method for each outcome: paid, not charged, pending. */
-const SOURCES = ["tok_visa", "tok_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required"];
-
 /** Creates a user with these notes and purchases, and logs in in the tab. */
 export async function logInAsAda(page: Page): Promise<void> {
   const user = await createUser();
-  for (const source of SOURCES) {
-    const order = { storage: 10, source, idempotencyKey: crypto.randomUUID(), retryUntil: Infinity };
-    await billing.createPurchase(order).catch(({ status }: { status?: number }) => assert.equal(status, 402));
-  }
+  await order(10);
+  const [intent] = await intentsOf((await latestPurchase()).purchaseId);
+  await stripeApi("refunds", { payment_intent: intent!.id, amount: 1_000 });
+  await latestPurchase(({ refundedAmount }) => refundedAmount === 1_000);
+  await order(10, "tok_createDispute");
+  await latestPurchase(({ status }) => status === "DISPUTED");
+  await assert.rejects(order(10, "tok_chargeDeclinedInsufficientFunds"), { status: 402 });
   for (const content of NOTES) await notes.createNote({ content, attachment: null }, crypto.randomUUID());
   await logIn(page, user);
   await page.goto("/notes/new");

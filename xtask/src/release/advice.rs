@@ -61,6 +61,7 @@ fn request_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<Opt
     }
     of::<aws_sdk_cloudformation::Error>(error)
         .or_else(|| of::<aws_sdk_cloudwatchlogs::Error>(error))
+        .or_else(|| of::<aws_sdk_dynamodb::Error>(error))
         .or_else(|| of::<aws_sdk_s3::Error>(error))
         .or_else(|| of::<aws_sdk_ssm::Error>(error))
         .or_else(|| of::<aws_sdk_sts::Error>(error))

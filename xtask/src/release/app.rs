@@ -24,14 +24,16 @@ use crate::{
 /// The names of the files and folders in web/ that are not inputs of the app's build.
 const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
+/// The inputs of the app's build outside web/: the versions of its dependencies, and the prices that it shows.
+const SHARED: [&str; 2] = ["package-lock.json", "services/billing-api/prices.json"];
+
 /// The page that loads all other files of the app. [`publish`] copies this page last.
 const PAGE: &str = "index.html";
 
 /// The prefix of the paths of files whose names contain a hash of their content. CloudFront caches these files.
 const HASHED: &str = "assets/";
 
-/// Returns a hash of the browser app's sources: the files in web/ and package-lock.json. `root` is the checkout's
-/// folder.
+/// Returns a hash of the browser app's sources: the files in web/ and [`SHARED`]. `root` is the checkout's folder.
 ///
 /// # Errors
 /// Fails if a source file cannot be read.
@@ -45,10 +47,10 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
             .to_str()
             .is_some_and(|name| NOT_BUILT.contains(&name))
     });
-    let mut hashes = vec![(
-        "package-lock.json".to_owned(),
-        sha256(fs::read(root.join("package-lock.json"))?),
-    )];
+    let mut hashes = Vec::new();
+    for file in SHARED {
+        hashes.push((file.to_owned(), sha256(fs::read(root.join(file))?)));
+    }
     for entry in entries {
         let entry = entry?;
         if entry.file_type().is_file() {

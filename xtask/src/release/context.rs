@@ -10,7 +10,11 @@ use super::{
     table::{Infrastructure, StageName},
     target::Target,
 };
-use crate::{stage::STAGE, workspace::Workspace};
+use crate::{
+    cloud::Cloud,
+    stage::{LocalStage, STAGE},
+    workspace::Workspace,
+};
 
 /// A stage, and clients for the stacks and the bucket of releases of the stage's account.
 #[derive(Debug, Clone)]
@@ -58,6 +62,22 @@ impl StageContext {
             }
             _ => Ok(context),
         }
+    }
+
+    /// Creates the context of a stage in the cloud, as [`StageContext::open`] does, or of the stage that
+    /// `cargo xtask dev` runs.
+    ///
+    /// # Errors
+    /// Fails if the credentials are missing or belong to another account, or if the local stage does not run.
+    pub(crate) async fn open_any(workspace: &Workspace, stage: &StageName) -> Result<Self> {
+        if stage.as_ref() != STAGE {
+            return Self::open(workspace, stage, None).await;
+        }
+        let local = LocalStage::open(workspace, STAGE)?;
+        if Cloud::running(&local).is_none() {
+            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
+        }
+        Ok(Self::new(workspace, Target::local(workspace, &local)?))
     }
 
     /// Creates the context of a stage. Does not check the credentials.

@@ -13,11 +13,12 @@ use super::{
     clock::now,
     context::StageContext,
     execute::{execute, persist, print_endpoints},
+    migrate,
     plan::{DeployPlan, templates_with_code},
     provenance::{Commit, actor},
     record::{App, Function, Outcome, Release, current},
     sources::Sources,
-    synth,
+    stripe_keys, synth,
     table::{Infrastructure, StageName},
     target::Target,
     template::{Template, Templates},
@@ -44,6 +45,7 @@ pub(crate) async fn deploy(
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
     check_bootstrapped(&context).await?;
+    stripe_keys::check(&context.target).await?;
     let plan = DeployPlan::compute(context).await?;
     plan.print();
     if let Some(release) = plan.up_to_date_release()
@@ -181,6 +183,7 @@ pub(crate) async fn converge(
     let artifact = |name: &str| functions.get(name).cloned();
     let desired = templates_with_code(&target.stage, &templates, &sources, artifact);
     let changes = ChangePlan::compute(&stage, &desired).await?;
+    let exports = stage.stacks.exports().await?;
     if !changes.is_empty() {
         for artifact in changes.changed().values().flat_map(Template::artifacts) {
             let zip = workspace.zip_of(artifact);
@@ -192,6 +195,9 @@ pub(crate) async fn converge(
         stage.store.prune_code(&artifacts).await?;
         let artifacts: BTreeSet<_> = functions.values().map(String::as_str).collect();
         workspace.keep_zips(&artifacts)?;
+        migrate::record_new_stage(&stage, &exports).await?;
     }
-    stage.stacks.exports().await
+    let exports = stage.stacks.exports().await?;
+    migrate::print_pending(&stage, &exports).await?;
+    Ok(exports)
 }

@@ -8,6 +8,7 @@ use super::{
     app,
     change_plan::ChangePlan,
     context::StageContext,
+    migrate,
     record::{Outcome, Release, current},
     secret,
     stack::StackFailed,
@@ -54,6 +55,7 @@ pub(crate) async fn execute(
     release: &mut Release,
     etag: &str,
 ) -> Result<()> {
+    let exports = stage.stacks.exports().await?;
     let result = async {
         changes.execute(stage).await?;
         publish(stage, release).await.context(
@@ -81,6 +83,9 @@ pub(crate) async fn execute(
     }
     result?;
     // The stage runs the release now, so an error here must not look like a failed deploy.
+    if let Err(error) = migrate::record_new_stage(stage, &exports).await {
+        warn("the migrations are not recorded as not needed", &error);
+    }
     if let Err(error) = prune_releases(stage).await {
         warn("old releases were not deleted", &error);
     }
@@ -148,11 +153,12 @@ pub(crate) async fn delete_artifacts(store: &Store) -> Result<()> {
 }
 
 /// Prints the URLs of a stage's API and browser app. Also prints a warning with the names of the secrets that the stage
-/// needs but does not have. Prints only a warning if a request to AWS fails, because the command has succeeded already.
+/// needs but does not have, and one for each migration that its data needs. Prints only a warning if a request to AWS
+/// fails, because the command has succeeded already.
 pub(crate) async fn print_endpoints(stage: &StageContext) {
     if let Err(error) = try_print_endpoints(stage).await {
         warn(
-            "the URLs and the secrets of the stage are not known",
+            "the URLs, the secrets and the migrations of the stage are not known",
             &error,
         );
     }
@@ -176,7 +182,7 @@ async fn try_print_endpoints(stage: &StageContext) -> Result<()> {
             missing.join(", ")
         ));
     }
-    Ok(())
+    migrate::print_pending(stage, &exports).await
 }
 
 #[cfg(test)]

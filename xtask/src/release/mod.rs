@@ -11,8 +11,9 @@
 //! | [`promote`] | `promote` and `rollback` |
 //! | [`history`] | `releases` and `stages` |
 //! | [`remove`] | `remove` |
-//! | [`secret`] | `secrets` |
+//! | [`secret`], [`stripe_keys`] | `secrets`, and the check of the Stripe keys before a deploy |
 //! | [`bootstrap`] | `bootstrap` |
+//! | [`migrate`] | `migrate`: changes of a stage's stored data |
 //! | [`doctor`] | `doctor`: what the account of a stage lacks |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
 //! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
@@ -48,6 +49,7 @@ mod hash;
 mod history;
 mod hosted_zone;
 mod lease;
+mod migrate;
 mod plan;
 mod promote;
 mod provenance;
@@ -60,6 +62,8 @@ mod secret;
 mod sources;
 mod stack;
 mod store;
+mod stripe_keys;
+mod stripe_mode;
 mod synth;
 pub(crate) mod table;
 mod target;
@@ -71,6 +75,7 @@ pub(crate) use bootstrap::bootstrap;
 pub(crate) use deploy::{converge, deploy};
 pub(crate) use doctor::doctor;
 pub(crate) use history::{Age, releases, stages};
+pub(crate) use migrate::{MigrateOptions, Migration, migrate};
 pub(crate) use plan::plan;
 pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;

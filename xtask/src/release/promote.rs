@@ -23,6 +23,7 @@ use super::{
     record::{Outcome, Record, Release, current},
     stack::StackFailed,
     store::Store,
+    stripe_keys,
     table::StageName,
     target::Target,
     template::{Template, Templates, function_key},
@@ -147,6 +148,9 @@ pub(crate) async fn promote(
     let stage = StageContext::open(&workspace, to, None).await?;
     stage.target.announce();
     check_bootstrapped(&stage).await?;
+    if !consent.show {
+        stripe_keys::check(&stage.target).await?;
+    }
     let records = source.store.records().await?.into_iter();
     let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);
     let record = match number {

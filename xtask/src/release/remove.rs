@@ -99,6 +99,7 @@ async fn delete_parts(context: &StageContext, templates: &Templates) -> Result<(
     let log_groups = log_groups.into_iter().chain(api_log_groups);
     delete_log_groups(&context.target.account, log_groups).await?;
     step.done("");
+    store.delete_migrations().await?;
     // Delete the release records last, so that the command finds the stage if it is run again after it was killed.
     for release in store.releases().await? {
         store.delete_release(&release).await?;

@@ -9,13 +9,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aws_sdk_ssm::{
     Client,
+    error::ProvideErrorMetadata as _,
     types::{ParameterMetadata, ParameterStringFilter, ParameterType},
 };
 use clap::{Subcommand, ValueEnum};
 use console::style;
 
 use super::{
-    account::Account, clock::age, context::StageContext, table::StageName, target::Target,
+    account::Account, clock::age, context::StageContext, stripe_mode::Mode, table::StageName,
+    target::Target,
 };
 use crate::{ui, workspace::Workspace};
 
@@ -174,18 +176,8 @@ async fn copy(source: &Target, target: &Target) -> Result<()> {
         .iter()
         .filter(|name| missing.contains(&name.name()))
     {
-        let parameters = Client::new(source.account.config())
-            .get_parameters()
-            .names(path(source, *name))
-            .with_decryption(true)
-            .send()
-            .await;
-        let parameters = parameters
-            .map_err(aws_sdk_ssm::Error::from)
-            .with_context(|| format!("cannot read the secret {} of {from}", name.name()))?;
-        let value = parameters.parameters().first();
-        if let Some(value) = value.and_then(|parameter| parameter.value()) {
-            put(target, *name, value).await?;
+        if let Some(value) = value(source, *name).await? {
+            put(target, *name, &value).await?;
             copied.push(name.name());
         }
     }
@@ -224,8 +216,65 @@ fn path(target: &Target, name: Name) -> String {
     )
 }
 
+/// Returns the mode of the secret key of Stripe. `None` if the secret is not set, or if the credentials may not read it
+/// and its description does not contain the mode.
+///
+/// # Errors
+/// Fails if a request to SSM fails for another reason.
+pub(crate) async fn stripe_mode(target: &Target) -> Result<Option<Mode>> {
+    let name = Name::StripeSecretKey;
+    let stored = stored(target).await?;
+    let Some(parameter) = stored.get(&path(target, name)) else {
+        return Ok(None);
+    };
+    if let Some(mode) = [Mode::Live, Mode::Test]
+        .into_iter()
+        .find(|mode| parameter.description == describe(*mode))
+    {
+        return Ok(Some(mode));
+    }
+    match value(target, name).await {
+        Ok(value) => Ok(value.as_deref().and_then(Mode::of)),
+        Err(error) => match error.downcast_ref::<aws_sdk_ssm::Error>() {
+            Some(ssm) if ssm.code() == Some("AccessDeniedException") => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// The description of a parameter that contains a key of Stripe for `mode`. The roles of workflows may read it, but not
+/// the key.
+fn describe(mode: Mode) -> String {
+    format!("Stripe key for {mode} mode")
+}
+
+/// Reads the value of a secret. `None` if it is not set.
+///
+/// # Errors
+/// Fails if the request to SSM fails.
+pub(crate) async fn value(target: &Target, name: Name) -> Result<Option<String>> {
+    let parameters = Client::new(target.account.config())
+        .get_parameters()
+        .names(path(target, name))
+        .with_decryption(true)
+        .send()
+        .await;
+    let parameters = parameters
+        .map_err(aws_sdk_ssm::Error::from)
+        .with_context(|| {
+            format!(
+                "cannot read the secret {} of {}",
+                name.name(),
+                target.infrastructure_stage()
+            )
+        })?;
+    let first = parameters.parameters.unwrap_or_default().into_iter().next();
+    Ok(first.and_then(|parameter| parameter.value))
+}
+
 /// The metadata of an SSM parameter.
 struct Parameter {
+    description: String,
     version: i64,
     /// The time when the parameter's value was last set, in milliseconds since the Unix epoch.
     modified_at: u64,
@@ -237,6 +286,7 @@ async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     let mut stored = BTreeMap::new();
     for found in parameters(&target.account, &stage).await? {
         let parameter = Parameter {
+            description: found.description.unwrap_or_default(),
             version: found.version,
             modified_at: found
                 .last_modified_date
@@ -296,9 +346,14 @@ pub(crate) async fn delete_all(account: &Account, stage: &StageName) -> Result<(
 }
 
 async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
+    let mode = match name {
+        Name::StripeSecretKey => Mode::of(value),
+        Name::StripeWebhookSecret | Name::AdminPhoneNumber => None,
+    };
     let put = Client::new(target.account.config())
         .put_parameter()
         .name(path(target, name))
+        .set_description(mode.map(describe))
         .value(value)
         .r#type(ParameterType::SecureString)
         .overwrite(true);

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `STAGE/lock.json` | the lock of the stage |
 //! | `STAGE/releases/NUMBER.json` | the record of a release |
+//! | `STAGE/migrations/NAME.json` | the record of a migration |
 //! | `STAGE/artifacts/functions/HASH.zip` | a function zip |
 //! | `STAGE/artifacts/app/HASH` | a file of the browser app |
 //! | `STAGE/artifacts/templates/HASH.json` | a CloudFormation template |
@@ -62,6 +63,7 @@ use super::{
 const LOCK: &str = "lock.json";
 
 const RELEASES_PREFIX: &str = "releases/";
+const MIGRATIONS_PREFIX: &str = "migrations/";
 const ARTIFACTS_PREFIX: &str = "artifacts/";
 const APP_PREFIX: &str = "artifacts/app/";
 const TEMPLATES_PREFIX: &str = "artifacts/templates/";
@@ -619,6 +621,20 @@ impl Store {
     /// The key of the stage's lock.
     pub(crate) fn lock_key(&self) -> String {
         format!("{}/{LOCK}", self.stage)
+    }
+
+    /// The key of the record of the migration `name`.
+    pub(crate) fn migration_key(&self, name: &str) -> String {
+        format!("{}/{MIGRATIONS_PREFIX}{name}.json", self.stage)
+    }
+
+    /// Deletes the records of the stage's migrations. The caller must hold the stage's lock.
+    ///
+    /// # Errors
+    /// Fails if a record cannot be deleted.
+    pub(crate) async fn delete_migrations(&self) -> Result<()> {
+        self.delete_others(MIGRATIONS_PREFIX, &BTreeSet::new())
+            .await
     }
 
     /// Reads the object with the key `key`, which contains JSON. Returns `None` if the object does not exist.

@@ -150,6 +150,10 @@ pub(crate) struct StageRow {
     /// Whether the parent zone delegates the domain to the stage's hosted zone.
     #[serde(default)]
     pub(crate) delegated: bool,
+    /// The number of notes that each person may have without buying storage. Only the manifests use it. xtask reads it so
+    /// that a deploy refuses a value that is not a whole number.
+    #[serde(default, rename = "freeNotes")]
+    _free_notes: u32,
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
     /// The publishable Stripe key of the browser app. A publishable key is not secret.
@@ -385,6 +389,18 @@ mod tests {
         let row = tables.row(&"prod".parse().unwrap()).unwrap();
         assert_eq!(row.architecture, Architecture::X86);
         assert_eq!(row.build, Build::Release);
+    }
+
+    #[test]
+    fn a_number_of_free_notes_that_is_not_a_whole_number_is_an_error() {
+        let text = fs::read_to_string(root().join("serverless.yml")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for (value, is_valid) in [("100", true), ("0", true), ("-1", false), ("many", false)] {
+            let changed = text.replacen("freeNotes: 100", &format!("freeNotes: {value}"), 1);
+            fs::write(folder.path().join("serverless.yml"), changed).unwrap();
+            let read = Tables::read(folder.path(), |_| None);
+            assert_eq!(read.is_ok(), is_valid, "{value}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, time::SystemTime};
 
 use billing::{
-    controller,
+    controller::{self, ReconcileSummary},
     purchase::Timestamp,
     service::{PurchasesTable, Stripe, Topic},
 };
@@ -34,17 +34,14 @@ async fn init() -> Result<Services, StartError> {
 /// The error of a run in which a check failed, or an item is unreadable. It makes the invocation
 /// fail, so that the alarm on errors fires. The run has done all other work.
 #[derive(Debug, thiserror::Error)]
-#[error("{errors} errors, {unreadable} unreadable purchases")]
-struct Incomplete {
-    errors: usize,
-    unreadable: usize,
-}
+#[error("not all purchases were reconciled: {0:?}")]
+struct Incomplete(ReconcileSummary);
 
 async fn handle(
     services: &Services,
     _event: IgnoredAny,
     deadline: SystemTime,
-) -> Result<(), Incomplete> {
+) -> Result<ReconcileSummary, Incomplete> {
     let Services {
         stripe,
         purchases,
@@ -53,10 +50,10 @@ async fn handle(
     let stripe = &stripe.until(deadline);
     let deadline = Timestamp::of(deadline);
     let summary = controller::reconcile(stripe, purchases, topic, &Timestamp::now, deadline).await;
-    match (summary.errors, summary.unreadable) {
-        (0, 0) => Ok(()),
-        (errors, unreadable) => Err(Incomplete { errors, unreadable }),
+    if summary.errors + summary.unreadable > 0 {
+        return Err(Incomplete(summary));
     }
+    Ok(summary)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -8,7 +8,7 @@ use billing::{
     controller::{self, Verdict},
     event::Event,
     purchase::Timestamp,
-    service::{DeadLetterQueue, PurchasesTable, Stripe},
+    service::{BaseUrl, DeadLetterQueue, PurchasesTable, Stripe},
 };
 use dynamodb::Dynamodb;
 use function::{StartError, setting};
@@ -25,6 +25,7 @@ async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let prefix = setting("SECRETS_PREFIX")?;
     let purchases = PurchasesTable::from_env(&Dynamodb::new(&aws))?;
+    let url = setting::<BaseUrl>("STRIPE_URL")?;
     let contradictions = DeadLetterQueue::from_env(&aws)?;
     let secrets = Secrets::load(
         &aws,
@@ -39,7 +40,7 @@ async fn init() -> Result<Services, StartError> {
         key
     };
     // No warm-up for Stripe, because most events need no call to it.
-    let stripe = Stripe::new(&setting::<String>("STRIPE_URL")?, secret_key)?;
+    let stripe = Stripe::with_url(url, secret_key)?;
     Ok(Services {
         stripe,
         purchases,
@@ -58,7 +59,8 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let signature: Option<String> = request.header("Stripe-Signature")?;
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
     let [signing_secret, _] = secrets.current();
-    let event = Event::verify(request.body(), &signature, &[signing_secret], now)?;
+    let event = Event::verify(request.body(), &signature, &[signing_secret], now);
+    let event = event.inspect_err(|_| function::count("RejectedEvents"))?;
     let stripe = stripe.until(request.deadline());
     let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
     if let Verdict::Contradiction(reason) = verdict {

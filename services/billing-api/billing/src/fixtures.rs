@@ -4,8 +4,10 @@ use crate::{
     controller::RECONCILE_DELAY,
     payment::{Decline, IntentId, Outcome},
     purchase::{
-        Author, Order, PaymentSource, Purchase, PurchaseId, PurchaseKey, Storage, Timestamp, UserId,
+        Author, Dispute, DisputeStatus, Notice, Order, PaymentSource, Purchase, PurchaseId,
+        PurchaseKey, Status, Storage, Timestamp, UserId,
     },
+    service::{OrderStore as _, memory::Memory},
 };
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -50,6 +52,44 @@ pub(crate) fn intent(number: usize) -> IntentId {
 
 pub(crate) fn paid() -> Outcome {
     Outcome::Paid { intent: intent(1) }
+}
+
+/// Stores a PENDING purchase in `cloud` without charging the card, and returns the purchase.
+pub(crate) async fn with_pending(cloud: &Memory, source: &str) -> Purchase {
+    let purchase = pending(source);
+    cloud.open(&purchase, None, None).await.unwrap();
+    cloud.store(purchase.clone());
+    purchase
+}
+
+/// `purchase` after it was settled as PAID by [`paid`] at [`NOON`], before it is announced.
+pub(crate) fn settled(purchase: Purchase) -> Purchase {
+    Purchase {
+        status: Status::Paid {
+            payment_intent_id: intent(1),
+        },
+        revision: 1,
+        outbox: Some(vec![Notice::Paid]),
+        ..purchase
+    }
+}
+
+/// Returns the only purchase in `cloud`. Panics if there is not exactly one purchase.
+pub(crate) fn only(cloud: &Memory) -> Purchase {
+    let [purchase] = cloud.purchases().try_into().unwrap();
+    purchase
+}
+
+/// The state `status` of the dispute `id` of 4000 cents, as reported `seconds` after [`NOON`].
+pub(crate) fn dispute(id: &str, status: DisputeStatus, seconds: u64) -> Dispute {
+    Dispute {
+        id: id.into(),
+        amount: 4_000,
+        reason: "fraudulent".into(),
+        status,
+        opened_at: NOON,
+        as_of: NOON.after(std::time::Duration::from_secs(seconds)),
+    }
 }
 
 pub(crate) fn failed() -> Outcome {

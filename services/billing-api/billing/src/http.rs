@@ -243,29 +243,123 @@ impl From<Error> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::*;
+    use crate::{
+        fixtures::*,
+        purchase::{AfterSale, Refunded, Status, Surplus},
+    };
+
+    fn json(purchase: &Purchase) -> Value {
+        serde_json::to_value(PurchaseBody::from(purchase)).unwrap()
+    }
+
+    fn with_decline(decline: Decline) -> Purchase {
+        Purchase {
+            status: Status::Failed {
+                payment_intent_id: Some(intent(1)),
+                decline,
+            },
+            due_at: None,
+            ..pending("tok_visa")
+        }
+    }
 
     #[test]
     fn the_json_of_a_purchase_has_no_payment_or_index_attributes() {
         let pending = pending("tok_visa");
-        for (status, name) in [
-            (pending.status.clone(), "PENDING"),
-            (paid().into(), "PAID"),
-            (failed().into(), "FAILED"),
+        let paid = settled(pending.clone());
+        let refund = AfterSale::Refund(Refunded {
+            amount: 4_000,
+            as_of: NOON,
+        });
+        let opened = AfterSale::Dispute(dispute("dp_1", DisputeStatus::Open, 1));
+        for (purchase, name) in [
+            (paid.after(refund, NOON).unwrap(), "REFUNDED"),
+            (paid.after(opened, NOON).unwrap(), "DISPUTED"),
+            (paid, "PAID"),
+            (pending, "PENDING"),
+            (with_decline(Decline::unfinished()), "FAILED"),
         ] {
-            let purchase = Purchase {
-                status,
-                ..pending.clone()
-            };
-            let body = serde_json::to_value(PurchaseBody::from(&purchase)).unwrap();
+            let body = json(&purchase);
             assert_eq!(body["status"], name);
             assert_eq!(body["amount"], 4_000);
+            assert_eq!(body["currency"], "usd");
             assert_eq!(body.get("decline").is_some(), name == "FAILED");
+            assert_eq!(body.get("refundedAmount").is_some(), name == "REFUNDED");
+            assert_eq!(body.get("dispute").is_some(), name == "DISPUTED");
+            assert!(body.get("surplusRefunded").is_none());
             let text = body.to_string();
-            for internal in ["tok_", "pi_", "Shard", "dueAt"] {
+            for internal in ["tok_", "pi_", "dp_", "Shard", "dueAt", "outbox", "revision"] {
                 assert!(!text.contains(internal), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_and_a_receipt_hide_the_reasons_that_stripe_asks_to_hide() {
+        for hidden in [
+            "stolen_card",
+            "lost_card",
+            "fraudulent",
+            "merchant_blacklist",
+        ] {
+            let purchase = with_decline(Decline {
+                code: "card_declined".into(),
+                decline_code: Some(hidden.into()),
+                message: format!("Your card is {hidden}."),
+            });
+            let decline = &json(&purchase)["decline"];
+            assert_eq!(decline["code"], "card_declined");
+            assert_eq!(decline["declineCode"], "generic_decline");
+            assert!(!decline.to_string().contains(hidden), "{decline}");
+        }
+        let purchase = with_decline(Decline {
+            code: "card_declined".into(),
+            decline_code: Some("insufficient_funds".into()),
+            message: "Your card has insufficient funds.".into(),
+        });
+        let decline = &json(&purchase)["decline"];
+        assert_eq!(decline["declineCode"], "insufficient_funds");
+    }
+
+    #[test]
+    fn a_failed_purchase_whose_card_was_charged_says_that_the_charge_was_refunded() {
+        let purchase = with_decline(Decline::not_made());
+        let surplus = Surplus {
+            payment_intent_id: intent(2),
+            amount: 4_000,
+            refunded_at: NOON,
+        };
+        let body = json(&purchase.with_surplus(surplus).unwrap());
+        assert_eq!(body["surplusRefunded"], 4_000);
+        assert_eq!(body["decline"]["code"], "payment_refunded");
+        let message = body["decline"]["message"].to_string();
+        assert!(!message.contains("was not charged"), "{message}");
+    }
+
+    #[test]
+    fn each_conflict_has_its_own_code() {
+        let purchase_id = key().purchase_id;
+        let amount = Cents::try_from(5_000).unwrap();
+        let retry_after = Duration::from_secs(90);
+        for (error, status, code) in [
+            (Error::OrderOpen { purchase_id }, 409, "order_open"),
+            (Error::PriceChanged { amount }, 409, "price_changed"),
+            (Error::AlreadyPaid { purchase_id }, 409, "already_paid"),
+            (Error::Processing { purchase_id }, 409, "payment_processing"),
+            (
+                Error::TooManyDeclines { retry_after },
+                429,
+                "too_many_declines",
+            ),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.status(), status);
+            assert!(format!("{problem:?}").contains(code), "{problem:?}");
+            if status == 429 {
+                assert_eq!(problem.headers()["retry-after"], "90");
+            }
+        }
+        assert_eq!(Problem::from(Error::NotFound).status(), 404);
     }
 
     #[test]

@@ -592,6 +592,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::*;
 
     fn storage(notes: i64) -> Result<Storage, &'static str> {
         Storage::try_from(notes)
@@ -613,10 +614,186 @@ mod tests {
     }
 
     #[test]
-    fn every_price_is_a_valid_amount() {
-        for notes in (1..=i64::from(Storage::LIMIT)).step_by(7) {
-            let price = storage(notes).unwrap().price();
-            assert_eq!(Cents::try_from(price.get()), Ok(price));
+    fn every_price_is_an_amount_that_stripe_charges() {
+        // <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
+        let charged = 50..=99_999_999;
+        for notes in 1..=i64::from(Storage::LIMIT) {
+            let price = storage(notes).unwrap().price().get();
+            assert!(charged.contains(&price), "{notes}: {price}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_three_lower_case_letters() {
+        assert_eq!(Currency::default().as_str(), "usd");
+        assert!(Currency::try_from("eur").is_ok());
+        for bad in ["", "us", "usdt", "USD", "u5d", "é"] {
+            assert!(Currency::try_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn refund(amount: u32, seconds: u64) -> AfterSale {
+        AfterSale::Refund(Refunded {
+            amount,
+            as_of: NOON.after(std::time::Duration::from_secs(seconds)),
+        })
+    }
+
+    /// Applies `reports` to a paid purchase of 10 notes for 4000 cents.
+    fn after(reports: &[AfterSale]) -> Purchase {
+        let paid = settled(pending("tok_visa"));
+        let paid = Purchase {
+            key: PurchaseKey {
+                purchase_id: PurchaseId::from_bytes([7; 16]),
+                ..paid.key
+            },
+            ..paid
+        };
+        reports.iter().fold(paid, |purchase, report| {
+            purchase.after(report.clone(), NOON).unwrap_or(purchase)
+        })
+    }
+
+    #[test]
+    fn what_was_bought_and_not_refunded_is_granted() {
+        for (refunded, granted, status) in [
+            (0, 10, "PAID"),
+            (1, 10, "PAID"),
+            (400, 9, "PAID"),
+            (401, 9, "PAID"),
+            (3_999, 1, "PAID"),
+            (4_000, 0, "REFUNDED"),
+        ] {
+            let purchase = after(&[refund(refunded, 1)]);
+            assert_eq!(purchase.granted(), granted, "{refunded}");
+            assert_eq!(purchase.status.name(), status, "{refunded}");
+        }
+        assert_eq!(pending("tok_visa").granted(), 0);
+        let most = Purchase {
+            storage: storage(999_999).unwrap(),
+            amount: Cents::try_from(99_999_900).unwrap(),
+            ..after(&[])
+        };
+        assert_eq!(most.granted(), 999_999);
+    }
+
+    #[test]
+    fn a_refund_during_a_dispute_is_shown_after_the_dispute() {
+        let open = AfterSale::Dispute(dispute("dp_1", DisputeStatus::Open, 1));
+        let won = AfterSale::Dispute(dispute("dp_1", DisputeStatus::Won, 3));
+        let purchase = after(&[open.clone(), refund(4_000, 2)]);
+        assert_eq!(
+            (purchase.status.name(), purchase.granted()),
+            ("DISPUTED", 0)
+        );
+        let purchase = after(&[open, refund(4_000, 2), won]);
+        assert_eq!(
+            (purchase.status.name(), purchase.granted()),
+            ("REFUNDED", 0)
+        );
+    }
+
+    /// All orders of the numbers below `length`.
+    fn orders(length: usize) -> Vec<Vec<usize>> {
+        let Some(last) = length.checked_sub(1) else {
+            return vec![Vec::new()];
+        };
+        let shorter = orders(last);
+        let longer = shorter.iter().flat_map(|order| {
+            (0..length).map(|position| {
+                let mut order = order.clone();
+                order.insert(position, last);
+                order
+            })
+        });
+        longer.collect()
+    }
+
+    #[test]
+    fn the_order_and_the_number_of_reports_do_not_matter() {
+        use DisputeStatus::{Lost, Open, Won};
+        let dispute = |status, seconds| AfterSale::Dispute(dispute("dp_1", status, seconds));
+        for end in [Won, Lost] {
+            let reports = [
+                refund(1_000, 1),
+                refund(3_000, 4),
+                // A refund has failed.
+                refund(1_000, 6),
+                dispute(Open, 2),
+                dispute(end, 5),
+                // A report that Stripe created in the same second as the last one.
+                dispute(Open, 5),
+            ];
+            let states: Vec<_> = orders(reports.len())
+                .into_iter()
+                .map(|order| {
+                    let reports: Vec<_> = order
+                        .into_iter()
+                        .flat_map(|index| [reports[index].clone(), reports[index].clone()])
+                        .collect();
+                    let Purchase {
+                        status,
+                        refunded,
+                        dispute,
+                        ..
+                    } = after(&reports);
+                    (status, refunded, dispute)
+                })
+                .collect();
+            assert_eq!(states.len(), 720);
+            let [(status, refunded, dispute), ..] = &states[..] else {
+                panic!("there are orders")
+            };
+            assert!(states.iter().all(|state| *state == states[0]));
+            assert_eq!(refunded.unwrap().amount, 1_000);
+            assert_eq!(dispute.as_ref().unwrap().status, end);
+            let expected = if end == Won { "PAID" } else { "DISPUTED" };
+            assert_eq!(status.name(), expected);
+        }
+    }
+
+    #[test]
+    fn a_dispute_is_noticed_once() {
+        use DisputeStatus::{Lost, Open};
+        for order in orders(3) {
+            let reports = [(Open, 1), (Open, 2), (Lost, 3)];
+            let reports = order.into_iter().map(|index| {
+                let (status, seconds) = reports[index];
+                AfterSale::Dispute(dispute("dp_1", status, seconds))
+            });
+            let reports: Vec<_> = reports.collect();
+            let notices = after(&reports).outbox.unwrap();
+            assert_eq!(notices.len(), 2, "paid, disputed: {notices:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_dispute_replaces_one_that_was_won_but_not_one_that_was_lost() {
+        use DisputeStatus::{Lost, Open, Won};
+        let second = Dispute {
+            opened_at: NOON.after(std::time::Duration::from_secs(60)),
+            ..dispute("dp_2", Open, 60)
+        };
+        for (first, current) in [(Won, "dp_2"), (Lost, "dp_1")] {
+            let first = AfterSale::Dispute(dispute("dp_1", first, 90));
+            let second = AfterSale::Dispute(second.clone());
+            for reports in [[first.clone(), second.clone()], [second, first]] {
+                assert_eq!(after(&reports).dispute.unwrap().id, current);
+            }
+        }
+    }
+
+    #[test]
+    fn a_purchase_that_was_not_paid_has_no_refunds() {
+        let failed = Purchase {
+            status: Status::Failed {
+                payment_intent_id: None,
+                decline: Decline::not_made(),
+            },
+            ..pending("tok_visa")
+        };
+        for purchase in [pending("tok_visa"), failed] {
+            assert_eq!(purchase.after(refund(1, 1), NOON), None);
         }
     }
 

@@ -261,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn the_problem_of_a_full_storage_has_the_numbers_of_notes() {
+        let full = Error::StorageFull {
+            used: 112,
+            allowed: 110,
+        };
+        let problem = Problem::from(full);
+        assert_eq!(problem.status(), StatusCode::PAYMENT_REQUIRED);
+        let problem = format!("{problem:?}");
+        for part in [
+            "You have 112 notes and may have 110.",
+            r#""code": String("storage_full")"#,
+            r#""used": Number(112)"#,
+            r#""allowed": Number(110)"#,
+        ] {
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+
+    #[test]
     fn a_size_with_a_zero_fraction_is_an_integer() {
         let valid = json!({"filename": "cat.png", "contentType": "image/png"});
         let size = json!(402_989.0);

@@ -1,6 +1,6 @@
 //! Checks of the Stripe keys and of the webhook.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use domain::stripe::{API_VERSION, WEBHOOK_EVENTS};
 use serde_json::Value;
@@ -11,37 +11,10 @@ use super::{
     stripe_api::Answer,
     subject::Examination,
 };
-use crate::release::secret::Name;
+use crate::release::{secret::Name, stripe_mode::Mode};
 
 const KEYS: &str = "https://docs.stripe.com/keys";
 const WEBHOOKS: &str = "https://docs.stripe.com/webhooks";
-
-/// Whether payments with a key charge real cards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Live,
-    Test,
-}
-
-impl Mode {
-    /// The mode of a key: `sk_test_…`, `rk_live_…`.
-    fn of(key: &str) -> Option<Self> {
-        match key.split('_').nth(1)? {
-            "live" => Some(Self::Live),
-            "test" => Some(Self::Test),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Live => "live",
-            Self::Test => "test",
-        })
-    }
-}
 
 /// Checks the keys and the webhook.
 pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
@@ -214,10 +187,10 @@ fn modes(exam: &Examination<'_>) -> Result<Finding, Failure> {
         ));
     }
     if exam.subject.is_protected && secret == Mode::Test {
-        return Ok(Finding::warning(
+        return Ok(Finding::red(
             "both keys are for test mode, although the stage is protected: no card is charged",
             format!(
-                "before the first sale: {} with a live key, and a live stripePublishableKey in the row of {stage}",
+                "{} with a live key, and set a live stripePublishableKey in the row of {stage}",
                 exam.set_secret(Name::StripeSecretKey)
             ),
             KEYS,

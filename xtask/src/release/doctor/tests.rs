@@ -928,7 +928,7 @@ async fn both_keys_must_have_the_mode_that_the_stage_needs() {
     assert_found(
         &protected,
         name,
-        State::Warning,
+        State::Red,
         "no card is charged",
         "a live key",
     );

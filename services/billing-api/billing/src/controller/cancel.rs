@@ -65,3 +65,101 @@ fn unpaid(purchase: Purchase) -> Result<Purchase, Error> {
         None => Ok(purchase),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::{purchase, reconcile},
+        fixtures::*,
+        purchase::PurchaseId,
+        service::memory::*,
+    };
+
+    async fn canceled(cloud: &Memory, key: &PurchaseKey) -> Result<Purchase, Error> {
+        cancel(cloud, cloud, key, NOON).await
+    }
+
+    async fn ordered(cloud: &Memory, source: &str) -> PurchaseKey {
+        let (id, order) = (PurchaseId::generate(), order(source));
+        let _ = purchase(cloud, cloud, cloud, buyer(), id, order, NOON).await;
+        PurchaseKey {
+            user_id: ada(),
+            purchase_id: id,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_canceled_order_is_never_charged() {
+        let cloud = Memory::default();
+        cloud.fail("charge", Failure::Unsent, 0, 1);
+        let key = ordered(&cloud, "tok_visa").await;
+        for _ in 0..2 {
+            let purchase = canceled(&cloud, &key).await.unwrap();
+            assert_eq!(purchase.decline().unwrap().code, "payment_canceled");
+        }
+        let late = NOON.after(std::time::Duration::from_secs(3_600));
+        let deadline = late.after(std::time::Duration::from_secs(240));
+        reconcile(&cloud, &cloud, &cloud, &|| late, deadline).await;
+        let (id, order) = (key.purchase_id, order("tok_visa"));
+        let repeated = purchase(&cloud, &cloud, &cloud, buyer(), id, order, NOON).await;
+        assert_eq!(repeated.unwrap().declined.unwrap().code, "payment_canceled");
+        assert!(cloud.charges().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_order_that_waits_for_authentication_can_be_canceled() {
+        let cloud = Memory::default();
+        let key = ordered(&cloud, "pm_threeDSecure").await;
+        let purchase = canceled(&cloud, &key).await.unwrap();
+        assert_eq!(purchase.status.name(), "FAILED");
+        assert!(!cloud.can_still_charge());
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_card_was_charged_cannot_be_canceled() {
+        for failure in [None, Some(Failure::ResponseLost)] {
+            let cloud = Memory::default();
+            if let Some(failure) = failure {
+                cloud.fail("charge", failure, 0, 1);
+            }
+            let key = ordered(&cloud, "tok_visa").await;
+            let error = canceled(&cloud, &key).await.unwrap_err();
+            assert!(matches!(error, Error::AlreadyPaid { .. }), "{error:?}");
+            assert_eq!(only(&cloud).status.name(), "PAID");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_the_bank_is_processing_cannot_be_canceled() {
+        let cloud = Memory::default();
+        let key = ordered(&cloud, "pm_slow").await;
+        let error = canceled(&cloud, &key).await.unwrap_err();
+        assert!(matches!(error, Error::Processing { .. }), "{error:?}");
+        assert!(only(&cloud).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_charge_that_succeeds_after_the_cancellation_is_refunded() {
+        let cloud = Memory::default();
+        let pending = with_pending(&cloud, "tok_visa").await;
+        canceled(&cloud, &pending.key).await.unwrap();
+        let intent = cloud.charge_again(&pending).unwrap();
+        let outcome = Outcome::Paid {
+            intent: intent.clone(),
+        };
+        settle(&cloud, &cloud, &pending.key, &outcome, NOON)
+            .await
+            .unwrap();
+        assert_eq!(cloud.refunded(&intent), 4_000);
+    }
+
+    #[tokio::test]
+    async fn the_order_of_another_user_is_not_found() {
+        let cloud = Memory::default();
+        let mut key = ordered(&cloud, "pm_threeDSecure").await;
+        key.user_id = "us-east-1:bob".parse().unwrap();
+        assert!(matches!(canceled(&cloud, &key).await, Err(Error::NotFound)));
+        assert!(only(&cloud).is_pending());
+    }
+}

@@ -147,7 +147,12 @@ async fn replace(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{controller::ABANDON_AFTER, fixtures::*, service::memory::*};
+    use crate::{
+        controller::{ABANDON_AFTER, CHARGE_WINDOW, cancel},
+        fixtures::*,
+        payment::{IntentId, Payment},
+        service::memory::*,
+    };
 
     async fn buy(
         cloud: &Memory,
@@ -155,7 +160,7 @@ mod tests {
         source: &str,
         now: Timestamp,
     ) -> Result<Receipt, Error> {
-        purchase(cloud, cloud, buyer(), id, order(source), now).await
+        purchase(cloud, cloud, cloud, buyer(), id, order(source), now).await
     }
 
     #[tokio::test]
@@ -167,7 +172,7 @@ mod tests {
         assert_eq!(receipt.amount.get(), 4_000);
         assert_eq!(receipt.declined, None);
         assert_eq!(cloud.charges(), [(id, 4_000)]);
-        assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
+        assert!(matches!(only(&cloud).status, Status::Paid { .. }));
     }
 
     #[tokio::test]
@@ -182,7 +187,7 @@ mod tests {
             let cloud = Memory::default();
             let (id, sub) = (PurchaseId::generate(), buyer.sub);
             let order = order("tok_visa");
-            let receipt = purchase(&cloud, &cloud, buyer, id, order, NOON).await;
+            let receipt = purchase(&cloud, &cloud, &cloud, buyer, id, order, NOON).await;
             assert_eq!(receipt.unwrap().declined, None);
             assert_eq!(cloud.sub_of(id), sub);
         }
@@ -209,10 +214,7 @@ mod tests {
         let receipt = buy(&cloud, id, "tok_chargeDeclined", NOON).await.unwrap();
         assert_eq!(receipt.declined.unwrap().code, "card_declined");
         assert!(cloud.charges().is_empty());
-        assert!(matches!(
-            cloud.only_purchase().status,
-            Status::Failed { .. }
-        ));
+        assert!(matches!(only(&cloud).status, Status::Failed { .. }));
         assert!(!cloud.can_still_charge());
     }
 
@@ -232,21 +234,18 @@ mod tests {
         for _ in 0..2 {
             let error = buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
             assert!(matches!(error, Error::RequiresAction { .. }), "{error:?}");
-            assert!(matches!(
-                cloud.only_purchase().status,
-                Status::Pending { .. }
-            ));
+            assert!(matches!(only(&cloud).status, Status::Pending { .. }));
         }
-        assert_eq!(cloud.intents(), 1);
+        assert_eq!(cloud.intents().len(), 1);
     }
 
     #[tokio::test]
     async fn nothing_is_charged_after_the_charge_window() {
         let cloud = Memory::default();
-        cloud.fail(Failure::Unsent, 1);
+        cloud.fail("charge", Failure::Unsent, 0, 1);
         let id = PurchaseId::generate();
         let error = buy(&cloud, id, "tok_visa", NOON).await.unwrap_err();
-        assert!(matches!(error, Error::Charge(_)), "{error:?}");
+        assert!(matches!(error, Error::Charge { .. }), "{error:?}");
         for later in [CHARGE_WINDOW, ABANDON_AFTER] {
             let late = buy(&cloud, id, "tok_visa", NOON.after(later)).await;
             assert!(matches!(late.unwrap_err(), Error::OutcomeUnknown { .. }));
@@ -259,5 +258,198 @@ mod tests {
         let cloud = Memory::default();
         let result = buy(&cloud, PurchaseId::generate(), "pm_threeDSecure", NOON).await;
         assert!(!format!("{result:?}").contains("_secret_"), "{result:?}");
+    }
+
+    /// An order of storage for 10 notes whose button showed `cents`.
+    fn agreed(cents: u32) -> Order {
+        Order {
+            amount: Some(Cents::try_from(cents).unwrap()),
+            ..order("tok_visa")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_at_another_price_is_refused_with_the_current_price() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let order = |cents| purchase(&cloud, &cloud, &cloud, buyer(), id, agreed(cents), NOON);
+        let error = order(3_000).await.unwrap_err();
+        let Error::PriceChanged { amount } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(amount.get(), 4_000);
+        assert!(cloud.purchases().is_empty() && cloud.charges().is_empty());
+        assert_eq!(order(4_000).await.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn a_repetition_continues_an_order_that_was_stored_at_the_earlier_price() {
+        let cloud = Memory::default();
+        let cheaper = Purchase {
+            amount: Cents::try_from(3_000).unwrap(),
+            ..pending("tok_visa")
+        };
+        let id = cheaper.key.purchase_id;
+        cloud.store(cheaper);
+        let repeated = purchase(&cloud, &cloud, &cloud, buyer(), id, agreed(3_000), NOON).await;
+        assert_eq!(repeated.unwrap().amount.get(), 3_000);
+        assert_eq!(cloud.charges(), [(id, 3_000)]);
+    }
+
+    #[tokio::test]
+    async fn a_buyer_with_an_open_order_cannot_order_again() {
+        let cloud = Memory::default();
+        let open = PurchaseId::generate();
+        buy(&cloud, open, "pm_threeDSecure", NOON)
+            .await
+            .unwrap_err();
+        for _ in 0..2 {
+            let other = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+            let Err(Error::OrderOpen { purchase_id }) = other else {
+                panic!("{other:?}")
+            };
+            assert_eq!(purchase_id, open);
+        }
+        assert!(cloud.charges().is_empty());
+        assert_eq!(cloud.purchases().len(), 1);
+        let key = only(&cloud).key;
+        cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        let other = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+        assert_eq!(other.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn orders_of_different_buyers_are_independent() {
+        let cloud = Memory::default();
+        let open = PurchaseId::generate();
+        buy(&cloud, open, "pm_threeDSecure", NOON)
+            .await
+            .unwrap_err();
+        let bob = Author {
+            id: "us-east-1:bob".parse().unwrap(),
+            sub: None,
+        };
+        let (id, order) = (PurchaseId::generate(), order("tok_visa"));
+        let receipt = purchase(&cloud, &cloud, &cloud, bob, id, order, NOON).await;
+        assert_eq!(receipt.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn after_ten_declines_within_an_hour_no_order_is_accepted() {
+        let cloud = Memory::default();
+        let minute = |minute: u64| NOON.after(Duration::from_secs(60 * minute));
+        for number in 0..10 {
+            let receipt = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(number)).await;
+            assert!(receipt.unwrap().declined.is_some());
+        }
+        let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(10)).await;
+        let Err(Error::TooManyDeclines { retry_after }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(retry_after, Duration::from_secs(50 * 60));
+        assert_eq!(cloud.intents().len(), 10);
+        // The first decline does not count any more after an hour.
+        let accepted = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(60)).await;
+        assert!(accepted.unwrap().declined.is_some());
+        let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(60)).await;
+        assert!(matches!(refused, Err(Error::TooManyDeclines { .. })));
+        let accepted = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(61)).await;
+        assert_eq!(accepted.unwrap().declined, None);
+    }
+
+    #[tokio::test]
+    async fn orders_that_were_paid_or_not_finished_are_no_declines() {
+        let cloud = Memory::default();
+        for _ in 0..12 {
+            let paid = buy(&cloud, PurchaseId::generate(), "tok_visa", NOON).await;
+            assert_eq!(paid.unwrap().declined, None);
+            let id = PurchaseId::generate();
+            buy(&cloud, id, "pm_threeDSecure", NOON).await.unwrap_err();
+            let key = PurchaseKey {
+                user_id: ada(),
+                purchase_id: id,
+            };
+            cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receipt_does_not_say_that_a_card_is_stolen() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let receipt = buy(&cloud, id, "tok_stolen", NOON).await.unwrap();
+        let shown = serde_json::to_string(&receipt).unwrap();
+        assert!(shown.contains("generic_decline"), "{shown}");
+        assert!(!shown.contains("stolen"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_fails_the_purchase_at_once() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let receipt = buy(&cloud, id, "tok_nobody", NOON).await.unwrap();
+        assert!(receipt.declined.is_some());
+        assert_eq!(cloud.calls_of("find_payments"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_does_not_fail_a_purchase_whose_card_was_charged_before() {
+        let cloud = Memory::default();
+        let id = PurchaseId::generate();
+        let stored = pending("tok_nobody");
+        let stored = Purchase {
+            key: PurchaseKey {
+                purchase_id: id,
+                ..stored.key
+            },
+            ..stored
+        };
+        // An earlier attempt has charged the card, and its response was lost.
+        cloud.charge_again(&stored).unwrap();
+        let receipt = buy(&cloud, id, "tok_nobody", NOON).await.unwrap();
+        assert_eq!(receipt.declined, None);
+        assert!(only(&cloud).paid_by().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_decline_is_kept_if_the_settlement_fails_after_the_cancellation() {
+        let cloud = Memory::default();
+        cloud.fail("settle", Failure::Unsent, 0, 1);
+        let id = PurchaseId::generate();
+        buy(&cloud, id, "tok_chargeDeclined", NOON)
+            .await
+            .unwrap_err();
+        let key = only(&cloud).key;
+        let [intent] = cloud.intents().try_into().unwrap();
+        let canceled = cloud.cancel(&intent).await.unwrap();
+        assert!(matches!(canceled, Payment::Canceled { .. }), "{canceled:?}");
+        let purchase = cancel(&cloud, &cloud, &key, NOON).await.unwrap();
+        assert_eq!(purchase.decline().unwrap().code, "card_declined");
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_payment_that_is_in_progress_is_stored() {
+        for source in ["pm_threeDSecure", "pm_slow"] {
+            let cloud = Memory::default();
+            let id = PurchaseId::generate();
+            buy(&cloud, id, source, NOON).await.unwrap_err();
+            let [intent]: [IntentId; 1] = cloud.intents().try_into().unwrap();
+            let Status::Pending {
+                payment_intent_id, ..
+            } = only(&cloud).status
+            else {
+                panic!("the purchase must be PENDING")
+            };
+            assert_eq!(payment_intent_id, Some(intent));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_order_of_a_new_buyer_takes_three_calls() {
+        let cloud = Memory::default();
+        buy(&cloud, PurchaseId::generate(), "tok_visa", NOON)
+            .await
+            .unwrap();
+        assert_eq!(cloud.calls(), 3, "open, charge, settle");
     }
 }

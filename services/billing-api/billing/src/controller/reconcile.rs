@@ -1,6 +1,7 @@
 use std::{ops::AddAssign, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
+use serde::Serialize;
 
 use super::{
     ABANDON_AFTER, CHARGE_WINDOW, Error, GIVE_UP_AFTER, RECONCILE_DELAY,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// What one call of [`reconcile`] did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReconcileSummary {
     /// The number of checked purchases that are settled now.
     pub settled: usize,
@@ -50,7 +51,7 @@ const PAGE_SIZE: usize = 25;
 const CONCURRENCY: usize = 3;
 
 /// The time before the deadline from which on no check starts: a check has several calls to Stripe.
-const CHECK_TIME: Duration = Duration::from_secs(30);
+const CHECK_TIME: Duration = Duration::from_secs(15);
 
 /// The time for which an unreadable item is set aside.
 const SET_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -86,23 +87,6 @@ pub async fn reconcile(
     for shard in join_all(Shard::all().map(|shard| run.shard(shard))).await {
         summary += shard;
     }
-    let ReconcileSummary {
-        settled,
-        pending,
-        announced,
-        errors,
-        unreadable,
-        unfinished,
-    } = summary;
-    tracing::info!(
-        settled,
-        pending,
-        announced,
-        errors,
-        unreadable,
-        unfinished,
-        "reconciled"
-    );
     summary
 }
 
@@ -286,110 +270,290 @@ enum Work {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
     use super::*;
-    use crate::{fixtures::*, service::memory::*};
+    use crate::{
+        fixtures::*,
+        purchase::{PurchaseKey, UserId},
+        service::{SettleIf, memory::*},
+    };
+
+    /// The time that Lambda gives to an invocation.
+    const TIMEOUT: Duration = Duration::from_secs(240);
 
     async fn run(cloud: &Memory, now: Timestamp) -> ReconcileSummary {
-        reconcile(cloud, cloud, now, 100).await.unwrap()
+        reconcile(cloud, cloud, cloud, &|| now, now.after(TIMEOUT)).await
     }
 
-    fn counts(settled: usize, pending: usize, errors: usize) -> ReconcileSummary {
+    fn settled_purchases(settled: usize) -> ReconcileSummary {
         ReconcileSummary {
             settled,
-            pending,
-            errors,
+            ..ReconcileSummary::default()
         }
+    }
+
+    fn pending_purchases(pending: usize) -> ReconcileSummary {
+        ReconcileSummary {
+            pending,
+            ..ReconcileSummary::default()
+        }
+    }
+
+    /// Stores `count` PENDING purchases, each of another buyer.
+    async fn with_many(cloud: &Memory, count: usize) {
+        for number in 0..count {
+            let purchase = pending("tok_visa");
+            let user_id: UserId = format!("us-east-1:{number}").parse().unwrap();
+            cloud.store(Purchase {
+                key: PurchaseKey {
+                    user_id,
+                    ..purchase.key
+                },
+                ..purchase
+            });
+        }
+    }
+
+    fn at(age: Duration) -> Timestamp {
+        NOON.after(age)
+    }
+
+    fn decline_of(cloud: &Memory) -> String {
+        only(cloud).decline().unwrap().code.clone()
     }
 
     #[tokio::test]
     async fn a_purchase_is_not_checked_before_it_is_due() {
         let cloud = Memory::default();
-        cloud.with_pending("tok_visa").await;
-        assert_eq!(run(&cloud, NOON).await, counts(0, 0, 0));
-        assert_eq!(cloud.calls_of("find_payment"), 0);
+        with_pending(&cloud, "tok_visa").await;
+        assert_eq!(run(&cloud, NOON).await, ReconcileSummary::default());
+        assert_eq!(cloud.calls_of("find_payments"), 0);
     }
 
     #[tokio::test]
     async fn a_purchase_without_a_payment_is_charged_within_the_charge_window() {
         let cloud = Memory::default();
-        cloud.with_pending("tok_visa").await;
-        let summary = run(&cloud, NOON.after(RECONCILE_DELAY)).await;
-        assert_eq!(summary, counts(1, 0, 0));
+        with_pending(&cloud, "tok_visa").await;
+        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, settled_purchases(1));
         assert_eq!(cloud.charges().len(), 1);
-        assert!(matches!(cloud.only_purchase().status, Status::Paid { .. }));
+        assert_eq!(only(&cloud).status.name(), "PAID");
     }
 
     #[tokio::test]
     async fn a_purchase_without_a_payment_fails_after_the_abandon_age_and_is_not_charged() {
         let cloud = Memory::default();
-        cloud.with_pending("tok_visa").await;
-        let at = |age| NOON.after(age);
-        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, counts(0, 1, 0));
-        assert_eq!(run(&cloud, at(ABANDON_AFTER)).await, counts(1, 0, 0));
+        with_pending(&cloud, "tok_visa").await;
+        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, pending_purchases(1));
+        assert_eq!(run(&cloud, at(ABANDON_AFTER)).await, settled_purchases(1));
         assert!(cloud.charges().is_empty());
-        let Status::Failed { decline, .. } = cloud.only_purchase().status else {
-            panic!("the purchase must be settled as FAILED")
-        };
-        assert_eq!(decline, Decline::not_made());
+        assert_eq!(decline_of(&cloud), "payment_not_made");
+    }
+
+    #[tokio::test]
+    async fn a_charge_whose_response_was_lost_is_found_at_any_age() {
+        for age in [
+            RECONCILE_DELAY,
+            CHARGE_WINDOW,
+            ABANDON_AFTER,
+            ABANDON_AFTER * 24,
+        ] {
+            let cloud = Memory::default();
+            let purchase = with_pending(&cloud, "tok_visa").await;
+            cloud.charge_again(&purchase).unwrap();
+            assert_eq!(run(&cloud, at(age)).await, settled_purchases(1));
+            assert_eq!(only(&cloud).status.name(), "PAID");
+            assert_eq!(cloud.calls_of("charge"), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_charge_but_one_of_a_purchase_is_refunded() {
+        let cloud = Memory::default();
+        let purchase = with_pending(&cloud, "tok_visa").await;
+        let [first, second, third] = [(); 3].map(|()| cloud.charge_again(&purchase).unwrap());
+        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, settled_purchases(1));
+        assert_eq!(only(&cloud).paid_by(), Some(&first));
+        let refunded = [&first, &second, &third].map(|intent| cloud.refunded(intent));
+        assert_eq!(refunded, [0, 4_000, 4_000]);
     }
 
     #[tokio::test]
     async fn an_unfinished_payment_is_canceled_after_the_charge_window_and_not_before() {
         let cloud = Memory::default();
-        cloud.with_pending("pm_threeDSecure").await;
-        let at = |age| NOON.after(age);
-        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, counts(0, 1, 0));
+        with_pending(&cloud, "pm_threeDSecure").await;
+        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, pending_purchases(1));
         assert!(cloud.can_still_charge());
-        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, counts(1, 0, 0));
+        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, settled_purchases(1));
         assert!(!cloud.can_still_charge());
-        assert!(matches!(
-            cloud.only_purchase().status,
-            Status::Failed { .. }
-        ));
+        assert_eq!(decline_of(&cloud), "payment_unfinished");
     }
 
     #[tokio::test]
     async fn a_processing_payment_stays_pending_at_any_age() {
         let cloud = Memory::default();
-        cloud.with_pending("pm_slow").await;
+        with_pending(&cloud, "pm_slow").await;
         for age in [RECONCILE_DELAY, CHARGE_WINDOW, ABANDON_AFTER] {
-            assert_eq!(run(&cloud, NOON.after(age)).await, counts(0, 1, 0));
+            assert_eq!(run(&cloud, at(age)).await, pending_purchases(1));
         }
         assert_eq!(cloud.calls_of("charge"), 1);
     }
 
     #[tokio::test]
-    async fn a_purchase_whose_check_fails_does_not_block_the_others() {
+    async fn a_purchase_whose_charge_stripe_cannot_execute_fails_after_15_minutes() {
         let cloud = Memory::default();
-        for _ in 0..100 {
-            cloud.with_pending("tok_visa").await;
-        }
-        // The call with index 1 is the search for the first payment, after the read of a page.
-        cloud.fail(Failure::Unsent, 1);
-        let due = NOON.after(RECONCILE_DELAY);
-        assert_eq!(run(&cloud, due).await, counts(99, 0, 1));
-        assert_eq!(run(&cloud, due).await, counts(0, 0, 0), "it is postponed");
-        let next = due.after(RECONCILE_DELAY);
-        assert_eq!(run(&cloud, next).await, counts(1, 0, 0));
+        with_pending(&cloud, "tok_error500NoEffect").await;
+        let summary = run(&cloud, at(RECONCILE_DELAY)).await;
+        assert_eq!((summary.settled, summary.errors), (0, 1));
+        assert!(only(&cloud).is_pending());
+        assert_eq!(run(&cloud, at(GIVE_UP_AFTER)).await, settled_purchases(1));
+        assert_eq!(decline_of(&cloud), "payment_not_made");
     }
 
     #[tokio::test]
-    async fn reconcile_stops_at_its_limit_and_later_calls_settle_the_remaining_purchases() {
+    async fn a_charge_that_stripe_executed_before_a_server_error_is_found() {
         let cloud = Memory::default();
-        for _ in 0..400 {
-            cloud.with_pending("tok_visa").await;
+        with_pending(&cloud, "tok_error500").await;
+        let summary = run(&cloud, at(RECONCILE_DELAY)).await;
+        assert_eq!((summary.settled, summary.errors), (0, 1));
+        let next = at(RECONCILE_DELAY * 2);
+        assert_eq!(run(&cloud, next).await, settled_purchases(1));
+        assert_eq!(only(&cloud).status.name(), "PAID");
+        assert_eq!(cloud.charges().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_was_canceled_after_the_index_was_read_is_not_charged() {
+        let cloud = Memory::default();
+        let stale = with_pending(&cloud, "tok_visa").await;
+        cloud
+            .settle(&stale.key, &failed(), SettleIf::Pending, NOON)
+            .await
+            .unwrap();
+        let now = at(RECONCILE_DELAY);
+        let clock = || now;
+        let run = Run {
+            payments: &cloud,
+            purchases: &cloud,
+            publisher: &cloud,
+            clock: &clock,
+            deadline: now.after(TIMEOUT),
+            started: now,
+        };
+        run.check(stale).await;
+        assert!(cloud.charges().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_error_of_stripe_is_counted_and_the_other_purchases_are_checked() {
+        let cloud = Memory::default();
+        with_many(&cloud, 100).await;
+        cloud.fail("find_payments", Failure::Unsent, 0, 1);
+        let due = at(RECONCILE_DELAY);
+        let summary = run(&cloud, due).await;
+        assert_eq!((summary.settled, summary.errors), (99, 1));
+        let again = run(&cloud, due).await;
+        assert_eq!((again.settled, again.errors), (0, 0), "it is postponed");
+        assert_eq!(run(&cloud, due.after(RECONCILE_DELAY)).await.settled, 1);
+    }
+
+    #[tokio::test]
+    async fn an_error_of_a_postponement_does_not_end_the_run() {
+        let cloud = Memory::default();
+        for _ in 0..8 {
+            cloud.store(pending("pm_slow"));
         }
-        let due = NOON.after(RECONCILE_DELAY);
-        let mut settled = 0;
-        for _ in 0..400 {
-            let before = cloud.calls_of("find_payment");
-            settled += reconcile(&cloud, &cloud, due, 30).await.unwrap().settled;
-            let checked = cloud.calls_of("find_payment") - before;
-            assert!(checked <= 30 * usize::from(Shard::COUNT), "{checked}");
-            if settled == 400 {
-                return;
-            }
+        cloud.fail("postpone", Failure::Unsent, 0, usize::MAX);
+        let summary = run(&cloud, at(RECONCILE_DELAY)).await;
+        assert_eq!((summary.pending, summary.errors), (0, 16), "{summary:?}");
+        assert_eq!(cloud.calls_of("find_payments"), 8);
+    }
+
+    #[tokio::test]
+    async fn an_error_of_one_shard_does_not_end_the_work_on_the_others() {
+        let cloud = Memory::default();
+        with_many(&cloud, 100).await;
+        cloud.fail("due", Failure::Unsent, 0, 1);
+        let summary = run(&cloud, at(RECONCILE_DELAY)).await;
+        assert_eq!(summary.errors, 1);
+        assert!(summary.settled > 0, "{summary:?}");
+    }
+
+    #[tokio::test]
+    async fn unreadable_items_are_set_aside_for_a_day_and_do_not_block_purchases() {
+        let cloud = Memory::default();
+        let due = at(RECONCILE_DELAY);
+        for number in 0..110 {
+            let shard = Shard::all().nth(number % 4).unwrap();
+            let key = DueKey {
+                due_at: NOON.as_millis().to_string(),
+                user_id: "us-east-1:ada".into(),
+                purchase_id: format!("bad {number}"),
+            };
+            cloud.store_unreadable(shard, key);
         }
-        panic!("{settled} of 400");
+        with_many(&cloud, 40).await;
+        let summary = run(&cloud, due).await;
+        assert_eq!((summary.settled, summary.unreadable), (40, 110));
+        assert_eq!(run(&cloud, due.after(RECONCILE_DELAY)).await.unreadable, 0);
+        assert_eq!(run(&cloud, due.after(SET_ASIDE)).await.unreadable, 110);
+    }
+
+    #[tokio::test]
+    async fn no_check_starts_shortly_before_the_deadline_and_all_shards_get_the_same_time() {
+        let cloud = Memory::default();
+        with_many(&cloud, 400).await;
+        let due = at(RECONCILE_DELAY);
+        let deadline = due.after(TIMEOUT);
+        // Each reading of the clock takes a second.
+        let seconds = AtomicU64::new(0);
+        let clock = || due.after(Duration::from_secs(seconds.fetch_add(1, SeqCst)));
+        let summary = reconcile(&cloud, &cloud, &cloud, &clock, deadline).await;
+        assert_eq!(summary.unfinished, usize::from(Shard::COUNT));
+        assert!(summary.settled < 200, "{summary:?}");
+        let mut settled = [0; Shard::COUNT as usize];
+        for purchase in cloud.purchases() {
+            let shard = Shard::of(purchase.key.purchase_id).number();
+            settled[usize::from(shard)] += usize::from(!purchase.is_pending());
+        }
+        let (least, most) = (settled.iter().min(), settled.iter().max());
+        assert!(most.unwrap() - least.unwrap() <= CONCURRENCY, "{settled:?}");
+    }
+
+    #[tokio::test]
+    async fn a_purchase_whose_announcement_was_lost_is_announced() {
+        let cloud = Memory::default();
+        let pending = with_pending(&cloud, "tok_visa").await;
+        cloud
+            .settle(&pending.key, &paid(), SettleIf::Pending, NOON)
+            .await
+            .unwrap();
+        let due = at(RECONCILE_DELAY);
+        cloud.fail("publish", Failure::Unsent, 0, 1);
+        assert_eq!(run(&cloud, due).await.errors, 1);
+        let next = due.after(RECONCILE_DELAY);
+        assert_eq!(run(&cloud, next).await.announced, 1);
+        assert_eq!(cloud.published().len(), 1);
+        let later = next.after(RECONCILE_DELAY);
+        assert_eq!(run(&cloud, later).await, ReconcileSummary::default());
+    }
+
+    #[tokio::test]
+    async fn a_purchase_that_does_not_exist_any_more_is_not_counted_as_settled() {
+        let cloud = Memory::default();
+        let deleted = pending("tok_visa");
+        let now = at(RECONCILE_DELAY);
+        let clock = || now;
+        let run = Run {
+            payments: &cloud,
+            purchases: &cloud,
+            publisher: &cloud,
+            clock: &clock,
+            deadline: now.after(TIMEOUT),
+            started: now,
+        };
+        let summary = run.check(deleted).await;
+        assert_eq!((summary.settled, summary.errors), (0, 1));
+        assert!(cloud.charges().is_empty());
     }
 }

@@ -64,3 +64,106 @@ pub(super) async fn complete(
         Progress::InProgress(_) => Err(outcome_unknown()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::{ABANDON_AFTER, purchase},
+        fixtures::*,
+        purchase::PurchaseId,
+        service::memory::*,
+    };
+
+    async fn resumed(cloud: &Memory, key: &PurchaseKey) -> Result<Receipt, Error> {
+        resume(cloud, cloud, key, NOON).await
+    }
+
+    /// Orders with `source` and loses the response.
+    async fn ordered(cloud: &Memory, source: &str) -> PurchaseKey {
+        let (id, order) = (PurchaseId::generate(), order(source));
+        let _ = purchase(cloud, cloud, cloud, buyer(), id, order, NOON).await;
+        PurchaseKey {
+            user_id: ada(),
+            purchase_id: id,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_continues_with_its_client_secret_after_the_browser_was_closed() {
+        let cloud = Memory::default();
+        let key = ordered(&cloud, "pm_threeDSecure").await;
+        for _ in 0..2 {
+            let error = resumed(&cloud, &key).await.unwrap_err();
+            let Error::RequiresAction { client_secret, .. } = error else {
+                panic!("{error:?}")
+            };
+            assert_eq!(client_secret.expose(), "pi_0_secret_x");
+        }
+        assert_eq!(cloud.intents().len(), 1);
+        cloud.authenticate();
+        assert_eq!(resumed(&cloud, &key).await.unwrap().declined, None);
+        assert_eq!(cloud.charges().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_authentication_failed_is_declined() {
+        let cloud = Memory::default();
+        let key = ordered(&cloud, "pm_threeDSecure").await;
+        cloud.fail_authentication();
+        let declined = resumed(&cloud, &key).await.unwrap().declined.unwrap();
+        assert_eq!(declined.code, "payment_intent_authentication_failure");
+        assert!(!cloud.can_still_charge());
+    }
+
+    #[tokio::test]
+    async fn an_order_that_never_reached_stripe_is_charged() {
+        let cloud = Memory::default();
+        cloud.fail("charge", Failure::Unsent, 0, 1);
+        let key = ordered(&cloud, "tok_visa").await;
+        assert_eq!(resumed(&cloud, &key).await.unwrap().declined, None);
+        assert_eq!(cloud.charges().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_response_was_lost_is_charged_once() {
+        let cloud = Memory::default();
+        cloud.fail("charge", Failure::ResponseLost, 0, 1);
+        let key = ordered(&cloud, "tok_visa").await;
+        assert_eq!(resumed(&cloud, &key).await.unwrap().declined, None);
+        assert_eq!(cloud.charges().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_old_order_is_not_charged_but_its_payment_is_found() {
+        for (failure, is_paid) in [(Failure::Unsent, false), (Failure::ResponseLost, true)] {
+            let cloud = Memory::default();
+            cloud.fail("charge", failure, 0, 1);
+            let key = ordered(&cloud, "tok_visa").await;
+            let late = NOON.after(ABANDON_AFTER);
+            let receipt = resume(&cloud, &cloud, &key, late).await;
+            assert_eq!(receipt.is_ok(), is_paid, "{receipt:?}");
+            assert_eq!(cloud.charges().len(), usize::from(is_paid));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_settled_order_has_the_same_receipt_as_before() {
+        for source in ["tok_visa", "tok_chargeDeclined"] {
+            let cloud = Memory::default();
+            let key = ordered(&cloud, source).await;
+            let receipt = resumed(&cloud, &key).await.unwrap();
+            assert_eq!(receipt.purchase_id, key.purchase_id);
+            assert_eq!(receipt.declined.is_some(), source != "tok_visa");
+            assert_eq!(cloud.calls_of("charge"), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_order_of_another_user_is_not_found() {
+        let cloud = Memory::default();
+        let mut key = ordered(&cloud, "pm_threeDSecure").await;
+        key.user_id = "us-east-1:bob".parse().unwrap();
+        assert!(matches!(resumed(&cloud, &key).await, Err(Error::NotFound)));
+    }
+}

@@ -309,3 +309,422 @@ fn first_failed<const N: usize>(checks: [(bool, &'static str); N]) -> Option<Ver
     let failed = checks.into_iter().find(|(passed, _)| !passed);
     failed.map(|(_, reason)| Contradiction(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::purchase,
+        fixtures::*,
+        purchase::{DisputeStatus, Notice, PurchaseId, PurchaseKey},
+        service::memory::*,
+    };
+
+    fn event(report: Report) -> Event {
+        Event::new("evt_1".into(), NOON, false, report)
+    }
+
+    fn report(purchase: &Purchase, intent: &IntentId, change: PaymentChange) -> PaymentReport {
+        PaymentReport {
+            intent: intent.clone(),
+            purchase: purchase.key.clone(),
+            change,
+            amount: purchase.amount.get(),
+            currency: Some(purchase.currency),
+        }
+    }
+
+    fn succeeded(purchase: &Purchase, intent: &IntentId) -> Event {
+        let report = report(purchase, intent, PaymentChange::Succeeded);
+        event(Report::Payment(report))
+    }
+
+    fn refunded_at(intent: &IntentId, amount: u32, seconds: u64) -> Event {
+        let report = RefundReport {
+            intent: intent.clone(),
+            amount_refunded: Some(amount),
+            currency: Some(Currency::default()),
+        };
+        let created = NOON.after(std::time::Duration::from_secs(seconds));
+        Event::new("evt_2".into(), created, false, Report::Refund(report))
+    }
+
+    fn disputed(intent: &IntentId, status: DisputeStatus, seconds: u64) -> Event {
+        let report = DisputeReport {
+            intent: intent.clone(),
+            dispute: dispute("dp_1", status, seconds),
+            currency: Some(Currency::default()),
+        };
+        event(Report::Dispute(report))
+    }
+
+    async fn receive(cloud: &Memory, event: &Event) -> Verdict {
+        webhook(cloud, cloud, event, NOON).await.unwrap()
+    }
+
+    /// Buys storage for 10 notes. Returns the purchase and its PaymentIntent.
+    async fn bought(cloud: &Memory, source: &str) -> (Purchase, IntentId) {
+        let (id, order) = (PurchaseId::generate(), order(source));
+        let _ = purchase(cloud, cloud, cloud, buyer(), id, order, NOON).await;
+        let intents = cloud.intents();
+        (only(cloud), intents.last().unwrap().clone())
+    }
+
+    /// Delivers `event`, which must change nothing and be reported as a contradiction.
+    async fn contradicts(cloud: &Memory, event: &Event) -> &'static str {
+        let before = cloud.purchases();
+        let verdict = receive(cloud, event).await;
+        let Contradiction(reason) = verdict else {
+            panic!("{event:?}: {verdict:?}")
+        };
+        assert_eq!(cloud.purchases(), before, "{event:?}");
+        assert_eq!(cloud.calls_of("refund"), 0, "{event:?}");
+        reason
+    }
+
+    #[tokio::test]
+    async fn a_success_of_the_known_payment_settles_with_one_call() {
+        let cloud = Memory::default();
+        let (pending, intent) = bought(&cloud, "pm_threeDSecure").await;
+        cloud.authenticate();
+        let calls = cloud.calls();
+        assert_eq!(
+            receive(&cloud, &succeeded(&pending, &intent)).await,
+            Handled
+        );
+        assert_eq!(cloud.calls() - calls, 1);
+        assert_eq!(only(&cloud).status.name(), "PAID");
+    }
+
+    #[tokio::test]
+    async fn repeated_successes_change_nothing() {
+        let cloud = Memory::default();
+        let (paid, intent) = bought(&cloud, "tok_visa").await;
+        let calls = cloud.calls();
+        for _ in 0..3 {
+            assert_eq!(receive(&cloud, &succeeded(&paid, &intent)).await, Handled);
+        }
+        assert_eq!(only(&cloud), paid);
+        assert_eq!(cloud.calls() - calls, 3, "one call each");
+    }
+
+    #[tokio::test]
+    async fn a_success_whose_payment_is_not_known_yet_is_verified_first() {
+        let cloud = Memory::default();
+        let pending = with_pending(&cloud, "tok_visa").await;
+        let intent = cloud.charge_again(&pending).unwrap();
+        assert_eq!(
+            receive(&cloud, &succeeded(&pending, &intent)).await,
+            Handled
+        );
+        assert_eq!(only(&cloud).paid_by(), Some(&intent));
+        assert_eq!(cloud.calls_of("retrieve"), 1);
+    }
+
+    #[tokio::test]
+    async fn an_event_with_another_mode_amount_currency_or_payment_changes_nothing() {
+        for source in ["pm_threeDSecure", "tok_visa", "tok_chargeDeclined"] {
+            let cloud = Memory::default();
+            let (purchase, intent) = bought(&cloud, source).await;
+            cloud.authenticate();
+            let report = report(&purchase, &intent, PaymentChange::Succeeded);
+            let euro = Currency::try_from("eur").unwrap();
+            let with = |report| event(Report::Payment(report));
+            let is_live = true;
+            let live = Report::Payment(report.clone());
+            let other_key = PurchaseKey {
+                purchase_id: PurchaseId::generate(),
+                ..purchase.key.clone()
+            };
+            for (event, reason) in [
+                (
+                    Event::new("evt_1".into(), NOON, is_live, live),
+                    "event of the other mode",
+                ),
+                (
+                    with(PaymentReport {
+                        amount: 1,
+                        ..report.clone()
+                    }),
+                    WRONG_AMOUNT,
+                ),
+                (
+                    with(PaymentReport {
+                        currency: Some(euro),
+                        ..report.clone()
+                    }),
+                    WRONG_CURRENCY,
+                ),
+                (
+                    with(PaymentReport {
+                        currency: None,
+                        ..report.clone()
+                    }),
+                    WRONG_CURRENCY,
+                ),
+                (
+                    with(PaymentReport {
+                        intent: crate::fixtures::intent(99),
+                        ..report.clone()
+                    }),
+                    UNKNOWN_PAYMENT,
+                ),
+                (
+                    with(PaymentReport {
+                        purchase: other_key,
+                        ..report.clone()
+                    }),
+                    MISSING,
+                ),
+            ] {
+                assert_eq!(contradicts(&cloud, &event).await, reason, "{source}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_success_that_stripe_does_not_confirm_changes_nothing() {
+        let cloud = Memory::default();
+        let (declined, intent) = bought(&cloud, "tok_chargeDeclined").await;
+        let event = succeeded(&declined, &intent);
+        assert_eq!(contradicts(&cloud, &event).await, OTHER_STATUS);
+        // A payment of another purchase.
+        let (other, _) = {
+            let other = pending("tok_visa");
+            (other.clone(), cloud.charge_again(&other).unwrap())
+        };
+        let [.., foreign] = &cloud.intents()[..] else {
+            panic!("there are two payments")
+        };
+        let event = succeeded(&declined, foreign);
+        assert_eq!(contradicts(&cloud, &event).await, OTHER_PURCHASE);
+        assert!(other.is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_charge_of_a_failed_purchase_is_refunded_and_announced_once() {
+        let cloud = Memory::default();
+        let (failed, _) = bought(&cloud, "tok_chargeDeclined").await;
+        let charged = cloud.charge_again(&failed).unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                receive(&cloud, &succeeded(&failed, &charged)).await,
+                Handled
+            );
+        }
+        assert_eq!(cloud.refunded(&charged), 4_000);
+        let purchase = only(&cloud);
+        assert_eq!((purchase.surplus.len(), purchase.revision), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_charge_by_another_payment_cancels_the_open_one() {
+        let cloud = Memory::default();
+        let (pending, first) = bought(&cloud, "pm_threeDSecure").await;
+        let second = cloud.charge_again(&pending).unwrap();
+        assert_eq!(
+            receive(&cloud, &succeeded(&pending, &second)).await,
+            Handled
+        );
+        assert_eq!(only(&cloud).paid_by(), Some(&second));
+        assert!(!cloud.can_still_charge());
+        assert_eq!(cloud.refunded(&first), 0);
+    }
+
+    #[tokio::test]
+    async fn a_second_charge_is_refunded_if_the_first_has_succeeded_too() {
+        let cloud = Memory::default();
+        let (pending, first) = bought(&cloud, "pm_threeDSecure").await;
+        cloud.authenticate();
+        let second = cloud.charge_again(&pending).unwrap();
+        for intent in [&second, &first, &second] {
+            assert_eq!(receive(&cloud, &succeeded(&pending, intent)).await, Handled);
+        }
+        assert_eq!(only(&cloud).paid_by(), Some(&first));
+        assert_eq!(
+            (cloud.refunded(&first), cloud.refunded(&second)),
+            (0, 4_000)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failed_payment_fails_the_purchase_and_cannot_charge_the_card_later() {
+        let cloud = Memory::default();
+        let (pending, intent) = bought(&cloud, "pm_threeDSecure").await;
+        cloud.fail_authentication();
+        for change in [
+            PaymentChange::Failed,
+            PaymentChange::Canceled,
+            PaymentChange::Failed,
+        ] {
+            let event = event(Report::Payment(report(&pending, &intent, change)));
+            assert_eq!(receive(&cloud, &event).await, Handled);
+        }
+        let code = only(&cloud).decline().unwrap().code.clone();
+        assert_eq!(code, "payment_intent_authentication_failure");
+        assert!(!cloud.can_still_charge());
+    }
+
+    #[tokio::test]
+    async fn a_late_failure_of_a_payment_that_succeeded_changes_nothing() {
+        let cloud = Memory::default();
+        let (paid, intent) = bought(&cloud, "tok_visa").await;
+        let failed = report(&paid, &intent, PaymentChange::Failed);
+        assert_eq!(
+            receive(&cloud, &event(Report::Payment(failed))).await,
+            Handled
+        );
+        assert_eq!(only(&cloud), paid);
+        let canceled = event(Report::Payment(report(
+            &paid,
+            &intent,
+            PaymentChange::Canceled,
+        )));
+        assert_eq!(contradicts(&cloud, &canceled).await, OTHER_STATUS);
+    }
+
+    #[tokio::test]
+    async fn a_partial_refund_revokes_its_share_and_a_full_one_everything() {
+        let cloud = Memory::default();
+        let (_, intent) = bought(&cloud, "tok_visa").await;
+        for (amount, status, granted) in [(1_000, "PAID", 8), (4_000, "REFUNDED", 0)] {
+            cloud.set_refunded(&intent, amount);
+            for _ in 0..3 {
+                let event = refunded_at(&intent, amount, amount.into());
+                assert_eq!(receive(&cloud, &event).await, Handled);
+            }
+            let purchase = only(&cloud);
+            assert_eq!(purchase.status.name(), status);
+            assert_eq!(purchase.granted(), granted);
+        }
+        assert_eq!(only(&cloud).revision, 3);
+    }
+
+    #[tokio::test]
+    async fn a_failed_refund_restores_what_was_bought() {
+        let cloud = Memory::default();
+        let (_, intent) = bought(&cloud, "tok_visa").await;
+        cloud.set_refunded(&intent, 4_000);
+        receive(&cloud, &refunded_at(&intent, 4_000, 1)).await;
+        cloud.set_refunded(&intent, 0);
+        let failed = Event::new(
+            "evt_3".into(),
+            NOON.after(std::time::Duration::from_secs(2)),
+            false,
+            Report::Refund(RefundReport {
+                intent: intent.clone(),
+                amount_refunded: None,
+                currency: Some(Currency::default()),
+            }),
+        );
+        for event in [&failed, &refunded_at(&intent, 4_000, 1)] {
+            assert_eq!(receive(&cloud, event).await, Handled);
+        }
+        let purchase = only(&cloud);
+        assert_eq!((purchase.status.name(), purchase.granted()), ("PAID", 10));
+    }
+
+    #[tokio::test]
+    async fn a_refund_that_arrives_before_the_success_settles_the_purchase_first() {
+        let cloud = Memory::default();
+        let pending = with_pending(&cloud, "tok_visa").await;
+        let intent = cloud.charge_again(&pending).unwrap();
+        cloud.set_refunded(&intent, 4_000);
+        let events = [
+            refunded_at(&intent, 4_000, 9),
+            succeeded(&pending, &intent),
+            refunded_at(&intent, 4_000, 9),
+        ];
+        for event in &events {
+            assert_eq!(receive(&cloud, event).await, Handled);
+        }
+        let purchase = only(&cloud);
+        assert_eq!(purchase.status.name(), "REFUNDED");
+        assert_eq!((purchase.granted(), purchase.revision), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn the_refund_of_a_surplus_charge_does_not_change_the_purchase() {
+        let cloud = Memory::default();
+        let (paid, _) = bought(&cloud, "tok_visa").await;
+        let second = cloud.charge_again(&paid).unwrap();
+        receive(&cloud, &succeeded(&paid, &second)).await;
+        let recorded = only(&cloud);
+        assert_eq!((recorded.status.name(), recorded.granted()), ("PAID", 10));
+        let refund = refunded_at(&second, 4_000, 1);
+        assert_eq!(receive(&cloud, &refund).await, Handled);
+        assert_eq!(only(&cloud), recorded);
+    }
+
+    #[tokio::test]
+    async fn a_lost_dispute_revokes_what_was_bought_and_a_won_one_keeps_it() {
+        for (end, status, granted) in [
+            (DisputeStatus::Lost, "DISPUTED", 0),
+            (DisputeStatus::Won, "PAID", 10),
+        ] {
+            let cloud = Memory::default();
+            let (_, intent) = bought(&cloud, "tok_visa").await;
+            receive(&cloud, &disputed(&intent, DisputeStatus::Open, 1)).await;
+            let open = only(&cloud);
+            assert_eq!((open.status.name(), open.granted()), ("DISPUTED", 10));
+            assert!(matches!(
+                open.outbox.as_deref(),
+                Some([Notice::Paid, Notice::Disputed { amount: 4_000, .. }])
+            ));
+            for state in [(end, 2), (DisputeStatus::Open, 1), (DisputeStatus::Open, 3)] {
+                let event = disputed(&intent, state.0, state.1);
+                assert_eq!(receive(&cloud, &event).await, Handled);
+            }
+            let closed = only(&cloud);
+            assert_eq!((closed.status.name(), closed.granted()), (status, granted));
+            assert_eq!(closed.outbox.unwrap().len(), 2, "no further notice");
+        }
+    }
+
+    #[tokio::test]
+    async fn refunds_and_disputes_of_payments_that_do_not_match_change_nothing() {
+        let cloud = Memory::default();
+        let (paid, intent) = bought(&cloud, "tok_visa").await;
+        let unknown = crate::fixtures::intent(99);
+        for event in [
+            refunded_at(&unknown, 4_000, 1),
+            disputed(&unknown, DisputeStatus::Lost, 1),
+        ] {
+            assert_eq!(contradicts(&cloud, &event).await, UNKNOWN_PAYMENT);
+        }
+        let too_much = refunded_at(&intent, 4_001, 1);
+        assert_eq!(contradicts(&cloud, &too_much).await, WRONG_AMOUNT);
+        let orphan = cloud.charge_again(&pending("tok_visa")).unwrap();
+        let of_orphan = refunded_at(&orphan, 4_000, 1);
+        assert_eq!(contradicts(&cloud, &of_orphan).await, MISSING);
+        let foreign = cloud.charge_again(&paid).unwrap();
+        cloud.remove_metadata(&foreign);
+        let of_foreign = refunded_at(&foreign, 4_000, 1);
+        assert_eq!(receive(&cloud, &of_foreign).await, Ignored);
+        assert_eq!(only(&cloud), paid);
+    }
+
+    #[tokio::test]
+    async fn events_of_other_types_are_ignored_without_a_call() {
+        let cloud = Memory::default();
+        assert_eq!(receive(&cloud, &event(Report::Other)).await, Ignored);
+        assert_eq!(cloud.calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn stripe_delivers_an_event_again_if_a_call_fails() {
+        for call in ["settle", "retrieve", "refund", "revise"] {
+            let cloud = Memory::default();
+            let (failed, _) = bought(&cloud, "tok_chargeDeclined").await;
+            let charged = cloud.charge_again(&failed).unwrap();
+            let event = succeeded(&failed, &charged);
+            cloud.fail(call, Failure::ResponseLost, 0, 1);
+            assert!(
+                webhook(&cloud, &cloud, &event, NOON).await.is_err(),
+                "{call}"
+            );
+            assert_eq!(receive(&cloud, &event).await, Handled);
+            assert_eq!(only(&cloud).surplus.len(), 1, "{call}");
+        }
+    }
+}

@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use domain::Page;
@@ -79,6 +81,19 @@ struct Intent {
 /// The `number`th PaymentIntent of the simulated Stripe, from 0.
 fn intent(number: usize) -> Result<IntentId, Error> {
     IntentId::try_from(format!("pi_{number}")).map_err(|error| Error::Failed(error.into()))
+}
+
+/// Lets other futures run, as a call over a network does.
+async fn pause() {
+    let mut is_first = true;
+    poll_fn(|context| {
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn decline(code: &str) -> Decline {
@@ -240,11 +255,12 @@ impl Memory {
         self.state().subs.get(&id).copied()
     }
 
-    fn try_call<T>(
+    async fn try_call<T>(
         &self,
         name: &'static str,
         work: impl FnOnce(&mut State) -> T,
     ) -> Result<T, Failure> {
+        pause().await;
         let mut state = self.state();
         state.calls.push(name);
         let mut failure = None;
@@ -265,8 +281,12 @@ impl Memory {
         failure.map_or(Ok(response), Err)
     }
 
-    fn call<T>(&self, name: &'static str, work: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
-        let response = self.try_call(name, work);
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, Error> {
+        let response = self.try_call(name, work).await;
         response.map_err(|failure| Error::Unavailable(format!("{failure:?}").into()))
     }
 }
@@ -420,17 +440,19 @@ impl Payments for Memory {
         source: &PaymentSource,
     ) -> Result<Payment, ChargeError> {
         let id = purchase.key.purchase_id;
-        let response = self.try_call("charge", |state| {
-            if let Some(response) = state.stored_responses.get(&id) {
-                return response.clone();
-            }
-            let response = state.charge(purchase, source);
-            // Stripe stores no response for a request that it rejects before execution.
-            if !matches!(response, Some(Payment::Declined { intent: None, .. })) {
-                state.stored_responses.insert(id, response.clone());
-            }
-            response
-        });
+        let response = self
+            .try_call("charge", |state| {
+                if let Some(response) = state.stored_responses.get(&id) {
+                    return response.clone();
+                }
+                let response = state.charge(purchase, source);
+                // Stripe stores no response for a request that it rejects before execution.
+                if !matches!(response, Some(Payment::Declined { intent: None, .. })) {
+                    state.stored_responses.insert(id, response.clone());
+                }
+                response
+            })
+            .await;
         match response {
             Ok(Some(payment)) => Ok(payment),
             Ok(None) => Err(ChargeError::ServerError("500".into())),
@@ -444,6 +466,7 @@ impl Payments for Memory {
             let found = state.intents.iter().filter(is_for);
             found.map(|intent| intent.payment.clone()).collect()
         })
+        .await
     }
 
     async fn retrieve(&self, id: &IntentId) -> Result<Option<PaymentDetails>, Error> {
@@ -460,6 +483,7 @@ impl Payments for Memory {
                 purchase: intent.purchase,
             })
         })
+        .await
     }
 
     async fn cancel(&self, id: &IntentId) -> Result<Payment, Error> {
@@ -475,7 +499,8 @@ impl Payments for Memory {
                 };
             }
             Ok(intent.payment.clone())
-        })?
+        })
+        .await?
     }
 
     async fn refund(&self, id: &IntentId) -> Result<RefundedCharge, Error> {
@@ -485,7 +510,8 @@ impl Payments for Memory {
             Ok(RefundedCharge {
                 amount: intent.refunded,
             })
-        })?
+        })
+        .await?
     }
 }
 
@@ -523,12 +549,14 @@ impl OrderStore for Memory {
             state.subs.extend(sub.map(|sub| (*purchase_id, sub)));
             Opened::Created
         })
+        .await
     }
 }
 
 impl PurchaseStore for Memory {
     async fn get(&self, key: &PurchaseKey) -> Result<Option<Purchase>, Error> {
         self.call("get", |state| state.purchases.get(key).cloned())
+            .await
     }
 
     async fn settle(
@@ -539,6 +567,7 @@ impl PurchaseStore for Memory {
         now: Timestamp,
     ) -> Result<Settled, Error> {
         self.call("settle", |state| state.settle(key, outcome, condition, now))
+            .await
     }
 
     async fn revise(&self, changed: &Purchase, revision: u64) -> Result<bool, Error> {
@@ -552,6 +581,7 @@ impl PurchaseStore for Memory {
             }
             is_stored
         })
+        .await
     }
 
     async fn announced(&self, key: &PurchaseKey, revision: u64) -> Result<(), Error> {
@@ -563,6 +593,7 @@ impl PurchaseStore for Memory {
                 state.write(purchase);
             }
         })
+        .await
     }
 
     async fn postpone(
@@ -588,6 +619,7 @@ impl PurchaseStore for Memory {
             purchase.due_at = Some(due_at);
             state.write(purchase);
         })
+        .await
     }
 
     async fn set_aside(&self, key: &DueKey, due_at: Timestamp) -> Result<(), Error> {
@@ -598,6 +630,7 @@ impl PurchaseStore for Memory {
                 }
             }
         })
+        .await
     }
 
     async fn page(
@@ -616,6 +649,7 @@ impl PurchaseStore for Memory {
             });
             Page::cut(older.cloned().collect(), limit)
         })
+        .await
     }
 
     async fn due(
@@ -661,11 +695,13 @@ impl PurchaseStore for Memory {
             }
             page
         })
+        .await
     }
 }
 
 impl Publisher for Memory {
     async fn publish(&self, message: &NotePurchased) -> Result<(), Error> {
         self.call("publish", |state| state.published.push(message.clone()))
+            .await
     }
 }

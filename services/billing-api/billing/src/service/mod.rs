@@ -15,4 +15,4 @@ pub use orders::{Buyer, Opened, OrderStore, OrderTables};
 pub use payments::{ChargeError, Payments};
 pub use publisher::{NotePurchased, Publisher, Topic};
 pub use purchases::{DueKey, DuePage, PurchaseStore, PurchasesTable, SettleIf, Settled};
-pub use stripe::{Stripe, StripeUntil};
+pub use stripe::{BaseUrl, Stripe, StripeUntil};

@@ -84,7 +84,7 @@ impl Stripe {
     /// Fails if a variable is missing or malformed, or the secret cannot be loaded. The error names
     /// the variable or the secret.
     pub async fn from_env(aws: &aws::Stack) -> Result<Self, StartError> {
-        let BaseUrl(url) = function::setting("STRIPE_URL")?;
+        let url = function::setting("STRIPE_URL")?;
         let prefix = function::setting("SECRETS_PREFIX")?;
         let secrets = Secrets::load(aws, &prefix, ["stripe-secret-key"]).await?;
         let secret_key = move || {
@@ -103,12 +103,16 @@ impl Stripe {
         url: &str,
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let BaseUrl(url) = url.parse()?;
-        Self::with_url(url, secret_key)
+        Self::with_url(url.parse()?, secret_key)
     }
 
-    fn with_url(
-        url: Uri,
+    /// Creates a client of the API at `url`. `secret_key` returns the current secret key, and is called
+    /// for each request.
+    ///
+    /// # Errors
+    /// Fails if the key cannot be sent in a header.
+    pub fn with_url(
+        BaseUrl(url): BaseUrl,
         secret_key: impl Fn() -> Secret + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         authorization(&secret_key())?;
@@ -241,10 +245,14 @@ impl StripeClient for StripeUntil<'_> {
             return Ok(response.into_body());
         }
         let status = response.status().as_u16();
+        // Stripe sends `false` with a stored response, because each retry would get the same response
+        // (https://docs.stripe.com/error-low-level#retries).
+        let advice = response.headers().get("stripe-should-retry");
+        let may_retry = advice.is_none_or(|advice| advice != "false");
         let body = str::from_utf8(response.body()).map_err(CallError::deserialize_err)?;
         let body: stripe_shared::Error =
             json::from_str(body).map_err(CallError::deserialize_err)?;
-        Err(CallError::Api(body.error, status))
+        Err(CallError::Api(body.error, status, may_retry))
     }
 }
 
@@ -264,7 +272,8 @@ fn authorization(key: &Secret) -> Result<HeaderValue, CallError> {
 }
 
 /// The URL of the Stripe API, without a path.
-struct BaseUrl(Uri);
+#[derive(Debug)]
+pub struct BaseUrl(Uri);
 
 impl FromStr for BaseUrl {
     type Err = &'static str;
@@ -390,11 +399,11 @@ impl Payments for StripeUntil<'_> {
         let key = key.map_err(|error| ChargeError::Unknown(error.into()))?;
         let intent = match self.send(&create, RequestStrategy::Idempotent(key)).await {
             Ok(intent) => intent,
-            Err(CallError::Api(error, status @ (400 | 402))) => {
+            Err(CallError::Api(error, status @ (400 | 402), _)) => {
                 let payment = payment_from_error(error, status);
                 return payment.map_err(|error| ChargeError::Unknown(error.into()));
             }
-            Err(error @ CallError::Api(_, 500..)) => {
+            Err(error @ CallError::Api(_, 500.., _)) => {
                 return Err(ChargeError::ServerError(error.into()));
             }
             Err(error) => return Err(ChargeError::Unknown(error.into())),
@@ -441,7 +450,7 @@ impl Payments for StripeUntil<'_> {
     async fn retrieve(&self, intent: &IntentId) -> Result<Option<PaymentDetails>, Error> {
         match self.read(intent.as_str()).await {
             Ok(intent) => details(intent).map(Some).map_err(Error::Failed),
-            Err(CallError::Api(_, 404)) => Ok(None),
+            Err(CallError::Api(_, 404, _)) => Ok(None),
             Err(error) => Err(service_error(error)),
         }
     }
@@ -452,7 +461,7 @@ impl Payments for StripeUntil<'_> {
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
         let current = match canceled {
             // The intent is already final, or cannot be canceled in its current status.
-            Err(CallError::Api(_, 400)) => self.read(intent.as_str()).await,
+            Err(CallError::Api(_, 400, _)) => self.read(intent.as_str()).await,
             canceled => canceled,
         };
         payment_from_intent(current.map_err(service_error)?).map_err(Error::Failed)
@@ -464,13 +473,17 @@ impl Payments for StripeUntil<'_> {
         let key = IdempotencyKey::new(format!("surplus-{payment_intent}"));
         let key = key.map_err(|error| Error::Failed(error.into()))?;
         let create = CreateRefund { payment_intent };
-        match self.send(&create, RequestStrategy::Idempotent(key)).await {
-            Err(error) if !error.is_already_refunded() => return Err(service_error(error)),
-            _ => (),
+        let created = self.send(&create, RequestStrategy::Idempotent(key)).await;
+        // The charge says whether it is refunded. An error may be the stored response to an earlier
+        // attempt, or it may report that the charge was refunded before.
+        let intent = self.read(payment_intent).await.map_err(service_error)?;
+        let refunded = amount_refunded(&intent);
+        match created {
+            Err(error) if refunded == 0 || refunded < amount(intent.amount_received) => {
+                Err(service_error(error))
+            }
+            _ => Ok(RefundedCharge { amount: refunded }),
         }
-        let refunded = self.read(payment_intent).await.map_err(service_error)?;
-        let amount = amount_refunded(&refunded);
-        Ok(RefundedCharge { amount })
     }
 }
 
@@ -550,7 +563,7 @@ fn payment_from_intent(intent: PaymentIntent) -> Result<Payment, Cause> {
 /// the request that it compares with this one may have charged the card.
 fn payment_from_error(mut error: Box<ApiErrors>, status: u16) -> Result<Payment, CallError> {
     if error.type_ == ApiErrorsType::IdempotencyError {
-        return Err(CallError::Api(error, status));
+        return Err(CallError::Api(error, status, false));
     }
     let intent = error.payment_intent.take();
     let intent = intent.map(|intent| IntentId::try_from(intent.id.to_string()));
@@ -593,8 +606,9 @@ fn service_error(error: CallError) -> Error {
 /// The error of a call to Stripe. The text of the error is for the log. It does not contain
 /// Stripe's response, because the response may contain a client secret.
 pub enum CallError {
-    /// Stripe responded with this API error and this HTTP status.
-    Api(Box<ApiErrors>, u16),
+    /// Stripe responded with this API error and this HTTP status. The flag is false if Stripe says
+    /// that a retry would not change the response.
+    Api(Box<ApiErrors>, u16, bool),
     /// The connection to Stripe failed, or the response is incomplete.
     Unreachable(https::Failure),
     /// Stripe did not respond within the timeout of an attempt.
@@ -614,24 +628,15 @@ impl CallError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout | Self::InvalidResponse => true,
-            Self::Api(_, status) => matches!(status, 409 | 429 | 500..),
+            Self::Api(_, status, may_retry) => *may_retry && matches!(status, 409 | 429 | 500..),
             Self::InvalidRequest | Self::NoTimeLeft => false,
         }
-    }
-
-    /// Whether the charge was refunded completely before
-    /// (<https://docs.stripe.com/error-codes#charge-already-refunded>).
-    fn is_already_refunded(&self) -> bool {
-        let Self::Api(error, _) = self else {
-            return false;
-        };
-        error.code == Some(ApiErrorsCode::ChargeAlreadyRefunded)
     }
 
     /// Logs an error that means that a key is wrong: the secret key is not valid or lacks
     /// permissions, or the browser created the payment source with a key of another account or mode.
     fn log_wrong_key(&self) {
-        let Self::Api(error, status) = self else {
+        let Self::Api(error, status, _) = self else {
             return;
         };
         let is_missing = error.code == Some(ApiErrorsCode::ResourceMissing);
@@ -651,7 +656,7 @@ impl StripeClientErr for CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api(error, status) => {
+            Self::Api(error, status, _) => {
                 let code = error.code.as_ref().map(|code| code.as_str());
                 let kind = error.type_.as_str();
                 write!(

@@ -169,7 +169,7 @@ impl FileStore for AttachmentsBucket {
             content_type: object
                 .content_type
                 .unwrap_or_else(|| "application/octet-stream".into()),
-            size: object.size.unwrap_or(0),
+            size: object.size,
         }))
     }
 

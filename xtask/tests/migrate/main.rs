@@ -1,0 +1,266 @@
+//! Tests of `cargo xtask migrate`: the real process with a local DynamoDB. The process is killed at random moments, while
+//! users create and delete notes.
+
+// Clippy does not treat helpers outside test functions as test code.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod aws;
+mod random;
+mod users;
+
+use std::{
+    collections::BTreeMap,
+    process::{Output, Stdio},
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use aws::{Aws, Kill};
+use local_dynamodb::Dynamodb;
+use random::Random;
+use rustix::process::Pid;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use users::{Client, USERS, user_id};
+
+/// How often a migration is killed.
+const KILLS: usize = 20;
+
+/// How many clients create and delete notes during the migration.
+const WRITERS: usize = 4;
+
+/// The number of notes that exist before the migration. Set the environment variable `MIGRATED_NOTES` to 100000 for the
+/// full size.
+fn notes() -> usize {
+    let notes = std::env::var("MIGRATED_NOTES").ok();
+    notes.map_or(10_000, |notes| notes.parse().unwrap())
+}
+
+/// Returns the command `cargo xtask ARGUMENTS --stage dev`, whose AWS is the endpoint `aws`.
+fn xtask(aws: &Aws, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(arguments)
+        .args(["--stage", "dev"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .env("AWS_ENDPOINT_URL", &aws.url)
+        .env("AWS_ACCESS_KEY_ID", aws::ACCOUNT)
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command
+}
+
+/// Runs a command until it ends.
+async fn run(aws: &Aws, arguments: &[&str]) -> Output {
+    xtask(aws, arguments).output().await.unwrap()
+}
+
+/// Runs a command that must succeed. Returns what it prints on standard error.
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    error
+}
+
+/// Runs a command, and kills it after up to `requests` requests to AWS. Returns false if the command ends before.
+async fn run_and_kill(aws: &Aws, arguments: &[&str], random: &mut Random, requests: usize) -> bool {
+    let child = xtask(aws, arguments).spawn().unwrap();
+    let process = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    aws.set_kill(Some(Kill {
+        process,
+        after_requests: 1 + random.below(requests),
+        takes_effect: random.below(2) == 0,
+    }));
+    let output = child.wait_with_output().await.unwrap();
+    aws.set_kill(None);
+    let was_killed = output.status.code().is_none();
+    if !was_killed {
+        succeeded(&output);
+    }
+    was_killed
+}
+
+fn text<'a>(item: &'a Value, name: &str) -> &'a str {
+    item[name]["S"].as_str().unwrap()
+}
+
+fn number(item: &Value, name: &str) -> i64 {
+    item[name]["N"]
+        .as_str()
+        .map_or(0, |number| number.parse().unwrap())
+}
+
+/// Returns the item `total` of each user.
+fn totals(dynamodb: &Dynamodb) -> BTreeMap<String, Value> {
+    let items = dynamodb.items("Storage").unwrap().into_iter();
+    items
+        .filter(|item| text(item, "entry") == "total")
+        .map(|item| (text(&item, "userId").to_owned(), item))
+        .collect()
+}
+
+/// Checks that each note is counted, and that each user's count is the number of notes.
+fn check_counts(dynamodb: &Dynamodb) -> usize {
+    let notes = dynamodb.items("Notes").unwrap();
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for note in &notes {
+        assert_eq!(note["counted"], json!({"BOOL": true}), "{note}");
+        *counts.entry(text(note, "userId").to_owned()).or_default() += 1;
+    }
+    let totals = totals(dynamodb);
+    for (user, total) in &totals {
+        let count = counts.remove(user).unwrap_or_default();
+        assert_eq!(number(total, "used"), count, "{user}");
+        let balance = count - number(total, "bought");
+        assert_eq!(number(total, "balance"), balance, "{user}");
+    }
+    assert!(counts.is_empty(), "users without a count: {counts:?}");
+    notes.len()
+}
+
+#[tokio::test]
+async fn notes_are_counted_exactly_although_the_migration_is_killed_and_users_write() {
+    let mut random = Random::from_env();
+    let dynamodb = Dynamodb::start(&[("Notes", "noteId"), ("Storage", "entry")])
+        .await
+        .unwrap();
+    let notes = notes();
+    let old = (0..notes).map(|number| users::old_note(number, &mut random));
+    dynamodb.put_all("Notes", old.collect::<Vec<_>>()).unwrap();
+    let aws = Aws::start(dynamodb.url(), &["Notes", "Storage"]).await;
+    aws.fail_transactions(25);
+
+    let ended = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let mut client = Client::new(&dynamodb.url(), random.split(), notes);
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                while !ended.load(Ordering::Relaxed) {
+                    client.write().await;
+                }
+                client
+            })
+        })
+        .collect();
+
+    let started = Instant::now();
+    let arguments = ["migrate", "count-notes", "--rate", "100000"];
+    // A run needs about 10 requests before it reads notes, and then 15 per 1000 notes, so the migration is not done
+    // before the last kill.
+    let requests = 10 + notes / 1000;
+    for kill in 0..KILLS {
+        let was_killed = run_and_kill(&aws, &arguments, &mut random, requests).await;
+        assert!(was_killed, "the migration was done after {kill} kills");
+    }
+    let output = run(&aws, &arguments).await;
+    let said = succeeded(&output);
+    let duration = started.elapsed();
+    ended.store(true, Ordering::Relaxed);
+    let (mut created, mut deleted) = (0, 0);
+    for writer in writers {
+        let client = writer.await.unwrap();
+        created += client.created;
+        deleted += client.deleted;
+    }
+    assert!(created > 0 && deleted > 0, "{created} {deleted}");
+    let left = check_counts(&dynamodb);
+    println!(
+        "{notes} notes, {KILLS} kills, {created} created and {deleted} deleted meanwhile, {left} left, {} transactions, {:.1} s\n{said}",
+        aws.calls("TransactWriteItems"),
+        duration.as_secs_f32(),
+    );
+
+    let transactions = aws.calls("TransactWriteItems");
+    let said = succeeded(&run(&aws, &arguments).await);
+    assert!(said.contains("was done"), "{said}");
+    assert_eq!(aws.calls("TransactWriteItems"), transactions);
+    let again = ["migrate", "count-notes", "--again"];
+    let said = succeeded(&run(&aws, &again).await);
+    assert!(said.contains("0 items changed"), "{said}");
+    assert!(aws.object("dev/lock.json").is_none());
+}
+
+#[tokio::test]
+async fn paid_purchases_are_credited_once_although_the_migration_is_killed() {
+    let mut random = Random::from_env();
+    let dynamodb = Dynamodb::start(&[("Purchases", "purchaseId"), ("Storage", "entry")])
+        .await
+        .unwrap();
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for number in 0..120 {
+        let user = user_id(number % USERS);
+        let storage = 1 + random.below(500) as i64;
+        let id = users::id(number);
+        // Purchases with a revision are credited by the subscriber.
+        let (status, revision) = match number % 4 {
+            0 => ("PENDING", None),
+            1 => ("FAILED", None),
+            2 => ("PAID", Some("1")),
+            _ => ("PAID", None),
+        };
+        let mut purchase = json!({
+            "userId": {"S": user}, "purchaseId": {"S": id}, "status": {"S": status},
+            "storage": {"N": storage.to_string()}, "updatedAt": {"N": "1763632801000"},
+        });
+        if let Some(revision) = revision {
+            purchase["revision"] = json!({"N": revision});
+        }
+        dynamodb.put("Purchases", &purchase).unwrap();
+        if status == "PAID" && revision.is_none() {
+            *expected.entry(user.clone()).or_default() += storage;
+        }
+    }
+    // A purchase that was restored from a backup, and was refunded before.
+    let (user, id) = (user_id(0), users::id(1_000));
+    let restored = json!({
+        "userId": {"S": user}, "purchaseId": {"S": id}, "status": {"S": "PAID"}, "storage": {"N": "7"},
+        "updatedAt": {"N": "1763632801000"},
+    });
+    dynamodb.put("Purchases", &restored).unwrap();
+    let credit = json!({
+        "userId": {"S": user}, "entry": {"S": id}, "granted": {"N": "0"}, "revision": {"N": "3"},
+    });
+    dynamodb.put("Storage", &credit).unwrap();
+
+    let aws = Aws::start(dynamodb.url(), &["Purchases", "Storage"]).await;
+    let arguments = ["migrate", "credit-purchases"];
+    for _ in 0..3 {
+        run_and_kill(&aws, &arguments, &mut random, 40).await;
+    }
+    succeeded(&run(&aws, &arguments).await);
+
+    let totals = totals(&dynamodb);
+    for (user, bought) in &expected {
+        assert_eq!(number(&totals[user], "bought"), *bought, "{user}");
+        assert_eq!(number(&totals[user], "balance"), -bought, "{user}");
+    }
+    assert_eq!(totals.len(), expected.len());
+    for purchase in dynamodb.items("Purchases").unwrap() {
+        let is_paid = text(&purchase, "status") == "PAID";
+        let revision = if text(&purchase, "purchaseId") == id {
+            3
+        } else {
+            i64::from(is_paid)
+        };
+        assert_eq!(number(&purchase, "revision"), revision, "{purchase}");
+    }
+    let list = run(&aws, &["migrate"]).await;
+    succeeded(&list);
+    let list = String::from_utf8(list.stdout).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(
+        lines[0].starts_with("count-notes") && lines[0].contains("not started"),
+        "{list}"
+    );
+    assert!(
+        lines[1].starts_with("credit-purchases") && lines[1].contains("done"),
+        "{list}"
+    );
+}
