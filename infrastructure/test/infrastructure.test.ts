@@ -118,6 +118,7 @@ test("the partition key of every table with user data is the user ID", () => {
     "scratchpad-dev-Storage": ["HASH userId", "RANGE entry"],
     "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
     "scratchpad-dev-Purchases": ["HASH userId", "RANGE purchaseId"],
+    "scratchpad-dev-Buyers": ["HASH userId"],
     "scratchpad-dev-Idempotency": ["HASH id"],
   });
 });
@@ -482,6 +483,8 @@ test("every export name contains the stage, and every stage in the cloud has the
         "AttachmentsBucketName",
         "AttachmentsTableArn",
         "AttachmentsTableName",
+        "BuyersTableArn",
+        "BuyersTableName",
         "IdempotencyTableArn",
         "IdempotencyTableName",
         "IdentityPoolId",

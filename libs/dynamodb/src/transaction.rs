@@ -1,13 +1,12 @@
+//! Transactions: several writes of which either all take effect or none.
+
 use std::time::Duration;
 
 use aws::SdkError;
 use aws_sdk_dynamodb::{
-    error::{BuildError, ProvideErrorMetadata},
-    operation::{
-        delete_item::DeleteItemError,
-        put_item::PutItemError,
-        transact_write_items::{TransactWriteItemsError, builders::TransactWriteItemsInputBuilder},
-        update_item::UpdateItemError,
+    error::BuildError,
+    operation::transact_write_items::{
+        TransactWriteItemsError, builders::TransactWriteItemsInputBuilder,
     },
     types::{
         CancellationReason, TransactWriteItem,
@@ -15,14 +14,9 @@ use aws_sdk_dynamodb::{
         error::TransactionCanceledException,
     },
 };
-use aws_smithy_runtime_api::client::{
-    interceptors::context::InterceptorContext,
-    orchestrator::OrchestratorError,
-    retries::classifiers::{ClassifyRetry, RetryAction},
-};
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Item, Table};
+use crate::table::{Error, Item, Table};
 
 /// The time after which [`Table::transact`] stops to repeat a transaction that conflicts with others.
 /// It is as long as a single call with its retries may take.
@@ -145,42 +139,6 @@ impl Table {
             limit = LONGEST_DELAY.min(limit * 2);
         }
     }
-}
-
-/// Makes the client retry a write of a single item that failed because a transaction was writing the
-/// same item. The SDK does not retry it.
-#[derive(Debug)]
-pub(crate) struct Conflicts;
-
-impl ClassifyRetry for Conflicts {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error = context.output_or_error().and_then(|result| result.err());
-        let error = error.and_then(OrchestratorError::as_operation_error);
-        let is_conflict = error.is_some_and(|error| {
-            let update = error.downcast_ref::<UpdateItemError>().map(has_code);
-            let put = || error.downcast_ref::<PutItemError>().map(has_code);
-            let delete = || error.downcast_ref::<DeleteItemError>().map(has_code);
-            update.or_else(put).or_else(delete).unwrap_or_default()
-        });
-        if is_conflict {
-            RetryAction::transient_error()
-        } else {
-            RetryAction::NoActionIndicated
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "conflicts with transactions"
-    }
-}
-
-fn has_code(error: &impl ProvideErrorMetadata) -> bool {
-    error.code() == Some("TransactionConflictException")
-}
-
-/// Returns whether a write of a single item failed because a transaction is writing the same item.
-pub(crate) fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.as_service_error().is_some_and(has_code)
 }
 
 fn cancellation_reasons(
