@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Method, Request, Response};
-use crate::stage::{Person, Stage};
+use crate::stage::{Person, Stage, wait_for};
 
 /// A client of the control API of the stage's local Stripe.
 #[derive(Debug)]
@@ -71,10 +71,90 @@ impl Stripe {
 
     /// Returns the IDs of the Stripe events about a PaymentIntent, oldest first.
     pub async fn events_of(&self, intent: &Value) -> Vec<String> {
+        self.event_ids(|object| object["id"] == intent["id"]).await
+    }
+
+    /// Returns the IDs of the Stripe events about a PaymentIntent and its charges, refunds and disputes, oldest first.
+    pub async fn events_around(&self, intent: &Value) -> Vec<String> {
+        let id = &intent["id"];
+        self.event_ids(|object| object["id"] == *id || object["payment_intent"] == *id)
+            .await
+    }
+
+    /// Returns the IDs of the events whose object satisfies `is_wanted`, oldest first.
+    async fn event_ids(&self, is_wanted: impl Fn(&Value) -> bool) -> Vec<String> {
         let mut events = self.list("events").await;
-        events.retain(|event| event["data"]["object"]["id"] == intent["id"]);
+        events.retain(|event| is_wanted(&event["data"]["object"]));
         let ids = events.iter().map(|event| event["id"].as_str());
         ids.map(|id| id.unwrap().to_owned()).collect()
+    }
+
+    /// Returns the refunded amount of each successful charge of a PaymentIntent, in cents.
+    pub async fn refunded_amounts(&self, intent: &Value) -> Vec<u64> {
+        let mut charges = self.list("charges").await;
+        charges.retain(|charge| charge["payment_intent"] == intent["id"] && charge["paid"] == true);
+        let amounts = charges
+            .iter()
+            .map(|charge| charge["amount_refunded"].as_u64());
+        amounts.map(Option::unwrap).collect()
+    }
+
+    /// Returns the refunds of a PaymentIntent, oldest first.
+    pub async fn refunds_of(&self, intent: &Value) -> Vec<Value> {
+        let mut refunds = self.list("refunds").await;
+        refunds.retain(|refund| refund["payment_intent"] == intent["id"]);
+        refunds
+    }
+
+    /// Waits until the charge of a PaymentIntent is disputed. Returns the dispute.
+    pub async fn dispute_of(&self, intent: &Value) -> Value {
+        wait_for("the dispute", async || {
+            let disputes = self.list("disputes").await;
+            let mut disputes = disputes.into_iter();
+            disputes.find(|dispute| dispute["payment_intent"] == intent["id"])
+        })
+        .await
+    }
+
+    /// Calls Stripe's API with the stage's secret key, as a person does in Stripe's Dashboard. `path` is relative to
+    /// `/v1/`, and `body` is form-encoded. Returns the response.
+    pub async fn post(&self, stage: &Stage, path: &str, body: &str) -> Value {
+        let url = Url::parse(&format!("{}/v1/{path}", self.url)).unwrap();
+        let key = stage.secret("stripe-secret-key").await;
+        let request = Request::new(&self.client, Method::POST, url)
+            .header("authorization", &format!("Bearer {key}"))
+            .header("content-type", "application/x-www-form-urlencoded");
+        request.body(body).send().await.json(200)
+    }
+
+    /// Refunds `amount` cents of a PaymentIntent, or all that is not refunded yet. Returns the refund.
+    pub async fn refund(&self, stage: &Stage, intent: &Value, amount: Option<u64>) -> Value {
+        let id = intent["id"].as_str().unwrap();
+        let amount = amount.map_or_else(String::new, |amount| format!("&amount={amount}"));
+        let body = format!("payment_intent={id}{amount}");
+        self.post(stage, "refunds", &body).await
+    }
+
+    /// Responds to a dispute with a text of evidence that forces the bank's decision, such as `winning_evidence`.
+    pub async fn respond(&self, stage: &Stage, dispute: &Value, evidence: &str) {
+        let path = format!("disputes/{}", dispute["id"].as_str().unwrap());
+        let body = format!("evidence[uncategorized_text]={evidence}");
+        self.post(stage, &path, &body).await;
+    }
+
+    /// Charges the card again for the purchase of a PaymentIntent, which must not happen: creates and confirms another
+    /// PaymentIntent with the same amount and metadata. Returns the new PaymentIntent.
+    pub async fn charge_again(&self, stage: &Stage, intent: &Value) -> Value {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let metadata = &intent["metadata"];
+        let body = format!(
+            "amount={}&currency=usd&confirm=true&payment_method=pm_card_visa&allowed_payment_method_types[]=card\
+             &metadata[userId]={}&metadata[purchaseId]={}",
+            intent["amount"],
+            text(&metadata["userId"]),
+            text(&metadata["purchaseId"])
+        );
+        self.post(stage, "payment_intents", &body).await
     }
 
     /// Returns the number of requests to create a PaymentIntent that the local Stripe has received.

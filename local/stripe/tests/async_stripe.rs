@@ -14,14 +14,21 @@ use stripe_client_core::{
     CustomizedStripeRequest, IdempotencyKey, RequestBuilder, RequestStrategy, StripeClient,
     StripeClientErr, StripeMethod, StripeRequest,
 };
+use stripe_core::charge::RetrieveCharge;
+use stripe_core::dispute::{ListDispute, UpdateDispute, UpdateDisputeEvidence};
+use stripe_core::event::ListEvent;
 use stripe_core::payment_intent::{
     CancelPaymentIntent, ConfirmPaymentIntent, CreatePaymentIntent,
     CreatePaymentIntentAutomaticPaymentMethods,
-    CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects as Redirects, RetrievePaymentIntent,
-    SearchPaymentIntent,
+    CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects as Redirects, ListPaymentIntent,
+    RetrievePaymentIntent, SearchPaymentIntent,
 };
-use stripe_shared::{ApiErrors, ApiErrorsCode, ApiErrorsType, PaymentIntent, PaymentIntentStatus};
-use stripe_types::Currency;
+use stripe_core::refund::{CreateRefund, ListRefund};
+use stripe_shared::{
+    ApiErrors, ApiErrorsCode, ApiErrorsType, ChargeStatus, DisputeStatus, PaymentIntent,
+    PaymentIntentStatus,
+};
+use stripe_types::{Currency, RangeBoundsTs, RangeQueryTs};
 
 /// A Stripe client that uses reqwest and shares no code with the product's client.
 struct Client {
@@ -386,4 +393,70 @@ async fn a_delayed_call_times_out() {
     let late = pay("visa").send(&client).await;
     assert!(matches!(late, Err(ClientError::Transport(error)) if error.is_timeout()));
     assert!(stripe.charges().is_empty());
+}
+
+#[tokio::test]
+async fn payments_are_listed_by_time_and_retrieved_with_their_charge() {
+    let (stripe, client) = start().await;
+    let paid = pay("visa").send(&client).await.unwrap();
+    stripe.advance(Duration::from_secs(3600));
+    pay("visa").send(&client).await.unwrap();
+    let first = RangeBoundsTs {
+        lte: Some(paid.created + 60),
+        ..RangeBoundsTs::default()
+    };
+    let list = ListPaymentIntent::new().created(RangeQueryTs::Bounds(first));
+    let list = list.send(&client).await.unwrap();
+    assert_eq!(list.data.len(), 1);
+    let retrieve = RetrievePaymentIntent::new(paid.id.clone()).expand(["latest_charge".to_owned()]);
+    let retrieved = retrieve.send(&client).await.unwrap();
+    let charge = retrieved.latest_charge.unwrap().into_object().unwrap();
+    assert_eq!(charge.metadata, paid.metadata);
+    let retrieved = RetrieveCharge::new(charge.id).send(&client).await.unwrap();
+    assert_eq!(
+        (retrieved.status, retrieved.amount_captured),
+        (ChargeStatus::Succeeded, 4000)
+    );
+    let events = ListEvent::new().type_("charge.succeeded");
+    let events = events.send(&client).await.unwrap();
+    assert_eq!(events.data.len(), 2);
+}
+
+#[tokio::test]
+async fn refunds_and_disputes_are_deserialized() {
+    let (stripe, client) = start().await;
+    stripe.set_bank_delay(Duration::ZERO);
+    let paid = pay("refundFail").send(&client).await.unwrap();
+    let refund = CreateRefund::new().payment_intent(paid.id.to_string());
+    let refund = refund.send(&client).await.unwrap();
+    assert_eq!(
+        (refund.status.as_deref(), refund.amount),
+        (Some("succeeded"), 4000)
+    );
+    let failed = loop {
+        let list = ListRefund::new().payment_intent(paid.id.to_string());
+        let refund = list.send(&client).await.unwrap().data.swap_remove(0);
+        if refund.status.as_deref() == Some("failed") {
+            break refund;
+        }
+    };
+    assert!(failed.failure_reason.is_some());
+
+    let paid = pay("createDispute").send(&client).await.unwrap();
+    let dispute = loop {
+        let list = ListDispute::new().payment_intent(paid.id.to_string());
+        if let Some(dispute) = list.send(&client).await.unwrap().data.pop() {
+            break dispute;
+        }
+    };
+    assert_eq!(dispute.status, DisputeStatus::NeedsResponse);
+    assert_eq!(dispute.balance_transactions.len(), 1);
+    let refused = CreateRefund::new().payment_intent(paid.id.to_string());
+    let (error, _) = api_error(refused.send(&client).await.unwrap_err());
+    assert_eq!(error.code, Some(ApiErrorsCode::ChargeDisputed));
+    let mut evidence = UpdateDisputeEvidence::new();
+    evidence.uncategorized_text = Some("winning_evidence".to_owned());
+    let update = UpdateDispute::new(dispute.id).evidence(evidence);
+    let update = update.send(&client).await.unwrap();
+    assert_eq!(update.status, DisputeStatus::UnderReview);
 }

@@ -1,39 +1,53 @@
 //! Tests of POST /billing/webhook: Stripe events with valid and with invalid signatures.
 
 use std::process::Stdio;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
-use test_support::stage::{Person, Stage};
-use test_support::stripe::unique_storage;
+use test_support::stage::{Person, Stage, wait_for, wait_for_up_to};
+use test_support::stripe::{Stripe, unique_storage};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::billing::assert_paid;
 
 /// A request body, the secret that signs the body, and the time of the signature, in seconds relative to now.
 type Signed<'a> = (&'a str, &'a str, i64);
 
+/// The programs that sign bodies with Stripe's libraries, and the scripts that they run.
+const SIGNERS: [(&str, &str); 2] = [("node", "sign.mjs"), (".venv/bin/python", "sign.py")];
+
 /// Signs each of the bodies with Stripe's Node library. Returns the values of the header `Stripe-Signature`.
 async fn sign(signed: &[Signed<'_>]) -> Vec<String> {
+    sign_with(SIGNERS[0], signed).await
+}
+
+/// Signs each of the bodies with one of Stripe's libraries. Returns the values of the header `Stripe-Signature`.
+async fn sign_with((program, script): (&str, &str), signed: &[Signed<'_>]) -> Vec<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
     let deliveries = signed.iter().map(|(payload, secret, offset)| {
         json!({"payload": payload, "secret": secret, "timestamp": now + offset})
     });
     let input = Value::from_iter(deliveries).to_string();
-    let mut node = Command::new("node")
-        .arg(test_support::root().join("tests/tests/e2e/sign.mjs"))
+    let root = test_support::root();
+    let program = match program.contains('/') {
+        true => root.join(program),
+        false => program.into(),
+    };
+    let mut signer = Command::new(program)
+        .arg(root.join("tests/tests/e2e").join(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = node.stdin.take().unwrap();
+    let mut stdin = signer.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);
-    let output = node.wait_with_output().await.unwrap();
+    let output = signer.wait_with_output().await.unwrap();
     assert!(output.status.success(), "Stripe's library failed to sign");
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -70,24 +84,41 @@ fn event(kind: &str, intent: &Value) -> String {
 async fn pending_purchase(stage: &Stage, person: &Person<'_>, storage: u32) -> (Value, String) {
     let order = person.buy(storage, "pm_card_authenticationRequired").await;
     let purchase = order.problem(402)["purchaseId"].clone();
-    let mut intent = stage.stripe().intent_of(purchase.as_str().unwrap()).await;
-    intent["status"] = json!("succeeded");
+    let intent = stage.stripe().intent_of(purchase.as_str().unwrap()).await;
+    let intent = succeeded(intent);
     (purchase, event("payment_intent.succeeded", &intent))
+}
+
+/// Returns the PaymentIntent as it is after its payment has succeeded.
+fn succeeded(mut intent: Value) -> Value {
+    intent["status"] = json!("succeeded");
+    intent["amount_received"] = intent["amount"].clone();
+    intent
+}
+
+/// Asserts that `event` is in the queue of events that contradict what is known.
+async fn assert_in_queue(stage: &Stage, event: &str) {
+    wait_for("the event in the queue", async || {
+        let events = stage.dead_letters_of("billing-webhook").await;
+        events.iter().any(|found| found == event).then_some(())
+    })
+    .await;
 }
 
 /// A webhook secret that is not the secret of this stage.
 const OTHER_SECRET: &str = "whsec_of_another_stage";
 
 #[tokio::test]
-async fn an_event_signed_by_stripes_library_settles_its_purchase() {
+async fn an_event_signed_by_stripes_node_or_python_library_settles_its_purchase() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let secret = stage.secret("stripe-webhook-secret").await;
     // The timestamps are within the tolerance. The header has two signatures, as during a rotation of the secret.
-    for offset in [0, -290, 240] {
+    for (offset, signer) in [(0, 0), (-290, 0), (240, 0), (0, 1), (-290, 1)] {
         let storage = unique_storage();
         let (purchase, event) = pending_purchase(&stage, &ada, storage).await;
-        let signatures = sign(&[(&event, &secret, offset), (&event, OTHER_SECRET, offset)]).await;
+        let signed = [(&*event, &*secret, offset), (&event, OTHER_SECRET, offset)];
+        let signatures = sign_with(SIGNERS[signer], &signed).await;
         let (_, other) = signatures[1].split_once(',').unwrap();
         let rotated = format!("{},{other}", signatures[0]);
         deliver(&ada, event, Some(&rotated)).await.json(200);
@@ -299,8 +330,8 @@ async fn concurrent_redeliveries_of_all_events_change_nothing() {
     for purchase in [&settled, &failed] {
         let id = purchase["purchaseId"].as_str().unwrap();
         let intent = stripe.intent_of(id).await;
-        let events = stripe.events_of(&intent).await;
-        assert!(events.len() > 1);
+        let events = stripe.events_around(&intent).await;
+        assert!(events.len() > 2);
         redeliver(&stage, &events).await;
         assert_eq!(ada.purchase(&purchase["purchaseId"]).await, *purchase);
     }
@@ -308,17 +339,326 @@ async fn concurrent_redeliveries_of_all_events_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_purchase_stays_failed_after_a_late_success_event() {
+async fn a_failed_purchase_stays_failed_after_a_false_success_event() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let secret = stage.secret("stripe-webhook-secret").await;
     let declined = ada.buy(10, "tok_chargeDeclined").await.problem(402);
     let failed = ada.purchase(&declined["purchaseId"]).await;
     let id = declined["purchaseId"].as_str().unwrap();
-    let mut intent = stage.stripe().intent_of(id).await;
-    intent["status"] = json!("succeeded");
+    let intent = succeeded(stage.stripe().intent_of(id).await);
     let event = event("payment_intent.succeeded", &intent);
     let signature = &sign(&[(&event, &secret, 0)]).await[0];
-    deliver(&ada, event, Some(signature)).await.json(200);
+    deliver(&ada, &*event, Some(signature)).await.json(200);
     assert_eq!(ada.purchase(&declined["purchaseId"]).await, failed);
+    assert_in_queue(&stage, &event).await;
+}
+
+/// Changes an event so that it contradicts what is known.
+type Contradiction = fn(&mut Value);
+
+#[tokio::test]
+async fn an_event_that_contradicts_what_is_known_changes_nothing_and_reaches_the_queue() {
+    let contradictions: [(&str, Contradiction); 8] = [
+        ("mode", |event| event["livemode"] = json!(true)),
+        ("amount", |event| {
+            let amount = event["data"]["object"]["amount_received"].as_u64();
+            event["data"]["object"]["amount_received"] = json!(amount.unwrap() + 1);
+        }),
+        ("smaller amount", |event| {
+            event["data"]["object"]["amount_received"] = json!(50);
+        }),
+        ("currency", |event| {
+            event["data"]["object"]["currency"] = json!("eur");
+        }),
+        ("malformed currency", |event| {
+            event["data"]["object"]["currency"] = json!("US$");
+        }),
+        ("PaymentIntent", |event| {
+            event["data"]["object"]["id"] = json!("pi_unknown");
+        }),
+        ("purchase", |event| {
+            let unknown = Uuid::now_v7().to_string();
+            event["data"]["object"]["metadata"]["purchaseId"] = json!(unknown);
+        }),
+        ("person", |event| {
+            let unknown = format!("us-east-1:{}", Uuid::now_v7());
+            event["data"]["object"]["metadata"]["userId"] = json!(unknown);
+        }),
+    ];
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let secret = stage.secret("stripe-webhook-secret").await;
+    for signer in SIGNERS {
+        let storage = unique_storage();
+        let (purchase, event) = pending_purchase(&stage, &ada, storage).await;
+        let before = ada.purchase(&purchase).await;
+        for (what, contradict) in contradictions {
+            let mut changed: Value = serde_json::from_str(&event).unwrap();
+            changed["id"] = json!(format!("evt_{}", Uuid::now_v7().simple()));
+            contradict(&mut changed);
+            // The queue must contain the bytes that Stripe has signed.
+            let changed = serde_json::to_string_pretty(&changed).unwrap();
+            let signature = &sign_with(signer, &[(&changed, &secret, 0)]).await[0];
+            deliver(&ada, &*changed, Some(signature)).await.json(200);
+            assert_eq!(ada.purchase(&purchase).await, before, "{what}");
+            assert_in_queue(&stage, &changed).await;
+        }
+        // The event itself does not contradict anything.
+        let signature = &sign_with(signer, &[(&event, &secret, 0)]).await[0];
+        deliver(&ada, &*event, Some(signature)).await.json(200);
+        assert_paid(&stage, &ada, &purchase, storage).await;
+        let waiting = stage.dead_letters_of("billing-webhook").await;
+        assert!(!waiting.contains(&event));
+    }
+}
+
+#[tokio::test]
+async fn a_contradicting_refund_or_dispute_changes_nothing_and_reaches_the_queue() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let secret = stage.secret("stripe-webhook-secret").await;
+    let storage = unique_storage();
+    let receipt = ada.buy(storage, "tok_visa").await.json(200);
+    let paid = assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    let intent = stage
+        .stripe()
+        .intent_of(receipt["purchaseId"].as_str().unwrap());
+    let intent = &intent.await["id"];
+    let charge = json!({
+        "id": "ch_1", "payment_intent": intent, "amount_refunded": paid["amount"], "currency": "usd",
+    });
+    let dispute = json!({
+        "id": "du_1", "payment_intent": intent, "amount": paid["amount"], "currency": "usd",
+        "reason": "fraudulent", "status": "lost", "created": 1_700_000_000,
+    });
+    for (kind, object) in [
+        ("charge.refunded", charge),
+        ("charge.dispute.closed", dispute),
+    ] {
+        for (field, value) in [
+            ("payment_intent", json!("pi_unknown")),
+            ("currency", json!("eur")),
+            ("livemode", json!(true)),
+        ] {
+            let mut object = object.clone();
+            let is_live = field == "livemode";
+            if !is_live {
+                object[field] = value;
+            }
+            let mut changed: Value = serde_json::from_str(&event(kind, &object)).unwrap();
+            changed["livemode"] = json!(is_live);
+            changed["id"] = json!(format!("evt_{}", Uuid::now_v7().simple()));
+            let changed = changed.to_string();
+            let signature = &sign(&[(&changed, &secret, 0)]).await[0];
+            deliver(&ada, &*changed, Some(signature)).await.json(200);
+            assert_in_queue(&stage, &changed).await;
+            let after = ada.purchase(&receipt["purchaseId"]).await;
+            assert_eq!(after, paid, "{kind} {field}");
+        }
+    }
+}
+
+/// Waits until the purchase satisfies `condition`. Returns the purchase.
+async fn purchase_when(
+    person: &Person<'_>,
+    id: &Value,
+    condition: impl Fn(&Value) -> bool,
+) -> Value {
+    wait_for("the change of the purchase", async || {
+        let purchase = person.purchase(id).await;
+        condition(&purchase).then_some(purchase)
+    })
+    .await
+}
+
+/// Waits until the person may keep `allowed` notes.
+async fn assert_allowed(person: &Person<'_>, allowed: u64) {
+    wait_for_up_to(Duration::from_secs(5), "the storage", async || {
+        let storage = person.get("/storage").await.json(200);
+        (storage["allowed"] == allowed).then_some(())
+    })
+    .await;
+}
+
+/// The number of notes that a person may keep without a purchase.
+async fn free(person: &Person<'_>) -> u64 {
+    let storage = person.get("/storage").await.json(200);
+    storage["free"].as_u64().unwrap()
+}
+
+/// Makes the local Stripe deliver all events about a PaymentIntent three times: newest first, oldest first, and all at
+/// once.
+async fn repeat_events(stage: &Stage, stripe: &Stripe, intent: &Value) {
+    let events = stripe.events_around(intent).await;
+    for event in events.iter().rev().chain(&events) {
+        assert_eq!(stripe.redeliver(event).await, 200);
+    }
+    redeliver(stage, &events).await;
+}
+
+#[tokio::test]
+async fn a_refund_revokes_its_share_of_the_storage_once_whatever_the_order_of_events() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    let free = free(&ada).await;
+    let receipt = ada.buy(10, "tok_visa").await.json(200);
+    let purchase = &receipt["purchaseId"];
+    assert_allowed(&ada, free + 10).await;
+    let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+
+    stripe.refund(&stage, &intent, Some(1_000)).await;
+    let partial = purchase_when(&ada, purchase, |found| found["refundedAmount"] == 1_000).await;
+    assert_eq!(partial["status"], "PAID");
+    // A quarter of ten notes is refunded, and the rest is rounded up.
+    assert_allowed(&ada, free + 8).await;
+    repeat_events(&stage, &stripe, &intent).await;
+    assert_eq!(ada.purchase(purchase).await, partial);
+
+    stripe.refund(&stage, &intent, None).await;
+    let refunded = purchase_when(&ada, purchase, |found| found["status"] == "REFUNDED").await;
+    assert_eq!(refunded["refundedAmount"], 4_000);
+    assert_allowed(&ada, free).await;
+    repeat_events(&stage, &stripe, &intent).await;
+    assert_eq!(ada.purchase(purchase).await, refunded);
+    assert_allowed(&ada, free).await;
+}
+
+#[tokio::test]
+async fn a_refund_before_the_success_event_pays_and_refunds_the_purchase() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    let free = free(&ada).await;
+    stripe.unset_webhook().await;
+    stripe.inject_failure(json!({"end": "close"})).await;
+    let lost = ada.buy(10, "tok_visa").await;
+    stripe.clear_failures().await;
+    stripe.set_webhook(&stage).await;
+    lost.problem(503);
+    let [pending] = ada.purchases().await.try_into().unwrap();
+    let purchase = &pending["purchaseId"];
+    let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+    // The event of the payment was not delivered, and that of the refund is.
+    stripe.refund(&stage, &intent, None).await;
+    purchase_when(&ada, purchase, |found| found["status"] == "REFUNDED").await;
+    repeat_events(&stage, &stripe, &intent).await;
+    assert_eq!(ada.purchase(purchase).await["status"], "REFUNDED");
+    assert_allowed(&ada, free).await;
+}
+
+#[tokio::test]
+async fn a_failed_refund_gives_the_storage_back() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    let free = free(&ada).await;
+    let receipt = ada.buy(10, "tok_refundFail").await.json(200);
+    let purchase = &receipt["purchaseId"];
+    let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+    stripe.refund(&stage, &intent, None).await;
+    wait_for("the failure of the refund", async || {
+        let refunds = stripe.refunds_of(&intent).await;
+        (refunds[0]["status"] == "failed").then_some(())
+    })
+    .await;
+    purchase_when(&ada, purchase, |found| found["status"] == "PAID").await;
+    assert_allowed(&ada, free + 10).await;
+    repeat_events(&stage, &stripe, &intent).await;
+    assert_eq!(ada.purchase(purchase).await["status"], "PAID");
+    assert_allowed(&ada, free + 10).await;
+}
+
+#[tokio::test]
+async fn a_lost_dispute_revokes_the_storage_and_a_won_dispute_keeps_it() {
+    let stage = Stage::shared().await;
+    let stripe = stage.stripe();
+    for (card, evidence, status, dispute_status, kept) in [
+        (
+            "tok_createDispute",
+            "losing_evidence",
+            "DISPUTED",
+            "lost",
+            0,
+        ),
+        ("tok_createDispute", "winning_evidence", "PAID", "won", 10),
+        (
+            "tok_createDisputeInquiry",
+            "winning_evidence",
+            "PAID",
+            "won",
+            10,
+        ),
+    ] {
+        let ada = Person::sign_up(&stage).await;
+        let free = free(&ada).await;
+        let receipt = ada.buy(10, card).await.json(200);
+        let purchase = &receipt["purchaseId"];
+        let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+        let dispute = stripe.dispute_of(&intent).await;
+        let open = purchase_when(&ada, purchase, |found| found["status"] == "DISPUTED").await;
+        let expected = json!({"status": "open", "amount": 4_000, "reason": "fraudulent"});
+        assert_eq!(open["dispute"], expected);
+        assert_allowed(&ada, free + 10).await;
+
+        stripe.respond(&stage, &dispute, evidence).await;
+        let decided = |found: &Value| found["dispute"]["status"] == dispute_status;
+        let decided = purchase_when(&ada, purchase, decided).await;
+        assert_eq!(decided["status"], status, "{evidence}");
+        assert_allowed(&ada, free + kept).await;
+        repeat_events(&stage, &stripe, &intent).await;
+        assert_eq!(ada.purchase(purchase).await, decided, "{evidence}");
+        assert_allowed(&ada, free + kept).await;
+    }
+}
+
+#[tokio::test]
+async fn a_surplus_charge_is_refunded_once_and_shown() {
+    let stage = Stage::shared().await;
+    let stripe = stage.stripe();
+    for (card, status) in [("tok_visa", "PAID"), ("tok_chargeDeclined", "FAILED")] {
+        let ada = Person::sign_up(&stage).await;
+        ada.buy(10, card).await;
+        let [settled] = ada.purchases().await.try_into().unwrap();
+        assert_eq!(settled["status"], status);
+        let purchase = &settled["purchaseId"];
+        let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+        let surplus = stripe.charge_again(&stage, &intent).await;
+        let shown = |found: &Value| found["surplusRefunded"] == 4_000;
+        let shown = purchase_when(&ada, purchase, shown).await;
+        assert_eq!(shown["status"], status);
+        if status == "FAILED" {
+            let message = shown["decline"].to_string();
+            assert!(!message.contains("not charged"), "{shown}");
+        }
+        for intent in [&surplus, &intent] {
+            repeat_events(&stage, &stripe, intent).await;
+        }
+        assert_eq!(ada.purchase(purchase).await, shown);
+        assert_eq!(stripe.refunded_amounts(&surplus).await, [4_000]);
+        assert_eq!(stripe.refunds_of(&surplus).await.len(), 1);
+        assert!(stripe.refunds_of(&intent).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_fails_or_is_canceled_at_stripe_settles_the_purchase() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    for canceled in [true, false] {
+        let order = ada.buy(10, "pm_card_authenticationRequired").await;
+        let purchase = order.problem(402)["purchaseId"].clone();
+        let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+        if canceled {
+            let path = format!("payment_intents/{}/cancel", intent["id"].as_str().unwrap());
+            stripe.post(&stage, &path, "").await;
+        } else {
+            stripe.authenticate(&intent, "fails").await;
+        }
+        purchase_when(&ada, &purchase, |found| found["status"] == "FAILED").await;
+        let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
+        assert_eq!(intent["status"], "canceled");
+    }
 }

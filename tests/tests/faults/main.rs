@@ -42,7 +42,10 @@ use sweep::{Row, Sweep, sweep};
 
 #[tokio::test]
 async fn the_invariants_hold_for_every_failure_of_every_call() {
-    let on_progress = |done: usize| {
+    let on_progress = |done: usize, broken: Option<String>| {
+        if let Some(name) = broken {
+            eprintln!("BROKEN {name}");
+        }
         if done.is_multiple_of(50) {
             eprintln!("{done} simulations done");
         }
@@ -58,7 +61,7 @@ async fn the_invariants_hold_for_every_failure_of_every_call() {
 async fn sweep_mutation(name: &str, mutation: Mutation, is_selected: fn(&Row) -> bool) -> Sweep {
     let mut scenarios = SCENARIOS.chunks(1);
     let scenario = scenarios.find(|scenario: &&[Scenario]| scenario[0].name == name);
-    let swept = sweep(mutation, scenario.unwrap(), is_selected, |_| ()).await;
+    let swept = sweep(mutation, scenario.unwrap(), is_selected, |_, _| ()).await;
     assert!(swept.cells() > 0, "{swept}");
     swept
 }
@@ -113,7 +116,7 @@ async fn the_sweep_detects_a_refund_that_does_not_revoke_the_storage() {
 
 #[tokio::test]
 async fn tmp_baseline() {
-    let swept = sweep(Mutation::None, SCENARIOS, |_| false, |_| ()).await;
+    let swept = sweep(Mutation::None, SCENARIOS, |_| false, |_, _| ()).await;
     println!("{swept}");
     for s in &swept.scenarios {
         println!("{} {}", s.scenario.name, s.baseline.held());

@@ -63,12 +63,13 @@ pub(crate) struct Sweep {
 }
 
 /// Simulates each scenario once without a failure, and then once for each selected call and each kind of failure.
-/// Whenever a simulation with a failure finishes, calls `on_progress(n)`, where `n` is how many of them have finished.
+/// Whenever a simulation with a failure finishes, calls `on_progress` with the number of those that have finished, and
+/// with a text that names the failure if an invariant is violated.
 pub(crate) async fn sweep(
     mutation: Mutation,
     scenarios: &'static [Scenario],
     is_selected: fn(&Row) -> bool,
-    on_progress: fn(usize),
+    on_progress: fn(usize, Option<String>),
 ) -> Sweep {
     let started = Instant::now();
     let sweeping = Arc::new(Sweeping {
@@ -101,7 +102,7 @@ async fn join_all<T: Send + 'static>(
 struct Sweeping {
     mutation: Mutation,
     is_selected: fn(&Row) -> bool,
-    on_progress: fn(usize),
+    on_progress: fn(usize, Option<String>),
     client: Client,
     done: AtomicUsize,
 }
@@ -125,10 +126,12 @@ impl Sweeping {
         let is_late = |cell: &usize| matches!(fault(*cell).1, Failure::Late | Failure::LateOnce);
         cells.sort_by_key(|cell| !is_late(cell));
         let runs = cells.iter().map(|cell| {
-            let (sweeping, (fault, _)) = (Arc::clone(&self), fault(*cell));
+            let (sweeping, (fault, failure)) = (Arc::clone(&self), fault(*cell));
+            let name = rows[*cell / Failure::ALL.len()].name(failure);
             async move {
                 let (outcome, _) = sweeping.simulate(scenario, Some(fault)).await;
-                (sweeping.on_progress)(sweeping.done.fetch_add(1, Relaxed) + 1);
+                let done = sweeping.done.fetch_add(1, Relaxed) + 1;
+                (sweeping.on_progress)(done, (!outcome.held()).then_some(name));
                 outcome
             }
         });
@@ -223,6 +226,20 @@ fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
 }
 
 impl Row {
+    /// Returns the name of a cell of this row.
+    fn name(&self, failure: Failure) -> String {
+        let Self {
+            scenario,
+            function,
+            run,
+            k,
+            call,
+            ..
+        } = self;
+        let fault = format!("{function} {run}.{k} {call}: {}", failure.name());
+        format!("{}: {fault}", scenario.name)
+    }
+
     fn fault(&self, failure: Failure) -> Fault {
         Fault {
             function: self.function,
@@ -261,18 +278,7 @@ impl Sweep {
         );
         let cells = self.rows().flat_map(|(row, outcomes)| {
             let outcomes = Failure::ALL.into_iter().zip(outcomes);
-            outcomes.map(move |(failure, outcome)| {
-                let Row {
-                    scenario,
-                    function,
-                    run,
-                    k,
-                    call,
-                    ..
-                } = row;
-                let fault = format!("{function} {run}.{k} {call}: {}", failure.name());
-                (format!("{}: {fault}", scenario.name), outcome)
-            })
+            outcomes.map(move |(failure, outcome)| (row.name(failure), outcome))
         });
         baseline.chain(cells)
     }

@@ -330,7 +330,7 @@ fn decode_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use domain::stripe::WEBHOOK_EVENTS;
     use serde_json::{Value, json};
 
@@ -339,24 +339,20 @@ pub(crate) mod tests {
     const SECRET: &str = "whsec_one";
     const NOW: u64 = 1_700_000_000;
 
-    pub(crate) fn at(seconds: u64) -> Timestamp {
+    fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    pub(crate) fn secret(secret: &str) -> Secret {
+    fn secret(secret: &str) -> Secret {
         secret.to_owned().into()
     }
 
     /// Computes the hexadecimal `v1` signature of `body` in the same way as Stripe.
-    pub(crate) fn signature(body: &[u8], secret: &str, time: u64) -> String {
+    fn signature(body: &[u8], secret: &str, time: u64) -> String {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         let mac = mac.chain_update(format!("{time}.")).chain_update(body);
         let bytes = mac.finalize().into_bytes();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    pub(crate) fn succeeded(purchase: &PurchaseKey, intent: &str) -> Vec<u8> {
-        body("payment_intent.succeeded", &intent_object(purchase, intent))
     }
 
     /// A PaymentIntent of 4000 cents for `purchase`.
@@ -368,7 +364,7 @@ pub(crate) mod tests {
     }
 
     /// An event of the type `kind` about `object`.
-    pub(crate) fn body(kind: &str, object: &Value) -> Vec<u8> {
+    fn body(kind: &str, object: &Value) -> Vec<u8> {
         let event = json!({
             "id": "evt_1", "object": "event", "type": kind, "created": NOW, "livemode": false,
             "data": {"object": object},

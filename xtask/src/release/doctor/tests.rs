@@ -1,3 +1,4 @@
+use domain::stripe::WEBHOOK_EVENTS;
 use simple_dns::RCODE;
 
 use super::{
@@ -77,7 +78,8 @@ async fn every_check_of_a_complete_account_is_green() {
     assert_eq!(names_except(&checks, State::Green), Vec::<&str>::new());
     assert_eq!(checks.len(), 23);
     assert_eq!(counts(&checks), "23 green, 0 warnings, 0 red, 0 unknown");
-    let expected = format!("we_1 receives payment_intent.succeeded at {API_URL}/billing/webhook");
+    let events = WEBHOOK_EVENTS.join(", ");
+    let expected = format!("we_1 receives {events} at {API_URL}/billing/webhook");
     assert_eq!(found(&checks, "Stripe webhook").1, expected);
 }
 
@@ -986,7 +988,7 @@ async fn the_webhook_must_receive_exactly_the_events_that_the_stage_handles() {
     let url = format!("{API_URL}/billing/webhook");
     let endpoint = |field: &str, value: Value| {
         let mut endpoint = json!({
-            "id": "we_1", "url": url, "status": "enabled", "enabled_events": ["payment_intent.succeeded"],
+            "id": "we_1", "url": url, "status": "enabled", "enabled_events": WEBHOOK_EVENTS,
             "api_version": null,
         });
         endpoint[field] = value;
@@ -1023,17 +1025,14 @@ async fn the_webhook_must_receive_exactly_the_events_that_the_stage_handles() {
         (
             vec![endpoint("enabled_events", json!(["*"]))],
             State::Red,
-            "receives *; the stage handles payment_intent.succeeded",
+            "receives *; the stage handles charge.dispute.closed",
             "select exactly",
         ),
         (
-            vec![endpoint(
-                "enabled_events",
-                json!(["payment_intent.succeeded", "charge.failed"]),
-            )],
+            vec![endpoint("enabled_events", json!(WEBHOOK_EVENTS[1..]))],
             State::Red,
-            "receives charge.failed, payment_intent.succeeded",
-            "select exactly payment_intent.succeeded",
+            "receives charge.dispute.created",
+            "select exactly charge.dispute.closed, charge.dispute.created",
         ),
         (
             vec![endpoint("enabled_events", json!(["charge.failed"]))],
