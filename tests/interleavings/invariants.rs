@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use billing::purchase::{DisputeStatus, Purchase, Status};
+use billing::{
+    payment::Payment,
+    purchase::{DisputeStatus, Purchase, Status},
+};
 use domain::events::Notice;
 
 use crate::{
@@ -69,11 +72,11 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
         }
     };
     check(waiting.is_empty(), QUIET);
-    let is_final = |intent: &Intent| {
-        matches!(
-            intent.payment,
-            billing::payment::Payment::Succeeded { .. } | billing::payment::Payment::Canceled { .. }
-        )
+    // Nobody can complete a payment whose client secret no client has.
+    let is_final = |intent: &Intent| match intent.payment {
+        Payment::Succeeded { .. } | Payment::Canceled { .. } => true,
+        Payment::RequiresAction { .. } => !intent.secret_is_known,
+        Payment::Processing { .. } | Payment::Declined { .. } => false,
     };
     check(data.intents.iter().all(|intent| is_final(intent)), OPEN_PAYMENT);
     let mut sms = 0;
@@ -179,6 +182,6 @@ fn is_true(world: &World, response: &End) -> bool {
             purchase.is_some_and(|purchase| purchase.paid_by().is_none())
         }
         Answer::Created(id) => data.notes.contains_key(id) || world.deletes(*id),
-        Answer::Nothing | Answer::Refused(_) | Answer::StorageFull => true,
+        Answer::Nothing | Answer::RequiresAction(_) | Answer::Refused(_) | Answer::StorageFull => true,
     }
 }

@@ -71,7 +71,10 @@ fn sold(name: &'static str, start: Start, owner: &[Owner]) -> Scenario {
             credit: 1,
             ..Setting::default()
         },
-        limits: LIMITS,
+        limits: Limits {
+            delays: 0,
+            ..LIMITS
+        },
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) use self::{
 use crate::{
     bugs::Bug,
     call::{self, Failed, Invocation, Port, Response},
-    functions::{End, Function, Request, What},
+    functions::{Answer, End, Function, Request, What},
 };
 
 /// A value with the hash of its debug output, so that the hash is computed once.
@@ -315,11 +315,14 @@ impl World {
     /// Handles the end of an invocation: repeats it if its caller would.
     pub(crate) fn ended(&mut self, one: &Invocation, end: End) {
         let is_done = matches!(end, End::Done(_));
-        let mut again = |world: &mut Self, step| {
+        let again = |world: &mut Self, step| {
             world.new.push((one.function.clone(), one.attempt + 1, step));
         };
         match &one.function {
             Function::Request { number, .. } => {
+                if let End::Done(Answer::RequiresAction(secret)) = &end {
+                    self.give_secret(secret.expose());
+                }
                 let waits = matches!(end, End::InProgress);
                 let repeats = matches!(end, End::InProgress | End::Failed(_) | End::Crashed);
                 let (responses, retries) = &mut self.data().responses[*number];

@@ -166,9 +166,14 @@ impl World {
         }
     }
 
-    fn postpone(&mut self, key: &PurchaseKey, due_at: Timestamp, intent: Option<&IntentId>) {
+    fn postpone(
+        &mut self,
+        key: &PurchaseKey,
+        due_at: Timestamp,
+        intent: Option<&IntentId>,
+    ) -> bool {
         let Some(stored) = self.data.purchases.get(key) else {
-            return;
+            return false;
         };
         let mut postponed = Purchase::clone(stored);
         match (&mut postponed.status, intent) {
@@ -178,12 +183,13 @@ impl World {
                 },
                 Some(intent),
             ) => *payment_intent_id = Some(intent.clone()),
-            (_, Some(_)) => return,
-            (_, None) if postponed.due_at.is_none() => return,
+            (_, Some(_)) => return false,
+            (_, None) if postponed.due_at.is_none() => return false,
             (_, None) => (),
         }
         postponed.due_at = Some(due_at);
         self.write(postponed);
+        true
     }
 
     fn due(&self, now: Timestamp) -> Vec<Purchase> {
@@ -296,7 +302,7 @@ impl PurchaseStore for Port {
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let postponed = self.call("postpone", |world| world.postpone(key, due_at, intent));
         postponed.await.map_err(error)
     }

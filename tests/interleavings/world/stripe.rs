@@ -38,6 +38,8 @@ pub(crate) struct Intent {
     pub(crate) by_owner: bool,
     /// Why the last attempt to charge the card failed.
     last_error: Option<Decline>,
+    /// Whether a client has the client secret. Without it, the cardholder cannot complete 3-D Secure.
+    pub(crate) secret_is_known: bool,
 }
 
 impl Intent {
@@ -110,7 +112,7 @@ impl World {
         let intents = self.data.intents.iter().enumerate();
         let mut actions: Vec<_> = intents
             .filter_map(|(number, intent)| match intent.payment {
-                Payment::RequiresAction { .. } => Some(Owner::Authenticate(number)),
+                Payment::RequiresAction { .. } if intent.secret_is_known => Some(Owner::Authenticate(number)),
                 Payment::Processing { .. } => Some(Owner::Clear(number)),
                 _ => None,
             })
@@ -188,6 +190,14 @@ impl World {
         self.data().owner = (self.data.owner.0 + 1, self.step);
     }
 
+    /// Records that a client has received a client secret.
+    pub(super) fn give_secret(&mut self, secret: &str) {
+        let has_secret = |intent: &Hashed<Intent>| secret.starts_with(intent.id.as_str());
+        if let Some(number) = self.data.intents.iter().position(has_secret) {
+            self.change(number, |intent| intent.secret_is_known = true);
+        }
+    }
+
     fn change(&mut self, number: usize, change: impl FnOnce(&mut Intent)) {
         let mut intent = (*self.data.intents[number]).clone();
         change(&mut intent);
@@ -246,6 +256,7 @@ impl World {
             dispute: None,
             by_owner: false,
             last_error,
+            secret_is_known: false,
         };
         self.data().intents.push(Hashed::new(intent));
     }

@@ -601,10 +601,10 @@ impl PurchaseStore for Memory {
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.call("postpone", |state| {
             let Some(mut purchase) = state.purchases.get(key).cloned() else {
-                return;
+                return false;
             };
             match (intent, &mut purchase.status) {
                 (
@@ -614,10 +614,11 @@ impl PurchaseStore for Memory {
                     },
                 ) => *payment_intent_id = Some(intent.clone()),
                 (None, _) if purchase.due_at.is_some() => (),
-                _ => return,
+                _ => return false,
             }
             purchase.due_at = Some(due_at);
             state.write(purchase);
+            true
         })
         .await
     }

@@ -53,12 +53,13 @@ pub trait PurchaseStore: Sync {
 
     /// Sets the time from which reconcile handles a purchase to `due_at`, if work is still due for
     /// it. If `intent` is set, the purchase must be PENDING, and `intent` becomes its PaymentIntent.
+    /// Returns whether the purchase was changed.
     fn postpone(
         &self,
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Sets the time from which reconcile handles the item `key` to `due_at`, although the item may
     /// not be a valid purchase.
@@ -350,7 +351,7 @@ impl PurchaseStore for PurchasesTable {
         of: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let update = self
             .0
             .update()
@@ -367,9 +368,10 @@ impl PurchaseStore for PurchasesTable {
                 .update_expression("SET dueAt = :dueAt")
                 .condition_expression("attribute_exists(dueAt)"),
         };
-        // A purchase that was settled and announced in the meantime needs no further work.
-        checked(self.0.send(update).await)?;
-        Ok(())
+        Ok(matches!(
+            checked(self.0.send(update).await)?,
+            Checked::Done(_)
+        ))
     }
 
     async fn set_aside(&self, of: &DueKey, due_at: Timestamp) -> Result<(), Error> {
