@@ -56,7 +56,7 @@ impl Services {
             .body(Full::from(form))?;
         let body = self.client.request(request).await?.into_body();
         let intent: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
-        let id = intent["id"].as_str().map(str::to_owned);
+        let id = intent.get("id").and_then(Value::as_str).map(str::to_owned);
         id.ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
     }
 }
