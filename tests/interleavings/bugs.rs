@@ -6,6 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     SettleWithoutCondition,
+    FailWithoutComparison,
     NoIdempotencyKey,
     NoCancel,
     CancelIgnoresSuccess,
@@ -23,8 +24,9 @@ pub(crate) enum Bug {
 }
 
 /// All bugs, each with the name of the scenario that reveals it.
-pub(crate) const ALL: [(Bug, &str); 15] = [
+pub(crate) const ALL: [(Bug, &str); 16] = [
     (Bug::SettleWithoutCondition, "an order is canceled"),
+    (Bug::FailWithoutComparison, "an order with 3-D Secure is canceled"),
     (Bug::NoIdempotencyKey, "a valid card"),
     (Bug::NoCancel, "3-D Secure"),
     (Bug::CancelIgnoresSuccess, "3-D Secure"),
@@ -45,6 +47,7 @@ impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SettleWithoutCondition => "settle a purchase without the condition that it is PENDING",
+            Self::FailWithoutComparison => "settle as FAILED without comparing the PaymentIntent",
             Self::NoIdempotencyKey => "charge the card without an idempotency key",
             Self::NoCancel => "settle as FAILED without canceling the payment",
             Self::CancelIgnoresSuccess => "report a payment as canceled although it has succeeded",

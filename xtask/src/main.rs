@@ -13,6 +13,7 @@ mod logs;
 mod mail;
 mod package;
 mod process;
+mod redrive;
 mod release;
 mod stage;
 mod stripe;
@@ -162,6 +163,17 @@ enum Command {
         #[command(flatten)]
         options: release::MigrateOptions,
     },
+    /// Process the messages of a dead-letter queue again, and delete those that succeed
+    Redrive {
+        /// The name of a function or of its dead-letter queue
+        queue: String,
+        /// The name of the stage
+        #[arg(long)]
+        stage: StageName,
+        /// List the messages without processing them
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
     Doctor {
         #[command(flatten)]
@@ -244,6 +256,11 @@ async fn main() -> ExitCode {
             stage,
             options,
         } => release::migrate(name, &stage, options).await,
+        Command::Redrive {
+            queue,
+            stage,
+            dry_run,
+        } => redrive::redrive(&queue, &stage, dry_run).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await
         }

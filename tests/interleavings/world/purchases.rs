@@ -59,7 +59,7 @@ impl World {
 
     pub(super) fn open(&mut self, purchase: &Purchase, replaced: Option<&Buyer>) -> Opened {
         if let Some(stored) = self.data.purchases.get(&purchase.key) {
-            return Opened::Existing(Purchase::clone(stored));
+            return Opened::Existing(Box::new(Purchase::clone(stored)));
         }
         let user = purchase.key.user_id.as_str();
         let id = purchase.key.purchase_id;
@@ -109,7 +109,10 @@ impl World {
             _ => return Settled::Unchanged(stored),
         };
         let matches = match (condition, outcome) {
-            (SettleIf::Pending, _) => true,
+            (SettleIf::Pending, Outcome::Paid { .. }) => true,
+            (SettleIf::Pending, Outcome::Failed { intent, .. }) => {
+                known.is_none() || known == *intent || self.has(Bug::FailWithoutComparison)
+            }
             (SettleIf::Matches { amount, currency }, Outcome::Paid { intent }) => {
                 known.as_ref() == Some(intent)
                     && amount == stored.amount.get()

@@ -128,7 +128,7 @@ impl World {
                 Owner::RefundFails(..) => self.step > last,
                 Owner::ChargeAgain(number) => {
                     let key = super::purchase_key(*number);
-                    self.data.purchases.contains_key(&key) && !self.data.intents.is_empty()
+                    self.data.purchases.contains_key(&key)
                 }
                 Owner::Authenticate(_) | Owner::Clear(_) => false,
             };

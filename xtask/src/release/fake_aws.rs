@@ -57,6 +57,8 @@ impl Request {
 pub(crate) enum Answer {
     /// A response with this status and body.
     Response(u16, String),
+    /// A response with this status, body and header.
+    WithHeader(u16, String, &'static str, &'static str),
     /// No response, as if the connection were lost after AWS had received the request.
     Lost,
 }
@@ -381,11 +383,16 @@ impl HttpConnector for FakeAws {
         };
         self.requests.lock().unwrap().push(request.clone());
         let answer = (self.handler.lock().unwrap())(&request);
+        let response = |status: u16, body: String| {
+            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+        };
         HttpConnectorFuture::ready(match answer {
-            Answer::Response(status, body) => Ok(HttpResponse::new(
-                status.try_into().unwrap(),
-                SdkBody::from(body),
-            )),
+            Answer::Response(status, body) => Ok(response(status, body)),
+            Answer::WithHeader(status, body, name, value) => {
+                let mut response = response(status, body);
+                response.headers_mut().insert(name, value);
+                Ok(response)
+            }
             Answer::Lost => Err(ConnectorError::io("the connection was lost".into())),
         })
     }

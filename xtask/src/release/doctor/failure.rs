@@ -6,15 +6,15 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Why a query failed. Its text is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// The code that an AWS service gave for the error, such as `AccessDenied`. Empty for other failures.
-    pub(super) code: String,
+    pub(crate) code: String,
     message: String,
 }
 
 impl Failure {
     /// Creates a failure from the error response of an AWS service.
-    pub(super) fn answered(code: impl Into<String>, message: &str) -> Self {
+    pub(crate) fn answered(code: impl Into<String>, message: &str) -> Self {
         Self {
             code: code.into(),
             message: message.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -22,12 +22,12 @@ impl Failure {
     }
 
     /// Creates a failure that no AWS service reported.
-    pub(super) fn new(message: &str) -> Self {
+    pub(crate) fn new(message: &str) -> Self {
         Self::answered("", message)
     }
 
     /// Adds a remark in parentheses to the text.
-    pub(super) fn with(self, remark: &str) -> Self {
+    pub(crate) fn with(self, remark: &str) -> Self {
         Self {
             message: format!("{} ({remark})", self.message),
             ..self
@@ -35,7 +35,7 @@ impl Failure {
     }
 
     /// Creates a failure from an error and its sources.
-    pub(super) fn from_error(error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn from_error(error: &(dyn Error + 'static)) -> Self {
         let mut texts: Vec<String> = Vec::new();
         for error in successors(Some(error), |&error| error.source()) {
             let text = error.to_string();
@@ -48,7 +48,7 @@ impl Failure {
     }
 
     /// Creates a failure from an error of an AWS client.
-    pub(super) fn of_aws(error: &(impl ProvideErrorMetadata + Error + 'static)) -> Self {
+    pub(crate) fn of_aws(error: &(impl ProvideErrorMetadata + Error + 'static)) -> Self {
         match error.code() {
             Some(code) => Self::answered(code, error.message().unwrap_or_default()),
             None => Self::from_error(error),

@@ -19,58 +19,58 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client of Stripe's API. The caller passes the key of each request.
 #[derive(Debug, Clone)]
-pub(super) struct StripeApi {
+pub(crate) struct StripeApi {
     url: String,
     https: Https,
 }
 
 /// A response from Stripe: a success, or an error about the key or the request.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     /// The body. Null if it is not JSON.
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// Whether the request succeeded.
-    pub(super) fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.status.is_success()
     }
 
     /// Whether Stripe does not know the key.
-    pub(super) fn is_unauthorized(&self) -> bool {
+    pub(crate) fn is_unauthorized(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED
     }
 
     /// Whether the key is valid but has no permission for the request, as restricted keys may.
-    pub(super) fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
     }
 
     /// Whether Stripe has no such object for the key.
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
 
     /// The code of the error.
-    pub(super) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.text("/error/code")
     }
 
     /// The message of the error.
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.text("/error/message")
     }
 
     /// The text at a JSON pointer. Empty if there is none.
-    pub(super) fn text(&self, pointer: &str) -> &str {
+    pub(crate) fn text(&self, pointer: &str) -> &str {
         let value = self.body.pointer(pointer).and_then(Value::as_str);
         value.unwrap_or_default()
     }
 
     /// The failure of a request whose response the caller did not expect.
-    pub(super) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         Failure::new(&format!(
             "Stripe responded with {}: {}",
             self.status,
@@ -81,7 +81,7 @@ impl Answer {
 
 impl StripeApi {
     /// Creates a client of the API at `url`.
-    pub(super) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         // The root certificates of the public web, because Stripe advises against certificate pinning.
         let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         Self {
@@ -94,7 +94,7 @@ impl StripeApi {
     ///
     /// # Errors
     /// Fails if Stripe does not respond, throttles the request, or responds with a server error.
-    pub(super) async fn get(&self, path: &str, key: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Result<Answer, Failure> {
         let authorization = HeaderValue::try_from(format!("Bearer {key}"));
         let mut authorization = authorization
             .map_err(|_| Failure::new("the key has characters that no header can have"))?;

@@ -320,7 +320,10 @@ impl State {
             return Settled::Unchanged(stored);
         };
         let meets_condition = match (condition, outcome) {
-            (SettleIf::Pending, _) => true,
+            (SettleIf::Pending, Outcome::Paid { .. }) => true,
+            (SettleIf::Pending, Outcome::Failed { intent, .. }) => {
+                payment_intent_id.is_none() || payment_intent_id == intent
+            }
             (SettleIf::Matches { amount, currency }, Outcome::Paid { intent }) => {
                 payment_intent_id.as_ref() == Some(intent)
                     && amount == stored.amount.get()
@@ -528,7 +531,7 @@ impl OrderStore for Memory {
                 purchase_id,
             } = &purchase.key;
             if let Some(stored) = state.purchases.get(&purchase.key) {
-                return Opened::Existing(stored.clone());
+                return Opened::Existing(Box::new(stored.clone()));
             }
             let buyer = state.buyers.get(user_id);
             let expected = replaced.map_or(*purchase_id, |replaced| replaced.open_order);

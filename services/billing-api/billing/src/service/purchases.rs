@@ -23,7 +23,9 @@ pub trait PurchaseStore: Sync {
         key: &PurchaseKey,
     ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
 
-    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`.
+    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`. It
+    /// does not become FAILED if it has a PaymentIntent other than that of the outcome: this payment
+    /// may still charge the card.
     /// A purchase that becomes PAID gets the revision 1 and the notice of the payment in its outbox.
     /// Does not change the `sub` of the buyer.
     fn settle(
@@ -265,10 +267,15 @@ impl PurchaseStore for PurchasesTable {
                 update = update
                     .expression_attribute_values(":settled", text("FAILED"))
                     .expression_attribute_values(":decline", AttributeValue::M(item(decline)?));
+                if_matches += " AND (attribute_not_exists(paymentIntentId)";
                 let set_intent = match intent {
-                    Some(_) => ", paymentIntentId = :paymentIntentId",
+                    Some(_) => {
+                        if_matches += " OR paymentIntentId = :paymentIntentId";
+                        ", paymentIntentId = :paymentIntentId"
+                    }
                     None => "",
                 };
+                if_matches += ")";
                 let expression = format!(
                     "SET #status = :settled, updatedAt = :updatedAt, decline = :decline\
                      {set_intent} REMOVE #source, {SHARD}, dueAt"

@@ -1,0 +1,162 @@
+//! The messages of dead-letter queues, and how each is processed again.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+/// The function that handles Stripe's events. The messages of its queue are complete events.
+const WEBHOOK: &str = "billing-webhook";
+
+/// The function whose dead-letter queue refers to the stream of the table Purchases.
+const ANNOUNCER: &str = "billing-purchase-paid";
+
+/// How a message is processed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Invoke the function of the queue with this event.
+    Invoke(Value),
+    /// Send this event to the webhook, as Stripe does.
+    Deliver(String),
+    /// Invoke billing-reconcile, which announces each purchase whose revision is not announced. The message only names
+    /// positions in the stream, and the stream keeps its records for a day. The table is the outbox.
+    Reconcile,
+}
+
+impl Action {
+    /// Reads a message of the dead-letter queue of `function`.
+    ///
+    /// # Errors
+    /// Fails if the message has none of the formats that the queue can have.
+    pub(super) fn of(function: &str, body: &str) -> Result<Self> {
+        let message: Value = serde_json::from_str(body).context("the message is not JSON")?;
+        let has = |name: &str| message.get(name).is_some();
+        if function == WEBHOOK && message.get("object").and_then(Value::as_str) == Some("event") {
+            return Ok(Self::Deliver(body.to_owned()));
+        }
+        // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+        if let Some(payload) = message.get("requestPayload") {
+            return Ok(Self::Invoke(payload.clone()));
+        }
+        // https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+        if function == ANNOUNCER && has("DDBStreamBatchInfo") {
+            return Ok(Self::Reconcile);
+        }
+        // A record of the stream that the function could not parse.
+        if function == ANNOUNCER && has("dynamodb") {
+            return Ok(Self::Invoke(json!({"Records": [message]})));
+        }
+        // SNS sends what it could not deliver to a function:
+        // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+        if message.get("Type").and_then(Value::as_str) == Some("Notification") {
+            return Ok(Self::Invoke(sns_event(message)));
+        }
+        bail!("the message has an unknown format")
+    }
+
+    /// Says what the action does.
+    pub(super) fn describe(&self, function: &str) -> String {
+        match self {
+            Self::Invoke(_) => format!("invoke {function} with the event"),
+            Self::Deliver(_) => "send the event of Stripe to the webhook".into(),
+            Self::Reconcile => "announce purchases with billing-reconcile".into(),
+        }
+    }
+}
+
+/// Returns the event with which SNS invokes a function: <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>
+fn sns_event(mut notification: Value) -> Value {
+    if let Some(fields) = notification.as_object_mut() {
+        // The event has other names for these fields than the notification.
+        for (from, to) in [
+            ("SigningCertURL", "SigningCertUrl"),
+            ("UnsubscribeURL", "UnsubscribeUrl"),
+        ] {
+            if let Some(value) = fields.remove(from) {
+                fields.insert(to.into(), value);
+            }
+        }
+    }
+    json!({"Records": [{
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": notification.get("TopicArn"),
+        "Sns": notification,
+    }]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(function: &str, message: &Value) -> Result<Action> {
+        Action::of(function, &message.to_string())
+    }
+
+    #[test]
+    fn a_failed_asynchronous_invocation_is_repeated_with_its_event() {
+        for function in ["notify-send", "notes-credit", "notes-attachment-uploaded"] {
+            let event = json!({"detail": {"object": {"key": "a"}}});
+            let message = json!({
+                "version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event,
+                "responsePayload": {"errorType": "Error"},
+            });
+            assert_eq!(action(function, &message).unwrap(), Action::Invoke(event));
+        }
+    }
+
+    #[test]
+    fn a_message_that_sns_could_not_deliver_becomes_an_event_of_sns() {
+        let topic = "arn:aws:sns:us-east-1:111111111111:scratchpad-dev-NotePurchased";
+        let message = json!({
+            "Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": "{}", "Timestamp": "2026-01-01T00:00:00.000Z",
+            "SignatureVersion": "1", "Signature": "s", "SigningCertURL": "https://cert", "UnsubscribeURL": "https://unsubscribe",
+        });
+        let Action::Invoke(event) = action("notify-send", &message).unwrap() else {
+            panic!("{message}");
+        };
+        let record = &event["Records"][0];
+        assert_eq!(record["EventSource"], "aws:sns");
+        assert_eq!(record["Sns"]["Message"], "{}");
+        assert_eq!(record["Sns"]["SigningCertUrl"], "https://cert");
+        assert_eq!(record["Sns"]["UnsubscribeUrl"], "https://unsubscribe");
+    }
+
+    #[test]
+    fn positions_of_the_stream_are_replaced_by_what_the_table_says() {
+        let message = json!({
+            "version": "1.0", "requestContext": {"condition": "RetryAttemptsExhausted"},
+            "DDBStreamBatchInfo": {"shardId": "1", "startSequenceNumber": "1", "batchSize": 2},
+        });
+        assert_eq!(
+            action("billing-purchase-paid", &message).unwrap(),
+            Action::Reconcile
+        );
+        assert!(action("notify-send", &message).is_err());
+    }
+
+    #[test]
+    fn a_malformed_record_of_the_stream_is_sent_to_the_function_again() {
+        let record = json!({"eventID": "1", "eventName": "MODIFY", "dynamodb": {"NewImage": {}}});
+        let expected = Action::Invoke(json!({"Records": [record]}));
+        assert_eq!(action("billing-purchase-paid", &record).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_event_of_stripe_is_delivered_with_exactly_its_bytes() {
+        let body = "{ \"object\" : \"event\", \"id\": \"evt_1\" }";
+        let expected = Action::Deliver(body.into());
+        assert_eq!(Action::of("billing-webhook", body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_message_with_an_unknown_format_is_not_processed() {
+        for (function, body) in [
+            ("billing-webhook", "hello"),
+            ("billing-webhook", "{\"object\": \"charge\"}"),
+            ("notify-send", "{\"object\": \"event\"}"),
+            ("notify-send", "{\"dynamodb\": {}}"),
+            ("notes-credit", "[]"),
+        ] {
+            assert!(Action::of(function, body).is_err(), "{function} {body}");
+        }
+    }
+}

@@ -1,0 +1,682 @@
+//! `cargo xtask redrive`: processes the messages of a dead-letter queue again, after the cause of their failure is fixed.
+
+mod message;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_smithy_types::{body::SdkBody, retry::RetryConfig, timeout::TimeoutConfig};
+use console::style;
+use http::{Request, header::CONTENT_TYPE};
+use https::{Https, RootCertStore};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use self::message::Action;
+use crate::{
+    release::{SecretName, StageContext, StageName, Target, secret_value},
+    ui,
+    workspace::Workspace,
+};
+
+/// For how long a received message is hidden from other consumers. It is longer than the processing of a batch of
+/// messages.
+const HIDDEN: Duration = Duration::from_secs(3600);
+
+/// The maximum number of messages that one request receives:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+const BATCH: i32 = 10;
+
+/// How long a request waits for messages. With a wait, SQS asks all of its servers, so an empty response means that the
+/// queue is empty.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// The time limit of an invocation. It is longer than the timeout of every function.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The time limit of a request to the webhook. API Gateway responds within 29 s.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The maximum number of characters of a message that is shown.
+const SHOWN: usize = 160;
+
+const RECONCILE: &str = "billing-reconcile";
+
+/// Runs `cargo xtask redrive`: processes each message of the dead-letter queue `queue` once, and deletes those that
+/// succeed. `queue` is the name of a function or of its dead-letter queue. With `dry_run`, only lists the messages.
+///
+/// # Errors
+/// Fails if messages remain in the queue, if the stage has no such queue, or if a request to AWS fails.
+pub(crate) async fn redrive(queue: &str, stage: &StageName, dry_run: bool) -> Result<()> {
+    let workspace = Workspace::read()?;
+    let context = StageContext::open_any(&workspace, stage).await?;
+    let function = function_of(queue, stage).to_owned();
+    workspace.function(&function)?;
+    context.target.announce();
+    let queue = Queue::find(&context.target, &function).await?;
+    if dry_run {
+        return list(&queue, &function).await;
+    }
+    let mut redrive = Redrive::new(&context, &function).await?;
+    let summary = redrive.run(&queue).await?;
+    ui::say(summary.to_string());
+    if summary.remaining() > 0 {
+        bail!(
+            "{} left in the dead-letter queue of {function}: fix the cause, and run the same command again",
+            ui::count(summary.remaining(), "message")
+        );
+    }
+    Ok(())
+}
+
+/// Returns the name of a function. `queue` is this name, or the name of the function's dead-letter queue.
+fn function_of<'a>(queue: &'a str, stage: &StageName) -> &'a str {
+    let name = queue.strip_suffix("-dead-letters").unwrap_or(queue);
+    name.strip_prefix(&format!("scratchpad-{stage}-"))
+        .unwrap_or(name)
+}
+
+/// Lists the messages of a queue, and makes them visible to other consumers again.
+async fn list(queue: &Queue, function: &str) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let mut count = 0;
+    loop {
+        let messages = queue.receive().await?;
+        let is_empty = messages.is_empty();
+        for message in &messages {
+            if !seen.insert(message.message_id().unwrap_or_default().to_owned()) {
+                continue;
+            }
+            count += 1;
+            let body = message.body().unwrap_or_default();
+            let action = match Action::of(function, body) {
+                Ok(action) => action.describe(function),
+                Err(error) => style(format!("{error:#}")).red().to_string(),
+            };
+            ui::print(format!(
+                "{} {}{}\n  {action}",
+                style(message.message_id().unwrap_or_default()).bold(),
+                shown(body),
+                reason(message),
+            ));
+        }
+        if is_empty {
+            break;
+        }
+    }
+    queue.show_received().await;
+    ui::success(format!(
+        "{} in the dead-letter queue of {function}; nothing was changed",
+        ui::count(count, "message")
+    ));
+    Ok(())
+}
+
+/// Returns the beginning of a message.
+fn shown(body: &str) -> String {
+    let mut shown: String = body.chars().take(SHOWN).collect();
+    if shown.len() < body.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Returns the reason that the function gave when it sent a message to the queue.
+fn reason(message: &Message) -> String {
+    let attributes = message.message_attributes();
+    let reason = attributes.and_then(|attributes| attributes.get("Reason")?.string_value());
+    reason.map_or_else(String::new, |reason| format!("\n  reason: {reason}"))
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Summary {
+    /// The messages that were processed and deleted.
+    done: usize,
+    /// The messages whose processing failed.
+    failed: usize,
+    /// The messages that came into the queue during the run: a function could not process an event, and sent it back.
+    returned: usize,
+}
+
+impl Summary {
+    fn remaining(&self) -> usize {
+        self.failed + self.returned
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            done,
+            failed,
+            returned,
+        } = self;
+        write!(
+            f,
+            "{done} processed, {failed} failed, {returned} sent back by the function"
+        )
+    }
+}
+
+/// A run that processes the messages of one function's queue.
+struct Redrive<'a> {
+    function: &'a str,
+    lambda: aws_sdk_lambda::Client,
+    stage: String,
+    webhook: Webhook,
+    /// The result of the run's invocation of billing-reconcile, which is enough for all messages.
+    reconciled: Option<Result<(), String>>,
+}
+
+/// What is needed to send events to the webhook as Stripe does.
+struct Webhook {
+    https: Https,
+    /// The URL. `None` if the stage has no API.
+    url: Option<String>,
+    /// The signing secret. `None` if it is not set, or if the queue has no events of Stripe.
+    secret: Option<String>,
+}
+
+impl<'a> Redrive<'a> {
+    async fn new(context: &StageContext, function: &'a str) -> Result<Self> {
+        let target = &context.target;
+        let needs_webhook = function == "billing-webhook";
+        let secret = if needs_webhook {
+            secret_value(target, SecretName::StripeWebhookSecret).await?
+        } else {
+            None
+        };
+        let exports = context.stacks.exports().await?;
+        let api = exports.get(&format!("scratchpad-{}-ApiUrl", target.stage));
+        let url = api.map(|api| target.reachable_url(&exports, api) + "/billing/webhook");
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Ok(Self {
+            function,
+            lambda: lambda(target),
+            stage: target.stage.to_string(),
+            webhook: Webhook {
+                https: Https::trusting(roots, WEBHOOK_TIMEOUT),
+                url,
+                secret,
+            },
+            reconciled: None,
+        })
+    }
+
+    /// Processes each message that is in the queue at the start of the run.
+    async fn run(&mut self, queue: &Queue) -> Result<Summary> {
+        let started = UNIX_EPOCH.elapsed()?.as_millis() as u64;
+        let mut summary = Summary::default();
+        let mut seen = BTreeSet::new();
+        let mut processed = BTreeSet::new();
+        loop {
+            let messages = queue.receive().await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                // SQS can deliver a message more than once.
+                if !seen.insert(message.message_id().unwrap_or_default().to_owned()) {
+                    continue;
+                }
+                let body = message.body().unwrap_or_default().to_owned();
+                // A function that cannot process an event sends it back to the queue.
+                if sent_at(&message) > started || processed.contains(&body) {
+                    summary.returned += 1;
+                    continue;
+                }
+                let result = self.process(&body).await;
+                processed.insert(body.clone());
+                match result {
+                    Ok(()) => {
+                        queue.delete(&message).await?;
+                        summary.done += 1;
+                    }
+                    Err(error) => {
+                        summary.failed += 1;
+                        let id = message.message_id().unwrap_or_default();
+                        let mark = style("✗").red();
+                        ui::say(format!("{mark} {id}: {error:#}\n  {}", shown(&body)));
+                    }
+                }
+            }
+        }
+        // What remains counts for the alarm and can be processed by the next run.
+        queue.show_received().await;
+        Ok(summary)
+    }
+
+    async fn process(&mut self, body: &str) -> Result<()> {
+        match Action::of(self.function, body)? {
+            Action::Invoke(event) => self.invoke(self.function, &event).await,
+            Action::Deliver(event) => self.webhook.deliver(event).await,
+            Action::Reconcile => {
+                if self.reconciled.is_none() {
+                    let result = self
+                        .invoke(RECONCILE, &Value::Object(Default::default()))
+                        .await;
+                    self.reconciled = Some(result.map_err(|error| format!("{error:#}")));
+                }
+                match &self.reconciled {
+                    Some(Err(error)) => bail!("{error}"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Invokes a function, and waits for its result.
+    async fn invoke(&self, function: &str, event: &Value) -> Result<()> {
+        let invoked = self
+            .lambda
+            .invoke()
+            .function_name(format!("scratchpad-{}-{function}", self.stage))
+            .payload(serde_json::to_vec(event)?.into())
+            .send()
+            .await;
+        let invoked = invoked
+            .map_err(aws_sdk_lambda::Error::from)
+            .with_context(|| format!("cannot invoke {function}"))?;
+        let payload = invoked.payload.map(aws_smithy_types::Blob::into_inner);
+        let payload = payload.unwrap_or_default();
+        let text = String::from_utf8_lossy(&payload);
+        if let Some(error) = invoked.function_error {
+            bail!("{function} failed ({error}): {text}");
+        }
+        let response: Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let failures = response.get("batchItemFailures").and_then(Value::as_array);
+        if failures.is_some_and(|failures| !failures.is_empty()) {
+            bail!("{function} could not process the record; its log says why");
+        }
+        Ok(())
+    }
+}
+
+impl Webhook {
+    /// Sends an event with a signature of Stripe.
+    async fn deliver(&self, event: String) -> Result<()> {
+        let url = self.url.as_deref();
+        let url = url.context("the stage has no API: deploy it first")?;
+        let secret = self.secret.as_deref();
+        let secret = secret.context("the secret stripe-webhook-secret is not set")?;
+        let signature = local_stripe::signature(event.as_bytes(), SystemTime::now(), &[secret]);
+        let request = Request::post(url)
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .header("stripe-signature", signature)
+            .body(SdkBody::from(event))?;
+        let response = timeout(WEBHOOK_TIMEOUT, self.https.exchange(request)).await;
+        let response = response.context("the webhook did not respond in time")??;
+        if !response.status().is_success() {
+            bail!(
+                "the webhook responded with {}: {}",
+                response.status(),
+                String::from_utf8_lossy(response.body())
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Returns a client that invokes a function once, and waits until it ends.
+fn lambda(target: &Target) -> aws_sdk_lambda::Client {
+    let config = target.account.config();
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(INVOCATION_TIMEOUT)
+        .build();
+    let config = aws_sdk_lambda::config::Builder::from(config)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .build();
+    aws_sdk_lambda::Client::from_conf(config)
+}
+
+/// When a message was sent, in milliseconds since the Unix epoch.
+fn sent_at(message: &Message) -> u64 {
+    let attributes = message.attributes();
+    let sent = attributes
+        .and_then(|attributes| attributes.get(&MessageSystemAttributeName::SentTimestamp));
+    sent.and_then(|sent| sent.parse().ok()).unwrap_or_default()
+}
+
+/// A dead-letter queue.
+struct Queue {
+    sqs: aws_sdk_sqs::Client,
+    url: String,
+    /// The receipts of the messages that were received and not deleted, by the IDs of the messages.
+    received: std::sync::Mutex<BTreeMap<String, String>>,
+}
+
+impl Queue {
+    /// Finds the dead-letter queue of a function.
+    async fn find(target: &Target, function: &str) -> Result<Self> {
+        let sqs = aws_sdk_sqs::Client::new(target.account.config());
+        let name = format!("scratchpad-{}-{function}-dead-letters", target.stage);
+        let found = sqs.get_queue_url().queue_name(&name).send().await;
+        let found = match found {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_queue_does_not_exist()) =>
+            {
+                bail!(
+                    "{} has no queue {name}: {function} has no dead-letter queue",
+                    target.stage
+                )
+            }
+            found => found
+                .map_err(aws_sdk_sqs::Error::from)
+                .with_context(|| format!("cannot find the queue {name}"))?,
+        };
+        Ok(Self {
+            sqs,
+            url: found.queue_url.unwrap_or_default(),
+            received: Default::default(),
+        })
+    }
+
+    /// Receives messages, and hides them from other consumers. Empty if the queue has no visible messages.
+    async fn receive(&self) -> Result<Vec<Message>> {
+        let received = self
+            .sqs
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(BATCH)
+            .visibility_timeout(HIDDEN.as_secs().try_into()?)
+            .wait_time_seconds(WAIT.as_secs().try_into()?)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_attribute_names("Reason")
+            .send()
+            .await;
+        let received = received
+            .map_err(aws_sdk_sqs::Error::from)
+            .context("cannot receive messages of the queue")?;
+        let messages = received.messages.unwrap_or_default();
+        for message in &messages {
+            self.receipts().insert(
+                message.message_id().unwrap_or_default().to_owned(),
+                message.receipt_handle().unwrap_or_default().to_owned(),
+            );
+        }
+        Ok(messages)
+    }
+
+    /// Deletes a message.
+    async fn delete(&self, message: &Message) -> Result<()> {
+        let deleted = self
+            .sqs
+            .delete_message()
+            .queue_url(&self.url)
+            .receipt_handle(message.receipt_handle().unwrap_or_default())
+            .send()
+            .await;
+        deleted
+            .map_err(aws_sdk_sqs::Error::from)
+            .context("a message was processed, but cannot be deleted")?;
+        self.receipts()
+            .remove(message.message_id().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Makes the received messages visible again. Ignores failures, because each message becomes visible by itself.
+    async fn show_received(&self) {
+        let receipts = std::mem::take(&mut *self.receipts());
+        for receipt in receipts.into_values() {
+            let _ = self
+                .sqs
+                .change_message_visibility()
+                .queue_url(&self.url)
+                .receipt_handle(receipt)
+                .visibility_timeout(0)
+                .send()
+                .await;
+        }
+    }
+
+    fn receipts(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.received
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+    use test_support::proxy::{HttpResponse, listen};
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws};
+
+    /// A queue, and the functions that a run invokes.
+    #[derive(Debug, Default)]
+    struct Cloud {
+        /// The ID, the body and the time of each message, and whether it is visible.
+        messages: Vec<(String, String, u64, bool)>,
+        /// The function and the event of each invocation.
+        invocations: Vec<(String, Value)>,
+    }
+
+    impl Cloud {
+        fn put(&mut self, body: &Value, sent_at: u64) {
+            let id = format!("message-{}", self.messages.len());
+            self.messages.push((id, body.to_string(), sent_at, true));
+        }
+
+        fn answer(&mut self, target: &str, uri: &str, body: &str) -> Answer {
+            let input: Value = serde_json::from_str(body).unwrap();
+            let receipt = input["ReceiptHandle"].as_str().unwrap_or_default();
+            let output = match target.strip_prefix("AmazonSQS.") {
+                Some("GetQueueUrl") => {
+                    assert_eq!(
+                        input["QueueName"],
+                        "scratchpad-dev-notify-send-dead-letters"
+                    );
+                    json!({"QueueUrl": "http://127.0.0.1:1/queue"})
+                }
+                Some("ReceiveMessage") => {
+                    let visible = self.messages.iter_mut().filter(|message| message.3);
+                    let received = visible.take(3).map(|(id, body, sent_at, is_visible)| {
+                        *is_visible = false;
+                        json!({
+                            "MessageId": id, "ReceiptHandle": id, "Body": body,
+                            "Attributes": {"SentTimestamp": sent_at.to_string()},
+                        })
+                    });
+                    json!({"Messages": received.collect::<Vec<_>>()})
+                }
+                Some("DeleteMessage") => {
+                    self.messages.retain(|message| message.0 != receipt);
+                    json!({})
+                }
+                Some("ChangeMessageVisibility") => {
+                    assert_eq!(input["VisibilityTimeout"], 0);
+                    let message = self
+                        .messages
+                        .iter_mut()
+                        .find(|message| message.0 == receipt);
+                    message.unwrap().3 = true;
+                    json!({})
+                }
+                _ => return self.invoke(uri, input),
+            };
+            Answer::new(200, output.to_string())
+        }
+
+        /// Invokes a function. It fails if the event has the field `fails`, and sends its event back to the queue if it
+        /// has the field `returns`.
+        fn invoke(&mut self, uri: &str, event: Value) -> Answer {
+            let function = uri.split('/').rev().nth(1).unwrap().to_owned();
+            self.invocations.push((function, event.clone()));
+            if event["fails"] == true {
+                let body = json!({"errorMessage": "no"}).to_string();
+                return Answer::WithHeader(200, body, "x-amz-function-error", "Unhandled");
+            }
+            if event["returns"] == true {
+                self.put(&json!({"requestPayload": event}), u64::MAX);
+            }
+            let failures = if event["partly"] == true {
+                json!([{"itemIdentifier": "1"}])
+            } else {
+                json!([])
+            };
+            Answer::new(200, json!({"batchItemFailures": failures}).to_string())
+        }
+    }
+
+    struct Test {
+        cloud: Arc<Mutex<Cloud>>,
+        context: StageContext,
+        queue: Queue,
+    }
+
+    impl Test {
+        async fn with(events: &[Value]) -> Self {
+            let cloud = Arc::<Mutex<Cloud>>::default();
+            for event in events {
+                cloud.lock().unwrap().put(event, 1);
+            }
+            let shared = cloud.clone();
+            let aws = FakeAws::new(move |request| {
+                if request.body.contains("ListExports") {
+                    return Answer::xml("ListExports", "");
+                }
+                let mut cloud = shared.lock().unwrap();
+                cloud.answer(&request.target, &request.uri, &request.body)
+            });
+            let context = aws.stage().await;
+            let queue = Queue::find(&context.target, "notify-send").await.unwrap();
+            Self {
+                cloud,
+                context,
+                queue,
+            }
+        }
+
+        async fn run(&self, function: &str) -> Summary {
+            let mut redrive = Redrive::new(&self.context, function).await.unwrap();
+            redrive.run(&self.queue).await.unwrap()
+        }
+
+        /// The messages that are left, and whether each is visible.
+        fn left(&self) -> Vec<(String, bool)> {
+            let cloud = self.cloud.lock().unwrap();
+            let messages = cloud.messages.iter();
+            messages
+                .map(|message| (message.1.clone(), message.3))
+                .collect()
+        }
+    }
+
+    fn event(field: &str) -> Value {
+        json!({"requestPayload": {field: true}})
+    }
+
+    #[tokio::test]
+    async fn a_message_is_deleted_only_if_its_event_is_processed() {
+        let events = ["a", "fails", "b", "partly", "c"].map(event);
+        let test = Test::with(&events).await;
+        let summary = test.run("notify-send").await;
+        let expected = Summary {
+            done: 3,
+            failed: 2,
+            returned: 0,
+        };
+        assert_eq!(summary, expected);
+        let left = [&events[1], &events[3]].map(|event| (event.to_string(), true));
+        assert_eq!(test.left(), left);
+        let cloud = test.cloud.lock().unwrap();
+        assert_eq!(cloud.invocations.len(), events.len());
+        let first = ("scratchpad-dev-notify-send".to_owned(), json!({"a": true}));
+        assert_eq!(cloud.invocations[0], first);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_the_function_sends_back_is_processed_once_per_run() {
+        let test = Test::with(&[event("returns")]).await;
+        let summary = test.run("notify-send").await;
+        assert_eq!((summary.done, summary.returned), (1, 1));
+        assert_eq!(test.left(), [(event("returns").to_string(), true)]);
+        assert_eq!(test.cloud.lock().unwrap().invocations.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn all_positions_of_the_stream_need_one_invocation_of_reconcile() {
+        let batch = |number: u32| json!({"DDBStreamBatchInfo": {"startSequenceNumber": number}});
+        let test = Test::with(&[batch(1), batch(2), batch(3), batch(4)]).await;
+        let summary = test.run("billing-purchase-paid").await;
+        assert_eq!((summary.done, summary.remaining()), (4, 0));
+        let invocations = &test.cloud.lock().unwrap().invocations;
+        assert_eq!(
+            *invocations,
+            [("scratchpad-dev-billing-reconcile".to_owned(), json!({}))]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_changes_nothing() {
+        let events = [event("a"), json!("unknown")];
+        let test = Test::with(&events).await;
+        list(&test.queue, "notify-send").await.unwrap();
+        assert_eq!(test.left(), events.map(|event| (event.to_string(), true)));
+        assert!(test.cloud.lock().unwrap().invocations.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_event_of_stripe_is_signed_with_the_secret_of_the_stage() {
+        let received = Arc::<Mutex<Vec<(String, String)>>>::default();
+        let shared = received.clone();
+        let (url, server) = listen(move |head, body| {
+            let signature = head.headers["stripe-signature"]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            shared.lock().unwrap().push((signature, body));
+            async { Ok(HttpResponse::default()) }
+        })
+        .await;
+        let webhook = Webhook {
+            https: Https::trusting(RootCertStore::empty(), WEBHOOK_TIMEOUT),
+            url: Some(url),
+            secret: Some("whsec_1".into()),
+        };
+        let event = r#"{ "object": "event" }"#;
+        webhook.deliver(event.into()).await.unwrap();
+        let received = received.lock().unwrap();
+        let [(signature, body)] = received.as_slice() else {
+            panic!("{received:?}");
+        };
+        assert_eq!(body, event);
+        let time = signature
+            .strip_prefix("t=")
+            .unwrap()
+            .split(',')
+            .next()
+            .unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(time.parse().unwrap());
+        assert_eq!(
+            *signature,
+            local_stripe::signature(body.as_bytes(), at, &["whsec_1"])
+        );
+        server.abort();
+    }
+
+    #[test]
+    fn a_queue_is_named_by_its_function_or_by_itself() {
+        let stage = "dev".parse().unwrap();
+        for name in [
+            "notify-send",
+            "notify-send-dead-letters",
+            "scratchpad-dev-notify-send-dead-letters",
+        ] {
+            assert_eq!(function_of(name, &stage), "notify-send");
+        }
+    }
+}
