@@ -8,7 +8,7 @@ use crate::{
 /// The state of a purchase after [`advance`].
 pub(super) enum Progress {
     /// The purchase is settled.
-    Settled(Purchase),
+    Settled(Box<Purchase>),
     /// The payment is still in progress, and the purchase is PENDING.
     InProgress(Payment),
 }
@@ -29,7 +29,8 @@ pub(super) async fn advance(
     match resolve(payments, payment).await? {
         Resolution::Final(outcome) => {
             let settled = settle(payments, purchases, key, &outcome, now).await?;
-            settled.map(Progress::Settled).ok_or(Error::NotFound)
+            let settled = settled.ok_or(Error::NotFound)?;
+            Ok(Progress::Settled(Box::new(settled)))
         }
         Resolution::InProgress(payment) => {
             let due_at = now.after(RECONCILE_DELAY);
