@@ -82,8 +82,7 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     resolveConfigurationProperty(["functions"]),
     resolveConfigurationProperty(["custom", "apiGateway"]),
   ]);
-  // The API is not a function.
-  const settings = (name) => functions[name] ?? { events: [] };
+  const settings = (name) => functions[name] ?? { events: [] }; // the API is not a function
   const routes = (name) => settings(name).events.flatMap(({ http }) => http ?? []);
   const streams = (name) => settings(name).events.flatMap(({ stream }) => stream ?? []);
   const ownsApi = !api && Object.keys(functions).some((name) => routes(name).length > 0);
@@ -91,7 +90,7 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     ServerErrors: (name) => name === "api",
     RejectedEvents: (name) => routes(name).some(({ authorizer }) => !authorizer),
     Lag: (name) => streams(name).length > 0,
-    Regression: (name) => name in functions && shiftsTraffic(traffic),
+    Regression: () => shiftsTraffic(traffic),
     DeadLetters: (name) =>
       "DEAD_LETTER_QUEUE" in (settings(name).environment ?? {}) ||
       [settings(name), ...streams(name)].some(({ destinations }) => destinations?.onFailure),
