@@ -25,15 +25,23 @@ pub(crate) enum Bug {
 impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::SettleWithoutCondition => "settle a purchase without the condition that it is PENDING",
+            Self::SettleWithoutCondition => {
+                "settle a purchase without the condition that it is PENDING"
+            }
             Self::NoIdempotencyKey => "charge the card without an idempotency key",
             Self::NoCancel => "settle as FAILED without canceling the payment",
             Self::CancelIgnoresSuccess => "report a payment as canceled although it has succeeded",
             Self::SurplusNotRefunded => "record a surplus charge without refunding it",
             Self::RefundWithoutKey => "refund a charge without an idempotency key",
-            Self::OrderWithoutCondition => "store an order without the condition that no other is open",
-            Self::ReviseWithoutRevision => "store a new revision without the condition on the old one",
-            Self::OutboxClearedWithoutRevision => "empty the outbox without the condition on the revision",
+            Self::OrderWithoutCondition => {
+                "store an order without the condition that no other is open"
+            }
+            Self::ReviseWithoutRevision => {
+                "store a new revision without the condition on the old one"
+            }
+            Self::OutboxClearedWithoutRevision => {
+                "empty the outbox without the condition on the revision"
+            }
             Self::NotifyWithoutClaim => "send an SMS without a claim",
             Self::CreditWithoutRevision => "store a credit without the condition on the old one",
             Self::CreateWithoutClaim => "create a note without a claim",

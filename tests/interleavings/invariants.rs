@@ -37,7 +37,10 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
             violations.push(invariant);
         }
     };
-    let pending = data.purchases.values().filter(|purchase| purchase.is_pending());
+    let pending = data
+        .purchases
+        .values()
+        .filter(|purchase| purchase.is_pending());
     check(pending.count() <= 1, ONE_OPEN_ORDER);
     let mut made = BTreeMap::new();
     for intent in &data.intents {
@@ -49,7 +52,10 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
     let counted = data.notes.values().filter(|note| note.counted).count();
     check(total.used == counted as i64, USED);
     check(total.balance == total.used - total.bought, BALANCE);
-    let credits = data.credits.values().map(|credit| i64::from(credit.granted));
+    let credits = data
+        .credits
+        .values()
+        .map(|credit| i64::from(credit.granted));
     check(total.bought == credits.sum::<i64>(), BOUGHT);
     violations
 }
@@ -67,10 +73,14 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
     let is_final = |intent: &Intent| {
         matches!(
             intent.payment,
-            billing::payment::Payment::Succeeded { .. } | billing::payment::Payment::Canceled { .. }
+            billing::payment::Payment::Succeeded { .. }
+                | billing::payment::Payment::Canceled { .. }
         )
     };
-    check(data.intents.iter().all(|intent| is_final(intent)), OPEN_PAYMENT);
+    check(
+        data.intents.iter().all(|intent| is_final(intent)),
+        OPEN_PAYMENT,
+    );
     let mut sms = 0;
     for (key, purchase) in &data.purchases {
         let charges = data.intents.iter().map(|intent| &**intent);
@@ -81,7 +91,10 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
     if world.setting.notify > 0 {
         let sent: usize = data.sms.values().map(|count| usize::from(*count)).sum();
         let most = sms + usize::from(data.sms_failures);
-        check(data.sms.len() == sms && (sms..=most).contains(&sent), ONE_SMS);
+        check(
+            data.sms.len() == sms && (sms..=most).contains(&sent),
+            ONE_SMS,
+        );
     }
     for (responses, _) in &data.responses {
         for response in responses {
@@ -98,7 +111,10 @@ fn check_purchase<'a>(
     check: &mut impl FnMut(bool, &'static str),
 ) {
     check(!purchase.is_pending(), SETTLED);
-    check(purchase.outbox.is_none() && purchase.due_at.is_none(), ANNOUNCED);
+    check(
+        purchase.outbox.is_none() && purchase.due_at.is_none(),
+        ANNOUNCED,
+    );
     let mut paid = None;
     for charge in charges {
         let mut surplus = purchase.surplus.iter();
@@ -107,7 +123,10 @@ fn check_purchase<'a>(
         });
         if purchase.paid_by() == Some(&charge.id) {
             paid = Some(charge);
-            check(charge.refunded == charge.refunded_by_owner && !recorded, SURPLUS);
+            check(
+                charge.refunded == charge.refunded_by_owner && !recorded,
+                SURPLUS,
+            );
         } else {
             check(charge.refunded == charge.amount && recorded, SURPLUS);
         }
@@ -147,10 +166,15 @@ fn notices(purchase: &Purchase) -> Vec<Notice> {
             reason: dispute.reason.clone(),
         });
     }
-    notices.extend(purchase.surplus.iter().map(|surplus| Notice::SurplusRefunded {
-        payment_intent_id: surplus.payment_intent_id.as_str().to_owned(),
-        amount: surplus.amount,
-    }));
+    notices.extend(
+        purchase
+            .surplus
+            .iter()
+            .map(|surplus| Notice::SurplusRefunded {
+                payment_intent_id: surplus.payment_intent_id.as_str().to_owned(),
+                amount: surplus.amount,
+            }),
+    );
     notices
 }
 
@@ -164,9 +188,8 @@ fn is_true(world: &World, response: &End) -> bool {
     match answer {
         Answer::Receipt(receipt) => {
             let purchase = purchases.find(|one| one.key.purchase_id == receipt.purchase_id);
-            purchase.is_some_and(|purchase| {
-                purchase.paid_by().is_some() == receipt.declined.is_none()
-            })
+            purchase
+                .is_some_and(|purchase| purchase.paid_by().is_some() == receipt.declined.is_none())
         }
         Answer::Canceled(id) => {
             let purchase = purchases.find(|one| one.key.purchase_id == *id);

@@ -19,7 +19,11 @@ use scenarios::Scenario;
 use world::World;
 
 fn explore(scenario: Scenario) -> Explored {
-    let Scenario { name, setting, limits } = scenario;
+    let Scenario {
+        name,
+        setting,
+        limits,
+    } = scenario;
     let explored = Schedules::new(World::new(setting), limits).explore();
     eprintln!(
         "{name:<45} {:>8.1e} schedules {:>8} states {:>8} steps {:>3} deep {:.1} s",

@@ -256,7 +256,8 @@ impl Schedules {
             }
             Action::Advance => {
                 state.delays += u8::from(state.can_start());
-                let is_reconcile = |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
+                let is_reconcile =
+                    |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
                 // The next run of reconcile replaces one that has not started.
                 state.invocations.retain(|one| !is_reconcile(one));
                 let by = state.world.advance();
@@ -398,4 +399,3 @@ impl fmt::Display for Violation {
         Ok(())
     }
 }
-

@@ -97,27 +97,114 @@ pub(crate) fn all() -> Vec<Scenario> {
     let create = |id, key| request(What::Create { id, key }, 1);
     let mut all = vec![
         pay("a valid card", vec![buy(1, "tok_visa", "a", 1)]),
-        pay("a declined card", vec![buy(1, "tok_chargeDeclined", "a", 1)]),
+        pay(
+            "a declined card",
+            vec![buy(1, "tok_chargeDeclined", "a", 1)],
+        ),
         pay("an unknown card", vec![buy(1, "tok_nobody", "a", 1)]),
         pay("3-D Secure", vec![buy(1, "pm_threeDSecure", "a", 1)]),
         pay("a slow bank", vec![buy(1, "pm_slow", "a", 1)]),
-        pay("a charge with the status 500", vec![buy(1, "tok_error500", "a", 1)]),
-        pay("no charge, with the status 500", vec![buy(1, "tok_error500NoEffect", "a", 1)]),
-        pay("the same request twice at once", vec![buy(1, "tok_visa", "a", 1), buy(2, "tok_visa", "a", 1)]),
-        pay("two orders at once", vec![buy(1, "tok_visa", "a", 1), buy(2, "pm_threeDSecure", "b", 1)]),
-        pay("an order is canceled", vec![buy(1, "tok_visa", "a", 0), request(What::Cancel(1), 1)]),
-        pay("an order with 3-D Secure is canceled", vec![buy(1, "pm_threeDSecure", "a", 0), request(What::Cancel(1), 1)]),
-        pay("an order is resumed", vec![buy(1, "pm_threeDSecure", "a", 0), request(What::Resume(1), 1)]),
-        sold("a partial and a full refund", Start::Paid, &[Owner::Refund(0, 1_000), Owner::Refund(0, 3_000)]),
-        sold("a dispute is lost", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open), Owner::Dispute(0, DisputeStatus::Lost)]),
-        sold("a dispute is won", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open), Owner::Dispute(0, DisputeStatus::Won)]),
-        sold("a refund before the purchase is settled", Start::Charged("tok_visa"), &[Owner::Refund(0, 1_000)]),
-        sold("a second charge of a paid purchase", Start::Paid, &[Owner::ChargeAgain(1)]),
-        sold("two charges of a pending purchase", Start::Charged("tok_visa"), &[Owner::ChargeAgain(1)]),
-        notes("three notes, with room for two", &[], vec![create(1, "a"), create(2, "b"), create(3, "c")]),
-        notes("a note is created twice and deleted", &[], vec![create(1, "a"), create(2, "a"), request(What::Delete(1), 1)]),
-        notes("two notes are deleted while one is created", &[(1, true), (2, true)], vec![request(What::Delete(1), 1), request(What::Delete(1), 1), create(3, "a")]),
-        notes("an uncounted note is deleted", &[(1, false), (2, true)], vec![request(What::Delete(1), 1), request(What::Delete(2), 1), create(3, "a")]),
+        pay(
+            "a charge with the status 500",
+            vec![buy(1, "tok_error500", "a", 1)],
+        ),
+        pay(
+            "no charge, with the status 500",
+            vec![buy(1, "tok_error500NoEffect", "a", 1)],
+        ),
+        pay(
+            "the same request twice at once",
+            vec![buy(1, "tok_visa", "a", 1), buy(2, "tok_visa", "a", 1)],
+        ),
+        pay(
+            "two orders at once",
+            vec![
+                buy(1, "tok_visa", "a", 1),
+                buy(2, "pm_threeDSecure", "b", 1),
+            ],
+        ),
+        pay(
+            "an order is canceled",
+            vec![buy(1, "tok_visa", "a", 0), request(What::Cancel(1), 1)],
+        ),
+        pay(
+            "an order with 3-D Secure is canceled",
+            vec![
+                buy(1, "pm_threeDSecure", "a", 0),
+                request(What::Cancel(1), 1),
+            ],
+        ),
+        pay(
+            "an order is resumed",
+            vec![
+                buy(1, "pm_threeDSecure", "a", 0),
+                request(What::Resume(1), 1),
+            ],
+        ),
+        sold(
+            "a partial and a full refund",
+            Start::Paid,
+            &[Owner::Refund(0, 1_000), Owner::Refund(0, 3_000)],
+        ),
+        sold(
+            "a dispute is lost",
+            Start::Paid,
+            &[
+                Owner::Dispute(0, DisputeStatus::Open),
+                Owner::Dispute(0, DisputeStatus::Lost),
+            ],
+        ),
+        sold(
+            "a dispute is won",
+            Start::Paid,
+            &[
+                Owner::Dispute(0, DisputeStatus::Open),
+                Owner::Dispute(0, DisputeStatus::Won),
+            ],
+        ),
+        sold(
+            "a refund before the purchase is settled",
+            Start::Charged("tok_visa"),
+            &[Owner::Refund(0, 1_000)],
+        ),
+        sold(
+            "a second charge of a paid purchase",
+            Start::Paid,
+            &[Owner::ChargeAgain(1)],
+        ),
+        sold(
+            "two charges of a pending purchase",
+            Start::Charged("tok_visa"),
+            &[Owner::ChargeAgain(1)],
+        ),
+        notes(
+            "three notes, with room for two",
+            &[],
+            vec![create(1, "a"), create(2, "b"), create(3, "c")],
+        ),
+        notes(
+            "a note is created twice and deleted",
+            &[],
+            vec![create(1, "a"), create(2, "a"), request(What::Delete(1), 1)],
+        ),
+        notes(
+            "two notes are deleted while one is created",
+            &[(1, true), (2, true)],
+            vec![
+                request(What::Delete(1), 1),
+                request(What::Delete(1), 1),
+                create(3, "a"),
+            ],
+        ),
+        notes(
+            "an uncounted note is deleted",
+            &[(1, false), (2, true)],
+            vec![
+                request(What::Delete(1), 1),
+                request(What::Delete(2), 1),
+                create(3, "a"),
+            ],
+        ),
     ];
     let mut announced = sold("a paid purchase is announced", Start::Paid, &[]);
     announced.setting.notify = 2;

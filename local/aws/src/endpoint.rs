@@ -57,7 +57,8 @@ impl Services {
         let body = self.client.request(request).await?.into_body();
         let intent: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
         let id = intent.get("id").and_then(Value::as_str);
-        id.map(str::to_owned).ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
+        id.map(str::to_owned)
+            .ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
     }
 }
 

@@ -6,8 +6,8 @@ use billing::{
     controller::RECONCILE_DELAY,
     event::Event,
     payment::{
-        Decline, DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails, PaymentReport,
-        RefundReport, RefundedCharge, Report,
+        Decline, DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails,
+        PaymentReport, RefundReport, RefundedCharge, Report,
     },
     purchase::{
         Currency, Dispute, DisputeStatus, Order, PaymentSource, Purchase, PurchaseKey, Storage,
@@ -68,14 +68,21 @@ pub(crate) enum Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Authenticate(number) => write!(f, "the cardholder completes 3-D Secure of pi_{number}"),
+            Self::Authenticate(number) => {
+                write!(f, "the cardholder completes 3-D Secure of pi_{number}")
+            }
             Self::Clear(number) => write!(f, "the bank accepts pi_{number}"),
-            Self::Refund(number, amount) => write!(f, "an employee refunds {amount} of pi_{number}"),
+            Self::Refund(number, amount) => {
+                write!(f, "an employee refunds {amount} of pi_{number}")
+            }
             Self::Dispute(number, status) => {
                 write!(f, "the dispute of pi_{number} is {}", status.name())
             }
             Self::ChargeAgain(number) => {
-                write!(f, "another PaymentIntent of purchase {number} charges the card")
+                write!(
+                    f,
+                    "another PaymentIntent of purchase {number} charges the card"
+                )
             }
         }
     }
@@ -195,7 +202,11 @@ impl World {
             amount: intent.amount,
             currency: Some(Currency::default()),
         };
-        self.event(format!("pi_{number} {text}"), Report::Payment(report), copies);
+        self.event(
+            format!("pi_{number} {text}"),
+            Report::Payment(report),
+            copies,
+        );
     }
 
     fn refund_event(&mut self, number: usize) {
@@ -450,7 +461,9 @@ impl Payments for Port {
         let found = self.call("list payments", |world| {
             let intents = world.data.intents.iter();
             let found = intents.filter(|intent| intent.purchase == purchase.key);
-            found.map(|intent| intent.payment.clone()).collect::<Vec<_>>()
+            found
+                .map(|intent| intent.payment.clone())
+                .collect::<Vec<_>>()
         });
         found.await.map_err(error)
     }
@@ -461,7 +474,11 @@ impl Payments for Port {
             Some(PaymentDetails {
                 payment: intent.payment.clone(),
                 amount: intent.amount,
-                amount_received: if intent.is_charged() { intent.amount } else { 0 },
+                amount_received: if intent.is_charged() {
+                    intent.amount
+                } else {
+                    0
+                },
                 amount_refunded: intent.refunded,
                 currency: Some(Currency::default()),
                 is_live: false,
