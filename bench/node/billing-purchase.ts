@@ -1,4 +1,4 @@
-import { PutCommand } from "@aws-sdk/lib-dynamodb";
+import { TransactWriteCommand } from "@aws-sdk/lib-dynamodb";
 import Stripe from "stripe";
 import { v7 } from "uuid";
 import { Purchases, secret, settle } from "./billing.ts";
@@ -23,23 +23,34 @@ export const handler = route(async (event) => {
   const [purchaseId, now] = [v7(), Date.now()];
   const amount = storage! * price(storage!);
   const description = `storage for ${storage} notes`;
+  const purchase = {
+    userId,
+    purchaseId,
+    storage,
+    amount,
+    currency: "usd",
+    description,
+    status: "PENDING",
+    source,
+    unsettledShard: now % 4,
+    dueAt: now + 120_000,
+    createdAt: now,
+    updatedAt: now,
+  };
   await dynamodb.send(
-    new PutCommand({
-      TableName: Purchases,
-      Item: {
-        userId,
-        purchaseId,
-        storage,
-        amount,
-        description,
-        status: "PENDING",
-        source,
-        unsettledShard: now % 4,
-        dueAt: now + 120_000,
-        createdAt: now,
-        updatedAt: now,
-      },
-      ConditionExpression: "attribute_not_exists(purchaseId)",
+    new TransactWriteCommand({
+      TransactItems: [
+        { Put: { TableName: Purchases, Item: purchase, ConditionExpression: "attribute_not_exists(purchaseId)" } },
+        {
+          Update: {
+            TableName: process.env.BUYERS_TABLE!,
+            Key: { userId },
+            UpdateExpression: "SET openOrder = :order",
+            ConditionExpression: "attribute_not_exists(openOrder) OR openOrder = :order",
+            ExpressionAttributeValues: { ":order": purchaseId },
+          },
+        },
+      ],
     }),
   );
   const payment = source.startsWith("pm_")

@@ -25,7 +25,7 @@ export async function settle(userId: string, purchaseId: string, intentId: strin
         TableName: Purchases,
         Key: { userId, purchaseId },
         UpdateExpression:
-          "SET updatedAt = :updatedAt, #status = :paid, intentId = :intent REMOVE #source, unsettledShard, dueAt",
+          "SET updatedAt = :updatedAt, #status = :paid, paymentIntentId = :intent, revision = :one, outbox = :outbox, dueAt = :dueAt REMOVE #source",
         ConditionExpression: "#status = :pending",
         ExpressionAttributeNames: { "#status": "status", "#source": "source" },
         ExpressionAttributeValues: {
@@ -33,6 +33,9 @@ export async function settle(userId: string, purchaseId: string, intentId: strin
           ":paid": "PAID",
           ":pending": "PENDING",
           ":intent": intentId,
+          ":one": 1,
+          ":outbox": [{ type: "paid" }],
+          ":dueAt": Date.now() + 120_000,
         },
         ReturnValues: "ALL_NEW",
         ReturnValuesOnConditionCheckFailure: "ALL_OLD",

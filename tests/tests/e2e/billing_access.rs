@@ -1,6 +1,9 @@
 //! Tests that the role of each payment function has only permissions that the function needs.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
+use test_support::http::{Method, Response};
 use test_support::stage::{Person, Stage};
 use test_support::stripe::unique_storage;
 use uuid::Uuid;
@@ -46,6 +49,42 @@ fn without_grant(policy: &Value, (number, action): &(usize, String)) -> Value {
     policy
 }
 
+/// Delivers a signed event to the webhook.
+async fn deliver(stage: &Stage, person: &Person<'_>, event: &str) -> Response {
+    let secret = stage.secret("stripe-webhook-secret").await;
+    let signature = local_stripe::signature(event.as_bytes(), SystemTime::now(), &[secret]);
+    let request = person.unsigned(Method::POST, "/billing/webhook");
+    let request = request.header("Stripe-Signature", &signature).body(event);
+    request.send().await
+}
+
+/// Places an order that waits for 3-D Secure authentication, or returns the one that does so already. Returns its id.
+async fn open_order(person: &Person<'_>) -> String {
+    let response = person.buy(10, "pm_card_authenticationRequired").await;
+    let problem: Value = serde_json::from_slice(&response.body).unwrap();
+    problem["purchaseId"].as_str().unwrap().to_owned()
+}
+
+/// A purchase with the status `status` for which work is due.
+fn due_purchase(person: &Person<'_>, status: &str) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = json!({"N": now.as_millis().to_string()});
+    let mut item = json!({
+        "userId": {"S": person.id}, "purchaseId": {"S": Uuid::now_v7()}, "storage": {"N": "10"},
+        "amount": {"N": "4000"}, "currency": {"S": "usd"},
+        "description": {"S": "storage of no real purchase"}, "createdAt": now, "updatedAt": now,
+        "status": {"S": status}, "unsettledShard": {"N": "0"}, "dueAt": {"N": "1"},
+    });
+    if status == "PENDING" {
+        item["source"] = json!({"S": "tok_visa"});
+    } else {
+        item["paymentIntentId"] = json!({"S": "pi_none"});
+        item["revision"] = json!({"N": "1"});
+        item["outbox"] = json!({"L": [{"M": {"type": {"S": "paid"}}}]});
+    }
+    item
+}
+
 /// Invokes a payment function in a way that uses all its permissions. Returns whether the
 /// invocation succeeded.
 async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
@@ -55,14 +94,35 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             ada.buy_with_key(&key, 10, "tok_visa").await.status == 200
         }
         "billing-list" => ada.get("/billing").await.status == 200,
+        "billing-resume" => {
+            let id = open_order(ada).await;
+            let resumed = ada.post(&format!("/billing/{id}"), &json!({})).await;
+            resumed.status == 402 && resumed.text().contains("requires_action")
+        }
+        "billing-cancel" => {
+            let id = open_order(ada).await;
+            ada.delete(&format!("/billing/{id}")).await.status == 200
+        }
         "billing-webhook" => {
             let stripe = stage.stripe();
             let intents = stripe.intents_of("userId", &ada.id).await;
-            let paid = intents
-                .iter()
-                .find(|intent| intent["status"] == "succeeded");
-            let events = stripe.events_of(paid.unwrap()).await;
-            stripe.redeliver(events.last().unwrap()).await == 200
+            let mut paid = intents.iter();
+            let paid = paid.find(|intent| intent["status"] == "succeeded").unwrap();
+            let mut works = true;
+            for (kind, is_live) in [
+                ("payment_intent.succeeded", false),
+                // The purchase is read before it is compared with a failed payment.
+                ("payment_intent.payment_failed", false),
+                // The secret key is one of test mode, so this event goes to the queue.
+                ("payment_intent.succeeded", true),
+            ] {
+                let event = json!({
+                    "id": "evt_1", "object": "event", "type": kind, "created": 1_700_000_000,
+                    "livemode": is_live, "data": {"object": paid},
+                });
+                works &= deliver(stage, ada, &event.to_string()).await.status == 200;
+            }
+            works
         }
         "billing-purchase-paid" => {
             let mut event = sample("billing-purchase-paid");
@@ -72,15 +132,13 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             image["purchaseId"] = json!({"S": Uuid::now_v7()});
             image["description"] = json!({"S": "storage of no real purchase"});
             event["Records"].as_array_mut().unwrap().push(unreadable);
-            stage.invoke("billing-purchase-paid", &event).await.is_ok()
+            let response = stage.invoke("billing-purchase-paid", &event).await;
+            response.is_ok_and(|response| response["batchItemFailures"] == json!([]))
         }
         "billing-reconcile" => {
-            let purchases = ada.purchases().await;
-            let pending = purchases
-                .iter()
-                .find(|purchase| purchase["status"] == "PENDING");
-            let id = pending.unwrap()["purchaseId"].as_str().unwrap().to_owned();
-            stage.set_purchase_time(&ada.id, &id, "dueAt", 1).await;
+            // One order never reached Stripe, and one paid purchase was not announced.
+            stage.put_purchase(&due_purchase(ada, "PENDING")).await;
+            stage.put_purchase(&due_purchase(ada, "PAID")).await;
             let event = sample("billing-reconcile");
             stage.invoke("billing-reconcile", &event).await.is_ok()
         }
@@ -110,15 +168,16 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
 async fn every_permission_of_the_payment_functions_is_needed() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    // Create a purchase that is PAID, and one that is PENDING.
-    ada.buy(10, "tok_visa").await.json(200);
-    ada.buy(10, "pm_card_authenticationRequired")
-        .await
-        .problem(402);
+    // Two orders: the second one replaces the first as the last order of the buyer.
+    for _ in 0..2 {
+        ada.buy(10, "tok_visa").await.json(200);
+    }
     let mut unneeded = Vec::new();
     for function in [
         "billing-purchase",
         "billing-list",
+        "billing-resume",
+        "billing-cancel",
         "billing-webhook",
         "billing-purchase-paid",
         "billing-reconcile",

@@ -13,6 +13,7 @@ mod attachments;
 mod bad_input;
 mod billing;
 mod billing_access;
+mod billing_orders;
 mod billing_pages;
 mod billing_reconcile;
 mod notes;

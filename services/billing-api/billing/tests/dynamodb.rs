@@ -756,7 +756,7 @@ async fn an_unreadable_item_that_is_due_is_returned_and_can_be_set_aside() {
         }
     }
     let (found, unreadable) = due(&tables, now, 25).await;
-    assert_eq!(found, [waiting.clone()]);
+    assert_eq!(found, std::slice::from_ref(&waiting));
     assert_eq!(unreadable.len(), 120);
     let tomorrow = now.after(Duration::from_secs(24 * 60 * 60));
     for item in &unreadable {

@@ -9,7 +9,7 @@ use crate::{
 /// created with a status other than PENDING, for example by an import.
 ///
 /// # Errors
-/// Fails if the purchase cannot be published. The stream then delivers the change again.
+/// Fails if a service call fails. The stream then delivers the change again.
 #[tracing::instrument(skip_all)]
 pub async fn purchase_paid(
     publisher: &impl Publisher,

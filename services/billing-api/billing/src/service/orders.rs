@@ -34,6 +34,10 @@ pub trait OrderStore: Sync {
 
 /// The result of [`OrderStore::open`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has only one such value, and moves it once"
+)]
 pub enum Opened {
     /// The purchase is stored, and is the open order of the buyer.
     Created,
