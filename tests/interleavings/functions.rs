@@ -10,6 +10,7 @@ use std::{
 use billing::{
     controller::{self, Receipt, Verdict},
     event::Event,
+    payment::ClientSecret,
     purchase::{Order, PaymentSource, PurchaseId, Storage, Timestamp},
     service::{NotePurchased, stream::Change},
 };
@@ -124,6 +125,8 @@ pub(crate) enum End {
 pub(crate) enum Answer {
     Nothing,
     Receipt(Receipt),
+    /// The cardholder must complete 3-D Secure. Contains the client secret.
+    RequiresAction(ClientSecret),
     /// The order is canceled.
     Canceled(PurchaseId),
     /// The client can do nothing with the order, or must wait for its payment.
@@ -140,6 +143,9 @@ impl fmt::Display for End {
                 None => f.write_str("responds: paid"),
                 Some(decline) => write!(f, "responds: not paid ({})", decline.code),
             },
+            Self::Done(Answer::RequiresAction(secret)) => {
+                write!(f, "responds: complete 3-D Secure ({})", secret.expose())
+            }
             Self::Done(Answer::Canceled(_)) => f.write_str("responds: canceled"),
             Self::Done(Answer::Refused(why)) => write!(f, "responds: {why}"),
             Self::Done(Answer::Created(_)) => f.write_str("responds: created"),
@@ -322,6 +328,9 @@ fn order_error(error: controller::Error) -> End {
         controller::Error::OutcomeUnknown { .. }
         | controller::Error::Charge { .. }
         | controller::Error::Service(_) => failed(error),
+        controller::Error::RequiresAction { client_secret, .. } => {
+            End::Done(Answer::RequiresAction(client_secret))
+        }
         error => refused(error),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use billing::purchase::{DisputeStatus, Purchase, Status};
+use billing::{
+    payment::Payment,
+    purchase::{DisputeStatus, Purchase, Status},
+};
 use domain::events::Notice;
 
 use crate::{
@@ -21,11 +24,14 @@ const QUIET: &str = "the system becomes quiet";
 const SETTLED: &str = "every purchase is settled in the end";
 const VISIBLE: &str = "a person sees a charge if and only if Stripe made it";
 const SURPLUS: &str = "every surplus charge is refunded and recorded, and no other charge";
+const FAILED: &str = "the payment of a FAILED purchase did not charge the card";
 const OPEN_PAYMENT: &str = "no payment can charge a card in the end";
 const AFTER_SALE: &str = "a purchase shows the refunds and the dispute of its payment";
 const GRANTED: &str = "the credit of a purchase is what it grants";
 const ONE_SMS: &str = "one SMS per notice, and one more per failure at most";
 const ANNOUNCED: &str = "every outbox is emptied in the end";
+const ONE_NOTE: &str = "one note per idempotency key";
+const NO_CONTRADICTION: &str = "no event of a genuine payment is put aside";
 const RESPONSE: &str = "a response says what happened";
 
 /// Returns the invariants that do not hold in this situation, of those that always hold.
@@ -39,12 +45,14 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
     };
     let pending = data.purchases.values().filter(|purchase| purchase.is_pending());
     check(pending.count() <= 1, ONE_OPEN_ORDER);
+    check(data.contradictions.is_empty(), NO_CONTRADICTION);
     let mut made = BTreeMap::new();
     for intent in &data.intents {
         check(intent.refunded <= intent.amount, REFUND_AT_MOST);
         *made.entry(&intent.purchase).or_insert(0) += usize::from(!intent.by_owner);
     }
     check(made.values().all(|count| *count <= 1), CHARGED_ONCE);
+    check(world.notes_by_key().all(|notes| notes <= 1), ONE_NOTE);
     let total = data.total.unwrap_or_default();
     let counted = data.notes.values().filter(|note| note.counted).count();
     check(total.used == counted as i64, USED);
@@ -64,11 +72,11 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
         }
     };
     check(waiting.is_empty(), QUIET);
-    let is_final = |intent: &Intent| {
-        matches!(
-            intent.payment,
-            billing::payment::Payment::Succeeded { .. } | billing::payment::Payment::Canceled { .. }
-        )
+    // Nobody can complete a payment whose client secret no client has.
+    let is_final = |intent: &Intent| match intent.payment {
+        Payment::Succeeded { .. } | Payment::Canceled { .. } => true,
+        Payment::RequiresAction { .. } => !intent.secret_is_known,
+        Payment::Processing { .. } | Payment::Declined { .. } => false,
     };
     check(data.intents.iter().all(|intent| is_final(intent)), OPEN_PAYMENT);
     let mut sms = 0;
@@ -101,6 +109,7 @@ fn check_purchase<'a>(
     check(purchase.outbox.is_none() && purchase.due_at.is_none(), ANNOUNCED);
     let mut paid = None;
     for charge in charges {
+        check(!purchase.failed_with(&charge.id), FAILED);
         let mut surplus = purchase.surplus.iter();
         let recorded = surplus.any(|surplus| {
             surplus.payment_intent_id == charge.id && surplus.amount == charge.amount
@@ -173,6 +182,6 @@ fn is_true(world: &World, response: &End) -> bool {
             purchase.is_some_and(|purchase| purchase.paid_by().is_none())
         }
         Answer::Created(id) => data.notes.contains_key(id) || world.deletes(*id),
-        Answer::Nothing | Answer::Refused(_) | Answer::StorageFull => true,
+        Answer::Nothing | Answer::RequiresAction(_) | Answer::Refused(_) | Answer::StorageFull => true,
     }
 }

@@ -26,9 +26,20 @@ fn explore(scenario: Scenario) -> Explored {
         explored.schedules, explored.states, explored.steps, explored.depth, explored.seconds
     );
     if let Some(violation) = &explored.violation {
-        eprintln!("{violation}{}", violation.world);
+        eprintln!("{violation}");
     }
     explored
+}
+
+#[test]
+fn bugs_are_found() {
+    for (bug, name) in bugs::ALL {
+        let mut scenario = scenarios::all().into_iter().find(|scenario| scenario.name == name).unwrap();
+        scenario.setting.bug = Some(bug);
+        scenario.limits.failures = scenario.limits.failures.min(if matches!(bug, bugs::Bug::NoIdempotencyKey) { 1 } else { 0 });
+        eprintln!("{bug}");
+        explore(scenario);
+    }
 }
 
 #[test]

@@ -65,13 +65,16 @@ fn sold(name: &'static str, start: Start, owner: &[Owner]) -> Scenario {
             clock: minutes([3, 3, 3, 3]),
             start,
             owner: owner.into(),
-            successes: 1,
+            successes: u8::from(start != Start::Paid || owner.contains(&Owner::ChargeAgain(1))),
             other_events: 1,
             stream: true,
             credit: 1,
             ..Setting::default()
         },
-        limits: LIMITS,
+        limits: Limits {
+            delays: 0,
+            ..LIMITS
+        },
     }
 }
 
@@ -94,35 +97,77 @@ fn notes(name: &'static str, notes: &[(u8, bool)], requests: Vec<Request>) -> Sc
 
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
+    let visa = || buy(1, "tok_visa", "a", 1);
+    let secure = || buy(1, "pm_threeDSecure", "a", 1);
+    let cancel = || request(What::Cancel(1), 1);
+    let resume = || request(What::Resume(1), 1);
     let create = |id, key| request(What::Create { id, key }, 1);
-    let mut all = vec![
-        pay("a valid card", vec![buy(1, "tok_visa", "a", 1)]),
-        pay("a declined card", vec![buy(1, "tok_chargeDeclined", "a", 1)]),
+    let delete = |id| request(What::Delete(id), 1);
+    let dispute = |status| [DisputeStatus::Open, status].map(|status| Owner::Dispute(0, status));
+    let (part, rest) = (Owner::Refund(0, 1_000), Owner::Refund(0, 3_000));
+    let again = Owner::ChargeAgain(1);
+    let all = vec![
+        pay("a valid card", vec![visa()]).twice().three_at_once(),
+        pay("a declined card", vec![buy(1, "tok_chargeDeclined", "a", 1)]).three_at_once(),
         pay("an unknown card", vec![buy(1, "tok_nobody", "a", 1)]),
-        pay("3-D Secure", vec![buy(1, "pm_threeDSecure", "a", 1)]),
+        pay("3-D Secure", vec![secure()]).twice(),
         pay("a slow bank", vec![buy(1, "pm_slow", "a", 1)]),
         pay("a charge with the status 500", vec![buy(1, "tok_error500", "a", 1)]),
         pay("no charge, with the status 500", vec![buy(1, "tok_error500NoEffect", "a", 1)]),
-        pay("the same request twice at once", vec![buy(1, "tok_visa", "a", 1), buy(2, "tok_visa", "a", 1)]),
-        pay("two orders at once", vec![buy(1, "tok_visa", "a", 1), buy(2, "pm_threeDSecure", "b", 1)]),
-        pay("an order is canceled", vec![buy(1, "tok_visa", "a", 0), request(What::Cancel(1), 1)]),
-        pay("an order with 3-D Secure is canceled", vec![buy(1, "pm_threeDSecure", "a", 0), request(What::Cancel(1), 1)]),
-        pay("an order is resumed", vec![buy(1, "pm_threeDSecure", "a", 0), request(What::Resume(1), 1)]),
-        sold("a partial and a full refund", Start::Paid, &[Owner::Refund(0, 1_000), Owner::Refund(0, 3_000)]),
-        sold("a dispute is lost", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open), Owner::Dispute(0, DisputeStatus::Lost)]),
-        sold("a dispute is won", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open), Owner::Dispute(0, DisputeStatus::Won)]),
-        sold("a refund before the purchase is settled", Start::Charged("tok_visa"), &[Owner::Refund(0, 1_000)]),
-        sold("a second charge of a paid purchase", Start::Paid, &[Owner::ChargeAgain(1)]),
-        sold("two charges of a pending purchase", Start::Charged("tok_visa"), &[Owner::ChargeAgain(1)]),
+        pay("the same request twice at once", vec![visa(), buy(2, "tok_visa", "a", 1)]),
+        pay("two orders at once", vec![visa(), buy(2, "pm_threeDSecure", "b", 0)]).short(),
+        pay("an order is canceled", vec![visa(), cancel()]),
+        pay("an order with 3-D Secure is canceled", vec![secure(), cancel()]),
+        pay("an order is resumed", vec![secure(), resume()]),
+        pay("an order is resumed and canceled", vec![secure(), resume(), cancel()]).short(),
+        sold("a partial and a full refund", Start::Paid, &[part, rest]),
+        sold("a refund that fails", Start::Paid, &[part, Owner::RefundFails(0, 1_000)]),
+        sold("a dispute is lost", Start::Paid, &dispute(DisputeStatus::Lost)),
+        sold("a dispute is won", Start::Paid, &dispute(DisputeStatus::Won)),
+        sold("a refund and a dispute", Start::Paid, &[part, Owner::Dispute(0, DisputeStatus::Open)]),
+        sold("a refund before the purchase is settled", Start::Charged("tok_visa"), &[part]),
+        sold("a second charge of a paid purchase", Start::Paid, &[again]),
+        sold("two charges of a pending purchase", Start::Charged("tok_visa"), &[again]),
+        sold("a charge of a failed purchase", Start::Failed, &[again]).twice(),
+        sold("a dispute while the stream is lost", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open)]).without_stream(),
+        announced("a paid purchase is announced"),
+        announced("a paid purchase is announced by reconcile").without_stream(),
         notes("three notes, with room for two", &[], vec![create(1, "a"), create(2, "b"), create(3, "c")]),
-        notes("a note is created twice and deleted", &[], vec![create(1, "a"), create(2, "a"), request(What::Delete(1), 1)]),
-        notes("two notes are deleted while one is created", &[(1, true), (2, true)], vec![request(What::Delete(1), 1), request(What::Delete(1), 1), create(3, "a")]),
-        notes("an uncounted note is deleted", &[(1, false), (2, true)], vec![request(What::Delete(1), 1), request(What::Delete(2), 1), create(3, "a")]),
+        notes("a note is created twice and deleted", &[], vec![create(1, "a"), create(2, "a"), delete(1)]),
+        notes("two notes are deleted while one is created", &[(1, true), (2, true)], vec![delete(1), delete(1), create(3, "a")]),
+        notes("an uncounted note is deleted", &[(1, false), (2, true)], vec![delete(1), delete(2), create(3, "a")]),
     ];
-    let mut announced = sold("a paid purchase is announced", Start::Paid, &[]);
-    announced.setting.notify = 2;
-    announced.setting.credit = 2;
-    announced.setting.successes = 0;
-    all.push(announced);
     all
+}
+
+fn announced(name: &'static str) -> Scenario {
+    let mut scenario = sold(name, Start::Paid, &[]);
+    scenario.setting.notify = 2;
+    scenario.setting.credit = 2;
+    scenario
+}
+
+impl Scenario {
+    /// Stripe delivers the event of a success twice.
+    fn twice(mut self) -> Self {
+        self.setting.successes = 2;
+        self
+    }
+
+    /// No delays.
+    fn short(mut self) -> Self {
+        self.limits.delays = 0;
+        self
+    }
+
+    fn three_at_once(mut self) -> Self {
+        self.limits.concurrent = 3;
+        self
+    }
+
+    fn without_stream(mut self) -> Self {
+        self.setting.stream = false;
+        self.setting.notify = 1;
+        self
+    }
 }

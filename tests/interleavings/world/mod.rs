@@ -44,7 +44,7 @@ pub(crate) use self::{
 use crate::{
     bugs::Bug,
     call::{self, Failed, Invocation, Port, Response},
-    functions::{End, Function, Request, What},
+    functions::{Answer, End, Function, Request, What},
 };
 
 /// A value with the hash of its debug output, so that the hash is computed once.
@@ -128,8 +128,8 @@ pub(crate) struct Data {
     pub(crate) buyers: BTreeMap<String, Hashed<Buyer>>,
     pub(crate) intents: Vec<Hashed<Intent>>,
     stored_responses: BTreeMap<PurchaseId, Hashed<stripe::Stored>>,
-    /// How much of the list [`Setting::owner`] is done.
-    owner: usize,
+    /// How much of the list [`Setting::owner`] is done, and the clock step of the last action.
+    owner: (usize, u8),
     /// The number of events of Stripe so far.
     events: u8,
     pub(crate) records: BTreeMap<String, Hashed<Record>>,
@@ -218,6 +218,18 @@ impl World {
         }
     }
 
+    /// The number of notes that were created with each idempotency key.
+    pub(crate) fn notes_by_key(&self) -> impl Iterator<Item = usize> {
+        let mut notes = BTreeMap::new();
+        for request in &self.setting.requests {
+            if let What::Create { id: number, key } = request.what {
+                let exists = self.data.notes.contains_key(&id(number));
+                *notes.entry(key).or_insert(0) += usize::from(exists);
+            }
+        }
+        notes.into_values()
+    }
+
     /// Whether a client deletes the note.
     pub(crate) fn deletes(&self, note: NoteId) -> bool {
         let mut requests = self.setting.requests.iter();
@@ -282,8 +294,10 @@ impl World {
     /// Whether time can pass. `waiting` says that an invocation waits.
     pub(crate) fn may_advance(&self, waiting: bool) -> bool {
         let mut purchases = self.data.purchases.values();
+        let left = self.setting.clock.len() - usize::from(self.step);
+        // The bank decides early enough for the functions to react.
         (waiting || purchases.any(|purchase| purchase.due_at.is_some()))
-            && usize::from(self.step) < self.setting.clock.len()
+            && left > if self.is_processing() { 3 } else { 0 }
     }
 
     /// Lets time pass, and starts reconcile if work is due.
@@ -301,11 +315,14 @@ impl World {
     /// Handles the end of an invocation: repeats it if its caller would.
     pub(crate) fn ended(&mut self, one: &Invocation, end: End) {
         let is_done = matches!(end, End::Done(_));
-        let mut again = |world: &mut Self, step| {
+        let again = |world: &mut Self, step| {
             world.new.push((one.function.clone(), one.attempt + 1, step));
         };
         match &one.function {
             Function::Request { number, .. } => {
+                if let End::Done(Answer::RequiresAction(secret)) = &end {
+                    self.give_secret(secret.expose());
+                }
                 let waits = matches!(end, End::InProgress);
                 let repeats = matches!(end, End::InProgress | End::Failed(_) | End::Crashed);
                 let (responses, retries) = &mut self.data().responses[*number];

@@ -59,7 +59,7 @@ impl World {
 
     pub(super) fn open(&mut self, purchase: &Purchase, replaced: Option<&Buyer>) -> Opened {
         if let Some(stored) = self.data.purchases.get(&purchase.key) {
-            return Opened::Existing(Box::new(Purchase::clone(stored)));
+            return Opened::Existing(Purchase::clone(stored));
         }
         let user = purchase.key.user_id.as_str();
         let id = purchase.key.purchase_id;
@@ -109,7 +109,10 @@ impl World {
             _ => return Settled::Unchanged(stored),
         };
         let matches = match (condition, outcome) {
-            (SettleIf::Pending, _) => true,
+            (SettleIf::Pending, Outcome::Paid { .. }) => true,
+            (SettleIf::Pending, Outcome::Failed { intent, .. }) => {
+                known.is_none() || known == *intent || self.has(Bug::FailWithoutComparison)
+            }
             (SettleIf::Matches { amount, currency }, Outcome::Paid { intent }) => {
                 known.as_ref() == Some(intent)
                     && amount == stored.amount.get()
@@ -166,9 +169,14 @@ impl World {
         }
     }
 
-    fn postpone(&mut self, key: &PurchaseKey, due_at: Timestamp, intent: Option<&IntentId>) {
+    fn postpone(
+        &mut self,
+        key: &PurchaseKey,
+        due_at: Timestamp,
+        intent: Option<&IntentId>,
+    ) -> bool {
         let Some(stored) = self.data.purchases.get(key) else {
-            return;
+            return false;
         };
         let mut postponed = Purchase::clone(stored);
         match (&mut postponed.status, intent) {
@@ -178,12 +186,13 @@ impl World {
                 },
                 Some(intent),
             ) => *payment_intent_id = Some(intent.clone()),
-            (_, Some(_)) => return,
-            (_, None) if postponed.due_at.is_none() => return,
+            (_, Some(_)) => return false,
+            (_, None) if postponed.due_at.is_none() => return false,
             (_, None) => (),
         }
         postponed.due_at = Some(due_at);
         self.write(postponed);
+        true
     }
 
     fn due(&self, now: Timestamp) -> Vec<Purchase> {
@@ -296,7 +305,7 @@ impl PurchaseStore for Port {
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let postponed = self.call("postpone", |world| world.postpone(key, due_at, intent));
         postponed.await.map_err(error)
     }

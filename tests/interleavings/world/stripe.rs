@@ -38,6 +38,8 @@ pub(crate) struct Intent {
     pub(crate) by_owner: bool,
     /// Why the last attempt to charge the card failed.
     last_error: Option<Decline>,
+    /// Whether a client has the client secret. Without it, the cardholder cannot complete 3-D Secure.
+    pub(crate) secret_is_known: bool,
 }
 
 impl Intent {
@@ -59,6 +61,8 @@ pub(crate) enum Owner {
     Clear(usize),
     /// An employee refunds an amount in Stripe's dashboard.
     Refund(usize, u32),
+    /// The bank rejects a refund of an employee some time later.
+    RefundFails(usize, u32),
     /// The cardholder opens a dispute, or the bank decides it.
     Dispute(usize, DisputeStatus),
     /// A second PaymentIntent of the purchase charges the card.
@@ -71,6 +75,9 @@ impl fmt::Display for Owner {
             Self::Authenticate(number) => write!(f, "the cardholder completes 3-D Secure of pi_{number}"),
             Self::Clear(number) => write!(f, "the bank accepts pi_{number}"),
             Self::Refund(number, amount) => write!(f, "an employee refunds {amount} of pi_{number}"),
+            Self::RefundFails(number, amount) => {
+                write!(f, "the refund of {amount} of pi_{number} fails")
+            }
             Self::Dispute(number, status) => {
                 write!(f, "the dispute of pi_{number} is {}", status.name())
             }
@@ -94,26 +101,34 @@ fn decline() -> Decline {
 }
 
 impl World {
+    /// Whether a bank is processing a payment.
+    pub(super) fn is_processing(&self) -> bool {
+        let mut intents = self.data.intents.iter();
+        intents.any(|intent| matches!(intent.payment, Payment::Processing { .. }))
+    }
+
     /// What can happen in Stripe now.
     pub(crate) fn owner_actions(&self) -> Vec<Owner> {
         let intents = self.data.intents.iter().enumerate();
         let mut actions: Vec<_> = intents
             .filter_map(|(number, intent)| match intent.payment {
-                Payment::RequiresAction { .. } => Some(Owner::Authenticate(number)),
+                Payment::RequiresAction { .. } if intent.secret_is_known => Some(Owner::Authenticate(number)),
                 Payment::Processing { .. } => Some(Owner::Clear(number)),
                 _ => None,
             })
             .collect();
-        if let Some(next) = self.setting.owner.get(self.data.owner) {
+        let (done, last) = self.data.owner;
+        if let Some(next) = self.setting.owner.get(done) {
             let is_charged = |number: &usize| {
                 let intent = self.data.intents.get(*number);
                 intent.is_some_and(|intent| intent.is_charged())
             };
             let possible = match next {
                 Owner::Refund(number, _) | Owner::Dispute(number, _) => is_charged(number),
+                Owner::RefundFails(..) => self.step > last,
                 Owner::ChargeAgain(number) => {
                     let key = super::purchase_key(*number);
-                    self.data.purchases.contains_key(&key) && !self.data.intents.is_empty()
+                    self.data.purchases.contains_key(&key)
                 }
                 Owner::Authenticate(_) | Owner::Clear(_) => false,
             };
@@ -133,7 +148,14 @@ impl World {
                     intent.refunded += amount;
                     intent.refunded_by_owner += amount;
                 });
-                self.refund_event(number);
+                self.refund_event(number, true);
+            }
+            Owner::RefundFails(number, amount) => {
+                self.change(number, |intent| {
+                    intent.refunded -= amount;
+                    intent.refunded_by_owner -= amount;
+                });
+                self.refund_event(number, false);
             }
             Owner::Dispute(number, status) => {
                 self.change(number, |intent| intent.dispute = Some(status));
@@ -165,7 +187,15 @@ impl World {
                 self.succeed(number);
             }
         }
-        self.data().owner += 1;
+        self.data().owner = (self.data.owner.0 + 1, self.step);
+    }
+
+    /// Records that a client has received a client secret.
+    pub(super) fn give_secret(&mut self, secret: &str) {
+        let has_secret = |intent: &Hashed<Intent>| secret.starts_with(intent.id.as_str());
+        if let Some(number) = self.data.intents.iter().position(has_secret) {
+            self.change(number, |intent| intent.secret_is_known = true);
+        }
     }
 
     fn change(&mut self, number: usize, change: impl FnOnce(&mut Intent)) {
@@ -198,11 +228,12 @@ impl World {
         self.event(format!("pi_{number} {text}"), Report::Payment(report), copies);
     }
 
-    fn refund_event(&mut self, number: usize) {
+    /// Sends `charge.refunded`, which contains the refunded amount, or `refund.failed`.
+    fn refund_event(&mut self, number: usize, has_amount: bool) {
         let intent = self.data.intents[number].clone();
         let report = RefundReport {
             intent: intent.id.clone(),
-            amount_refunded: Some(intent.refunded),
+            amount_refunded: has_amount.then_some(intent.refunded),
             currency: Some(Currency::default()),
         };
         let text = format!("pi_{number} refunded {}", intent.refunded);
@@ -225,6 +256,7 @@ impl World {
             dispute: None,
             by_owner: false,
             last_error,
+            secret_is_known: false,
         };
         self.data().intents.push(Hashed::new(intent));
     }
@@ -315,7 +347,7 @@ impl World {
         };
         if refunded != intent.refunded {
             self.change(number, |intent| intent.refunded = refunded);
-            self.refund_event(number);
+            self.refund_event(number, true);
         }
         refunded
     }

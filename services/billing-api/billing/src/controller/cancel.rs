@@ -2,8 +2,12 @@ use super::{Error, payment::find, settle::settle};
 use crate::{
     payment::{Decline, Outcome, Payment},
     purchase::{Purchase, PurchaseKey, Status, Timestamp},
-    service::{Payments, PurchaseStore},
+    service::{self, Payments, PurchaseStore},
 };
+
+/// The number of times that [`cancel`] tries to cancel the payment of the order. An attempt fails if a
+/// request that charges the card stores its payment at the same time.
+const ATTEMPTS: usize = 3;
 
 /// Cancels the order `key`, so that its card is not charged. Returns the purchase, which is FAILED.
 ///
@@ -22,38 +26,45 @@ pub async fn cancel(
     now: Timestamp,
 ) -> Result<Purchase, Error> {
     let purchase_id = key.purchase_id;
-    let purchase = purchases.get(key).await?.ok_or(Error::NotFound)?;
-    let Status::Pending {
-        payment_intent_id, ..
-    } = &purchase.status
-    else {
-        return unpaid(purchase);
-    };
-    let intent = match payment_intent_id {
-        Some(intent) => Some(intent.clone()),
-        None => {
-            let found = find(payments, purchases, &purchase, now).await?;
-            found.and_then(|payment| payment.intent().cloned())
+    for _ in 0..ATTEMPTS {
+        let purchase = purchases.get(key).await?.ok_or(Error::NotFound)?;
+        let Status::Pending {
+            payment_intent_id, ..
+        } = &purchase.status
+        else {
+            return unpaid(purchase);
+        };
+        let intent = match payment_intent_id {
+            Some(intent) => Some(intent.clone()),
+            None => {
+                let found = find(payments, purchases, &purchase, now).await?;
+                found.and_then(|payment| payment.intent().cloned())
+            }
+        };
+        let payment = match &intent {
+            Some(intent) => Some(payments.cancel(intent).await?),
+            None => None,
+        };
+        let outcome = match payment {
+            Some(Payment::Succeeded { intent }) => Outcome::Paid { intent },
+            Some(Payment::Canceled { decline, .. }) => Outcome::Failed {
+                intent,
+                decline: decline.unwrap_or_else(Decline::canceled),
+            },
+            None => Outcome::Failed {
+                intent,
+                decline: Decline::canceled(),
+            },
+            Some(_) => return Err(Error::Processing { purchase_id }),
+        };
+        let settled = settle(payments, purchases, key, &outcome, now).await?;
+        let settled = settled.ok_or(Error::NotFound)?;
+        if !settled.is_pending() {
+            return unpaid(settled);
         }
-    };
-    let payment = match &intent {
-        Some(intent) => Some(payments.cancel(intent).await?),
-        None => None,
-    };
-    let outcome = match payment {
-        Some(Payment::Succeeded { intent }) => Outcome::Paid { intent },
-        Some(Payment::Canceled { decline, .. }) => Outcome::Failed {
-            intent,
-            decline: decline.unwrap_or_else(Decline::canceled),
-        },
-        None => Outcome::Failed {
-            intent,
-            decline: Decline::canceled(),
-        },
-        Some(_) => return Err(Error::Processing { purchase_id }),
-    };
-    let settled = settle(payments, purchases, key, &outcome, now).await?;
-    unpaid(settled.ok_or(Error::NotFound)?)
+    }
+    let error = "the payment of the order has changed in each attempt";
+    Err(Error::Service(service::Error::Unavailable(error.into())))
 }
 
 /// Returns the settled purchase `purchase` if it was not paid.

@@ -12,13 +12,14 @@ use crate::{
 )]
 pub(super) enum Progress {
     /// The purchase is settled.
-    Settled(Box<Purchase>),
+    Settled(Purchase),
     /// The payment is still in progress, and the purchase is PENDING.
     InProgress(Payment),
 }
 
 /// Brings a purchase as far as its payment allows: settles it if the payment is final, and otherwise
-/// stores the id of the payment and postpones the next check by reconcile.
+/// stores the id of the payment and postpones the next check by reconcile. If the purchase was settled
+/// in the meantime, cancels a payment that is not final.
 ///
 /// # Errors
 /// Fails if a service call fails, or the purchase does not exist.
@@ -33,13 +34,23 @@ pub(super) async fn advance(
     match resolve(payments, payment).await? {
         Resolution::Final(outcome) => {
             let settled = settle(payments, purchases, key, &outcome, now).await?;
-            let settled = settled.ok_or(Error::NotFound)?;
-            Ok(Progress::Settled(Box::new(settled)))
+            settled.map(Progress::Settled).ok_or(Error::NotFound)
         }
         Resolution::InProgress(payment) => {
             let due_at = now.after(RECONCILE_DELAY);
-            purchases.postpone(key, due_at, payment.intent()).await?;
-            Ok(Progress::InProgress(payment))
+            let intent = payment.intent();
+            if purchases.postpone(key, due_at, intent).await? {
+                return Ok(Progress::InProgress(payment));
+            }
+            // The customer has canceled the order, for example, before Stripe listed this payment.
+            if let Some(intent) = intent
+                && let Payment::Succeeded { intent } = payments.cancel(intent).await?
+            {
+                let outcome = Outcome::Paid { intent };
+                settle(payments, purchases, key, &outcome, now).await?;
+            }
+            let settled = purchases.get(key).await?.ok_or(Error::NotFound)?;
+            Ok(Progress::Settled(Box::new(settled)))
         }
     }
 }

@@ -196,7 +196,9 @@ where
 
     async fn postpone(&self, due: &Purchase) -> Result<(), Error> {
         let due_at = (self.clock)().after(RECONCILE_DELAY);
-        Ok(self.purchases.postpone(&due.key, due_at, None).await?)
+        // A purchase that was settled and announced in the meantime needs no further work.
+        self.purchases.postpone(&due.key, due_at, None).await?;
+        Ok(())
     }
 
     /// Settles or postpones the PENDING purchase `due`.

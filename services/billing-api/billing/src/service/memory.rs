@@ -320,7 +320,10 @@ impl State {
             return Settled::Unchanged(stored);
         };
         let meets_condition = match (condition, outcome) {
-            (SettleIf::Pending, _) => true,
+            (SettleIf::Pending, Outcome::Paid { .. }) => true,
+            (SettleIf::Pending, Outcome::Failed { intent, .. }) => {
+                payment_intent_id.is_none() || payment_intent_id == intent
+            }
             (SettleIf::Matches { amount, currency }, Outcome::Paid { intent }) => {
                 payment_intent_id.as_ref() == Some(intent)
                     && amount == stored.amount.get()
@@ -528,7 +531,7 @@ impl OrderStore for Memory {
                 purchase_id,
             } = &purchase.key;
             if let Some(stored) = state.purchases.get(&purchase.key) {
-                return Opened::Existing(Box::new(stored.clone()));
+                return Opened::Existing(stored.clone());
             }
             let buyer = state.buyers.get(user_id);
             let expected = replaced.map_or(*purchase_id, |replaced| replaced.open_order);
@@ -601,10 +604,10 @@ impl PurchaseStore for Memory {
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.call("postpone", |state| {
             let Some(mut purchase) = state.purchases.get(key).cloned() else {
-                return;
+                return false;
             };
             match (intent, &mut purchase.status) {
                 (
@@ -614,10 +617,11 @@ impl PurchaseStore for Memory {
                     },
                 ) => *payment_intent_id = Some(intent.clone()),
                 (None, _) if purchase.due_at.is_some() => (),
-                _ => return,
+                _ => return false,
             }
             purchase.due_at = Some(due_at);
             state.write(purchase);
+            true
         })
         .await
     }

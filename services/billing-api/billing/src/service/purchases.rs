@@ -23,7 +23,9 @@ pub trait PurchaseStore: Sync {
         key: &PurchaseKey,
     ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
 
-    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`.
+    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`. It
+    /// does not become FAILED if it has a PaymentIntent other than that of the outcome: this payment
+    /// may still charge the card.
     /// A purchase that becomes PAID gets the revision 1 and the notice of the payment in its outbox.
     /// Does not change the `sub` of the buyer.
     fn settle(
@@ -53,12 +55,13 @@ pub trait PurchaseStore: Sync {
 
     /// Sets the time from which reconcile handles a purchase to `due_at`, if work is still due for
     /// it. If `intent` is set, the purchase must be PENDING, and `intent` becomes its PaymentIntent.
+    /// Returns whether the purchase was changed.
     fn postpone(
         &self,
         key: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Sets the time from which reconcile handles the item `key` to `due_at`, although the item may
     /// not be a valid purchase.
@@ -264,10 +267,15 @@ impl PurchaseStore for PurchasesTable {
                 update = update
                     .expression_attribute_values(":settled", text("FAILED"))
                     .expression_attribute_values(":decline", AttributeValue::M(item(decline)?));
+                if_matches += " AND (attribute_not_exists(paymentIntentId)";
                 let set_intent = match intent {
-                    Some(_) => ", paymentIntentId = :paymentIntentId",
+                    Some(_) => {
+                        if_matches += " OR paymentIntentId = :paymentIntentId";
+                        ", paymentIntentId = :paymentIntentId"
+                    }
                     None => "",
                 };
+                if_matches += ")";
                 let expression = format!(
                     "SET #status = :settled, updatedAt = :updatedAt, decline = :decline\
                      {set_intent} REMOVE #source, {SHARD}, dueAt"
@@ -350,7 +358,7 @@ impl PurchaseStore for PurchasesTable {
         of: &PurchaseKey,
         due_at: Timestamp,
         intent: Option<&IntentId>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let update = self
             .0
             .update()
@@ -367,9 +375,10 @@ impl PurchaseStore for PurchasesTable {
                 .update_expression("SET dueAt = :dueAt")
                 .condition_expression("attribute_exists(dueAt)"),
         };
-        // A purchase that was settled and announced in the meantime needs no further work.
-        checked(self.0.send(update).await)?;
-        Ok(())
+        Ok(matches!(
+            checked(self.0.send(update).await)?,
+            Checked::Done(_)
+        ))
     }
 
     async fn set_aside(&self, of: &DueKey, due_at: Timestamp) -> Result<(), Error> {
