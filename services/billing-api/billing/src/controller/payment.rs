@@ -50,7 +50,7 @@ pub(super) async fn advance(
                 settle(payments, purchases, key, &outcome, now).await?;
             }
             let settled = purchases.get(key).await?.ok_or(Error::NotFound)?;
-            Ok(Progress::Settled(Box::new(settled)))
+            Ok(Progress::Settled(settled))
         }
     }
 }
