@@ -126,14 +126,27 @@ def deliver_sns_message(function, message, topic, subscription, *_):
     invoke(function, {"Records": [record | {"Sns": json.loads(message)}]})
 
 
-def extract_arn_of_single_parameter(service, method, path, headers, body, *rest):
-    """Returns the ARN that a request needs permission for, as ministack does, and also for GetParameters with one name.
+def extract_arns_of_parameters(service, method, path, headers, body, *rest):
+    """Returns the ARN that a request needs permission for, as ministack does, and the ARNs of all names in GetParameters.
 
-    ministack finds no ARN in the list of names that GetParameters takes.
+    ministack finds no ARN in the list of names that GetParameters takes. The ARNs are separated by spaces.
     """
-    if service == "ssm" and len(names := json.loads(body).get("Names", [])) == 1:
-        body = json.dumps({"Name": names[0]})
-    return extract_resource_arn(service, method, path, headers, body, *rest)
+    bodies = [body]
+    if service == "ssm" and (names := json.loads(body).get("Names")):
+        bodies = [json.dumps({"Name": name}) for name in names]
+    return " ".join(extract_resource_arn(service, method, path, headers, body, *rest) for body in bodies)
+
+
+def check_each_parameter(check):
+    """Returns a function that checks the permission for a call with `check`, for each ARN of extract_arns_of_parameters."""
+
+    def check_all(key, action, service, region, arn="*", context=None, **options):
+        arn, context = options.pop("resource_arn", arn), options.pop("service_context", context)
+        arns = arn.split(" ") if service == "ssm" else [arn]
+        denials = (check(key, action, service, region, arn, context, **options) for arn in arns)
+        return next(filter(None, denials), None)
+
+    return check_all
 
 
 def get_s3_condition_keys(action, query, path="", headers=None):
@@ -250,7 +263,7 @@ write_logs, lambda_svc._emit_lambda_logs = lambda_svc._emit_lambda_logs, write_l
 lambda_svc._restore_esm_positions = lambda *_: None
 extract_resource_arn, iam_actions.extract_resource_arn = (
     iam_actions.extract_resource_arn,
-    extract_arn_of_single_parameter,
+    extract_arns_of_parameters,
 )
 get_condition_keys, iam_actions.s3_service_context = iam_actions.s3_service_context, get_s3_condition_keys
 get_tag_condition_keys, iam_actions.request_tag_context = iam_actions.request_tag_context, get_all_condition_keys
@@ -262,8 +275,7 @@ tagging._RESOURCE_TAG_COLLECTORS |= {
     "cognito-idp": tagging._collect_cognito,
 }
 enforce = iam_evaluator.enforce
-if "RECORDED_CALLS" in os.environ:
-    iam_evaluator.enforce = record_and_enforce
+iam_evaluator.enforce = check_each_parameter(record_and_enforce if "RECORDED_CALLS" in os.environ else enforce)
 roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
 roles["create"], roles["update"] = with_boundary(roles["create"]), with_boundary(roles["update"])
 handle_request_to_s3, s3.handle_request = s3.handle_request, handle_s3_request

@@ -27,7 +27,9 @@ test(
     await createNotes(1);
     await listShows(page, "Your storage is almost full: 90 of 100 notes.");
     await page.getByRole("link", { name: "Buy storage" }).click();
+    await page.getByRole("heading", { name: "Billing" }).waitFor();
     await page.getByText("90 of 100 notes").waitFor();
+    await page.getByText("Free: 100 notes. Bought: 0 notes.").waitFor();
   }),
 );
 

@@ -49,4 +49,5 @@ export const usage = ({ used, allowed }: Pick<Storage, "used" | "allowed">) =>
   `${formatNumber(used)} of ${formatCount(allowed, "note")}`;
 
 /** Whether at most 10 notes are left, and at most a tenth of the storage. */
-const isLow = ({ used, allowed }: Pick<Storage, "used" | "allowed">) => allowed - used <= Math.min(10, allowed / 10);
+export const isLow = ({ used, allowed }: Pick<Storage, "used" | "allowed">) =>
+  allowed - used <= Math.min(10, allowed / 10);

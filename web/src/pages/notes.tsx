@@ -4,7 +4,7 @@ import { FailureMessage } from "../components/failure-message.tsx";
 import { Loading } from "../components/loading.tsx";
 import { NoteItem } from "../components/note-item.tsx";
 import { Page } from "../components/page.tsx";
-import { StorageNotice, usage } from "../components/storage-notice.tsx";
+import { isLow, StorageNotice, usage } from "../components/storage-notice.tsx";
 import { formatCount } from "../format.ts";
 import { usePages } from "../hooks/use-pages.ts";
 import { useStorage } from "../hooks/use-storage.ts";
@@ -17,7 +17,7 @@ export default function Notes() {
   const search = query.get("q") ?? "";
   const found = items?.filter((note) => matches(note, search)) ?? [];
 
-  const storageLine = storage && <p className="hint">Storage: {usage(storage)}</p>;
+  const storageLine = storage && !isLow(storage) && <p className="hint">Storage: {usage(storage)}</p>;
   const newNote = (
     <Link href="/notes/new" className="button primary">
       New note
