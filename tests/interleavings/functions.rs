@@ -248,7 +248,9 @@ async fn request(port: &Port, what: What, now: Timestamp) -> End {
             let draft = draft.resolve(&author.id).unwrap();
             let proposed = plan(id);
             let free = port.free();
-            let work = async |plan| notes::controller::create(port, &NoFiles, free, &author, &draft, plan).await;
+            let work = async |plan| {
+                notes::controller::create(port, &NoFiles, free, &author, &draft, plan).await
+            };
             once(port, "POST /notes", key, "", now, proposed, work)
                 .await
                 .unwrap_or_else(|result| match result {
@@ -256,7 +258,9 @@ async fn request(port: &Port, what: What, now: Timestamp) -> End {
                         let note = created.into_note(&author.id, &draft);
                         End::Done(Answer::Created(note.note_id))
                     }
-                    Err(notes::controller::Error::StorageFull { .. }) => End::Done(Answer::StorageFull),
+                    Err(notes::controller::Error::StorageFull { .. }) => {
+                        End::Done(Answer::StorageFull)
+                    }
                     Err(error) => failed(error),
                 })
         }

@@ -19,7 +19,11 @@ use scenarios::Scenario;
 use world::World;
 
 fn explore(scenario: Scenario) -> Explored {
-    let Scenario { name, setting, limits } = scenario;
+    let Scenario {
+        name,
+        setting,
+        limits,
+    } = scenario;
     let explored = Schedules::new(World::new(setting), limits).explore();
     eprintln!(
         "{name:<45} {:>8.1e} schedules {:>8} states {:>8} steps {:>3} deep {:.1} s",
@@ -34,9 +38,20 @@ fn explore(scenario: Scenario) -> Explored {
 #[test]
 fn bugs_are_found() {
     for (bug, name) in bugs::ALL {
-        let mut scenario = scenarios::all().into_iter().find(|scenario| scenario.name == name).unwrap();
+        let mut scenario = scenarios::all()
+            .into_iter()
+            .find(|scenario| scenario.name == name)
+            .unwrap();
         scenario.setting.bug = Some(bug);
-        scenario.limits.failures = scenario.limits.failures.min(if matches!(bug, bugs::Bug::NoIdempotencyKey) { 1 } else { 0 });
+        scenario.limits.failures =
+            scenario
+                .limits
+                .failures
+                .min(if matches!(bug, bugs::Bug::NoIdempotencyKey) {
+                    1
+                } else {
+                    0
+                });
         eprintln!("{bug}");
         explore(scenario);
     }

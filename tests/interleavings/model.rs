@@ -256,7 +256,8 @@ impl Schedules {
             }
             Action::Advance => {
                 state.delays += u8::from(state.can_start());
-                let is_reconcile = |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
+                let is_reconcile =
+                    |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
                 // The next run of reconcile replaces one that has not started.
                 state.invocations.retain(|one| !is_reconcile(one));
                 let by = state.world.advance();
@@ -267,9 +268,7 @@ impl Schedules {
         state.violations = invariants::always(&state.world);
         let actions = state.actions(self.limits);
         // What is left may happen or not.
-        let is_owners = |action: &Action| {
-            matches!(action, Action::Owner(action) if !matches!(action, Owner::Clear(_)))
-        };
+        let is_owners = |action: &Action| matches!(action, Action::Owner(action) if !matches!(action, Owner::Clear(_)));
         if state.violations.is_empty() && actions.iter().all(is_owners) {
             state.violations = invariants::when_quiet(&state.world, &state.invocations);
         }
@@ -403,4 +402,3 @@ impl fmt::Display for Violation {
         Ok(())
     }
 }
-

@@ -3,9 +3,7 @@
 use billing::{
     controller::RECONCILE_DELAY,
     payment::{IntentId, Outcome},
-    purchase::{
-        Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId,
-    },
+    purchase::{Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId},
     service::{
         Buyer, DueKey, DuePage, Error, NotePurchased, Opened, OrderStore, Publisher, PurchaseStore,
         SettleIf, Settled, stream::Change,
