@@ -56,8 +56,9 @@ impl Services {
             .body(Full::from(form))?;
         let body = self.client.request(request).await?.into_body();
         let intent: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
-        let id = intent.get("id").and_then(Value::as_str).map(str::to_owned);
-        id.ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
+        let id = intent.get("id").and_then(Value::as_str);
+        id.map(str::to_owned)
+            .ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`stripe`] | what Stripe knows about a purchase |
 //! | [`timeline`] | what happened, in causal order, and what can be done |
 
+mod json;
 mod purchase;
 mod stripe;
 mod tables;
@@ -22,10 +23,11 @@ use clap::Subcommand;
 use console::style;
 
 use self::{
+    json::{number, text},
     purchase::Purchase,
-    stripe::{Stripe, number, text},
+    stripe::Stripe,
     tables::{Owner, Shop},
-    timeline::{Facts, LogLine, advice, timeline},
+    timeline::{Facts, advice, timeline},
 };
 use crate::{
     release::{StageName, confirm, now},

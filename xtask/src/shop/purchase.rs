@@ -5,7 +5,7 @@ use anyhow::Result;
 use aws_smithy_types::date_time::{DateTime, Format};
 use serde_json::{Value, json};
 
-use super::stripe::{number, text};
+use super::json::{number, text};
 
 /// The number of partitions of the index `unsettled`: `Shard::COUNT` in the library billing.
 pub(super) const SHARDS: u8 = 4;

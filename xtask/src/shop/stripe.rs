@@ -5,7 +5,7 @@ use domain::stripe::WEBHOOK_EVENTS;
 use form_urlencoded::Serializer;
 use serde_json::Value;
 
-use super::purchase::Purchase;
+use super::{json::text, purchase::Purchase};
 use crate::release::{SecretName, StripeAnswer, StripeApi, Target, secret_value};
 
 /// The maximum number of pages of a list that are read. A page has 100 objects.
@@ -187,16 +187,4 @@ fn object(answer: StripeAnswer) -> Result<Value> {
         return Err(answer.failure().into());
     }
     Ok(answer.body)
-}
-
-/// The text at a JSON pointer. Empty if there is none.
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    let text = object.pointer(pointer).and_then(Value::as_str);
-    text.unwrap_or_default()
-}
-
-/// The number at a JSON pointer. 0 if there is none.
-pub(super) fn number(object: &Value, pointer: &str) -> u64 {
-    let number = object.pointer(pointer).and_then(Value::as_u64);
-    number.unwrap_or_default()
 }

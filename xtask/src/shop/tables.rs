@@ -8,7 +8,7 @@ use domain::events::{Notice, PurchaseId};
 use idempotency::Scope;
 use serde_json::{Value, json};
 
-use super::{LogLine, purchase::Purchase, stripe::text};
+use super::{json::text, purchase::Purchase, timeline::LogLine};
 use crate::{
     release::{AwsService, OtherAws, StageContext, StageName, now},
     workspace::Workspace,

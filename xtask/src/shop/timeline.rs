@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
+    json::{number, text},
     purchase::{Purchase, money, time},
-    stripe::{Payments, lacks_events, number, text},
+    stripe::{Payments, lacks_events},
 };
 
 /// What is known about a purchase.

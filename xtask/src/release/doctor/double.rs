@@ -11,7 +11,6 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_types::region::Region;
-use domain::stripe::WEBHOOK_EVENTS;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{

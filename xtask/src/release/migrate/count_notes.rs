@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
 use super::{
     dynamodb::{Item, Scan, Transaction, number, text},
-    run::{Changed, Tables, string},
+    tables::{Changed, Tables, string},
 };
 
 /// The maximum number of notes in a transaction, which has at most 100 writes, one of them for the total:

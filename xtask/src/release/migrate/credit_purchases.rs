@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::{
     dynamodb::{Item, Scan, Transaction, number, text},
-    run::{Changed, Tables, string},
+    tables::{Changed, Tables, string},
 };
 use crate::release::clock::now;
 

@@ -10,28 +10,33 @@
 //! | module | content |
 //! |---|---|
 //! | [`count_notes`], [`credit_purchases`] | the migrations |
-//! | [`run`] | the passes over a table |
+//! | [`migration`] | the list of the migrations |
+//! | [`run`], [`tables`] | the passes over a table, and what all migrations share |
 //! | [`record`] | how far a migration is |
 //! | [`dynamodb`], [`pace`] | requests to DynamoDB, and their rate |
 
 mod count_notes;
 mod credit_purchases;
 mod dynamodb;
+mod migration;
 mod pace;
 mod record;
 mod run;
+mod tables;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use console::style;
 
+pub(crate) use self::migration::Migration;
 use self::{
     dynamodb::Dynamodb,
     pace::Pace,
     record::{Progress, Record},
-    run::{Tables, run},
+    run::run,
+    tables::Tables,
 };
 use super::{
     clock::age,
@@ -40,46 +45,6 @@ use super::{
     table::{Infrastructure, StageName},
 };
 use crate::{process::shutdown_signal, ui, workspace::Workspace};
-
-/// A change of the stored data of a stage. The order of the variants is the order in which migrations were added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Migration {
-    /// Count the notes that users created before their notes were counted
-    CountNotes,
-    /// Credit the storage of purchases that were paid before purchases gave storage
-    CreditPurchases,
-}
-
-impl Migration {
-    /// The name in the command and in the key of the record.
-    fn name(self) -> &'static str {
-        match self {
-            Self::CountNotes => "count-notes",
-            Self::CreditPurchases => "credit-purchases",
-        }
-    }
-
-    /// What the migration does.
-    fn summary(self) -> String {
-        let help = self.to_possible_value();
-        let help = help.and_then(|value| value.get_help().map(ToString::to_string));
-        help.unwrap_or_default()
-    }
-
-    /// The name of the table that the migration reads.
-    fn table(self) -> &'static str {
-        match self {
-            Self::CountNotes => "Notes",
-            Self::CreditPurchases => "Purchases",
-        }
-    }
-}
-
-impl fmt::Display for Migration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The options of `cargo xtask migrate`.
 #[derive(Debug, Clone, Copy, clap::Args)]

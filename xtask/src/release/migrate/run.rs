@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Migration, count_notes, credit_purchases,
-    dynamodb::{Dynamodb, Item, Scan},
-    pace::Pace,
+    count_notes, credit_purchases,
+    dynamodb::{Item, Scan},
+    migration::Migration,
     record::{Progress, Record},
+    tables::{Changed, Tables, string},
 };
 use crate::{
     release::clock::now,
@@ -29,35 +30,6 @@ const READS_PER_CHANGE: f64 = 10.0;
 
 /// The maximum number of passes. Each pass changes the items that old functions wrote during the pass before.
 const PASSES: u32 = 10;
-
-/// What a migration needs to read and write data.
-#[derive(Debug)]
-pub(super) struct Tables<'a> {
-    pub(super) dynamodb: Dynamodb<'a>,
-    pub(super) pace: &'a Pace,
-    /// The name of the table that the migration reads.
-    pub(super) scanned: String,
-    /// The name of the table Storage.
-    pub(super) storage: String,
-}
-
-/// What a migration did with items that need it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Changed {
-    /// How many it has changed. Other writes may have changed or deleted some of the rest.
-    pub(super) done: u64,
-    /// How many it may not change yet.
-    pub(super) early: u64,
-}
-
-impl Changed {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            done: self.done + other.done,
-            early: self.early + other.early,
-        }
-    }
-}
 
 /// Runs a migration from `progress`, or from the start if it is `None`, until a pass finds nothing to do.
 ///
@@ -186,14 +158,4 @@ fn scan(migration: Migration) -> Scan<'static> {
         Migration::CountNotes => count_notes::SCAN,
         Migration::CreditPurchases => credit_purchases::SCAN,
     }
-}
-
-/// Returns a string attribute of an item.
-///
-/// # Errors
-/// Fails if the attribute is missing or is not a string.
-pub(super) fn string<'a>(item: &'a Item, name: &str) -> Result<&'a str> {
-    let value = item.get(name).and_then(|value| value.as_s().ok());
-    let value = value.map(String::as_str);
-    value.with_context(|| format!("an item has no string attribute {name}"))
 }
