@@ -13,15 +13,15 @@ export class TopicsStack extends StageStack {
     super(app, "topics", stage);
 
     // Purchases that were paid, refunded or disputed.
-    const topic = new Topic(this, "NotePurchased", { topicName: this.nameOf("NotePurchased") });
+    const topic = new Topic(this, "Purchases", { topicName: this.nameOf("Purchases") });
     // The roles decide who may publish. The default policy of a topic differs between AWS and the local cloud.
-    new TopicPolicy(this, "NotePurchasedPolicy", { topics: [topic] }).document.addStatements(
+    new TopicPolicy(this, "PurchasesPolicy", { topics: [topic] }).document.addStatements(
       new PolicyStatement({
         principals: [new AccountRootPrincipal()],
         actions: ["sns:Publish"],
         resources: [topic.topicArn],
       }),
     );
-    this.exportOutput("NotePurchasedTopicArn", topic.topicArn);
+    this.exportOutput("PurchasesTopicArn", topic.topicArn);
   }
 }

@@ -183,9 +183,9 @@ const forbiddenToPreviews = [
     ses:DeleteEmailIdentity ${ofDev("ses", "identity/dev.scratchpad.example.com")}
     ses:SendEmail ${ofDev("ses", "identity/dev.scratchpad.example.com")}
 
-    sns:Publish ${ofDev("sns", "scratchpad-dev-NotePurchased")}
-    sns:Subscribe ${ofDev("sns", "scratchpad-dev-NotePurchased")}
-    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-NotePurchased")}
+    sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
+    sns:Subscribe ${ofDev("sns", "scratchpad-dev-Purchases")}
+    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Purchases")}
     sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
     sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
     sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
@@ -282,7 +282,7 @@ const forbiddenToFunctions = lines(`
   ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
   kms:Decrypt ${ofDev("kms", "key/0")} kms:ViaService=s3.${region}.amazonaws.com
   kms:Decrypt ${ofDev("kms", "key/0")}
-  sns:Publish ${ofDev("sns", "scratchpad-dev-NotePurchased")}
+  sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
   sns:Publish ${ofDev("sns", "scratchpad-dev-alarms")}
   sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
   sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
@@ -309,7 +309,7 @@ async function checkFunction(account: Account, table: StageTable) {
     dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
     ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
-    sns:Publish ${own("sns", "scratchpad-pr-1-NotePurchased")}
+    sns:Publish ${own("sns", "scratchpad-pr-1-Purchases")}
     sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notify-send-dead-letters")}
     execute-api:Invoke ${own("execute-api", "0/pr-1/GET/notes")}
   `);

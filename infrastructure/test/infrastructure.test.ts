@@ -488,12 +488,12 @@ test("every export name contains the stage, and every stage in the cloud has the
         "IdempotencyTableArn",
         "IdempotencyTableName",
         "IdentityPoolId",
-        "NotePurchasedTopicArn",
         "NotesTableArn",
         "NotesTableName",
         "PurchasesTableArn",
         "PurchasesTableName",
         "PurchasesTableStreamArn",
+        "PurchasesTopicArn",
         "StorageTableArn",
         "StorageTableName",
         "UserPoolClientId",
@@ -587,7 +587,7 @@ test("every stage has its own topic of purchases, and only roles of its account 
   for (const [stage, templates] of [...stages, ["feature-1", linked] as const]) {
     const topics = templates.flatMap((template) =>
       Object.entries(template.findResources("AWS::SNS::Topic")).filter(
-        ([, { Properties }]) => Properties.TopicName === `scratchpad-${stage}-NotePurchased`,
+        ([, { Properties }]) => Properties.TopicName === `scratchpad-${stage}-Purchases`,
       ),
     );
     assert.equal(topics.length, 1, stage);

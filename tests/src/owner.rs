@@ -110,7 +110,7 @@ impl Stage {
         sent.iter().filter(|sms| sms["Message"] == text).count()
     }
 
-    /// Publishes a message to the stage's SNS topic NotePurchased.
+    /// Publishes a message to the stage's SNS topic Purchases.
     pub async fn publish(&self, message: &str) {
         let publisher = self.configuration("billing-purchase-paid").await;
         let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];

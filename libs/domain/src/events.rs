@@ -12,7 +12,7 @@ pub enum PurchaseKind {}
 pub type PurchaseId = Id<PurchaseKind>;
 
 /// The event that says what changed in a purchase that was paid. It is the JSON message of the SNS
-/// topic `NotePurchased`.
+/// topic Purchases.
 ///
 /// The default values are those of a message from a release that published only paid purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ fn event(message: &str) -> Value {
     event
 }
 
-/// Returns a message of the SNS topic NotePurchased, about a purchase of `storage` notes.
+/// Returns a message of the SNS topic Purchases, about a purchase of `storage` notes.
 fn purchase_message(storage: u32, notices: &[Value]) -> Value {
     json!({
         "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": storage * 100,

@@ -210,7 +210,7 @@ async fn used_is_the_number_of_notes_after_1000_changes_by_16_clients_with_dropp
     assert!(used <= FREE && refused > 100, "{used}, {refused}");
 }
 
-/// A message of the SNS topic NotePurchased: the purchase `id` grants `granted` notes in its revision `revision`.
+/// A message of the SNS topic Purchases: the purchase `id` grants `granted` notes in its revision `revision`.
 fn message(user: &str, id: Uuid, revision: u64, granted: u32) -> Value {
     json!({
         "purchaseId": id, "userId": user, "amount": 4000, "currency": "usd",

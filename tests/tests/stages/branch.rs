@@ -162,7 +162,7 @@ impl Victim {
             table: stage.notes_table,
             api: find("AWS::ApiGateway::RestApi", ""),
             zone: find("AWS::Route53::HostedZone", ""),
-            topic: find("AWS::SNS::Topic", "NotePurchased"),
+            topic: find("AWS::SNS::Topic", "Purchases"),
             role: find("AWS::IAM::Role", "notes-create"),
             web_bucket: find("AWS::S3::Bucket", "-web-"),
         }

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_message_that_sns_could_not_deliver_becomes_an_event_of_sns() {
-        let topic = "arn:aws:sns:us-east-1:111111111111:scratchpad-dev-NotePurchased";
+        let topic = "arn:aws:sns:us-east-1:111111111111:scratchpad-dev-Purchases";
         let message = json!({
             "Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": "{}", "Timestamp": "2026-01-01T00:00:00.000Z",
             "SignatureVersion": "1", "Signature": "s", "SigningCertURL": "https://cert", "UnsubscribeURL": "https://unsubscribe",

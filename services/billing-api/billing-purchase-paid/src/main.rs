@@ -1,5 +1,5 @@
 //! Handles the DynamoDB stream of the table Purchases: publishes each new revision of a purchase,
-//! such as its payment, to the SNS topic NotePurchased.
+//! such as its payment, to the SNS topic Purchases.
 
 use std::{process::ExitCode, time::SystemTime};
 

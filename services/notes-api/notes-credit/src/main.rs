@@ -1,4 +1,4 @@
-//! Handles the messages of the SNS topic NotePurchased: grants the buyer the storage of a purchase, and
+//! Handles the messages of the SNS topic Purchases: grants the buyer the storage of a purchase, and
 //! revokes what was refunded.
 
 use std::{process::ExitCode, time::SystemTime};

@@ -1,4 +1,4 @@
-//! Handles the messages of the SNS topic NotePurchased: sends an SMS about each notice of a purchase
+//! Handles the messages of the SNS topic Purchases: sends an SMS about each notice of a purchase
 //! to the owner of the product.
 
 use std::{

@@ -1,4 +1,4 @@
-//! The SNS topic NotePurchased. It gets a message about each change of a settled purchase
+//! The SNS topic Purchases. It gets a message about each change of a settled purchase
 //! that subscribers must learn.
 
 use std::{fmt, future::Future, str::FromStr};
@@ -11,7 +11,7 @@ use function::StartError;
 use super::Error;
 use crate::purchase::Purchase;
 
-/// Publishes messages about purchases to the SNS topic NotePurchased. The unit tests use an
+/// Publishes messages about purchases to the SNS topic Purchases. The unit tests use an
 /// implementation in memory.
 pub trait Publisher: Sync {
     /// Publishes a message about a purchase. A retry publishes the message again. Therefore
@@ -34,7 +34,7 @@ impl From<&Purchase> for NotePurchased {
     }
 }
 
-/// A client of the SNS topic NotePurchased.
+/// A client of the SNS topic Purchases.
 pub struct Topic {
     client: Client,
     arn: String,
