@@ -220,7 +220,11 @@ impl Port {
             }
         };
         self.inner().slots[number].reply = Some(reply.clone());
-        reply.value.downcast_ref::<Result<T, Failed>>().unwrap().clone()
+        reply
+            .value
+            .downcast_ref::<Result<T, Failed>>()
+            .unwrap()
+            .clone()
     }
 
     /// The number that identifies the invocation.

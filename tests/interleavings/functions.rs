@@ -82,28 +82,46 @@ pub(crate) enum Function {
     },
 }
 
+impl Function {
+    /// The name of the function.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Request { what, .. } => match what {
+                What::Purchase { .. } => "purchase",
+                What::Resume(_) => "resume",
+                What::Cancel(_) => "cancel",
+                What::Create { .. } => "create",
+                What::Delete(_) => "delete",
+            },
+            Self::Webhook { .. } => "webhook",
+            Self::PurchasePaid { .. } => "purchase-paid",
+            Self::Reconcile { .. } => "reconcile",
+            Self::Notify { .. } => "notify",
+            Self::Credit { .. } => "credit",
+        }
+    }
+}
+
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [", self.name())?;
         match self {
             Self::Request { number, what } => match what {
                 What::Purchase { source, key, .. } => {
-                    write!(f, "purchase [request {number}, {source}, key {key}]")
+                    write!(f, "request {number}, {source}, key {key}")
                 }
-                What::Resume(id) => write!(f, "resume [request {number}, order {id}]"),
-                What::Cancel(id) => write!(f, "cancel [request {number}, order {id}]"),
-                What::Create { key, .. } => write!(f, "create [request {number}, key {key}]"),
-                What::Delete(id) => write!(f, "delete [request {number}, note {id}]"),
+                What::Create { key, .. } => write!(f, "request {number}, key {key}"),
+                What::Resume(id) | What::Cancel(id) => write!(f, "request {number}, order {id}"),
+                What::Delete(id) => write!(f, "request {number}, note {id}"),
             },
-            Self::Webhook { event, copy } => write!(f, "webhook [{}, delivery {copy}]", event.id()),
-            Self::PurchasePaid { number, .. } => write!(f, "purchase-paid [record {number}]"),
-            Self::Reconcile { step } => write!(f, "reconcile [run {step}]"),
-            Self::Notify { message, copy } => {
-                write!(f, "notify [revision {}, delivery {copy}]", message.revision)
+            Self::Webhook { event, copy } => write!(f, "{}, delivery {copy}", event.id()),
+            Self::PurchasePaid { number, .. } => write!(f, "record {number}"),
+            Self::Reconcile { step } => write!(f, "run {step}"),
+            Self::Notify { message, copy } | Self::Credit { message, copy } => {
+                write!(f, "revision {}, delivery {copy}", message.revision)
             }
-            Self::Credit { message, copy } => {
-                write!(f, "credit [revision {}, delivery {copy}]", message.revision)
-            }
-        }
+        }?;
+        f.write_str("]")
     }
 }
 
@@ -248,7 +266,9 @@ async fn request(port: &Port, what: What, now: Timestamp) -> End {
             let draft = draft.resolve(&author.id).unwrap();
             let proposed = plan(id);
             let free = port.free();
-            let work = async |plan| notes::controller::create(port, &NoFiles, free, &author, &draft, plan).await;
+            let work = async |plan| {
+                notes::controller::create(port, &NoFiles, free, &author, &draft, plan).await
+            };
             once(port, "POST /notes", key, "", now, proposed, work)
                 .await
                 .unwrap_or_else(|result| match result {
@@ -256,7 +276,9 @@ async fn request(port: &Port, what: What, now: Timestamp) -> End {
                         let note = created.into_note(&author.id, &draft);
                         End::Done(Answer::Created(note.note_id))
                     }
-                    Err(notes::controller::Error::StorageFull { .. }) => End::Done(Answer::StorageFull),
+                    Err(notes::controller::Error::StorageFull { .. }) => {
+                        End::Done(Answer::StorageFull)
+                    }
                     Err(error) => failed(error),
                 })
         }

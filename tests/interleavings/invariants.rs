@@ -43,7 +43,10 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
             violations.push(invariant);
         }
     };
-    let pending = data.purchases.values().filter(|purchase| purchase.is_pending());
+    let pending = data
+        .purchases
+        .values()
+        .filter(|purchase| purchase.is_pending());
     check(pending.count() <= 1, ONE_OPEN_ORDER);
     check(data.contradictions.is_empty(), NO_CONTRADICTION);
     let mut made = BTreeMap::new();
@@ -57,7 +60,10 @@ pub(crate) fn always(world: &World) -> Vec<&'static str> {
     let counted = data.notes.values().filter(|note| note.counted).count();
     check(total.used == counted as i64, USED);
     check(total.balance == total.used - total.bought, BALANCE);
-    let credits = data.credits.values().map(|credit| i64::from(credit.granted));
+    let credits = data
+        .credits
+        .values()
+        .map(|credit| i64::from(credit.granted));
     check(total.bought == credits.sum::<i64>(), BOUGHT);
     violations
 }
@@ -78,7 +84,10 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
         Payment::RequiresAction { .. } => !intent.secret_is_known,
         Payment::Processing { .. } | Payment::Declined { .. } => false,
     };
-    check(data.intents.iter().all(|intent| is_final(intent)), OPEN_PAYMENT);
+    check(
+        data.intents.iter().all(|intent| is_final(intent)),
+        OPEN_PAYMENT,
+    );
     let mut sms = 0;
     for (key, purchase) in &data.purchases {
         let charges = data.intents.iter().map(|intent| &**intent);
@@ -89,7 +98,10 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
     if world.setting.notify > 0 {
         let sent: usize = data.sms.values().map(|count| usize::from(*count)).sum();
         let most = sms + usize::from(data.sms_failures);
-        check(data.sms.len() == sms && (sms..=most).contains(&sent), ONE_SMS);
+        check(
+            data.sms.len() == sms && (sms..=most).contains(&sent),
+            ONE_SMS,
+        );
     }
     for (responses, _) in &data.responses {
         for response in responses {
@@ -106,7 +118,10 @@ fn check_purchase<'a>(
     check: &mut impl FnMut(bool, &'static str),
 ) {
     check(!purchase.is_pending(), SETTLED);
-    check(purchase.outbox.is_none() && purchase.due_at.is_none(), ANNOUNCED);
+    check(
+        purchase.outbox.is_none() && purchase.due_at.is_none(),
+        ANNOUNCED,
+    );
     let mut paid = None;
     for charge in charges {
         check(!purchase.failed_with(&charge.id), FAILED);
@@ -116,7 +131,10 @@ fn check_purchase<'a>(
         });
         if purchase.paid_by() == Some(&charge.id) {
             paid = Some(charge);
-            check(charge.refunded == charge.refunded_by_owner && !recorded, SURPLUS);
+            check(
+                charge.refunded == charge.refunded_by_owner && !recorded,
+                SURPLUS,
+            );
         } else {
             check(charge.refunded == charge.amount && recorded, SURPLUS);
         }
@@ -156,10 +174,15 @@ fn notices(purchase: &Purchase) -> Vec<Notice> {
             reason: dispute.reason.clone(),
         });
     }
-    notices.extend(purchase.surplus.iter().map(|surplus| Notice::SurplusRefunded {
-        payment_intent_id: surplus.payment_intent_id.as_str().to_owned(),
-        amount: surplus.amount,
-    }));
+    notices.extend(
+        purchase
+            .surplus
+            .iter()
+            .map(|surplus| Notice::SurplusRefunded {
+                payment_intent_id: surplus.payment_intent_id.as_str().to_owned(),
+                amount: surplus.amount,
+            }),
+    );
     notices
 }
 
@@ -173,15 +196,16 @@ fn is_true(world: &World, response: &End) -> bool {
     match answer {
         Answer::Receipt(receipt) => {
             let purchase = purchases.find(|one| one.key.purchase_id == receipt.purchase_id);
-            purchase.is_some_and(|purchase| {
-                purchase.paid_by().is_some() == receipt.declined.is_none()
-            })
+            purchase
+                .is_some_and(|purchase| purchase.paid_by().is_some() == receipt.declined.is_none())
         }
         Answer::Canceled(id) => {
             let purchase = purchases.find(|one| one.key.purchase_id == *id);
             purchase.is_some_and(|purchase| purchase.paid_by().is_none())
         }
         Answer::Created(id) => data.notes.contains_key(id) || world.deletes(*id),
-        Answer::Nothing | Answer::RequiresAction(_) | Answer::Refused(_) | Answer::StorageFull => true,
+        Answer::Nothing | Answer::RequiresAction(_) | Answer::Refused(_) | Answer::StorageFull => {
+            true
+        }
     }
 }

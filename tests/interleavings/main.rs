@@ -1,4 +1,24 @@
-//! Interleavings
+//! Every interleaving of the functions of payments and storage. The real controllers run over services in memory, two or
+//! three at once, in every order of their calls, with failed, repeated and late calls, crashes, and repeated and late
+//! deliveries. After each step, the invariants must hold.
+//!
+//! The checker of stateright explores the schedules: breadth-first, so that it finds the shortest schedule that violates
+//! an invariant. Two schedules that lead to the same situation continue as one. A situation is the state of the
+//! [`world`], and the responses that each running invocation has received.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`scenarios`] | the scenarios, and the limits of their schedules |
+//! | [`functions`] | the functions and their events |
+//! | [`world`] | the services in memory, the clients, and the clock |
+//! | [`call`] | one call of an invocation: the boundary between a controller and the world |
+//! | [`model`] | the steps of a schedule, and the exploration |
+//! | [`invariants`] | the invariants |
+//! | [`bugs`] | bugs that the exploration must reveal |
+//!
+//! With the environment variable `INTERLEAVINGS=deep`, the limits are larger: see [`scenarios::deep`].
+
+// Clippy does not treat helpers outside test functions as test code.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,37 +34,160 @@ mod model;
 mod scenarios;
 mod world;
 
-use model::{Explored, Schedules};
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{self, Write as _},
+    num::NonZero,
+    sync::Mutex,
+    thread,
+};
+
+use call::Fate;
+use model::{Calls, Explored, Schedules};
 use scenarios::Scenario;
 use world::World;
 
-fn explore(scenario: Scenario) -> Explored {
-    let Scenario { name, setting, limits } = scenario;
-    let explored = Schedules::new(World::new(setting), limits).explore();
-    eprintln!(
-        "{name:<45} {:>8.1e} schedules {:>8} states {:>8} steps {:>3} deep {:.1} s",
-        explored.schedules, explored.states, explored.steps, explored.depth, explored.seconds
+/// Explores the scenarios, as many at once as there are processors. Returns the results in the order of the scenarios.
+fn explore(scenarios: &[Scenario]) -> Vec<Explored> {
+    let left = Mutex::new(scenarios.iter().enumerate());
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = left.lock().unwrap().next();
+            let Some((number, scenario)) = next else {
+                return;
+            };
+            let world = World::new(scenario.setting.clone());
+            let explored = Schedules::new(world, scenario.limits).explore();
+            results.lock().unwrap().push((number, explored));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    let mut results = results.into_inner().unwrap();
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, explored)| explored).collect()
+}
+
+/// Prints a report, which the test runner does not capture.
+fn print(report: &str) {
+    io::stderr().write_all(report.as_bytes()).unwrap();
+}
+
+fn row(name: &str, explored: &Explored) -> String {
+    let Explored {
+        schedules,
+        states,
+        steps,
+        depth,
+        seconds,
+        ..
+    } = explored;
+    let note = if explored.is_complete {
+        ""
+    } else {
+        ", stopped early"
+    };
+    format!(
+        "{name:<44} {schedules:>10.1e} {states:>11} {steps:>9} {depth:>7} {seconds:>6.1} s{note}\n"
+    )
+}
+
+#[test]
+fn the_invariants_hold_in_every_schedule() {
+    let mut scenarios = scenarios::all();
+    let deep = env::var("INTERLEAVINGS").is_ok_and(|value| value == "deep");
+    if deep {
+        scenarios.iter_mut().for_each(scenarios::deep);
+    }
+    let results = explore(&scenarios);
+    let mut report = format!(
+        "\n{:<44} {:>10} {:>11} {:>9} {:>7} {:>8}\n",
+        "scenario", "schedules", "situations", "steps", "longest", "time"
     );
-    if let Some(violation) = &explored.violation {
-        eprintln!("{violation}");
+    let mut calls = Calls::new();
+    let (mut states, mut steps) = (0, 0);
+    for (scenario, explored) in scenarios.iter().zip(&results) {
+        report += &row(scenario.name, explored);
+        calls.extend(&explored.calls);
+        states += explored.states;
+        steps += explored.steps;
     }
-    explored
+    report += &format!(
+        "{} scenarios, {states} situations, {steps} steps, {}\n\n",
+        scenarios.len(),
+        summary(&calls)
+    );
+    print(&report);
+    for (scenario, explored) in scenarios.iter().zip(&results) {
+        if let Some(violation) = &explored.violation {
+            panic!("{}: {violation}", scenario.name);
+        }
+        assert!(explored.is_complete || deep, "{}", scenario.name);
+    }
+    let functions: BTreeSet<_> = calls.iter().map(|(function, ..)| *function).collect();
+    assert!(functions.into_iter().eq(FUNCTIONS));
+}
+
+/// The functions whose controllers run.
+const FUNCTIONS: [&str; 10] = [
+    "cancel",
+    "create",
+    "credit",
+    "delete",
+    "notify",
+    "purchase",
+    "purchase-paid",
+    "reconcile",
+    "resume",
+    "webhook",
+];
+
+/// The number of different calls of functions, and how many of them failed in every way. The others are made only after
+/// another call has failed.
+fn summary(calls: &Calls) -> String {
+    let all: BTreeSet<_> = calls
+        .iter()
+        .map(|(function, call, _)| (*function, *call))
+        .collect();
+    let fails = |(function, call): &&(&'static str, &'static str)| {
+        let fates = match World::writes(call) {
+            true => &[Fate::Unsent, Fate::ResponseLost, Fate::Late][..],
+            false => &[Fate::Unsent],
+        };
+        let mut fates = fates.iter();
+        fates.all(|fate| calls.contains(&(function, call, Some(*fate))))
+    };
+    let failed = all.iter().filter(fails).count();
+    format!("{} calls, {failed} of them failed in every way", all.len())
 }
 
 #[test]
-fn bugs_are_found() {
-    for (bug, name) in bugs::ALL {
-        let mut scenario = scenarios::all().into_iter().find(|scenario| scenario.name == name).unwrap();
+fn every_bug_is_revealed_by_a_schedule() {
+    let all = scenarios::all();
+    let scenarios = bugs::ALL.map(|(bug, name)| {
+        let mut scenario = all
+            .iter()
+            .find(|scenario| scenario.name == name)
+            .unwrap()
+            .clone();
         scenario.setting.bug = Some(bug);
-        scenario.limits.failures = scenario.limits.failures.min(if matches!(bug, bugs::Bug::NoIdempotencyKey) { 1 } else { 0 });
-        eprintln!("{bug}");
-        explore(scenario);
+        scenario
+    });
+    let results = explore(&scenarios);
+    let mut report = String::new();
+    for ((bug, name), explored) in bugs::ALL.iter().zip(&results) {
+        match &explored.violation {
+            Some(violation) => report += &format!("\n{bug}: found in \"{name}\", {violation}"),
+            None => report += &format!("\n{bug}: NOT FOUND in \"{name}\"\n"),
+        }
     }
-}
-
-#[test]
-fn small() {
-    for scenario in scenarios::all() {
-        explore(scenario);
+    print(&report);
+    for ((bug, _), explored) in bugs::ALL.iter().zip(&results) {
+        assert!(explored.violation.is_some(), "{bug}");
     }
 }

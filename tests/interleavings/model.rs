@@ -1,7 +1,7 @@
 //! All schedules of a scenario, as a model for the checker of stateright.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
@@ -75,9 +75,20 @@ impl Hash for State {
 pub(crate) struct Schedules {
     start: World,
     limits: Limits,
-    /// The steps from each situation to the next situations.
-    steps: Arc<Mutex<HashMap<u64, Vec<u64>>>>,
+    seen: Arc<Mutex<Seen>>,
 }
+
+/// What an exploration has seen.
+#[derive(Default)]
+struct Seen {
+    /// The steps from each situation to the next situations.
+    steps: HashMap<u64, Vec<u64>>,
+    /// The calls of all functions.
+    calls: Calls,
+}
+
+/// The calls of functions: the function, the call, and what happened with it. None is a crash before the call.
+pub(crate) type Calls = BTreeSet<(&'static str, &'static str, Option<Fate>)>;
 
 impl State {
     /// Adds the invocations that the world asks for. Drops those that end without a call.
@@ -186,7 +197,7 @@ impl Schedules {
         Self {
             start,
             limits,
-            steps: Arc::default(),
+            seen: Arc::default(),
         }
     }
 
@@ -256,7 +267,8 @@ impl Schedules {
             }
             Action::Advance => {
                 state.delays += u8::from(state.can_start());
-                let is_reconcile = |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
+                let is_reconcile =
+                    |one: &Invocation| matches!(one.function, Function::Reconcile { .. });
                 // The next run of reconcile replaces one that has not started.
                 state.invocations.retain(|one| !is_reconcile(one));
                 let by = state.world.advance();
@@ -267,9 +279,7 @@ impl Schedules {
         state.violations = invariants::always(&state.world);
         let actions = state.actions(self.limits);
         // What is left may happen or not.
-        let is_owners = |action: &Action| {
-            matches!(action, Action::Owner(action) if !matches!(action, Owner::Clear(_)))
-        };
+        let is_owners = |action: &Action| matches!(action, Action::Owner(action) if !matches!(action, Owner::Clear(_)));
         if state.violations.is_empty() && actions.iter().all(is_owners) {
             state.violations = invariants::when_quiet(&state.world, &state.invocations);
         }
@@ -278,10 +288,11 @@ impl Schedules {
 
     /// Explores all schedules, or those up to a violation of an invariant.
     pub(crate) fn explore(self) -> Explored {
-        let steps = Arc::clone(&self.steps);
+        let seen = Arc::clone(&self.seen);
         let started = std::time::Instant::now();
+        // With one thread, the search is breadth-first: it finds the shortest schedule that violates an invariant.
         let checker = self.checker().finish_when(HasDiscoveries::Any);
-        let checker = checker.spawn_bfs().join();
+        let checker = checker.target_state_count(MOST_STEPS).spawn_bfs().join();
         let violation = checker.discovery(INVARIANTS).map(|path| {
             let actions = path.into_actions();
             let model = checker.model();
@@ -295,15 +306,17 @@ impl Schedules {
             Violation {
                 invariants: state.violations,
                 schedule,
-                world: format!("{:#?}", state.world),
             }
         });
         let first = checker.model().first().fingerprint;
+        let mut seen = seen.lock().unwrap();
         Explored {
             states: checker.unique_state_count(),
             steps: checker.state_count(),
             depth: checker.max_depth(),
-            schedules: count_schedules(first, &steps.lock().unwrap()),
+            schedules: count_schedules(first, &seen.steps),
+            calls: std::mem::take(&mut seen.calls),
+            is_complete: checker.state_count() < MOST_STEPS,
             violation,
             seconds: started.elapsed().as_secs_f64(),
         }
@@ -323,6 +336,9 @@ impl Schedules {
     }
 }
 
+/// The number of steps after which an exploration stops.
+const MOST_STEPS: usize = 3_000_000;
+
 const INVARIANTS: &str = "the invariants hold";
 
 impl Model for Schedules {
@@ -339,9 +355,27 @@ impl Model for Schedules {
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
         let (next, _) = self.step(before, action, false);
-        let mut steps = self.steps.lock().unwrap();
-        let steps = steps.entry(before.fingerprint).or_default();
+        let mut seen = self.seen.lock().unwrap();
+        let steps = seen.steps.entry(before.fingerprint).or_default();
         steps.push(next.fingerprint);
+        match action {
+            Action::Call {
+                invocation,
+                call,
+                fate,
+            } => {
+                let one = &before.invocations[invocation];
+                let call = (one.function.name(), one.name_of(call), Some(fate));
+                seen.calls.insert(call);
+            }
+            Action::Crash { invocation } => {
+                let one = &before.invocations[invocation];
+                let calls = one.pending.iter();
+                let calls = calls.map(|(_, name)| (one.function.name(), *name, None));
+                seen.calls.extend(calls);
+            }
+            Action::Land { .. } | Action::Owner(_) | Action::Advance => (),
+        }
         Some(next)
     }
 
@@ -381,7 +415,11 @@ pub(crate) struct Explored {
     pub(crate) states: usize,
     pub(crate) steps: usize,
     pub(crate) depth: usize,
+    /// The number of schedules. Many of them lead through the same situations.
     pub(crate) schedules: f64,
+    pub(crate) calls: Calls,
+    /// Whether all schedules within the limits were explored.
+    pub(crate) is_complete: bool,
     pub(crate) violation: Option<Violation>,
     pub(crate) seconds: f64,
 }
@@ -391,7 +429,6 @@ pub(crate) struct Explored {
 pub(crate) struct Violation {
     pub(crate) invariants: Vec<&'static str>,
     pub(crate) schedule: Vec<String>,
-    pub(crate) world: String,
 }
 
 impl fmt::Display for Violation {
@@ -403,4 +440,3 @@ impl fmt::Display for Violation {
         Ok(())
     }
 }
-

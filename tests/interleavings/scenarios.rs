@@ -57,6 +57,13 @@ fn pay(name: &'static str, requests: Vec<Request>) -> Scenario {
     }
 }
 
+/// Requests for an order whose function was stopped before it charged the card.
+fn open(name: &'static str, source: &'static str, requests: Vec<Request>) -> Scenario {
+    let mut scenario = pay(name, requests).short().three_at_once();
+    scenario.setting.start = Start::Pending(source);
+    scenario
+}
+
 /// Purchase 1 at the start, and what happens to it in Stripe.
 fn sold(name: &'static str, start: Start, owner: &[Owner]) -> Scenario {
     Scenario {
@@ -106,38 +113,132 @@ pub(crate) fn all() -> Vec<Scenario> {
     let dispute = |status| [DisputeStatus::Open, status].map(|status| Owner::Dispute(0, status));
     let (part, rest) = (Owner::Refund(0, 1_000), Owner::Refund(0, 3_000));
     let again = Owner::ChargeAgain(1);
-    let all = vec![
+    vec![
         pay("a valid card", vec![visa()]).twice().three_at_once(),
-        pay("a declined card", vec![buy(1, "tok_chargeDeclined", "a", 1)]).three_at_once(),
+        pay(
+            "a declined card",
+            vec![buy(1, "tok_chargeDeclined", "a", 1)],
+        )
+        .three_at_once(),
         pay("an unknown card", vec![buy(1, "tok_nobody", "a", 1)]),
         pay("3-D Secure", vec![secure()]).twice(),
         pay("a slow bank", vec![buy(1, "pm_slow", "a", 1)]),
-        pay("a charge with the status 500", vec![buy(1, "tok_error500", "a", 1)]),
-        pay("no charge, with the status 500", vec![buy(1, "tok_error500NoEffect", "a", 1)]),
-        pay("the same request twice at once", vec![visa(), buy(2, "tok_visa", "a", 1)]),
-        pay("two orders at once", vec![visa(), buy(2, "pm_threeDSecure", "b", 0)]).short(),
+        pay(
+            "a charge with the status 500",
+            vec![buy(1, "tok_error500", "a", 1)],
+        ),
+        pay(
+            "no charge, with the status 500",
+            vec![buy(1, "tok_error500NoEffect", "a", 1)],
+        ),
+        pay(
+            "the same request twice at once",
+            vec![visa(), buy(2, "tok_visa", "a", 1)],
+        ),
+        pay(
+            "two orders at once",
+            vec![visa(), buy(2, "pm_threeDSecure", "b", 0)],
+        )
+        .short(),
         pay("an order is canceled", vec![visa(), cancel()]),
-        pay("an order with 3-D Secure is canceled", vec![secure(), cancel()]),
+        pay(
+            "an order with 3-D Secure is canceled",
+            vec![secure(), cancel()],
+        ),
         pay("an order is resumed", vec![secure(), resume()]),
-        pay("an order is resumed and canceled", vec![secure(), resume(), cancel()]).short(),
+        pay(
+            "an order is resumed and canceled",
+            vec![secure(), resume(), cancel()],
+        )
+        .short(),
+        open(
+            "an open order is resumed twice",
+            "tok_visa",
+            vec![resume(), resume()],
+        ),
+        open(
+            "an open order is resumed and canceled",
+            "pm_threeDSecure",
+            vec![resume(), cancel()],
+        ),
+        open(
+            "an open order is canceled twice",
+            "pm_slow",
+            vec![resume(), cancel(), cancel()],
+        ),
         sold("a partial and a full refund", Start::Paid, &[part, rest]),
-        sold("a refund that fails", Start::Paid, &[part, Owner::RefundFails(0, 1_000)]),
-        sold("a dispute is lost", Start::Paid, &dispute(DisputeStatus::Lost)),
-        sold("a dispute is won", Start::Paid, &dispute(DisputeStatus::Won)),
-        sold("a refund and a dispute", Start::Paid, &[part, Owner::Dispute(0, DisputeStatus::Open)]),
-        sold("a refund before the purchase is settled", Start::Charged("tok_visa"), &[part]),
+        sold(
+            "a refund that fails",
+            Start::Paid,
+            &[part, Owner::RefundFails(0, 1_000)],
+        ),
+        sold(
+            "a dispute is lost",
+            Start::Paid,
+            &dispute(DisputeStatus::Lost),
+        ),
+        sold(
+            "a dispute is won",
+            Start::Paid,
+            &dispute(DisputeStatus::Won),
+        ),
+        sold(
+            "a refund and a dispute",
+            Start::Paid,
+            &[part, Owner::Dispute(0, DisputeStatus::Open)],
+        ),
+        sold(
+            "a refund before the purchase is settled",
+            Start::Charged("tok_visa"),
+            &[part],
+        ),
         sold("a second charge of a paid purchase", Start::Paid, &[again]),
-        sold("two charges of a pending purchase", Start::Charged("tok_visa"), &[again]),
+        sold(
+            "two charges of a pending purchase",
+            Start::Charged("tok_visa"),
+            &[again],
+        ),
         sold("a charge of a failed purchase", Start::Failed, &[again]).twice(),
-        sold("a dispute while the stream is lost", Start::Paid, &[Owner::Dispute(0, DisputeStatus::Open)]).without_stream(),
+        sold(
+            "a dispute while the stream is lost",
+            Start::Paid,
+            &[Owner::Dispute(0, DisputeStatus::Open)],
+        )
+        .without_stream(),
+        sale(),
         announced("a paid purchase is announced"),
         announced("a paid purchase is announced by reconcile").without_stream(),
-        notes("three notes, with room for two", &[], vec![create(1, "a"), create(2, "b"), create(3, "c")]),
-        notes("a note is created twice and deleted", &[], vec![create(1, "a"), create(2, "a"), delete(1)]),
-        notes("two notes are deleted while one is created", &[(1, true), (2, true)], vec![delete(1), delete(1), create(3, "a")]),
-        notes("an uncounted note is deleted", &[(1, false), (2, true)], vec![delete(1), delete(2), create(3, "a")]),
-    ];
-    all
+        notes(
+            "three notes, with room for two",
+            &[],
+            vec![create(1, "a"), create(2, "b"), create(3, "c")],
+        ),
+        notes(
+            "a note is created twice and deleted",
+            &[],
+            vec![create(1, "a"), create(2, "a"), delete(1)],
+        ),
+        notes(
+            "two notes are deleted while one is created",
+            &[(1, true), (2, true)],
+            vec![delete(1), delete(1), create(3, "a")],
+        ),
+        notes(
+            "an uncounted note is deleted",
+            &[(1, false), (2, true)],
+            vec![delete(1), delete(2), create(3, "a")],
+        ),
+    ]
+}
+
+/// From the order to the credit: a note can be created only after the purchase is credited.
+fn sale() -> Scenario {
+    let create = request(What::Create { id: 1, key: "b" }, 0);
+    let requests = vec![buy(1, "tok_visa", "a", 1), create];
+    let mut scenario = pay("a sale from the order to the credit", requests).short();
+    scenario.setting.notify = 1;
+    scenario.setting.credit = 1;
+    scenario
 }
 
 fn announced(name: &'static str) -> Scenario {
@@ -145,6 +246,18 @@ fn announced(name: &'static str) -> Scenario {
     scenario.setting.notify = 2;
     scenario.setting.credit = 2;
     scenario
+}
+
+/// Increases the limits of a scenario: one more invocation at once, one more failure and one more delay.
+pub(crate) fn deep(scenario: &mut Scenario) {
+    let Limits {
+        concurrent,
+        failures,
+        delays,
+    } = &mut scenario.limits;
+    *concurrent += 1;
+    *failures += 1;
+    *delays += 1;
 }
 
 impl Scenario {

@@ -188,7 +188,9 @@ pub(crate) fn purchase_key(number: u8) -> PurchaseKey {
 impl World {
     pub(crate) fn new(setting: Setting) -> Self {
         let requests = setting.requests.iter();
-        let responses = requests.clone().map(|request| (Vec::new(), request.retries));
+        let responses = requests
+            .clone()
+            .map(|request| (Vec::new(), request.retries));
         let data = Data {
             responses: responses.collect(),
             ..Data::default()
@@ -316,7 +318,9 @@ impl World {
     pub(crate) fn ended(&mut self, one: &Invocation, end: End) {
         let is_done = matches!(end, End::Done(_));
         let again = |world: &mut Self, step| {
-            world.new.push((one.function.clone(), one.attempt + 1, step));
+            world
+                .new
+                .push((one.function.clone(), one.attempt + 1, step));
         };
         match &one.function {
             Function::Request { number, .. } => {

@@ -109,11 +109,16 @@ impl World {
     }
 
     fn replace_credit(&mut self, before: Option<&Credit>, credit: &Credit) -> bool {
-        let stored = self.data.credits.get(&credit.purchase).map(|stored| **stored);
+        let stored = self
+            .data
+            .credits
+            .get(&credit.purchase)
+            .map(|stored| **stored);
         if stored.as_ref() != before && !self.has(Bug::CreditWithoutRevision) {
             return false;
         }
-        let granted = |credit: Option<&Credit>| credit.map_or(0, |credit| i64::from(credit.granted));
+        let granted =
+            |credit: Option<&Credit>| credit.map_or(0, |credit| i64::from(credit.granted));
         let difference = granted(Some(credit)) - granted(before);
         let mut total = self.total();
         total.bought += difference;
@@ -150,7 +155,9 @@ impl Response for Option<Credit> {
 impl CountedNotes for Port {
     async fn insert(&self, note: &Note, _: Option<Sub>, free: u64) -> Result<Inserted, Error> {
         if self.has(Bug::CountWithoutTransaction) {
-            let insert = self.call("store the note", |world| world.insert(note, free, true, false));
+            let insert = self.call("store the note", |world| {
+                world.insert(note, free, true, false)
+            });
             let inserted = insert.await.map_err(error)?;
             if inserted == Inserted::Done {
                 let count = self.call("count the note", |world| world.count(1));
@@ -179,7 +186,9 @@ impl CountedNotes for Port {
         version: Version,
         counted: bool,
     ) -> Result<bool, Error> {
-        let remove = self.call("delete the note", |world| world.remove(id, version, counted));
+        let remove = self.call("delete the note", |world| {
+            world.remove(id, version, counted)
+        });
         remove.await.map_err(error)
     }
 }
@@ -202,7 +211,9 @@ impl Storage for Port {
         before: Option<&Credit>,
         credit: &Credit,
     ) -> Result<bool, Error> {
-        let replace = self.call("store the credit", |world| world.replace_credit(before, credit));
+        let replace = self.call("store the credit", |world| {
+            world.replace_credit(before, credit)
+        });
         replace.await.map_err(error)
     }
 }
@@ -260,11 +271,7 @@ impl AttachmentRecords for NoFiles {
         unreachable!("no note has a file")
     }
 
-    async fn record_upload(
-        &self,
-        _: &FileKey,
-        _: &File,
-    ) -> Result<HashSet<AttachmentRef>, Error> {
+    async fn record_upload(&self, _: &FileKey, _: &File) -> Result<HashSet<AttachmentRef>, Error> {
         unreachable!("no note has a file")
     }
 

@@ -3,9 +3,7 @@
 use billing::{
     controller::RECONCILE_DELAY,
     payment::{IntentId, Outcome},
-    purchase::{
-        Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId,
-    },
+    purchase::{Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId},
     service::{
         Buyer, DueKey, DuePage, Error, NotePurchased, Opened, OrderStore, Publisher, PurchaseStore,
         SettleIf, Settled, stream::Change,
@@ -186,7 +184,7 @@ impl World {
                 },
                 Some(intent),
             ) => *payment_intent_id = Some(intent.clone()),
-            (_, Some(_)) => return false,
+            (_, Some(_)) => return self.has(Bug::PostponeWithoutCondition),
             (_, None) if postponed.due_at.is_none() => return false,
             (_, None) => (),
         }

@@ -6,8 +6,8 @@ use billing::{
     controller::RECONCILE_DELAY,
     event::Event,
     payment::{
-        Decline, DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails, PaymentReport,
-        RefundReport, RefundedCharge, Report,
+        Decline, DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails,
+        PaymentReport, RefundReport, RefundedCharge, Report,
     },
     purchase::{
         Currency, Dispute, DisputeStatus, Order, PaymentSource, Purchase, PurchaseKey, Storage,
@@ -72,9 +72,13 @@ pub(crate) enum Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Authenticate(number) => write!(f, "the cardholder completes 3-D Secure of pi_{number}"),
+            Self::Authenticate(number) => {
+                write!(f, "the cardholder completes 3-D Secure of pi_{number}")
+            }
             Self::Clear(number) => write!(f, "the bank accepts pi_{number}"),
-            Self::Refund(number, amount) => write!(f, "an employee refunds {amount} of pi_{number}"),
+            Self::Refund(number, amount) => {
+                write!(f, "an employee refunds {amount} of pi_{number}")
+            }
             Self::RefundFails(number, amount) => {
                 write!(f, "the refund of {amount} of pi_{number} fails")
             }
@@ -82,7 +86,10 @@ impl fmt::Display for Owner {
                 write!(f, "the dispute of pi_{number} is {}", status.name())
             }
             Self::ChargeAgain(number) => {
-                write!(f, "another PaymentIntent of purchase {number} charges the card")
+                write!(
+                    f,
+                    "another PaymentIntent of purchase {number} charges the card"
+                )
             }
         }
     }
@@ -112,7 +119,9 @@ impl World {
         let intents = self.data.intents.iter().enumerate();
         let mut actions: Vec<_> = intents
             .filter_map(|(number, intent)| match intent.payment {
-                Payment::RequiresAction { .. } if intent.secret_is_known => Some(Owner::Authenticate(number)),
+                Payment::RequiresAction { .. } if intent.secret_is_known => {
+                    Some(Owner::Authenticate(number))
+                }
                 Payment::Processing { .. } => Some(Owner::Clear(number)),
                 _ => None,
             })
@@ -225,7 +234,11 @@ impl World {
             amount: intent.amount,
             currency: Some(Currency::default()),
         };
-        self.event(format!("pi_{number} {text}"), Report::Payment(report), copies);
+        self.event(
+            format!("pi_{number} {text}"),
+            Report::Payment(report),
+            copies,
+        );
     }
 
     /// Sends `charge.refunded`, which contains the refunded amount, or `refund.failed`.
@@ -482,7 +495,9 @@ impl Payments for Port {
         let found = self.call("list payments", |world| {
             let intents = world.data.intents.iter();
             let found = intents.filter(|intent| intent.purchase == purchase.key);
-            found.map(|intent| intent.payment.clone()).collect::<Vec<_>>()
+            found
+                .map(|intent| intent.payment.clone())
+                .collect::<Vec<_>>()
         });
         found.await.map_err(error)
     }
@@ -493,7 +508,11 @@ impl Payments for Port {
             Some(PaymentDetails {
                 payment: intent.payment.clone(),
                 amount: intent.amount,
-                amount_received: if intent.is_charged() { intent.amount } else { 0 },
+                amount_received: if intent.is_charged() {
+                    intent.amount
+                } else {
+                    0
+                },
                 amount_refunded: intent.refunded,
                 currency: Some(Currency::default()),
                 is_live: false,
