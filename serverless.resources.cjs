@@ -82,8 +82,9 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     resolveConfigurationProperty(["functions"]),
     resolveConfigurationProperty(["custom", "apiGateway"]),
   ]);
-  const routes = (name) => functions[name].events.flatMap(({ http }) => http ?? []);
-  const streams = (name) => functions[name].events.flatMap(({ stream }) => stream ?? []);
+  const settings = (name) => functions[name] ?? { events: [] }; // the API is not a function
+  const routes = (name) => settings(name).events.flatMap(({ http }) => http ?? []);
+  const streams = (name) => settings(name).events.flatMap(({ stream }) => stream ?? []);
   const ownsApi = !api && Object.keys(functions).some((name) => routes(name).length > 0);
   const applies = {
     ServerErrors: (name) => name === "api",
@@ -91,8 +92,8 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     Lag: (name) => streams(name).length > 0,
     Regression: () => shiftsTraffic(traffic),
     DeadLetters: (name) =>
-      "DEAD_LETTER_QUEUE" in (functions[name].environment ?? {}) ||
-      [functions[name], ...streams(name)].some(({ destinations }) => destinations?.onFailure),
+      "DEAD_LETTER_QUEUE" in (settings(name).environment ?? {}) ||
+      [settings(name), ...streams(name)].some(({ destinations }) => destinations?.onFailure),
   };
   const dimensions = {
     "AWS/ApiGateway": () => ({ ApiName: `scratchpad-${stage}`, Stage: stage }),

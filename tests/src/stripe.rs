@@ -196,12 +196,6 @@ impl Stripe {
         self.control(Method::POST, &path, None).await["status"].take()
     }
 
-    /// Sets how many seconds pass until a search in the local Stripe finds a new or changed PaymentIntent.
-    pub async fn set_search_lag(&self, seconds: u32) {
-        let body = json!({"seconds": seconds});
-        self.control(Method::PUT, "search_lag", Some(&body)).await;
-    }
-
     /// Makes the local Stripe stop sending events to the stage's webhook.
     pub async fn unset_webhook(&self) {
         self.control(Method::DELETE, "webhook", None).await;

@@ -15,6 +15,7 @@ mod package;
 mod process;
 mod redrive;
 mod release;
+mod shop;
 mod stage;
 mod stripe;
 mod test;
@@ -174,6 +175,11 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Find, show and refund purchases, and announce them again
+    Shop {
+        #[command(subcommand)]
+        what: shop::Command,
+    },
     /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
     Doctor {
         #[command(flatten)]
@@ -261,6 +267,7 @@ async fn main() -> ExitCode {
             stage,
             dry_run,
         } => redrive::redrive(&queue, &stage, dry_run).await,
+        Command::Shop { what } => shop::shop(what).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await
         }

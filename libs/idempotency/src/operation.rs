@@ -95,6 +95,13 @@ pub struct Operation {
     pub(crate) fingerprint: Fingerprint,
 }
 
+impl Operation {
+    /// The id of the operation's record: the name of the scope and a hash of the key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 /// The SHA-256 hash of the scope, the caller and the body of a request. A request with a key that
 /// was used before counts as a repetition only if its fingerprint is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

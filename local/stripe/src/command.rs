@@ -6,11 +6,10 @@ use crate::authentication::Authentication;
 use crate::caller::Caller;
 use crate::dispute::DisputeUpdate;
 use crate::error::ApiError;
-use crate::pagination::{ListQuery, Page};
+use crate::pagination::ListQuery;
 use crate::params::{Params, integer};
 use crate::payment_method::{BillingDetails, CardDetails, PaymentSource};
 use crate::refund::{NewRefund, Refunded};
-use crate::search::Query;
 
 /// A valid request to the API, with its parameters.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub(crate) enum Command {
     /// Retrieves the object with this id.
     Retrieve(Collection, String, Expand),
     List(Collection, ListQuery, Expand),
-    Search(Query, Page),
     Refund(NewRefund),
     /// Contains the id of the dispute.
     UpdateDispute(String, DisputeUpdate),
@@ -181,10 +179,6 @@ impl Command {
             }
             _ if caller == Caller::Browser => browser_command(method, &segments, &mut params)?,
             ("POST", ["v1", "payment_intents"]) => Self::Create(create(&mut params)?),
-            ("GET", ["v1", "payment_intents", "search"]) => {
-                let query = Query::parse(&params.required("query")?)?;
-                Self::Search(query, Page::parse(&mut params, "page")?)
-            }
             ("POST", ["v1", "payment_intents", id, "confirm"]) => {
                 Self::Confirm((*id).to_owned(), confirm(&mut params)?)
             }
@@ -366,7 +360,7 @@ fn browser_command(
     params: &mut Params,
 ) -> Result<Command, ApiError> {
     let (id, action) = match (method, segments) {
-        ("GET", ["v1", "payment_intents", id]) if *id != "search" => (*id, BrowserAction::Retrieve),
+        ("GET", ["v1", "payment_intents", id]) => (*id, BrowserAction::Retrieve),
         ("POST", ["v1", "payment_intents", id, "confirm"]) => {
             (*id, BrowserAction::Confirm(confirm(params)?))
         }

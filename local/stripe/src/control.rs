@@ -9,7 +9,6 @@
 //! | `DELETE failures` | |
 //! | `PUT webhook` | `{"url", "secrets"}` |
 //! | `DELETE webhook` | |
-//! | `PUT search_lag` | `{"seconds"}` |
 //! | `PUT bank_delay` | `{"seconds"}` |
 //! | `PUT hold` | `{"payments": true or false}` |
 //! | `POST payment_intents/{id}/process` | |
@@ -111,11 +110,6 @@ async fn execute(
         }
         ("DELETE", ["webhook"]) => {
             shared.state().webhook = None;
-            Ok(json!({}))
-        }
-        ("PUT", ["search_lag"]) => {
-            let SecondsBody { seconds } = parse(body)?;
-            shared.state().ledger.search_lag = Duration::from_secs(seconds.into());
             Ok(json!({}))
         }
         ("PUT", ["bank_delay"]) => {

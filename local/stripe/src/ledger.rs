@@ -26,8 +26,6 @@ pub(crate) struct Ledger {
     run: u32,
     last_id: u64,
     livemode: bool,
-    /// The time from a change of a PaymentIntent until search finds the change.
-    pub(crate) search_lag: Duration,
     /// The time until a bank acts.
     pub(crate) bank_delay: Duration,
     /// Whether payments get the status `processing` before they charge a card.
@@ -70,7 +68,6 @@ impl Ledger {
             run: settings.run,
             last_id: 0,
             livemode: settings.livemode(),
-            search_lag: settings.search_lag,
             bank_delay: settings.bank_delay,
             hold: false,
             intents: Vec::new(),
@@ -110,11 +107,6 @@ impl Ledger {
                 let created = |time| query.created.contains(time);
                 let objects = self.objects(collection, expand, created);
                 query.list(collection.url(), objects)
-            }
-            Command::Search(query, page) => {
-                let mut found = self.searchable(context.now);
-                found.retain(|intent| query.matches(intent));
-                page.search_result("/v1/payment_intents/search", found)
             }
             Command::Refund(refund) => self.refund(refund, context),
             Command::UpdateDispute(id, update) => self.update_dispute(&id, update, context),
@@ -223,32 +215,6 @@ impl Ledger {
             }
         }
         intent
-    }
-
-    /// The PaymentIntents that search finds at the time `now`, as API objects, oldest first. Search
-    /// lags by `search_lag`: it shows each PaymentIntent as it was `now - search_lag`. This is the
-    /// object in the PaymentIntent's latest event of at least that age, because every change of a
-    /// PaymentIntent emits an event about the PaymentIntent.
-    fn searchable(&self, now: u64) -> Vec<Value> {
-        let is_visible = |event: &&Value| {
-            let created = event.get("created").and_then(Value::as_u64);
-            let age = now.saturating_sub(created.unwrap_or_default());
-            Duration::from_secs(age) >= self.search_lag
-        };
-        let mut found: Vec<Value> = Vec::new();
-        for event in self.events.iter().filter(is_visible) {
-            let intent = event.pointer("/data/object").cloned();
-            let intent = intent.unwrap_or_default();
-            let id = str_field(&intent, "id");
-            if str_field(&intent, "object") != "payment_intent" {
-                continue;
-            }
-            match found.iter_mut().find(|found| str_field(found, "id") == id) {
-                Some(earlier) => *earlier = intent,
-                None => found.push(intent),
-            }
-        }
-        found
     }
 
     pub(crate) fn event(&self, id: &str) -> Option<&Value> {

@@ -14,8 +14,7 @@
 //!   [test cards](https://docs.stripe.com/testing).
 //! - It has no customers, so a payment method or a token that was created through the API can be
 //!   used only once.
-//! - [Search](https://docs.stripe.com/search) supports only equality clauses on `metadata` and
-//!   `status`.
+//! - It has no [search](https://docs.stripe.com/search). Lists contain each object at once.
 //! - It rejects requests that have both a publishable key and an
 //!   [idempotency key](https://docs.stripe.com/api/idempotent_requests).
 //! - Charges are created only by PaymentIntents. Refunds and disputes are ended by test cards and
@@ -61,7 +60,6 @@ mod payment_intent;
 mod payment_method;
 mod refund;
 mod response;
-mod search;
 mod server;
 mod settings;
 mod shared;
@@ -137,11 +135,6 @@ impl Stripe {
         self.shared.state().failures.clear();
     }
 
-    /// Sets the time until search finds a change (see [`Settings::search_lag`]).
-    pub fn set_search_lag(&self, lag: Duration) {
-        self.shared.state().ledger.search_lag = lag;
-    }
-
     /// Sets the time until the bank or the cardholder acts (see [`Settings::bank_delay`]).
     pub fn set_bank_delay(&self, delay: Duration) {
         self.shared.state().ledger.bank_delay = delay;
@@ -195,7 +188,7 @@ impl Stripe {
     }
 
     /// Moves the test double's clock forward by `by`. The clock controls the expiry of idempotency
-    /// keys, the retries of deliveries, the search lag, the bank delay and the delays of injected
+    /// keys, the retries of deliveries, the bank delay and the delays of injected
     /// faults.
     pub fn advance(&self, by: Duration) {
         self.shared.clock.advance(by);

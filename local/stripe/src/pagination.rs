@@ -1,4 +1,4 @@
-//! Selects the objects of a list or search result that a request asks for
+//! Selects the objects of a list that a request asks for
 //! (<https://docs.stripe.com/api/pagination>).
 
 use serde_json::{Value, json};
@@ -6,60 +6,6 @@ use serde_json::{Value, json};
 use crate::error::ApiError;
 use crate::json::str_field;
 use crate::params::{Params, integer};
-
-/// The page of a list or search result that a request asks for.
-#[derive(Debug)]
-pub(crate) struct Page {
-    limit: usize,
-    /// The name and the value of the parameter that says where the page starts. The value is the id
-    /// of the last object on the previous page. None for the first page.
-    after: Option<(&'static str, String)>,
-}
-
-impl Page {
-    /// Parses the parameter `limit`, and the parameter that says where the page starts. `after` is
-    /// the name of the latter parameter.
-    pub(crate) fn parse(params: &mut Params, after: &'static str) -> Result<Self, ApiError> {
-        let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
-        match integer("limit", &limit)? {
-            limit @ 1..=100 => Ok(Self {
-                limit,
-                after: params.take(after).map(|id| (after, id)),
-            }),
-            _ => Err(ApiError::invalid("Invalid limit: must be between 1 and 100.").param("limit")),
-        }
-    }
-
-    /// Returns the objects on this page, newest first, and whether more objects follow. `objects`
-    /// contains the objects of all pages, oldest first.
-    fn select(&self, objects: Vec<Value>) -> Result<(Vec<Value>, bool), ApiError> {
-        let mut newest: Vec<_> = objects.into_iter().rev().collect();
-        if let Some((param, id)) = &self.after {
-            let last = newest
-                .iter()
-                .position(|object| str_field(object, "id") == id);
-            let last = last.ok_or_else(|| ApiError::missing("object", id).param(param))?;
-            newest.drain(..=last);
-        }
-        let has_more = newest.len() > self.limit;
-        newest.truncate(self.limit);
-        Ok((newest, has_more))
-    }
-
-    /// Returns the API's search result object for this page. `objects` contains the objects of all
-    /// pages, oldest first.
-    pub(crate) fn search_result(&self, url: &str, objects: Vec<Value>) -> Result<Value, ApiError> {
-        let (data, has_more) = self.select(objects)?;
-        let last = data.last().filter(|_| has_more);
-        Ok(json!({
-            "object": "search_result",
-            "url": url,
-            "has_more": has_more,
-            "next_page": last.map(|last| str_field(last, "id")),
-            "data": data,
-        }))
-    }
-}
 
 /// A range of times, in seconds since the Unix epoch: the parameters `created` and `created[…]` of
 /// a list request (<https://docs.stripe.com/api/payment_intents/list#list_payment_intents-created>).
@@ -104,7 +50,10 @@ impl TimeRange {
 /// The objects that a list request asks for.
 #[derive(Debug)]
 pub(crate) struct ListQuery {
-    page: Page,
+    /// The maximum number of objects on the page.
+    limit: usize,
+    /// The id of the last object on the previous page. None for the first page.
+    after: Option<String>,
     pub(crate) created: TimeRange,
     /// The values that a field of the object may have, and the name of this field.
     fields: Vec<(&'static str, Vec<String>)>,
@@ -114,7 +63,12 @@ impl ListQuery {
     /// Parses the parameters of a list request. `fields` contains the names of the parameters that
     /// select objects by the equally named field.
     pub(crate) fn parse(params: &mut Params, fields: &[&'static str]) -> Result<Self, ApiError> {
-        let page = Page::parse(params, "starting_after")?;
+        let limit = params.take("limit").unwrap_or_else(|| "10".to_owned());
+        let limit = integer("limit", &limit)?;
+        if !(1..=100).contains(&limit) {
+            let message = "Invalid limit: must be between 1 and 100.";
+            return Err(ApiError::invalid(message).param("limit"));
+        }
         let created = TimeRange::parse(params)?;
         let mut given = Vec::new();
         for field in fields {
@@ -122,7 +76,8 @@ impl ListQuery {
             given.extend(value.map(|values| (*field, values)));
         }
         Ok(Self {
-            page,
+            limit,
+            after: params.take("starting_after"),
             created,
             fields: given,
         })
@@ -137,8 +92,8 @@ impl ListQuery {
         self
     }
 
-    /// Returns the API's list object for the request. `objects` contains all objects in the time
-    /// range `created`, oldest first.
+    /// Returns the API's list object for the request, with the newest object first. `objects`
+    /// contains all objects in the time range `created`, oldest first.
     pub(crate) fn list(&self, url: &str, mut objects: Vec<Value>) -> Result<Value, ApiError> {
         objects.retain(|object| {
             let matches = |(name, values): &(&str, Vec<String>)| {
@@ -147,8 +102,18 @@ impl ListQuery {
             };
             self.fields.iter().all(matches)
         });
-        let (data, has_more) = self.page.select(objects)?;
-        Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
+        objects.reverse();
+        if let Some(after) = &self.after {
+            let last = objects
+                .iter()
+                .position(|object| str_field(object, "id") == after);
+            let last =
+                last.ok_or_else(|| ApiError::missing("object", after).param("starting_after"))?;
+            objects.drain(..=last);
+        }
+        let has_more = objects.len() > self.limit;
+        objects.truncate(self.limit);
+        Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": objects}))
     }
 }
 

@@ -33,11 +33,6 @@ pub struct Settings {
     /// same calls create the same ids. Use another number after each restart if ids must not
     /// repeat. Default: 0.
     pub run: u32,
-    /// The time from a change of a PaymentIntent until search finds the change, according to the
-    /// test double's clock. Default: 1 min, which is Stripe's upper limit in normal conditions.
-    /// Code that relies on a shorter time therefore fails in tests. During an outage of Stripe, the
-    /// time can be 1 h (<https://docs.stripe.com/search#data-freshness>).
-    pub search_lag: Duration,
 }
 
 impl Settings {
@@ -58,7 +53,6 @@ impl Default for Settings {
             retries: [5, 60, 3600].map(Duration::from_secs).to_vec(),
             bank_delay: Duration::from_secs(1),
             run: 0,
-            search_lag: Duration::from_secs(60),
         }
     }
 }

@@ -70,22 +70,6 @@ test("a payment with a token is charged and retrieved", async () => {
   assert.equal(data[0].id, paid.id);
 });
 
-test("search finds a payment by its metadata after the search lag", async () => {
-  const metadata = { purchaseId: "it's 1" };
-  const paid = await stripe.paymentIntents.create({ ...confirmedPayment("visa"), metadata });
-  const query = `metadata["purchaseId"]:"it's 1" AND status:'succeeded'`;
-  assert.deepEqual((await stripe.paymentIntents.search({ query })).data, []);
-  await control("PUT", "search_lag", { seconds: 0 });
-  const found = await stripe.paymentIntents.search({ query, limit: 1 });
-  assert.equal(found.object, "search_result");
-  assert.deepEqual(
-    found.data.map(({ id }) => id),
-    [paid.id],
-  );
-  assert.deepEqual([found.has_more, found.next_page], [false, null]);
-  await assert.rejects(stripe.paymentIntents.search({ query: 'metadata["a"]' }), { statusCode: 400, param: "query" });
-});
-
 test("a PaymentIntent can be created first and confirmed or canceled later", async () => {
   const create = { amount: 4000, currency: "usd", allowed_payment_method_types: ["card"] };
   const { id, status } = await stripe.paymentIntents.create(create);

@@ -21,7 +21,7 @@ use stripe_core::payment_intent::{
     CancelPaymentIntent, ConfirmPaymentIntent, CreatePaymentIntent,
     CreatePaymentIntentAutomaticPaymentMethods,
     CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects as Redirects, ListPaymentIntent,
-    RetrievePaymentIntent, SearchPaymentIntent,
+    RetrievePaymentIntent,
 };
 use stripe_core::refund::{CreateRefund, ListRefund};
 use stripe_shared::{
@@ -198,39 +198,6 @@ async fn a_payment_with_a_token_is_charged_and_retrieved() {
     assert_eq!(charges.len(), 1);
     assert!(charges[0].paid);
     assert_eq!(stripe.calls()[0].idempotency_key.as_deref(), Some("a"));
-}
-
-#[tokio::test]
-async fn search_shows_a_payment_as_it_was_one_minute_ago() {
-    let (stripe, client) = start().await;
-    let search = async |query: &str| {
-        let found = SearchPaymentIntent::new(query).send(&client).await.unwrap();
-        let statuses = found.data.into_iter().map(|intent| intent.status);
-        statuses.collect::<Vec<_>>()
-    };
-    let intent = create().send(&client).await.unwrap();
-    stripe.advance(Duration::from_secs(30));
-    let confirm = ConfirmPaymentIntent::new(intent.id).payment_method("pm_card_visa");
-    confirm.send(&client).await.unwrap();
-    let query = "metadata['purchaseId']:'a'";
-    for (status, advance) in [
-        (None, 30),
-        (Some(PaymentIntentStatus::RequiresPaymentMethod), 30),
-        (Some(PaymentIntentStatus::Succeeded), 0),
-    ] {
-        assert_eq!(search(query).await, Vec::from_iter(status));
-        stripe.advance(Duration::from_secs(advance));
-    }
-    let with_status = |status| format!("{query} AND status:'{status}'");
-    assert_eq!(search(&with_status("succeeded")).await.len(), 1);
-    assert!(search(&with_status("canceled")).await.is_empty());
-    assert!(search("metadata['purchaseId']:'b'").await.is_empty());
-    let invalid = SearchPaymentIntent::new("amount>1000").send(&client).await;
-    let (error, status) = api_error(invalid.unwrap_err());
-    assert_eq!(
-        (status, error.type_),
-        (400, ApiErrorsType::InvalidRequestError)
-    );
 }
 
 #[tokio::test]

@@ -251,74 +251,17 @@ async fn lists_are_newest_first_and_paginated() {
 }
 
 #[tokio::test]
-async fn search_results_are_newest_first_and_paginated() {
-    let stripe = start().await;
-    stripe.set_search_lag(Duration::ZERO);
-    for number in 0..3 {
-        let body = format!("{PAY}&metadata[number]={number}&metadata[all]=yes");
-        send(post(&stripe, "/v1/payment_intents", body)).await;
-    }
-    let search = |query: &[(&str, &str)]| {
-        let url = format!("{}/v1/payment_intents/search", stripe.url());
-        let url = reqwest::Url::parse_with_params(&url, query).unwrap();
-        send(Client::new().get(url).bearer_auth(stripe.secret_key()))
-    };
-    let numbers = |found: &Value| {
-        let data = found["data"].as_array().unwrap().iter();
-        let numbers = data.map(|intent| intent["metadata"]["number"].as_str().unwrap().to_owned());
-        numbers.collect::<Vec<_>>()
-    };
-    let all = ("query", "metadata['all']:'yes'");
-    let (status, first) = search(&[all, ("limit", "2")]).await;
-    assert_eq!(
-        (status, numbers(&first)),
-        (200, vec!["2".into(), "1".into()])
-    );
-    assert_eq!(first["has_more"], true);
-    let page = ("page", first["next_page"].as_str().unwrap());
-    let (_, last) = search(&[all, ("limit", "2"), page]).await;
-    assert_eq!(numbers(&last), ["0"]);
-    let (_, none) = search(&[("query", "metadata['all']:'no'")]).await;
-    assert_eq!(
-        none,
-        json!({
-            "object": "search_result",
-            "url": "/v1/payment_intents/search",
-            "has_more": false,
-            "data": [],
-            "next_page": null,
-        })
-    );
-    for query in [
-        &[][..],
-        &[("limit", "2")],
-        &[("query", "")],
-        &[("query", "metadata['all']")],
-        &[("query", "colour:'red'")],
-        &[all, ("limit", "0")],
-        &[all, ("limit", "101")],
-        &[all, ("page", "none")],
-        &[all, ("starting_after", "pi_1")],
-    ] {
-        let (status, response) = search(query).await;
-        let kind = &response["error"]["type"];
-        let refused = [400, 404].contains(&status) && kind == "invalid_request_error";
-        assert!(refused, "{query:?}: {response}");
-    }
-}
-
-#[tokio::test]
 async fn the_list_of_calls_contains_no_request_parameters() {
     let stripe = start().await;
-    let search = format!("{}/v1/payment_intents/search?query=x", stripe.url());
+    let list = format!("{}/v1/payment_intents?query=x", stripe.url());
     send(create_with_key(&stripe, "a", PAY)).await;
-    send(Client::new().get(search).bearer_auth(stripe.secret_key())).await;
+    send(Client::new().get(list).bearer_auth(stripe.secret_key())).await;
     let listed = Client::new().get(format!("{}/_double/calls", stripe.url()));
     assert_eq!(
         send(listed).await.1,
         json!({"data": [
             {"method": "POST", "path": "/v1/payment_intents", "idempotency_key": "a", "status": 200},
-            {"method": "GET", "path": "/v1/payment_intents/search", "idempotency_key": null, "status": 400},
+            {"method": "GET", "path": "/v1/payment_intents", "idempotency_key": null, "status": 400},
         ]})
     );
 }
@@ -546,10 +489,8 @@ async fn the_control_api_injects_failures() {
 }
 
 #[tokio::test]
-async fn the_control_api_sets_the_search_lag_and_advances_the_clock() {
+async fn the_control_api_advances_the_clock() {
     let stripe = start().await;
-    let lag = json!({"seconds": 0});
-    assert_eq!(control(&stripe, "PUT", "search_lag", lag).await.0, 200);
     let before = stripe.now();
     let hour = json!({"seconds": 3600});
     assert_eq!(control(&stripe, "POST", "clock/advance", hour).await.0, 200);

@@ -57,7 +57,7 @@ impl World {
 
     pub(super) fn open(&mut self, purchase: &Purchase, replaced: Option<&Buyer>) -> Opened {
         if let Some(stored) = self.data.purchases.get(&purchase.key) {
-            return Opened::Existing(Box::new(Purchase::clone(stored)));
+            return Opened::Existing(Purchase::clone(stored));
         }
         let user = purchase.key.user_id.as_str();
         let id = purchase.key.purchase_id;

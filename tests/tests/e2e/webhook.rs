@@ -421,10 +421,9 @@ async fn a_contradicting_refund_or_dispute_changes_nothing_and_reaches_the_queue
     let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
     let paid = assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    let intent = stage
-        .stripe()
-        .intent_of(receipt["purchaseId"].as_str().unwrap());
-    let intent = &intent.await["id"];
+    let stripe = stage.stripe();
+    let id = receipt["purchaseId"].as_str().unwrap();
+    let intent = &stripe.intent_of(id).await["id"];
     let charge = json!({
         "id": "ch_1", "payment_intent": intent, "amount_refunded": paid["amount"], "currency": "usd",
     });

@@ -69,12 +69,20 @@ pub(crate) mod table;
 mod target;
 mod template;
 
+#[cfg(test)]
+pub(crate) use account::Account;
 pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
+pub(crate) use clock::now;
+pub(crate) use confirm::confirm;
 pub(crate) use context::StageContext;
 pub(crate) use deploy::{converge, deploy};
-pub(crate) use doctor::doctor;
+pub(crate) use doctor::{
+    aws::{Aws as OtherAws, Service as AwsService},
+    doctor,
+    stripe_api::{Answer as StripeAnswer, StripeApi},
+};
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use migrate::{MigrateOptions, Migration, migrate};
 pub(crate) use plan::plan;

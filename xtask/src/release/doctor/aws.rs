@@ -1,5 +1,5 @@
 //! A client for the few AWS operations for which this tool has no generated client. A generated client of SNS, IAM,
-//! CloudFront, SES or Service Quotas would lengthen the build of this tool by up to a minute, for one or two read
+//! CloudFront, Cognito, SES or Service Quotas would lengthen the build of this tool by up to a minute, for one or two read
 //! calls.
 
 use std::time::{Duration, SystemTime};
@@ -30,9 +30,11 @@ const GLOBAL_REGION: &str = "us-east-1";
 
 /// An AWS service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
+pub(crate) enum Service {
     /// Amazon CloudFront.
     CloudFront,
+    /// Amazon Cognito user pools.
+    CognitoUsers,
     /// AWS Identity and Access Management.
     Iam,
     /// Amazon Simple Email Service.
@@ -48,6 +50,7 @@ impl Service {
     fn signing_name(self) -> &'static str {
         match self {
             Self::CloudFront => "cloudfront",
+            Self::CognitoUsers => "cognito-idp",
             Self::Iam => "iam",
             Self::Ses => "ses",
             Self::GlobalQuotas => "servicequotas",
@@ -59,6 +62,7 @@ impl Service {
     fn host(self, region: &str) -> (String, &str) {
         match self {
             Self::CloudFront => ("cloudfront.amazonaws.com".into(), GLOBAL_REGION),
+            Self::CognitoUsers => (format!("cognito-idp.{region}.amazonaws.com"), region),
             Self::Iam => ("iam.amazonaws.com".into(), GLOBAL_REGION),
             Self::Ses => (format!("email.{region}.amazonaws.com"), region),
             Self::GlobalQuotas => (
@@ -72,7 +76,7 @@ impl Service {
 
 /// A client for the AWS services of an account.
 #[derive(Debug, Clone)]
-pub(super) struct Aws {
+pub(crate) struct Aws {
     config: SdkConfig,
     https: Https,
 }
@@ -88,7 +92,7 @@ struct Call<'a> {
 
 impl Aws {
     /// Creates a client with the credentials, the region and the endpoint of `config`.
-    pub(super) fn new(config: &SdkConfig) -> Self {
+    pub(crate) fn new(config: &SdkConfig) -> Self {
         Self {
             config: config.clone(),
             https: aws::https(ATTEMPT_TIMEOUT),
@@ -145,7 +149,7 @@ impl Aws {
     ///
     /// # Errors
     /// Fails if the service does not respond, or responds with an error.
-    pub(super) async fn post_json(
+    pub(crate) async fn post_json(
         &self,
         service: Service,
         target: &str,

@@ -230,7 +230,7 @@ pub(super) fn healthy() -> Responses {
     let complete = "CREATE_COMPLETE";
     let endpoint = json!({
         "id": "we_1", "object": "webhook_endpoint", "api_version": "2026-09-30.endive", "status": "enabled",
-        "enabled_events": domain::stripe::WEBHOOK_EVENTS, "url": format!("{API_URL}/billing/webhook"), "livemode": false,
+        "enabled_events": WEBHOOK_EVENTS, "url": format!("{API_URL}/billing/webhook"), "livemode": false,
     });
     BTreeMap::from([
         ("sts GetCallerIdentity", caller(ACCOUNT)),

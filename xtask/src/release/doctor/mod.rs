@@ -15,7 +15,7 @@
 //! [`subject`] has what several checks share. [`aws`], [`stripe_api`] and [`dns`] send the queries.
 
 mod account;
-mod aws;
+pub(super) mod aws;
 mod check;
 mod dns;
 mod domain;
@@ -25,7 +25,7 @@ mod failure;
 mod quotas;
 mod sms;
 mod stripe;
-mod stripe_api;
+pub(super) mod stripe_api;
 mod subject;
 #[cfg(test)]
 mod tests;

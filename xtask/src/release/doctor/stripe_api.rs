@@ -1,4 +1,4 @@
-//! Read requests to Stripe's API.
+//! Requests to Stripe's API.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use aws_smithy_types::body::SdkBody;
 use domain::stripe::API_VERSION;
 use http::{
     Request, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    request,
 };
 use https::{Https, RootCertStore};
 use serde_json::Value;
@@ -95,14 +96,42 @@ impl StripeApi {
     /// # Errors
     /// Fails if Stripe does not respond, throttles the request, or responds with a server error.
     pub(crate) async fn get(&self, path: &str, key: &str) -> Result<Answer, Failure> {
+        let request = Request::get(format!("{}{path}", self.url));
+        self.send(request, String::new(), key).await
+    }
+
+    /// Sends a POST request with a form. Stripe executes requests with the same idempotency key once.
+    ///
+    /// # Errors
+    /// Fails if Stripe does not respond, throttles the request, or responds with a server error. Stripe may have executed
+    /// the request nevertheless, so a repetition must have the same idempotency key.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        form: String,
+        key: &str,
+        idempotency_key: &str,
+    ) -> Result<Answer, Failure> {
+        let request = Request::post(format!("{}{path}", self.url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("idempotency-key", idempotency_key);
+        self.send(request, form, key).await
+    }
+
+    async fn send(
+        &self,
+        request: request::Builder,
+        body: String,
+        key: &str,
+    ) -> Result<Answer, Failure> {
         let authorization = HeaderValue::try_from(format!("Bearer {key}"));
         let mut authorization = authorization
             .map_err(|_| Failure::new("the key has characters that no header can have"))?;
         authorization.set_sensitive(true);
-        let request = Request::get(format!("{}{path}", self.url))
+        let request = request
             .header(AUTHORIZATION, authorization)
             .header("stripe-version", API_VERSION)
-            .body(SdkBody::empty())
+            .body(SdkBody::from(body))
             .map_err(|error| Failure::from_error(&error))?;
         let response = match timeout(TIMEOUT, self.https.exchange(request)).await {
             Ok(response) => response.map_err(|error| Failure::from_error(&error))?,

@@ -12,7 +12,7 @@ use crate::{
 )]
 pub(super) enum Progress {
     /// The purchase is settled.
-    Settled(Box<Purchase>),
+    Settled(Purchase),
     /// The payment is still in progress, and the purchase is PENDING.
     InProgress(Payment),
 }
@@ -34,8 +34,7 @@ pub(super) async fn advance(
     match resolve(payments, payment).await? {
         Resolution::Final(outcome) => {
             let settled = settle(payments, purchases, key, &outcome, now).await?;
-            let settled = settled.ok_or(Error::NotFound)?;
-            Ok(Progress::Settled(Box::new(settled)))
+            settled.map(Progress::Settled).ok_or(Error::NotFound)
         }
         Resolution::InProgress(payment) => {
             let due_at = now.after(RECONCILE_DELAY);
@@ -51,7 +50,7 @@ pub(super) async fn advance(
                 settle(payments, purchases, key, &outcome, now).await?;
             }
             let settled = purchases.get(key).await?.ok_or(Error::NotFound)?;
-            Ok(Progress::Settled(Box::new(settled)))
+            Ok(Progress::Settled(settled))
         }
     }
 }

@@ -86,7 +86,7 @@ pub async fn purchase(
         let opened = orders.open(&pending, buyer.sub, replaced.as_ref());
         let stored = match opened.await? {
             Opened::Created => pending,
-            Opened::Existing(stored) => *stored,
+            Opened::Existing(stored) => stored,
             Opened::Other(other) => {
                 replaced = Some(replace(purchases, &pending.key, other, now).await?);
                 continue;

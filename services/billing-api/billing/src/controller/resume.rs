@@ -54,7 +54,7 @@ pub(super) async fn complete(
             .ok_or_else(outcome_unknown)?,
     };
     match advance(payments, purchases, &purchase, payment, now).await? {
-        Progress::Settled(settled) => Receipt::from_settled(*settled).ok_or_else(outcome_unknown),
+        Progress::Settled(settled) => Receipt::from_settled(settled).ok_or_else(outcome_unknown),
         Progress::InProgress(Payment::RequiresAction { client_secret, .. }) => {
             Err(Error::RequiresAction {
                 purchase_id,

@@ -531,7 +531,7 @@ impl OrderStore for Memory {
                 purchase_id,
             } = &purchase.key;
             if let Some(stored) = state.purchases.get(&purchase.key) {
-                return Opened::Existing(Box::new(stored.clone()));
+                return Opened::Existing(stored.clone());
             }
             let buyer = state.buyers.get(user_id);
             let expected = replaced.map_or(*purchase_id, |replaced| replaced.open_order);

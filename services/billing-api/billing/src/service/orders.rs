@@ -42,7 +42,7 @@ pub enum Opened {
     /// The purchase is stored, and is the open order of the buyer.
     Created,
     /// A purchase with the same key was stored before.
-    Existing(Box<Purchase>),
+    Existing(Purchase),
     /// The buyer has another open order, which may be settled by now.
     Other(Buyer),
 }
@@ -139,7 +139,7 @@ impl OrderStore for OrderTables {
             Transacted::Done => Ok(Opened::Created),
             Transacted::Canceled([Check::ConditionFailed(stored), _]) => {
                 let stored = stored.ok_or_else(unreturned)?;
-                Ok(Opened::Existing(Box::new(read(stored)?)))
+                Ok(Opened::Existing(read(stored)?))
             }
             Transacted::Canceled([Check::Passed, Check::ConditionFailed(buyer)]) => {
                 let buyer = buyer.ok_or_else(unreturned)?;
