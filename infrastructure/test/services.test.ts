@@ -57,6 +57,34 @@ test("every dead-letter queue has an alarm", () => {
   }
 });
 
+test("the API has an alarm on server errors, and the webhook has one on events whose signature does not match", () => {
+  for (const [name, stage] of Object.entries({ dev, prod })) {
+    const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
+    const of = (metric: string) =>
+      alarms.filter(({ MetricName }) => MetricName === metric).map(({ Namespace, Dimensions }) => [Namespace, Dimensions]);
+    assert.deepEqual(of("5XXError"), [
+      [
+        "AWS/ApiGateway",
+        [
+          { Name: "ApiName", Value: `scratchpad-${name}` },
+          { Name: "Stage", Value: name },
+        ],
+      ],
+    ]);
+    assert.deepEqual(of("RejectedEvents"), [
+      ["Scratchpad", [{ Name: "FunctionName", Value: `scratchpad-${name}-billing-webhook` }]],
+    ]);
+  }
+});
+
+test("a record of the stream of purchases fails alone, and expires before the stream's retention ends", () => {
+  for (const stage of [dev, prod]) {
+    const [{ Properties }] = all(stage, "AWS::Lambda::EventSourceMapping");
+    assert.deepEqual(Properties.FunctionResponseTypes, ["ReportBatchItemFailures"]);
+    assert.equal(Properties.MaximumRecordAgeInSeconds, 6 * 60 * 60);
+  }
+});
+
 test("a stage without a row has no alarms", () => {
   assert.deepEqual(ofType(linked, "AWS::CloudWatch::Alarm"), []);
 });

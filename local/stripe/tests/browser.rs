@@ -215,7 +215,13 @@ async fn routes_for_servers_reject_the_publishable_key() {
             "{path}"
         );
     }
-    for path in ["", "/../events", "/../refunds", "/../disputes", "/../charges"] {
+    for path in [
+        "",
+        "/../events",
+        "/../refunds",
+        "/../disputes",
+        "/../charges",
+    ] {
         let url = format!("{}/v1/payment_intents{path}", stripe.url());
         let (status, _) = send(Client::new().get(url).bearer_auth(KEY)).await;
         assert_eq!(status, 401, "{path}");
