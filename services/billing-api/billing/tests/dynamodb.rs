@@ -481,6 +481,27 @@ async fn only_the_known_payment_with_the_right_amount_and_currency_matches() {
 }
 
 #[tokio::test]
+async fn a_purchase_does_not_fail_with_another_payment_than_its_own() {
+    let database = database().await;
+    let tables = tables_at(&database.url());
+    let key = tables.with_pending("ada", 120).await.key;
+    let own = intent(1);
+    let postponed = tables.purchases.postpone(&key, NOON, Some(&own));
+    assert!(postponed.await.unwrap());
+    let known = tables.get(&key).await;
+    let failed = |intent| Outcome::Failed {
+        intent,
+        decline: Decline::unfinished(),
+    };
+    for other in [None, Some(intent(2))] {
+        let settled = tables.settle(&key, &failed(other), NOON).await;
+        assert_eq!(settled, Settled::Unchanged(known.clone()));
+    }
+    let settled = tables.settle(&key, &failed(Some(own)), NOON).await;
+    assert!(matches!(settled, Settled::Done(_)), "{settled:?}");
+}
+
+#[tokio::test]
 async fn only_one_of_50_concurrent_settlements_is_written() {
     let database = database().await;
     let tables = Arc::new(tables_at(&database.url()));
@@ -606,8 +627,9 @@ async fn a_missing_purchase_is_not_created_by_a_change() {
     assert_eq!(tables.settle(key, &paid(1), NOON).await, Settled::Missing);
     let purchases = &tables.purchases;
     let intent = intent(1);
-    purchases.postpone(key, NOON, None).await.unwrap();
-    purchases.postpone(key, NOON, Some(&intent)).await.unwrap();
+    for intent in [None, Some(&intent)] {
+        assert!(!purchases.postpone(key, NOON, intent).await.unwrap());
+    }
     purchases.announced(key, 0).await.unwrap();
     for revision in [0, 1] {
         assert!(!purchases.revise(&missing, revision).await.unwrap());
@@ -700,7 +722,7 @@ async fn a_postponed_purchase_is_not_due_and_one_without_work_stays_so() {
             let postponed = tables
                 .purchases
                 .postpone(&purchase.key, NOON, Some(&intent));
-            postponed.await.unwrap();
+            assert!(!postponed.await.unwrap());
         }
         if outcome != Some(failed()) {
             expected.push(purchase.key);
