@@ -229,7 +229,7 @@ async fn an_existing_purchase_is_not_overwritten() {
     };
     let open = |purchase| tables.orders.open(purchase, None, None);
     assert_eq!(open(&first).await.unwrap(), Opened::Created);
-    let existing = Opened::Existing(Box::new(first.clone()));
+    let existing = Opened::Existing(first.clone());
     assert_eq!(open(&later).await.unwrap(), existing);
     // Also after the buyer has another open order.
     tables.settle(&first.key, &failed(), NOON).await;
