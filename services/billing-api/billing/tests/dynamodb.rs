@@ -303,7 +303,11 @@ async fn one_of_16_concurrent_orders_of_a_buyer_is_opened() {
 #[tokio::test]
 async fn a_purchase_keeps_the_sub_of_the_buyer() {
     const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
-    for outcome in [paid(1), failed()] {
+    let failed = Outcome::Failed {
+        intent: Some(intent(1)),
+        decline: Decline::unfinished(),
+    };
+    for outcome in [paid(1), failed] {
         let database = database().await;
         let tables = tables_at(&database.url());
         let stored = || {
