@@ -16,7 +16,8 @@
 //! | [`invariants`] | the invariants |
 //! | [`bugs`] | bugs that the exploration must reveal |
 //!
-//! With the environment variable `INTERLEAVINGS=deep`, the limits are larger: see [`scenarios::deep`].
+//! With the environment variable `INTERLEAVINGS=deep`, the limits are larger: see [`scenarios::deep`]. Then the exploration
+//! takes minutes, and does not reach the end of every scenario.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -60,6 +61,9 @@ fn explore(scenarios: &[Scenario]) -> Vec<Explored> {
             };
             let world = World::new(scenario.setting.clone());
             let explored = Schedules::new(world, scenario.limits).explore();
+            if is_deep() {
+                print(&row(scenario.name, &explored));
+            }
             results.lock().unwrap().push((number, explored));
         }
     };
@@ -71,6 +75,10 @@ fn explore(scenarios: &[Scenario]) -> Vec<Explored> {
     let mut results = results.into_inner().unwrap();
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, explored)| explored).collect()
+}
+
+fn is_deep() -> bool {
+    env::var("INTERLEAVINGS").is_ok_and(|value| value == "deep")
 }
 
 /// Prints a report, which the test runner does not capture.
@@ -100,7 +108,7 @@ fn row(name: &str, explored: &Explored) -> String {
 #[test]
 fn the_invariants_hold_in_every_schedule() {
     let mut scenarios = scenarios::all();
-    let deep = env::var("INTERLEAVINGS").is_ok_and(|value| value == "deep");
+    let deep = is_deep();
     if deep {
         scenarios.iter_mut().for_each(scenarios::deep);
     }

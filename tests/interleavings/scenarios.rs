@@ -162,9 +162,9 @@ pub(crate) fn all() -> Vec<Scenario> {
             vec![resume(), cancel()],
         ),
         open(
-            "an open order is resumed and canceled twice",
-            "tok_visa",
-            vec![resume(), cancel(), cancel()],
+            "an open order is canceled twice",
+            "pm_threeDSecure",
+            vec![cancel(), cancel()],
         ),
         open(
             "an open order with a slow bank is canceled",

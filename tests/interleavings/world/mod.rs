@@ -6,7 +6,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`stripe`] | PaymentIntents, idempotency keys, refunds, disputes and events |
-//! | [`purchases`] | the tables Purchases and Buyers, and the topic Purchases |
+//! | [`purchases`] | the tables Purchases and Buyers, and the topic NotePurchased |
 //! | [`notes`] | the tables Notes and Storage |
 //! | [`records`] | the table of idempotency records |
 //! | [`sms`] | the phone of the product's owner |

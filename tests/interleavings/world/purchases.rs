@@ -1,4 +1,4 @@
-//! The tables Purchases and Buyers, and the topic Purchases.
+//! The tables Purchases and Buyers, and the topic NotePurchased.
 
 use billing::{
     controller::RECONCILE_DELAY,

@@ -197,3 +197,33 @@ fn distance_to_success(payment: &Payment) -> u8 {
         Payment::Canceled { .. } => 4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixtures::*, purchase::Status, service::memory::*};
+
+    #[tokio::test]
+    async fn a_payment_whose_order_was_canceled_in_the_meantime_is_canceled() {
+        let cloud = Memory::default();
+        let pending = pending("pm_threeDSecure");
+        cloud.store(pending.clone());
+        let Status::Pending { source, .. } = &pending.status else {
+            panic!("a new purchase is PENDING")
+        };
+        let payment = cloud.charge(&pending, source).await.unwrap();
+        let canceled = Outcome::Failed {
+            intent: None,
+            decline: Decline::canceled(),
+        };
+        settle(&cloud, &cloud, &pending.key, &canceled, NOON)
+            .await
+            .unwrap();
+        let progress = advance(&cloud, &cloud, &pending, payment, NOON).await;
+        let Progress::Settled(purchase) = progress.unwrap() else {
+            panic!("the purchase is settled")
+        };
+        assert_eq!(purchase.decline().unwrap().code, "payment_canceled");
+        assert!(!cloud.can_still_charge());
+    }
+}
