@@ -162,9 +162,14 @@ pub(crate) fn all() -> Vec<Scenario> {
             vec![resume(), cancel()],
         ),
         open(
-            "an open order is canceled twice",
-            "pm_slow",
+            "an open order is resumed and canceled twice",
+            "tok_visa",
             vec![resume(), cancel(), cancel()],
+        ),
+        open(
+            "an open order with a slow bank is canceled",
+            "pm_slow",
+            vec![resume(), cancel()],
         ),
         sold("a partial and a full refund", Start::Paid, &[part, rest]),
         sold(

@@ -124,7 +124,9 @@ impl Stripe {
         let request = Request::new(&self.client, Method::POST, url)
             .header("authorization", &format!("Bearer {key}"))
             .header("content-type", "application/x-www-form-urlencoded");
-        request.body(body).send().await.json(200)
+        let response = request.body(body).send().await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
     }
 
     /// Refunds `amount` cents of a PaymentIntent, or all that is not refunded yet. Returns the refund.

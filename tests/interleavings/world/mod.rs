@@ -196,7 +196,7 @@ impl World {
             ..Data::default()
         };
         let new = requests.enumerate().map(|(number, request)| {
-            let what = request.what.clone();
+            let what = request.what;
             (Function::Request { number, what }, 0, request.step)
         });
         let mut world = Self {

@@ -106,13 +106,16 @@ async fn no_secret_is_in_logs_traces_configurations_templates_or_responses() {
     let challenge = ada.buy(10, "pm_card_authenticationRequired").await;
     let client_secret = challenge.problem(402)["clientSecret"].clone();
 
+    // Each of these orders stays open, and a person has at most one open order.
     for failure in failures() {
         stripe.inject_failure(failure).await;
     }
-    responses.push(ada.buy_with_key("failed", 10, "tok_visa").await);
+    let bob = Person::sign_up(&stage).await;
+    responses.push(bob.buy_with_key("failed", 10, "tok_visa").await);
     stripe.clear_failures().await;
 
-    let refused = order_with_invalid_key(&stage, &ada, &key).await;
+    let eve = Person::sign_up(&stage).await;
+    let refused = order_with_invalid_key(&stage, &eve, &key).await;
     let last = refused.problem(503)["requestId"].clone();
     responses.push(refused);
 

@@ -175,6 +175,13 @@ fn failed() -> Outcome {
     }
 }
 
+fn failed_with(number: usize) -> Outcome {
+    Outcome::Failed {
+        intent: Some(intent(number)),
+        decline: Decline::unfinished(),
+    }
+}
+
 /// Reads the purchases of all shards that are due at `now`, in pages of at most `limit` purchases,
 /// and the positions of the items that are not valid purchases.
 async fn due(tables: &Tables, now: Timestamp, limit: usize) -> (Vec<Purchase>, Vec<DueKey>) {
@@ -229,7 +236,7 @@ async fn an_existing_purchase_is_not_overwritten() {
     };
     let open = |purchase| tables.orders.open(purchase, None, None);
     assert_eq!(open(&first).await.unwrap(), Opened::Created);
-    let existing = Opened::Existing(Box::new(first.clone()));
+    let existing = Opened::Existing(first.clone());
     assert_eq!(open(&later).await.unwrap(), existing);
     // Also after the buyer has another open order.
     tables.settle(&first.key, &failed(), NOON).await;
@@ -303,7 +310,7 @@ async fn one_of_16_concurrent_orders_of_a_buyer_is_opened() {
 #[tokio::test]
 async fn a_purchase_keeps_the_sub_of_the_buyer() {
     const SUB: &str = "2f6b1c9e-0d47-4a85-b3e9-8c7d5a1f4e62";
-    for outcome in [paid(1), failed()] {
+    for outcome in [paid(1), failed_with(1)] {
         let database = database().await;
         let tables = tables_at(&database.url());
         let stored = || {
@@ -478,6 +485,22 @@ async fn only_the_known_payment_with_the_right_amount_and_currency_matches() {
         assert_eq!(settled, Settled::Unchanged(known.clone()));
     }
     assert!(matches!(settle(1, 4_000, "usd").await, Settled::Done(_)));
+}
+
+#[tokio::test]
+async fn a_purchase_whose_payment_may_still_charge_the_card_does_not_become_failed() {
+    let database = database().await;
+    let tables = tables_at(&database.url());
+    let purchase = tables.with_pending("ada", 120).await;
+    let known = intent(1);
+    let postponed = tables.purchases.postpone(&purchase.key, NOON, Some(&known));
+    assert!(postponed.await.unwrap());
+    for outcome in [failed(), failed_with(2)] {
+        let settled = tables.settle(&purchase.key, &outcome, NOON).await;
+        assert!(matches!(settled, Settled::Unchanged(_)), "{settled:?}");
+    }
+    let settled = tables.settle(&purchase.key, &failed_with(1), NOON).await;
+    assert!(matches!(settled, Settled::Done(_)), "{settled:?}");
 }
 
 #[tokio::test]

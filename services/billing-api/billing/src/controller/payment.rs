@@ -6,6 +6,10 @@ use crate::{
 };
 
 /// The state of a purchase after [`advance`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has only one such value, and moves it once"
+)]
 pub(super) enum Progress {
     /// The purchase is settled.
     Settled(Purchase),
