@@ -9,7 +9,7 @@ mod random;
 mod users;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::{Output, Stdio},
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
@@ -163,19 +163,29 @@ async fn notes_are_counted_exactly_although_the_migration_is_killed_and_users_wr
     let said = succeeded(&output);
     let duration = started.elapsed();
     ended.store(true, Ordering::Relaxed);
-    let (mut created, mut deleted) = (0, 0);
+    let (mut created, mut deleted) = (0, BTreeSet::new());
     for writer in writers {
         let client = writer.await.unwrap();
-        created += client.created;
-        deleted += client.deleted;
+        created += client.created.len();
+        deleted.extend(client.deleted);
     }
-    assert!(created > 0 && deleted > 0, "{created} {deleted}");
+    assert!(created > 0 && !deleted.is_empty());
     let left = check_counts(&dynamodb);
     println!(
-        "{notes} notes, {KILLS} kills, {created} created and {deleted} deleted meanwhile, {left} left, {} transactions, {:.1} s\n{said}",
+        "{notes} notes, {KILLS} kills, {created} created and {} deleted meanwhile, {left} left, {} transactions, {:.1} s\n{said}",
+        deleted.len(),
         aws.calls("TransactWriteItems"),
         duration.as_secs_f32(),
     );
+
+    for note in dynamodb.items("Notes").unwrap() {
+        let key = (
+            text(&note, "userId").to_owned(),
+            text(&note, "noteId").to_owned(),
+        );
+        assert!(!deleted.contains(&key), "a deleted note exists: {note}");
+    }
+    assert_eq!(left, notes + created - deleted.len());
 
     let transactions = aws.calls("TransactWriteItems");
     let said = succeeded(&run(&aws, &arguments).await);

@@ -16,9 +16,10 @@ impl Random {
         Self(seed | 1)
     }
 
-    /// Returns another generator.
+    /// Returns a generator of other numbers.
     pub(crate) fn split(&mut self) -> Self {
-        Self(self.next() | 1)
+        // Without the multiplication, both generators would return the same numbers.
+        Self(self.next().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
     /// Returns a number below `limit`.

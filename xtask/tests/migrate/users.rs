@@ -1,5 +1,7 @@
 //! Users who create and delete notes during a migration, with the writes of the functions notes-create and notes-delete.
 
+use std::collections::BTreeSet;
+
 use domain::{Timestamp, UserId};
 use dynamodb::Dynamodb;
 use notes::{
@@ -44,10 +46,10 @@ pub(crate) struct Client {
     random: Random,
     /// How many notes exist before the migration.
     existing: usize,
-    /// How many notes the client has created.
-    pub(crate) created: usize,
-    /// How many notes the client has deleted.
-    pub(crate) deleted: usize,
+    /// The ids of the notes that the client has created.
+    pub(crate) created: BTreeSet<String>,
+    /// The users and the ids of the notes that the client has deleted.
+    pub(crate) deleted: BTreeSet<(String, String)>,
 }
 
 impl Client {
@@ -68,8 +70,8 @@ impl Client {
             counted: CountedTables::new(table("Notes"), table("Storage")),
             random,
             existing,
-            created: 0,
-            deleted: 0,
+            created: BTreeSet::new(),
+            deleted: BTreeSet::new(),
         }
     }
 
@@ -97,7 +99,7 @@ impl Client {
             counted: true,
         };
         self.counted.insert(&note, None, FREE).await.unwrap();
-        self.created += 1;
+        self.created.insert(note.note_id.to_string());
     }
 
     /// Deletes a random note of `user`, if there is one and it is not counted meanwhile.
@@ -115,6 +117,9 @@ impl Client {
             .counted
             .remove(user, note.note_id, note.version, note.counted);
         let is_removed = removed.await.unwrap();
-        self.deleted += usize::from(is_removed);
+        if is_removed {
+            let user = user.as_str().to_owned();
+            self.deleted.insert((user, note.note_id.to_string()));
+        }
     }
 }
