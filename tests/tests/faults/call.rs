@@ -43,10 +43,25 @@ impl Call {
     }
 
     /// Whether this call is a retry of the call `earlier`: name, URI and body are equal. The queries of the shards in
-    /// which nothing is due count as one call, because they differ only in the number of the shard.
+    /// which nothing is due count as one call, because they differ only in the number of the shard. The repetition of a
+    /// transaction after a conflict has another token.
     pub(crate) fn is_retry_of(&self, earlier: &Self) -> bool {
-        let is_same = (&self.head.uri, &self.body) == (&earlier.head.uri, &earlier.body);
-        self.name == earlier.name && (is_same || self.name.ends_with(OTHER_SHARD))
+        if (&self.name, &self.head.uri) != (&earlier.name, &earlier.head.uri) {
+            return false;
+        }
+        let without_token = |call: &Self| {
+            let mut input = call.input();
+            input["ClientRequestToken"] = Value::Null;
+            input
+        };
+        self.body == earlier.body
+            || self.name.ends_with(OTHER_SHARD)
+            || self.is_transaction() && without_token(self) == without_token(earlier)
+    }
+
+    /// Whether this call is a transaction of DynamoDB.
+    pub(crate) fn is_transaction(&self) -> bool {
+        self.name.starts_with("DynamoDB TransactWriteItems ")
     }
 
     /// Whether this call charges or refunds a card.

@@ -123,9 +123,11 @@ impl Cloud {
         }
     }
 
-    /// Returns the throttling error of the service that is called. The service does not execute the call.
+    /// Returns the throttling error of the service that is called, or the error of a conflict with another transaction.
+    /// The service does not execute the call.
     pub(crate) async fn throttle(&self, call: Call) -> HttpResponse {
         match call.service {
+            Service::DynamoDb if call.is_transaction() => conflict(&call),
             Service::DynamoDb => aws_error(400, "ProvisionedThroughputExceededException"),
             Service::Ssm => aws_error(400, "ThrottlingException"),
             Service::Sqs => aws_error(400, "RequestThrottled"),
@@ -315,6 +317,25 @@ fn json_response(status: u16, body: Value) -> HttpResponse {
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
 fn aws_error(status: u16, code: &str) -> HttpResponse {
     json_response(status, json!({"__type": code, "message": "injected"}))
+}
+
+/// Returns the error response of DynamoDB to a transaction whose first action conflicts with another transaction:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html#API_TransactWriteItems_Errors>
+fn conflict(call: &Call) -> HttpResponse {
+    let actions = call.input()["TransactItems"].take();
+    let actions = actions.as_array().map_or(0, Vec::len);
+    let reasons: Vec<_> = (0..actions)
+        .map(|action| match action {
+            0 => json!({"Code": "TransactionConflict", "Message": "injected"}),
+            _ => json!({"Code": "None"}),
+        })
+        .collect();
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "message": "injected",
+        "CancellationReasons": reasons,
+    });
+    json_response(400, body)
 }
 
 /// Returns an error response of SNS:

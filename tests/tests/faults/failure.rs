@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     LateOnce,
     /// The same as [`Failure::LateOnce`], but retries of the call fail in the same way.
     Late,
-    /// The service throttles the call and does not execute it.
+    /// The service throttles the call and does not execute it. A transaction of DynamoDB conflicts with another one.
     Throttled,
     /// The service executes the call, but responds with status 500. DynamoDB can do so:
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.

@@ -173,6 +173,8 @@ impl<'a> Facts<'a> {
             .iter()
             .filter(|call| call.path == "/v1/payment_intents");
         let is_refused = charges.any(|call| matches!(call.status, Some(400 | 402)));
+        let mut cancellations = simulation.cancellations.iter();
+        let is_canceled = cancellations.any(|(_, body)| body["purchaseId"] == *self.id());
         let code = if !self.surplus.is_empty() {
             "payment_refunded"
         } else if let Some(error) = errors.next() {
@@ -181,7 +183,7 @@ impl<'a> Facts<'a> {
                 true => json!(["card_declined", "generic_decline"]),
                 false => json!([error["code"], code]),
             };
-        } else if !simulation.cancellations.is_empty() {
+        } else if is_canceled {
             "payment_canceled"
         } else if !self.intents.is_empty() {
             "payment_unfinished"

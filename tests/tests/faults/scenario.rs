@@ -49,6 +49,9 @@ pub(crate) enum Step {
     Cancel,
     /// The cardholder completes the authentication that Stripe requests.
     Authenticate,
+    /// The bank charges the card of the payment that it has been processing. In a scenario with this step, the bank
+    /// processes payments until this step.
+    Process,
     /// billing-reconcile runs on schedule until no work is due.
     Reconcile,
     /// A request to charge the card arrives at Stripe without a function that waits for it: a request that was delayed
@@ -229,6 +232,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: &[Step::Order(0), Step::Authenticate, Step::Cancel],
         events: Events::Late,
         sweeps: &[(CANCEL, ALL)],
+        ..DEFAULT
+    },
+    Scenario {
+        name: "slow bank",
+        steps: &[Step::Order(0), Step::Process],
+        sweeps: &[(PURCHASE, From::Run(2))],
         ..DEFAULT
     },
     retry("retry, not charged", Failure::KilledBefore),

@@ -193,6 +193,8 @@ impl Simulation {
             let poison = json!({"userId": {"S": POISON}, "purchaseId": {"S": "none"}});
             self.cloud.dynamodb.put(PURCHASES, &poison).unwrap();
         }
+        let is_slow = self.scenario.steps.contains(&Step::Process);
+        self.cloud.stripe.hold_payments(is_slow);
         let events = self.scenario.events;
         for (index, step) in self.scenario.steps.iter().enumerate() {
             self.step = index;
@@ -237,6 +239,7 @@ impl Simulation {
         match step {
             Step::Order(_) | Step::Resume | Step::Cancel => self.request(step).await,
             Step::Authenticate => self.authenticate(),
+            Step::Process => self.process(),
             Step::Reconcile => self.reconcile().await,
             Step::StrayCharge => {
                 self.history.push("a stray request charges the card".into());
@@ -442,6 +445,18 @@ impl Simulation {
                 let succeeds = Authentication::Succeeds;
                 self.cloud.stripe.authenticate(id, succeeds).unwrap();
                 self.history.push("the card's owner authenticates".into());
+            }
+        }
+    }
+
+    /// Charges the card of each PaymentIntent that the bank is processing, as the bank would. Ends the processing of
+    /// later payments.
+    fn process(&self) {
+        let stripe = &self.cloud.stripe;
+        stripe.hold_payments(false);
+        for intent in stripe.payment_intents() {
+            if intent["status"] == "processing" {
+                stripe.process(intent["id"].as_str().unwrap()).unwrap();
             }
         }
     }
@@ -722,9 +737,11 @@ pub(crate) fn is_due(purchase: &Value) -> bool {
     purchase.get("dueAt").is_some()
 }
 
-/// Returns the sample event of a function, for the resource with this ID.
+/// Returns the sample event of a function, for the resource with this ID of the buyer.
 fn event_of(function: &'static str, id: &Value) -> Value {
     let mut event = MANIFESTS[function].event();
+    let mut order = MANIFESTS[PURCHASE].event();
+    event["requestContext"]["identity"] = order["requestContext"]["identity"].take();
     event["pathParameters"]["id"] = id.clone();
     event
 }

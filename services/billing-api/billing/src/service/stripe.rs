@@ -470,7 +470,11 @@ impl Payments for StripeUntil<'_> {
     #[tracing::instrument(name = "Stripe refund", skip_all)]
     async fn refund(&self, intent: &IntentId) -> Result<RefundedCharge, Error> {
         let payment_intent = intent.as_str();
-        let key = IdempotencyKey::new(format!("surplus-{payment_intent}"));
+        // A charge can be refunded in whole only once, so calls may have different keys. With the same
+        // key in every call, Stripe would repeat a stored server error for 24 hours.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_millis();
+        let key = IdempotencyKey::new(format!("surplus-{payment_intent}-{now}"));
         let key = key.map_err(|error| Error::Failed(error.into()))?;
         let create = CreateRefund { payment_intent };
         let created = self.send(&create, RequestStrategy::Idempotent(key)).await;
