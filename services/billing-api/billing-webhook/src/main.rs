@@ -1,5 +1,6 @@
 //! `POST /billing/webhook`: receives Stripe's events. Settles the purchase of a payment that is final,
-//! and records refunds and disputes. Sends events that contradict what is known to a queue.
+//! and records refunds and disputes. Sends events that contradict the stored purchase or Stripe's data
+//! to a dead-letter queue.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -64,7 +65,7 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let stripe = stripe.until(request.deadline());
     let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
     if let Verdict::Contradiction(reason) = verdict {
-        // The complete event, as Stripe has signed it.
+        // The queue gets the event as Stripe signed it.
         let body = String::from_utf8_lossy(request.body()).into_owned();
         let sent = contradictions.send(body, reason).await;
         sent.map_err(controller::Error::from)?;

@@ -114,7 +114,7 @@ impl Event {
         self.is_live
     }
 
-    /// What the event reports. [`Report::Other`] for a type that is of no interest, and for an object
+    /// What the event reports. [`Report::Other`] for a type that purchases do not need, and for an object
     /// that does not belong to a purchase.
     pub fn report(&self) -> &Report {
         &self.report
@@ -208,7 +208,7 @@ fn report(kind: &str, object: &RawValue, created: Timestamp) -> serde_json::Resu
             let amount = Some(charge.amount_refunded);
             refund(charge.payment_intent, amount, &charge.currency)
         }
-        // These events do not contain the charge, whose refunded amount counts.
+        // These events do not contain the charge, so the refunded amount is read from Stripe.
         "refund.updated" | "refund.failed" => {
             let changed: RefundBody = serde_json::from_str(object.get())?;
             refund(changed.payment_intent, None, &changed.currency)
