@@ -349,7 +349,7 @@ mod tests {
         };
         assert_eq!(retry_after, Duration::from_secs(50 * 60));
         assert_eq!(cloud.intents().len(), 10);
-        // The first decline does not count any more after an hour.
+        // After an hour, the first decline no longer counts.
         let accepted = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(60)).await;
         assert!(accepted.unwrap().declined.is_some());
         let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(60)).await;
