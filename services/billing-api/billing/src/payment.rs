@@ -279,7 +279,7 @@ impl Decline {
         Self::own("payment_canceled", message)
     }
 
-    /// The decline for a failed purchase whose card was charged nevertheless.
+    /// The decline for a failed purchase whose card was charged after the failure.
     pub fn refunded() -> Self {
         let message = "This order had failed when your card was charged. The charge was refunded.";
         Self::own("payment_refunded", message)

@@ -55,7 +55,7 @@ pub struct Purchase {
     /// The refunded charges other than the one that paid for the purchase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surplus: Vec<Surplus>,
-    /// The number of changes of which subscribers must learn.
+    /// The number of changes that are announced to the subscribers of the topic Purchases.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub revision: u64,
     /// The notices that are not announced yet. None if the last revision is announced.
@@ -102,8 +102,8 @@ pub enum Status {
         /// The id of the PaymentIntent that charged the card.
         payment_intent_id: IntentId,
     },
-    /// The payment failed, and no payment of the purchase can charge the card. A charge that
-    /// succeeded nevertheless was refunded, and is in [`Purchase::surplus`].
+    /// The payment failed, and no known payment of the purchase can charge the card. If a charge
+    /// succeeds later, it is refunded, and is in [`Purchase::surplus`].
     Failed {
         /// The id of the PaymentIntent. None if Stripe created no PaymentIntent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
