@@ -105,7 +105,8 @@ fn totals(dynamodb: &Dynamodb) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Checks that each note is counted, and that each user's count is the number of notes.
+/// Checks that each note is counted, and that each user's count is the number of their notes. Returns the number of all
+/// notes.
 fn check_counts(dynamodb: &Dynamodb) -> usize {
     let notes = dynamodb.items("Notes").unwrap();
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
