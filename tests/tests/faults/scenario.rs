@@ -17,7 +17,7 @@ pub(crate) const CREATE: &str = "notes-create";
 pub(crate) const DELETE: &str = "notes-delete";
 pub(crate) const STORAGE: &str = "notes-storage";
 
-/// The names of the functions that process payments, and of those that count notes against what was bought.
+/// The names of the functions that process payments, and of those that count notes or show the storage.
 pub(crate) const FUNCTIONS: [&str; 12] = [
     PURCHASE,
     RESUME,
