@@ -59,7 +59,7 @@ pub(crate) enum Owner {
     Authenticate(usize),
     /// The bank accepts a payment that it was processing.
     Clear(usize),
-    /// An employee refunds an amount in Stripe's dashboard.
+    /// An employee refunds an amount in the Stripe Dashboard.
     Refund(usize, u32),
     /// The bank rejects a refund of an employee some time later.
     RefundFails(usize, u32),

@@ -57,7 +57,7 @@ pub(crate) enum Step {
     /// A request to charge the card arrives at Stripe without a function that waits for it: a request that was delayed
     /// on its way, or one with an idempotency key that Stripe has deleted.
     StrayCharge,
-    /// Support refunds this amount of the charge in Stripe's dashboard. `None` for what is left.
+    /// Support refunds this amount of the charge in the Stripe Dashboard. `None` for what is left.
     Refund(Option<u32>),
     /// The bank acts: it opens a dispute, or a refund fails.
     Bank,
