@@ -39,6 +39,7 @@ export function useStorage() {
     awaiting: awaited !== undefined,
     /** Whether an awaited credit has arrived. */
     credited,
-    awaitCredit: () => setAwaited({ above: storage?.allowed ?? 0, reads: 0 }),
+    /** Does nothing if the storage before the credit is not known. */
+    awaitCredit: () => storage && setAwaited({ above: storage.allowed, reads: 0 }),
   };
 }

@@ -206,6 +206,10 @@ impl Shop {
                 "the purchase has a revision that is not announced yet; billing-reconcile announces it"
             );
         }
+        if purchase.revision() == 0 {
+            bail!("the purchase has no revision: run cargo xtask migrate credit-purchases first");
+        }
+        // Before the update, because the stream announces the purchase at once.
         for notice in notices {
             let deleted = self
                 .dynamodb
@@ -242,9 +246,7 @@ impl Shop {
                 .is_some_and(|error| error.is_conditional_check_failed_exception())
         });
         if is_changed {
-            bail!(
-                "the purchase has changed in the meantime, or has no revision: run the command again, or run cargo xtask migrate credit-purchases first"
-            );
+            bail!("the purchase has changed in the meantime: run the command again");
         }
         updated
             .map_err(aws_sdk_dynamodb::Error::from)

@@ -309,6 +309,10 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
             }
         }
     }
+    let was_not_charged = facts.payments.as_ref().is_ok_and(|payments| {
+        let mut intents = payments.intents.iter();
+        intents.all(|intent| text(intent, "/status") != "succeeded")
+    });
     let granted = purchase.granted();
     let credited = facts
         .credit
@@ -354,7 +358,7 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
                 purchase.money(left)
             ));
         }
-        "FAILED" if purchase.surplus().is_empty() => {
+        "FAILED" if was_not_charged => {
             add("the person was not charged, and can order again".into());
         }
         _ => {}

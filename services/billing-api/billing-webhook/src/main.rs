@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc};
 use api::{Request, Response};
 use billing::{
     controller::{self, Verdict},
-    event::Event,
+    event::{Event, VerifyError},
     purchase::Timestamp,
     service::{BaseUrl, DeadLetterQueue, PurchasesTable, Stripe},
 };
@@ -61,7 +61,12 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
     let [signing_secret, _] = secrets.current();
     let event = Event::verify(request.body(), &signature, &[signing_secret], now);
-    let event = event.inspect_err(|_| function::count("RejectedEvents"))?;
+    // A wrong signing secret makes all signatures mismatch. Requests without a signature are not from Stripe.
+    let event = event.inspect_err(|error| {
+        if matches!(error, VerifyError::SignatureMismatch) {
+            function::count("RejectedEvents");
+        }
+    })?;
     let stripe = stripe.until(request.deadline());
     let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
     if let Verdict::Contradiction(reason) = verdict {

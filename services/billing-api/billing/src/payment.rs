@@ -165,6 +165,8 @@ pub enum Report {
     Dispute(DisputeReport),
     /// An event of another type, or about a payment of no purchase. It is ignored.
     Other,
+    /// The object of the event cannot be read, although purchases need events of this type.
+    Unreadable,
 }
 
 /// A report about a PaymentIntent: `payment_intent.*`.

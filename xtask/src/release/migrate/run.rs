@@ -56,6 +56,7 @@ pub(super) async fn run(
         record.write(&progress).await?;
     }
     let total = tables.dynamodb.count(&tables.scanned).await?;
+    let mut passes = 0;
     loop {
         let step = Step::begin(format!("{migration}: pass {}", progress.pass));
         let changed = pass(migration, tables, record, &mut progress, total, &step).await?;
@@ -74,7 +75,8 @@ pub(super) async fn run(
                 credit_purchases::MINUTES
             );
         }
-        if progress.pass >= PASSES {
+        passes += 1;
+        if passes >= PASSES {
             bail!(
                 "each of {PASSES} passes found items to migrate: old functions still write them; deploy the release that needs the migration first"
             );

@@ -63,11 +63,13 @@ pub async fn webhook(
         },
         Report::Refund(report) => services.refunded(report, event.created()).await,
         Report::Dispute(report) => services.disputed(report).await,
+        Report::Unreadable => Ok(Contradiction("event with an unreadable object")),
         Report::Other => Ok(Ignored),
     }
 }
 
 const MISSING: &str = "event for a missing purchase";
+const SURPLUS_NOT_REFUNDED: &str = "failed refund of a surplus charge";
 const WRONG_AMOUNT: &str = "amount differs from the purchase";
 const WRONG_CURRENCY: &str = "currency differs from the purchase";
 const UNKNOWN_PAYMENT: &str = "payment unknown to Stripe";
@@ -221,8 +223,15 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
             return Ok(Contradiction(WRONG_AMOUNT));
         }
         if purchase.paid_by() != Some(&report.intent) {
-            // The refund of a surplus charge is recorded when it is made.
-            return Ok(Handled);
+            // The refund of a surplus charge is recorded when it is made. If the bank rejects it later, a
+            // person must pay the money back in another way.
+            let surplus = purchase.surplus.iter();
+            let surplus = surplus.filter(|surplus| surplus.payment_intent_id == report.intent);
+            let recorded: u32 = surplus.map(|surplus| surplus.amount).sum();
+            return Ok(match details.amount_refunded < recorded {
+                true => Contradiction(SURPLUS_NOT_REFUNDED),
+                false => Handled,
+            });
         }
         // Stripe's current sum is at least as recent as the event.
         let refunded = Refunded {
