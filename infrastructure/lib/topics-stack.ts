@@ -12,9 +12,10 @@ export class TopicsStack extends StageStack {
   constructor(app: App, stage: Stage) {
     super(app, "topics", stage);
 
-    // Purchases that were paid, refunded or disputed.
+    // The revisions of purchases: paid, refunded, disputed.
     const topic = new Topic(this, "Purchases", { topicName: this.nameOf("Purchases") });
-    // The roles decide who may publish. The default policy of a topic differs between AWS and the local cloud.
+    // The policies of the roles decide who may publish. The default policy of a topic differs between AWS and the local
+    // cloud.
     new TopicPolicy(this, "PurchasesPolicy", { topics: [topic] }).document.addStatements(
       new PolicyStatement({
         principals: [new AccountRootPrincipal()],

@@ -127,9 +127,9 @@ def deliver_sns_message(function, message, topic, subscription, *_):
 
 
 def extract_arns_of_parameters(service, method, path, headers, body, *rest):
-    """Returns the ARN that a request needs permission for, as ministack does, and the ARNs of all names in GetParameters.
+    """Returns the ARN that a request needs permission for. For GetParameters, returns one ARN per name, separated by spaces.
 
-    ministack finds no ARN in the list of names that GetParameters takes. The ARNs are separated by spaces.
+    ministack itself finds no ARN in the list of names that GetParameters takes.
     """
     bodies = [body]
     if service == "ssm" and (names := json.loads(body).get("Names")):
@@ -138,7 +138,7 @@ def extract_arns_of_parameters(service, method, path, headers, body, *rest):
 
 
 def check_each_parameter(check):
-    """Returns a function that checks the permission for a call with `check`, for each ARN of extract_arns_of_parameters."""
+    """Returns a function that calls `check` for each ARN of extract_arns_of_parameters. Returns the first denial."""
 
     def check_all(key, action, service, region, arn="*", context=None, **options):
         arn, context = options.pop("resource_arn", arn), options.pop("service_context", context)

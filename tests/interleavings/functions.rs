@@ -344,7 +344,7 @@ fn plan(number: u8) -> Plan {
     serde_json::from_value(plan).unwrap()
 }
 
-/// How an invocation ends whose client receives an error about its order.
+/// Returns how an invocation ends if the client receives this error about an order.
 fn order_error(error: controller::Error) -> End {
     match error {
         controller::Error::OutcomeUnknown { .. }

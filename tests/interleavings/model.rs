@@ -155,7 +155,6 @@ impl State {
             if !started && (!may_start || one.not_before > self.world.step()) {
                 continue;
             }
-            // Two deliveries of an event that have not started are equal.
             for (call, name) in &one.pending {
                 let writes = World::writes(name);
                 for (fate, possible) in [
@@ -173,6 +172,7 @@ impl State {
                         });
                     }
                 }
+                // The first call starts the invocation. Its other calls follow.
                 if !started {
                     break;
                 }
@@ -278,7 +278,7 @@ impl Schedules {
         let mut state = state.settle();
         state.violations = invariants::always(&state.world);
         let actions = state.actions(self.limits);
-        // What is left may happen or not.
+        // The remaining actions may never happen, so the system is quiet.
         let is_owners = |action: &Action| matches!(action, Action::Owner(action) if !matches!(action, Owner::Clear(_)));
         if state.violations.is_empty() && actions.iter().all(is_owners) {
             state.violations = invariants::when_quiet(&state.world, &state.invocations);

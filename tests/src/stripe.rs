@@ -116,7 +116,7 @@ impl Stripe {
         .await
     }
 
-    /// Calls Stripe's API with the stage's secret key, as a person does in Stripe's Dashboard. `path` is relative to
+    /// Calls Stripe's API with the stage's secret key, as a person does in the Stripe Dashboard. `path` is relative to
     /// `/v1/`, and `body` is form-encoded. Returns the response.
     pub async fn post(&self, stage: &Stage, path: &str, body: &str) -> Value {
         let url = Url::parse(&format!("{}/v1/{path}", self.url)).unwrap();

@@ -15,7 +15,7 @@ export const formatNumber = (value: number) => number.format(value);
 /** Formats a count with its noun: "1 note", "2 notes". */
 export const formatCount = (count: number, noun: string) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
 
-/** Formats a waiting time in seconds: "30 seconds", or in minutes, rounded up: "5 minutes". */
+/** Formats a waiting time of less than a minute in seconds, and a longer one in minutes. Rounds up. */
 export const formatWait = (seconds: number) =>
   seconds < 60 ? formatCount(Math.ceil(seconds), "second") : formatCount(Math.ceil(seconds / 60), "minute");
 

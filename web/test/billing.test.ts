@@ -27,7 +27,7 @@ async function fillOrderForm(page: Page, notes: number, card: string): Promise<v
   await typeCard(page, card);
 }
 
-/** Logs in a new user, and opens the billing page with an open order of $40.00 that the bank asks to confirm. */
+/** Logs in a new user, and opens the billing page with an open order of $40.00 that waits for 3-D Secure. */
 async function openBillingWithOrder(page: Page): Promise<void> {
   await createAndLogIn(page);
   await assert.rejects(order(10, REQUIRES_ACTION), { status: 402 });

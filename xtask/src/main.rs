@@ -154,7 +154,7 @@ enum Command {
         #[command(subcommand)]
         what: release::Secret,
     },
-    /// Change the stored data of a stage as a release needs it. Without NAME, list the migrations
+    /// Change the stored data of a stage to fit a release. Without NAME, list the migrations
     Migrate {
         /// The migration to run
         name: Option<release::Migration>,

@@ -103,7 +103,7 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         heading("integration");
         results.push(("integration", integration(&workspace, &browser).await?));
     }
-    // The tests of stages wait for one program after another, and leave most of the CPU time to the other two tiers.
+    // These tiers run at the same time as the tier stages, whose tests run one at a time and use little CPU.
     let others = async {
         let mut results = Vec::new();
         if all || tiers.faults {
@@ -384,7 +384,7 @@ fn node_tests(folder: &Path) -> Option<Command> {
 /// What happens to the output of tests.
 #[derive(Debug)]
 enum Output {
-    /// It is printed at once.
+    /// It is printed immediately.
     Shown,
     /// Its lines are held until another tier, which runs at the same time, is finished.
     Held(Vec<String>),

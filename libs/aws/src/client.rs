@@ -79,7 +79,7 @@ impl Client {
         Self(self.0.with_client_plugin(protocol))
     }
 
-    /// Also retries the failures that `classifier` names.
+    /// Returns a client that also retries the failures that `classifier` classifies as retryable.
     #[must_use]
     pub fn with_retry_classifier(self, classifier: impl ClassifyRetry + 'static) -> Self {
         let components = RuntimeComponentsBuilder::new("retries").with_retry_classifier(classifier);
@@ -87,8 +87,8 @@ impl Client {
         Self(self.0.with_client_plugin(retries))
     }
 
-    /// Makes each call one attempt. Use this for operations that are not idempotent: a retry of an attempt whose response
-    /// was lost would repeat the effect.
+    /// Returns a client that makes one attempt per call. Use it for operations that are not idempotent: a retry of an
+    /// attempt whose response was lost would repeat the effect.
     #[must_use]
     pub fn without_retries(self) -> Self {
         let mut config = Layer::new("without retries");

@@ -109,7 +109,7 @@ fn parse_head(response: &HttpResponse) -> Parsed<Option<Object>> {
     check_status(response)?;
     let header = |name| response.headers().get(name);
     let size = header("content-length").and_then(|size| size.parse().ok());
-    // A response error is retried.
+    // The client retries a response error.
     let size =
         size.ok_or_else(|| OrchestratorError::response("S3 sent no valid Content-Length".into()))?;
     Ok(Some(Object {

@@ -11,10 +11,10 @@ pub enum PurchaseKind {}
 /// The id of a purchase.
 pub type PurchaseId = Id<PurchaseKind>;
 
-/// The event that says what changed in a purchase that was paid. It is the JSON message of the SNS
-/// topic Purchases.
+/// The event that a settled purchase has a new revision. It is the JSON message of the SNS topic
+/// Purchases.
 ///
-/// The default values are those of a message from a release that published only paid purchases.
+/// The default values are those of a message of a release that published only paid purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotePurchased {
@@ -23,7 +23,7 @@ pub struct NotePurchased {
     pub purchase_id: PurchaseId,
     /// The id of the buyer.
     pub user_id: UserId,
-    /// The amount charged, in the minor unit of the currency, such as cents.
+    /// The price, in the minor unit of the currency, such as cents.
     pub amount: u32,
     /// Stripe's code of the currency, such as `usd`: <https://docs.stripe.com/currencies>.
     #[serde(default = "usd")]
@@ -33,11 +33,11 @@ pub struct NotePurchased {
     /// The number of notes for which the buyer has storage through this purchase.
     #[serde(default)]
     pub granted: u32,
-    /// The number of the purchase's state that the event describes. SNS can deliver events in any
-    /// order, and an event with a higher number describes a later state.
+    /// The revision of the purchase that the event describes. SNS can deliver events in any order, and
+    /// a higher number is a later revision.
     #[serde(default)]
     pub revision: u64,
-    /// What the owner of the product must be told. A later event can repeat a notice.
+    /// The notices for the owner of the product. A later event can repeat a notice.
     #[serde(default = "paid")]
     pub notices: Vec<Notice>,
 }
@@ -62,7 +62,7 @@ pub enum Notice {
         /// <https://docs.stripe.com/api/disputes/object#dispute_object-reason>.
         reason: String,
     },
-    /// A charge beyond the one that paid for the purchase was refunded.
+    /// A charge that did not pay for the purchase was refunded.
     SurplusRefunded {
         /// Stripe's id of the PaymentIntent of the refunded charge.
         payment_intent_id: String,

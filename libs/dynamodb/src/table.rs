@@ -1,4 +1,4 @@
-//! Requests to the tables, items and errors.
+//! Tables and their requests, conversions of items, and errors.
 
 use std::{collections::HashMap, fmt, future::Future, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Transactions: several writes of which either all take effect or none.
+//! Transactions: groups of writes that either all take effect or none.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::table::{Error, Item, Table};
 
-/// The time after which [`Table::transact`] stops to repeat a transaction that conflicts with others.
-/// It is as long as a single call with its retries may take.
+/// The time after which [`Table::transact`] no longer repeats a transaction that conflicts with others.
+/// A single call with its retries may take as long.
 const CONFLICT_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The longest delay before the first repetition. It doubles with each repetition. A transaction of
-/// two items takes DynamoDB about this long.
+/// The maximum delay before the first repetition. It doubles before each further repetition. DynamoDB
+/// takes about this long for a transaction of two items.
 const FIRST_DELAY: Duration = Duration::from_millis(25);
 
-/// The longest delay before any repetition.
+/// The upper limit of the maximum delay.
 const LONGEST_DELAY: Duration = Duration::from_millis(800);
 
 /// The result of a transaction with `N` actions.
@@ -87,31 +87,32 @@ actions! {
 }
 
 impl Table {
-    /// Starts to build an action that puts an item into this table.
+    /// Creates the builder of an action that puts an item into this table.
     pub fn put_action(&self) -> PutBuilder {
         PutBuilder::default().table_name(&self.name.0)
     }
 
-    /// Starts to build an action that updates an item of this table.
+    /// Creates the builder of an action that updates an item of this table.
     pub fn update_action(&self) -> UpdateBuilder {
         UpdateBuilder::default().table_name(&self.name.0)
     }
 
-    /// Starts to build an action that deletes an item of this table.
+    /// Creates the builder of an action that deletes an item of this table.
     pub fn delete_action(&self) -> DeleteBuilder {
         DeleteBuilder::default().table_name(&self.name.0)
     }
 
     /// Executes the actions that `actions` returns as one transaction, with TransactWriteItems: either
-    /// all take effect or none. The actions may be of several tables, but not of the same item.
+    /// all take effect or none. They may write to several tables, but no two to the same item.
     ///
-    /// DynamoDB cancels a transaction if another one is writing the same item. Then this method
-    /// calls `actions` again and repeats the transaction after a random delay, for up to 9 s. An
-    /// attempt whose response is lost has the same token as its retry, so it takes effect once.
+    /// DynamoDB cancels a transaction if it conflicts with another one, or is throttled. Then this
+    /// method calls `actions` again and repeats the transaction after a random delay, for up to 9 s. If
+    /// the response of an attempt is lost, the client retries it with the same token, so it takes effect
+    /// once.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if the transaction still conflicts with others after 9 s. Also
-    /// fails if `actions` or a call fails.
+    /// Returns [`Error::Unavailable`] if DynamoDB still cancels the transaction after 9 s for such a
+    /// reason. Also fails if `actions` or a call fails.
     pub async fn transact<const N: usize>(
         &self,
         actions: impl Fn() -> Result<[TransactWriteItem; N], Error> + Send + Sync,

@@ -25,8 +25,8 @@ use tracing::{Instrument, Span};
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Runs a Lambda function that handles events of type `E`. Its response is the JSON of `R`, which is
-/// `()` for a source of events that expects no response.
+/// Runs a Lambda function that handles events of type `E`. Its response is the JSON of `R`: `()` if the
+/// source of the events expects no response.
 ///
 /// `init` creates the function's services once, during the cold start. `handle` receives the
 /// services, an event, and the time at which Lambda stops the invocation. If `handle` fails, the

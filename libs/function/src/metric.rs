@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Adds 1 to the metric `name` of the function in CloudWatch's namespace `Scratchpad`: writes a log
-/// line from which CloudWatch reads the metric.
+/// line from which CloudWatch extracts the metric.
 pub fn count(name: &'static str) {
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -137,7 +137,7 @@ pub(crate) fn items(open_payment: &str) -> [(&'static str, Value); 5] {
         "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
         "status": {"S": "PENDING"}, "source": {"S": "pm_card_threeDSecure2Required"},
         "paymentIntentId": {"S": open_payment},
-        // Reconcile never handles it.
+        // Due in 2100, so that reconcile does not handle it.
         "unsettledShard": {"N": "3"}, "dueAt": {"N": "4102444800000"},
     });
     [

@@ -51,7 +51,7 @@ impl ApiError {
             .param(param)
     }
 
-    /// Status 400: the charge was refunded completely before
+    /// Status 400: the charge was already refunded in full
     /// (<https://docs.stripe.com/error-codes#charge-already-refunded>).
     pub(crate) fn already_refunded(charge: &str) -> Self {
         Self::invalid(format!("Charge {charge} has already been refunded."))

@@ -26,7 +26,7 @@ pub(crate) struct Ledger {
     run: u32,
     last_id: u64,
     livemode: bool,
-    /// The time until a bank acts.
+    /// See [`Settings::bank_delay`].
     pub(crate) bank_delay: Duration,
     /// Whether payments get the status `processing` before they charge a card.
     pub(crate) hold: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Ledger {
     pub(crate) bank_actions: Vec<BankAction>,
 }
 
-/// Something that a bank or a cardholder does some time after the request that leads to it.
+/// What a bank or a cardholder does some time after the request that causes it.
 #[derive(Debug)]
 pub(crate) enum BankAction {
     /// Disputes the charge with this index.

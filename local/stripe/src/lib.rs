@@ -9,17 +9,18 @@
 //! The double rejects what it does not support. In particular, it rejects unknown parameters
 //! instead of ignoring them, because an ignored parameter could change what is charged.
 //!
-//! - The file `README.md` lists the behavior that is written from memory.
+//! - The file `README.md` lists the behavior that no source confirms yet.
 //! - It supports payments by card in US dollars. Cards are Stripe's
 //!   [test cards](https://docs.stripe.com/testing).
 //! - It has no customers, so a payment method or a token that was created through the API can be
 //!   used only once.
-//! - It has no [search](https://docs.stripe.com/search). Lists contain each object at once.
+//! - It has no [search](https://docs.stripe.com/search). A list contains a new object
+//!   immediately.
 //! - It rejects requests that have both a publishable key and an
 //!   [idempotency key](https://docs.stripe.com/api/idempotent_requests).
-//! - Charges are created only by PaymentIntents. Refunds and disputes are ended by test cards and
-//!   texts of evidence (<https://docs.stripe.com/testing>), some time after the request
-//!   ([`Settings::bank_delay`]). A dispute whose deadline passes stays open.
+//! - Only PaymentIntents create charges. Test cards and evidence texts
+//!   (<https://docs.stripe.com/testing>) determine how refunds and disputes end, some time after the
+//!   request ([`Settings::bank_delay`]). A dispute stays open after its deadline.
 //! - Events have no `previous_attributes`.
 //! - Webhook endpoints use plain HTTP, and receive events of all types.
 //! - The control API under `/_double/` does not exist at Stripe. Neither does the route

@@ -55,7 +55,7 @@ pub(crate) struct ListQuery {
     /// The id of the last object on the previous page. None for the first page.
     after: Option<String>,
     pub(crate) created: TimeRange,
-    /// The values that a field of the object may have, and the name of this field.
+    /// The names of fields, with the values that the field of a selected object may have.
     fields: Vec<(&'static str, Vec<String>)>,
 }
 

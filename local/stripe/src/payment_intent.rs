@@ -28,8 +28,8 @@ impl Status {
         }
     }
 
-    /// Whether the PaymentIntent can be confirmed or canceled. Stripe can cancel a card payment that
-    /// is `processing` "in rare cases", and the test double never
+    /// Whether the PaymentIntent can be confirmed or canceled. The test double never cancels a payment
+    /// that is `processing`. Stripe can cancel one "in rare cases"
     /// (<https://docs.stripe.com/api/payment_intents/cancel>).
     pub(crate) fn is_open(self) -> bool {
         !matches!(self, Self::Processing | Self::Succeeded | Self::Canceled)

@@ -301,8 +301,8 @@ impl PaymentMethodStore {
     }
 
     /// Marks a token as used and returns its card details. Fails if the token does not exist or was
-    /// used before (<https://docs.stripe.com/error-codes#token-already-used>). The
-    /// error for a used token names no parameter.
+    /// used before (<https://docs.stripe.com/error-codes#token-already-used>). The error for a used
+    /// token has no `param`.
     pub(crate) fn consume_token(&mut self, id: &str, param: &str) -> Result<CardDetails, ApiError> {
         match self.tokens.get_mut(id) {
             None => Err(ApiError::no_such("token", id, param)),

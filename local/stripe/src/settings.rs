@@ -12,8 +12,8 @@ pub const API_VERSION: &str = "2026-09-30.endive";
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The secret API key, which servers use. Default: `sk_test_double`. With a key of live mode
-    /// (`sk_live_…` or `rk_live_…`), the field `livemode` of all objects and events is true, and the
-    /// test cards work all the same.
+    /// (`sk_live_…` or `rk_live_…`), the field `livemode` of all objects and events is true. The test
+    /// cards still work.
     pub secret_key: String,
     /// The publishable API key, which browsers use. With this key, a browser can create payment
     /// methods and tokens, and confirm the payments whose client secrets it has. Default:

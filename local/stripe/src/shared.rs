@@ -111,8 +111,8 @@ impl Shared {
     }
 
     /// Changes the ledger with `change`. Starts the delivery of the events that the change emits, and
-    /// schedules the actions of banks that follow from the change. `request` contains the id and the idempotency key of the request that causes the
-    /// change.
+    /// schedules the actions of banks that follow from it. `request` contains the id and the idempotency
+    /// key of the request that causes the change.
     pub(crate) fn transact<T>(
         self: &Arc<Self>,
         state: &mut State,

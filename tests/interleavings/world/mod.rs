@@ -6,7 +6,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`stripe`] | PaymentIntents, idempotency keys, refunds, disputes and events |
-//! | [`purchases`] | the tables Purchases and Buyers, and the topic NotePurchased |
+//! | [`purchases`] | the tables Purchases and Buyers, and the topic Purchases |
 //! | [`notes`] | the tables Notes and Storage |
 //! | [`records`] | the table of idempotency records |
 //! | [`sms`] | the phone of the product's owner |
@@ -293,7 +293,7 @@ impl World {
         self.new.push((function, 0, self.step));
     }
 
-    /// Whether time can pass. `waiting` says that an invocation waits.
+    /// Whether time can pass. `waiting` says whether an invocation waits.
     pub(crate) fn may_advance(&self, waiting: bool) -> bool {
         let mut purchases = self.data.purchases.values();
         let left = self.setting.clock.len() - usize::from(self.step);

@@ -1,4 +1,4 @@
-//! The tables Purchases and Buyers, and the topic NotePurchased.
+//! The tables Purchases and Buyers, and the topic Purchases.
 
 use billing::{
     controller::RECONCILE_DELAY,

@@ -34,7 +34,7 @@ pub(crate) struct Intent {
     /// What employees of the shop have refunded.
     pub(crate) refunded_by_owner: u32,
     pub(crate) dispute: Option<DisputeStatus>,
-    /// Whether the shop's functions did not make the PaymentIntent.
+    /// Whether somebody else than the shop's functions created the PaymentIntent.
     pub(crate) by_owner: bool,
     /// Why the last attempt to charge the card failed.
     last_error: Option<Decline>,
@@ -59,7 +59,7 @@ pub(crate) enum Owner {
     Authenticate(usize),
     /// The bank accepts a payment that it was processing.
     Clear(usize),
-    /// An employee refunds an amount in Stripe's dashboard.
+    /// An employee refunds an amount in the Stripe Dashboard.
     Refund(usize, u32),
     /// The bank rejects a refund of an employee some time later.
     RefundFails(usize, u32),

@@ -125,8 +125,8 @@ async fn a_refused_request_succeeds_when_it_is_repeated_with_room() {
     assert_full(&ada, FREE, FREE).await;
 }
 
-/// Sends a request through a proxy that loses some requests and some responses, until there is a response that is not the
-/// one for a request whose earlier attempt is still in progress.
+/// Sends a request through a proxy that loses some requests and some responses. Repeats it until the response has a
+/// status other than 409 (an earlier attempt is in progress) and 503 (too many conflicts in DynamoDB).
 async fn send_until_answered(request: impl Fn() -> Request, proxy: &Url) -> Response {
     loop {
         match request().send_through(proxy).await {

@@ -200,7 +200,7 @@ impl Cloud {
         call
     }
 
-    /// Sends a form to the Stripe API, without the proxy, as a person does in Stripe's dashboard. Returns the response.
+    /// Sends a form to the Stripe API without the proxy, as the Stripe Dashboard does. Returns the response.
     pub(crate) async fn post_to_stripe(&self, path: &str, form: &str) -> Value {
         let url = format!("{}/v1/{path}", self.stripe.url());
         let request = self.client.post(url).bearer_auth(STRIPE_KEY);

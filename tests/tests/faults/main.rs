@@ -113,17 +113,3 @@ async fn the_sweep_detects_a_refund_that_does_not_revoke_the_storage() {
     let found = sweep_mutation("refund", Mutation::NoRevocation, credits).await;
     assert_detected(&found, invariants::CREDIT_IS_EXACT);
 }
-
-#[tokio::test]
-async fn tmp_baseline() {
-    let swept = sweep(Mutation::None, SCENARIOS, |_| false, |_, _| ()).await;
-    println!("{swept}");
-    for s in &swept.scenarios {
-        println!("{} {}", s.scenario.name, s.baseline.held());
-        if std::env::var("SHOW").is_ok_and(|n| n == s.scenario.name) {
-            for l in &s.baseline.history {
-                println!("  {l}");
-            }
-        }
-    }
-}

@@ -17,7 +17,7 @@ pub(crate) const CREATE: &str = "notes-create";
 pub(crate) const DELETE: &str = "notes-delete";
 pub(crate) const STORAGE: &str = "notes-storage";
 
-/// The names of the functions that process payments, and of those that count notes against what was bought.
+/// The names of the functions that process payments, and of those that count notes or show the storage.
 pub(crate) const FUNCTIONS: [&str; 12] = [
     PURCHASE,
     RESUME,
@@ -57,7 +57,7 @@ pub(crate) enum Step {
     /// A request to charge the card arrives at Stripe without a function that waits for it: a request that was delayed
     /// on its way, or one with an idempotency key that Stripe has deleted.
     StrayCharge,
-    /// Support refunds this amount of the charge in Stripe's dashboard. `None` for what is left.
+    /// Support refunds this amount of the charge in the Stripe Dashboard. `None` for what is left.
     Refund(Option<u32>),
     /// The bank acts: it opens a dispute, or a refund fails.
     Bank,

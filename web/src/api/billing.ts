@@ -15,7 +15,7 @@ export interface Purchase {
   decline?: { message: string };
   /** The part of `amount` that was refunded. */
   refundedAmount?: number;
-  /** The cardholder's objection to the payment, at their bank. If it is lost, the bank has returned the amount. */
+  /** The cardholder's dispute of the payment. If it is lost for the shop, the bank has returned the amount. */
   dispute?: { status: "open" | "won" | "lost"; amount: number; reason: string };
   /** The amount of other charges for this purchase, which were refunded. */
   surplusRefunded?: number;

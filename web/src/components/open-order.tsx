@@ -15,8 +15,8 @@ export function OpenOrder({ purchase, busy, onContinue, onCancel }: Props) {
     <>
       <p>
         You have an open order: storage for {formatCount(storage, "note")} for{" "}
-        <strong>{formatMoney(amount, currency)}</strong>, of {formatDateTime(createdAt)}. Continue to complete the
-        payment, or cancel the order. Your card is charged at most once.
+        <strong>{formatMoney(amount, currency)}</strong>, placed on {formatDateTime(createdAt)}. Continue to complete
+        the payment, or cancel the order. Your card is charged at most once.
       </p>
       <div className="actions">
         <button type="button" className="button primary" disabled={busy} aria-busy={busy} onClick={onContinue}>

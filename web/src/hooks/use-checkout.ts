@@ -169,18 +169,18 @@ async function confirmIfRequired(charge: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Replaces the API's advice for programs, if the outcome of a payment is not known yet. */
+/** Replaces the message of a 503, which advises programs to retry, with one for the user. */
 function inWords(error: unknown): unknown {
   if (!(error instanceof Problem && error.status === 503)) return error;
   return new AppError("We do not know yet whether your card was charged. Continue to check again.", error.requestId);
 }
 
-/** The problems with these codes reject an order before the card is charged. */
+/** The codes of the problems with which the API rejects an order before it charges the card. */
 const REJECTIONS = ["order_open", "price_changed", "too_many_declines"];
 
 /**
  * Whether the error is the order's final outcome: the request was rejected, so the card is not charged and will not be.
- * Other errors, such as 429 or 503, do not say what happened to an earlier attempt.
+ * Other errors, such as another 429 or a 503, do not say what happened to an earlier attempt.
  */
 function isFinal(error: unknown): error is Problem {
   if (!(error instanceof Problem) || error.status === undefined) return false;

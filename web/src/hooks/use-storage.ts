@@ -2,7 +2,7 @@ import { useEffect, useState } from "react";
 import { getStorage, type Storage } from "../api/storage.ts";
 import { useSubmit } from "./use-submit.ts";
 
-/** The credit of a purchase arrives within seconds. After this many reads, with a doubling delay, the app stops waiting. */
+/** The number of reads after which the app stops waiting for a credit. The delays double, to half a minute in total. */
 const MAX_READS = 8;
 
 /** Loads the user's storage. `awaitCredit` reads it again until the credit of a purchase has arrived. */
@@ -39,6 +39,7 @@ export function useStorage() {
     awaiting: awaited !== undefined,
     /** Whether an awaited credit has arrived. */
     credited,
-    awaitCredit: () => setAwaited({ above: storage?.allowed ?? 0, reads: 0 }),
+    /** Does nothing if the storage before the credit is not known. */
+    awaitCredit: () => storage && setAwaited({ above: storage.allowed, reads: 0 }),
   };
 }

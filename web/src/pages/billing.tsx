@@ -19,7 +19,7 @@ import { localPath } from "../local-path.ts";
 export default function Billing() {
   const [, navigate] = useLocation();
   const [query] = useSearchParams();
-  // The unsaved note for which the user buys storage.
+  // The path of the unsaved note for which the user buys storage.
   const to = localPath(query.get("to"));
   const announce = useAnnounce();
   const history = usePages(listPurchases, FIRST_PURCHASES_PAGE);

@@ -45,7 +45,7 @@ export async function stripe<T>(method: string, control: string, body?: object):
 /** The ID of the stage's AWS account, which the local cloud accepts as an access key. */
 const ACCOUNT = "111111111111";
 
-/** Calls the API of the local Stripe, as Stripe's dashboard or the owner's own tools would: https://docs.stripe.com/api */
+/** Sends a POST request to the API of the local Stripe: https://docs.stripe.com/api */
 export async function stripeApi<T>(path: string, params: Record<string, string | number | boolean>): Promise<T> {
   const body = new URLSearchParams(Object.entries(params).map(([name, value]) => [name, String(value)]));
   const headers = { Authorization: `Bearer ${await secretKey()}` };

@@ -16,13 +16,14 @@ pub(super) enum Action {
     Invoke(Value),
     /// Send this event to the webhook, as Stripe does.
     Deliver(String),
-    /// Invoke billing-reconcile, which announces each purchase whose revision is not announced. The message only names
-    /// positions in the stream, and the stream keeps its records for a day. The table is the outbox.
+    /// Invoke billing-reconcile, which announces each purchase whose revision is not announced. The message contains
+    /// only positions in the stream, and the stream keeps its records for a day. The table keeps the notices until they
+    /// are announced.
     Reconcile,
 }
 
 impl Action {
-    /// Reads a message of the dead-letter queue of `function`.
+    /// Returns how a message of the dead-letter queue of `function` is processed again.
     ///
     /// # Errors
     /// Fails if the message has none of the formats that the queue can have.
@@ -56,8 +57,8 @@ impl Action {
     pub(super) fn describe(&self, function: &str) -> String {
         match self {
             Self::Invoke(_) => format!("invoke {function} with the event"),
-            Self::Deliver(_) => "send the event of Stripe to the webhook".into(),
-            Self::Reconcile => "announce purchases with billing-reconcile".into(),
+            Self::Deliver(_) => "send the Stripe event to the webhook".into(),
+            Self::Reconcile => "invoke billing-reconcile, which announces purchases".into(),
         }
     }
 }

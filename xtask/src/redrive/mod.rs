@@ -23,16 +23,16 @@ use crate::{
     workspace::Workspace,
 };
 
-/// For how long a received message is hidden from other consumers. It is longer than the processing of a batch of
-/// messages.
+/// The visibility timeout of received messages. It is longer than the processing of a batch of messages.
 const HIDDEN: Duration = Duration::from_secs(3600);
 
 /// The maximum number of messages that one request receives:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
 const BATCH: i32 = 10;
 
-/// How long a request waits for messages. With a wait, SQS asks all of its servers, so an empty response means that the
-/// queue is empty.
+/// How long a request waits for messages. With this wait (long polling), SQS queries all of its servers, so an empty
+/// response means that the queue has no visible messages:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The time limit of an invocation. It is longer than the timeout of every function.
@@ -41,7 +41,7 @@ const INVOCATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// The time limit of a request to the webhook. API Gateway responds within 29 s.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// The maximum number of characters of a message that is shown.
+/// The maximum number of characters that are shown of a message.
 const SHOWN: usize = 160;
 
 const RECONCILE: &str = "billing-reconcile";
@@ -139,7 +139,8 @@ struct Summary {
     done: usize,
     /// The messages whose processing failed.
     failed: usize,
-    /// The messages that came into the queue during the run: a function could not process an event, and sent it back.
+    /// The messages that arrived during the run, or that are equal to a processed one. The run does not process them,
+    /// because a function sends an event that it cannot process back to the queue.
     returned: usize,
 }
 
@@ -225,7 +226,8 @@ impl<'a> Redrive<'a> {
                     continue;
                 }
                 let body = message.body().unwrap_or_default().to_owned();
-                // A function that cannot process an event sends it back to the queue.
+                // A function sends an event that it cannot process back to the queue. Without this check, the run would
+                // not end.
                 if sent_at(&message) > started || processed.contains(&body) {
                     summary.returned += 1;
                     continue;
@@ -246,7 +248,7 @@ impl<'a> Redrive<'a> {
                 }
             }
         }
-        // What remains counts for the alarm and can be processed by the next run.
+        // The alarm counts only visible messages, and the next run receives only these.
         queue.show_received().await;
         Ok(summary)
     }
@@ -298,7 +300,7 @@ impl<'a> Redrive<'a> {
 }
 
 impl Webhook {
-    /// Sends an event with a signature of Stripe.
+    /// Signs an event as Stripe does, and sends it to the webhook.
     async fn deliver(&self, event: String) -> Result<()> {
         let url = self.url.as_deref();
         let url = url.context("the stage has no API: deploy it first")?;
@@ -322,7 +324,7 @@ impl Webhook {
     }
 }
 
-/// Returns a client that invokes a function once, and waits until it ends.
+/// Returns a client that sends each invocation once, and waits up to [`INVOCATION_TIMEOUT`] for its result.
 fn lambda(target: &Target) -> aws_sdk_lambda::Client {
     let config = target.account.config();
     let timeouts = TimeoutConfig::builder()
@@ -335,7 +337,7 @@ fn lambda(target: &Target) -> aws_sdk_lambda::Client {
     aws_sdk_lambda::Client::from_conf(config)
 }
 
-/// When a message was sent, in milliseconds since the Unix epoch.
+/// Returns when a message was sent to the queue, in milliseconds since the Unix epoch. 0 if it is not known.
 fn sent_at(message: &Message) -> u64 {
     let attributes = message.attributes();
     let sent = attributes
@@ -347,7 +349,7 @@ fn sent_at(message: &Message) -> u64 {
 struct Queue {
     sqs: aws_sdk_sqs::Client,
     url: String,
-    /// The receipts of the messages that were received and not deleted, by the IDs of the messages.
+    /// The receipt handles of the messages that were received and not deleted, by the IDs of the messages.
     received: std::sync::Mutex<BTreeMap<String, String>>,
 }
 
@@ -364,7 +366,7 @@ impl Queue {
                     .is_some_and(|error| error.is_queue_does_not_exist()) =>
             {
                 bail!(
-                    "{} has no queue {name}: {function} has no dead-letter queue",
+                    "{} has no queue {name}: the stage is not deployed, or {function} has no dead-letter queue",
                     target.stage
                 )
             }
@@ -394,7 +396,7 @@ impl Queue {
             .await;
         let received = received
             .map_err(aws_sdk_sqs::Error::from)
-            .context("cannot receive messages of the queue")?;
+            .context("cannot receive messages from the queue")?;
         let messages = received.messages.unwrap_or_default();
         for message in &messages {
             self.receipts().insert(
@@ -422,7 +424,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the received messages visible again. Ignores failures, because each message becomes visible by itself.
+    /// Makes the received messages visible again. Ignores failures, because the visibility timeout has the same effect
+    /// later.
     async fn show_received(&self) {
         let receipts = std::mem::take(&mut *self.receipts());
         for receipt in receipts.into_values() {

@@ -84,7 +84,10 @@ pub(crate) async fn execute(
     result?;
     // The stage runs the release now, so an error here must not look like a failed deploy.
     if let Err(error) = migrate::record_new_stage(stage, &exports).await {
-        warn("the migrations are not recorded as not needed", &error);
+        warn(
+            "the stage is new, but the records that it needs no migration were not written",
+            &error,
+        );
     }
     if let Err(error) = prune_releases(stage).await {
         warn("old releases were not deleted", &error);

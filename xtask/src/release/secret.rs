@@ -216,7 +216,7 @@ fn path(target: &Target, name: Name) -> String {
     )
 }
 
-/// Returns the mode of the secret key of Stripe. `None` if the secret is not set, or if the credentials may not read it
+/// Returns the mode of the Stripe secret key. `None` if the secret is not set, or if the credentials may not read it
 /// and its description does not contain the mode.
 ///
 /// # Errors
@@ -242,8 +242,8 @@ pub(crate) async fn stripe_mode(target: &Target) -> Result<Option<Mode>> {
     }
 }
 
-/// The description of a parameter that contains a key of Stripe for `mode`. The roles of workflows may read it, but not
-/// the key.
+/// Returns the description of the SSM parameter that contains a Stripe key for `mode`. The roles of workflows may read
+/// the description, but not the key.
 fn describe(mode: Mode) -> String {
     format!("Stripe key for {mode} mode")
 }

@@ -1,5 +1,5 @@
 //! A check of a stage's Stripe keys before a deploy. If the publishable key of the browser app and the secret key of the
-//! functions are of different modes, Stripe knows no payment method of the app, and every purchase fails.
+//! functions are of different modes, Stripe rejects the payment methods that the app creates, and every purchase fails.
 
 use anyhow::{Result, bail};
 
@@ -9,7 +9,7 @@ use super::{
     target::Target,
 };
 
-/// The end of the keys in serverless.yml that stand for keys of a Stripe account.
+/// The end of the placeholders in serverless.yml that a key of a Stripe account must replace.
 const PLACEHOLDER: &str = "_example";
 
 /// Checks that the keys of a stage are of one mode, and that a protected stage has keys of live mode. Checks nothing if

@@ -1,4 +1,4 @@
-//! The mode of a key of Stripe.
+//! The mode of a Stripe key.
 
 use std::fmt;
 

@@ -38,7 +38,7 @@ use crate::{
 /// The subcommands of `cargo xtask shop`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
-    /// List the purchases of a person, or the one of a payment
+    /// List the purchases of a person, or find the purchase of a payment
     Find {
         /// A purchase's ID, a person's e-mail address, identity ID or sub, or a payment: pi_… or ch_…
         term: String,
@@ -46,7 +46,7 @@ pub(crate) enum Command {
         #[arg(long)]
         stage: StageName,
     },
-    /// Show what happened to a purchase, in causal order, and what can be done
+    /// Show what happened to a purchase, causes before effects, and what you can do
     Show {
         /// A purchase's ID, or what `find` accepts if it finds one purchase
         term: String,
@@ -184,8 +184,8 @@ async fn refund(term: &str, stage: &StageName, amount: Option<u64>, yes: bool) -
 struct Refund {
     /// In the minor unit of the currency.
     amount: u64,
-    /// The idempotency key. A repetition of the refund after its response was lost has the same key. A second partial
-    /// refund has another.
+    /// The idempotency key. It contains the amount that was refunded before. So the repetition of a refund whose
+    /// response was lost has the same key, and the next partial refund has another.
     key: String,
 }
 
@@ -309,7 +309,9 @@ async fn purchases(shop: &Shop, term: &str) -> Result<Vec<Purchase>> {
                 text(&payment, "/metadata/purchaseId"),
             );
             if user.is_empty() || purchase.is_empty() {
-                bail!("the payment {id} is not of this shop: its metadata names no purchase");
+                bail!(
+                    "the payment {id} does not belong to this shop: its metadata names no purchase"
+                );
             }
             shop.purchase(user, purchase).await?.into_iter().collect()
         }

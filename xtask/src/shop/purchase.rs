@@ -80,7 +80,7 @@ impl Purchase {
         surplus.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a payment of the purchase succeeded, and was not only a surplus charge.
+    /// Whether the purchase was paid. A surplus charge does not pay for it.
     pub(super) fn was_paid(&self) -> bool {
         ["PAID", "REFUNDED", "DISPUTED"].contains(&self.status())
     }
@@ -95,7 +95,7 @@ impl Purchase {
         (number(&self.0, "/storage") * kept).div_ceil(self.amount())
     }
 
-    /// The notices that the owner of the product got, or should have got: the outbox of an announcement of everything.
+    /// All notices that the owner of the product got or should have got.
     pub(super) fn notices(&self) -> Vec<Value> {
         let mut notices = Vec::new();
         if self.was_paid() {

@@ -11,8 +11,8 @@ use crate::release::{SecretName, StripeAnswer, StripeApi, Target, secret_value};
 /// The maximum number of pages of a list that are read. A page has 100 objects.
 const PAGES: usize = 20;
 
-/// How long before and after the order Stripe can have created a PaymentIntent, in seconds: the charge window of an hour
-/// and a minute for the difference of clocks.
+/// How long before and after the order Stripe can have created a PaymentIntent, in seconds. Functions charge the card
+/// at most an hour after the order. The minute is for clock differences.
 const BEFORE: u64 = 60;
 const AFTER: u64 = 3660;
 

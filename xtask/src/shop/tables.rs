@@ -20,7 +20,7 @@ const SERVICES: [&str; 2] = ["billing-api", "notify-job"];
 /// The function of another service that logs about purchases.
 const CREDIT: &str = "notes-credit";
 
-/// How long before the order a log line may name the purchase, in milliseconds.
+/// How long before the order the search for log lines starts, in milliseconds, because clocks differ.
 const BEFORE: u64 = 60_000;
 
 /// A person, as a support request names them.
@@ -196,7 +196,7 @@ impl Shop {
     }
 
     /// Announces the current revision of a purchase again: deletes the records of its SMS, and puts its notices into the
-    /// outbox. The stream then announces it as it announces a new revision, and billing-reconcile does if the stream fails.
+    /// outbox. billing-purchase-paid then announces it like a new revision, or billing-reconcile does if that fails.
     ///
     /// # Errors
     /// Fails if the purchase has changed meanwhile, if its last revision is not announced yet, or if a request fails.
@@ -206,6 +206,10 @@ impl Shop {
                 "the purchase has a revision that is not announced yet; billing-reconcile announces it"
             );
         }
+        if purchase.revision() == 0 {
+            bail!("the purchase has no revision: run cargo xtask migrate credit-purchases first");
+        }
+        // Before the update, because the stream announces the purchase at once.
         for notice in notices {
             let deleted = self
                 .dynamodb
@@ -242,9 +246,7 @@ impl Shop {
                 .is_some_and(|error| error.is_conditional_check_failed_exception())
         });
         if is_changed {
-            bail!(
-                "the purchase has changed meanwhile, or has no revision: run the command again, or first cargo xtask migrate credit-purchases"
-            );
+            bail!("the purchase has changed in the meantime: run the command again");
         }
         updated
             .map_err(aws_sdk_dynamodb::Error::from)

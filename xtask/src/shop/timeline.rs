@@ -239,7 +239,7 @@ fn of_stripe(payments: &Payments) -> Vec<(u64, Source, String)> {
 /// Returns when the record of an SMS was last written, and what it says.
 fn sms(notice: &str, record: Option<&Value>) -> (Option<u64>, String) {
     let Some(record) = record else {
-        let text = format!("no record of an SMS about `{notice}`; records are kept for 30 days");
+        let text = format!("no record of an SMS about `{notice}`; records are kept for 40 days");
         return (None, text);
     };
     // The version is a UUID of version 7, which begins with the time of the write.
@@ -252,7 +252,7 @@ fn sms(notice: &str, record: Option<&Value>) -> (Option<u64>, String) {
     let attempts = number(record, "/attempts");
     let what = match text(record, "/status") {
         "COMPLETED" => "sent".to_owned(),
-        "RELEASED" => format!("not sent by {attempts} attempts"),
+        "RELEASED" => format!("not sent after {attempts} attempts"),
         _ => format!("attempt {attempts} has begun and not ended"),
     };
     (at, format!("SMS about `{notice}` {what}"))
@@ -301,7 +301,7 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
             for dispute in &payments.disputes {
                 if text(dispute, "/status").ends_with("needs_response") {
                     add(format!(
-                        "respond to the dispute {} in the Stripe Dashboard until {}",
+                        "respond to the dispute {} in the Stripe Dashboard by {}",
                         text(dispute, "/id"),
                         time(number(dispute, "/evidence_details/due_by") * 1000)
                     ));
@@ -309,6 +309,10 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
             }
         }
     }
+    let was_not_charged = facts.payments.as_ref().is_ok_and(|payments| {
+        let mut intents = payments.intents.iter();
+        intents.all(|intent| text(intent, "/status") != "succeeded")
+    });
     let granted = purchase.granted();
     let credited = facts
         .credit
@@ -339,7 +343,7 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
             .is_some_and(|record| text(record, "/status") != "COMPLETED")
     }) {
         add(format!(
-            "an SMS to the owner failed: run cargo xtask redrive notify-send --stage {stage}"
+            "an SMS to the owner is not recorded as sent: run cargo xtask redrive notify-send --stage {stage}"
         ));
     }
     match purchase.status() {
@@ -354,7 +358,7 @@ pub(super) fn advice(facts: &Facts, stage: &str) -> Vec<String> {
                 purchase.money(left)
             ));
         }
-        "FAILED" if purchase.surplus().is_empty() => {
+        "FAILED" if was_not_charged => {
             add("the person was not charged, and can order again".into());
         }
         _ => {}

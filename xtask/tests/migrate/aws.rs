@@ -92,7 +92,7 @@ impl Aws {
         self.state.lock().unwrap().kill = kill;
     }
 
-    /// Lets one of `every` transactions fail, because DynamoDB throttles it or because of a conflict.
+    /// Makes one of `every` transactions fail: in turn, DynamoDB throttles it or finds a conflict.
     pub(crate) fn fail_transactions(&self, every: usize) {
         self.state.lock().unwrap().failures = every;
     }
@@ -117,7 +117,7 @@ impl Drop for Aws {
     }
 }
 
-/// Counts a request. Returns the kill that is due with it.
+/// Counts a request. Returns the kill if the process must be killed at this request.
 fn is_due(state: &Mutex<State>) -> Option<Kill> {
     let mut state = state.lock().unwrap();
     let kill = state.kill.as_mut()?;

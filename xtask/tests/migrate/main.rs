@@ -30,8 +30,8 @@ const KILLS: usize = 20;
 /// How many clients create and delete notes during the migration.
 const WRITERS: usize = 4;
 
-/// The number of notes that exist before the migration. Set the environment variable `MIGRATED_NOTES` to 100000 for the
-/// full size.
+/// The number of notes that exist before the migration: 10,000, or the value of the environment variable
+/// `MIGRATED_NOTES`.
 fn notes() -> usize {
     let notes = std::env::var("MIGRATED_NOTES").ok();
     notes.map_or(10_000, |notes| notes.parse().unwrap())
@@ -60,7 +60,7 @@ async fn run(aws: &Aws, arguments: &[&str]) -> Output {
     xtask(aws, arguments).output().await.unwrap()
 }
 
-/// Runs a command that must succeed. Returns what it prints on standard error.
+/// Asserts that a command succeeded. Returns what it printed to standard error.
 #[track_caller]
 fn succeeded(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -68,7 +68,8 @@ fn succeeded(output: &Output) -> String {
     error
 }
 
-/// Runs a command, and kills it after up to `requests` requests to AWS. Returns false if the command ends before.
+/// Runs a command, and kills it when it sends one of its first `requests` requests to AWS. Returns whether it was
+/// killed before it ended.
 async fn run_and_kill(aws: &Aws, arguments: &[&str], random: &mut Random, requests: usize) -> bool {
     let child = xtask(aws, arguments).spawn().unwrap();
     let process = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
@@ -105,7 +106,8 @@ fn totals(dynamodb: &Dynamodb) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Checks that each note is counted, and that each user's count is the number of notes.
+/// Checks that each note is counted, and that each user's count is the number of their notes. Returns the number of all
+/// notes.
 fn check_counts(dynamodb: &Dynamodb) -> usize {
     let notes = dynamodb.items("Notes").unwrap();
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
@@ -152,8 +154,8 @@ async fn notes_are_counted_exactly_although_the_migration_is_killed_and_users_wr
 
     let started = Instant::now();
     let arguments = ["migrate", "count-notes", "--rate", "100000"];
-    // A run needs about 10 requests before it reads notes, and then 15 per 1000 notes, so the migration is not done
-    // before the last kill.
+    // A run sends about 10 requests before it reads notes, and then at least one transaction for each user of a page. So
+    // the migration is not done before the last kill.
     let requests = 10 + notes / 1000;
     for kill in 0..KILLS {
         let was_killed = run_and_kill(&aws, &arguments, &mut random, requests).await;

@@ -15,7 +15,7 @@ impl Ledger {
         self.refunds.iter().map(Refund::object).collect()
     }
 
-    /// Refunds a charge partially or completely.
+    /// Refunds a charge in part or in full.
     pub(super) fn refund(
         &mut self,
         new: NewRefund,

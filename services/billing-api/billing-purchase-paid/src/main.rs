@@ -31,7 +31,7 @@ async fn init() -> Result<Services, StartError> {
     Ok(services)
 }
 
-/// The records that Lambda must deliver again. It does so from the first one on:
+/// The records that failed. Lambda delivers the first of them and all later records again:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,5 +1,5 @@
 //! Runs every five minutes: compares PENDING purchases with their payments in Stripe, settles the
-//! purchases whose outcome is final, and announces the purchases whose announcement has failed.
+//! purchases whose outcome is final, and announces settled purchases that still have an outbox.
 
 use std::{process::ExitCode, time::SystemTime};
 
@@ -31,8 +31,8 @@ async fn init() -> Result<Services, StartError> {
     })
 }
 
-/// The error of a run in which a check failed, or an item is unreadable. It makes the invocation
-/// fail, so that the alarm on errors fires. The run has done all other work.
+/// A check failed, or an item is unreadable. The other checks were made. The error makes the
+/// invocation fail, so that the alarm on errors fires.
 #[derive(Debug, thiserror::Error)]
 #[error("not all purchases were reconciled: {0:?}")]
 struct Incomplete(ReconcileSummary);

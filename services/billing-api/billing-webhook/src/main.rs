@@ -1,12 +1,13 @@
 //! `POST /billing/webhook`: receives Stripe's events. Settles the purchase of a payment that is final,
-//! and records refunds and disputes. Sends events that contradict what is known to a queue.
+//! and records refunds and disputes. Sends events that contradict the stored purchase or Stripe's data
+//! to a dead-letter queue.
 
 use std::{process::ExitCode, sync::Arc};
 
 use api::{Request, Response};
 use billing::{
     controller::{self, Verdict},
-    event::Event,
+    event::{Event, VerifyError},
     purchase::Timestamp,
     service::{BaseUrl, DeadLetterQueue, PurchasesTable, Stripe},
 };
@@ -60,11 +61,16 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
     let [signing_secret, _] = secrets.current();
     let event = Event::verify(request.body(), &signature, &[signing_secret], now);
-    let event = event.inspect_err(|_| function::count("RejectedEvents"))?;
+    // A wrong signing secret makes all signatures mismatch. Requests without a signature are not from Stripe.
+    let event = event.inspect_err(|error| {
+        if matches!(error, VerifyError::SignatureMismatch) {
+            function::count("RejectedEvents");
+        }
+    })?;
     let stripe = stripe.until(request.deadline());
     let verdict = controller::webhook(&stripe, purchases, &event, now).await?;
     if let Verdict::Contradiction(reason) = verdict {
-        // The complete event, as Stripe has signed it.
+        // The queue gets the event as Stripe signed it.
         let body = String::from_utf8_lossy(request.body()).into_owned();
         let sent = contradictions.send(body, reason).await;
         sent.map_err(controller::Error::from)?;

@@ -114,8 +114,8 @@ impl Event {
         self.is_live
     }
 
-    /// What the event reports. [`Report::Other`] for a type that is of no interest, and for an object
-    /// that does not belong to a purchase.
+    /// What the event reports. [`Report::Other`] for a type that purchases do not need, and for an object
+    /// that does not belong to a purchase. [`Report::Unreadable`] if the object is malformed.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -127,7 +127,7 @@ impl Event {
         let report = report.unwrap_or_else(|error| {
             let (event, kind) = (&*body.id, &*body.kind);
             tracing::error!(event, kind, %error, "unreadable object of a Stripe event");
-            Report::Other
+            Report::Unreadable
         });
         Some(Self {
             id: body.id,
@@ -208,7 +208,7 @@ fn report(kind: &str, object: &RawValue, created: Timestamp) -> serde_json::Resu
             let amount = Some(charge.amount_refunded);
             refund(charge.payment_intent, amount, &charge.currency)
         }
-        // These events do not contain the charge, whose refunded amount counts.
+        // These events do not contain the charge, so the refunded amount is read from Stripe.
         "refund.updated" | "refund.failed" => {
             let changed: RefundBody = serde_json::from_str(object.get())?;
             refund(changed.payment_intent, None, &changed.currency)
@@ -642,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_read_is_of_no_interest() {
+    fn an_object_that_cannot_be_read_is_reported_as_unreadable() {
         let ours = intent_object(&crate::fixtures::key(), "pi_1");
         for object in [
             json!("x"),
@@ -652,7 +652,13 @@ mod tests {
             with(ours.clone(), "amount_received", json!(1_u64 << 32)),
         ] {
             for kind in WEBHOOK_EVENTS {
-                assert_eq!(parsed(kind, &object).report(), &Report::Other, "{object}");
+                let report = parsed(kind, &object).report().clone();
+                // Refunds and disputes do not need the attributes that are malformed here.
+                let is_ignored = report == Report::Other && !kind.starts_with("payment_intent.");
+                assert!(
+                    is_ignored || report == Report::Unreadable,
+                    "{kind} {object}"
+                );
             }
         }
     }

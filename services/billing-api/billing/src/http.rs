@@ -110,12 +110,12 @@ struct PurchaseBody<'a> {
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline: Option<Cow<'a, Decline>>,
-    /// The refunded part of the amount.
+    /// The refunded part of the amount. None if nothing is refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     refunded_amount: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dispute: Option<DisputeBody<'a>>,
-    /// The sum of charges beyond the amount, which were refunded.
+    /// The sum of the refunded surplus charges. None if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     surplus_refunded: Option<u32>,
 }

@@ -127,7 +127,7 @@ pub struct PaymentDetails {
     pub amount: u32,
     /// The amount that was charged.
     pub amount_received: u32,
-    /// The sum of the refunds of the charge.
+    /// The sum of the refunds of the latest charge.
     pub amount_refunded: u32,
     /// The currency. None if the code is malformed.
     pub currency: Option<Currency>,
@@ -150,7 +150,7 @@ impl PaymentDetails {
 /// A charge that was refunded in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefundedCharge {
-    /// The amount that was refunded in all, in the minor unit of the currency.
+    /// The sum of the refunds, in the minor unit of the currency.
     pub amount: u32,
 }
 
@@ -163,8 +163,10 @@ pub enum Report {
     Refund(RefundReport),
     /// A dispute was opened, changed or closed.
     Dispute(DisputeReport),
-    /// The type of the event or the payment is of no interest: the event is ignored.
+    /// An event of another type, or about a payment of no purchase. It is ignored.
     Other,
+    /// The object of the event cannot be read, although purchases need events of this type.
+    Unreadable,
 }
 
 /// A report about a PaymentIntent: `payment_intent.*`.
@@ -279,19 +281,19 @@ impl Decline {
         Self::own("payment_canceled", message)
     }
 
-    /// The decline for a failed purchase whose card was charged nevertheless.
+    /// The decline for a failed purchase whose card was charged after the failure.
     pub fn refunded() -> Self {
         let message = "This order had failed when your card was charged. The charge was refunded.";
         Self::own("payment_refunded", message)
     }
 
-    /// Whether Stripe or the bank declined the card. False if the customer did not complete the
-    /// payment, or it was never made.
+    /// Whether Stripe or the bank declined the card. False if the decline has a code that this library
+    /// defines, for example because the customer canceled the order.
     pub fn is_by_stripe(&self) -> bool {
         !OWN_CODES.contains(&&*self.code)
     }
 
-    /// The decline without a code that the customer must not learn.
+    /// The decline, with `generic_decline` in place of a code that the customer must not learn.
     pub fn for_customer(&self) -> Cow<'_, Self> {
         let is_hidden = |code: &str| HIDDEN_CODES.contains(&code);
         if !is_hidden(&self.code) && !self.decline_code.as_deref().is_some_and(is_hidden) {

@@ -1,5 +1,5 @@
-//! The price table: `prices.json`. The build script includes this file too, and fails if the table
-//! contains a price that Stripe does not charge.
+//! The price table: `prices.json`. The build script also includes this file, and fails if the table
+//! contains a price that Stripe cannot charge.
 
 use serde::Deserialize;
 
@@ -37,8 +37,8 @@ impl PriceTable {
     /// Parses and checks the price table.
     ///
     /// # Errors
-    /// Fails if the JSON is malformed, the tiers do not cover 1 to `limit` notes, or Stripe does not
-    /// charge the price of some number of notes.
+    /// Fails if the JSON is malformed, the tiers do not cover 1 to `limit` notes, or a price is
+    /// below the minimum or above the maximum of a charge.
     pub(crate) fn parse(json: &str) -> Result<Self, String> {
         let table: Self =
             serde_json::from_str(json).map_err(|error| format!("prices.json: {error}"))?;

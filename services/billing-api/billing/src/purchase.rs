@@ -40,8 +40,8 @@ pub struct Purchase {
     pub description: String,
     /// The time of the order.
     pub created_at: Timestamp,
-    /// The time at which the status changed last, or the time of the order if the purchase is
-    /// PENDING.
+    /// The time at which the purchase was settled or got its last revision. The time of the order if
+    /// the purchase is PENDING.
     pub updated_at: Timestamp,
     /// The status of the purchase, with the attributes of this status.
     #[serde(flatten)]
@@ -55,7 +55,7 @@ pub struct Purchase {
     /// The refunded charges other than the one that paid for the purchase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surplus: Vec<Surplus>,
-    /// The number of changes of which subscribers must learn.
+    /// The number of changes that are announced to the subscribers of the topic Purchases.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub revision: u64,
     /// The notices that are not announced yet. None if the last revision is announced.
@@ -102,8 +102,8 @@ pub enum Status {
         /// The id of the PaymentIntent that charged the card.
         payment_intent_id: IntentId,
     },
-    /// The payment failed, and no payment of the purchase can charge the card. A charge that
-    /// succeeded nevertheless was refunded, and is in [`Purchase::surplus`].
+    /// The payment failed, and no known payment of the purchase can charge the card. If a charge
+    /// succeeds later, it is refunded, and is in [`Purchase::surplus`].
     Failed {
         /// The id of the PaymentIntent. None if Stripe created no PaymentIntent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +142,7 @@ impl Status {
 pub struct Refunded {
     /// The sum of all refunds, in the minor unit of the currency.
     pub amount: u32,
-    /// The time for which Stripe reported this sum.
+    /// The creation time of the event that reported the refunds. The sum is at least as recent.
     pub as_of: Timestamp,
 }
 
@@ -160,7 +160,7 @@ pub struct Dispute {
     pub status: DisputeStatus,
     /// The time at which the dispute was opened.
     pub opened_at: Timestamp,
-    /// The time for which Stripe reported this state of the dispute.
+    /// The creation time of the event that reported this state.
     pub as_of: Timestamp,
 }
 
@@ -187,8 +187,8 @@ impl DisputeStatus {
     }
 }
 
-/// A charge for a purchase beyond the one that paid for it, which was refunded: the purchase had
-/// failed, or was paid by another PaymentIntent.
+/// A refunded charge that did not pay for its purchase: the purchase had already failed, or another
+/// PaymentIntent had paid for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Surplus {
@@ -374,8 +374,8 @@ impl Purchase {
         Some(changed)
     }
 
-    /// Adds the revision that a release without an outbox did not store when it settled the purchase
-    /// as PAID. Returns None if there is a revision.
+    /// Adds the first revision to a purchase that a release without an outbox settled as PAID. Returns
+    /// None if the purchase has a revision or was not paid.
     pub fn unannounced(&self, now: Timestamp) -> Option<Self> {
         if self.revision > 0 || self.paid_by().is_none() {
             return None;
@@ -395,9 +395,9 @@ impl Purchase {
 }
 
 impl Dispute {
-    /// The order of the states in which a payment can be disputed. A lost dispute counts more than
-    /// all others. Otherwise the dispute that was opened last counts. A decided dispute was open
-    /// before, whatever the times of the reports say.
+    /// The order of the reports about disputes; the greatest one counts. A lost dispute is greater than
+    /// all others, and then the dispute that was opened last. For one dispute, a decision is greater
+    /// than an open state, whatever the times of the reports are.
     fn rank(&self) -> impl PartialOrd {
         let Self {
             id,
@@ -491,7 +491,7 @@ impl fmt::Debug for Currency {
     }
 }
 
-/// Storage for 1 note up to the limit of the price table.
+/// A number of notes to buy storage for: from 1 to the limit of the price table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
 pub struct Storage(u32);

@@ -317,8 +317,8 @@ async fn all_payments_of_a_purchase_are_found_on_all_pages() {
         let (other, source) = order("tok_visa");
         client(&stripe).charge(&other, &source).await.unwrap();
     }
-    // After 24 hours, Stripe does not know the idempotency key any more: the second charge of a
-    // purchase that must not happen.
+    // After 24 hours, Stripe no longer knows the idempotency key, so a second call charges again. The
+    // controllers must not make this call.
     double.advance(24 * HOUR);
     client(&stripe).charge(&purchase, &source).await.unwrap();
     let mut whole_day = purchase.clone();
@@ -375,7 +375,7 @@ async fn a_charge_is_refunded_once_in_full() {
         let refunded = client(&stripe).refund(&id).await.unwrap();
         assert_eq!(refunded.amount, 4_000);
     }
-    // Stripe does not know the idempotency key any more, or somebody refunded in the Dashboard.
+    // Stripe no longer knows the idempotency key, or a person refunded the charge in the Dashboard.
     double.advance(25 * HOUR);
     assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
     let details = client(&stripe).retrieve(&id).await.unwrap().unwrap();

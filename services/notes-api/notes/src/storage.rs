@@ -2,12 +2,12 @@
 
 pub use domain::events::PurchaseId;
 
-/// The notes of a user in numbers.
+/// The numbers of notes that a user has and has bought storage for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The number of existing notes.
     pub used: u64,
-    /// The number of notes that the user bought storage for, without what was refunded.
+    /// The number of notes that the user bought storage for, without refunded storage.
     pub bought: u64,
 }
 
@@ -26,6 +26,6 @@ pub struct Credit {
     pub purchase: PurchaseId,
     /// The number of notes that the purchase grants. A refund decreases it.
     pub granted: u32,
-    /// The number of the purchase's state that grants this. A later state has a higher number.
+    /// The revision of the purchase that grants this number. A later revision has a higher number.
     pub revision: u64,
 }

@@ -1,4 +1,4 @@
-//! The library of the function of notify-job: the rule that announces notices about purchases, and
+//! The library of notify-job: the business rule that sends an SMS about each notice of a purchase, and
 //! the service that sends SMS.
 //!
 //! | module | contents |

@@ -1,5 +1,5 @@
-//! The texts of the SMS. Each text has at most 160 characters of the GSM alphabet if the description
-//! of the purchase has at most 24, so that it fits into one SMS
+//! The texts of the SMS. A text has at most 160 characters of the GSM alphabet if the description of
+//! the purchase has at most 24 characters, so it fits into one SMS
 //! (<https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html>).
 
 use std::{

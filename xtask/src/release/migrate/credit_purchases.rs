@@ -31,8 +31,9 @@ const FIRST: u64 = 1;
 /// The position of the credit in the writes of a transaction.
 const CREDIT: usize = 1;
 
-/// How old the last change of a purchase must be. billing-purchase-paid gives a revision to a purchase that a function of
-/// an earlier release has just settled, and announces it. If this migration were first, nothing would announce it.
+/// The minimum age of the last change of a purchase, in minutes. When a function of an earlier release settles a
+/// purchase, billing-purchase-paid sets the first revision and announces it. If this migration set the revision before,
+/// nothing would announce the purchase.
 pub(super) const MINUTES: u64 = 5;
 
 /// Credits purchases of one user.

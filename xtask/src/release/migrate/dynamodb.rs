@@ -39,7 +39,7 @@ const TEMPORARY: [&str; 8] = [
     "TransactionInProgressException",
 ];
 
-/// The code of the reason for a transaction that another transaction or write of the same item canceled.
+/// The code of the reason for which DynamoDB cancels a transaction while another request writes one of its items.
 const CONFLICT: &str = "TransactionConflict";
 
 /// A request for one page of a table.
@@ -75,9 +75,9 @@ pub(super) struct Dynamodb<'a> {
 }
 
 impl<'a> Dynamodb<'a> {
-    /// Creates a client with the configuration of an account. `pace` learns of throttled requests.
+    /// Creates a client with the configuration of an account. Each throttled request reduces the rate of `pace`.
     pub(super) fn new(config: &SdkConfig, pace: &'a Pace) -> Self {
-        // The SDK would hide throttled requests from `pace`.
+        // A retry by the SDK would hide a throttled request from `pace`.
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
             .build();
@@ -128,8 +128,8 @@ impl<'a> Dynamodb<'a> {
             .with_context(|| format!("cannot read the table {}", scan.table))
     }
 
-    /// Executes a transaction. Each write must have a condition that is false after it, because the transaction is sent
-    /// again if its response is lost.
+    /// Executes a transaction. At least one write must have a condition that is false after the transaction, because
+    /// the transaction is sent again if its response is lost.
     ///
     /// # Errors
     /// Fails if the last attempt fails for another reason than a condition.

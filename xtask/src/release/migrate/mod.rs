@@ -12,7 +12,7 @@
 //! | [`count_notes`], [`credit_purchases`] | the migrations |
 //! | [`migration`] | the list of the migrations |
 //! | [`run`], [`tables`] | the passes over a table, and what all migrations share |
-//! | [`record`] | how far a migration is |
+//! | [`record`] | the progress of a migration |
 //! | [`dynamodb`], [`pace`] | requests to DynamoDB, and their rate |
 
 mod count_notes;
@@ -49,7 +49,7 @@ use crate::{process::shutdown_signal, ui, workspace::Workspace};
 /// The options of `cargo xtask migrate`.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct MigrateOptions {
-    /// The highest number of items to change per second. Throttling by DynamoDB reduces the rate
+    /// The maximum number of items to change per second. Throttling by DynamoDB reduces the rate
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// Run the migration although it is recorded as done
@@ -58,11 +58,11 @@ pub(crate) struct MigrateOptions {
 }
 
 /// Runs `cargo xtask migrate`: runs `migration` on the data of a stage. Without `migration`, lists all migrations and
-/// how far each is.
+/// the progress of each.
 ///
 /// # Errors
-/// Fails if the stage uses the tables of another stage, if it has not the tables that the migration needs, if another
-/// process changes the stage, or if a request to AWS fails. The next run then continues.
+/// Fails if the stage uses the tables of another stage, if it lacks a table that the migration needs, if another
+/// process changes the stage, or if a request to AWS fails. The next run continues where this one stopped.
 pub(crate) async fn migrate(
     migration: Option<Migration>,
     stage: &StageName,
@@ -117,7 +117,7 @@ pub(crate) async fn migrate(
     lease.during(work).await
 }
 
-/// Lists all migrations, and how far each is.
+/// Lists all migrations with their progress.
 async fn list(context: &StageContext) -> Result<()> {
     let stage = &context.target.stage;
     let mut open = 0;
@@ -138,7 +138,7 @@ async fn list(context: &StageContext) -> Result<()> {
     Ok(())
 }
 
-/// Says how far a migration is.
+/// Describes the progress of a migration.
 fn state(progress: Option<&Progress>) -> String {
     match progress {
         None => "not started".into(),

@@ -1,5 +1,5 @@
-//! The record of a migration: the object `STAGE/migrations/NAME.json` in the account's bucket of releases. It says how
-//! far the migration is, so that the next run of an interrupted migration continues there.
+//! The record of a migration: the object `STAGE/migrations/NAME.json` in the account's bucket of releases. It
+//! contains the progress, so that the next run of an interrupted migration continues where that one stopped.
 
 use std::collections::BTreeMap;
 

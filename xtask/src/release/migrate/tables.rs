@@ -28,7 +28,7 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// The sums of both.
+    /// Adds the counts of both.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             done: self.done + other.done,

@@ -3,11 +3,11 @@ use crate::{
     service::{Error, NotePurchased, Publisher, PurchaseStore},
 };
 
-/// Publishes the current revision of `purchase` with its notices, and then removes them from the
-/// outbox.
+/// Publishes the revision `purchase` with its notices, and then removes the outbox. If a later revision
+/// is stored by then, its outbox stays.
 ///
 /// # Errors
-/// Fails if the message cannot be published, or the outbox cannot be emptied. A repetition publishes
+/// Fails if the message cannot be published, or the outbox cannot be removed. A repetition publishes
 /// the message again.
 pub(super) async fn announce(
     publisher: &impl Publisher,

@@ -5,11 +5,11 @@ use crate::{
     service::{self, Payments, PurchaseStore},
 };
 
-/// The number of times that [`cancel`] tries to cancel the payment of the order. An attempt fails if a
-/// request that charges the card stores its payment at the same time.
+/// The maximum number of attempts to cancel the payment of an order. An attempt fails if a concurrent
+/// request charges the card and stores another payment.
 const ATTEMPTS: usize = 3;
 
-/// Cancels the order `key`, so that its card is not charged. Returns the purchase, which is FAILED.
+/// Cancels the payment of the order `key`, and settles the purchase as FAILED. Returns the purchase.
 ///
 /// If a request that charges the card is in progress and Stripe does not list its payment yet, the
 /// card may be charged after the cancellation. `settle` then refunds the charge.
@@ -67,7 +67,7 @@ pub async fn cancel(
     Err(Error::Service(service::Error::Unavailable(error.into())))
 }
 
-/// Returns the settled purchase `purchase` if it was not paid.
+/// Returns `purchase`, which is settled, or [`Error::AlreadyPaid`] if the card was charged for it.
 fn unpaid(purchase: Purchase) -> Result<Purchase, Error> {
     match purchase.paid_by() {
         Some(_) => Err(Error::AlreadyPaid {

@@ -98,7 +98,7 @@ pub enum Error {
         /// The time after which the buyer may order again.
         retry_after: Duration,
     },
-    /// The order cannot be canceled, because it was paid.
+    /// The order cannot be canceled, because the card was charged.
     #[error("the order was paid")]
     AlreadyPaid {
         /// The id of the order.

@@ -11,15 +11,15 @@ use crate::{
     reason = "a request has only one such value, and moves it once"
 )]
 pub(super) enum Progress {
-    /// The purchase is settled.
+    /// The payment is final. The purchase, as stored, is settled, or PENDING if it has another payment.
     Settled(Purchase),
     /// The payment is still in progress, and the purchase is PENDING.
     InProgress(Payment),
 }
 
-/// Brings a purchase as far as its payment allows: settles it if the payment is final, and otherwise
-/// stores the id of the payment and postpones the next check by reconcile. If the purchase was settled
-/// in the meantime, cancels a payment that is not final.
+/// Settles `purchase` if `payment` is final. Otherwise stores the id of the payment and postpones the
+/// next check by reconcile. If the purchase was settled in the meantime, cancels a payment that is not
+/// final.
 ///
 /// # Errors
 /// Fails if a service call fails, or the purchase does not exist.
@@ -42,7 +42,8 @@ pub(super) async fn advance(
             if purchases.postpone(key, due_at, intent).await? {
                 return Ok(Progress::InProgress(payment));
             }
-            // The customer has canceled the order, for example, before Stripe listed this payment.
+            // The purchase was settled in the meantime. For example, the customer canceled the order
+            // before Stripe listed this payment.
             if let Some(intent) = intent
                 && let Payment::Succeeded { intent } = payments.cancel(intent).await?
             {
@@ -112,8 +113,8 @@ pub(super) async fn charge(
     if !matches!(payment, Payment::Declined { intent: None, .. }) {
         return Ok(payment);
     }
-    // Stripe refuses a payment source that was used before, also if an earlier attempt whose
-    // response was lost has used it for this purchase.
+    // Stripe refuses a payment source that was used before. An earlier attempt for this purchase,
+    // whose response was lost, may have used it.
     let earlier = find(payments, purchases, purchase, now).await?;
     Ok(earlier.unwrap_or(payment))
 }
@@ -149,8 +150,8 @@ pub(super) async fn retrieve(
 
 /// Finds the payment of `purchase` in Stripe. Returns None if there is none.
 ///
-/// If there are several, returns the one that is nearest to a success. Refunds every other one that
-/// has succeeded, and cancels the others.
+/// If there are several, returns the one that is most likely to succeed, in the order of
+/// [`distance_to_success`]. Of the others, refunds those that succeeded, and cancels the rest.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -9,15 +9,16 @@ use crate::{
     service::{self, Buyer, Opened, OrderStore, Payments, PurchaseStore},
 };
 
-/// The number of declined orders of a buyer within [`DECLINE_PERIOD`] from which on further orders
-/// are refused: the limit makes the shop useless for testing stolen cards.
+/// The number of declined orders within an hour after which the buyer's orders are refused. The limit
+/// prevents card testing.
 /// <https://docs.stripe.com/disputes/prevention/card-testing>
 pub const MAX_DECLINES: usize = 10;
 
 /// The period for which declined orders count.
 const DECLINE_PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// The number of times that [`purchase`] tries to make a new order the open order of the buyer.
+/// The maximum number of attempts to make a new order the open order of the buyer. An attempt fails
+/// if the buyer has another open order.
 const ATTEMPTS: usize = 4;
 
 /// The result of a settled purchase, for the customer. Every repetition of a request gets the same
@@ -29,8 +30,8 @@ pub struct Receipt {
     pub purchase_id: PurchaseId,
     /// The price, in the minor unit of the currency.
     pub amount: Cents,
-    /// Why the card was not charged, without what the customer must not learn. None if the card was
-    /// charged.
+    /// Why the card was not charged, without the codes that the customer must not learn. None if the
+    /// card was charged.
     pub declined: Option<Decline>,
 }
 
@@ -98,8 +99,8 @@ pub async fn purchase(
     Err(Error::Service(service::Error::Unavailable(error.into())))
 }
 
-/// Checks that the open order `other` may be replaced by the order `key` of the same buyer. Returns
-/// `other` with the declines that count at `now`, with that of the open order.
+/// Checks that the order `key` may replace the open order in `other` of the same buyer. Returns `other`
+/// with the declines that count at `now`, including the decline of the open order.
 ///
 /// # Errors
 /// Fails if the open order is PENDING, the buyer has had too many declines, or a service call fails.
@@ -348,7 +349,7 @@ mod tests {
         };
         assert_eq!(retry_after, Duration::from_secs(50 * 60));
         assert_eq!(cloud.intents().len(), 10);
-        // The first decline does not count any more after an hour.
+        // After an hour, the first decline no longer counts.
         let accepted = buy(&cloud, PurchaseId::generate(), "tok_stolen", minute(60)).await;
         assert!(accepted.unwrap().declined.is_some());
         let refused = buy(&cloud, PurchaseId::generate(), "tok_visa", minute(60)).await;

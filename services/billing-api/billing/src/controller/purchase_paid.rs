@@ -5,8 +5,8 @@ use crate::{
 };
 
 /// Announces the purchase if `change` added a revision: publishes the revision with the notices of
-/// the outbox, and then empties the outbox. Ignores every other change, and a purchase that was
-/// created with a status other than PENDING, for example by an import.
+/// the outbox, and then removes the outbox. Ignores every other change. Also ignores a new item, so that
+/// an import announces nothing.
 ///
 /// # Errors
 /// Fails if a service call fails. The stream then delivers the change again.
@@ -29,8 +29,8 @@ pub async fn purchase_paid(
             announce(publisher, purchases, after).await?;
         }
     } else if before.is_pending() && after.paid_by().is_some() && after.revision == 0 {
-        // A function of a release without an outbox has settled the purchase during a deployment.
-        // The new revision is a change of its own, and is announced like every other one.
+        // During a deployment, a function of a release without an outbox settled the purchase. The
+        // stream reports the revision that is added here, and a later call announces it.
         revise(purchases, after.clone(), |purchase| {
             purchase.unannounced(now)
         })

@@ -22,13 +22,13 @@ pub struct ReconcileSummary {
     pub settled: usize,
     /// The number of purchases that cannot be settled yet, and are checked again later.
     pub pending: usize,
-    /// The number of settled purchases that were announced again.
+    /// The number of settled purchases that were announced.
     pub announced: usize,
-    /// The number of errors: of checks, of postponements and of reads.
+    /// The number of failed checks, postponements and reads.
     pub errors: usize,
-    /// The number of items that are not valid purchases. They are set aside for a day.
+    /// The number of items that are not valid purchases. The next check of them is a day later.
     pub unreadable: usize,
-    /// The number of shards for which the time did not suffice. The next call continues with them.
+    /// The number of shards with work that was not done before the deadline. The next call does it.
     pub unfinished: usize,
 }
 
@@ -50,15 +50,16 @@ const PAGE_SIZE: usize = 25;
 /// operations per second in live mode, and 25 in a sandbox: <https://docs.stripe.com/rate-limits>.
 const CONCURRENCY: usize = 3;
 
-/// The time before the deadline from which on no check starts: a check has several calls to Stripe.
+/// The minimum time before the deadline at which a check may start. A check makes several calls to
+/// Stripe.
 const CHECK_TIME: Duration = Duration::from_secs(15);
 
-/// The time for which an unreadable item is set aside.
+/// The time until an unreadable item is checked again.
 const SET_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does the work that is due: compares PENDING purchases with their payments in Stripe, and announces
-/// the settled purchases whose announcement has failed. Works on all shards at the same time, and
-/// starts no check shortly before `deadline`. `clock` returns the current time.
+/// settled purchases that still have an outbox. Works on all shards concurrently, and starts no check
+/// shortly before `deadline`. `clock` returns the current time.
 ///
 /// Charges a purchase if Stripe lists no payment and the purchase is younger than [`CHARGE_WINDOW`].
 /// Cancels a payment that the customer did not complete within this time. Settles a purchase if its
@@ -223,7 +224,7 @@ where
             }
             Some(payment) => payment,
             None if age < CHARGE_WINDOW => {
-                // The index may be outdated. A canceled order must not be charged.
+                // The index is eventually consistent. A canceled order must not be charged.
                 let Some(stored) = purchases.get(&due.key).await? else {
                     return Err(Error::NotFound);
                 };
@@ -252,7 +253,7 @@ where
         }
     }
 
-    /// Settles `due` as FAILED: no call has made its payment, and no later call will make it.
+    /// Settles `due` as FAILED: Stripe has no payment for it, and no later call creates one.
     async fn not_made(&self, due: &Purchase, now: Timestamp) -> Result<Work, Error> {
         let outcome = Outcome::Failed {
             intent: None,

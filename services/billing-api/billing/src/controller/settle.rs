@@ -5,10 +5,11 @@ use crate::{
     service::{self, Payments, PurchaseStore, SettleIf, Settled},
 };
 
-/// Settles a purchase whose payment is final: changes the status PENDING to PAID or FAILED. A
-/// purchase that is already settled keeps its status. If another payment has succeeded for it, this
-/// charge is a surplus: it is refunded and recorded. Returns the purchase as it is stored after the
-/// call, or None if it does not exist.
+/// Stores the outcome of a final payment: changes the status of the purchase from PENDING to PAID or
+/// FAILED. Does not change a purchase that is already settled, and does not store FAILED if the purchase
+/// has another PaymentIntent. If `outcome` is a charge other than the one that paid for a settled
+/// purchase, refunds and records this surplus charge. Returns the stored purchase after the call, or
+/// None if it does not exist.
 ///
 /// Every function that learns the outcome of a payment calls `settle`. The calls may be repeated,
 /// and may come in any order.
@@ -48,7 +49,7 @@ pub(super) async fn settle(
     }
 }
 
-/// Whether `intent` paid for `purchase`, or is a surplus charge that was refunded.
+/// Whether `intent` paid for `purchase`, or is one of its refunded surplus charges.
 pub(super) fn is_known(purchase: &Purchase, intent: &IntentId) -> bool {
     let mut surplus = purchase.surplus.iter();
     purchase.paid_by() == Some(intent)
@@ -79,7 +80,8 @@ pub(super) async fn refund_surplus(
     revise(purchases, purchase, change).await
 }
 
-/// The number of times that [`revise`] tries to store a change.
+/// The maximum number of attempts to store a change. An attempt fails if another function changes the
+/// purchase at the same time.
 const ATTEMPTS: usize = 5;
 
 /// Applies `change` to a settled purchase. If the stored purchase has changed in the meantime,
@@ -87,7 +89,8 @@ const ATTEMPTS: usize = 5;
 /// exist.
 ///
 /// # Errors
-/// Fails if a service call fails, or the stored purchase changes again and again.
+/// Fails if a service call fails, or another function changes the stored purchase during every
+/// attempt.
 pub(super) async fn revise(
     purchases: &impl PurchaseStore,
     mut purchase: Purchase,

@@ -16,12 +16,12 @@ use crate::{
 /// What [`webhook`] did with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The event agrees with what is known, and is handled.
+    /// The event agrees with the stored purchase and Stripe's data, and its effect is stored.
     Handled,
-    /// The event is about nothing that a purchase depends on.
+    /// The event does not concern a purchase.
     Ignored,
-    /// The event contradicts what is known. Nothing was changed. The reason is a noun phrase for the
-    /// log and for the queue of such events.
+    /// The event contradicts the stored purchase or Stripe's data. Nothing was changed. Contains the
+    /// reason, a noun phrase for the log and the dead-letter queue.
     Contradiction(&'static str),
 }
 
@@ -29,7 +29,7 @@ use Verdict::{Contradiction, Handled, Ignored};
 
 /// Handles an event: settles the purchase of a payment that is final, and records refunds and
 /// disputes. Before it changes a purchase, it compares the mode, the amount, the currency and the
-/// PaymentIntent of the event with what is known.
+/// PaymentIntent of the event with the stored purchase and Stripe's data.
 ///
 /// Stripe can deliver events late, more than once and out of order. The function need not store
 /// which events it has handled: the first final payment settles a purchase, and the order of the
@@ -63,11 +63,13 @@ pub async fn webhook(
         },
         Report::Refund(report) => services.refunded(report, event.created()).await,
         Report::Dispute(report) => services.disputed(report).await,
+        Report::Unreadable => Ok(Contradiction("event with an unreadable object")),
         Report::Other => Ok(Ignored),
     }
 }
 
 const MISSING: &str = "event for a missing purchase";
+const SURPLUS_NOT_REFUNDED: &str = "failed refund of a surplus charge";
 const WRONG_AMOUNT: &str = "amount differs from the purchase";
 const WRONG_CURRENCY: &str = "currency differs from the purchase";
 const UNKNOWN_PAYMENT: &str = "payment unknown to Stripe";
@@ -82,8 +84,8 @@ struct Services<'a, P, S> {
 }
 
 impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
-    /// Handles a payment that has succeeded. If the payment of the purchase is known, one write both
-    /// compares and settles.
+    /// Handles a payment that has succeeded. If the purchase has the id of this PaymentIntent, one
+    /// conditional write both compares and settles.
     async fn succeeded(&self, report: &PaymentReport) -> Result<Verdict, Error> {
         let Some(currency) = report.currency else {
             return Ok(Contradiction(WRONG_CURRENCY));
@@ -119,8 +121,9 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
         }
     }
 
-    /// Settles or refunds the charge `details` of `purchase`, whose PaymentIntent `intent` is not
-    /// known yet. Returns the purchase after the call, or why the charge contradicts it.
+    /// Settles `purchase` with the charge `details`, or refunds the charge if the purchase was settled
+    /// without it. The purchase does not contain the PaymentIntent `intent` yet. Returns the purchase
+    /// after the call, or why the charge contradicts it.
     async fn charged(
         &self,
         purchase: Purchase,
@@ -139,7 +142,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
             return Ok(Err(Contradiction(OTHER_STATUS)));
         }
         let key = purchase.key;
-        // Another payment of the purchase that is still open must not charge the card too.
+        // Another payment of the purchase must not charge the card too.
         if let Status::Pending {
             payment_intent_id: Some(other),
             ..
@@ -220,10 +223,17 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
             return Ok(Contradiction(WRONG_AMOUNT));
         }
         if purchase.paid_by() != Some(&report.intent) {
-            // The refund of a surplus charge is recorded when it is made.
-            return Ok(Handled);
+            // The refund of a surplus charge is recorded when it is made. If the bank rejects it later, a
+            // person must pay the money back in another way.
+            let surplus = purchase.surplus.iter();
+            let surplus = surplus.filter(|surplus| surplus.payment_intent_id == report.intent);
+            let recorded: u32 = surplus.map(|surplus| surplus.amount).sum();
+            return Ok(match details.amount_refunded < recorded {
+                true => Contradiction(SURPLUS_NOT_REFUNDED),
+                false => Handled,
+            });
         }
-        // The sum that Stripe returns now is at least as recent as the event.
+        // Stripe's current sum is at least as recent as the event.
         let refunded = Refunded {
             amount: details.amount_refunded,
             as_of,
@@ -247,8 +257,8 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
         self.record(purchase, AfterSale::Dispute(dispute)).await
     }
 
-    /// Reads the payment `intent` and its purchase. If the report of the success has not arrived
-    /// yet, handles the success first.
+    /// Reads the payment `intent` and its purchase. If the event of the success has not arrived yet,
+    /// handles the success first.
     async fn paid_by(
         &self,
         intent: &IntentId,
@@ -282,7 +292,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
         Ok(recorded.map_or(Contradiction(MISSING), |_| Handled))
     }
 
-    /// Returns why the payment `details` is not one of `purchase`.
+    /// Returns why `details` is not a payment of `purchase`. None if it is one.
     fn verify(&self, purchase: &Purchase, details: &PaymentDetails) -> Option<Verdict> {
         let checks = [
             (
@@ -297,7 +307,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
     }
 }
 
-/// Returns why `report` contradicts `purchase`.
+/// Returns why `report` contradicts `purchase`. None if it does not.
 fn compare(report: &PaymentReport, purchase: &Purchase) -> Option<Verdict> {
     first_failed([
         (report.amount == purchase.amount.get(), WRONG_AMOUNT),

@@ -1,4 +1,4 @@
-//! A queue for what a function cannot handle, so that a developer can inspect it.
+//! A dead-letter queue for records and events that a function cannot handle.
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ use http::Uri;
 use super::Error;
 
 /// A client of an SQS queue for stream records that cannot be parsed, or for events that contradict
-/// what is known.
+/// the stored purchase or Stripe's data.
 pub struct DeadLetterQueue {
     client: Client,
     url: String,

@@ -52,8 +52,7 @@ struct State {
     charges: Vec<(PurchaseId, u32)>,
     published: Vec<NotePurchased>,
     calls: Vec<&'static str>,
-    /// The calls that fail: the name of the call, how many of the calls with this name succeed
-    /// before, how many then fail, and the kind of the failure.
+    /// The calls that fail. None if all calls succeed.
     failing: Option<Failing>,
 }
 
@@ -119,7 +118,8 @@ impl Memory {
         self.state().unreadable.push((shard, key));
     }
 
-    /// Makes calls with the name `name` fail: after `after` further calls, the next `times` ones.
+    /// Makes calls with the name `name` fail: the next `after` ones succeed, and then `times` ones
+    /// fail.
     pub fn fail(&self, name: &'static str, failure: Failure, after: usize, times: usize) {
         self.state().failing = Some(Failing {
             name,
@@ -179,8 +179,8 @@ impl Memory {
         }
     }
 
-    /// Refunds `amount` of the charge of the PaymentIntent `id` in all, as an employee of the shop
-    /// does in Stripe's dashboard. A smaller amount than before means that a refund has failed.
+    /// Sets the sum of the refunds of the PaymentIntent `id`, as refunds in Stripe's Dashboard do. A
+    /// smaller sum than before means that a refund failed.
     pub fn set_refunded(&self, id: &IntentId, amount: u32) {
         let mut state = self.state();
         let intent = state.intents.iter_mut().find(|intent| intent.id == *id);

@@ -22,8 +22,8 @@ pub trait OrderStore: Sync {
     /// of the buyer, in one transaction. Does nothing if a purchase with the same key is stored, or
     /// if the buyer has an open order other than `purchase`.
     ///
-    /// With `replaced`, the open order of the buyer must be `replaced.open_order`, which is settled.
-    /// `replaced.declines` then becomes the list of declines.
+    /// If `replaced` is set, the open order of the buyer must be `replaced.open_order`, which is settled.
+    /// The transaction replaces it, and stores `replaced.declines`.
     fn open(
         &self,
         purchase: &Purchase,
@@ -43,7 +43,7 @@ pub enum Opened {
     Created,
     /// A purchase with the same key was stored before.
     Existing(Purchase),
-    /// The buyer has another open order, which may be settled by now.
+    /// The buyer's open order is another one. It may be settled.
     Other(Buyer),
 }
 

@@ -49,8 +49,8 @@ pub trait Payments: Sync {
     /// <https://docs.stripe.com/api/payment_intents/cancel>
     fn cancel(&self, intent: &IntentId) -> impl Future<Output = Result<Payment, Error>> + Send;
 
-    /// Refunds what is not refunded yet of the charge of a payment. A repeated call refunds nothing
-    /// more, and succeeds. <https://docs.stripe.com/api/refunds/create>
+    /// Refunds the remaining amount of a payment's charge. A repeated call refunds nothing and
+    /// succeeds. <https://docs.stripe.com/api/refunds/create>
     fn refund(
         &self,
         intent: &IntentId,

@@ -1,5 +1,4 @@
-//! The SNS topic Purchases. It gets a message about each change of a settled purchase
-//! that subscribers must learn.
+//! The SNS topic Purchases. It gets a message about each revision of a settled purchase.
 
 use std::{fmt, future::Future, str::FromStr};
 

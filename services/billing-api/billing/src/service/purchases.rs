@@ -23,11 +23,10 @@ pub trait PurchaseStore: Sync {
         key: &PurchaseKey,
     ) -> impl Future<Output = Result<Option<Purchase>, Error>> + Send;
 
-    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`. It
-    /// does not become FAILED if it has a PaymentIntent other than that of the outcome: this payment
-    /// may still charge the card.
-    /// A purchase that becomes PAID gets the revision 1 and the notice of the payment in its outbox.
-    /// Does not change the `sub` of the buyer.
+    /// Stores the outcome of a purchase's payment if the purchase is PENDING and meets `condition`. Does
+    /// not store FAILED if the purchase has a PaymentIntent other than that of the outcome, because that
+    /// one may still charge the card. With PAID, stores the revision 1 and an outbox with the notice of
+    /// the payment. Does not change the `sub` of the buyer.
     fn settle(
         &self,
         key: &PurchaseKey,
@@ -45,8 +44,8 @@ pub trait PurchaseStore: Sync {
         revision: u64,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Removes the outbox of a settled purchase whose revision `revision` is announced, so that no
-    /// more work is due. Does nothing if the stored purchase has another revision.
+    /// Removes the outbox of a settled purchase after its revision `revision` was announced, so that no
+    /// work is due. Does nothing if the stored purchase has another revision.
     fn announced(
         &self,
         key: &PurchaseKey,
@@ -348,7 +347,7 @@ impl PurchaseStore for PurchasesTable {
             .update_expression(format!("REMOVE outbox, {SHARD}, dueAt"))
             .condition_expression("revision = :revision")
             .expression_attribute_values(":revision", number(revision));
-        // A later revision is announced by the function that announces it.
+        // If the condition is false, a later revision is stored, and is still to be announced.
         checked(self.0.send(update).await)?;
         Ok(())
     }

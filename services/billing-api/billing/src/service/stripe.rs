@@ -364,14 +364,15 @@ impl StripeRequest for CreatePaymentIntent<'_> {
     }
 }
 
-/// The request that refunds what is not refunded yet of the charge of a PaymentIntent
+/// The request that refunds the remaining amount of a PaymentIntent's charge
 /// (<https://docs.stripe.com/api/refunds/create>).
 #[derive(Serialize)]
 struct CreateRefund<'a> {
     payment_intent: &'a str,
 }
 
-/// The part of a refund that is needed: that there is one. The charge contains the refunded amount.
+/// The response to [`CreateRefund`]. No field is needed, because the charge contains the refunded
+/// amount.
 #[derive(Deserialize)]
 struct CreatedRefund {}
 
@@ -470,16 +471,16 @@ impl Payments for StripeUntil<'_> {
     #[tracing::instrument(name = "Stripe refund", skip_all)]
     async fn refund(&self, intent: &IntentId) -> Result<RefundedCharge, Error> {
         let payment_intent = intent.as_str();
-        // A charge can be refunded in whole only once, so calls may have different keys. With the same
-        // key in every call, Stripe would repeat a stored server error for 24 hours.
+        // Each call has a new key: with the same key, Stripe would repeat a stored server error for 24
+        // hours. Stripe refunds no more than the charge, so two calls refund it once.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.unwrap_or_default().as_millis();
         let key = IdempotencyKey::new(format!("surplus-{payment_intent}-{now}"));
         let key = key.map_err(|error| Error::Failed(error.into()))?;
         let create = CreateRefund { payment_intent };
         let created = self.send(&create, RequestStrategy::Idempotent(key)).await;
-        // The charge says whether it is refunded. An error may be the stored response to an earlier
-        // attempt, or it may report that the charge was refunded before.
+        // The charge shows whether it is refunded. An error may be the stored response to an earlier
+        // attempt, or may mean that the charge was already refunded.
         let intent = self.read(payment_intent).await.map_err(service_error)?;
         let refunded = amount_refunded(&intent);
         match created {
@@ -501,7 +502,7 @@ fn amount(amount: i64) -> u32 {
     u32::try_from(amount.max(0)).unwrap_or(u32::MAX)
 }
 
-/// The sum of the refunds of the latest charge. 0 if the charge is not expanded.
+/// The sum of the refunds of the latest charge. 0 if there is no charge, or it is not expanded.
 fn amount_refunded(intent: &PaymentIntent) -> u32 {
     let charge = intent.latest_charge.as_ref();
     let charge = charge.and_then(Expandable::as_object);

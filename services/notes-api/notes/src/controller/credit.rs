@@ -9,8 +9,8 @@ use crate::{
 /// credit of the same purchase between the attempt's read and its write.
 const ATTEMPTS: usize = 20;
 
-/// Stores the credit of a purchase of `user`, if it is of a later revision than the stored credit.
-/// So messages about the purchase can arrive in any order and any number of times.
+/// Stores the credit of a purchase of `user` if its revision is later than that of the stored credit.
+/// So messages about the purchase can arrive in any order and more than once.
 ///
 /// # Errors
 /// Fails if a service call fails. Tries at most `ATTEMPTS` times, and fails as unavailable if another
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 20;
 pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> Result<(), Error> {
     for _ in 0..ATTEMPTS {
         let stored = storage.credit(user, credit.purchase).await?;
-        // A release that did not grant storage published messages without a revision.
+        // Messages of a release that did not grant storage have the revision 0, and are ignored.
         if credit.revision <= stored.map_or(0, |stored| stored.revision) {
             return Ok(());
         }

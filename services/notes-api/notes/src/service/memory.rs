@@ -133,7 +133,7 @@ impl Memory {
         note.note_id
     }
 
-    /// Makes a note one that an earlier release created, and that is not counted.
+    /// Changes a note to one that an earlier release created and did not count.
     pub(crate) fn uncount(&self, user: &UserId, id: NoteId) {
         let mut state = self.state.lock().unwrap();
         state.notes.get_mut(&key(user, id)).unwrap().counted = false;

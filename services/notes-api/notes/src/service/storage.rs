@@ -2,8 +2,8 @@
 //! user. The sort key is `total` for the item with the user's totals, and the id of a purchase for
 //! the item with the credit of this purchase.
 //!
-//! A note and the total change in one transaction, and so do a credit and the total. So the total is
-//! exact whichever call fails and however often it is repeated.
+//! One transaction changes a note and the total, or a credit and the total. So the total is exact even
+//! if calls fail or are repeated.
 
 use std::{collections::HashMap, future::Future};
 
@@ -25,9 +25,9 @@ use crate::{
 
 /// Creates and deletes notes, and counts them. The unit tests use an implementation in memory.
 pub trait CountedNotes: Sync {
-    /// Stores and counts a new note, and stores with it the `sub` of the note's owner, if the owner
-    /// has fewer than `free` notes and those that they bought storage for. Does nothing if the owner
-    /// already has a note with the same id.
+    /// Stores and counts a new note, with the `sub` of its owner. The owner must have fewer notes than
+    /// `free` plus the number that they bought storage for. Does nothing if the owner already has a note
+    /// with the same id.
     fn insert(
         &self,
         note: &Note,
@@ -35,9 +35,9 @@ pub trait CountedNotes: Sync {
         free: u64,
     ) -> impl Future<Output = Result<Inserted, Error>> + Send;
 
-    /// Deletes a note if `version` is its current version, and stops to count it if it is `counted`.
-    /// Returns true if the note does not exist after the call, and false if the note has another
-    /// version, or was counted meanwhile.
+    /// Deletes a note if `version` is its current version, and subtracts it from the total if it is
+    /// `counted`. Returns true if the note does not exist after the call, and false if the note has
+    /// another version, or was counted in the meantime.
     fn remove(
         &self,
         user: &UserId,
@@ -133,7 +133,7 @@ impl StorageTable {
 
 const STORAGE_VARIABLE: &str = "STORAGE_TABLE";
 
-/// The sort key of the item with a user's totals. It is no purchase's id, because these are UUIDs.
+/// The sort key of the item with a user's totals. The ids of purchases are UUIDs, so none is equal.
 const TOTAL: &str = "total";
 
 fn entry_key(user: &UserId, entry: impl Into<String>) -> Item {

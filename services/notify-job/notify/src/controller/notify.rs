@@ -26,17 +26,17 @@ pub enum Error {
     Idempotency(#[from] idempotency::Error),
 }
 
-/// Sends an SMS about each notice of a message to the owner of the product. If the message is
-/// delivered again after an SMS was recorded as sent, this function does not send that SMS again. A
-/// later message can repeat a notice, and this function does not send that SMS again either.
+/// Sends an SMS about each notice of a message to the owner of the product. Does not repeat an SMS that
+/// was recorded as sent, whether the message is delivered again or a later message contains the same
+/// notice.
 ///
 /// An SMS is sent at least once. A retry sends a second SMS if the first attempt sent the SMS but
 /// did not record this, because the function crashed or the idempotency store failed. A retry also
 /// sends a second SMS if SNS accepted the first one but its response was lost.
 ///
 /// # Errors
-/// Fails if it is not certain that all SMS were sent. Lambda then retries the message. If one
-/// notice fails, this function sends the SMS about the other notices nevertheless.
+/// Fails if it is not certain that all SMS were sent. Lambda then retries the message. If the SMS about
+/// one notice fails, this function still sends those about the other notices.
 #[tracing::instrument(skip_all)]
 pub async fn notify(
     sms: &impl Sms,
@@ -86,7 +86,7 @@ async fn announce(
     // retry would send a second SMS.
     if let Err(error) = recorded {
         let error = function::chain(&error);
-        tracing::warn!(error, "idempotency record of a sent SMS not updated");
+        tracing::warn!(error, "idempotency record of an SMS not updated");
     }
     Ok(sent?)
 }
