@@ -90,7 +90,7 @@ exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
     ServerErrors: (name) => name === "api",
     RejectedEvents: (name) => routes(name).some(({ authorizer }) => !authorizer),
     Lag: (name) => streams(name).length > 0,
-    Regression: () => shiftsTraffic(traffic),
+    Regression: (name) => name in functions && shiftsTraffic(traffic),
     DeadLetters: (name) =>
       "DEAD_LETTER_QUEUE" in (settings(name).environment ?? {}) ||
       [settings(name), ...streams(name)].some(({ destinations }) => destinations?.onFailure),
