@@ -1,8 +1,8 @@
 //! The tables Purchases and Buyers, and the topic Purchases.
 
 use billing::{
-    controller::RECONCILE_DELAY,
     payment::{IntentId, Outcome},
+    purchase::RECONCILE_DELAY,
     purchase::{Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId},
     service::{
         Buyer, DueKey, DuePage, Error, NotePurchased, Opened, OrderStore, Publisher, PurchaseStore,

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use billing::{
-    controller::RECONCILE_DELAY,
     event::Event,
-    payment::{
-        Decline, DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails,
-        PaymentReport, RefundReport, RefundedCharge, Report,
-    },
+    payment::{Decline, IntentId, Outcome, Payment},
+    purchase::RECONCILE_DELAY,
     purchase::{
         Currency, Dispute, DisputeStatus, Order, PaymentSource, Purchase, PurchaseKey, Storage,
         Timestamp,
+    },
+    report::{
+        DisputeReport, PaymentChange, PaymentDetails, PaymentReport, RefundReport, RefundedCharge,
+        Report,
     },
     service::{ChargeError, Error, Payments, SettleIf},
 };

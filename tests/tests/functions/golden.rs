@@ -57,9 +57,17 @@ fn changed(before: &Value, mut after: Value) -> Value {
 /// `known` is the text of the event and of the initial content of the local AWS.
 fn mask(value: &mut Value, known: &str, cloud: &str) {
     match value {
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|value| mask(value, known, cloud)),
+        Value::Object(fields) => {
+            // The shard of a new purchase depends on its generated ID.
+            let id = fields.get("purchaseId").and_then(|id| id["S"].as_str());
+            let is_new = id.is_some_and(|id| !known.contains(id));
+            if let Some(shard) = fields.get_mut("unsettledShard").filter(|_| is_new) {
+                *shard = "<shard>".into();
+            }
+            fields
+                .values_mut()
+                .for_each(|value| mask(value, known, cloud));
+        }
         Value::Array(items) => items.iter_mut().for_each(|value| mask(value, known, cloud)),
         Value::Number(number) => {
             let number = number.to_string();

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 
 use crate::{
-    payment::{DisputeReport, IntentId, PaymentChange, PaymentReport, RefundReport, Report},
+    payment::IntentId,
     purchase::{Currency, Dispute, DisputeStatus, PurchaseKey, Timestamp},
+    report::{DisputeReport, PaymentChange, PaymentReport, RefundReport, Report},
 };
 
 /// The maximum difference between the timestamp in the `Stripe-Signature` header and the current

@@ -1,8 +1,8 @@
 //! Purchases, orders, outcomes and other values that the tests of several modules use.
 
 use crate::{
-    controller::RECONCILE_DELAY,
     payment::{Decline, IntentId, Outcome},
+    purchase::RECONCILE_DELAY,
     purchase::{
         Author, Dispute, DisputeStatus, Notice, Order, PaymentSource, Purchase, PurchaseId,
         PurchaseKey, Status, Storage, Timestamp, UserId,

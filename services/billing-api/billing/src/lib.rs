@@ -3,7 +3,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`purchase`], [`payment`], [`event`] | domain types that cannot hold invalid values |
+//! | [`purchase`], [`payment`], [`report`], [`event`] | domain types that cannot hold invalid values |
 //! | [`controller`] | the business rules, one file per function; independent of Lambda, HTTP and AWS |
 //! | [`service`] | external services: traits, and their implementations with AWS and Stripe |
 //! | [`http`] | request bodies, response bodies and problem documents of the routes |
@@ -31,4 +31,5 @@ pub mod payment;
 #[cfg(test)]
 mod price_table;
 pub mod purchase;
+pub mod report;
 pub mod service;

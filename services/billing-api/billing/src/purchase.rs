@@ -1,6 +1,6 @@
 //! A purchase of storage, and the types of its attributes. These types cannot hold invalid values.
 
-use std::{borrow::Cow, fmt, str};
+use std::{borrow::Cow, fmt, str, time::Duration};
 
 pub use domain::{
     Author, Sub, Timestamp, UserId,
@@ -8,10 +8,7 @@ pub use domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    controller::RECONCILE_DELAY,
-    payment::{Decline, IntentId, is_stripe_id},
-};
+use crate::payment::{Decline, IntentId, is_stripe_id};
 
 /// The prices, from `prices.json`.
 mod prices {
@@ -20,6 +17,11 @@ mod prices {
     pub(super) const PRICES: &[(u32, u32)] = &TIERS;
     pub(super) const MOST: u32 = LIMIT;
 }
+
+/// The minimum time between the creation of a purchase and its first check by reconcile, and
+/// between two checks of a purchase. After this time, the invocation that charges the card has
+/// ended.
+pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
 /// A purchase of storage, as stored in the table Purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,11 +17,12 @@ use std::{
 
 use billing::{
     controller::{RECONCILE_DELAY, reconcile},
-    payment::{Decline, IntentId, Outcome, Payment, PaymentDetails, RefundedCharge},
+    payment::{Decline, IntentId, Outcome, Payment},
     purchase::{
         AfterSale, Currency, Dispute, DisputeStatus, Notice, Order, PaymentSource, Purchase,
         PurchaseId, PurchaseKey, Refunded, Shard, Status, Storage, Surplus, Timestamp, UserId,
     },
+    report::{PaymentDetails, RefundedCharge},
     service::{
         Buyer, ChargeError, DueKey, Error, NotePurchased, Opened, OrderStore, OrderTables,
         Payments, Publisher, PurchaseStore, PurchasesTable, SettleIf, Settled,

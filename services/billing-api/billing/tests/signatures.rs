@@ -12,8 +12,8 @@ use std::{
 
 use billing::{
     event::{Event, VerifyError},
-    payment::Report,
     purchase::Timestamp,
+    report::Report,
 };
 use domain::stripe::WEBHOOK_EVENTS;
 use local_stripe::{Authentication, Settings, Stripe};

@@ -7,6 +7,7 @@ mod list;
 mod payment;
 mod purchase;
 mod purchase_paid;
+mod receipt;
 mod reconcile;
 mod resume;
 mod settle;
@@ -16,11 +17,14 @@ use std::time::Duration;
 
 pub use cancel::cancel;
 pub use list::list;
-pub use purchase::{MAX_DECLINES, Receipt, purchase};
+pub use purchase::{MAX_DECLINES, purchase};
 pub use purchase_paid::purchase_paid;
+pub use receipt::Receipt;
 pub use reconcile::{ReconcileSummary, reconcile};
 pub use resume::resume;
 pub use webhook::{Verdict, webhook};
+
+pub use crate::purchase::RECONCILE_DELAY;
 
 use crate::{
     payment::ClientSecret,
@@ -42,11 +46,6 @@ pub const ABANDON_AFTER: Duration = Duration::from_secs(70 * 60);
 /// error and lists no payment for it. Stripe stores the response to a request that it executed, so
 /// no later charge can succeed with the same idempotency key.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
-
-/// The minimum time between the creation of a purchase and its first check by reconcile, and
-/// between two checks of a purchase. After this time, the invocation that charges the card has
-/// ended.
-pub const RECONCILE_DELAY: Duration = Duration::from_secs(2 * 60);
 
 /// An error of a business rule: the request conflicts with the state of a purchase, the payment has
 /// no final outcome yet, or a service call failed.

@@ -1,11 +1,10 @@
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Error, RECONCILE_DELAY, resume::complete};
+use super::{Error, Receipt, resume::complete};
 use crate::{
-    payment::Decline,
-    purchase::{Author, Cents, Order, Purchase, PurchaseId, PurchaseKey, Status, Timestamp},
+    purchase::{
+        Author, Order, Purchase, PurchaseId, PurchaseKey, RECONCILE_DELAY, Status, Timestamp,
+    },
     service::{self, Buyer, Opened, OrderStore, Payments, PurchaseStore},
 };
 
@@ -20,34 +19,6 @@ const DECLINE_PERIOD: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of attempts to make a new order the open order of the buyer. An attempt fails
 /// if the buyer has another open order.
 const ATTEMPTS: usize = 4;
-
-/// The result of a settled purchase, for the customer. Every repetition of a request gets the same
-/// receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Receipt {
-    /// The id of the purchase.
-    pub purchase_id: PurchaseId,
-    /// The price, in the minor unit of the currency.
-    pub amount: Cents,
-    /// Why the card was not charged, without the codes that the customer must not learn. None if the
-    /// card was charged.
-    pub declined: Option<Decline>,
-}
-
-impl Receipt {
-    /// Returns the receipt of a settled purchase, or None if the purchase is PENDING.
-    pub(super) fn from_settled(purchase: Purchase) -> Option<Self> {
-        if purchase.is_pending() {
-            return None;
-        }
-        Some(Self {
-            purchase_id: purchase.key.purchase_id,
-            amount: purchase.amount,
-            declined: purchase.decline().map(std::borrow::Cow::into_owned),
-        })
-    }
-}
 
 /// Stores the order of `buyer` as a PENDING purchase, charges the card, and settles the purchase.
 ///
@@ -148,6 +119,7 @@ async fn replace(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::purchase::Cents;
     use crate::{
         controller::{ABANDON_AFTER, CHARGE_WINDOW, cancel},
         fixtures::*,

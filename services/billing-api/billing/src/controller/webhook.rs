@@ -5,11 +5,9 @@ use super::{
 };
 use crate::{
     event::Event,
-    payment::{
-        DisputeReport, IntentId, Outcome, Payment, PaymentChange, PaymentDetails, PaymentReport,
-        RefundReport, Report,
-    },
+    payment::{IntentId, Outcome, Payment},
     purchase::{AfterSale, Currency, Purchase, Refunded, Status, Timestamp},
+    report::{DisputeReport, PaymentChange, PaymentDetails, PaymentReport, RefundReport, Report},
     service::{Payments, PurchaseStore, SettleIf, Settled},
 };
 

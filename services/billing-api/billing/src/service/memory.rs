@@ -15,12 +15,13 @@ use super::{
     Publisher, PurchaseStore, SettleIf, Settled, stream::Change,
 };
 use crate::{
-    controller::RECONCILE_DELAY,
-    payment::{Decline, IntentId, Outcome, Payment, PaymentDetails, RefundedCharge},
+    payment::{Decline, IntentId, Outcome, Payment},
+    purchase::RECONCILE_DELAY,
     purchase::{
         Currency, Notice, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub,
         Timestamp, UserId,
     },
+    report::{PaymentDetails, RefundedCharge},
 };
 
 /// The services of the controllers, in memory.

@@ -4,8 +4,9 @@ use std::future::Future;
 
 use super::{Cause, Error};
 use crate::{
-    payment::{IntentId, Payment, PaymentDetails, RefundedCharge},
+    payment::{IntentId, Payment},
     purchase::{PaymentSource, Purchase},
+    report::{PaymentDetails, RefundedCharge},
 };
 
 /// Charges cards through Stripe, and finds, cancels and refunds payments. The unit tests use an

@@ -10,8 +10,8 @@ use function::StartError;
 
 use super::Error;
 use crate::{
-    controller::RECONCILE_DELAY,
     payment::{IntentId, Outcome},
+    purchase::RECONCILE_DELAY,
     purchase::{Currency, Notice, Purchase, PurchaseId, PurchaseKey, Shard, Timestamp, UserId},
 };
 

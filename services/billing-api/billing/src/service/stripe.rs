@@ -30,8 +30,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Cause, ChargeError, Error, Payments};
 use crate::{
-    payment::{ClientSecret, Decline, IntentId, Payment, PaymentDetails, RefundedCharge},
+    payment::{ClientSecret, Decline, IntentId, Payment},
     purchase::{Cents, Currency, PaymentSource, Purchase, PurchaseKey, Timestamp},
+    report::{PaymentDetails, RefundedCharge},
 };
 
 /// The maximum timeout of one attempt of a call to Stripe. Stripe may still complete a request after
