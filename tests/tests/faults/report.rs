@@ -11,7 +11,9 @@ const MAX_SHOWN: usize = 2_000;
 
 const NOTES: &str = "
 N.K is the Kth call of the function's Nth run. Unless a failure is \"once\", all retries in that run fail.
-A call that a function repeats in later runs of a scenario fails in the first of these runs.";
+A call that a function repeats in later runs of a scenario fails in the first of these runs. Reads of secrets and due
+purchases (SSM, Query) fail in one scenario of each function: the run makes no other call then, as if it were killed
+before its next call.";
 
 impl Display for Sweep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
