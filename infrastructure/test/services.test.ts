@@ -61,7 +61,9 @@ test("the API has an alarm on server errors, and the webhook has one on events w
   for (const [name, stage] of Object.entries({ dev, prod })) {
     const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
     const of = (metric: string) =>
-      alarms.filter(({ MetricName }) => MetricName === metric).map(({ Namespace, Dimensions }) => [Namespace, Dimensions]);
+      alarms
+        .filter(({ MetricName }) => MetricName === metric)
+        .map(({ Namespace, Dimensions }) => [Namespace, Dimensions]);
     assert.deepEqual(of("5XXError"), [
       [
         "AWS/ApiGateway",
