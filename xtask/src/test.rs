@@ -103,34 +103,28 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         heading("integration");
         results.push(("integration", integration(&workspace, &browser).await?));
     }
-    // These tiers run at the same time as the tier stages, whose tests run one at a time and use little CPU.
-    let others = async {
-        let mut results = Vec::new();
-        if all || tiers.faults {
-            heading("faults");
-            results.push(("faults", faults(&workspace).await?));
-        }
-        if all || tiers.e2e {
-            heading("e2e");
-            results.push(("e2e", e2e(&workspace, &browser).await?));
-        }
-        anyhow::Ok(results)
-    };
-    if all || tiers.stages {
-        heading("stages");
-        let mut output = match all || tiers.faults || tiers.e2e {
-            true => Output::Held(Vec::new()),
-            false => Output::Shown,
-        };
-        let (stages, others) = tokio::join!(stages(&workspace, &mut output), others);
-        if let Output::Held(lines) = output {
+    // The tests of stages run one at a time and use little CPU. The tests of the tier e2e wait for a browser with a timeout, so
+    // only the tests of faults run beside them.
+    if all || tiers.stages && tiers.faults {
+        heading("faults and stages");
+        let mut held = Output::Held(Vec::new());
+        let (faults, stages) = tokio::join!(faults(&workspace), stages(&workspace, &mut held));
+        if let Output::Held(lines) = held {
             heading("output of the tier stages");
             lines.iter().for_each(|line| println!("{line}"));
         }
-        results.push(("stages", stages?));
-        results.extend(others?);
-    } else {
-        results.extend(others.await?);
+        results.extend([("faults", faults?), ("stages", stages?)]);
+    } else if tiers.faults {
+        heading("faults");
+        results.push(("faults", faults(&workspace).await?));
+    } else if tiers.stages {
+        heading("stages");
+        let stages = stages(&workspace, &mut Output::Shown).await?;
+        results.push(("stages", stages));
+    }
+    if all || tiers.e2e {
+        heading("e2e");
+        results.push(("e2e", e2e(&workspace, &browser).await?));
     }
     let total = print_results(&results);
     match total {
