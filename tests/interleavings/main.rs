@@ -81,7 +81,8 @@ fn is_deep() -> bool {
     env::var("INTERLEAVINGS").is_ok_and(|value| value == "deep")
 }
 
-/// Prints a report, which the test runner does not capture.
+/// Writes a report directly to standard error, because the test runner shows what `println!` prints only if
+/// the test fails.
 fn print(report: &str) {
     io::stderr().write_all(report.as_bytes()).unwrap();
 }

@@ -2,6 +2,10 @@
 //! to another server.
 
 use std::net::Ipv4Addr;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -65,4 +69,63 @@ pub async fn forward(client: &Client, url: &str, head: Parts, body: Bytes) -> Ht
     response.headers_mut().remove("transfer-encoding");
     *response.body_mut() = upstream.bytes().await.unwrap().into();
     response
+}
+
+/// A proxy in front of a server. The server executes every request, but the client does not get some of the responses.
+#[derive(Debug)]
+pub struct LossyProxy {
+    /// The URL of the proxy.
+    pub url: String,
+    responses: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
+    server: JoinHandle<()>,
+}
+
+impl LossyProxy {
+    /// Starts a proxy in front of the server with the URL `upstream`. `is_lost` decides whether the response with a number,
+    /// from 1, is lost.
+    pub async fn start(
+        upstream: String,
+        is_lost: impl Fn(usize) -> bool + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let (responses, lost) = (Arc::default(), Arc::default());
+        let counts: (Arc<AtomicUsize>, Arc<AtomicUsize>) =
+            (Arc::clone(&responses), Arc::clone(&lost));
+        let client = Client::new();
+        let (url, server) = listen(move |head, body| {
+            let (client, upstream, is_lost) = (client.clone(), upstream.clone(), is_lost.clone());
+            let (responses, lost) = counts.clone();
+            async move {
+                let response = forward(&client, &upstream, head, body).await;
+                if is_lost(responses.fetch_add(1, SeqCst) + 1) {
+                    lost.fetch_add(1, SeqCst);
+                    return Err(Lost);
+                }
+                Ok(response)
+            }
+        })
+        .await;
+        Self {
+            url,
+            responses,
+            lost,
+            server,
+        }
+    }
+
+    /// The number of responses of the server, including those that were lost.
+    pub fn responses(&self) -> usize {
+        self.responses.load(SeqCst)
+    }
+
+    /// The number of responses that were lost.
+    pub fn lost(&self) -> usize {
+        self.lost.load(SeqCst)
+    }
+}
+
+impl Drop for LossyProxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
 }

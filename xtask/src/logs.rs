@@ -71,11 +71,11 @@ pub(crate) async fn logs(function: Option<&str>, follow: bool) -> Result<()> {
 
 /// A line of a function's log.
 #[derive(Clone, PartialEq)]
-struct Line {
+pub(crate) struct Line {
     /// The time at which the function logged the line, in milliseconds since the Unix epoch.
-    timestamp: i64,
-    function: String,
-    message: String,
+    pub(crate) timestamp: i64,
+    pub(crate) function: String,
+    pub(crate) message: String,
 }
 
 /// Reads the logs of functions, and returns each line only once.
@@ -105,7 +105,7 @@ impl Reader {
         let mut lines = Vec::new();
         for function in &self.functions {
             // More lines with the latest timestamp may arrive later, so lines with this timestamp are read again.
-            lines.extend(events(&self.client, function, self.latest).await?);
+            lines.extend(events(&self.client, STAGE, function, None, self.latest).await?);
         }
         lines.sort_by_key(|line| line.timestamp);
         lines.retain(|line| !self.returned.contains(line));
@@ -121,13 +121,22 @@ impl Reader {
     }
 }
 
-/// Returns the log lines of `function` whose timestamps are `from` or later. `from` is in milliseconds since the Unix
-/// epoch.
-async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>> {
-    let group = format!("/aws/lambda/scratchpad-{STAGE}-{function}");
+/// Returns the log lines of `function` in a stage whose timestamps are `from` or later, and that match `filter`, or all
+/// if it is `None`. `from` is in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// Fails if a request fails, except if the function has no log yet.
+pub(crate) async fn events(
+    client: &Client,
+    stage: &str,
+    function: &str,
+    filter: Option<String>,
+    from: i64,
+) -> Result<Vec<Line>> {
     let mut pages = client
         .filter_log_events()
-        .log_group_name(group)
+        .log_group_name(format!("/aws/lambda/scratchpad-{stage}-{function}"))
+        .set_filter_pattern(filter)
         .start_time(from)
         .into_paginator()
         .send();
@@ -142,9 +151,9 @@ async fn events(client: &Client, function: &str, from: i64) -> Result<Vec<Line>>
             {
                 break;
             }
-            page => {
-                page.with_context(|| format!("cannot read the log of the function {function}"))?
-            }
+            page => page
+                .map_err(aws_sdk_cloudwatchlogs::Error::from)
+                .with_context(|| format!("cannot read the log of the function {function}"))?,
         };
         for event in page.events.unwrap_or_default() {
             lines.push(Line {

@@ -37,7 +37,8 @@ pub struct NotePurchased {
     /// a higher number is a later revision.
     #[serde(default)]
     pub revision: u64,
-    /// The notices for the owner of the product. A later event can repeat a notice.
+    /// The notices for the owner of the product. A later message about the purchase can contain the same
+    /// notice again.
     #[serde(default = "paid")]
     pub notices: Vec<Notice>,
 }
@@ -69,6 +70,21 @@ pub enum Notice {
         /// The refunded amount, in the minor unit of the currency.
         amount: u32,
     },
+}
+
+impl Notice {
+    /// The idempotency key of the notice, of the purchase `id`. Messages about several revisions of a
+    /// purchase can contain the same notice, so the key depends only on the purchase and the notice.
+    pub fn idempotency_key(&self, id: PurchaseId) -> String {
+        match self {
+            // A purchase is paid once.
+            Self::Paid => id.to_string(),
+            Self::Disputed { dispute_id, .. } => format!("{id} disputed {dispute_id}"),
+            Self::SurplusRefunded {
+                payment_intent_id, ..
+            } => format!("{id} surplusRefunded {payment_intent_id}"),
+        }
+    }
 }
 
 fn usd() -> String {

@@ -44,7 +44,8 @@ fn has_code(error: &impl ProvideErrorMetadata) -> bool {
     error.code() == Some("TransactionConflictException")
 }
 
-/// Returns whether a write of a single item failed because a transaction is writing the same item.
+/// Returns whether DynamoDB refused a write of a single item because a transaction was writing the same
+/// item at the same time.
 pub(crate) fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.as_service_error().is_some_and(has_code)
 }

@@ -135,8 +135,8 @@ impl Table {
     /// the items in no particular order. Ignores each key for which the table has no item.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if keys are still unprocessed after five calls. Also fails if
-    /// a call fails.
+    /// Fails if a call fails. Returns [`Error::Unavailable`] if DynamoDB has not processed all keys
+    /// after five calls.
     pub async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut found = Vec::with_capacity(keys.len());
         let mut remaining = keys;

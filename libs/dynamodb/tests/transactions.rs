@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -15,7 +14,7 @@ use std::{
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use dynamodb::{Action, Check, Error, Item, Table, Transacted};
 use hyper::StatusCode;
-use local_dynamodb::Dynamodb;
+use local_dynamodb::{Dynamodb, client_variable};
 use serde_json::{Value, json};
 use test_support::proxy::{HttpResponse, Lost, forward, listen};
 use tokio::task::JoinHandle;
@@ -98,17 +97,8 @@ struct Tables {
 }
 
 fn tables(endpoint: &str) -> Tables {
-    let vars = |variable| {
-        let value = match variable {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY" => "secret",
-            "AWS_ENDPOINT_URL" => endpoint,
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    };
-    let dynamodb = dynamodb::Dynamodb::new(&aws::Stack::from_vars(vars).unwrap());
+    let variable = |name| client_variable(endpoint, name);
+    let dynamodb = dynamodb::Dynamodb::new(&aws::Stack::from_vars(variable).unwrap());
     Tables {
         notes: dynamodb.table("Notes".parse().unwrap()),
         storage: dynamodb.table("Storage".parse().unwrap()),

@@ -9,7 +9,7 @@
     clippy::unwrap_used
 )]
 
-use std::{collections::HashMap, ffi::OsString, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use idempotency::{
     ClaimGuard, ClaimOutcome, Error, Idempotency, IdempotencyKey, IdempotencyTable, Operation,
@@ -17,7 +17,7 @@ use idempotency::{
     memory::Clock,
     store::{Expected, Record, Store, WriteOutcome},
 };
-use local_dynamodb::Dynamodb;
+use local_dynamodb::{Dynamodb, client_variable};
 use tokio::task::JoinSet;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,17 +33,8 @@ async fn database() -> Dynamodb {
 }
 
 fn table(database: &Dynamodb) -> IdempotencyTable {
-    let vars = |variable| {
-        let value = match variable {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY" => "secret",
-            "AWS_ENDPOINT_URL" => &database.url(),
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    };
-    let aws = aws::Stack::from_vars(vars).unwrap();
+    let variable = |name| client_variable(&database.url(), name);
+    let aws = aws::Stack::from_vars(variable).unwrap();
     IdempotencyTable::new(dynamodb::Dynamodb::new(&aws).table("Idempotency".parse().unwrap()))
 }
 

@@ -2,6 +2,7 @@
 //! dropped.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use dynoxide::{Database, ImportOptions};
@@ -11,6 +12,19 @@ use tokio::task::JoinHandle;
 
 /// An error of the in-memory database or of its HTTP server.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Returns the value of an environment variable with which an AWS client calls the database, or a proxy in
+/// front of it, at the URL `endpoint`. The credentials are not checked.
+pub fn client_variable(endpoint: &str, name: &str) -> Option<OsString> {
+    let value = match name {
+        "AWS_REGION" => "us-east-1",
+        "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY" => "secret",
+        "AWS_ENDPOINT_URL" => endpoint,
+        _ => return None,
+    };
+    Some(value.into())
+}
 
 /// An in-memory DynamoDB. Its HTTP server runs on the Tokio runtime on which it was started, until
 /// this value is dropped.

@@ -2,8 +2,10 @@
 
 use billing::{
     payment::{IntentId, Outcome},
-    purchase::RECONCILE_DELAY,
-    purchase::{Notice, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub, Timestamp, UserId},
+    purchase::{
+        Notice, Purchase, PurchaseId, PurchaseKey, RECONCILE_DELAY, Shard, Status, Sub, Timestamp,
+        UserId,
+    },
     service::{
         Buyer, DueKey, DuePage, Error, NotePurchased, Opened, OrderStore, Publisher, PurchaseStore,
         SettleIf, Settled, stream::Change,

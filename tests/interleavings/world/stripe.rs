@@ -5,10 +5,9 @@ use std::fmt;
 use billing::{
     event::Event,
     payment::{Decline, IntentId, Outcome, Payment},
-    purchase::RECONCILE_DELAY,
     purchase::{
-        Currency, Dispute, DisputeStatus, Order, PaymentSource, Purchase, PurchaseKey, Storage,
-        Timestamp,
+        Currency, Dispute, DisputeStatus, Order, PaymentSource, Purchase, PurchaseKey,
+        RECONCILE_DELAY, Storage, Timestamp,
     },
     report::{
         DisputeReport, PaymentChange, PaymentDetails, PaymentReport, RefundReport, RefundedCharge,

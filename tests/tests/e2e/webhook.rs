@@ -458,7 +458,7 @@ async fn a_contradicting_refund_or_dispute_changes_nothing_and_reaches_the_queue
     }
 }
 
-/// Waits until the purchase satisfies `condition`. Returns the purchase.
+/// Reads the purchase `id` of a person until `condition` is true for it. Returns the purchase.
 async fn purchase_when(
     person: &Person<'_>,
     id: &Value,

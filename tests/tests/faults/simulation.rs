@@ -136,7 +136,7 @@ pub(crate) struct Simulation {
     pub(crate) failed_deliveries: Vec<String>,
 }
 
-/// The kind of response that the client gets to a request.
+/// What a response means for the client.
 enum ClientResponse {
     /// The final result.
     Final,

@@ -191,8 +191,8 @@ impl Sweeping {
 }
 
 /// Returns the rows of a scenario: the calls in `runs` of the functions in [`Scenario::sweeps`]. A call that occurs in
-/// several invocations has one row, for the first of these invocations. A call for which [`is_initial_read`] is true has
-/// a row only in the first scenario of the function.
+/// several invocations has one row, for the first of these invocations. If [`is_initial_read`]
+/// is true for a call, the call has a row only in the first scenario that sweeps its function.
 fn rows(scenario: &'static Scenario, runs: &[FunctionRun]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (function, from) in scenario.sweeps {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{json::text, purchase::Purchase, timeline::LogLine};
 use crate::{
+    logs::events,
     release::{AwsService, OtherAws, StageContext, StageName, now},
     workspace::Workspace,
 };
@@ -265,44 +266,21 @@ impl Shop {
     ) -> Result<Vec<LogLine>> {
         let logs = aws_sdk_cloudwatchlogs::Client::new(self.context.target.account.config());
         let stage = &self.context.target.stage;
-        let start = purchase.created_at().saturating_sub(BEFORE);
+        let start = purchase.created_at().saturating_sub(BEFORE).try_into()?;
         let mut lines = Vec::new();
         let functions = workspace.functions().filter(|function| {
             SERVICES.contains(&function.service.as_str()) || function.name == CREDIT
         });
         for function in functions {
-            let mut pages = logs
-                .filter_log_events()
-                .log_group_name(format!("/aws/lambda/scratchpad-{stage}-{}", function.name))
-                .filter_pattern(format!("\"{}\"", purchase.id()))
-                .start_time(start.try_into()?)
-                .into_paginator()
-                .send();
-            while let Some(page) = pages.next().await {
-                let page = match page {
-                    // The log group is created when the function logs its first line.
-                    Err(error)
-                        if error
-                            .as_service_error()
-                            .is_some_and(|error| error.is_resource_not_found_exception()) =>
-                    {
-                        break;
-                    }
-                    page => page
-                        .map_err(aws_sdk_cloudwatchlogs::Error::from)
-                        .with_context(|| format!("cannot read the log of {}", function.name))?,
-                };
-                let events = page.events.into_iter().flatten();
-                let lines_of_page = events.filter_map(|event| {
-                    Some(LogLine {
-                        at: event.timestamp?.unsigned_abs(),
-                        function: function.name.clone(),
-                        message: event.message?,
-                    })
-                });
-                // The local cloud does not support every filter.
-                lines.extend(lines_of_page.filter(|line| line.message.contains(purchase.id())));
-            }
+            let filter = format!("\"{}\"", purchase.id());
+            let found = events(&logs, stage.as_ref(), &function.name, Some(filter), start);
+            let found = found.await?.into_iter().map(|line| LogLine {
+                at: line.timestamp.unsigned_abs(),
+                function: line.function,
+                message: line.message,
+            });
+            // The local cloud does not support every filter.
+            lines.extend(found.filter(|line| line.message.contains(purchase.id())));
         }
         Ok(lines)
     }
@@ -312,13 +290,7 @@ impl Shop {
 fn claim_id(purchase: &Purchase, notice: &Value) -> Result<String> {
     let id: PurchaseId = purchase.id().parse().map_err(anyhow::Error::msg)?;
     let notice: Notice = serde_json::from_value(notice.clone())?;
-    let key = match notice {
-        Notice::Paid => id.to_string(),
-        Notice::Disputed { dispute_id, .. } => format!("{id} disputed {dispute_id}"),
-        Notice::SurplusRefunded {
-            payment_intent_id, ..
-        } => format!("{id} surplusRefunded {payment_intent_id}"),
-    };
+    let key = notice.idempotency_key(id);
     let key = key.parse().map_err(anyhow::Error::msg)?;
     let operation = Scope::shared("notify").operation(&key, b"");
     Ok(operation.id().to_owned())

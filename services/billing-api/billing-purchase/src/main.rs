@@ -6,15 +6,14 @@ use api::{Problem, Request};
 use billing::{
     controller, http,
     purchase::{Author, Order, PurchaseId, Timestamp},
-    service::{OrderTables, PurchasesTable, Stripe},
+    service::{OrderTables, PaymentServices},
 };
 use dynamodb::Dynamodb;
 use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 
 struct Services {
-    stripe: Stripe,
-    purchases: PurchasesTable,
+    payment: PaymentServices,
     orders: OrderTables,
     idempotency: Idempotency<IdempotencyTable>,
 }
@@ -22,27 +21,16 @@ struct Services {
 async fn init() -> Result<Services, StartError> {
     let aws = aws::Stack::from_env()?;
     let dynamodb = Dynamodb::new(&aws);
-    let purchases = PurchasesTable::from_env(&dynamodb)?;
-    let orders = OrderTables::from_env(&dynamodb)?;
-    let idempotency = Idempotency::new(IdempotencyTable::from_env(&dynamodb)?);
-    let stripe = async {
-        let stripe = Stripe::from_env(&aws).await?;
-        stripe.warm_up().await;
-        Ok::<_, StartError>(stripe)
-    };
-    let (stripe, ()) = tokio::join!(stripe, aws.warm_up("dynamodb"));
     Ok(Services {
-        stripe: stripe?,
-        purchases,
-        orders,
-        idempotency,
+        orders: OrderTables::from_env(&dynamodb)?,
+        idempotency: Idempotency::new(IdempotencyTable::from_env(&dynamodb)?),
+        payment: PaymentServices::new(&aws, &dynamodb).await?,
     })
 }
 
 async fn handle(services: &Services, request: Request) -> api::Result {
     let Services {
-        stripe,
-        purchases,
+        payment: PaymentServices { stripe, purchases },
         orders,
         idempotency,
     } = services;

@@ -1,11 +1,11 @@
 //! Purchases, orders, outcomes and other values that the tests of several modules use.
 
 use crate::{
+    controller::purchase,
     payment::{Decline, IntentId, Outcome},
-    purchase::RECONCILE_DELAY,
     purchase::{
         Author, Dispute, DisputeStatus, Notice, Order, PaymentSource, Purchase, PurchaseId,
-        PurchaseKey, Status, Storage, Timestamp, UserId,
+        PurchaseKey, RECONCILE_DELAY, Status, Storage, Timestamp, UserId,
     },
     service::{OrderStore as _, memory::Memory},
 };
@@ -97,4 +97,12 @@ pub(crate) fn failed() -> Outcome {
         intent: Some(intent(1)),
         decline: Decline::unfinished(),
     }
+}
+
+/// Orders storage with `source` for the user `ada`, and ignores the response. Returns the key of the
+/// purchase.
+pub(crate) async fn ordered(cloud: &Memory, source: &str) -> PurchaseKey {
+    let (key, order) = (key(), order(source));
+    let _ = purchase(cloud, cloud, cloud, buyer(), key.purchase_id, order, NOON).await;
+    key
 }

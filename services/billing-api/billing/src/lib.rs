@@ -18,9 +18,11 @@
 //!    older than [`controller::CHARGE_WINDOW`], which is much shorter than 24 hours.
 //! 3. A purchase becomes PAID or FAILED only when the outcome of its payment is final. A declined
 //!    or unfinished payment is canceled first, so that it cannot charge the card later.
-//! 4. If the response to a charge is lost, reconcile searches for the payment by the id of the
-//!    purchase. If the purchase is older than [`controller::ABANDON_AFTER`] and the search finds
-//!    nothing, the payment was never made, and the purchase becomes FAILED.
+//! 4. If the response to a charge is lost, reconcile finds the payment in Stripe's list by the id of
+//!    the purchase in the metadata. If the purchase is older than [`controller::ABANDON_AFTER`] and the
+//!    list contains no payment, the payment was never made, and the purchase becomes FAILED.
+//! 5. If a card is charged although its purchase was settled without this charge, `settle` refunds the
+//!    charge.
 
 pub mod controller;
 pub mod event;

@@ -15,7 +15,7 @@ pub(crate) struct PriceTable {
     limit: u32,
 }
 
-/// The price per note of purchases with at least a number of notes.
+/// A row of the price table. It applies to purchases of `from` notes or more, up to the next row.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tier {

@@ -9,7 +9,6 @@
 )]
 
 use std::{
-    ffi::OsString,
     net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -31,7 +30,7 @@ use billing::{
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use local_dynamodb::Dynamodb;
+use local_dynamodb::{Dynamodb, client_variable};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -82,17 +81,8 @@ struct Tables {
 }
 
 fn tables_at(endpoint: &str) -> Tables {
-    let vars = |variable| {
-        let value = match variable {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY" => "secret",
-            "AWS_ENDPOINT_URL" => endpoint,
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    };
-    let aws = aws::Stack::from_vars(vars).unwrap();
+    let variable = |name| client_variable(endpoint, name);
+    let aws = aws::Stack::from_vars(variable).unwrap();
     let dynamodb = dynamodb::Dynamodb::new(&aws);
     let table = |name: &str| dynamodb.table(name.parse().unwrap());
     Tables {

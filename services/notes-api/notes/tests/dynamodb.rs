@@ -10,17 +10,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::Arc,
 };
 
 use dynamodb::Table;
-use local_dynamodb::Dynamodb;
+use local_dynamodb::{Dynamodb, client_variable};
 use notes::{
     file::{AttachmentName, File, FileKey},
     note::{AttachmentRef, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version},
@@ -32,11 +28,8 @@ use notes::{
     },
 };
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use test_support::proxy::LossyProxy;
+use tokio::{net::TcpListener, task::JoinSet};
 
 async fn database() -> Dynamodb {
     let tables = [
@@ -48,17 +41,8 @@ async fn database() -> Dynamodb {
 }
 
 fn table(endpoint: &str, name: &str) -> Table {
-    let vars = |variable| {
-        let value = match variable {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY" => "secret",
-            "AWS_ENDPOINT_URL" => endpoint,
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    };
-    dynamodb::Dynamodb::new(&aws::Stack::from_vars(vars).unwrap()).table(name.parse().unwrap())
+    let variable = |name| client_variable(endpoint, name);
+    dynamodb::Dynamodb::new(&aws::Stack::from_vars(variable).unwrap()).table(name.parse().unwrap())
 }
 
 /// The clients of the table Notes. The tests use it for a user whose storage is never full.
@@ -908,98 +892,42 @@ async fn files_with_the_same_name_of_two_users_are_different_files() {
     assert_eq!(read_file(&attachments, cat()).await, Some(file(7)));
 }
 
-/// A proxy in front of a database. It drops the first responses of the database: the database
-/// executes the requests, but the client gets no responses to them.
-struct LossyProxy {
-    address: SocketAddr,
-    dropped: Arc<AtomicUsize>,
-    proxy: JoinHandle<()>,
-}
-
-impl LossyProxy {
-    async fn start(database: SocketAddr, responses: usize) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&dropped);
-        let proxy = tokio::spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let count = Arc::clone(&count);
-                tokio::spawn(async move {
-                    let mut server = TcpStream::connect(database).await.unwrap();
-                    let (mut from_client, mut to_client) = client.split();
-                    let (mut from_server, mut to_server) = server.split();
-                    let requests = tokio::io::copy(&mut from_client, &mut to_server);
-                    let to_forward = async {
-                        let mut response = vec![0; 65_536];
-                        loop {
-                            let length = from_server.read(&mut response).await?;
-                            let drop_one = |dropped| (dropped < responses).then_some(dropped + 1);
-                            if length == 0 || count.fetch_update(SeqCst, SeqCst, drop_one).is_ok() {
-                                return std::io::Result::Ok(());
-                            }
-                            to_client.write_all(&response[..length]).await?;
-                        }
-                    };
-                    tokio::select! { _ = requests => (), _ = to_forward => () }
-                });
-            }
-        });
-        Self {
-            address,
-            dropped,
-            proxy,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for LossyProxy {
-    fn drop(&mut self) {
-        self.proxy.abort();
-    }
-}
-
 #[tokio::test]
 async fn a_write_whose_response_is_lost_is_done_once_and_succeeds() {
     let database = database().await;
     let direct = notes_at(&database.url());
     let old = note(&ada(), "old");
 
-    let proxy = LossyProxy::start(database.address(), 1).await;
-    notes_at(&proxy.url()).insert(&old, None).await.unwrap();
-    assert_eq!(proxy.dropped.load(SeqCst), 1);
+    let proxy = LossyProxy::start(database.url(), |number| number == 1).await;
+    notes_at(&proxy.url).insert(&old, None).await.unwrap();
+    assert_eq!(proxy.lost(), 1);
     let page = direct.page(&ada(), None, 10).await.unwrap();
     assert_eq!(page.items, std::slice::from_ref(&old));
 
-    let proxy = LossyProxy::start(database.address(), 1).await;
+    let proxy = LossyProxy::start(database.url(), |number| number == 1).await;
     let write = change("new");
     let expected = Precondition::OneOf(vec![old.version]);
-    let replaced = notes_at(&proxy.url())
+    let replaced = notes_at(&proxy.url)
         .replace(&ada(), old.note_id, &write, &expected)
         .await
         .unwrap();
-    assert_eq!(proxy.dropped.load(SeqCst), 1);
+    assert_eq!(proxy.lost(), 1);
     assert_eq!(replaced, Replaced::Done { before: None });
 
-    let proxy = LossyProxy::start(database.address(), 1).await;
-    let removed = notes_at(&proxy.url())
+    let proxy = LossyProxy::start(database.url(), |number| number == 1).await;
+    let removed = notes_at(&proxy.url)
         .remove(&ada(), old.note_id, write.version)
         .await
         .unwrap();
-    assert_eq!(proxy.dropped.load(SeqCst), 1);
+    assert_eq!(proxy.lost(), 1);
     assert!(removed);
 }
 
 #[tokio::test]
 async fn the_error_for_a_database_that_never_responds_is_unavailable() {
     let database = database().await;
-    let proxy = LossyProxy::start(database.address(), usize::MAX).await;
-    let failed = notes_at(&proxy.url())
+    let proxy = LossyProxy::start(database.url(), |_| true).await;
+    let failed = notes_at(&proxy.url)
         .find(&ada(), NoteId::generate())
         .await
         .unwrap_err();

@@ -4,16 +4,13 @@
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-use std::{
-    ffi::OsString,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
 use domain::Author;
-use local_dynamodb::Dynamodb;
+use local_dynamodb::{Dynamodb, client_variable};
 use notes::{
     controller::{self, Draft, Plan},
     file::{File, FileKey},
@@ -26,8 +23,8 @@ use notes::{
     storage::{Credit, PurchaseId, Usage},
 };
 use serde_json::json;
-use test_support::proxy::{Lost, forward, listen};
-use tokio::task::{JoinHandle, JoinSet};
+use test_support::proxy::LossyProxy;
+use tokio::task::JoinSet;
 
 async fn database() -> Dynamodb {
     let tables = [
@@ -47,17 +44,8 @@ struct Services {
 }
 
 fn services(endpoint: &str) -> Services {
-    let vars = |variable| {
-        let value = match variable {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY" => "secret",
-            "AWS_ENDPOINT_URL" => endpoint,
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    };
-    let dynamodb = dynamodb::Dynamodb::new(&aws::Stack::from_vars(vars).unwrap());
+    let variable = |name| client_variable(endpoint, name);
+    let dynamodb = dynamodb::Dynamodb::new(&aws::Stack::from_vars(variable).unwrap());
     let table = |name: &str| dynamodb.table(name.parse().unwrap());
     Services {
         notes: NotesTable::new(table("Notes")),
@@ -129,46 +117,6 @@ fn is_full(result: &Result<NoteId, controller::Error>) -> bool {
     matches!(result, Err(controller::Error::StorageFull { .. }))
 }
 
-/// A proxy in front of a database. The database executes every request, but each `period`th response
-/// is lost.
-struct LossyProxy {
-    url: String,
-    responses: Arc<AtomicUsize>,
-    server: JoinHandle<()>,
-}
-
-impl LossyProxy {
-    async fn start(database: &Dynamodb, period: usize) -> Self {
-        let responses = Arc::new(AtomicUsize::new(0));
-        let (count, upstream) = (Arc::clone(&responses), database.url());
-        let client = reqwest::Client::new();
-        let (url, server) = listen(move |head, body| {
-            let (count, upstream, client) = (Arc::clone(&count), upstream.clone(), client.clone());
-            async move {
-                let response = forward(&client, &upstream, head, body).await;
-                let number = count.fetch_add(1, SeqCst) + 1;
-                if number.is_multiple_of(period) {
-                    Err(Lost)
-                } else {
-                    Ok(response)
-                }
-            }
-        })
-        .await;
-        Self {
-            url,
-            responses,
-            server,
-        }
-    }
-}
-
-impl Drop for LossyProxy {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
 #[tokio::test]
 async fn one_of_64_concurrent_notes_is_created_if_there_is_room_for_one() {
     let database = database().await;
@@ -188,7 +136,7 @@ async fn one_of_64_concurrent_notes_is_created_if_there_is_room_for_one() {
 #[tokio::test]
 async fn used_is_the_number_of_notes_after_1000_changes_by_16_clients_with_lost_responses() {
     let database = database().await;
-    let proxy = LossyProxy::start(&database, 29).await;
+    let proxy = LossyProxy::start(database.url(), |number| number.is_multiple_of(29)).await;
     let services = Arc::new(services(&proxy.url));
     let changes = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
@@ -219,7 +167,7 @@ async fn used_is_the_number_of_notes_after_1000_changes_by_16_clients_with_lost_
         });
     }
     let kept: u64 = clients.join_all().await.into_iter().sum();
-    assert!(proxy.responses.load(SeqCst) > 1000);
+    assert!(proxy.responses() > 1000);
     assert_eq!(existing(&database), kept);
     let expected = Usage {
         used: kept,
@@ -279,13 +227,13 @@ async fn a_repetition_of_the_request_that_created_the_last_note_succeeds_and_cou
 async fn a_note_is_created_with_at_most_two_calls_to_dynamodb() {
     for (attachment, calls) in [(None, 1), (Some("cat.png"), 2)] {
         let database = database().await;
-        let proxy = LossyProxy::start(&database, usize::MAX).await;
+        let proxy = LossyProxy::start(database.url(), |_| false).await;
         let services = services(&proxy.url);
         services
             .create(1, attachment, Plan::generate())
             .await
             .unwrap();
-        assert_eq!(proxy.responses.load(SeqCst), calls);
+        assert_eq!(proxy.responses(), calls);
     }
 }
 
@@ -376,7 +324,7 @@ async fn a_changed_note_stays_counted() {
 #[tokio::test]
 async fn concurrent_credits_in_any_order_and_three_times_each_count_once() {
     let database = database().await;
-    let proxy = LossyProxy::start(&database, 7).await;
+    let proxy = LossyProxy::start(database.url(), |number| number.is_multiple_of(7)).await;
     let services = Arc::new(services(&proxy.url));
     services.create(1, None, Plan::generate()).await.unwrap();
     let mut messages = JoinSet::new();

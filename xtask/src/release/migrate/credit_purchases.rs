@@ -31,9 +31,9 @@ const FIRST: u64 = 1;
 /// The position of the credit in the writes of a transaction.
 const CREDIT: usize = 1;
 
-/// The minimum age of the last change of a purchase, in minutes. When a function of an earlier release settles a
-/// purchase, billing-purchase-paid sets the first revision and announces it. If this migration set the revision before,
-/// nothing would announce the purchase.
+/// The number of minutes for which a purchase must be unchanged before this migration credits it. After a function of an
+/// earlier release has settled a purchase, billing-purchase-paid sets the first revision and announces it. If this
+/// migration set the revision first, nothing would announce the purchase.
 pub(super) const MINUTES: u64 = 5;
 
 /// Credits purchases of one user.

@@ -23,7 +23,8 @@ pub(super) struct Progress {
     pub(super) started_at: u64,
     /// The number of the pass over the table, from 1.
     pub(super) pass: u32,
-    /// The key of the last item of the last page that this pass has completed. `None` at the start of a pass.
+    /// The key of the last item that this pass has handled, with which the next page starts (`ExclusiveStartKey`). `None` at
+    /// the start of a pass.
     pub(super) after: Option<BTreeMap<String, String>>,
     /// How many items this pass has read.
     pub(super) read: u64,

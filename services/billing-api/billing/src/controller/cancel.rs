@@ -83,21 +83,11 @@ mod tests {
     use crate::{
         controller::{purchase, reconcile},
         fixtures::*,
-        purchase::PurchaseId,
         service::memory::*,
     };
 
     async fn canceled(cloud: &Memory, key: &PurchaseKey) -> Result<Purchase, Error> {
         cancel(cloud, cloud, key, NOON).await
-    }
-
-    async fn ordered(cloud: &Memory, source: &str) -> PurchaseKey {
-        let (id, order) = (PurchaseId::generate(), order(source));
-        let _ = purchase(cloud, cloud, cloud, buyer(), id, order, NOON).await;
-        PurchaseKey {
-            user_id: ada(),
-            purchase_id: id,
-        }
     }
 
     #[tokio::test]

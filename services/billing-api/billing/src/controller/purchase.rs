@@ -16,8 +16,8 @@ pub const MAX_DECLINES: usize = 10;
 /// The period for which declined orders count.
 const DECLINE_PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// The maximum number of attempts to make a new order the open order of the buyer. An attempt fails
-/// if the buyer has another open order.
+/// The maximum number of attempts to store a new order. An attempt fails if the buyer has an earlier
+/// order. The next attempt replaces that order if it is settled.
 const ATTEMPTS: usize = 4;
 
 /// Stores the order of `buyer` as a PENDING purchase, charges the card, and settles the purchase.

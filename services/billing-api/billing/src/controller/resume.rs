@@ -68,25 +68,10 @@ pub(super) async fn complete(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        controller::{ABANDON_AFTER, purchase},
-        fixtures::*,
-        purchase::PurchaseId,
-        service::memory::*,
-    };
+    use crate::{controller::ABANDON_AFTER, fixtures::*, service::memory::*};
 
     async fn resumed(cloud: &Memory, key: &PurchaseKey) -> Result<Receipt, Error> {
         resume(cloud, cloud, key, NOON).await
-    }
-
-    /// Orders with `source` and loses the response.
-    async fn ordered(cloud: &Memory, source: &str) -> PurchaseKey {
-        let (id, order) = (PurchaseId::generate(), order(source));
-        let _ = purchase(cloud, cloud, cloud, buyer(), id, order, NOON).await;
-        PurchaseKey {
-            user_id: ada(),
-            purchase_id: id,
-        }
     }
 
     #[tokio::test]

@@ -16,21 +16,20 @@ use super::{
 };
 use crate::{
     payment::{Decline, IntentId, Outcome, Payment},
-    purchase::RECONCILE_DELAY,
     purchase::{
-        Currency, Notice, PaymentSource, Purchase, PurchaseId, PurchaseKey, Shard, Status, Sub,
-        Timestamp, UserId,
+        Currency, Notice, PaymentSource, Purchase, PurchaseId, PurchaseKey, RECONCILE_DELAY, Shard,
+        Status, Sub, Timestamp, UserId,
     },
     report::{PaymentDetails, RefundedCharge},
 };
 
 /// The services of the controllers, in memory.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<State>);
+pub(crate) struct Memory(Mutex<State>);
 
 /// How a simulated failure of a call affects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The call has no effect, and the caller gets an error.
     Unsent,
     /// The call takes effect, but the caller gets an error.
@@ -110,18 +109,18 @@ impl Memory {
     }
 
     /// Stores `purchase`, as if an earlier release had written it.
-    pub fn store(&self, purchase: Purchase) {
+    pub(crate) fn store(&self, purchase: Purchase) {
         self.state().write(purchase);
     }
 
     /// Stores an item that is due at `due_at` in `shard`, and is not a valid purchase.
-    pub fn store_unreadable(&self, shard: Shard, key: DueKey) {
+    pub(crate) fn store_unreadable(&self, shard: Shard, key: DueKey) {
         self.state().unreadable.push((shard, key));
     }
 
     /// Makes calls with the name `name` fail: the next `after` ones succeed, and then `times` ones
     /// fail.
-    pub fn fail(&self, name: &'static str, failure: Failure, after: usize, times: usize) {
+    pub(crate) fn fail(&self, name: &'static str, failure: Failure, after: usize, times: usize) {
         self.state().failing = Some(Failing {
             name,
             after,
@@ -131,7 +130,7 @@ impl Memory {
     }
 
     /// Completes the 3-D Secure authentication of every payment that requires it.
-    pub fn authenticate(&self) {
+    pub(crate) fn authenticate(&self) {
         let mut state = self.state();
         for index in 0..state.intents.len() {
             let intent = state.intents.get(index);
@@ -143,7 +142,7 @@ impl Memory {
     }
 
     /// Makes the 3-D Secure authentication of every payment that requires it fail.
-    pub fn fail_authentication(&self) {
+    pub(crate) fn fail_authentication(&self) {
         for intent in &mut self.state().intents {
             if let Payment::RequiresAction { intent: id, .. } = &intent.payment {
                 let decline = decline("payment_intent_authentication_failure");
@@ -161,7 +160,7 @@ impl Memory {
     ///
     /// # Errors
     /// Fails if no id can be created.
-    pub fn charge_again(&self, purchase: &Purchase) -> Result<IntentId, Error> {
+    pub(crate) fn charge_again(&self, purchase: &Purchase) -> Result<IntentId, Error> {
         let mut state = self.state();
         let index = state.intents.len();
         let id = intent(index)?;
@@ -172,7 +171,7 @@ impl Memory {
     }
 
     /// Changes the PaymentIntent `id` so that it belongs to no purchase.
-    pub fn remove_metadata(&self, id: &IntentId) {
+    pub(crate) fn remove_metadata(&self, id: &IntentId) {
         let mut state = self.state();
         let intent = state.intents.iter_mut().find(|intent| intent.id == *id);
         if let Some(intent) = intent {
@@ -182,7 +181,7 @@ impl Memory {
 
     /// Sets the sum of the refunds of the PaymentIntent `id`, as refunds in Stripe's Dashboard do. A
     /// smaller sum than before means that a refund failed.
-    pub fn set_refunded(&self, id: &IntentId, amount: u32) {
+    pub(crate) fn set_refunded(&self, id: &IntentId, amount: u32) {
         let mut state = self.state();
         let intent = state.intents.iter_mut().find(|intent| intent.id == *id);
         if let Some(intent) = intent {
@@ -191,14 +190,14 @@ impl Memory {
     }
 
     /// The refunded amount of the PaymentIntent `id`.
-    pub fn refunded(&self, id: &IntentId) -> u32 {
+    pub(crate) fn refunded(&self, id: &IntentId) -> u32 {
         let state = self.state();
         let intent = state.intents.iter().find(|intent| intent.id == *id);
         intent.map_or(0, |intent| intent.refunded)
     }
 
     /// Whether at least one payment is not final, so that it can still charge a card.
-    pub fn can_still_charge(&self) -> bool {
+    pub(crate) fn can_still_charge(&self) -> bool {
         let is_final = |intent: &Intent| {
             matches!(
                 intent.payment,
@@ -209,50 +208,45 @@ impl Memory {
     }
 
     /// The number of all calls.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.state().calls.len()
     }
 
     /// The number of calls with the name `name`.
-    pub fn calls_of(&self, name: &str) -> usize {
+    pub(crate) fn calls_of(&self, name: &str) -> usize {
         let state = self.state();
         state.calls.iter().filter(|call| **call == name).count()
     }
 
     /// The ids of all PaymentIntents.
-    pub fn intents(&self) -> Vec<IntentId> {
+    pub(crate) fn intents(&self) -> Vec<IntentId> {
         let state = self.state();
         let ids = state.intents.iter().map(|intent| intent.id.clone());
         ids.collect()
     }
 
     /// The ids of the purchases whose card was charged, with the amounts.
-    pub fn charges(&self) -> Vec<(PurchaseId, u32)> {
+    pub(crate) fn charges(&self) -> Vec<(PurchaseId, u32)> {
         self.state().charges.clone()
     }
 
     /// The published messages.
-    pub fn published(&self) -> Vec<NotePurchased> {
+    pub(crate) fn published(&self) -> Vec<NotePurchased> {
         self.state().published.clone()
     }
 
     /// The records of the stream of the table Purchases.
-    pub fn stream(&self) -> Vec<Change> {
+    pub(crate) fn stream(&self) -> Vec<Change> {
         self.state().stream.clone()
     }
 
     /// All purchases, in the order of their keys.
-    pub fn purchases(&self) -> Vec<Purchase> {
+    pub(crate) fn purchases(&self) -> Vec<Purchase> {
         self.state().purchases.values().cloned().collect()
     }
 
-    /// The item of the table Buyers of `user`.
-    pub fn buyer(&self, user: &UserId) -> Option<Buyer> {
-        self.state().buyers.get(user).cloned()
-    }
-
     /// The `sub` that is stored in the purchase `id`.
-    pub fn sub_of(&self, id: PurchaseId) -> Option<Sub> {
+    pub(crate) fn sub_of(&self, id: PurchaseId) -> Option<Sub> {
         self.state().subs.get(&id).copied()
     }
 

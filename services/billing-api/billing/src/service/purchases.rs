@@ -11,8 +11,10 @@ use function::StartError;
 use super::Error;
 use crate::{
     payment::{IntentId, Outcome},
-    purchase::RECONCILE_DELAY,
-    purchase::{Currency, Notice, Purchase, PurchaseId, PurchaseKey, Shard, Timestamp, UserId},
+    purchase::{
+        Currency, Notice, Purchase, PurchaseId, PurchaseKey, RECONCILE_DELAY, Shard, Timestamp,
+        UserId,
+    },
 };
 
 /// Access to the purchases in the table Purchases. The unit tests use an implementation in memory.

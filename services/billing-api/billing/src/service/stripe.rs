@@ -497,8 +497,9 @@ fn unix_seconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis() / 1000).unwrap_or(i64::MAX)
 }
 
-/// Converts an amount of the API. The result is 0 for a negative amount and [`u32::MAX`] for an
-/// amount that is too large. Neither is the amount of a purchase.
+/// Converts an amount of Stripe's API. Returns 0 for a negative amount, and [`u32::MAX`] for an amount
+/// that does not fit. No purchase has one of these amounts, so a comparison with a purchase finds a
+/// difference.
 fn amount(amount: i64) -> u32 {
     u32::try_from(amount.max(0)).unwrap_or(u32::MAX)
 }

@@ -66,7 +66,9 @@ async fn announce(
     notice: &Notice,
     deadline: SystemTime,
 ) -> Result<(), Error> {
-    let operation = Scope::shared("notify").operation(&key(message, notice)?, b"");
+    let key = notice.idempotency_key(message.purchase_id);
+    let key: IdempotencyKey = key.parse().map_err(Error::MalformedNotice)?;
+    let operation = Scope::shared("notify").operation(&key, b"");
     let guard = match idempotency
         .claim::<(), ()>(&operation, deadline, ())
         .await?
@@ -89,21 +91,6 @@ async fn announce(
         tracing::warn!(error, "idempotency record of an SMS not updated");
     }
     Ok(sent?)
-}
-
-/// The idempotency key of a notice. A message about another revision of the purchase can contain
-/// the same notice, so the key depends on the purchase and the notice only.
-fn key(message: &NotePurchased, notice: &Notice) -> Result<IdempotencyKey, Error> {
-    let purchase = message.purchase_id;
-    let key = match notice {
-        // A purchase is paid once.
-        Notice::Paid => return Ok(purchase.into()),
-        Notice::Disputed { dispute_id, .. } => format!("{purchase} disputed {dispute_id}"),
-        Notice::SurplusRefunded {
-            payment_intent_id, ..
-        } => format!("{purchase} surplusRefunded {payment_intent_id}"),
-    };
-    key.parse().map_err(Error::MalformedNotice)
 }
 
 #[cfg(test)]
@@ -188,7 +175,8 @@ mod tests {
     #[test]
     fn the_key_of_a_paid_purchase_is_its_id() {
         let message = message(A, &[paid()]);
-        let key = key(&message, &message.notices[0]).unwrap();
+        let key = message.notices[0].idempotency_key(message.purchase_id);
+        let key: IdempotencyKey = key.parse().unwrap();
         assert_eq!(key, message.purchase_id.into());
     }
 

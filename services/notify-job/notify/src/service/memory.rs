@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use idempotency::memory::Failure;
+pub(crate) use idempotency::memory::Failure;
 
 use super::{Error, Sms};
 
 /// An SMS service that keeps the texts, and can simulate failures.
 #[derive(Debug, Default)]
-pub struct MemorySms(Mutex<State>);
+pub(crate) struct MemorySms(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,17 +18,17 @@ struct State {
 
 impl MemorySms {
     /// Simulates `failure` in every call whose text contains `part`.
-    pub fn fail(&self, part: &str, failure: Failure) {
+    pub(crate) fn fail(&self, part: &str, failure: Failure) {
         self.state().failing = Some((part.to_owned(), failure));
     }
 
     /// Undoes [`MemorySms::fail`]: all later calls succeed.
-    pub fn recover(&self) {
+    pub(crate) fn recover(&self) {
         self.state().failing = None;
     }
 
     /// The texts of the SMS that were sent, oldest first.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.state().texts.clone()
     }
 

@@ -1,7 +1,7 @@
 //! The service that sends SMS: a trait, next to its implementation with SNS.
 
-#[cfg(any(test, feature = "memory"))]
-pub mod memory;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod phone;
 
 pub use domain::ServiceError as Error;
