@@ -43,6 +43,8 @@ ARNS = {
     "AWS::CloudFront::OriginAccessControl": "arn:aws:cloudfront::{account}:origin-access-control/{name}",
     "AWS::CloudFront::ResponseHeadersPolicy": "arn:aws:cloudfront::{account}:response-headers-policy/{name}",
     "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "AWS::CloudWatch::CompositeAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::{account}:dashboard/{name}",
     "AWS::CodeDeploy::Application": "arn:aws:codedeploy:{region}:{account}:application:{name}",
     "AWS::CodeDeploy::DeploymentGroup": "arn:aws:codedeploy:{region}:{account}:deploymentgroup:{ApplicationName}/{name}",
     "AWS::Cognito::IdentityPool": "arn:aws:cognito-identity:{region}:{account}:identitypool/{name}",
@@ -59,6 +61,7 @@ ARNS = {
     "AWS::Lambda::Permission": FUNCTION,
     "AWS::Lambda::Version": FUNCTION,
     "AWS::Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
+    "AWS::Logs::QueryDefinition": "*",
     "AWS::Route53::HostedZone": "arn:aws:route53:::hostedzone/{name}",
     "AWS::Route53::RecordSet": "arn:aws:route53:::hostedzone/{HostedZoneId}",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
@@ -73,6 +76,8 @@ ARNS = {
 NAMES = {
     "AWS::CloudFront::Function": "Name",
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::CodeDeploy::Application": "ApplicationName",
     "AWS::CodeDeploy::DeploymentGroup": "DeploymentGroupName",
     "AWS::DynamoDB::Table": "TableName",
@@ -91,7 +96,7 @@ PASSED_ROLES = {
     "AWS::Cognito::IdentityPoolRoleAttachment": ("Roles", "cognito-identity.amazonaws.com"),
     "AWS::Lambda::Function": ("Role", "lambda.amazonaws.com"),
 }
-CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutMetricAlarm$|PutRule$|RequestCertificate$)")
+CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutCompositeAlarm$|PutDashboard$|PutMetricAlarm$|PutRule$|RequestCertificate$)")
 TAGS = re.compile(r":(TagResource|TagRole|TagQueue|AddTagsToCertificate|ChangeTagsForResource|PutBucketTagging)$")
 
 
