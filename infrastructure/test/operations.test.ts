@@ -303,15 +303,14 @@ function requests(group: string, range: [number, number], count: number, faults:
 /** The runs of billing-reconcile, without which its alarm fires. */
 const runs = (end: number) => each(own("Requests", { FunctionName: "scratchpad-prod-billing-reconcile" }), [0, end], 1);
 
-/** Evaluates prod's alarms. Returns which ones notified that they fire, and which ones notified that they ended. */
+/** Evaluates prod's alarms. Returns the alarms that sent an e-mail when they fired, and the last e-mail. */
 function notifications(metrics: MetricValue[], at: number) {
-  const { actions } = evaluate(alarms("prod"), [...metrics, ...runs(at)], at);
-  const names = (state: string) => [
-    ...new Set(
-      actions.filter((action) => action.state === state).map(({ alarm }) => alarm.replace("scratchpad-prod-", "")),
-    ),
-  ];
-  return { fired: names("ALARM"), last: actions.at(-1) };
+  const notifying = new Set(alarms("prod").flatMap(({ AlarmName, AlarmActions }) => (AlarmActions ? AlarmName : [])));
+  const emails = evaluate(alarms("prod"), [...metrics, ...runs(at)], at).actions.filter(({ alarm }) =>
+    notifying.has(alarm),
+  );
+  const fired = emails.flatMap(({ alarm, state }) => (state === "ALARM" ? alarm.replace("scratchpad-prod-", "") : []));
+  return { fired: [...new Set(fired)], last: emails.at(-1) };
 }
 
 test("a group that answers with 5xx raises the alarm on its availability, and no other", () => {
@@ -355,11 +354,18 @@ test("a missing run of billing-reconcile raises an alarm, and runs with errors r
   const run = (at: number) => each(own("Requests", dimensions), [at, at + 1], 1);
   const fired = (metrics: MetricValue[], at: number, name: string) =>
     evaluate(alarms("prod"), metrics, at).states[`scratchpad-prod-${name}`];
-  assert.equal(fired([...run(0), ...run(5)], 9, "reconcile-stopped"), "OK");
-  assert.equal(fired([...run(0), ...run(5)], 30, "reconcile-stopped"), "ALARM");
-  const failed = [...run(0), ...run(5), ...counted("ReconcileErrors", 5, 2)];
-  assert.equal(fired(failed, 9, "reconcile-errors"), "ALARM");
-  assert.equal(fired([...failed, ...run(10)], 12, "reconcile-errors"), "OK");
+  const stopped = [...run(0), ...run(5), ...run(10)];
+  assert.equal(fired(stopped, 20, "reconcile-stopped"), "OK");
+  assert.equal(fired(stopped, 26, "reconcile-stopped"), "ALARM");
+  assert.equal(fired([...stopped, ...run(30)], 32, "reconcile-stopped"), "OK");
+  const counts = (at: number, errors: number, unreadable: number) => [
+    ...counted("ReconcileErrors", at, errors),
+    ...counted("UnreadablePurchases", at, unreadable),
+  ];
+  for (const failed of [counts(5, 2, 0), counts(5, 0, 1)]) {
+    assert.equal(fired([...counts(0, 0, 0), ...failed], 9, "reconcile-errors"), "ALARM");
+    assert.equal(fired([...failed, ...counts(10, 0, 0)], 12, "reconcile-errors"), "OK");
+  }
   const old = [...run(0), ...counted("OldestPendingAge", 0, 6000)];
   assert.equal(fired(old, 4, "pending-purchases"), "ALARM");
   assert.equal(fired([...old, ...counted("OldestPendingAge", 5, 0)], 8, "pending-purchases"), "OK");
