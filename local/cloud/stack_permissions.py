@@ -31,6 +31,7 @@ FUNCTION = "arn:aws:lambda:{region}:{account}:function:{FunctionName}"
 USER_POOL = "arn:aws:cognito-idp:{region}:{account}:userpool/{UserPoolId}"
 # For each type, the ARN of a resource. `name` is the resource's name or physical ID. Words in CamelCase are its properties.
 ARNS = {
+    "AWS::ApiGateway::Account": "arn:aws:apigateway:{region}::/account",
     "AWS::ApiGateway::Deployment": f"{API}/deployments/{{name}}",
     "AWS::ApiGateway::GatewayResponse": f"{API}/gatewayresponses/{{ResponseType}}",
     "AWS::ApiGateway::Method": f"{API}/resources/{{ResourceId}}/methods/{{HttpMethod}}",
@@ -92,6 +93,7 @@ NAMES = {
 }
 # For each type that passes roles to a service: the property with the ARNs of the roles, and the service.
 PASSED_ROLES = {
+    "AWS::ApiGateway::Account": ("CloudWatchRoleArn", "apigateway.amazonaws.com"),
     "AWS::CodeDeploy::DeploymentGroup": ("ServiceRoleArn", "codedeploy.amazonaws.com"),
     "AWS::Cognito::IdentityPoolRoleAttachment": ("Roles", "cognito-identity.amazonaws.com"),
     "AWS::Lambda::Function": ("Role", "lambda.amazonaws.com"),
