@@ -304,7 +304,11 @@ impl Usage {
         }
         if function.share > 0.0 || function.is_route {
             self.add("api_gateway_requests", name, invocations);
-            self.add("waf_requests", name, assumptions.web_acls.min(1.0) * invocations);
+            self.add(
+                "waf_requests",
+                name,
+                assumptions.web_acls.min(1.0) * invocations,
+            );
             let access_log_gb = total(assumptions.access_log_bytes / 1024.0) / KB_PER_GB;
             self.add("logs_access_gb", name, access_log_gb);
             self.add("logs_kept_gb", name, access_log_gb * kept);
