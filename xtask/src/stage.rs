@@ -34,7 +34,12 @@ pub(crate) struct LocalStage {
     ports: Ports,
     /// Whether the local cloud records the calls that roles make.
     records_calls: bool,
+    /// The duration of a minute of CloudWatch in the local cloud.
+    minute: Duration,
 }
+
+/// The duration of a minute of CloudWatch in AWS.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
 /// every run.
@@ -45,6 +50,9 @@ struct Ports {
     stripe: u16,
     web: u16,
 }
+
+/// The name of the file that contains a [`Description`].
+pub(crate) const DESCRIPTION: &str = "stage.json";
 
 /// The content of `stage.json`: the URLs, IDs and names that other programs need to use the stage.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,6 +100,7 @@ impl LocalStage {
             folder,
             ports,
             records_calls: false,
+            minute: MINUTE,
         };
         stage.write("ports.json", &stage.ports)?;
         Ok(stage)
@@ -108,6 +117,16 @@ impl LocalStage {
     /// The path of the file in which the local cloud records the calls that roles make. `None` if it does not.
     pub(crate) fn recorded_calls(&self) -> Option<PathBuf> {
         self.records_calls.then(|| self.path("calls.jsonl"))
+    }
+
+    /// Makes a minute of CloudWatch in the local cloud last `minute`, so that tests see hours in seconds.
+    pub(crate) fn with_minutes_of(self, minute: Duration) -> Self {
+        Self { minute, ..self }
+    }
+
+    /// The duration of a minute of CloudWatch in the local cloud.
+    pub(crate) fn minute(&self) -> Duration {
+        self.minute
     }
 
     /// Chooses another port for the local cloud if a process listens on its current port.
@@ -259,18 +278,18 @@ impl LocalStage {
     /// # Errors
     /// Fails if `stage.json` cannot be written.
     pub(crate) fn write_description(&self, description: &Description) -> Result<()> {
-        self.write("stage.json", description)
+        self.write(DESCRIPTION, description)
     }
 
     /// Reads the stage's `stage.json`. `None` if the stage does not run.
     pub(crate) fn description(&self) -> Option<Description> {
-        serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.path(DESCRIPTION)).ok()?).ok()
     }
 
     /// Deletes `stage.json`, so that other programs see that the stage does not run.
     pub(crate) fn delete_description(&self) {
         // A missing file is not an error.
-        let _ = fs::remove_file(self.path("stage.json"));
+        let _ = fs::remove_file(self.path(DESCRIPTION));
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
@@ -319,6 +338,7 @@ pub(crate) mod tests {
             folder: folder.path().into(),
             ports: Ports::choose().unwrap(),
             records_calls: false,
+            minute: MINUTE,
         };
         (folder, stage)
     }
