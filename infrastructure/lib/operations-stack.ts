@@ -60,7 +60,7 @@ export class OperationsStack extends StageStack {
     const period = threshold.minutes * 60;
     const watched = Object.keys(expressions).at(-1);
     const [single] = Object.values(metrics);
-    return new CfnAlarm(this, `${name} alarm`, {
+    return new CfnAlarm(this, logicalId(name), {
       ...this.common(name, definition),
       ...(watched === undefined && single
         ? {
@@ -105,7 +105,7 @@ export class OperationsStack extends StageStack {
       const states = all.map((one) => `ALARM("${this.nameOf(one)}")`);
       return states.length === 1 ? states[0]! : `(${states.join(" AND ")})`;
     });
-    return new CfnCompositeAlarm(this, `${name} alarm`, {
+    return new CfnCompositeAlarm(this, logicalId(name), {
       ...this.common(name, definition),
       alarmRule: alternatives.join(" OR "),
       ...(suppressor && {
@@ -125,6 +125,9 @@ export class OperationsStack extends StageStack {
     };
   }
 }
+
+/** The logical ID of an alarm: `NotesGetErrorsAlarm` for `notes-get-errors`. */
+const logicalId = (name: string) => `${name.replace(/(?:^|-)(\w)/g, (_, first: string) => first.toUpperCase())}Alarm`;
 
 const dimensionsOf = ({ dimensions }: Metric) => Object.entries(dimensions).map(([name, value]) => ({ name, value }));
 

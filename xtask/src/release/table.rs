@@ -179,7 +179,7 @@ pub(crate) struct StageRow {
 }
 
 /// The service level objective of a route group.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only the templates use it")]
 struct Objective {
