@@ -57,13 +57,10 @@ enum Command {
         #[arg(long)]
         event: PathBuf,
     },
-    /// Show the functions' logs of the last hour
+    /// Show the functions' logs, or what happened to one request, purchase or user
     Logs {
-        /// The name of the function's crate [default: all functions]
-        function: Option<String>,
-        /// Keep showing new lines until Ctrl-C
-        #[arg(long, short)]
-        follow: bool,
+        #[command(flatten)]
+        options: logs::Options,
     },
     /// Build the functions in the release profile and pack each into a zip in target/lambda
     Package {
@@ -232,7 +229,7 @@ async fn main() -> ExitCode {
         Command::Dev { detach, fresh } => dev::dev(detach, fresh).await,
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
-        Command::Logs { function, follow } => logs::logs(function.as_deref(), follow).await,
+        Command::Logs { options } => logs::logs(&options).await,
         Command::Package {
             functions,
             architecture,

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    dev::start_stage,
+    dev::{record_traces, start_stage},
     local_accounts::LocalAccounts,
     process::shutdown_signal,
     release,
@@ -248,12 +248,14 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
         stage.clear_folder("data")?;
         stage.ensure_server_ports_are_free().await?;
         start_stage(workspace, &mut stage).await?;
+        record_traces(&stage)?;
         let _stripe = StripeServer::start(&stage).await?;
         let _web = WebServer::start(workspace, &stage, Serve::Build).await?;
         let description = stage.path("stage.json");
         let mut tests = cargo_test(workspace);
         tests
             .args(["--test", E2E])
+            .env("SCRATCHPAD_XTASK", env::current_exe()?)
             .env("SCRATCHPAD_STAGE", &description);
         let mut counts = run_tests(&mut tests).await?;
         if let Some(mut tests) = node_tests(&workspace.root().join("web")) {

@@ -69,7 +69,6 @@ pub(crate) mod table;
 mod target;
 mod template;
 
-#[cfg(test)]
 pub(crate) use account::Account;
 pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
@@ -88,6 +87,7 @@ pub(crate) use migrate::{MigrateOptions, Migration, migrate};
 pub(crate) use plan::plan;
 pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;
+pub(crate) use rest::Rest;
 pub(crate) use secret::{Name as SecretName, Secret, secrets, value as secret_value};
 pub(crate) use synth::services;
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
