@@ -17,6 +17,7 @@ mod redrive;
 mod release;
 mod shop;
 mod stage;
+mod status;
 mod stripe;
 mod test;
 mod tools;
@@ -177,6 +178,16 @@ enum Command {
         #[command(subcommand)]
         what: shop::Command,
     },
+    /// Show whether a stage is well. Exits with 0 if it is, with 1 if an alarm is raised, an error budget is exhausted or a
+    /// dead-letter queue has messages, and with 2 if that cannot be told
+    Status {
+        /// The name of the stage
+        #[arg(long)]
+        stage: StageName,
+        /// Print the status as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
     Doctor {
         #[command(flatten)]
@@ -265,6 +276,7 @@ async fn main() -> ExitCode {
             dry_run,
         } => redrive::redrive(&queue, &stage, dry_run).await,
         Command::Shop { what } => shop::shop(what).await,
+        Command::Status { stage, json } => return status::status(&stage, json).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await
         }

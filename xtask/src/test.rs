@@ -199,7 +199,9 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
         }
     }
     let mut tests = ui::command(workspace.python());
-    tests.arg("local/cloud/test/run.py").current_dir(workspace.root());
+    tests
+        .arg("local/cloud/test/run.py")
+        .current_dir(workspace.root());
     counts.add(run_tests(&mut tests).await?);
     counts.add(templates(workspace).await?);
     Ok(counts)

@@ -145,11 +145,8 @@ async fn hash(context: &StageContext, workspace: &Workspace, user: &str) -> Resu
         .and_then(|environment| environment.variables());
     let key = variables.and_then(|variables| variables.get("USER_HASH_KEY"));
     let key = key.context("the functions have no USER_HASH_KEY: deploy the stage first")?;
-    user_hash(key, user)
-}
-
-fn user_hash(_key: &str, _user: &str) -> Result<String> {
-    bail!("not built yet")
+    let key: metrics::UserHashKey = key.parse().map_err(anyhow::Error::msg)?;
+    Ok(key.hash(user))
 }
 
 struct Search {

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use metrics::{Metric, Subject};
+
 use super::{
     line::{GATEWAY, Line, Tone, row},
     read::SKEW,
@@ -54,18 +56,18 @@ const CAUSES: [(&str, &[&str]); 11] = [
 const SUBSCRIBERS: &str = "notes-credit, notify-send";
 
 /// The metrics that a function counts when it changes a purchase, so that the change is announced.
-const CHANGES: [&str; 7] = [
-    "PurchasesPaid",
-    "PurchasesDeclined",
-    "PurchasesCanceled",
-    "PurchasesNotMade",
-    "AmountRefunded",
-    "DisputesOpened",
-    "SurplusCharges",
+const CHANGES: [Metric; 7] = [
+    Metric::PurchasesPaid,
+    Metric::PurchasesDeclined,
+    Metric::PurchasesCanceled,
+    Metric::PurchasesNotMade,
+    Metric::AmountRefunded,
+    Metric::DisputesOpened,
+    Metric::SurplusCharges,
 ];
 
 /// The names of fields that identify what an invocation is about. Others that name the same are related to it.
-const SUBJECTS: [&str; 2] = ["purchase_id", "note_id"];
+const SUBJECTS: [Subject; 2] = [Subject::Purchase, Subject::Note];
 
 /// The maximum number of calls of an invocation that are shown. A run of billing-reconcile may make hundreds.
 const SHOWN_CALLS: usize = 40;
@@ -94,7 +96,10 @@ impl Invocation {
 
     /// What the invocation is about.
     pub(super) fn subjects(&self) -> BTreeSet<String> {
-        SUBJECTS.iter().flat_map(|name| self.values(name)).collect()
+        SUBJECTS
+            .iter()
+            .flat_map(|subject| self.values(subject.name()))
+            .collect()
     }
 
     /// When the invocation began, in microseconds since the Unix epoch.
@@ -120,7 +125,7 @@ impl Invocation {
     fn changes(&self) -> bool {
         CHANGES
             .iter()
-            .any(|metric| self.lines.iter().any(|line| line.counts(metric)))
+            .any(|metric| self.lines.iter().any(|line| line.counts(metric.name())))
     }
 
     /// Whether this is an effect of a request or event that one of `causes` handles.
