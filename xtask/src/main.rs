@@ -162,6 +162,11 @@ enum Command {
         #[command(flatten)]
         options: release::MigrateOptions,
     },
+    /// Copy the state that a table had at an earlier time into a stage, by DynamoDB's point-in-time recovery
+    Restore {
+        #[command(flatten)]
+        options: release::RestoreOptions,
+    },
     /// Process the messages of a dead-letter queue again, and delete those that succeed
     Redrive {
         /// The name of a function or of its dead-letter queue
@@ -270,6 +275,7 @@ async fn main() -> ExitCode {
             stage,
             options,
         } => release::migrate(name, &stage, options).await,
+        Command::Restore { options } => release::restore(&options).await,
         Command::Redrive {
             queue,
             stage,
