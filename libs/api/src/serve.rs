@@ -23,7 +23,7 @@ where
 {
     let init = async || {
         let origin = setting::<AllowedOrigin>("ALLOWED_ORIGIN")?;
-        Ok((origin, InvocationLog::of_route()?, init().await?))
+        Ok((origin, InvocationLog::from_env(true)?, init().await?))
     };
     function::start(init, async |(origin, log, services)| {
         lambda_http::run(service_fn(|request: lambda_http::Request| {

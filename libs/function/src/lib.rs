@@ -49,7 +49,7 @@ where
     R: Serialize + 'static,
     Fut: Future<Output = Result<R, X>> + Send + 'static,
 {
-    let init = async || Ok((InvocationLog::of_job()?, init().await?));
+    let init = async || Ok((InvocationLog::from_env(false)?, init().await?));
     start(init, async |(log, services)| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<E>| {
             let LambdaEvent { payload, context } = event;

@@ -92,27 +92,16 @@ fn trace_id(header: &str) -> Option<&str> {
 pub struct InvocationLog(Emf);
 
 impl InvocationLog {
-    /// The log of a function that has a route. The environment variable `ROUTE_GROUP` names the group whose service level
-    /// objectives its requests count for.
+    /// Reads the dimensions of the metrics from environment variables. `has_route` is whether the function has a route. Then
+    /// its requests count for the service level objectives of the route group in `ROUTE_GROUP`.
     ///
     /// # Errors
     /// Fails if an environment variable is missing or malformed.
-    pub fn of_route() -> Result<Self, SettingError> {
-        Self::from_env(Some(setting("ROUTE_GROUP")?))
-    }
-
-    /// The log of a function that has no route.
-    ///
-    /// # Errors
-    /// Fails if an environment variable is missing or malformed.
-    pub fn of_job() -> Result<Self, SettingError> {
-        Self::from_env(None)
-    }
-
-    fn from_env(route_group: Option<String>) -> Result<Self, SettingError> {
+    pub fn from_env(has_route: bool) -> Result<Self, SettingError> {
+        let route_group = setting("ROUTE_GROUP")?;
         let dimensions = Dimensions {
             stage: setting("STAGE")?,
-            route_group,
+            route_group: has_route.then_some(route_group),
             function: setting("AWS_LAMBDA_FUNCTION_NAME")?,
             version: setting("AWS_LAMBDA_FUNCTION_VERSION")?,
         };

@@ -4,15 +4,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{Metric, NAMESPACE, Scope, Subject, UserHashKey, record};
+use crate::{Metric, NAMESPACE, Name, Scope, Subject, UserHashKey, record};
 
 /// The values of the dimensions of a function's metrics.
 #[derive(Debug, Clone)]
 pub struct Dimensions {
     /// The stage, such as `dev`.
-    pub stage: String,
+    pub stage: Name,
     /// The route group, whose service level objectives the metrics count for. None if the function has no route.
-    pub route_group: Option<String>,
+    pub route_group: Option<Name>,
     /// The name of the Lambda function, such as `scratchpad-dev-notes-get`.
     pub function: String,
     /// The version of the Lambda function, or `$LATEST`.
@@ -64,10 +64,10 @@ impl Emf {
             .collect::<Vec<_>>()
             .join(",");
         let members = [
-            ("Stage", Some(stage)),
-            ("RouteGroup", route_group.as_ref()),
-            ("FunctionName", Some(function)),
-            ("Version", Some(version)),
+            ("Stage", Some(stage.as_str())),
+            ("RouteGroup", route_group.as_ref().map(Name::as_str)),
+            ("FunctionName", Some(function.as_str())),
+            ("Version", Some(version.as_str())),
         ];
         let members = members
             .into_iter()
@@ -77,9 +77,7 @@ impl Emf {
                 r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"],["FunctionName","Version"]],"Metrics":[{metrics}]}}"#
             ),
             dimensions: members
-                .map(|(name, value)| {
-                    format!(r#","{name}":{}"#, serde_json::Value::from(value.as_str()))
-                })
+                .map(|(name, value)| format!(r#","{name}":{}"#, serde_json::Value::from(value)))
                 .collect(),
             user_hash_key,
             is_cold: AtomicBool::new(true),
@@ -173,8 +171,8 @@ mod tests {
 
     fn emf(route_group: Option<&str>) -> Emf {
         let dimensions = Dimensions {
-            stage: "dev".into(),
-            route_group: route_group.map(str::to_owned),
+            stage: "dev".parse().unwrap(),
+            route_group: route_group.map(|group| group.parse().unwrap()),
             function: "scratchpad-dev-billing-purchase".into(),
             version: "$LATEST".into(),
         };

@@ -8,12 +8,14 @@
 //! thread. Without a record, as in most tests, nothing is recorded.
 
 mod emf;
+mod name;
 mod record;
 mod user_hash;
 
 use std::{fmt::Display, time::Duration};
 
 pub use emf::{Dimensions, Emf, Outcome};
+pub use name::Name;
 pub use record::{Record, begin, take};
 pub use user_hash::UserHashKey;
 

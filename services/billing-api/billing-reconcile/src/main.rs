@@ -1,7 +1,11 @@
 //! Runs every five minutes: compares PENDING purchases with their payments in Stripe, settles the
 //! purchases whose outcome is final, and announces settled purchases that still have an outbox.
 
-use std::{convert::Infallible, process::ExitCode, time::SystemTime};
+use std::{
+    convert::Infallible,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use billing::{
     controller::{self, ReconcileSummary},
@@ -35,7 +39,7 @@ async fn handle(
     services: &Services,
     _event: IgnoredAny,
     deadline: SystemTime,
-) -> Result<(), Infallible> {
+) -> Result<ReconcileSummary, Infallible> {
     let Services {
         stripe,
         purchases,
@@ -45,11 +49,11 @@ async fn handle(
     let deadline = Timestamp::of(deadline);
     let summary = controller::reconcile(stripe, purchases, topic, &Timestamp::now, deadline).await;
     // A failed check does not fail the invocation: Lambda would retry it at once. An alarm counts the failures.
-    record(&summary);
-    Ok(())
+    record(summary);
+    Ok(summary)
 }
 
-fn record(summary: &ReconcileSummary) {
+fn record(summary: ReconcileSummary) {
     let ReconcileSummary {
         settled,
         pending,
@@ -58,7 +62,7 @@ fn record(summary: &ReconcileSummary) {
         unreadable,
         unfinished,
         oldest_pending,
-    } = *summary;
+    } = summary;
     for (metric, count) in [
         (metrics::RECONCILE_SETTLED, settled),
         (metrics::RECONCILE_PENDING, pending),
@@ -69,7 +73,7 @@ fn record(summary: &ReconcileSummary) {
     ] {
         metric.add(count as u64);
     }
-    metrics::OLDEST_PENDING_AGE.set(oldest_pending);
+    metrics::OLDEST_PENDING_AGE.set(Duration::from_secs(oldest_pending));
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -31,8 +31,8 @@ pub struct ReconcileSummary {
     pub unreadable: usize,
     /// The number of shards with work that was not done before the deadline. The next call does it.
     pub unfinished: usize,
-    /// The age of the oldest checked purchase that is still PENDING. Zero if there is none.
-    pub oldest_pending: Duration,
+    /// The age of the oldest due purchase that is still PENDING, in seconds. Zero if there is none.
+    pub oldest_pending: u64,
 }
 
 impl AddAssign for ReconcileSummary {
@@ -169,7 +169,7 @@ where
     async fn check(&self, due: Purchase) -> ReconcileSummary {
         let mut summary = ReconcileSummary::default();
         if due.is_pending() {
-            summary.oldest_pending = self.started.since(due.created_at);
+            summary.oldest_pending = self.started.since(due.created_at).as_secs();
         }
         if !self.has_time() {
             summary.unfinished = 1;
@@ -187,7 +187,7 @@ where
         match work.await {
             Ok(Work::Settled) => {
                 summary.settled = 1;
-                summary.oldest_pending = Duration::ZERO;
+                summary.oldest_pending = 0;
             }
             Ok(Work::Postponed) => summary.pending = 1,
             Ok(Work::Announced) => summary.announced = 1,
@@ -310,7 +310,7 @@ mod tests {
     fn pending_purchase(age: Duration) -> ReconcileSummary {
         ReconcileSummary {
             pending: 1,
-            oldest_pending: age,
+            oldest_pending: age.as_secs(),
             ..ReconcileSummary::default()
         }
     }
