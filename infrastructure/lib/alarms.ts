@@ -325,10 +325,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         "reconcile-errors",
         "billing-reconcile could not check all purchases.",
         thresholds.reconcileErrors,
-        [
-          { runs, errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") },
-          `${sum("errors", "unreadable")} + 0 * runs`, // no value without a run
-        ],
+        [{ errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") }, "errors + unreadable"],
         { missing: "ignore" },
       ),
       alarm(
@@ -336,11 +333,9 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         "reconcile-stopped",
         "billing-reconcile does not run.",
         thresholds.reconcileStopped,
-        runs,
-        {
-          below: true,
-          missing: "breaching",
-        },
+        // Without FILL, CloudWatch would look for data in two more periods: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+        [{ runs }, "FILL(runs, 0)"],
+        { below: true, missing: "breaching" },
       ),
       condition(
         "declines",

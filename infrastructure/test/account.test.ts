@@ -113,13 +113,14 @@ test("a budget without an owner is rejected", () => {
 });
 
 test("an account in the local cloud has the same stacks, but no budget", () => {
-  assert.deepEqual([...accounts.get("local")!.keys()], ["scratchpad-releases", "scratchpad-boundary"]);
+  const everywhere = ["scratchpad-releases", "scratchpad-boundary", "scratchpad-api-logs"];
+  assert.deepEqual([...accounts.get("local")!.keys()], everywhere);
   const emulated = accountInfrastructure(newApp({ cloud: "local" }), accountNamed("prod"));
   assert.deepEqual(
     emulated.map(({ stackName }) => stackName),
-    ["scratchpad-releases", "scratchpad-boundary", "scratchpad-github"],
+    [...everywhere, "scratchpad-github"],
   );
-  const [, , github] = emulated;
+  const github = emulated.at(-1);
   Template.fromStack(github!).resourceCountIs("AWS::IAM::OIDCProvider", 0); // the local cloud cannot create one
   assert.match(JSON.stringify(Template.fromStack(github!)), /oidc-provider\/token\.actions\.githubusercontent\.com/);
 });
@@ -250,6 +251,19 @@ test("a workflow assumes a role only with a GitHub token for AWS, this repositor
   });
 });
 
+test("API Gateway may write the logs of APIs in every account, with the permissions that AWS defines for it", () => {
+  for (const name of names) {
+    const stack = accounts.get(name)!.get("scratchpad-api-logs")!;
+    const [[id, role], ...others] = Object.entries(stack.findResources("AWS::IAM::Role")) as [[string, any]];
+    assert.equal(others.length, 0);
+    assert.deepEqual(role.Properties.AssumeRolePolicyDocument.Statement, [
+      { Effect: "Allow", Action: "sts:AssumeRole", Principal: { Service: "apigateway.amazonaws.com" } },
+    ]);
+    assert.match(JSON.stringify(role.Properties.ManagedPolicyArns), /AmazonAPIGatewayPushToCloudWatchLogs/);
+    stack.hasResourceProperties("AWS::ApiGateway::Account", { CloudWatchRoleArn: { "Fn::GetAtt": [id, "Arn"] } });
+  }
+});
+
 test("an account that already has GitHub's OIDC provider uses it", () => {
   const account: Account = { ...accountNamed("prod"), oidcProvider: "existing" };
   const template = Template.fromStack(githubStack(newApp(), account));
@@ -328,13 +342,17 @@ test("a workflow cannot change those resources of another stage whose names we c
       );
       const tagged = JSON.stringify(Condition ?? {}).includes("scratchpad:stage");
       if (changes.length === 0 || actions.includes("iam:CreateServiceLinkedRole")) continue;
-      if (changes.includes("codedeploy:StopDeployment") && resources.includes("*")) continue; // supports no resources
+      if (/codedeploy:StopDeployment|logs:PutQueryDefinition/.test(String(changes)) && resources.includes("*"))
+        continue; // support no resources
       for (const resource of resources) {
         if (tagged && !ours.test(resource)) continue;
         if (/API-Gateway-Execution-Logs_\*|:identity\//.test(resource)) continue;
         const part = resource.replace("scratchpad-releases-123456789012", "").replace("changeSet/scratchpad-*/", "");
         assert.ok(
-          part.includes(`-${stagesOf[name]}`) || part.includes(`/${stagesOf[name]}/`) || tagged,
+          part.includes(`-${stagesOf[name]}`) ||
+            part.includes(`/${stagesOf[name]}/`) ||
+            part.endsWith(`/restapis/*/stages/${stagesOf[name]}`) || // the stage of an API has the name of the stage
+            tagged,
           `${name}: ${changes} on ${resource}`,
         );
       }

@@ -293,13 +293,14 @@ pub(crate) fn record_traces(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers that are not part of the local cloud: the X-Ray daemon, the local Stripe, and the server of the browser app. Also starts to print the confirmation codes that are sent by email.
+/// Starts the servers that are not part of the local cloud: the X-Ray daemon, the local Stripe, and the server of the
+/// browser app. Also starts to print the confirmation codes and alarms that are sent by email.
 async fn start_servers(
     workspace: &Workspace,
     stage: &LocalStage,
 ) -> Result<(StripeServer, WebServer)> {
     record_traces(stage)?;
-    tokio::spawn(mail::show_codes(stage.clone()));
+    tokio::spawn(mail::show_mails(stage.clone()));
     let stripe = StripeServer::start(stage).await?;
     let web = WebServer::start(workspace, stage, Serve::Sources).await?;
     Ok((stripe, web))
