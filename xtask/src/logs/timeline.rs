@@ -66,9 +66,6 @@ const CHANGES: [Metric; 7] = [
     Metric::SurplusCharges,
 ];
 
-/// The names of fields that identify what an invocation is about. Others that name the same are related to it.
-const SUBJECTS: [Subject; 2] = [Subject::Purchase, Subject::Note];
-
 /// The maximum number of calls of an invocation that are shown. A run of billing-reconcile may make hundreds.
 const SHOWN_CALLS: usize = 40;
 
@@ -96,7 +93,7 @@ impl Invocation {
 
     /// What the invocation is about.
     pub(super) fn subjects(&self) -> BTreeSet<String> {
-        SUBJECTS
+        Subject::ALL
             .iter()
             .flat_map(|subject| self.values(subject.name()))
             .collect()
