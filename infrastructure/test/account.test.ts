@@ -412,6 +412,12 @@ test("a preview reaches nothing of dev, even in dev's account", () => {
     ["route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/1"],
     ["acm:DeleteCertificate", arnOf("acm", "certificate/1"), dev],
     ["ses:DeleteEmailIdentity", arnOf("ses", "identity/dev.scratchpad.example.com")],
+    ["cloudwatch:DeleteAlarms", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
+    ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
+    ["cloudwatch:PutDashboard", "arn:aws:cloudwatch::123456789012:dashboard/scratchpad-dev"],
+    ["logs:DeleteQueryDefinition", "*"],
+    ["logs:DeleteLogGroup", arnOf("logs", "log-group:/aws/apigateway/scratchpad-dev")],
+    ["apigateway:SetWebACL", "arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/dev"],
   ];
   const allowed = forbidden.filter(([action, arn, context]) => may(preview, action, arn, context));
   assert.deepEqual(allowed, []);
@@ -487,6 +493,27 @@ test("a service may create its own service-linked role, and no other role is cre
   const path = "aws-service-role/ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway";
   assert.ok(create(path, "ops.apigateway.amazonaws.com"));
   assert.ok(!create(path, "ecs.amazonaws.com"));
+});
+
+test("a workflow changes alarms, dashboards and web ACLs only of its stage, and only if the stage has them", () => {
+  const acl = (stage: string) => arnOf("wafv2", `regional/webacl/scratchpad-${stage}-api/1`);
+  const api = (stage: string) => `arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/${stage}`;
+  const calls = (stage: string): [action: string, arn: string][] => [
+    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-stripe-key`)],
+    ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-causes`)],
+    ["cloudwatch:PutDashboard", `arn:aws:cloudwatch::123456789012:dashboard/scratchpad-${stage}`],
+    ["wafv2:UpdateWebACL", acl(stage)],
+    ["wafv2:AssociateWebACL", acl(stage)],
+    ["wafv2:AssociateWebACL", api(stage)],
+    ["apigateway:SetWebACL", api(stage)],
+  ];
+  const allowed = (name: string, stage: string) =>
+    calls(stage).map(([action, arn]) => may(role(allWorkflowRoles, name), action, arn));
+  const [yes, no] = [true, false];
+  assert.deepEqual(allowed("prod", "prod"), [yes, yes, yes, yes, yes, yes, yes]);
+  assert.deepEqual(allowed("dev", "dev"), [yes, yes, yes, no, no, no, no]);
+  assert.deepEqual(allowed("preview", "pr-1"), [no, no, no, no, no, no, no]);
+  assert.deepEqual(allowed("prod", "dev"), [no, no, no, no, no, no, no]);
 });
 
 test("a workflow may use CodeDeploy only on a stage that shifts traffic", () => {

@@ -265,16 +265,29 @@ test("no two widgets of the dashboard overlap", () => {
 test("saved queries find a request, a user and a purchase in the logs of all functions and in the access log", () => {
   for (const stage of stages.keys()) {
     const queries = propertiesOf(stages.get(stage), "AWS::Logs::QueryDefinition");
-    const filters = queries.map(({ Name, QueryString }) => [Name, QueryString.match(/\| filter (\w+) = "/)[1]]);
+    const filters = queries.map(({ Name, QueryString }) => [Name, QueryString.match(/\| filter (.*) "/)[1]]);
     assert.deepEqual(filters, [
-      [`scratchpad/${stage}/one request`, "request_id"],
-      [`scratchpad/${stage}/one user`, "user"],
-      [`scratchpad/${stage}/every step of a purchase`, "purchase_id"],
+      [`scratchpad/${stage}/one request`, "request_id ="],
+      [`scratchpad/${stage}/one user`, "user ="],
+      [`scratchpad/${stage}/every step of a purchase`, "@message like"],
     ]);
     const groups = functions.map(({ name }) => `/aws/lambda/scratchpad-${stage}-${name}`);
     for (const { LogGroupNames } of queries)
       assert.deepEqual(LogGroupNames, [...groups, `/aws/apigateway/scratchpad-${stage}`]);
   }
+});
+
+test("the estimate of the costs counts the alarms and the metrics of prod", () => {
+  const estimate = readFileSync(resolve(import.meta.dirname, "../../bench/prices.toml"), "utf8");
+  const assumed = (name: string) => Number(estimate.match(new RegExp(`^${name} = (\\d+)`, "m"))?.[1]);
+  const ofMetrics = [...alarms("prod"), ...regressions].filter(({ AlarmRule }) => AlarmRule === undefined);
+  assert.equal(ofMetrics.flatMap(metricsOf).length, assumed("alarm_metrics"));
+  assert.equal(alarms("prod").filter(({ AlarmRule }) => AlarmRule).length, assumed("composite_alarms"));
+  const scopes = Object.values(table).map(({ scope }) => scope);
+  const invocation = scopes.filter((scope) => scope === "invocation").length;
+  const groups = new Set(functions.flatMap(({ group }) => group ?? [])).size;
+  const all = invocation * (groups + 2 * functions.length) + scopes.length - invocation;
+  assert.equal(all, assumed("custom_metrics"));
 });
 
 /** Values of a metric in each minute of a range. */
