@@ -10,7 +10,7 @@ use super::read::Record;
 pub(super) const GATEWAY: &str = "gateway";
 
 /// The fields of a line that are shown at the beginning, or whose values other lines show.
-const SHOWN_ELSEWHERE: [&str; 18] = [
+const SHOWN_ELSEWHERE: [&str; 21] = [
     "_aws",
     "timestamp",
     "level",
@@ -29,6 +29,9 @@ const SHOWN_ELSEWHERE: [&str; 18] = [
     "Version",
     "Latency",
     "Requests",
+    "latency_ms",
+    "integration_latency_ms",
+    "time",
 ];
 
 /// The names under which a line may have the time of its event. The access log has the time at which the gateway received
@@ -206,7 +209,8 @@ impl Line {
             parts.push(format!("{status:.0}"));
         }
         let error = self.text("error");
-        if !error.is_empty() {
+        // API Gateway writes - if there is no value.
+        if !["", "-"].contains(&error) {
             parts.push(error.to_owned());
         }
         for (name, value) in &self.fields {

@@ -99,16 +99,19 @@ impl Invocation {
             .collect()
     }
 
-    /// When the invocation began, in microseconds since the Unix epoch. If no function wrote a line, when the gateway
-    /// received the request.
+    /// When the invocation began, in microseconds since the Unix epoch. For a request, when the gateway received it.
     pub(super) fn start(&self) -> u64 {
         let lines = self.lines.iter().map(|line| match line.duration() {
             Some(duration) => line.at.saturating_sub((duration * 1000.0) as u64),
             None => line.at,
         });
-        let first = lines.chain(self.spans.iter().map(|span| span.at)).min();
-        let received = self.access.iter().map(|line| line.at).min();
-        first.or(received).unwrap_or_default()
+        let others = self.spans.iter().map(|span| span.at);
+        let received = self.access.iter().map(|line| line.at);
+        lines
+            .chain(others)
+            .chain(received)
+            .min()
+            .unwrap_or_default()
     }
 
     /// The position of the function in the order of cause and effect. Functions without effects come first.

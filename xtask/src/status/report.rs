@@ -199,7 +199,10 @@ impl Report {
                     commit.get(..10).unwrap_or(commit)
                 )?;
             }
-            None => writeln!(text, "{}: no release", style(&self.stage).bold())?,
+            None if self.unknown.is_empty() => {
+                writeln!(text, "{}: no release", style(&self.stage).bold())?;
+            }
+            None => writeln!(text, "{}", style(&self.stage).bold())?,
         }
         if let Some(objectives) = &self.objectives {
             writeln!(text, "\n{}", style("objectives over 30 days").bold())?;
