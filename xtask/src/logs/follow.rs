@@ -283,3 +283,220 @@ impl Found {
         group(self.lines(), &[], &BTreeMap::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws, Request};
+
+    const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
+    const NOW: u64 = 1_763_632_800_000;
+
+    /// The lines of a log: the name of the group without `scratchpad-dev`, the time in milliseconds after [`NOW`], and the
+    /// message.
+    type Lines = Vec<(&'static str, u64, String)>;
+
+    fn invocation(function: &'static str, id: &str, at: u64, fields: Value) -> Lines {
+        let mut line = json!({"message": "event handled", "aws_request_id": id, "duration_ms": 5});
+        let fields = fields.as_object().unwrap().clone();
+        line.as_object_mut().unwrap().extend(fields);
+        vec![
+            (function, at, format!("START RequestId: {id} Version: 1")),
+            (
+                function,
+                at + 1,
+                json!({"message": "a warning", "level": "WARN"}).to_string(),
+            ),
+            (function, at + 5, line.to_string()),
+            (function, at + 6, format!("END RequestId: {id}")),
+            (
+                function,
+                at + 6,
+                format!("REPORT RequestId: {id}\tDuration: 5 ms"),
+            ),
+        ]
+    }
+
+    fn access(request: &str, route: &str, at: u64) -> Lines {
+        let line = json!({"request_id": request, "time": (NOW + at).to_string(), "method": "POST", "route": route, "status": "200"});
+        vec![(GATEWAY, at, line.to_string())]
+    }
+
+    fn group_of(source: &str) -> String {
+        match source {
+            GATEWAY => "/aws/apigateway/scratchpad-dev".into(),
+            function => format!("/aws/lambda/scratchpad-dev-{function}"),
+        }
+    }
+
+    /// A stage with these logs. Each query of Insights is running when its results are first read.
+    fn aws(lines: Lines) -> FakeAws {
+        let queries = Arc::<Mutex<Vec<(String, bool)>>>::default();
+        FakeAws::new(move |request: &Request| {
+            let input: Value = serde_json::from_str(&request.body).unwrap();
+            let mut queries = queries.lock().unwrap();
+            let output = match request.target.split('.').next_back().unwrap() {
+                "DescribeLogGroups" => {
+                    let prefix = input["logGroupNamePrefix"].as_str().unwrap();
+                    let groups = [
+                        "billing-purchase",
+                        "billing-purchase-paid",
+                        "billing-list",
+                        "notes-credit",
+                        GATEWAY,
+                        "unknown",
+                    ];
+                    let groups = groups
+                        .map(group_of)
+                        .into_iter()
+                        .filter(|group| group.starts_with(prefix));
+                    json!({"logGroups": groups.map(|group| json!({"logGroupName": group})).collect::<Vec<_>>()})
+                }
+                "StartQuery" => {
+                    let groups = input["logGroupNames"].as_array().unwrap();
+                    assert!(!groups.contains(&json!(group_of("unknown"))));
+                    let query = input["queryString"].as_str().unwrap();
+                    let pattern = query.split('/').nth(1).unwrap();
+                    queries.push((pattern.to_owned(), true));
+                    json!({"queryId": (queries.len() - 1).to_string()})
+                }
+                "GetQueryResults" => {
+                    let query: usize = input["queryId"].as_str().unwrap().parse().unwrap();
+                    let (pattern, is_running) = &mut queries[query];
+                    if std::mem::take(is_running) {
+                        return Answer::new(
+                            200,
+                            json!({"status": "Running", "results": []}).to_string(),
+                        );
+                    }
+                    let found = lines
+                        .iter()
+                        .filter(|line| pattern.split('|').any(|id| line.2.contains(id)));
+                    let rows = found.map(|(source, at, message)| {
+                        let field =
+                            |name: &str, value: String| json!({"field": name, "value": value});
+                        json!([
+                            field(
+                                "@timestamp",
+                                format!("2025-11-20 10:00:{:02}.{:03}", at / 1000, at % 1000)
+                            ),
+                            field("@message", message.clone()),
+                            field("@log", format!("111111111111:{}", group_of(source))),
+                            field("@logStream", "stream".into()),
+                            field("@ptr", "1".into()),
+                        ])
+                    });
+                    json!({"status": "Complete", "results": rows.collect::<Vec<_>>()})
+                }
+                "GetLogEvents" => {
+                    let group = input["logGroupName"].as_str().unwrap();
+                    let events = lines.iter().filter(|line| group_of(line.0) == group);
+                    let events = events
+                        .map(|(_, at, message)| json!({"timestamp": NOW + at, "message": message}));
+                    json!({"events": events.collect::<Vec<_>>(), "nextForwardToken": "end"})
+                }
+                other => panic!("{other}"),
+            };
+            Answer::new(200, output.to_string())
+        })
+    }
+
+    async fn found(lines: Lines, subject: Subject) -> Vec<Invocation> {
+        let context = aws(lines).stage().await;
+        let search = Search {
+            logs: Logs::open(&context, &context.workspace).await.unwrap(),
+            traces: Traces::None,
+            from: NOW,
+        };
+        let seed = subject.id().to_owned();
+        let mut invocations = search.run(&subject, seed).await.unwrap();
+        sort(&mut invocations);
+        invocations
+    }
+
+    /// A purchase, its announcement, and a request about it that does not belong to it.
+    fn purchase() -> Lines {
+        [
+            access("r1", "/billing", 0),
+            invocation("billing-purchase", "a1", 10, json!({
+                "message": "request", "request_id": "r1", "purchase_id": PURCHASE, "PurchasesPaid": 1,
+            })),
+            invocation("billing-list", "a2", 15, json!({"message": "request", "request_id": "r2", "purchase_id": PURCHASE})),
+            access("r2", "/billing", 14),
+            invocation("billing-purchase-paid", "a3", 20, json!({"purchase_id": ["other", PURCHASE]})),
+            invocation("notes-credit", "a4", 30, json!({"purchase_id": PURCHASE})),
+            invocation("notes-credit", "a5", 31, json!({"purchase_id": "other"})),
+        ]
+        .concat()
+    }
+
+    fn ids(invocations: &[Invocation]) -> Vec<&str> {
+        invocations
+            .iter()
+            .map(|invocation| invocation.id.as_str())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_request_leads_to_its_effects_and_not_to_other_requests_about_the_same_purchase() {
+        let found = found(purchase(), Subject::Request("r1".into())).await;
+        assert_eq!(ids(&found), ["a1", "a3", "a4"]);
+        assert_eq!(found[0].access.len(), 1);
+        // The lines of an invocation that contain no ID belong to it.
+        let rows = rows(&found);
+        assert_eq!(
+            rows.iter().filter(|row| row.contains("a warning")).count(),
+            3,
+            "{rows:#?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_purchase_leads_to_every_request_and_event_about_it() {
+        let found = found(purchase(), Subject::Purchase(PURCHASE.into())).await;
+        assert_eq!(ids(&found), ["a1", "a2", "a3", "a4"]);
+        assert!(found[1].access[0].text("request_id") == "r2");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_id_of_its_invocation_leads_to_the_whole_invocation() {
+        let mut lines = invocation("billing-purchase", "a1", 10, json!({}));
+        lines[1].2 = json!({"message": "surplus charge refunded", "purchase_id": PURCHASE, "level": "ERROR"}).to_string();
+        let found = found(lines, Subject::Purchase(PURCHASE.into())).await;
+        assert_eq!(ids(&found), ["a1"]);
+        assert_eq!(found[0].lines.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_only_the_gateway_saw_is_found_and_an_unknown_one_is_not() {
+        let refused = found(access("r3", "/notes", 5), Subject::Request("r3".into())).await;
+        assert_eq!((refused.len(), refused[0].function.as_str()), (1, GATEWAY));
+        assert!(
+            found(purchase(), Subject::Request("r9".into()))
+                .await
+                .is_empty()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_id_cannot_change_the_query() {
+        let context = aws(Lines::new()).stage().await;
+        let logs = Logs::open(&context, &context.workspace).await.unwrap();
+        for id in ["", "a/ or 1=1", "a|b", "a.*"] {
+            assert!(
+                logs.find(&[id.to_owned()].into(), NOW).await.is_err(),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_search_for_a_purchase_starts_shortly_before_its_order() {
+        assert_eq!(time_of_purchase(PURCHASE), Some(0x019a_a0b4_e100 - SKEW));
+        assert_eq!(time_of_purchase("1"), None);
+    }
+}
