@@ -6,17 +6,12 @@ use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    line::{GATEWAY, Line},
-    read::{Logs, Record, SKEW},
+    line::{GATEWAY, Line, Record},
+    read::{Logs, SKEW},
     timeline::{Invocation, group, is_effect, rows, sort},
     traces::Traces,
 };
-use crate::{
-    release::StageContext,
-    stage::{LocalStage, STAGE},
-    ui,
-    workspace::Workspace,
-};
+use crate::{cloud::running_stage, release::StageContext, stage::STAGE, ui, workspace::Workspace};
 
 /// How many invocations are read at the same time.
 const CONCURRENCY: usize = 8;
@@ -77,7 +72,7 @@ pub(super) async fn follow(
     let mut invocations = search.run(subject, seed).await?;
     sort(&mut invocations);
     if invocations.is_empty() {
-        bail!("{}", not_found(subject, &context.target.stage.to_string()));
+        bail!("{}", not_found(subject, context.target.stage.as_ref()));
     }
     rows(&invocations).iter().for_each(ui::print);
     ui::success(format!(
@@ -110,11 +105,11 @@ fn not_found(subject: &Subject, stage: &str) -> String {
 fn traces_of(context: &StageContext, workspace: &Workspace) -> Result<Traces> {
     let target = &context.target;
     Ok(if target.stage.as_ref() == STAGE {
-        Traces::File(LocalStage::running(workspace)?.path("traces.jsonl"))
+        Traces::File(running_stage(workspace)?.path("traces.jsonl"))
     } else if target.account.is_local() {
         Traces::None
     } else {
-        Traces::XRay(target.account.clone())
+        Traces::XRay(Box::new(target.account.clone()))
     })
 }
 

@@ -4,10 +4,20 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use console::{Style, style};
 use serde_json::{Map, Value};
 
-use super::read::Record;
-
 /// The source of the lines of the access log.
 pub(super) const GATEWAY: &str = "gateway";
+
+/// A line of a log, as CloudWatch returns it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Record {
+    /// When CloudWatch says that the line was written, in milliseconds since the Unix epoch.
+    pub(super) at: u64,
+    /// The name of the function, or [`GATEWAY`].
+    pub(super) source: String,
+    /// The log stream. An instance of a function writes to one stream.
+    pub(super) stream: String,
+    pub(super) message: String,
+}
 
 /// The fields of a line that are shown at the beginning, or whose values other lines show.
 const SHOWN_ELSEWHERE: [&str; 21] = [

@@ -21,8 +21,7 @@ use tokio::time::sleep;
 
 use self::{
     follow::{Subject, follow},
-    line::Line as LogLine,
-    read::Record,
+    line::{Line as LogLine, Record},
 };
 use crate::{
     process::shutdown_signal,

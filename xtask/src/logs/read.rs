@@ -19,7 +19,7 @@ use aws_sdk_cloudwatchlogs::{
 use aws_smithy_types::date_time::{DateTime, Format};
 use tokio::time::sleep;
 
-use super::line::GATEWAY;
+use super::line::{GATEWAY, Record};
 use crate::{
     release::{StageContext, now},
     workspace::Workspace,
@@ -39,18 +39,6 @@ pub(super) const SKEW: u64 = 5_000;
 
 /// The longest duration of an invocation in milliseconds: the timeout of billing-reconcile.
 const LONGEST_INVOCATION: u64 = 240_000;
-
-/// A line of a log.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Record {
-    /// When CloudWatch says that the line was written, in milliseconds since the Unix epoch.
-    pub(super) at: u64,
-    /// The name of the function, or [`GATEWAY`].
-    pub(super) source: String,
-    /// The log stream. An instance of a function writes to one stream.
-    pub(super) stream: String,
-    pub(super) message: String,
-}
 
 /// The logs of a stage.
 #[derive(Debug)]

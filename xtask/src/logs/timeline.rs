@@ -235,7 +235,7 @@ pub(super) fn rows(invocations: &[Invocation]) -> Vec<String> {
         }
         for line in &invocation.lines {
             // Lambda's report says why an invocation has no last line.
-            if line.is_platform() && !(line.is_report() && !has_last) {
+            if line.is_platform() && (has_last || !line.is_report()) {
                 continue;
             }
             let duration = line.is_last().then(|| line.duration()).flatten();
@@ -317,7 +317,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::logs::read::Record;
+    use crate::logs::line::Record;
 
     fn line(source: &str, at: u64, fields: &Value) -> Line {
         let mut all = json!({"message": "event handled", "duration_ms": 10});

@@ -39,7 +39,7 @@ pub(super) struct Span {
 pub(super) enum Traces {
     /// In this file, and in the one with the suffix `.1`, which has earlier documents.
     File(PathBuf),
-    XRay(Account),
+    XRay(Box<Account>),
     /// Nowhere: the local accounts have no X-Ray.
     None,
 }
@@ -98,10 +98,10 @@ async fn segments(account: &Account, ids: &BTreeSet<String>) -> Result<Vec<Value
     for batch in ids.chunks(BATCH) {
         let mut next = Value::Null;
         loop {
-            let mut input = json!({"TraceIds": batch});
-            if !next.is_null() {
-                input["NextToken"] = next;
-            }
+            let input = match next {
+                Value::Null => json!({"TraceIds": batch}),
+                next => json!({"TraceIds": batch, "NextToken": next}),
+            };
             let page = Rest::xray(account)
                 .post("/Traces".into(), input.to_string())
                 .await?;
@@ -346,7 +346,7 @@ mod tests {
         };
         let pages = [page(&function, json!("more")), page(&gateway, Value::Null)];
         let aws = FakeAws::scripted(pages.iter().map(|page| (200, page.as_str())));
-        let traces = Traces::XRay(aws.account());
+        let traces = Traces::XRay(Box::new(aws.account()));
         let found = traces.read(&[TRACE.to_owned()].into()).await.unwrap();
         let spans = &found[TRACE];
         assert_eq!(shown(spans), [(0, "Initialization"), (0, "Stripe charge")]);

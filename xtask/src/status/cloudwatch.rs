@@ -218,7 +218,9 @@ async fn all_pages<T: DeserializeOwned>(
         if next.as_str().is_none_or(str::is_empty) {
             return Ok(pages);
         }
-        input["NextToken"] = next;
+        if let Some(fields) = input.as_object_mut() {
+            fields.insert("NextToken".into(), next);
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use super::{RestoreOptions, Table, Time, item::Rules};
+use super::{
+    item::Rules,
+    options::{RestoreOptions, Table, Time},
+};
 use crate::{
     release::{Infrastructure, Target, dynamodb::Dynamodb},
     ui,

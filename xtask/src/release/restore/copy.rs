@@ -8,7 +8,11 @@ use aws_smithy_types::DateTime;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::{Phase, Progress, Time, item::Rules};
+use super::{
+    item::Rules,
+    options::Time,
+    state::{Phase, Progress},
+};
 use crate::{
     release::{
         dynamodb::{Dynamodb, Item, item_of, strings_of},
