@@ -11,7 +11,6 @@ use super::{
     target::Target,
 };
 use crate::{
-    cloud::Cloud,
     stage::{LocalStage, STAGE},
     workspace::Workspace,
 };
@@ -73,10 +72,7 @@ impl StageContext {
         if stage.as_ref() != STAGE {
             return Self::open(workspace, stage, None).await;
         }
-        let local = LocalStage::open(workspace, STAGE)?;
-        if Cloud::running(&local).is_none() {
-            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
-        }
+        let local = LocalStage::running(workspace)?;
         Ok(Self::new(workspace, Target::local(workspace, &local)?))
     }
 
