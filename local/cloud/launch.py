@@ -20,8 +20,16 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
 from ministack.services.cloudformation import provisioners
 
-import crash  # patches Lambda when it is imported
-import stack_permissions  # patches CloudFormation when it is imported
+# These modules patch ministack when they are imported.
+import crash
+import email_subscriptions
+import faults
+import function_metrics
+import gateway
+import monitoring_stacks
+import queue_metrics
+import stack_permissions
+import streams
 
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True

@@ -113,7 +113,10 @@ impl Stage {
         let response = Request::new(&Client::new(), Method::GET, url).send().await;
         let sent: Value = serde_json::from_slice(&response.body).unwrap();
         let sent = sent["sms_messages"][number].as_array();
-        let texts = sent.into_iter().flatten().map(|sms| sms["Message"].as_str());
+        let texts = sent
+            .into_iter()
+            .flatten()
+            .map(|sms| sms["Message"].as_str());
         texts.map(|text| text.unwrap().to_owned()).collect()
     }
 

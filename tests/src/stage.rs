@@ -309,12 +309,7 @@ impl<'a> Person<'a> {
     }
 
     /// Returns the user that an ID token identifies, with credentials from the identity pool.
-    async fn with_identity(
-        stage: &'a Stage,
-        client: Client,
-        email: String,
-        token: &Value,
-    ) -> Self {
+    async fn with_identity(stage: &'a Stage, client: Client, email: String, token: &Value) -> Self {
         let pool = format!(
             "cognito-idp.{}.amazonaws.com/{}",
             stage.region, stage.user_pool_id

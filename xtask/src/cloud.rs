@@ -172,6 +172,10 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         // An asynchronous invocation that fails is retried after 5 s and after 10 s more. The idempotency lease of
         // a function that crashed has expired by then.
         ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
+        (
+            "SCRATCHPAD_MINUTE_MS",
+            stage.minute().as_millis().to_string(),
+        ),
         // Without this URL, ministack would find the machine's Docker engine and remove containers from it.
         ("DOCKER_HOST", "unix:///nonexistent".into()),
         // These services listen on fixed ports, so two checkouts could not run at the same time.

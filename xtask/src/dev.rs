@@ -281,7 +281,8 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
 }
 
 /// Starts the servers that are not part of the local cloud: the X-Ray daemon (which writes traces to traces.jsonl), the
-/// local Stripe, and the server of the browser app. Also starts to print the confirmation codes that are sent by email.
+/// local Stripe, and the server of the browser app. Also starts to print the confirmation codes and alarms that are sent
+/// by email.
 async fn start_servers(
     workspace: &Workspace,
     stage: &LocalStage,
@@ -291,7 +292,7 @@ async fn start_servers(
         .with_context(|| format!("cannot start the X-Ray daemon on port {port}"))?;
     let traces = stage.path("traces.jsonl");
     tokio::spawn(async move { daemon.record(&traces, 10_000_000).await });
-    tokio::spawn(mail::show_codes(stage.clone()));
+    tokio::spawn(mail::show_mails(stage.clone()));
     let stripe = StripeServer::start(stage).await?;
     let web = WebServer::start(workspace, stage, Serve::Sources).await?;
     Ok((stripe, web))

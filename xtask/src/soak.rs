@@ -11,13 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    cloud::Cloud,
-    dev::start_stage,
-    process::shutdown_signal,
-    stage::{LOCAL_STAGE_VARIABLE, LocalStage},
-    stripe::StripeServer,
-    ui,
-    workspace::Workspace,
+    cloud::Cloud, dev::start_stage, process::shutdown_signal, stage::LocalStage,
+    stripe::StripeServer, ui, workspace::Workspace,
 };
 
 /// The name of the folder in target/ that contains the files of the stage.
@@ -26,12 +21,8 @@ const FOLDER: &str = "soak";
 /// The name of the program that makes the load, and of its crate.
 const PROGRAM: &str = "soak";
 
-/// How long a minute lasts in the CloudWatch of the stage, in milliseconds. The alarms of a fault are raised within
-/// seconds, before the next fault.
-const MINUTE: &str = "10000";
-
-/// The environment variable that sets how long a minute lasts in the CloudWatch of a local cloud.
-const MINUTE_VARIABLE: &str = "SCRATCHPAD_MINUTE_MS";
+/// How long a minute lasts in the CloudWatch of the stage, so that the alarms of a fault are raised within seconds.
+const MINUTE: Duration = Duration::from_secs(10);
 
 /// The pause between two checks whether the local cloud runs.
 const CHECK: Duration = Duration::from_millis(100);
@@ -64,18 +55,13 @@ pub(crate) struct Options {
 /// not raise its alarm, or if the stage cannot be started. The data of the stage is kept then.
 pub(crate) async fn soak(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
-    let mut stage = LocalStage::open(&workspace, FOLDER)?;
+    let mut stage = LocalStage::open(&workspace, FOLDER)?.with_minutes_of(MINUTE);
     let _lock = stage
         .try_lock("soak.lock")?
         .context("cannot start the soak test: it runs already in another terminal")?;
-    // `set_var` is not safe in a program with several threads, so the stage passes the variable on.
-    stage.set_minute(MINUTE);
-    let result = tokio::select! {
-        started = start(&workspace, &mut stage) => match started {
-            Ok(stripe) => run(&workspace, &mut stage, &options, &stripe).await,
-            Err(error) => Err(error),
-        },
-        () = shutdown_signal(), if false => Ok(()),
+    let result = match start(&workspace, &mut stage).await {
+        Ok(stripe) => run(&workspace, &mut stage, &options, &stripe).await,
+        Err(error) => Err(error),
     };
     if let Some(cloud) = Cloud::running(&stage) {
         ui::step("stop the local cloud", cloud.stop(&stage)).await?;
@@ -86,4 +72,80 @@ pub(crate) async fn soak(options: Options) -> Result<()> {
         _ => ui::say("the ledger, the logs and the data of the stage are in target/soak"),
     }
     result
+}
+
+/// Builds the load, and starts the stage without data of earlier runs. Returns the local Stripe.
+async fn start(workspace: &Workspace, stage: &mut LocalStage) -> Result<StripeServer> {
+    let start = async {
+        if let Some(cloud) = Cloud::running(stage) {
+            cloud.stop(stage).await?;
+        }
+        stage.clear_folder("data")?;
+        stage.ensure_server_ports_are_free().await?;
+        let mut build = workspace.cargo();
+        build.args(["build", "--bin", PROGRAM]);
+        if !build.status().await?.success() {
+            bail!("cannot compile the load");
+        }
+        start_stage(workspace, stage).await?;
+        StripeServer::start(stage).await
+    };
+    tokio::select! {
+        started = start => started,
+        () = shutdown_signal() => bail!("a signal stopped xtask before the load"),
+    }
+}
+
+/// Runs the load. Starts the local cloud again whenever it was killed.
+async fn run(
+    workspace: &Workspace,
+    stage: &mut LocalStage,
+    options: &Options,
+    _stripe: &StripeServer,
+) -> Result<()> {
+    let report = workspace.root().join("target/soak.json");
+    let mut load = Command::new(workspace.binaries().join(PROGRAM));
+    load.args(["--minutes", &options.minutes.to_string()])
+        .args(["--users", &options.users.to_string()])
+        .arg("--report")
+        .arg(&report)
+        .env("SCRATCHPAD_STAGE", stage.path("stage.json"))
+        .env("SCRATCHPAD_XTASK", env::current_exe()?)
+        .env("SCRATCHPAD_MINUTE_MS", MINUTE.as_millis().to_string())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        // Only xtask gets Ctrl-C. It passes the signal on.
+        .process_group(0);
+    if options.faults {
+        load.arg("--faults");
+    }
+    if let Some(seed) = options.seed {
+        load.args(["--seed", &seed.to_string()]);
+    }
+    let mut load = load.spawn().context("cannot start the load")?;
+    let status = loop {
+        tokio::select! {
+            status = load.wait() => break status?,
+            () = shutdown_signal() => interrupt(&load)?,
+            () = sleep(CHECK) => {
+                if Cloud::running(stage).is_none() {
+                    Cloud::ensure(workspace, stage).await?;
+                }
+            }
+        }
+    };
+    if !status.success() {
+        bail!("the soak test failed; the report above says why");
+    }
+    Ok(())
+}
+
+/// Makes the load end, and report what it has found so far.
+fn interrupt(load: &Child) -> Result<()> {
+    if let Some(id) = load.id()
+        && let Some(process) = Pid::from_raw(id.try_into()?)
+    {
+        kill_process(process, Signal::INT)?;
+    }
+    Ok(())
 }

@@ -35,7 +35,12 @@ pub(crate) struct LocalStage {
     ports: Ports,
     /// Whether the local cloud records the calls that roles make.
     records_calls: bool,
+    /// The duration of a minute of CloudWatch in the local cloud.
+    minute: Duration,
 }
+
+/// The duration of a minute.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
 /// every run.
@@ -110,6 +115,7 @@ impl LocalStage {
             folder,
             ports,
             records_calls: false,
+            minute: MINUTE,
         };
         stage.write("ports.json", &stage.ports)?;
         Ok(stage)
@@ -126,6 +132,16 @@ impl LocalStage {
     /// The path of the file in which the local cloud records the calls that roles make. `None` if it does not.
     pub(crate) fn recorded_calls(&self) -> Option<PathBuf> {
         self.records_calls.then(|| self.path("calls.jsonl"))
+    }
+
+    /// Makes a minute of CloudWatch in the local cloud last `minute`, so that tests see hours in seconds.
+    pub(crate) fn with_minutes_of(self, minute: Duration) -> Self {
+        Self { minute, ..self }
+    }
+
+    /// The duration of a minute of CloudWatch in the local cloud.
+    pub(crate) fn minute(&self) -> Duration {
+        self.minute
     }
 
     /// Chooses another port for the local cloud if a process listens on its current port.
@@ -337,6 +353,7 @@ pub(crate) mod tests {
             folder: folder.path().into(),
             ports: Ports::choose().unwrap(),
             records_calls: false,
+            minute: MINUTE,
         };
         (folder, stage)
     }

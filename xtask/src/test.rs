@@ -198,6 +198,11 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
             counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
         }
     }
+    let mut tests = ui::command(workspace.python());
+    tests
+        .arg("local/cloud/test/run.py")
+        .current_dir(workspace.root());
+    counts.add(run_tests(&mut tests).await?);
     counts.add(templates(workspace).await?);
     Ok(counts)
 }
@@ -413,8 +418,8 @@ async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Cou
     Ok(counts)
 }
 
-/// Returns the test counts that a line of output from Rust's or Node's test runner contains. All counts are 0 for any
-/// other line.
+/// Returns the test counts that a line of output from Rust's or Node's test runner contains, or from
+/// local/cloud/test/run.py. All counts are 0 for any other line.
 fn counts_in(line: &str) -> Counts {
     let mut counts = Counts::default();
     if let Some(result) = line.strip_prefix("test result: ") {

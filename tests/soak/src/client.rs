@@ -140,7 +140,12 @@ impl Client {
             let started = Instant::now();
             // A helper of the tests panics if it fails. In a task of its own, that is an error of the task.
             let person = spawn_local(Person::sign_up(stage)).await;
-            count(shared, "sign up", started, person.as_ref().map_or(0, |_| 200));
+            count(
+                shared,
+                "sign up",
+                started,
+                person.as_ref().map_or(0, |_| 200),
+            );
             if let Ok(person) = person {
                 shared.users().insert(person.email.clone());
                 return Some(Self {
@@ -149,7 +154,9 @@ impl Client {
                     random,
                 });
             }
-            shared.pause(Duration::from_millis(random.u64(500..3000))).await;
+            shared
+                .pause(Duration::from_millis(random.u64(500..3000)))
+                .await;
         }
         None
     }
@@ -159,7 +166,12 @@ impl Client {
         let email = self.person.email.clone();
         let started = Instant::now();
         let person = spawn_local(Person::sign_in(self.shared.stage, email)).await;
-        count(&self.shared, "sign in", started, person.as_ref().map_or(0, |_| 200));
+        count(
+            &self.shared,
+            "sign in",
+            started,
+            person.as_ref().map_or(0, |_| 200),
+        );
         if let Ok(person) = person {
             self.person = person;
         }

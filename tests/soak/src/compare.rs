@@ -107,8 +107,10 @@ pub(crate) const FILE_KEPT: &str = "the file of every note exists with the uploa
 pub(crate) const PURCHASE_KEPT: &str = "every acknowledged order has its purchase and its charge";
 pub(crate) const NOT_CHARGED: &str = "an order that was refused, declined or canceled is not paid";
 pub(crate) const ONE_PURCHASE: &str = "an idempotency key creates at most one purchase";
-pub(crate) const OWN_PURCHASE: &str = "every purchase is one that its user ordered, at the agreed price";
-pub(crate) const ONE_CHARGE: &str = "every charge pays for its purchase once, or is refunded and recorded";
+pub(crate) const OWN_PURCHASE: &str =
+    "every purchase is one that its user ordered, at the agreed price";
+pub(crate) const ONE_CHARGE: &str =
+    "every charge pays for its purchase once, or is refunded and recorded";
 pub(crate) const SETTLED: &str = "every purchase is settled and announced, as Stripe says";
 pub(crate) const FINAL_INTENT: &str = "every PaymentIntent is succeeded or canceled";
 pub(crate) const CREDIT: &str = "the bought storage is what is paid and not refunded";

@@ -277,7 +277,11 @@ impl Injector {
         let url = format!("{}/_ministack/ready", self.stage.cloud_url);
         for _ in 0..600 {
             let ready = self.client.get(&url).timeout(Duration::from_secs(5));
-            if ready.send().await.is_ok_and(|ready| ready.status().is_success()) {
+            if ready
+                .send()
+                .await
+                .is_ok_and(|ready| ready.status().is_success())
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -151,7 +151,9 @@ pub(crate) fn now() -> u64 {
 /// Reads all lines of a ledger.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<Entry>> {
     let lines = BufReader::new(File::open(path)?).lines();
-    lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+    lines
+        .map(|line| Ok(serde_json::from_str(&line?)?))
+        .collect()
 }
 
 #[cfg(test)]

@@ -279,10 +279,7 @@ fn sample(stage: &'static Stage, samples: &Arc<Mutex<Samples>>) -> JoinHandle<()
 }
 
 /// Collects the history of the alarms until the task is aborted. The local cloud keeps only the latest entries.
-fn watch_alarms(
-    stage: &'static Stage,
-    changes: &Arc<Mutex<BTreeSet<Change>>>,
-) -> JoinHandle<()> {
+fn watch_alarms(stage: &'static Stage, changes: &Arc<Mutex<BTreeSet<Change>>>) -> JoinHandle<()> {
     let changes = Arc::clone(changes);
     spawn_local(async move {
         loop {

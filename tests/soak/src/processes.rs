@@ -194,12 +194,18 @@ mod tests {
             memory: 10_000 + time * 100,
             ..flat(time)
         }));
-        assert_eq!((memory.growing_memory_kb.len(), memory.growing_files.len()), (1, 0));
+        assert_eq!(
+            (memory.growing_memory_kb.len(), memory.growing_files.len()),
+            (1, 0)
+        );
         let files = usage((0..100).map(|time| Sample {
             files: 12 + time / 4,
             ..flat(time)
         }));
-        assert_eq!((files.growing_memory_kb.len(), files.growing_files.len()), (0, 1));
+        assert_eq!(
+            (files.growing_memory_kb.len(), files.growing_files.len()),
+            (0, 1)
+        );
     }
 
     #[test]

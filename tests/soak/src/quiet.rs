@@ -76,7 +76,9 @@ pub(crate) async fn settle_and_compare(
 /// that the webhook did not accept, reconcile handles each unsettled purchase, and the owner processes dead letters.
 async fn do_work(stage: &'static Stage, owner: &Owner) {
     for intent in owner.list("payment_intents").await {
-        if let (Some(id), Some("requires_action")) = (intent["id"].as_str(), intent["status"].as_str()) {
+        if let (Some(id), Some("requires_action")) =
+            (intent["id"].as_str(), intent["status"].as_str())
+        {
             owner.authenticate(id, "fails").await;
         }
     }

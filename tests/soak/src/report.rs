@@ -105,7 +105,11 @@ impl Display for Report {
             "{} requests of {} users in {:.0} s: {:.1} per second, seed {}\n",
             self.requests, self.users, self.seconds, self.requests_per_second, self.seed
         )?;
-        writeln!(f, "{:<24}{:>8}{:>8}  attempts by status, 0: no response", "request", "p50 ms", "p99 ms")?;
+        writeln!(
+            f,
+            "{:<24}{:>8}{:>8}  attempts by status, 0: no response",
+            "request", "p50 ms", "p99 ms"
+        )?;
         for Kind {
             kind,
             statuses,
@@ -154,7 +158,11 @@ impl Display for Report {
                 writeln!(f, "\n{:<44}raised", "alarm")?;
                 for (alarm, count) in &alarms.raised {
                     let unexplained = alarms.unexplained.contains(alarm);
-                    let note = if unexplained { ", no fault explains it" } else { "" };
+                    let note = if unexplained {
+                        ", no fault explains it"
+                    } else {
+                        ""
+                    };
                     writeln!(f, "{alarm:<44}{count}{note}")?;
                 }
                 writeln!(

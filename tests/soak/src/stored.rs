@@ -21,7 +21,12 @@ pub(crate) const WITH_DEAD_LETTERS: [&str; 5] = [
 /// Reads everything that is compared with the ledger. `users` are the e-mail addresses of all users.
 pub(crate) async fn read(stage: &Stage, owner: &Owner, users: &BTreeSet<String>) -> Stored {
     let mut stored = Stored {
-        notes: stage.items(&stage.notes_table).await.iter().map(note).collect(),
+        notes: stage
+            .items(&stage.notes_table)
+            .await
+            .iter()
+            .map(note)
+            .collect(),
         sms: stage.sms().await,
         ..Stored::default()
     };
@@ -52,7 +57,9 @@ pub(crate) async fn read(stage: &Stage, owner: &Owner, users: &BTreeSet<String>)
     charges.retain(|charge| charge["paid"] == true);
     stored.charges = charges.iter().map(charge).collect();
     for function in WITH_DEAD_LETTERS {
-        stored.dead_letters.extend(stage.dead_letters_of(function).await);
+        stored
+            .dead_letters
+            .extend(stage.dead_letters_of(function).await);
     }
     if stored.notes.iter().any(|note| note.attachment.is_some()) {
         for email in users {

@@ -343,8 +343,7 @@ impl User {
         let id = self.notes.swap_remove(index).id;
         let path = path(&id);
         let operation = self.intend(Action::DeleteNote { note: id.clone() }).await?;
-        let delete =
-            |person: &Person<'_>| person.request(Method::DELETE, &path);
+        let delete = |person: &Person<'_>| person.request(Method::DELETE, &path);
         let answer = self.client.send("DELETE /notes/{id}", delete).await;
         if let Some(answer) = answer {
             let outcome = match answer.status() {
@@ -414,8 +413,7 @@ impl User {
             purchase: purchase.to_owned(),
         };
         let operation = self.intend(action).await?;
-        let delete =
-            |person: &Person<'_>| person.request(Method::DELETE, &path);
+        let delete = |person: &Person<'_>| person.request(Method::DELETE, &path);
         let Some(answer) = self.client.send("DELETE /billing/{id}", delete).await else {
             return Ok(());
         };
@@ -447,7 +445,11 @@ impl User {
 }
 
 fn etag(answer: &Answer) -> String {
-    answer.response.header("etag").unwrap_or_default().to_owned()
+    answer
+        .response
+        .header("etag")
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -472,7 +474,8 @@ mod tests {
     fn a_choice_depends_only_on_the_seed_and_has_the_given_weights() {
         let numbers = |seed| {
             let mut random = Rng::with_seed(seed);
-            let choices = std::iter::repeat_with(move || choose(&mut random, &[('a', 9), ('b', 1)]));
+            let choices =
+                std::iter::repeat_with(move || choose(&mut random, &[('a', 9), ('b', 1)]));
             choices.take(1000).collect::<Vec<_>>()
         };
         assert_eq!(numbers(1), numbers(1));

@@ -242,8 +242,7 @@ async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_met
         panic!("the event is counted once: {log:#?}")
     };
     assert_eq!(metric["RejectedEvents"], 1);
-    let definition = &metric["_aws"]["CloudWatchMetrics"][0];
-    assert_eq!(definition["Namespace"], "Scratchpad");
+    assert_eq!(metric["Rejected"], 1);
 }
 
 #[tokio::test]
@@ -273,6 +272,11 @@ async fn an_invocation_logs_one_line_without_note_content() {
             assert_eq!(fields["route"], context["resourcePath"], "{line}");
             assert_eq!(fields["request_id"], context["requestId"], "{line}");
         }
+        let directives = &fields["_aws"]["CloudWatchMetrics"];
+        assert_eq!(directives[0]["Namespace"], "Scratchpad", "{line}");
+        assert_eq!(fields["Requests"], 1, "{line}");
+        assert_eq!(fields["Faults"], 0, "{line}");
+        assert_eq!(fields["ColdStarts"], 1, "{line}");
         for secret in ["hello", "new world", "a-secret", "X-Amz"] {
             assert!(!line.contains(secret), "{line}");
         }

@@ -176,7 +176,10 @@ fn a_stage_that_did_everything_once_has_no_difference() {
 
 #[test]
 fn a_lost_note_is_detected() {
-    assert_eq!(broken(|stored| drop(stored.notes.remove(0))), [NOTE_KEPT, USED]);
+    assert_eq!(
+        broken(|stored| drop(stored.notes.remove(0))),
+        [NOTE_KEPT, USED]
+    );
 }
 
 #[test]

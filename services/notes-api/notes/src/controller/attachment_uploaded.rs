@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::Error;
 use crate::{
     file::FileKey,
@@ -23,6 +25,7 @@ pub async fn attachment_uploaded(
         return Ok(());
     };
     for reference in records.record_upload(key, &file).await? {
+        Subject::Note.log(reference.note);
         notes.set_upload(key.owner(), reference, &file).await?;
     }
     Ok(())
