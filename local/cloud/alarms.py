@@ -111,20 +111,27 @@ def treatment_of(alarm, queries):
     return "ignore" if "AWS/DynamoDB" in namespaces else alarm.get("TreatMissingData") or "missing"
 
 
-def evaluate_metric_alarm(alarm, store, at):
-    """Returns the state of a metric alarm after the minute before `at`, and the reason. The state None: it does not change."""
+def evaluate_metric_alarm(alarm, store, at, since=float("-inf")):
+    """Returns the state of a metric alarm after the minute before `at`, and the reason. The state None: it does not change.
+
+    Data from before the minute `since` is not missing but unknown.
+    """
     queries, compared = queries_of(alarm)
     queried = Queries(queries, store)
     periods = int(alarm["EvaluationPeriods"])
     datapoints = int(alarm.get("DatapointsToAlarm") or periods)
-    points = queried.series(compared, at, queried.period(compared), periods + ADDITIONAL_PERIODS)
+    period = queried.period(compared)
+    treatment = treatment_of(alarm, queries)
+    if treatment == "breaching" and at - since < periods * period / 60:
+        treatment = "ignore"
+    points = queried.series(compared, at, period, periods + ADDITIONAL_PERIODS)
     sign, words = OPERATORS[alarm["ComparisonOperator"]]
     threshold = float(alarm["Threshold"])
     state = state_of(
         points,
         lambda point: COMPARISONS[sign](point, threshold),
         (periods, datapoints),
-        treatment_of(alarm, queries),
+        treatment,
     )
     latest = [point for point in points if point is not None][-periods:]
     if not latest:
@@ -242,10 +249,10 @@ class Evaluator:
         """Returns the state of an alarm."""
         return self.states.get(name, INSUFFICIENT_DATA)
 
-    def evaluate(self, alarms, store, at):
+    def evaluate(self, alarms, store, at, since=float("-inf")):
         """Evaluates alarms after the minute before `at`. `alarms` has the properties of each alarm, by name.
 
-        Returns the changes, as (alarm, old state, new state, reason), and the names of the alarms that perform their actions.
+        Data from before the minute `since` is unknown. Returns the changes, as (alarm, old state, new state, reason), and the names of the alarms that perform their actions.
         """
         changes, acting = [], []
         for kept in (self.states, self.suppressions):
@@ -257,7 +264,7 @@ class Evaluator:
                 new = ALARM if parse_rule(alarm["AlarmRule"]).holds(self.state) else OK
                 reason = f"The alarm rule evaluates to {new}."
             else:
-                new, reason = evaluate_metric_alarm(alarm, store, at)
+                new, reason = evaluate_metric_alarm(alarm, store, at, since)
             new = new or old
             self.states[name] = new
             if new != old:

@@ -43,9 +43,16 @@ async def handle_request(api, stage_name, method, path, headers, body, query, ac
     if request["stage"] is not None:
         status, latency = response[0], (time.time() - started) * 1000
         dimensions = {"ApiName": apigateway_v1._rest_apis[api]["name"], "Stage": stage_name}
-        values = {"Count": 1, "4XXError": int(400 <= status < 500), "5XXError": int(status >= 500), "Latency": latency}
+        values = {
+            "Count": 1,
+            "4XXError": int(400 <= status < 500),
+            "5XXError": int(status >= 500),
+            "Latency": latency,
+            "IntegrationLatency": context["integrationLatency"],
+        }
         for name, value in values.items():
-            record("AWS/ApiGateway", name, value, dimensions)
+            if value is not None:
+                record("AWS/ApiGateway", name, value, dimensions)
         context |= {
             "apiId": api,
             "stage": stage_name,

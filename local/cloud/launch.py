@@ -22,14 +22,15 @@ from ministack.services.cloudformation import provisioners
 
 # These modules patch ministack when they are imported.
 import crash
-import email_subscriptions
 import faults
 import function_metrics
 import gateway
 import monitoring_stacks
+import notifications
 import queue_metrics
 import stack_permissions
 import streams
+import table_metrics
 
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True

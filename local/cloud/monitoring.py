@@ -18,6 +18,7 @@ from metrics import Store
 
 MINUTE = int(os.environ.get("SCRATCHPAD_MINUTE_MS", "60000")) / 1000  # seconds
 DELAY = min(1, MINUTE / 4)  # the time after a minute in which its last values arrive, in seconds
+MAX_LATE = 5  # minutes
 MAX_HISTORY = 1000  # entries of the history of alarms
 MAX_DATAPOINTS = 100_800  # per query: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 
@@ -59,11 +60,11 @@ def all_alarms():
     return dict(cloudwatch._alarms.items()) | dict(cloudwatch._composite_alarms.items())
 
 
-def evaluate(minute):
-    """Evaluates all alarms after the minute before `minute`, and performs their actions."""
+def evaluate(minute, since=float("-inf")):
+    """Evaluates all alarms after the minute before `minute`, and performs their actions. There are metrics since `since`."""
     alarms = all_alarms()
     evaluator.states = {name: alarm["StateValue"] for name, alarm in alarms.items()}  # SetAlarmState can change a state too
-    changes, acting = evaluator.evaluate(alarms, store, minute)
+    changes, acting = evaluator.evaluate(alarms, store, minute, since)
     for name, old, new, reason in changes:
         alarm = alarms[name]
         now = int(time.time())
@@ -81,13 +82,16 @@ def evaluate(minute):
 
 def watch():
     """Evaluates the alarms after each minute. Never returns."""
+    since = minute_of(time.time())
     while True:
         minute = minute_of(time.time()) + 1
         time.sleep(max(0, minute * MINUTE + DELAY - time.time()))
+        if minute_of(time.time()) > minute + MAX_LATE:  # the machine slept
+            since = minute_of(time.time())
         try:
             for collect in collectors:
                 collect((minute - 0.5) * MINUTE)
-            evaluate(minute)
+            evaluate(minute, since)
             store.compact(minute)
         except Exception:
             logging.exception("cannot evaluate the alarms")

@@ -129,6 +129,14 @@ class MetricAlarms(unittest.TestCase):
             cloud.minute()
         self.assertEqual(cloud.state(), ALARM)
 
+    def test_missing_data_from_before_the_first_metrics_is_no_alarm(self):
+        cloud = Cloud(a=threshold(TreatMissingData="breaching", EvaluationPeriods=3))
+        states = []
+        for minute in range(1, 4):
+            cloud.evaluator.evaluate(cloud.alarms, cloud.store, cloud.now + minute, cloud.now)
+            states.append(cloud.state())
+        self.assertEqual(states, [INSUFFICIENT_DATA, INSUFFICIENT_DATA, ALARM])
+
     def test_percentiles_and_ranks_are_statistics(self):
         cloud = Cloud(
             p=threshold("Latency", Statistic=None, ExtendedStatistic="p90", Threshold=90.5),

@@ -12,12 +12,12 @@ os.environ |= {"STATE_DIR": FOLDER.name, "SCRATCHPAD_MINUTE_MS": "1000"}
 from ministack.services import cloudwatch, dynamodb, ses, sns  # noqa: E402
 from ministack.services.cloudformation import provisioners  # noqa: E402
 
-import email_subscriptions  # noqa: E402, F401
 import faults  # noqa: E402
 import function_metrics  # noqa: E402
 import gateway  # noqa: E402
 import monitoring  # noqa: E402
 import monitoring_stacks  # noqa: E402, F401
+import notifications  # noqa: E402, F401
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:alarms"
 
