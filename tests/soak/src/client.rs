@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 const ATTEMPT: Duration = Duration::from_secs(35);
 
 /// How long a client repeats a request before it gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a client repeats a request after the load has ended.
 const FINAL_PATIENCE: Duration = Duration::from_secs(45);

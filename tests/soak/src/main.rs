@@ -152,6 +152,13 @@ async fn run(options: &Options) -> Result<bool> {
     others.iter().for_each(JoinHandle::abort);
     eprintln!("the load has ended; waiting until the stage has no work left");
     let injected = lock(&injected).clone();
+    let minute = minute()?;
+    if let (Some(last), false) = (injected.last(), lock(&changes).is_empty()) {
+        let deadline = last.until + u64::try_from((minute * (alarms::NOTICE + 1)).as_millis())?;
+        let left = deadline.saturating_sub(ledger::now());
+        sleep(Duration::from_millis(left)).await;
+    }
+    watching.abort();
     let emails = shared.users().clone();
     let interruptions = interruptions(&injected);
     let settle = quiet::settle_and_compare(stage, &owner, &path, &emails, &interruptions);
@@ -159,14 +166,7 @@ async fn run(options: &Options) -> Result<bool> {
         result = settle => result?,
         () = interrupted() => bail!("stopped without a report"),
     };
-    let minute = minute()?;
-    if let (Some(last), false) = (injected.last(), lock(&changes).is_empty()) {
-        let deadline = last.until + u64::try_from((minute * (alarms::NOTICE + 1)).as_millis())?;
-        let left = deadline.saturating_sub(ledger::now());
-        sleep(Duration::from_millis(left)).await;
-    }
     sampling.abort();
-    watching.abort();
     let counts = shared.counts().clone();
     let changes = lock(&changes).clone();
     let report = Report {

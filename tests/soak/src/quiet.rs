@@ -24,6 +24,13 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// How long a stage must stay without a difference: longer than the pauses between Lambda's retries.
 const STABLE: Duration = Duration::from_secs(20);
 
+/// How long the stage may work before the purchases that are still PENDING become [`OLD`]. Stripe answers each repetition of
+/// a call as it answered the first one, so such a purchase can have an error until it is abandoned.
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// The age at which reconcile abandons each purchase without a payment, in milliseconds: two hours.
+const OLD: u64 = 2 * 60 * 60 * 1_000;
+
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// Invokes billing-reconcile, as its schedule does.
@@ -53,9 +60,10 @@ pub(crate) async fn settle_and_compare(
     loop {
         let (work, reader) = (owner.clone(), owner.clone());
         let users = users.clone();
+        let age = (started.elapsed() > YOUNG).then_some(OLD);
         // A helper of the tests panics if it fails. In a task of its own, that is an error of the task.
         let round = spawn_local(async move {
-            do_work(stage, &work).await;
+            do_work(stage, &work, age).await;
             stored::read(stage, &reader, &users).await
         });
         if let Ok(stored) = round.await {
@@ -74,7 +82,9 @@ pub(crate) async fn settle_and_compare(
 
 /// Does the work that would be done later: cardholders refuse the payments that are still open, Stripe delivers each event
 /// that the webhook did not accept, reconcile handles each unsettled purchase, and the owner processes dead letters.
-async fn do_work(stage: &'static Stage, owner: &Owner) {
+///
+/// If `age` is given, the purchases that are still PENDING become that old, in milliseconds.
+async fn do_work(stage: &'static Stage, owner: &Owner, age: Option<u64>) {
     for intent in owner.list("payment_intents").await {
         if let (Some(id), Some("requires_action")) =
             (intent["id"].as_str(), intent["status"].as_str())
@@ -85,7 +95,7 @@ async fn do_work(stage: &'static Stage, owner: &Owner) {
     deliver_events(owner).await;
     for item in stage.items(&stage.purchases_table).await {
         if item.get("unsettledShard").is_some() {
-            make_due(stage, item).await;
+            make_due(stage, item, age).await;
         }
     }
     reconcile(stage).await;
@@ -114,15 +124,19 @@ async fn deliver_events(owner: &Owner) {
     }
 }
 
-/// Makes an unsettled purchase due for reconcile now.
-async fn make_due(stage: &'static Stage, item: Value) {
+/// Makes an unsettled purchase due for reconcile now. If `age` is given and it is PENDING, it becomes that old.
+async fn make_due(stage: &'static Stage, item: Value, age: Option<u64>) {
     let update = async move {
+        let created = match age.filter(|_| item["status"]["S"] == "PENDING") {
+            Some(age) => json!({"N": ledger::now().saturating_sub(age).to_string()}),
+            None => item["createdAt"].clone(),
+        };
         let input = json!({
             "TableName": stage.purchases_table,
             "Key": {"userId": item["userId"], "purchaseId": item["purchaseId"]},
-            "UpdateExpression": "SET dueAt = :now",
+            "UpdateExpression": "SET dueAt = :past, createdAt = :created",
             "ConditionExpression": "attribute_exists(unsettledShard)",
-            "ExpressionAttributeValues": {":now": {"N": "1"}},
+            "ExpressionAttributeValues": {":past": {"N": "1"}, ":created": created},
         });
         stage
             .call_as_owner("dynamodb", "DynamoDB_20120810.UpdateItem", &input)
