@@ -1,6 +1,6 @@
 //! The command `cargo xtask soak`: starts a stage for load and faults, and keeps its local cloud running.
 
-use std::{env, fs, process::Stdio, time::Duration};
+use std::{env, fs, pin::pin, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -123,10 +123,14 @@ async fn run(
         load.args(["--seed", &seed.to_string()]);
     }
     let mut load = load.spawn().context("cannot start the load")?;
+    let mut signal = pin!(shutdown_signal());
     let status = loop {
         tokio::select! {
             status = load.wait() => break status?,
-            () = shutdown_signal() => interrupt(&load)?,
+            () = &mut signal => {
+                interrupt(&load)?;
+                signal.set(shutdown_signal());
+            }
             () = sleep(CHECK) => {
                 if Cloud::running(stage).is_none() {
                     Cloud::ensure(workspace, stage).await?;

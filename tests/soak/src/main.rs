@@ -153,7 +153,8 @@ async fn run(options: &Options) -> Result<bool> {
     eprintln!("the load has ended; waiting until the stage has no work left");
     let injected = lock(&injected).clone();
     let minute = minute()?;
-    if let (Some(last), false) = (injected.last(), lock(&changes).is_empty()) {
+    let has_alarms = !lock(&changes).is_empty();
+    if let (Some(last), true) = (injected.last(), has_alarms) {
         let deadline = last.until + u64::try_from((minute * (alarms::NOTICE + 1)).as_millis())?;
         let left = deadline.saturating_sub(ledger::now());
         sleep(Duration::from_millis(left)).await;
