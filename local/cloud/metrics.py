@@ -55,50 +55,61 @@ class Bucket:
             self.values[value] = self.values.get(value, 0.0) + times
 
 
-def value_at(bucket, position):
-    """Returns the value at a position in the sorted values."""
+def count_of(buckets):
+    """Returns the number of values."""
+    return sum(bucket.count for bucket in buckets)
+
+
+def total_of(buckets):
+    """Returns the sum of the values."""
+    return sum(bucket.total for bucket in buckets)
+
+
+def value_at(values, position):
+    """Returns the value at a position in sorted values, which are pairs of a value and its number."""
     seen = 0.0
-    for value in sorted(bucket.values):
-        seen += bucket.values[value]
+    for value, times in values:
+        seen += times
         if position < seen:
             return value
-    return bucket.largest
+    return values[-1][0]
 
 
-def percentile(bucket, percent):
+def percentile(buckets, percent):
     """Interpolates linearly between the two nearest values."""
-    position = percent / 100 * (bucket.count - 1)
-    below, above = value_at(bucket, int(position)), value_at(bucket, int(position) + 1)
+    values = sorted(item for bucket in buckets for item in bucket.values.items())
+    position = percent / 100 * (count_of(buckets) - 1)
+    below, above = value_at(values, int(position)), value_at(values, int(position) + 1)
     return below + position % 1 * (above - below)
 
 
-def rank(bucket, lower, upper):
+def rank(buckets, lower, upper):
     """The percentage of values above `lower` and up to `upper`."""
     low, high = float(lower or "-inf"), float(upper or "inf")
-    inside = sum(times for value, times in bucket.values.items() if low < value <= high)
-    return 100 * inside / bucket.count
+    inside = sum(times for bucket in buckets for value, times in bucket.values.items() if low < value <= high)
+    return 100 * inside / count_of(buckets)
 
 
 STATISTICS = {
-    "Average": lambda bucket: bucket.total / bucket.count,
-    "Maximum": lambda bucket: bucket.largest,
-    "Minimum": lambda bucket: bucket.smallest,
-    "SampleCount": lambda bucket: bucket.count,
-    "Sum": lambda bucket: bucket.total,
+    "Average": lambda buckets: total_of(buckets) / count_of(buckets),
+    "Maximum": lambda buckets: max(bucket.largest for bucket in buckets),
+    "Minimum": lambda buckets: min(bucket.smallest for bucket in buckets),
+    "SampleCount": count_of,
+    "Sum": total_of,
 }
 
 
-def statistic_of(bucket, name):
-    """Returns a statistic of values. Raises ValueError if its name is unknown.
+def statistic_of(buckets, name):
+    """Returns a statistic of the values in buckets. Raises ValueError if its name is unknown.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
     """
     if name in STATISTICS:
-        return STATISTICS[name](bucket)
+        return STATISTICS[name](buckets)
     if match := PERCENTILE.fullmatch(name):
-        return percentile(bucket, float(match[1]))
+        return percentile(buckets, float(match[1]))
     if match := RANK.fullmatch(name):
-        return rank(bucket, *match.groups())
+        return rank(buckets, *match.groups())
     raise ValueError(f"the statistic {name} is unknown")
 
 
@@ -122,15 +133,10 @@ class Metric:
         """Returns the minutes from `start` to before `end` that have a bucket."""
         return self.minutes[bisect.bisect_left(self.minutes, start) : bisect.bisect_left(self.minutes, end)]
 
-    def merged(self, start, end):
-        """Returns one bucket with the values from `start` to before `end`. None if there are none."""
-        found = self.between(start, end)
-        if len(found) <= 1:
-            return self.buckets[found[0]] if found else None
-        whole = Bucket()
-        for minute in found:
-            whole.merge(self.buckets[minute])
-        return whole
+    def statistic(self, name, start, end):
+        """Returns a statistic of the values from `start` to before `end`. None if there are none."""
+        buckets = [self.buckets[minute] for minute in self.between(start, end)]
+        return statistic_of(buckets, name) if buckets else None
 
     def compact(self, now):
         """Merges the old minutes of each hour, and deletes those that are too old."""
@@ -163,8 +169,7 @@ class Store:
             metric = self.metrics.get(key)
             if metric is None or not metric.between(first, end):
                 return [None] * length
-            buckets = [metric.merged(start, start + period) for start in range(first, end, period)]
-            return [statistic_of(bucket, statistic) if bucket else None for bucket in buckets]
+            return [metric.statistic(statistic, start, start + period) for start in range(first, end, period)]
 
     def compact(self, now):
         """Limits the memory that old values take. `now` is a minute."""

@@ -137,14 +137,19 @@ impl Stage {
         assert_eq!(response.status, 200, "{}", response.text());
     }
 
+    /// Returns the URL of a function's dead-letter queue.
+    pub(crate) fn dead_letter_queue_of(&self, function: &str) -> String {
+        let stage = self.name();
+        format!(
+            "{}/{ACCOUNT}/scratchpad-{stage}-{function}-dead-letters",
+            self.cloud_url
+        )
+    }
+
     /// Returns the bodies of the messages in a function's dead-letter queue.
     pub async fn dead_letters_of(&self, function: &str) -> Vec<String> {
         let mut url = self.endpoint("/_ministack/sqs/messages");
-        let queue = format!(
-            "{}/{ACCOUNT}/scratchpad-{}-{function}-dead-letters",
-            self.cloud_url,
-            self.name()
-        );
+        let queue = self.dead_letter_queue_of(function);
         url.query_pairs_mut().append_pair("QueueUrl", &queue);
         let response = Request::new(&Client::new(), Method::GET, url).send().await;
         let waiting: Value = serde_json::from_slice(&response.body).unwrap();

@@ -52,11 +52,25 @@ pub struct Stage {
     pub stripe_url: String,
 }
 
+impl Stage {
+    /// Reads the stage whose `stage.json` is `file`. `file` may be relative to the checkout, because Cargo runs tests in the
+    /// folder of their crate.
+    pub fn read(file: impl AsRef<Path>) -> Self {
+        let file = crate::workspace::root().join(file);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
+            panic!("cannot read the stage file {}: {error}", file.display())
+        });
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("cannot parse the stage file {}: {error}", file.display())
+        })
+    }
+}
+
 /// Returns the path of the stage's `stage.json`.
 pub(crate) fn stage_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         let file = std::env::var(STAGE_VARIABLE).unwrap_or_else(|_| {
-            panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test --e2e")
+            panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test")
         });
         // The variable may be relative to the checkout, but Cargo runs tests in the folder of their crate.
         crate::workspace::root().join(file)
@@ -109,15 +123,7 @@ impl Stage {
 
     fn load() -> &'static Self {
         static LOADED: OnceLock<Stage> = OnceLock::new();
-        LOADED.get_or_init(|| {
-            let file = stage_file();
-            let text = std::fs::read_to_string(file).unwrap_or_else(|error| {
-                panic!("cannot read the stage file {}: {error}", file.display())
-            });
-            serde_json::from_str(&text).unwrap_or_else(|error| {
-                panic!("cannot parse the stage file {}: {error}", file.display())
-            })
-        })
+        LOADED.get_or_init(|| Self::read(stage_file()))
     }
 
     /// Returns the name of the stage.

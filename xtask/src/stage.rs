@@ -39,8 +39,8 @@ pub(crate) struct LocalStage {
     minute: Duration,
 }
 
-/// The duration of a minute.
-const MINUTE: Duration = Duration::from_secs(60);
+/// The duration of a minute of CloudWatch in AWS.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
 /// every run.
@@ -51,6 +51,9 @@ struct Ports {
     stripe: u16,
     web: u16,
 }
+
+/// The name of the file that contains a [`Description`].
+pub(crate) const DESCRIPTION: &str = "stage.json";
 
 /// The content of `stage.json`: the URLs, IDs and names that other programs need to use the stage.
 #[derive(Debug, Serialize, Deserialize)]
@@ -293,18 +296,18 @@ impl LocalStage {
     /// # Errors
     /// Fails if `stage.json` cannot be written.
     pub(crate) fn write_description(&self, description: &Description) -> Result<()> {
-        self.write("stage.json", description)
+        self.write(DESCRIPTION, description)
     }
 
     /// Reads the stage's `stage.json`. `None` if the stage does not run.
     pub(crate) fn description(&self) -> Option<Description> {
-        serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.path(DESCRIPTION)).ok()?).ok()
     }
 
     /// Deletes `stage.json`, so that other programs see that the stage does not run.
     pub(crate) fn delete_description(&self) {
         // A missing file is not an error.
-        let _ = fs::remove_file(self.path("stage.json"));
+        let _ = fs::remove_file(self.path(DESCRIPTION));
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
