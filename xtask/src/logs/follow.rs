@@ -13,6 +13,10 @@ use super::{
 };
 use crate::{cloud::running_stage, release::StageContext, stage::STAGE, ui, workspace::Workspace};
 
+/// The maximum number of IDs in one query, whose text may have 10,000 characters:
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQuery.html>
+const IDS: usize = 200;
+
 /// How many invocations are read at the same time.
 const CONCURRENCY: usize = 8;
 
@@ -158,12 +162,18 @@ impl Search {
         self.add(&mut found, &[seed.clone()].into()).await?;
         let mut requests = BTreeSet::new();
         if let Subject::Request(_) = subject {
+            // A function that crashed has written no line with the ID of the request. The access log has its invocation.
+            let invoked = self.invoked_for(&seed).await?;
+            self.add(&mut found, &invoked).await?;
+            let is_first = |invocation: &Invocation| {
+                invoked.contains(&invocation.id) || invocation.values("request_id").contains(&seed)
+            };
             let mut first = found.invocations();
-            first.retain(|invocation| invocation.values("request_id").contains(&seed));
+            first.retain(&is_first);
             let about = first.iter().flat_map(Invocation::subjects).collect();
             self.add(&mut found, &about).await?;
             found.keep(|invocation| {
-                invocation.values("request_id").contains(&seed)
+                is_first(invocation)
                     || is_effect(&invocation.function) && is_caused(invocation, &first)
             });
             requests.insert(seed);
@@ -185,11 +195,22 @@ impl Search {
         Ok(group(found.lines(), &access, &traces))
     }
 
+    /// Returns Lambda's IDs of the invocations for a request, as the access log says.
+    async fn invoked_for(&self, request: &str) -> Result<BTreeSet<String>> {
+        let records = self.find(&[request.to_owned()].into()).await?;
+        let access = records.iter().filter(|record| record.source == GATEWAY);
+        Ok(access
+            .filter_map(|record| Some(Line::parse(record).invocation()?.to_owned()))
+            .collect())
+    }
+
     async fn find(&self, ids: &BTreeSet<String>) -> Result<Vec<Record>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut records = Vec::new();
+        let ids: Vec<&String> = ids.iter().collect();
+        for ids in ids.chunks(IDS) {
+            records.extend(self.logs.find(ids, self.from).await?);
         }
-        self.logs.find(ids, self.from).await
+        Ok(records)
     }
 
     /// Adds the invocations whose lines contain one of `ids`, with all of their lines.
@@ -478,14 +499,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_whose_function_crashed_leads_to_the_report_of_lambda() {
+        let mut lines = access("r1", "/billing", 0);
+        lines[0].2 = json!({"request_id": "r1", "aws_request_id": "a1", "route": "/billing", "status": "502"}).to_string();
+        let crash = invocation("billing-purchase", "a1", 10, json!({}));
+        lines.extend(
+            crash
+                .into_iter()
+                .filter(|line| !line.2.contains("event handled")),
+        );
+        let found = found(lines, Subject::Request("r1".into())).await;
+        let rows = rows(&found);
+        assert!(rows[0].contains("/billing 502"), "{rows:#?}");
+        assert!(rows[2].contains("wrote no last line"), "{rows:#?}");
+    }
+
+    #[tokio::test]
     async fn an_id_cannot_change_the_query() {
         let context = aws(Lines::new()).stage().await;
         let logs = Logs::open(&context, &context.workspace).await.unwrap();
         for id in ["", "a/ or 1=1", "a|b", "a.*"] {
-            assert!(
-                logs.find(&[id.to_owned()].into(), NOW).await.is_err(),
-                "{id}"
-            );
+            assert!(logs.find(&[&id.to_owned()], NOW).await.is_err(), "{id}");
         }
     }
 

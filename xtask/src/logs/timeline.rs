@@ -262,7 +262,8 @@ pub(super) fn rows(invocations: &[Invocation]) -> Vec<String> {
     rows
 }
 
-/// Groups lines and spans into invocations. Lines of the access log belong to the invocation with the same `request_id`.
+/// Groups lines and spans into invocations. Lines of the access log belong to the invocation that they
+/// name, or to the one with the same `request_id`.
 pub(super) fn group(
     lines: impl IntoIterator<Item = (String, Line)>,
     access: &[Line],
@@ -284,9 +285,14 @@ pub(super) fn group(
         let requests = invocation.values("request_id");
         invocation.access = access
             .iter()
-            .filter(|line| requests.contains(line.text("request_id")))
+            .filter(|line| {
+                requests.contains(line.text("request_id"))
+                    || line.invocation() == Some(&invocation.id)
+            })
             .cloned()
             .collect();
+        let of_access = invocation.access.iter();
+        shown.extend(of_access.map(|line| line.text("request_id").to_owned()));
         shown.extend(requests);
         let ids: BTreeSet<&str> = invocation.lines.iter().filter_map(Line::trace).collect();
         let spans = ids.iter().filter_map(|id| traces.get(*id)).flatten();
