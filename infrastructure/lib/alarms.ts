@@ -35,8 +35,14 @@ export interface CompositeAlarm extends Definition {
   suppressor?: string;
 }
 
-/** How long the e-mail of a composite alarm waits for the alarm of the cause, and stays suppressed after it. */
-export const suppressionSeconds = 120;
+/** How long the e-mail of a composite alarm waits for the alarm of the cause. */
+export const suppressionWaitSeconds = 120;
+
+/**
+ * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
+ * the objective must not notify about them again.
+ */
+export const suppressionExtensionSeconds = Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {

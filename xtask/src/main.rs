@@ -16,6 +16,7 @@ mod process;
 mod redrive;
 mod release;
 mod shop;
+mod soak;
 mod stage;
 mod status;
 mod stripe;
@@ -77,6 +78,11 @@ enum Command {
     Test {
         #[command(flatten)]
         tiers: test::Tiers,
+    },
+    /// Run load and faults on a stage of its own, and check that nothing that was acknowledged is lost or done twice
+    Soak {
+        #[command(flatten)]
+        options: soak::Options,
     },
     /// Show what a deploy would change on a stage, and why
     Plan {
@@ -252,6 +258,7 @@ async fn main() -> ExitCode {
         } => package::package(&functions, architecture).await,
         Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::Soak { options } => soak::soak(options).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
         Command::Build { options } => release::build(&options.stage, options.infrastructure).await,
         Command::Deploy {

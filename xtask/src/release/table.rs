@@ -178,7 +178,7 @@ pub(crate) struct StageRow {
 }
 
 /// The service level objective of a route group.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Objective {
     /// The percentage of requests that are no faults: no 5xx responses and no crashes.
