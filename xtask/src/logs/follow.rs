@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{
     line::{GATEWAY, Line, Record},
     read::{Logs, SKEW},
-    timeline::{Invocation, group, is_effect, rows, sort},
+    timeline::{Attempt, EVENTS, Invocation, group, rows, sort},
     traces::Traces,
 };
 use crate::{cloud::running_stage, release::StageContext, stage::STAGE, ui, workspace::Workspace};
@@ -174,7 +174,8 @@ impl Search {
             self.add(&mut found, &about).await?;
             found.keep(|invocation| {
                 is_first(invocation)
-                    || is_effect(&invocation.function) && is_caused(invocation, &first)
+                    || EVENTS.contains(&invocation.function.as_str())
+                        && is_caused(invocation, &first)
             });
             requests.insert(seed);
         }
@@ -217,24 +218,19 @@ impl Search {
     async fn add(&self, found: &mut Found, ids: &BTreeSet<String>) -> Result<()> {
         let mut records = self.find(ids).await?;
         records.retain(|record| record.source != GATEWAY);
-        // One line of each invocation. A line that names no invocation is read only if it belongs to none of these.
-        let (named, others): (Vec<_>, Vec<_>) = records
+        // First the last lines, one of each invocation. Other lines are read only if they belong to none of these.
+        let (last, others): (Vec<_>, Vec<_>) = records
             .into_iter()
-            .partition(|record| Line::parse(record).invocation().is_some());
-        let mut one_each: BTreeMap<(String, String), Record> = BTreeMap::new();
-        for record in named {
-            let id = Line::parse(&record).invocation().map(ToOwned::to_owned);
-            one_each.insert((record.source.clone(), id.unwrap_or_default()), record);
-        }
-        self.read(found, one_each.into_values()).await?;
-        let known: BTreeSet<Record> = found.records.clone();
-        let others = others.into_iter().filter(|record| !known.contains(record));
-        self.read(found, others).await
+            .partition(|record| Line::parse(record).is_last());
+        self.read(found, last).await?;
+        let others = others.into_iter();
+        let others = others.filter(|record| !found.records.contains(record));
+        self.read(found, others.collect()).await
     }
 
     /// Adds the invocations that wrote `records`.
-    async fn read(&self, found: &mut Found, records: impl Iterator<Item = Record>) -> Result<()> {
-        let whole = records.map(|record| async move {
+    async fn read(&self, found: &mut Found, records: Vec<Record>) -> Result<()> {
+        let whole = records.into_iter().map(|record| async move {
             let line = Line::parse(&record);
             let duration = line.is_last().then(|| line.duration()).flatten();
             let duration = duration.map(|duration| duration as u64);
@@ -265,34 +261,37 @@ fn is_caused(invocation: &Invocation, first: &[Invocation]) -> bool {
 /// The lines that were found.
 #[derive(Debug, Default)]
 struct Found {
-    /// By the function and Lambda's ID of the invocation.
-    lines: BTreeMap<(String, String), Vec<Line>>,
+    /// By the function and its invocation.
+    lines: BTreeMap<(String, Attempt), Vec<Line>>,
     records: BTreeSet<Record>,
 }
 
 impl Found {
     fn insert(&mut self, id: String, records: Vec<Record>) {
-        let Some(source) = records.first().map(|record| record.source.clone()) else {
+        let Some(first) = records.first() else {
             return;
         };
-        let lines = records.iter().map(Line::parse).collect();
-        self.lines.insert((source, id), lines);
+        let key = (first.source.clone(), (id, first.at));
+        self.lines
+            .insert(key, records.iter().map(Line::parse).collect());
         self.records.extend(records);
     }
 
     /// Removes the other invocations.
     fn keep(&mut self, is_kept: impl Fn(&Invocation) -> bool) {
-        let kept = self.invocations().into_iter().filter(is_kept);
-        let kept: BTreeSet<_> = kept
-            .map(|invocation| (invocation.function, invocation.id))
-            .collect();
-        self.lines.retain(|key, _| kept.contains(key));
+        self.lines.retain(|(_, attempt), lines| {
+            let lines = lines.iter().map(|line| (attempt.clone(), line.clone()));
+            let invocations = group(lines, &[], &BTreeMap::new());
+            invocations.iter().all(&is_kept)
+        });
     }
 
-    /// The lines, each with the ID of its invocation.
-    fn lines(&self) -> impl Iterator<Item = (String, Line)> {
+    /// The lines, each with its invocation.
+    fn lines(&self) -> impl Iterator<Item = (Attempt, Line)> {
         let lines = self.lines.iter();
-        lines.flat_map(|((_, id), lines)| lines.iter().map(|line| (id.clone(), line.clone())))
+        lines.flat_map(|((_, attempt), lines)| {
+            lines.iter().map(|line| (attempt.clone(), line.clone()))
+        })
     }
 
     fn invocations(&self) -> Vec<Invocation> {
