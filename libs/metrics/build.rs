@@ -11,15 +11,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={TABLE}");
     let table: Map<String, Value> = serde_json::from_str(&fs::read_to_string(TABLE)?)?;
     let out = env::var_os("OUT_DIR").ok_or("Cargo sets no OUT_DIR")?;
-    fs::write(Path::new(&out).join("metric.rs"), code(&table)?)?;
+    let (metric, constants) = code(&table)?;
+    fs::write(Path::new(&out).join("metric.rs"), metric)?;
+    fs::write(Path::new(&out).join("constants.rs"), constants)?;
     Ok(())
 }
 
 /// Returns the definition of the enum, with a variant per row of the table, and the constants of the metrics that the
 /// functions record.
-fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
-    let mut code = [const { String::new() }; 6];
-    let [variants, all, names, units, scopes, constants] = &mut code;
+fn code(table: &Map<String, Value>) -> Result<(String, String), Box<dyn Error>> {
+    let mut constants = String::new();
+    let mut code = [const { String::new() }; 5];
+    let [variants, all, names, units, scopes] = &mut code;
     for (name, row) in table {
         let column = |column: &str| {
             let value = row.get(column).and_then(Value::as_str);
@@ -50,7 +53,7 @@ fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
         }
     }
     let count = table.len();
-    Ok(format!(
+    let metric = format!(
         "/// A metric of CloudWatch: a row of `metrics.json`.\n\
          #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]\n\
          pub enum Metric {{\n{variants}}}\n\n\
@@ -63,8 +66,9 @@ fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
              pub const fn unit(self) -> &'static str {{ match self {{ {units} }} }}\n\
              /// The scope, which determines the dimensions in CloudWatch.\n\
              pub const fn scope(self) -> Scope {{ match self {{ {scopes} }} }}\n\
-         }}\n\n{constants}"
-    ))
+         }}\n"
+    );
+    Ok((metric, constants))
 }
 
 fn screaming_snake_case(name: &str) -> String {

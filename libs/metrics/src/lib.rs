@@ -10,6 +10,7 @@
 mod emf;
 mod name;
 mod record;
+mod table;
 mod user_hash;
 
 use std::{fmt::Display, time::Duration};
@@ -17,22 +18,13 @@ use std::{fmt::Display, time::Duration};
 pub use emf::{Dimensions, Emf, Outcome};
 pub use name::Name;
 pub use record::{Record, begin, take};
+pub use table::{Metric, Scope, Subject};
 pub use user_hash::UserHashKey;
 
-include!(concat!(env!("OUT_DIR"), "/metric.rs"));
+include!(concat!(env!("OUT_DIR"), "/constants.rs"));
 
 /// The namespace of the metrics in CloudWatch.
 pub const NAMESPACE: &str = "Scratchpad";
-
-/// The scope of a metric. It determines the dimensions of the metric in CloudWatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// A metric of every invocation. It has three sets of dimensions: the stage and the route group, if the function has
-    /// a route; the function; the function and its version.
-    Invocation,
-    /// A metric of the whole stage.
-    Stage,
-}
 
 /// A metric whose values are added up: a count, or an amount of money in the smallest currency unit.
 #[derive(Debug, Clone, Copy)]
@@ -56,30 +48,7 @@ impl Age {
     }
 }
 
-/// A field of the log line by which the lines of a purchase, note or file can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// The ID of a purchase.
-    Purchase,
-    /// The ID of a note.
-    Note,
-    /// The ID of an uploaded file.
-    File,
-}
-
 impl Subject {
-    /// All subjects.
-    pub const ALL: [Self; 3] = [Self::Purchase, Self::Note, Self::File];
-
-    /// The name of the field.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Purchase => "purchase_id",
-            Self::Note => "note_id",
-            Self::File => "file_id",
-        }
-    }
-
     /// Adds the ID of a purchase, note or file that this invocation works on to its log line. The ID must not need an escape in
     /// JSON.
     pub fn log(self, id: impl Display) {

@@ -1,6 +1,6 @@
 use std::{cell::RefCell, fmt::Display};
 
-use crate::{Metric, Scope, Subject};
+use crate::table::{Metric, Scope, Subject};
 
 const METRICS: usize = Metric::ALL.len();
 
