@@ -35,8 +35,14 @@ export interface CompositeAlarm extends Definition {
   suppressor?: string;
 }
 
-/** How long the e-mail of a composite alarm waits for the alarm of the cause, and stays suppressed after it. */
-export const suppressionSeconds = 120;
+/**
+ * How long the e-mail of a composite alarm waits for the alarm of the cause, and how long it stays suppressed after it: until the
+ * bad requests of that time are in no short window any more, with 5 minutes to spare.
+ */
+export const suppressionSeconds = {
+  wait: 120,
+  extension: (Math.max(...burnRates.map(({ short }) => short)) + 5) * 60,
+};
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {

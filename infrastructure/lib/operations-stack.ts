@@ -110,8 +110,8 @@ export class OperationsStack extends StageStack {
       alarmRule: alternatives.join(" OR "),
       ...(suppressor && {
         actionsSuppressor: this.nameOf(suppressor),
-        actionsSuppressorWaitPeriod: suppressionSeconds,
-        actionsSuppressorExtensionPeriod: suppressionSeconds,
+        actionsSuppressorWaitPeriod: suppressionSeconds.wait,
+        actionsSuppressorExtensionPeriod: suppressionSeconds.extension,
       }),
     });
   }
