@@ -35,14 +35,15 @@ export interface CompositeAlarm extends Definition {
   suppressor?: string;
 }
 
+/** How long the e-mail of a composite alarm waits for the alarm of the cause. */
+export const suppressionWaitSeconds = 120;
+
 /**
- * How long the e-mail of a composite alarm waits for the alarm of the cause, and how long it stays suppressed after it: until the
- * bad requests of that time are in no short window any more, with 5 minutes to spare.
+ * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
+ * the objective must not notify about them again.
  */
-export const suppressionSeconds = {
-  wait: 120,
-  extension: (Math.max(...burnRates.map(({ short }) => short)) + 5) * 60,
-};
+export const suppressionExtensionSeconds =
+  Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {

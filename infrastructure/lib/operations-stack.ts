@@ -7,7 +7,8 @@ import {
   type MetricAlarm,
   type RouteGroup,
   type Subject,
-  suppressionSeconds,
+  suppressionExtensionSeconds,
+  suppressionWaitSeconds,
 } from "./alarms.ts";
 import { dashboard } from "./dashboard.ts";
 import { readServices, type Service } from "./manifests.ts";
@@ -110,8 +111,8 @@ export class OperationsStack extends StageStack {
       alarmRule: alternatives.join(" OR "),
       ...(suppressor && {
         actionsSuppressor: this.nameOf(suppressor),
-        actionsSuppressorWaitPeriod: suppressionSeconds.wait,
-        actionsSuppressorExtensionPeriod: suppressionSeconds.extension,
+        actionsSuppressorWaitPeriod: suppressionWaitSeconds,
+        actionsSuppressorExtensionPeriod: suppressionExtensionSeconds,
       }),
     });
   }

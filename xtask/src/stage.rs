@@ -2,6 +2,7 @@
 //! `stage.json`, which describes the stage to other programs.
 
 use std::{
+    env,
     fs::{self, File, TryLockError},
     io,
     net::{TcpListener, UdpSocket},
@@ -9,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::workspace::Workspace;
+use crate::{cloud::Cloud, workspace::Workspace};
 
 /// The name of every stage on this machine. The stages differ in their folders and ports.
 pub(crate) const STAGE: &str = "local";
@@ -79,6 +80,23 @@ impl LocalStage {
     /// Fails if the folder or the file `ports.json` cannot be written, or if no port is free.
     pub(crate) fn open(workspace: &Workspace, name: &str) -> Result<Self> {
         Self::in_account(workspace, name, ACCOUNT)
+    }
+
+    /// Opens the stage that commands with `--stage local` use: the one that `cargo xtask dev` runs, or the one whose
+    /// `stage.json` is in the environment variable `SCRATCHPAD_STAGE`, as in the tests of a stage.
+    ///
+    /// # Errors
+    /// Fails if the stage does not run.
+    pub(crate) fn running(workspace: &Workspace) -> Result<Self> {
+        let file = env::var_os("SCRATCHPAD_STAGE").map(PathBuf::from);
+        let folder = file
+            .as_ref()
+            .and_then(|file| file.parent()?.file_name()?.to_str());
+        let stage = Self::open(workspace, folder.unwrap_or(STAGE))?;
+        if Cloud::running(&stage).is_none() {
+            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
+        }
+        Ok(stage)
     }
 
     /// Opens the stage whose folder is target/`name`, and creates the folder if necessary. The local cloud of the stage
