@@ -37,7 +37,8 @@ impl Stripe {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    async fn list(&self, what: &str) -> Vec<Value> {
+    /// Returns all `payment_intents`, `charges`, `refunds`, `disputes`, `events`, `calls` or `deliveries`, oldest first.
+    pub async fn list(&self, what: &str) -> Vec<Value> {
         let mut list = self.control(Method::GET, what, None).await;
         match list["data"].take() {
             Value::Array(list) => list,

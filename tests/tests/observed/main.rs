@@ -27,6 +27,8 @@ async fn each_metric_that_an_alarm_or_the_dashboard_reads_has_values() {
         observed.append(&mut stage.observed_metrics().await);
     }
     let missing = read.difference(&observed);
-    let missing: Vec<_> = missing.filter(|metric| !is_of_another_throttled_table(metric)).collect();
+    let missing: Vec<_> = missing
+        .filter(|metric| !is_of_another_throttled_table(metric))
+        .collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
