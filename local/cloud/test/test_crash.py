@@ -28,7 +28,7 @@ class Crash(unittest.TestCase):
         crash.register(RECORD, "function", event)
         for result, expected in [({"error": True}, [["function", event]]), ({"body": {}}, [])]:
             with mock.patch.object(crash, "execute_function", return_value=result):
-                lambda_svc._execute_function({}, event)
+                lambda_svc._execute_function({"FunctionName": "function"}, event)
             self.assertEqual(invocations(), expected)
 
     def test_an_invocation_is_in_the_state_until_its_destination_has_the_event(self):
