@@ -7,7 +7,7 @@ import threading
 import unittest
 from unittest import mock
 
-from ministack.services import lambda_svc
+from ministack.services import dynamodb, lambda_svc
 
 import crash
 
@@ -57,6 +57,26 @@ class Crash(unittest.TestCase):
                 server.listen()
                 self.assertTrue(done.wait(10))
         self.assertEqual(invoked, [("function", {"number": 3})])
+
+    def test_functions_read_a_stream_where_they_had_stopped(self):
+        table, mapping = "arn:aws:dynamodb:us-east-1:000000000000:table/Purchases/stream/now", "mapping"
+        scope = ("000000000000", "us-east-1", mapping)
+        positions = lambda_svc._dynamodb_stream_positions._data
+        esms = {scope: {"UUID": mapping, "EventSourceArn": table}}
+        with mock.patch.object(lambda_svc._esms, "_data", esms), mock.patch.dict(positions, {scope: 7}):
+            # Three records have expired. A new process counts the other ones from zero.
+            with mock.patch.object(dynamodb, "stream_start_position", return_value=3):
+                saved = crash.get_positions()
+            positions.clear()
+            with mock.patch.object(crash.persistence, "load_state", return_value=saved):
+                crash.restore_positions(lambda_svc._kinesis_positions, {})
+                self.assertEqual(positions, {})
+                crash.restore_positions(lambda_svc._dynamodb_stream_positions, {})
+            self.assertEqual(positions, {scope: 4})
+
+    def test_positions_are_saved_first_and_invocations_last(self):
+        saved = crash.with_own_state({"dynamodb": None})
+        self.assertEqual(list(saved), ["stream_positions", "dynamodb", "pending_invocations"])
 
     def test_a_crash_saves_the_state_before_it_kills_the_process_group(self):
         code = "import crash; crash.crash(lambda: print('saved', flush=True)); print('alive')"

@@ -15,6 +15,7 @@ use crate::processes::{Trend, Usage};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
+    /// The number of users who signed up.
     pub(crate) users: usize,
     /// How long the load lasted, in seconds.
     pub(crate) seconds: f64,
