@@ -35,8 +35,14 @@ export interface CompositeAlarm extends Definition {
   suppressor?: string;
 }
 
-/** How long the e-mail of a composite alarm waits for the alarm of the cause, and stays suppressed after it. */
-export const suppressionSeconds = 120;
+/** How long the e-mail of a composite alarm waits for the alarm of the cause. */
+export const suppressionWaitSeconds = 120;
+
+/**
+ * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
+ * the objective must not notify about them again.
+ */
+export const suppressionExtensionSeconds = Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {
@@ -325,10 +331,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         "reconcile-errors",
         "billing-reconcile could not check all purchases.",
         thresholds.reconcileErrors,
-        [
-          { runs, errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") },
-          `${sum("errors", "unreadable")} + 0 * runs`, // no value without a run
-        ],
+        [{ errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") }, "errors + unreadable"],
         { missing: "ignore" },
       ),
       alarm(
@@ -336,11 +339,9 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         "reconcile-stopped",
         "billing-reconcile does not run.",
         thresholds.reconcileStopped,
-        runs,
-        {
-          below: true,
-          missing: "breaching",
-        },
+        // Without FILL, CloudWatch would look for data in two more periods: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+        [{ runs }, "FILL(runs, 0)"],
+        { below: true, missing: "breaching" },
       ),
       condition(
         "declines",

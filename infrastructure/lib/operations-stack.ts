@@ -7,7 +7,8 @@ import {
   type MetricAlarm,
   type RouteGroup,
   type Subject,
-  suppressionSeconds,
+  suppressionExtensionSeconds,
+  suppressionWaitSeconds,
 } from "./alarms.ts";
 import { dashboard } from "./dashboard.ts";
 import { readServices, type Service } from "./manifests.ts";
@@ -60,7 +61,7 @@ export class OperationsStack extends StageStack {
     const period = threshold.minutes * 60;
     const watched = Object.keys(expressions).at(-1);
     const [single] = Object.values(metrics);
-    return new CfnAlarm(this, `${name} alarm`, {
+    return new CfnAlarm(this, logicalId(name), {
       ...this.common(name, definition),
       ...(watched === undefined && single
         ? {
@@ -105,13 +106,13 @@ export class OperationsStack extends StageStack {
       const states = all.map((one) => `ALARM("${this.nameOf(one)}")`);
       return states.length === 1 ? states[0]! : `(${states.join(" AND ")})`;
     });
-    return new CfnCompositeAlarm(this, `${name} alarm`, {
+    return new CfnCompositeAlarm(this, logicalId(name), {
       ...this.common(name, definition),
       alarmRule: alternatives.join(" OR "),
       ...(suppressor && {
         actionsSuppressor: this.nameOf(suppressor),
-        actionsSuppressorWaitPeriod: suppressionSeconds,
-        actionsSuppressorExtensionPeriod: suppressionSeconds,
+        actionsSuppressorWaitPeriod: suppressionWaitSeconds,
+        actionsSuppressorExtensionPeriod: suppressionExtensionSeconds,
       }),
     });
   }
@@ -125,6 +126,9 @@ export class OperationsStack extends StageStack {
     };
   }
 }
+
+/** The logical ID of an alarm: `NotesGetErrorsAlarm` for `notes-get-errors`. */
+const logicalId = (name: string) => `${name.replace(/(?:^|-)(\w)/g, (_, first: string) => first.toUpperCase())}Alarm`;
 
 const dimensionsOf = ({ dimensions }: Metric) => Object.entries(dimensions).map(([name, value]) => ({ name, value }));
 

@@ -12,7 +12,8 @@ export const queries = {
 | filter user = "HASH OF THE USER"
 | sort @timestamp asc
 | limit 1000`,
+  // A line about several purchases has an array of their IDs.
   "every step of a purchase": `fields @timestamp, @log, level, message, method, route, status, request_id, error
-| filter purchase_id = "PURCHASE ID"
+| filter @message like "PURCHASE ID"
 | sort @timestamp asc`,
 };

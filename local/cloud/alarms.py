@@ -114,7 +114,7 @@ def treatment_of(alarm, queries):
 def evaluate_metric_alarm(alarm, store, at, since=float("-inf")):
     """Returns the state of a metric alarm after the minute before `at`, and the reason. The state None: it does not change.
 
-    Data from before the minute `since` is not missing but unknown.
+    Data from before the minute `since` is not missing but unknown, so it raises no alarm on missing or too small values.
     """
     queries, compared = queries_of(alarm)
     queried = Queries(queries, store)
@@ -122,10 +122,10 @@ def evaluate_metric_alarm(alarm, store, at, since=float("-inf")):
     datapoints = int(alarm.get("DatapointsToAlarm") or periods)
     period = queried.period(compared)
     treatment = treatment_of(alarm, queries)
-    if treatment == "breaching" and at - since < periods * period / 60:
-        treatment = "ignore"
     points = queried.series(compared, at, period, periods + ADDITIONAL_PERIODS)
     sign, words = OPERATORS[alarm["ComparisonOperator"]]
+    if at - since < periods * period / 60 and (treatment == "breaching" or sign.startswith("<")):
+        return None, ""
     threshold = float(alarm["Threshold"])
     state = state_of(
         points,

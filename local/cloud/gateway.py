@@ -40,6 +40,8 @@ async def handle_request(api, stage_name, method, path, headers, body, query, ac
     error = None
     if isinstance(response, apigateway_v1._GatewayError):
         error, response = response.response_type, apigateway_v1._gateway_error_response(response, request)
+    # Clients get the ID that the function and the access log have.
+    response[1]["x-amzn-requestid"] = context["requestId"]
     if request["stage"] is not None:
         status, latency = response[0], (time.time() - started) * 1000
         dimensions = {"ApiName": apigateway_v1._rest_apis[api]["name"], "Stage": stage_name}

@@ -98,7 +98,7 @@ PASSED_ROLES = {
     "AWS::Cognito::IdentityPoolRoleAttachment": ("Roles", "cognito-identity.amazonaws.com"),
     "AWS::Lambda::Function": ("Role", "lambda.amazonaws.com"),
 }
-CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutMetricAlarm$|PutRule$|RequestCertificate$)")
+CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutCompositeAlarm$|PutDashboard$|PutMetricAlarm$|PutRule$|RequestCertificate$)")
 TAGS = re.compile(r":(TagResource|TagRole|TagQueue|AddTagsToCertificate|ChangeTagsForResource|PutBucketTagging)$")
 
 

@@ -192,6 +192,18 @@ impl Stripe {
         self.control(Method::POST, &path, Some(&body)).await;
     }
 
+    /// If `hold` is true, makes each payment from now on stay `processing` until [`Stripe::process`] charges its card.
+    pub async fn hold_payments(&self, hold: bool) {
+        let body = json!({"payments": hold});
+        self.control(Method::PUT, "hold", Some(&body)).await;
+    }
+
+    /// Charges the card of a PaymentIntent whose status is `processing`.
+    pub async fn process(&self, intent: &Value) {
+        let path = format!("payment_intents/{}/process", intent["id"].as_str().unwrap());
+        self.control(Method::POST, &path, None).await;
+    }
+
     /// Makes the local Stripe send the event with this ID to the webhook again. Returns the HTTP status of the
     /// webhook's response.
     pub async fn redeliver(&self, event: &str) -> Value {

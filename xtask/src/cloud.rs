@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     process,
-    stage::{LocalStage, REGION},
+    stage::{LocalStage, REGION, STAGE},
     workspace::Workspace,
 };
 
@@ -103,6 +103,23 @@ impl Cloud {
         fs::remove_file(pid_file(stage)).ok();
         Ok(())
     }
+}
+
+/// Opens the stage that commands with `--stage local` use: the one that `cargo xtask dev` runs, or the one whose `stage.json`
+/// is in the environment variable `SCRATCHPAD_STAGE`, as in the tests of a stage.
+///
+/// # Errors
+/// Fails if the stage does not run.
+pub(crate) fn running_stage(workspace: &Workspace) -> Result<LocalStage> {
+    let file = env::var_os("SCRATCHPAD_STAGE").map(PathBuf::from);
+    let folder = file
+        .as_ref()
+        .and_then(|file| file.parent()?.file_name()?.to_str());
+    let stage = LocalStage::open(workspace, folder.unwrap_or(STAGE))?;
+    if Cloud::running(&stage).is_none() {
+        bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
+    }
+    Ok(stage)
 }
 
 fn pid_file(stage: &LocalStage) -> PathBuf {

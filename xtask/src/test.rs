@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    dev::start_stage,
+    dev::{record_traces, start_stage},
     local_accounts::LocalAccounts,
     process::shutdown_signal,
     release,
@@ -280,6 +280,7 @@ async fn on_stage<T>(
         stage.clear_folder("data")?;
         stage.ensure_server_ports_are_free().await?;
         start_stage(workspace, &mut stage).await?;
+        record_traces(&stage)?;
         let _stripe = StripeServer::start(&stage).await?;
         tests(&stage).await
     };
@@ -301,6 +302,7 @@ async fn e2e(workspace: &Workspace, browser: &Path, stage: &LocalStage) -> Resul
     let mut tests = cargo_test(workspace);
     tests
         .args(["--test", E2E])
+        .env("SCRATCHPAD_XTASK", env::current_exe()?)
         .env("SCRATCHPAD_STAGE", &description);
     let mut counts = run_tests(&mut tests).await?;
     if let Some(mut tests) = node_tests(&workspace.root().join("web")) {

@@ -103,7 +103,7 @@ impl Emf {
         if let Some(user) = record.user_id() {
             write!(line, r#","user":"{}""#, self.user_hash_key.hash(user))?;
         }
-        for subject in [Subject::Purchase, Subject::Note] {
+        for subject in Subject::ALL {
             write_ids(line, subject.name(), record.ids(subject))?;
         }
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();

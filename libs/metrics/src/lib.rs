@@ -56,25 +56,31 @@ impl Age {
     }
 }
 
-/// A field of the log line by which the lines of a purchase or note can be found.
+/// A field of the log line by which the lines of a purchase, note or file can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// The ID of a purchase.
     Purchase,
     /// The ID of a note.
     Note,
+    /// The ID of an uploaded file.
+    File,
 }
 
 impl Subject {
+    /// All subjects.
+    pub const ALL: [Self; 3] = [Self::Purchase, Self::Note, Self::File];
+
     /// The name of the field.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Purchase => "purchase_id",
             Self::Note => "note_id",
+            Self::File => "file_id",
         }
     }
 
-    /// Adds the ID of a purchase or note that this invocation works on to its log line. The ID must not need an escape in
+    /// Adds the ID of a purchase, note or file that this invocation works on to its log line. The ID must not need an escape in
     /// JSON.
     pub fn log(self, id: impl Display) {
         record::with(|record| record.subject(self, &id));

@@ -5,7 +5,7 @@ use test_support::stage::{Person, Stage};
 use test_support::stripe::unique_storage;
 use uuid::Uuid;
 
-use crate::watch::{RemovedGrant, assert_raises};
+use crate::watch::{RemovedGrant, assert_raises, done};
 
 #[tokio::test]
 async fn a_stuck_stream_raises_the_alarm_on_its_lag() {
@@ -14,7 +14,7 @@ async fn a_stuck_stream_raises_the_alarm_on_its_lag() {
     let removed = RemovedGrant::new(&stage, "billing-purchase-paid", "sns:Publish").await;
     ada.buy(unique_storage(), "tok_visa").await.json(200);
     let alarms = [("billing-purchase-paid-lag", "stream-lag")];
-    assert_raises(&stage, &alarms, std::future::pending, async || {
+    assert_raises(&stage, &alarms, done, async || {
         removed.restore(&stage).await;
     })
     .await;
@@ -29,7 +29,7 @@ async fn an_unreadable_purchase_raises_the_alarm_on_its_dead_letter_queue() {
     });
     stage.put_purchase(&item).await;
     let alarms = [("billing-purchase-paid-dead-letters", "dead-letters")];
-    assert_raises(&stage, &alarms, std::future::pending, async || {
+    assert_raises(&stage, &alarms, done, async || {
         stage.purge_dead_letters_of("billing-purchase-paid").await;
     })
     .await;
@@ -42,7 +42,7 @@ async fn an_sms_that_is_not_delivered_raises_its_alarm() {
     stage.set_faults(&json!({"smsFails": true}));
     ada.buy(unique_storage(), "tok_visa").await.json(200);
     let alarms = [("sms", "sms")];
-    assert_raises(&stage, &alarms, std::future::pending, async || {
+    assert_raises(&stage, &alarms, done, async || {
         stage.set_faults(&json!({}));
     })
     .await;

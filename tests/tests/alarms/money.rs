@@ -5,7 +5,7 @@ use test_support::http::Method;
 use test_support::stage::{Person, Stage, wait_for};
 use test_support::stripe::unique_storage;
 
-use crate::watch::assert_raises;
+use crate::watch::{assert_raises, done};
 
 /// A secret that Stripe does not know.
 const OTHER_SECRET: &str = "sk_test_revoked";
@@ -57,23 +57,23 @@ async fn a_purchase_that_stays_pending_raises_its_alarm_until_it_is_settled() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
-    let failure = json!({"end": "close", "effect": false});
-    stripe.inject_failure(failure).await;
-    ada.buy_with_key("lost", 10, "tok_visa").await.problem(503);
-    stripe.clear_failures().await;
+    stripe.hold_payments(true).await;
+    ada.buy(10, "tok_visa").await;
+    stripe.hold_payments(false).await;
     let [purchase] = ada.purchases().await.try_into().unwrap();
+    assert_eq!(purchase["status"], "PENDING");
     let id = purchase["purchaseId"].as_str().unwrap();
-    let set_time = async |name, millis| {
-        stage.set_purchase_time(&ada.id, id, name, millis).await;
+    let set_time = async |name| {
+        stage.set_purchase_time(&ada.id, id, name, 1).await;
     };
-    set_time("dueAt", 9_999_999_999_999).await; // so that no run settles the purchase
-    set_time("createdAt", 1).await;
+    set_time("createdAt").await;
     let alarms = [("pending-purchases", "pending-purchases")];
-    assert_raises(&stage, &alarms, std::future::pending, async || {
-        set_time("dueAt", 1).await;
-        wait_for("the end of the purchase", async || {
+    let reconcile = async || set_time("dueAt").await; // at the next run
+    assert_raises(&stage, &alarms, reconcile, async || {
+        stripe.process(&stripe.intent_of(id).await).await;
+        wait_for("the end of the payment", async || {
             let purchase = ada.purchase(&json!(id)).await;
-            (purchase["status"] != "PENDING").then_some(())
+            (purchase["status"] == "PAID").then_some(())
         })
         .await;
     })
@@ -91,7 +91,7 @@ async fn a_charge_for_a_failed_purchase_raises_the_alarm_on_surplus_charges() {
     let intent = stripe.intent_of(purchase).await;
     stripe.charge_again(&stage, &intent).await;
     let alarms = [("surplus-charges", "surplus-charges")];
-    assert_raises(&stage, &alarms, std::future::pending, async || {
+    assert_raises(&stage, &alarms, done, async || {
         // The charge is refunded, so there is nothing to fix.
     })
     .await;
@@ -101,7 +101,7 @@ async fn a_charge_for_a_failed_purchase_raises_the_alarm_on_surplus_charges() {
 async fn requests_that_the_api_refuses_raise_no_alarm() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    assert_raises(&stage, &[], std::future::pending, async || {
+    assert_raises(&stage, &[], done, async || {
         for _ in 0..20 {
             ada.unsigned(Method::GET, "/notes")
                 .send()

@@ -246,6 +246,22 @@ async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_met
 }
 
 #[tokio::test]
+async fn an_event_of_more_than_256_kilobytes_is_refused_before_its_signature_is_checked() {
+    let webhook = named("billing-webhook");
+    let cloud = Cloud::start().await.unwrap();
+    let mut host = start(&webhook, &cloud.url(), &[]).await;
+    for (size, status) in [(256 * 1024, 400), (256 * 1024 + 1, 413)] {
+        let mut event = webhook.event();
+        event["body"] = "x".repeat(size).into();
+        let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
+        problem(&response(&webhook, invocation), status);
+    }
+    let log = host.stop().await;
+    let rejected = log.iter().filter(|line| line.contains("RejectedEvents"));
+    assert_eq!(rejected.count(), 1, "{log:#?}");
+}
+
+#[tokio::test]
 async fn an_invocation_logs_one_line_without_note_content() {
     for function in functions::all() {
         let cloud = Cloud::start().await.unwrap();

@@ -10,10 +10,7 @@ use super::{
     table::{Infrastructure, StageName},
     target::Target,
 };
-use crate::{
-    stage::{LocalStage, STAGE},
-    workspace::Workspace,
-};
+use crate::{cloud::running_stage, stage::STAGE, workspace::Workspace};
 
 /// A stage, and clients for the stacks and the bucket of releases of the stage's account.
 #[derive(Debug, Clone)]
@@ -72,7 +69,7 @@ impl StageContext {
         if stage.as_ref() != STAGE {
             return Self::open(workspace, stage, None).await;
         }
-        let local = LocalStage::running(workspace)?;
+        let local = running_stage(workspace)?;
         Ok(Self::new(workspace, Target::local(workspace, &local)?))
     }
 

@@ -151,14 +151,13 @@ pub(crate) struct StageRow {
     #[serde(default)]
     pub(crate) delegated: bool,
     /// The number of notes that each person may have without buying storage. Only the templates use this column and the
-    /// four columns below. xtask reads them so that a deploy refuses invalid values.
+    /// three columns below the objectives. xtask reads them so that a deploy refuses invalid values.
     #[serde(default)]
     #[expect(dead_code, reason = "only the templates use it")]
     free_notes: u32,
     /// The service level objectives over 30 days, by route group.
     #[serde(default)]
-    #[expect(dead_code, reason = "only the templates use it")]
-    objectives: BTreeMap<String, Objective>,
+    pub(crate) objectives: BTreeMap<String, Objective>,
     /// The limits of the API's requests, by method. The limit `default` applies to all other methods.
     #[serde(default)]
     #[expect(dead_code, reason = "only the templates use it")]
@@ -179,16 +178,15 @@ pub(crate) struct StageRow {
 }
 
 /// The service level objective of a route group.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only the templates use it")]
-struct Objective {
+pub(crate) struct Objective {
     /// The percentage of requests that are no faults: no 5xx responses and no crashes.
-    availability: f64,
+    pub(crate) availability: f64,
     /// The percentage of requests that are answered within `within` milliseconds.
-    latency: f64,
+    pub(crate) latency: f64,
     /// Milliseconds.
-    within: u32,
+    pub(crate) within: u32,
 }
 
 /// A limit of requests to a method of the API.

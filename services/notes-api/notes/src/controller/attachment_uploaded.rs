@@ -21,6 +21,7 @@ pub async fn attachment_uploaded(
     notes: &impl NoteStore,
     key: &FileKey,
 ) -> Result<(), Error> {
+    key.log();
     let Some(file) = files.head(key).await? else {
         return Ok(());
     };
