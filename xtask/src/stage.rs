@@ -2,7 +2,6 @@
 //! `stage.json`, which describes the stage to other programs.
 
 use std::{
-    env,
     fs::{self, File, TryLockError},
     io,
     net::{TcpListener, UdpSocket},
@@ -10,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::{cloud::Cloud, workspace::Workspace};
+use crate::workspace::Workspace;
 
 /// The name of every stage on this machine. The stages differ in their folders and ports.
 pub(crate) const STAGE: &str = "local";
