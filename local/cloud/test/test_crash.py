@@ -28,14 +28,14 @@ class Crash(unittest.TestCase):
         crash.register(RECORD, "function", event)
         for result, expected in [({"error": True}, [["function", event]]), ({"body": {}}, [])]:
             with mock.patch.object(crash, "execute_function", return_value=result):
-                lambda_svc._execute_function({}, event)
+                crash.execute({}, event)
             self.assertEqual(invocations(), expected)
 
     def test_an_invocation_is_in_the_state_until_its_destination_has_the_event(self):
         event = {"number": 2}
         crash.register(RECORD, "function", event)
         with mock.patch.object(crash, "route_async_failure", side_effect=lambda *_: self.assertEqual(len(invocations()), 1)):
-            lambda_svc._route_async_failure("queue", "function", event, {})
+            crash.route_failure("queue", "function", event, {})
         self.assertEqual(invocations(), [])
 
     def test_an_invocation_without_a_destination_is_not_kept(self):
