@@ -15,7 +15,7 @@ module.exports = class Plugin {
         const { compiledCloudFormationTemplate, tracing } = service.provider;
         const { Resources } = compiledCloudFormationTemplate;
         removeSharedRoleDependency(Resources);
-        if (Resources.ApiGatewayRestApi) separateApiStage(Resources, tracing?.apiGateway === true);
+        if (Resources.ApiGatewayRestApi) separateApiStage(Resources, service, tracing?.apiGateway === true);
         else removeDeployments(Resources);
       },
     };
@@ -98,22 +98,67 @@ function removeSharedRoleDependency(resources) {
     mapping.DependsOn = [mapping.DependsOn].flat().filter((id) => id !== "IamRoleLambdaExecution");
 }
 
-// Creates the stage of an API as a resource of its own, with X-Ray tracing. In the template of osls, the deployment creates the
-// stage, and CloudFormation accepts settings of the stage only in the first deployment: "StageDescription cannot be specified
-// when stage referenced by StageName already exists". With a stage of its own, a failed update also restores the deployment of
-// the stage.
-function separateApiStage(resources, TracingEnabled) {
+// Creates the stage of an API as a resource of its own, with X-Ray tracing, an access log and limits of requests. In the template
+// of osls, the deployment creates the stage, and CloudFormation accepts settings of the stage only in the first deployment:
+// "StageDescription cannot be specified when stage referenced by StageName already exists". With a stage of its own, a failed
+// update also restores the deployment of the stage.
+function separateApiStage(resources, { custom }, TracingEnabled) {
   delete resources.ApiGatewayRestApi.Properties.Policy; // osls sets it to "", and changing it needs another permission
   const [id, { Properties, ...deployment }] = Object.entries(resources).find(([, { Type }]) => Type === DEPLOYMENT);
   const { StageName, RestApiId, ...own } = Properties;
   // xtask adds a hash of the API to this logical ID, and updates the reference.
   delete resources[id];
   resources.ApiGatewayDeployment = { ...deployment, Properties: { RestApiId, ...own } };
+  resources.ApiGatewayAccessLog = {
+    Type: "AWS::Logs::LogGroup",
+    Properties: {
+      LogGroupName: `/aws/apigateway/scratchpad-${StageName}`,
+      RetentionInDays: custom.stage.logRetentionInDays,
+    },
+  };
   resources.ApiGatewayStage = {
     Type: "AWS::ApiGateway::Stage",
-    Properties: { RestApiId, StageName, DeploymentId: { Ref: "ApiGatewayDeployment" }, TracingEnabled },
+    Properties: {
+      RestApiId,
+      StageName,
+      DeploymentId: { Ref: "ApiGatewayDeployment" },
+      TracingEnabled,
+      AccessLogSetting: { DestinationArn: { "Fn::GetAtt": ["ApiGatewayAccessLog", "Arn"] }, Format: accessLogFormat },
+      MethodSettings: methodSettings(custom.stage.throttling),
+    },
   };
 }
+
+// A line of the access log: JSON with the members and variables below. It identifies no user, because API Gateway cannot hash, and
+// contains nothing of a body. The function's line with the same request_id has the hash of the user.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
+const accessLogFormat = JSON.stringify({
+  request_id: "$context.requestId",
+  trace_id: "$context.xrayTraceId",
+  time: "$context.requestTimeEpoch", // ms since 1970
+  method: "$context.httpMethod",
+  route: "$context.resourcePath",
+  status: "$context.status",
+  latency_ms: "$context.responseLatency",
+  integration_latency_ms: "$context.integrationLatency",
+  integration_status: "$context.integrationStatus",
+  error: "$context.error.responseType",
+});
+
+// The limits of the API, by method. CloudFormation encodes the slashes of a path as ~1.
+const methodSettings = ({ default: all, ...methods }) => [
+  methodSetting("/*", "*", all),
+  ...Object.entries(methods).map(([route, limits]) => {
+    const [method, path] = route.split(" ");
+    return methodSetting(`/~1${path.replaceAll("/", "~1")}`, method, limits);
+  }),
+];
+const methodSetting = (ResourcePath, HttpMethod, { rate, burst }) => ({
+  ResourcePath,
+  HttpMethod,
+  ThrottlingRateLimit: rate,
+  ThrottlingBurstLimit: burst,
+});
 
 // The service that does not own the API has no deployment of it: xtask deploys the API when all stacks are updated. A deployment
 // that names the API's stage would be dangerous: when CloudFormation rolls back or deletes such a deployment, it can delete the

@@ -1,10 +1,11 @@
 // Finds the row of the stage, and creates CloudFormation resources from tables of serverless.yml. Services include them under
 // `custom.stage` and `resources`.
 
+const metrics = require("./libs/metrics/metrics.json");
+
 const shared = "file(../../serverless.yml)";
 const pascalCase = (exports.pascalCase = (name) =>
   name.replace(/(?:^|[-_])(\w)([^-_]*)/g, (_, first, rest) => first.toUpperCase() + rest));
-const kebabCase = (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
 
 // The row of the stage, as in infrastructure/lib/stage.ts, with the name of its permissions boundary.
 exports.stage = async ({ resolveVariable }) => {
@@ -40,7 +41,7 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
     ["gatewayResponses", "cors", "exposedHeaders"].map((table) => resolveVariable(`${shared}:${table}`)),
   );
   const Resources = Object.fromEntries(
-    Object.entries(rows).map(([ResponseType, [status, title]]) => [
+    Object.entries(rows).map(([ResponseType, [status, title, retryAfter]]) => [
       `GatewayResponse${pascalCase(ResponseType.toLowerCase())}`,
       {
         Type: "AWS::ApiGateway::GatewayResponse",
@@ -52,6 +53,7 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
             "gatewayresponse.header.Access-Control-Allow-Origin": `'${origin}'`,
             "gatewayresponse.header.Access-Control-Expose-Headers": `'${exposedHeaders.join(",")}'`,
             "gatewayresponse.header.Content-Type": "'application/problem+json'",
+            ...(retryAfter && { "gatewayresponse.header.Retry-After": `'${retryAfter}'` }),
           },
           ResponseTemplates: {
             // messageString is quoted and escaped. The detail of a server error does not reveal internals.
@@ -72,69 +74,73 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
   return { Resources, extensions };
 };
 
-// An AWS::CloudWatch::Alarm per row of `alarms` and applicable function, if the stage has alarms. The service that owns the API
-// has the alarms of the API.
-exports.alarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
-  const [rows, { alarms, traffic }, stage, functions, api] = await Promise.all([
+// The group of a service's routes, whose requests have objectives together: the prefix of the service's functions.
+exports.routeGroup = async ({ resolveVariable }) => (await resolveVariable("self:custom.unit")).split("-")[0];
+
+// An alarm per function that CodeDeploy watches while it shifts traffic to a new version. It judges the new version alone, so
+// errors of the old version do not block a new version that fixes them, and by its responses: Lambda does not count a 5xx response
+// as an error. Lambda reports metrics per version while an alias splits traffic:
+// https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
+exports.regressionAlarms = async ({ resolveConfigurationProperty, resolveVariable }) => {
+  const [{ regression }, { traffic }, stage, functions] = await Promise.all([
     resolveVariable(`${shared}:alarms`),
     resolveVariable("self:custom.stage"),
     resolveVariable("sls:stage"),
     resolveConfigurationProperty(["functions"]),
-    resolveConfigurationProperty(["custom", "apiGateway"]),
   ]);
-  const settings = (name) => functions[name] ?? { events: [] }; // the API is not a function
-  const routes = (name) => settings(name).events.flatMap(({ http }) => http ?? []);
-  const streams = (name) => settings(name).events.flatMap(({ stream }) => stream ?? []);
-  const ownsApi = !api && Object.keys(functions).some((name) => routes(name).length > 0);
-  const applies = {
-    ServerErrors: (name) => name === "api",
-    RejectedEvents: (name) => routes(name).some(({ authorizer }) => !authorizer),
-    Lag: (name) => streams(name).length > 0,
-    Regression: (name) => name in functions && shiftsTraffic(traffic),
-    DeadLetters: (name) =>
-      "DEAD_LETTER_QUEUE" in (settings(name).environment ?? {}) ||
-      [settings(name), ...streams(name)].some(({ destinations }) => destinations?.onFailure),
-  };
-  const dimensions = {
-    "AWS/ApiGateway": () => ({ ApiName: `scratchpad-${stage}`, Stage: stage }),
-    Scratchpad: (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
-    "AWS/Lambda": (name) => ({ FunctionName: `scratchpad-${stage}-${name}` }),
-    "AWS/SQS": (name) => ({ QueueName: `scratchpad-${stage}-${name}-dead-letters` }),
-  };
-  // While an alias splits traffic, Lambda also reports metrics per version:
-  // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
-  const newVersionDimensions = {
-    Regression: (name) => ({
-      Resource: `scratchpad-${stage}-${name}:live`,
-      ExecutedVersion: { "Fn::GetAtt": [`${pascalCase(name)}Version`, "Version"] },
-    }),
-  };
+  if (!shiftsTraffic(traffic)) return { Resources: {} };
   const actions = [{ "Fn::ImportValue": `scratchpad-${stage}-AlarmsTopicArn` }];
-  const alarm = (name, kind, row) => [
-    `${pascalCase(name)}${kind}Alarm`,
-    {
+  const alarm = (name) => {
+    const FunctionName = `scratchpad-${stage}-${name}`;
+    const Version = { "Fn::GetAtt": [`${pascalCase(name)}Version`, "Version"] };
+    const metric = (Id, Namespace, MetricName, dimensions) => ({
+      Id,
+      MetricStat: {
+        Metric: {
+          Namespace,
+          MetricName,
+          Dimensions: Object.entries(dimensions).map(([Name, Value]) => ({ Name, Value })),
+        },
+        Period: regression.minutes * 60,
+        Stat: "Sum",
+      },
+      ReturnData: false,
+    });
+    const crashes = { FunctionName, Resource: `${FunctionName}:live`, ExecutedVersion: Version };
+    return {
       Type: "AWS::CloudWatch::Alarm",
       Properties: {
-        ...row,
-        AlarmName: `scratchpad-${stage}-${name}-${kebabCase(kind)}`,
-        Dimensions: Object.entries({
-          ...dimensions[row.Namespace](name),
-          ...newVersionDimensions[kind]?.(name),
-        }).map(([Name, Value]) => ({ Name, Value })),
+        AlarmName: `${FunctionName}-regression`,
+        AlarmDescription: `The new version of ${name} fails: it was rolled back. See docs/runbook.md#regression`,
+        Metrics: [
+          metric("requests", namespace, metricName("Requests"), { FunctionName, Version }),
+          metric("faults", namespace, metricName("Faults"), { FunctionName, Version }),
+          metric("crashes", "AWS/Lambda", "Errors", crashes), // a crashed invocation writes no line with metrics
+          { Id: "bad", Expression: "SUM([FILL(faults, 0), FILL(crashes, 0)])", ReturnData: false },
+          { Id: "all", Expression: "SUM([FILL(requests, 0), FILL(crashes, 0)])", ReturnData: false },
+          {
+            Id: "regression",
+            Expression: `IF(bad >= ${regression.threshold} AND bad * 100 > all * ${regression.percent}, 1, 0)`,
+            Label: "Whether the new version fails",
+            ReturnData: true,
+          },
+        ],
         ComparisonOperator: "GreaterThanOrEqualToThreshold",
-        Period: 60,
+        Threshold: 1,
+        EvaluationPeriods: regression.periods,
         TreatMissingData: "notBreaching",
         AlarmActions: actions,
         OKActions: actions,
       },
-    },
-  ];
-  const all = [...Object.keys(functions), ...(ownsApi ? ["api"] : [])].flatMap((name) =>
-    Object.entries(rows).flatMap(([kind, { except, ...row }]) => {
-      const Threshold = except && name in except ? except[name] : row.Threshold;
-      const isWanted = Threshold !== null && (applies[kind]?.(name) ?? name in functions);
-      return isWanted ? [alarm(name, kind, { ...row, Threshold })] : [];
-    }),
-  );
-  return { Resources: Object.fromEntries(alarms ? all : []) };
+    };
+  };
+  const alarms = Object.keys(functions).map((name) => [`${pascalCase(name)}RegressionAlarm`, alarm(name)]);
+  return { Resources: Object.fromEntries(alarms) };
+};
+
+// The metrics that functions write to their logs: libs/metrics/metrics.json.
+const namespace = "Scratchpad";
+const metricName = (name) => {
+  if (!(name in metrics)) throw new Error(`libs/metrics/metrics.json has no metric ${name}`);
+  return name;
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use local_aws::Cloud;
+use tokio::process::Command;
 
 use crate::measure::{Running, Subject};
 use crate::report::Instructions;
@@ -115,6 +116,30 @@ async fn instructions(
             log.join("\n")
         )
     })
+}
+
+/// Counts the instructions of `program` with the arguments `arguments`, from its start to its end.
+///
+/// # Errors
+/// Fails if valgrind cannot be run, or if the program fails.
+pub(crate) async fn count_program(
+    program: &Path,
+    arguments: &[&str],
+    valgrind: &Path,
+    folder: &Path,
+) -> Result<u64> {
+    let file = folder.join("callgrind.program");
+    let mut out = OsString::from("--callgrind-out-file=");
+    out.push(&file);
+    let mut command = Command::new(valgrind);
+    command.arg("--tool=callgrind").arg(out).arg(program);
+    let output = command.args(arguments).output().await?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{} failed under valgrind: {log}", program.display());
+    }
+    parse_total(&fs::read_to_string(file)?)
+        .with_context(|| format!("cannot find the total in valgrind's output: {log}"))
 }
 
 /// Waits until the CPU time of the process stops increasing. A process still executes instructions after it has

@@ -11,6 +11,7 @@ mod fixture;
 mod gate;
 mod machine;
 mod measure;
+mod metrics_cost;
 mod pages;
 mod progress;
 mod report;
@@ -36,7 +37,7 @@ use crate::variants::Paths;
 #[derive(Debug, Parser)]
 struct Cli {
     /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same way
-    #[arg(long, required_unless_present = "render")]
+    #[arg(long, required_unless_present_any = ["render", "record_metrics"])]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions
     #[arg(long)]
@@ -48,7 +49,7 @@ struct Cli {
     #[arg(long)]
     hello: Option<PathBuf>,
     /// The folder for report.json and temporary files
-    #[arg(long, required_unless_present = "render")]
+    #[arg(long, required_unless_present_any = ["render", "record_metrics"])]
     out: Option<PathBuf>,
     /// The folder for RESULTS.md and a copy of report.json, which are written only if nothing fails
     #[arg(long)]
@@ -65,6 +66,9 @@ struct Cli {
     /// Measure nothing: rewrite RESULTS.md in this folder and the table in README.md from the folder's report.json
     #[arg(long, value_name = "FOLDER", exclusive = true)]
     render: Option<PathBuf>,
+    /// Measure nothing: record the metrics of this number of invocations, so that the instructions of metrics can be counted
+    #[arg(long, value_name = "INVOCATIONS", exclusive = true, hide = true)]
+    record_metrics: Option<usize>,
     /// The number of times that each variant is started
     #[arg(long, default_value_t = 20)]
     rounds: usize,
@@ -95,6 +99,10 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
     if let Some(folder) = &cli.render {
         let report = Report::read(&folder.join("report.json"))?;
         results::write(folder, &report)?;
+        return Ok(Vec::new());
+    }
+    if let Some(invocations) = cli.record_metrics {
+        metrics_cost::record(invocations)?;
         return Ok(Vec::new());
     }
     let out = cli.out.clone().context("the argument --out is required")?;
@@ -180,6 +188,7 @@ impl Harness {
                 .await?;
             gate::keep_minimum(&mut counted, again);
         }
+        failures.extend(metrics_cost::excess(&gates, &self.paths.scratch).await?);
         let violations = gate::violations(&gates, &counted);
         if !violations.is_empty() {
             failures.extend(violations.into_iter().map(|violation| violation.message));

@@ -90,5 +90,8 @@ export class CognitoStack extends StageStack {
     this.exportOutput("UserPoolId", users.userPoolId);
     this.exportOutput("UserPoolClientId", client.userPoolClientId);
     this.exportOutput("IdentityPoolId", identities.ref);
+    // The key of the hashes that stand for users in logs. The ID of the stack contains a random UUID, and stays the same as long
+    // as the users exist.
+    this.exportOutput("UserHashKey", this.stackId);
   }
 }

@@ -33,6 +33,11 @@ const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps 
   Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };
 
+/** The index of each table, or undefined. */
+export const tableIndexes = Object.fromEntries(
+  Object.entries(tables).map(([name, { index }]): [string, string | undefined] => [name, index?.indexName]),
+);
+
 /** The tables of a stage. */
 export class DynamodbStack extends StageStack {
   constructor(app: App, stage: Stage) {

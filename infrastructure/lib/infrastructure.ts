@@ -3,6 +3,9 @@ import { AlarmsStack } from "./alarms-stack.ts";
 import { CognitoStack } from "./cognito-stack.ts";
 import { DnsStack } from "./dns-stack.ts";
 import { DynamodbStack } from "./dynamodb-stack.ts";
+import { FirewallStack } from "./firewall-stack.ts";
+import { isLocal } from "./local.ts";
+import { OperationsStack } from "./operations-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
 import { type Stage, tables } from "./stage.ts";
 import { TopicsStack } from "./topics-stack.ts";
@@ -23,7 +26,8 @@ export function infrastructure(app: App, stage: Stage, region: string = tables()
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
     TopicsStack,
     ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
-    ...(stage.alarms ? [AlarmsStack] : []),
+    ...(stage.alarms ? [AlarmsStack, OperationsStack] : []),
+    ...(stage.webAcl && !isLocal(app, stage.name) ? [FirewallStack] : []), // the local cloud has no firewall
   ];
   return stacks.map((Stack) => new Stack(app, stage));
 }

@@ -15,8 +15,12 @@ export interface Stage {
   linked: string;
   protected: boolean;
   allowedOrigin: string;
-  /** The e-mail address that receives its alarms. Without one the stage has no alarms. */
+  /** The e-mail address that receives its alarms. Without one the stage has no alarms and no dashboard. */
   alarms?: string;
+  /** Its service level objectives over 30 days, by route group. A stage with alarms has them. */
+  objectives?: Record<string, Objective>;
+  /** The limit of requests per IP address that its web ACL applies. Undefined if it has no web ACL. */
+  webAcl?: { requestsPer5Minutes: number };
   /** The CodeDeploy configuration that shifts traffic to new code. Undefined if traffic is not shifted gradually. */
   traffic?: string;
   /** The domain of the app. Without one, or until it is delegated, the app has CloudFront's domain. */
@@ -32,6 +36,16 @@ export interface Stage {
   delegations: Delegation[];
   /** Whether other stages link to its infrastructure. Its users may then call the APIs of those stages too. */
   shared: boolean;
+}
+
+/** The service level objective of a route group. */
+export interface Objective {
+  /** The percentage of requests that are no faults: no 5xx responses and no crashes. */
+  availability: number;
+  /** The percentage of requests that are answered within `within`. */
+  latency: number;
+  /** Milliseconds. */
+  within: number;
 }
 
 /** A subdomain with the name servers of its hosted zone. */

@@ -113,13 +113,14 @@ test("a budget without an owner is rejected", () => {
 });
 
 test("an account in the local cloud has the same stacks, but no budget", () => {
-  assert.deepEqual([...accounts.get("local")!.keys()], ["scratchpad-releases", "scratchpad-boundary"]);
+  const everywhere = ["scratchpad-releases", "scratchpad-boundary", "scratchpad-api-logs"];
+  assert.deepEqual([...accounts.get("local")!.keys()], everywhere);
   const emulated = accountInfrastructure(newApp({ cloud: "local" }), accountNamed("prod"));
   assert.deepEqual(
     emulated.map(({ stackName }) => stackName),
-    ["scratchpad-releases", "scratchpad-boundary", "scratchpad-github"],
+    [...everywhere, "scratchpad-github"],
   );
-  const [, , github] = emulated;
+  const github = emulated.at(-1);
   Template.fromStack(github!).resourceCountIs("AWS::IAM::OIDCProvider", 0); // the local cloud cannot create one
   assert.match(JSON.stringify(Template.fromStack(github!)), /oidc-provider\/token\.actions\.githubusercontent\.com/);
 });
@@ -250,6 +251,19 @@ test("a workflow assumes a role only with a GitHub token for AWS, this repositor
   });
 });
 
+test("API Gateway may write the logs of APIs in every account, with the permissions that AWS defines for it", () => {
+  for (const name of names) {
+    const stack = accounts.get(name)!.get("scratchpad-api-logs")!;
+    const [[id, role], ...others] = Object.entries(stack.findResources("AWS::IAM::Role")) as [[string, any]];
+    assert.equal(others.length, 0);
+    assert.deepEqual(role.Properties.AssumeRolePolicyDocument.Statement, [
+      { Effect: "Allow", Action: "sts:AssumeRole", Principal: { Service: "apigateway.amazonaws.com" } },
+    ]);
+    assert.match(JSON.stringify(role.Properties.ManagedPolicyArns), /AmazonAPIGatewayPushToCloudWatchLogs/);
+    stack.hasResourceProperties("AWS::ApiGateway::Account", { CloudWatchRoleArn: { "Fn::GetAtt": [id, "Arn"] } });
+  }
+});
+
 test("an account that already has GitHub's OIDC provider uses it", () => {
   const account: Account = { ...accountNamed("prod"), oidcProvider: "existing" };
   const template = Template.fromStack(githubStack(newApp(), account));
@@ -328,13 +342,17 @@ test("a workflow cannot change those resources of another stage whose names we c
       );
       const tagged = JSON.stringify(Condition ?? {}).includes("scratchpad:stage");
       if (changes.length === 0 || actions.includes("iam:CreateServiceLinkedRole")) continue;
-      if (changes.includes("codedeploy:StopDeployment") && resources.includes("*")) continue; // supports no resources
+      if (/codedeploy:StopDeployment|logs:PutQueryDefinition/.test(String(changes)) && resources.includes("*"))
+        continue; // support no resources
       for (const resource of resources) {
         if (tagged && !ours.test(resource)) continue;
         if (/API-Gateway-Execution-Logs_\*|:identity\//.test(resource)) continue;
         const part = resource.replace("scratchpad-releases-123456789012", "").replace("changeSet/scratchpad-*/", "");
         assert.ok(
-          part.includes(`-${stagesOf[name]}`) || part.includes(`/${stagesOf[name]}/`) || tagged,
+          part.includes(`-${stagesOf[name]}`) ||
+            part.includes(`/${stagesOf[name]}/`) ||
+            part.endsWith(`/restapis/*/stages/${stagesOf[name]}`) || // the stage of an API has the name of the stage
+            tagged,
           `${name}: ${changes} on ${resource}`,
         );
       }
@@ -394,6 +412,12 @@ test("a preview reaches nothing of dev, even in dev's account", () => {
     ["route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/1"],
     ["acm:DeleteCertificate", arnOf("acm", "certificate/1"), dev],
     ["ses:DeleteEmailIdentity", arnOf("ses", "identity/dev.scratchpad.example.com")],
+    ["cloudwatch:DeleteAlarms", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
+    ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
+    ["cloudwatch:PutDashboard", "arn:aws:cloudwatch::123456789012:dashboard/scratchpad-dev"],
+    ["logs:DeleteQueryDefinition", "*"],
+    ["logs:DeleteLogGroup", arnOf("logs", "log-group:/aws/apigateway/scratchpad-dev")],
+    ["apigateway:SetWebACL", "arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/dev"],
   ];
   const allowed = forbidden.filter(([action, arn, context]) => may(preview, action, arn, context));
   assert.deepEqual(allowed, []);
@@ -469,6 +493,27 @@ test("a service may create its own service-linked role, and no other role is cre
   const path = "aws-service-role/ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway";
   assert.ok(create(path, "ops.apigateway.amazonaws.com"));
   assert.ok(!create(path, "ecs.amazonaws.com"));
+});
+
+test("a workflow changes alarms, dashboards and web ACLs only of its stage, and only if the stage has them", () => {
+  const acl = (stage: string) => arnOf("wafv2", `regional/webacl/scratchpad-${stage}-api/1`);
+  const api = (stage: string) => `arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/${stage}`;
+  const calls = (stage: string): [action: string, arn: string][] => [
+    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-stripe-key`)],
+    ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-causes`)],
+    ["cloudwatch:PutDashboard", `arn:aws:cloudwatch::123456789012:dashboard/scratchpad-${stage}`],
+    ["wafv2:UpdateWebACL", acl(stage)],
+    ["wafv2:AssociateWebACL", acl(stage)],
+    ["wafv2:AssociateWebACL", api(stage)],
+    ["apigateway:SetWebACL", api(stage)],
+  ];
+  const allowed = (name: string, stage: string) =>
+    calls(stage).map(([action, arn]) => may(role(allWorkflowRoles, name), action, arn));
+  const [yes, no] = [true, false];
+  assert.deepEqual(allowed("prod", "prod"), [yes, yes, yes, yes, yes, yes, yes]);
+  assert.deepEqual(allowed("dev", "dev"), [yes, yes, yes, no, no, no, no]);
+  assert.deepEqual(allowed("preview", "pr-1"), [no, no, no, no, no, no, no]);
+  assert.deepEqual(allowed("prod", "dev"), [no, no, no, no, no, no, no]);
 });
 
 test("a workflow may use CodeDeploy only on a stage that shifts traffic", () => {

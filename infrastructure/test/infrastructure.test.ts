@@ -9,6 +9,7 @@ import { Match, Template } from "aws-cdk-lib/assertions";
 import { securityHeaders } from "../../web/security-headers.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { delegations, type Stage, stageNamed } from "../lib/stage.ts";
+import { services } from "./services.ts";
 
 const stacks = (stage: string) =>
   infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
@@ -256,7 +257,9 @@ test("an account that is emulated locally has the same stacks without the TLS re
   const emulated = infrastructure(app, stageNamed("prod"));
   assert.deepEqual(
     emulated.map((stack) => stack.stackName),
-    stacks("prod").map((stack) => stack.stackName),
+    stacks("prod")
+      .map((stack) => stack.stackName)
+      .filter((name) => name !== "scratchpad-firewall-prod"), // the local cloud has no firewall
   );
   for (const stack of emulated) assert.doesNotMatch(JSON.stringify(Template.fromStack(stack)), /SecureTransport/);
 });
@@ -474,11 +477,12 @@ test("every export name contains the stage, and every stage in the cloud has the
   const exports = (stage: string) =>
     stages
       .get(stage)!
-      .flatMap((template) => Object.values(template.findOutputs("*")).map((output) => output.Export.Name));
+      .flatMap((template) => Object.values(template.findOutputs("*")).flatMap((output) => output.Export?.Name ?? []));
   for (const stage of stages.keys())
     assert.deepEqual(
       exports(stage).sort(),
       [
+        "AlarmsTopicArn",
         "AttachmentsBucketArn",
         "AttachmentsBucketName",
         "AttachmentsTableArn",
@@ -496,24 +500,25 @@ test("every export name contains the stage, and every stage in the cloud has the
         "PurchasesTopicArn",
         "StorageTableArn",
         "StorageTableName",
+        "UserHashKey",
         "UserPoolClientId",
         "UserPoolId",
         ...(stage === "local"
           ? []
-          : [
-              "AlarmsTopicArn",
-              "EmailIdentityArn",
-              "HostedZoneId",
-              "NameServers",
-              "WebBucketName",
-              "WebDistributionId",
-              "WebUrl",
-            ]),
+          : ["EmailIdentityArn", "HostedZoneId", "NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
       ]
         .sort()
         .map((name) => `scratchpad-${stage}-${name}`),
     );
 });
+
+/** The exports that stacks import, sorted. */
+const imports = (templates: Template[]) => {
+  const found = templates.flatMap((template) => [
+    ...JSON.stringify(template.toJSON()).matchAll(/"Fn::ImportValue":"([^"]*)"/g),
+  ]);
+  return [...new Set(found.map(([, name]) => name))].sort();
+};
 
 test("stacks are named by unit and stage, and import only from the stack dns", () => {
   assert.deepEqual(
@@ -526,14 +531,40 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
       "scratchpad-topics-dev",
       "scratchpad-web-dev",
       "scratchpad-alarms-dev",
+      "scratchpad-operations-dev",
     ],
   );
-  for (const template of stages.get("dev")!) assert.doesNotMatch(JSON.stringify(template), /Fn::ImportValue/);
-  const imports = [...JSON.stringify(delegated.get("dev")!).matchAll(/"Fn::ImportValue":"([^"]*)"/g)];
+  const withoutOperations = (templates: Template[]) =>
+    templates.filter((template) => Object.keys(template.findResources("AWS::CloudWatch::Dashboard")).length === 0);
+  assert.deepEqual(imports(withoutOperations(stages.get("dev")!)), []);
   assert.deepEqual(
-    [...new Set(imports.map(([, name]) => name))].sort(),
+    imports(withoutOperations(delegated.get("dev")!)),
     ["EmailIdentityArn", "HostedZoneId"].map((name) => `scratchpad-dev-${name}`),
   );
+});
+
+test("the alarms and the web ACL are deployed after the services, because they import from them", () => {
+  const importsOf = (stack: string) =>
+    imports([Template.fromStack(stacks("prod").find(({ stackName }) => stackName === stack)!)]);
+  assert.deepEqual(importsOf("scratchpad-operations-prod"), [
+    "scratchpad-prod-AlarmsTopicArn",
+    ...services.map((service) => `scratchpad-prod-${service}`),
+  ]);
+  assert.deepEqual(importsOf("scratchpad-firewall-prod"), ["scratchpad-prod-RestApiId"]);
+});
+
+test("a stage with a limit of requests per address blocks the addresses that exceed it", () => {
+  const { requestsPer5Minutes } = stageNamed("prod").webAcl!;
+  const [{ Properties: acl }] = resources("prod", "AWS::WAFv2::WebACL") as [any];
+  assert.deepEqual([acl.Scope, acl.DefaultAction], ["REGIONAL", { Allow: {} }]);
+  assert.deepEqual(
+    acl.Rules.map(({ Action, Statement }: any) => [Action, Statement.RateBasedStatement]),
+    [[{ Block: {} }, { AggregateKeyType: "IP", EvaluationWindowSec: 300, Limit: requestsPer5Minutes }]],
+  );
+  const [{ Properties: association }] = resources("prod", "AWS::WAFv2::WebACLAssociation") as [any];
+  assert.match(JSON.stringify(association.ResourceArn), /:apigateway:.*::\/restapis\/.*prod-RestApiId.*\/stages\/prod/);
+  for (const stage of ["local", "dev"])
+    for (const template of stages.get(stage)!) template.resourceCountIs("AWS::WAFv2::WebACL", 0);
 });
 
 test("a stage without a row has its own infrastructure", () => {
@@ -566,7 +597,7 @@ test("the app of a stage that links to dev may show dev's attachments", () => {
 });
 
 test("a stage's alarms go to the e-mail address of its row, and only CloudWatch may publish them", () => {
-  for (const stage of ["dev", "prod"]) {
+  for (const stage of ["local", "dev", "prod"]) {
     const [subscription] = resources(stage, "AWS::SNS::Subscription");
     const { Protocol, Endpoint } = subscription!.Properties;
     assert.deepEqual([Protocol, Endpoint], ["email", stageNamed(stage).alarms]);
@@ -579,7 +610,7 @@ test("a stage's alarms go to the e-mail address of its row, and only CloudWatch 
     assert.deepEqual(Condition.StringEquals, { "aws:SourceAccount": { Ref: "AWS::AccountId" } });
     assert.match(JSON.stringify(Condition.ArnLike), new RegExp(`:alarm:scratchpad-${stage}-\\*"`));
   }
-  for (const template of [...stages.get("local")!, ...linked])
+  for (const template of linked)
     template.resourcePropertiesCountIs("AWS::SNS::Topic", { TopicName: Match.stringLikeRegexp("alarms") }, 0);
 });
 

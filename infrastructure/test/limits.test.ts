@@ -57,10 +57,11 @@ const resources: any[] = templates
  * the services.
  */
 const limits: Record<string, Record<string, number>> = {
-  AlarmName: { "AWS::CloudWatch::Alarm": 255 },
+  AlarmName: { "AWS::CloudWatch::Alarm": 255, "AWS::CloudWatch::CompositeAlarm": 255 },
   ApplicationName: { "AWS::CodeDeploy::Application": 100 },
   BucketName: { "AWS::S3::Bucket": 63 },
   ClientName: { "AWS::Cognito::UserPoolClient": 128 },
+  DashboardName: { "AWS::CloudWatch::Dashboard": 255 },
   DeploymentGroupName: { "AWS::CodeDeploy::DeploymentGroup": 100 },
   FunctionName: { "AWS::Lambda::Function": 64 },
   IdentityPoolName: { "AWS::Cognito::IdentityPool": 128 },
@@ -71,6 +72,8 @@ const limits: Record<string, Record<string, number>> = {
     "AWS::CloudFront::OriginAccessControl": 64,
     "AWS::CloudFront::ResponseHeadersPolicy": 128,
     "AWS::Events::Rule": 64,
+    "AWS::Logs::QueryDefinition": 255,
+    "AWS::WAFv2::WebACL": 128,
   },
   PolicyName: { "AWS::IAM::Role": 128 },
   QueueName: { "AWS::SQS::Queue": 80 },
@@ -135,6 +138,12 @@ test("the code of the CloudFront Function has at most the 10 KB that CloudFront 
   const [pages] = resources.filter(({ Type }) => Type === "AWS::CloudFront::Function");
   const { length } = pages.Properties.FunctionCode;
   assert.ok(length <= 10_240, `the code has ${length} characters`);
+});
+
+test("the rule of a composite alarm has at most the 10,240 characters that CloudWatch accepts", () => {
+  const rules = resources.flatMap(({ Properties }) => Properties?.AlarmRule ?? []);
+  assert.notEqual(rules.length, 0);
+  for (const rule of rules) assert.ok(rule.length <= 10_240, `${rule.slice(0, 80)}… has ${rule.length} characters`);
 });
 
 test("each template has at most the size, resources and outputs that CloudFormation accepts", () => {

@@ -358,6 +358,8 @@ function related(
       return [properties.TopicArn];
     case "AWS::SNS::TopicPolicy":
       return properties.Topics;
+    case "AWS::WAFv2::WebACLAssociation":
+      return [properties.WebACLArn, properties.ResourceArn];
     case "AWS::SQS::QueuePolicy":
       return properties.Queues.map((url: string) => `arn:aws:sqs:${region}:${account}:${url.split("/").pop()}`);
     default:
@@ -400,6 +402,8 @@ function apiGatewayTargets(
       return [one(`stages/${properties.StageName}`, "stages")];
     case "AWS::ApiGateway::Resource":
       return [one("resources/assigned", "resources/parent")];
+    case "AWS::WAFv2::WebACLAssociation":
+      return [properties.ResourceArn];
     default:
       throw new Error(`the paths of ${type} are not known`);
   }
@@ -411,7 +415,7 @@ const stageTag = "scratchpad:stage";
 
 /** Actions that match `creates`, but whose ARN is that of an existing resource. */
 const createsBelow = /^(cognito-idp:CreateUserPoolClient|codedeploy:CreateDeployment|lambda:CreateAlias)$/;
-const creates = /:(Create|PutMetricAlarm$|PutRule$|RequestCertificate$)/;
+const creates = /:(Create|PutCompositeAlarm$|PutDashboard$|PutMetricAlarm$|PutRule$|RequestCertificate$)/;
 const tags = /:(TagResource|TagRole|TagQueue|AddTagsToCertificate|ChangeTagsForResource|PutBucketTagging)$/;
 const untags = /:(UntagResource|UntagRole|UntagQueue|RemoveTagsFromCertificate)$/;
 

@@ -5,6 +5,8 @@ import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import { BoundaryStack } from "../lib/account/boundary-stack.ts";
 import { accountNamed } from "../lib/account.ts";
+import { readServices } from "../lib/manifests.ts";
+import { rowOf, stageTable } from "../lib/stage.ts";
 import { functionsOf, packageService, services } from "./services.ts";
 
 /** The resources of each service on a stage. */
@@ -28,57 +30,6 @@ const ofType = (stage: any[], type: string) =>
 
 const functions = services.flatMap(functionsOf);
 
-test("every alarm notifies the stage's topic when it fires and when it ends", () => {
-  for (const [name, stage] of Object.entries({ dev, prod })) {
-    const topic = [{ "Fn::ImportValue": `scratchpad-${name}-AlarmsTopicArn` }];
-    const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
-    for (const { AlarmActions, OKActions } of alarms) assert.deepEqual([AlarmActions, OKActions], [topic, topic]);
-    const names = new Set(alarms.map(({ AlarmName }) => AlarmName));
-    for (const functionName of functions)
-      for (const kind of ["errors", "throttles"]) assert.ok(names.has(`scratchpad-${name}-${functionName}-${kind}`));
-  }
-});
-
-test("every dead-letter queue has an alarm", () => {
-  for (const stage of [dev, prod]) {
-    const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
-    for (const { Properties } of all(stage, "AWS::SQS::Queue")) {
-      const [alarm] = alarms.filter(({ Dimensions }) =>
-        Dimensions.some(({ Value }: any) => Value === Properties.QueueName),
-      );
-      assert.ok(alarm, Properties.QueueName);
-      const { Namespace, MetricName, Threshold } = alarm;
-      assert.deepEqual(
-        [Namespace, MetricName, Threshold],
-        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", 1],
-        Properties.QueueName,
-      );
-    }
-  }
-});
-
-test("the API has an alarm on server errors, and the webhook has one on events whose signature does not match", () => {
-  for (const [name, stage] of Object.entries({ dev, prod })) {
-    const alarms = all(stage, "AWS::CloudWatch::Alarm").map(({ Properties }) => Properties);
-    const of = (metric: string) =>
-      alarms
-        .filter(({ MetricName }) => MetricName === metric)
-        .map(({ Namespace, Dimensions }) => [Namespace, Dimensions]);
-    assert.deepEqual(of("5XXError"), [
-      [
-        "AWS/ApiGateway",
-        [
-          { Name: "ApiName", Value: `scratchpad-${name}` },
-          { Name: "Stage", Value: name },
-        ],
-      ],
-    ]);
-    assert.deepEqual(of("RejectedEvents"), [
-      ["Scratchpad", [{ Name: "FunctionName", Value: `scratchpad-${name}-billing-webhook` }]],
-    ]);
-  }
-});
-
 test("a record of the stream of purchases fails alone, and expires before the stream's retention ends", () => {
   for (const stage of [dev, prod]) {
     const [{ Properties }] = all(stage, "AWS::Lambda::EventSourceMapping");
@@ -87,8 +38,14 @@ test("a record of the stream of purchases fails alone, and expires before the st
   }
 });
 
-test("a stage without a row has no alarms", () => {
-  assert.deepEqual(ofType(linked, "AWS::CloudWatch::Alarm"), []);
+test("services have only the alarms that judge new versions, on stages that shift traffic", () => {
+  for (const stage of [dev, linked, prodInLocalCloud]) assert.deepEqual(ofType(stage, "AWS::CloudWatch::Alarm"), []);
+  assert.deepEqual(
+    all(prod, "AWS::CloudWatch::Alarm")
+      .map(({ Properties }) => Properties.AlarmName)
+      .sort(),
+    functions.map((name) => `scratchpad-prod-${name}-regression`).sort(),
+  );
 });
 
 test("on prod new code receives 10 percent of the traffic for five minutes, and is rolled back on an alarm", () => {
@@ -105,20 +62,29 @@ test("on prod new code receives 10 percent of the traffic for five minutes, and 
   }
 });
 
-test("the rollback alarm counts only the errors of the new version", () => {
+test("the rollback alarm counts only the responses and crashes of the new version", () => {
   for (const own of prod)
     for (const { Properties, UpdatePolicy } of all([own], "AWS::Lambda::Alias")) {
       const shift = UpdatePolicy.CodeDeployLambdaAliasUpdate;
       assert.equal(own[shift.ApplicationName.Ref].Properties.ComputePlatform, "Lambda");
       const [{ Name }] = own[shift.DeploymentGroupName.Ref].Properties.AlarmConfiguration.Alarms;
-      const { MetricName, Dimensions } = own[Name.Ref].Properties;
       const name = own[Properties.FunctionName.Ref].Properties.FunctionName;
+      const stats = own[Name.Ref].Properties.Metrics.flatMap(({ MetricStat }: any) => MetricStat?.Metric ?? []);
+      const version = Properties.FunctionVersion;
       assert.deepEqual(
-        [MetricName, Object.fromEntries(Dimensions.map(({ Name, Value }: any) => [Name, Value]))],
-        ["Errors", { FunctionName: name, Resource: `${name}:live`, ExecutedVersion: Properties.FunctionVersion }],
+        stats.map(({ Namespace, MetricName, Dimensions }: any) => [
+          Namespace,
+          MetricName,
+          Object.fromEntries(Dimensions.map(({ Name, Value }: any) => [Name, Value])),
+        ]),
+        [
+          ["Scratchpad", "Requests", { FunctionName: name, Version: version }],
+          ["Scratchpad", "Faults", { FunctionName: name, Version: version }],
+          ["AWS/Lambda", "Errors", { FunctionName: name, Resource: `${name}:live`, ExecutedVersion: version }],
+        ],
       );
-      const [version] = Properties.FunctionVersion["Fn::GetAtt"];
-      assert.deepEqual(own[version], {
+      const [id] = version["Fn::GetAtt"];
+      assert.deepEqual(own[id], {
         Type: "AWS::Lambda::Version",
         Properties: { FunctionName: Properties.FunctionName },
       });
@@ -195,19 +161,105 @@ test("API requests are traced: the API's stage is a resource of its own, in the 
   for (const [name, stage] of Object.entries({ dev, prod })) {
     const [owner, ...others] = stage.filter((own) => ofType([own], "AWS::ApiGateway::RestApi").length > 0);
     assert.equal(others.length, 0);
+    const [{ Properties }, ...otherStages] = all(stage, "AWS::ApiGateway::Stage");
+    assert.equal(otherStages.length, 0);
+    const { RestApiId, StageName, DeploymentId, TracingEnabled } = Properties;
     assert.deepEqual(
-      all(stage, "AWS::ApiGateway::Stage").map(({ Properties }) => Properties),
-      [
-        {
-          RestApiId: { Ref: "ApiGatewayRestApi" },
-          StageName: name,
-          DeploymentId: { Ref: "ApiGatewayDeployment" },
-          TracingEnabled: true,
-        },
-      ],
+      [RestApiId, StageName, DeploymentId, TracingEnabled],
+      [{ Ref: "ApiGatewayRestApi" }, name, { Ref: "ApiGatewayDeployment" }, true],
     );
     assert.deepEqual(owner.ApiGatewayDeployment.Properties, { RestApiId: { Ref: "ApiGatewayRestApi" } });
   }
+});
+
+test("the access log has the request, its route, status and latencies, but no body and nobody's identity", () => {
+  for (const [name, stage] of Object.entries({ dev, prod })) {
+    const [{ Properties }] = all(stage, "AWS::ApiGateway::Stage");
+    const { DestinationArn, Format } = Properties.AccessLogSetting;
+    const [owner] = stage.filter((own) => own.ApiGatewayStage);
+    assert.equal(owner[DestinationArn["Fn::GetAtt"][0]].Properties.LogGroupName, `/aws/apigateway/scratchpad-${name}`);
+    const format = JSON.parse(Format);
+    assert.deepEqual(Object.keys(format), [
+      "request_id",
+      "trace_id",
+      "time",
+      "method",
+      "route",
+      "status",
+      "latency_ms",
+      "integration_latency_ms",
+      "integration_status",
+      "error",
+    ]);
+    assert.equal(format.request_id, "$context.requestId");
+    assert.doesNotMatch(Format, /identity|authorizer|body|messageString|path"|\.path\b/);
+  }
+});
+
+test("each method of the API has the limit of its row, or else the default limit of the stage", () => {
+  for (const [name, stage] of Object.entries({ dev, prod, "feature-1": linked })) {
+    const { throttling } = stageTable()[rowOf(name, Object.keys(stageTable()))] as any;
+    const paths: Record<string, string> = {
+      "POST notes/attachments": "/~1notes~1attachments",
+      "POST billing": "/~1billing",
+      "POST billing/webhook": "/~1billing~1webhook",
+    };
+    const [{ Properties }] = all(stage, "AWS::ApiGateway::Stage");
+    const { default: all_, ...methods } = throttling;
+    assert.deepEqual(
+      Properties.MethodSettings,
+      [["* *", all_] as const, ...Object.entries<any>(methods)].map(([route, { rate, burst }]) => ({
+        ResourcePath: paths[route] ?? "/*",
+        HttpMethod: route.split(" ")[0],
+        ThrottlingRateLimit: rate,
+        ThrottlingBurstLimit: burst,
+      })),
+    );
+  }
+});
+
+test("every limit of a stage is for a route of the API", () => {
+  const routes = new Set(readServices().flatMap(({ functions }) => functions.flatMap(({ routes }) => routes)));
+  for (const [row, { throttling }] of Object.entries<any>(stageTable()))
+    for (const route of Object.keys(throttling))
+      assert.ok(route === "default" || routes.has(route), `${row}: ${route}`);
+});
+
+test("a request above a limit gets a problem with status 429 that says when to try again", () => {
+  for (const type of ["THROTTLED", "QUOTA_EXCEEDED", "WAF_FILTERED"]) {
+    const found = all(dev, "AWS::ApiGateway::GatewayResponse").filter(
+      ({ Properties }) => Properties.ResponseType === type,
+    );
+    assert.equal(found.length, 1);
+    const { StatusCode, ResponseParameters, ResponseTemplates } = found[0].Properties;
+    assert.equal(StatusCode, "429");
+    assert.match(ResponseParameters["gatewayresponse.header.Retry-After"], /^'\d+'$/);
+    assert.equal(ResponseParameters["gatewayresponse.header.Content-Type"], "'application/problem+json'");
+    assert.match(ResponseTemplates["application/json"], /"status":429/);
+  }
+});
+
+test("only stages whose row says so limit the concurrency of the webhook, and of no other function", () => {
+  const limited = (stage: any[]) =>
+    all(stage, "AWS::Lambda::Function")
+      .filter(({ Properties }) => Properties.ReservedConcurrentExecutions !== undefined)
+      .map(({ Properties }) => [Properties.FunctionName, Properties.ReservedConcurrentExecutions]);
+  assert.deepEqual(limited(prod), [["scratchpad-prod-billing-webhook", 10]]);
+  for (const stage of [dev, linked]) assert.deepEqual(limited(stage), []);
+});
+
+test("every function knows its stage, the group of its routes, and the key of the hashes of users", () => {
+  for (const [name, stage, owner] of [
+    ["prod", prod, "prod"],
+    ["feature-1", linked, "dev"], // the users are those of dev
+  ] as const)
+    for (const { Properties } of all(stage, "AWS::Lambda::Function")) {
+      const { STAGE, ROUTE_GROUP, USER_HASH_KEY } = Properties.Environment.Variables;
+      const own = Properties.FunctionName.replace(`scratchpad-${name}-`, "");
+      const callsStripe = /^billing-(purchase|resume|cancel|webhook)$/.test(own);
+      assert.deepEqual([STAGE, ROUTE_GROUP], [name, callsStripe ? "payments" : own.split("-")[0]], own);
+      assert.deepEqual(USER_HASH_KEY, { "Fn::ImportValue": `scratchpad-${owner}-UserHashKey` });
+    }
 });
 
 // CloudFormation refuses a StageDescription in a new deployment of an existing stage, so the second deployment would fail.

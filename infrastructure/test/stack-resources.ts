@@ -79,6 +79,8 @@ async function packagedOnce(service: string, stage: string) {
 const nameProperties: Record<string, [property: string, limit: number]> = {
   "AWS::CloudFront::Function": ["Name", 64],
   "AWS::CloudWatch::Alarm": ["AlarmName", 255],
+  "AWS::CloudWatch::CompositeAlarm": ["AlarmName", 255],
+  "AWS::CloudWatch::Dashboard": ["DashboardName", 255],
   "AWS::CodeDeploy::Application": ["ApplicationName", 100],
   "AWS::CodeDeploy::DeploymentGroup": ["DeploymentGroupName", 100],
   "AWS::DynamoDB::Table": ["TableName", 255],
@@ -92,6 +94,7 @@ const nameProperties: Record<string, [property: string, limit: number]> = {
   "AWS::SES::EmailIdentity": ["EmailIdentity", 255],
   "AWS::SNS::Topic": ["TopicName", 256],
   "AWS::SQS::Queue": ["QueueName", 80],
+  "AWS::WAFv2::WebACL": ["Name", 128],
 };
 
 /** The ARN of a resource, from its name, its resolved properties, and its place. Other types have no ARN of their own. */
@@ -105,6 +108,8 @@ const arns: Record<string, (name: string, properties: any, place: Place) => stri
   "AWS::CloudFront::ResponseHeadersPolicy": (name, _, { account }) =>
     `arn:aws:cloudfront::${account}:response-headers-policy/${name}`,
   "AWS::CloudWatch::Alarm": (name, _, place) => regional("cloudwatch", `alarm:${name}`, place),
+  "AWS::CloudWatch::CompositeAlarm": (name, _, place) => regional("cloudwatch", `alarm:${name}`, place),
+  "AWS::CloudWatch::Dashboard": (name, _, { account }) => `arn:aws:cloudwatch::${account}:dashboard/${name}`,
   "AWS::CodeDeploy::Application": (name, _, place) => regional("codedeploy", `application:${name}`, place),
   "AWS::CodeDeploy::DeploymentGroup": (name, { ApplicationName }, place) =>
     regional("codedeploy", `deploymentgroup:${ApplicationName}/${name}`, place),
@@ -125,6 +130,7 @@ const arns: Record<string, (name: string, properties: any, place: Place) => stri
   "AWS::SES::EmailIdentity": (name, _, place) => regional("ses", `identity/${name}`, place),
   "AWS::SNS::Topic": (name, _, place) => regional("sns", name, place),
   "AWS::SQS::Queue": (name, _, place) => regional("sqs", name, place),
+  "AWS::WAFv2::WebACL": (name, _, place) => regional("wafv2", `regional/webacl/${name}/assigned`, place),
 };
 
 /** What `Ref` returns, for types for which it is not the name. */
@@ -198,6 +204,7 @@ export class Resolver {
       "AWS::AccountId": account,
       "AWS::Partition": "aws",
       "AWS::Region": region,
+      "AWS::StackId": regional("cloudformation", `stack/${stack}/assigned`, this.place),
       "AWS::StackName": stack,
       "AWS::URLSuffix": "amazonaws.com",
     };

@@ -1,6 +1,7 @@
-//! Generates the enum `Metric` from `metrics.json`, which the templates of the dashboard and of the alarms read too.
+//! Generates the enum `Metric` and a constant per metric from `metrics.json`, which the templates of the dashboard and of
+//! the alarms read too.
 
-use std::{env, error::Error, fmt::Write as _, fs, path::Path};
+use std::{env, error::Error, fs, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -14,28 +15,39 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the definition of the enum `Metric`, with a variant per row of the table.
+/// Returns the definition of the enum, with a variant per row of the table, and the constants of the metrics that the
+/// functions record.
 fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
-    let (mut variants, mut all, mut names, mut units, mut scopes) = Default::default();
+    let mut code = [const { String::new() }; 6];
+    let [variants, all, names, units, scopes, constants] = &mut code;
     for (name, row) in table {
         let column = |column: &str| {
             let value = row.get(column).and_then(Value::as_str);
             value.ok_or_else(|| format!("{TABLE}: {name} has no {column}"))
         };
-        let scope = match column("scope")? {
-            "invocation" => "Invocation",
-            "stage" => "Stage",
-            other => return Err(format!("{TABLE}: {name} has the unknown scope {other}").into()),
+        let (scope, unit) = (column("scope")?, column("unit")?);
+        let description = column("description")?;
+        let (scope, value) = match (scope, unit) {
+            ("invocation", _) => ("Invocation", None),
+            ("stage", "Count" | "None") => ("Stage", Some("Sum")),
+            ("stage", "Seconds") => ("Stage", Some("Age")),
+            _ => {
+                return Err(
+                    format!("{TABLE}: {name} has the scope {scope} and the unit {unit}").into(),
+                );
+            }
         };
-        let (unit, description) = (column("unit")?, column("description")?);
-        writeln!(&mut variants as &mut String, "/// {description}\n{name},")?;
-        write!(&mut all as &mut String, "Self::{name},")?;
-        write!(&mut names as &mut String, "Self::{name} => {name:?},")?;
-        write!(&mut units as &mut String, "Self::{name} => {unit:?},")?;
-        write!(
-            &mut scopes as &mut String,
-            "Self::{name} => Scope::{scope},"
-        )?;
+        variants.push_str(&format!("/// {description}\n{name},"));
+        all.push_str(&format!("Self::{name},"));
+        names.push_str(&format!("Self::{name} => {name:?},"));
+        units.push_str(&format!("Self::{name} => {unit:?},"));
+        scopes.push_str(&format!("Self::{name} => Scope::{scope},"));
+        if let Some(value) = value {
+            let constant = screaming_snake_case(name);
+            constants.push_str(&format!(
+                "/// {description}\npub const {constant}: {value} = {value}(Metric::{name});\n"
+            ));
+        }
     }
     let count = table.len();
     Ok(format!(
@@ -51,6 +63,17 @@ fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
              pub const fn unit(self) -> &'static str {{ match self {{ {units} }} }}\n\
              /// The scope, which determines the dimensions in CloudWatch.\n\
              pub const fn scope(self) -> Scope {{ match self {{ {scopes} }} }}\n\
-         }}\n"
+         }}\n\n{constants}"
     ))
+}
+
+fn screaming_snake_case(name: &str) -> String {
+    let mut constant = String::new();
+    for (index, letter) in name.char_indices() {
+        if letter.is_uppercase() && index > 0 {
+            constant.push('_');
+        }
+        constant.extend(letter.to_uppercase());
+    }
+    constant
 }

@@ -20,7 +20,17 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
 from ministack.services.cloudformation import provisioners
 
-import stack_permissions  # patches CloudFormation when it is imported
+# These modules patch ministack when they are imported.
+import crash
+import faults
+import function_metrics
+import gateway
+import monitoring_stacks
+import notifications
+import queue_metrics
+import stack_permissions
+import streams
+import table_metrics
 
 # Send a function's response at once. With Nagle's algorithm, it waits up to 40 ms for a delayed acknowledgement.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -38,10 +48,13 @@ CURRENT = SAVES / "current"
 changed = threading.Event()
 saving = threading.Lock()
 serve_request, load_state, save_all = ministack.app, ministack._load_persisted_state, ministack.save_all
+get_services = ministack._build_persistence_save_dict
 
 
 async def serve_and_mark_changed(scope, receive, send):
     """Serves a request. Requests that may have changed the state cause a save."""
+    if scope.get("path") == crash.PATH and scope["method"] == "POST":
+        crash.crash(lambda: ministack.save_all(get_services_and_pending()))
     await serve_request(scope, receive, send)
     if scope.get("method", "GET") not in READ_METHODS:
         changed.set()
@@ -93,9 +106,15 @@ def load_without_unsaved_buckets():
     state without a region, and creating that bucket again would fail.
     """
     load_state()
+    crash.resume(persistence.load_state(crash.STATE) or {"invocations": []}, invoke)
     buckets = s3._buckets._data
     for unsaved in [name for name, bucket in buckets.items() if bucket["region"] is None]:
         del buckets[unsaved]
+
+
+def get_services_and_pending():
+    """Returns the functions that return the states to save, by name. Adds the unfinished asynchronous invocations."""
+    return get_services() | {crash.STATE: crash.get_pending}
 
 
 def get_tables_and_streams():
@@ -117,6 +136,7 @@ def invoke(function, event):
     """
     record, settings, _ = lambda_svc._get_func_record_for_ref(function)
     if record and settings:
+        crash.register(record, function, event)
         lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(record, settings), event)
 
 
@@ -247,7 +267,7 @@ def save_after_changes():
         changed.clear()
         started = time.monotonic()
         try:
-            ministack.save_all(ministack._build_persistence_save_dict())
+            ministack.save_all(get_services_and_pending())
         except Exception:
             logging.exception("cannot save the state; the next change causes another attempt")
         time.sleep(max(MINIMUM_SAVE_INTERVAL, PAUSE_PER_SAVE * (time.monotonic() - started)))
@@ -255,6 +275,7 @@ def save_after_changes():
 
 use_folder(CURRENT)
 ministack.app, ministack.save_all = serve_and_mark_changed, save_all_atomically
+ministack._build_persistence_save_dict = get_services_and_pending
 ministack._load_persisted_state = load_without_unsaved_buckets
 get_tables, load_tables = dynamodb.get_state, dynamodb.load_persisted_state
 dynamodb.get_state, dynamodb.load_persisted_state = get_tables_and_streams, load_tables_and_streams

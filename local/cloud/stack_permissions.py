@@ -31,6 +31,7 @@ FUNCTION = "arn:aws:lambda:{region}:{account}:function:{FunctionName}"
 USER_POOL = "arn:aws:cognito-idp:{region}:{account}:userpool/{UserPoolId}"
 # For each type, the ARN of a resource. `name` is the resource's name or physical ID. Words in CamelCase are its properties.
 ARNS = {
+    "AWS::ApiGateway::Account": "arn:aws:apigateway:{region}::/account",
     "AWS::ApiGateway::Deployment": f"{API}/deployments/{{name}}",
     "AWS::ApiGateway::GatewayResponse": f"{API}/gatewayresponses/{{ResponseType}}",
     "AWS::ApiGateway::Method": f"{API}/resources/{{ResourceId}}/methods/{{HttpMethod}}",
@@ -43,6 +44,8 @@ ARNS = {
     "AWS::CloudFront::OriginAccessControl": "arn:aws:cloudfront::{account}:origin-access-control/{name}",
     "AWS::CloudFront::ResponseHeadersPolicy": "arn:aws:cloudfront::{account}:response-headers-policy/{name}",
     "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "AWS::CloudWatch::CompositeAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::{account}:dashboard/{name}",
     "AWS::CodeDeploy::Application": "arn:aws:codedeploy:{region}:{account}:application:{name}",
     "AWS::CodeDeploy::DeploymentGroup": "arn:aws:codedeploy:{region}:{account}:deploymentgroup:{ApplicationName}/{name}",
     "AWS::Cognito::IdentityPool": "arn:aws:cognito-identity:{region}:{account}:identitypool/{name}",
@@ -59,6 +62,7 @@ ARNS = {
     "AWS::Lambda::Permission": FUNCTION,
     "AWS::Lambda::Version": FUNCTION,
     "AWS::Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
+    "AWS::Logs::QueryDefinition": "*",
     "AWS::Route53::HostedZone": "arn:aws:route53:::hostedzone/{name}",
     "AWS::Route53::RecordSet": "arn:aws:route53:::hostedzone/{HostedZoneId}",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
@@ -73,6 +77,8 @@ ARNS = {
 NAMES = {
     "AWS::CloudFront::Function": "Name",
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::CodeDeploy::Application": "ApplicationName",
     "AWS::CodeDeploy::DeploymentGroup": "DeploymentGroupName",
     "AWS::DynamoDB::Table": "TableName",
@@ -87,11 +93,12 @@ NAMES = {
 }
 # For each type that passes roles to a service: the property with the ARNs of the roles, and the service.
 PASSED_ROLES = {
+    "AWS::ApiGateway::Account": ("CloudWatchRoleArn", "apigateway.amazonaws.com"),
     "AWS::CodeDeploy::DeploymentGroup": ("ServiceRoleArn", "codedeploy.amazonaws.com"),
     "AWS::Cognito::IdentityPoolRoleAttachment": ("Roles", "cognito-identity.amazonaws.com"),
     "AWS::Lambda::Function": ("Role", "lambda.amazonaws.com"),
 }
-CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutMetricAlarm$|PutRule$|RequestCertificate$)")
+CREATES = re.compile(r":(Create(?!UserPoolClient|Deployment$|Alias)|PutCompositeAlarm$|PutDashboard$|PutMetricAlarm$|PutRule$|RequestCertificate$)")
 TAGS = re.compile(r":(TagResource|TagRole|TagQueue|AddTagsToCertificate|ChangeTagsForResource|PutBucketTagging)$")
 
 

@@ -75,6 +75,14 @@ impl Request {
     }
 
     /// Signs the request if [`Self::signed_by`] has set a signer, and sends the request.
+    ///
+    /// # Errors
+    /// Fails if there is no complete response.
+    pub async fn attempt(self) -> reqwest::Result<Response> {
+        self.try_send(|_| ()).await
+    }
+
+    /// Signs the request if [`Self::signed_by`] has set a signer, and sends the request.
     pub async fn send(self) -> Response {
         self.send_tampered(|_| ()).await
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`functions`] | the functions that the services' manifests list, with their binaries and sample events |
 //! | [`stage`] | the stage under test, and users who sign up there |
+//! | [`monitoring`] | the alarms and metrics of the stage, and faults that raise alarms |
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
@@ -21,6 +22,7 @@
 
 pub mod functions;
 pub mod http;
+pub mod monitoring;
 pub mod owner;
 pub mod proxy;
 pub mod stage;

@@ -17,7 +17,7 @@ impl Stage {
 
     /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the AWS account's owner.
     /// Returns the output.
-    async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
+    pub async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
         let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
             .json(input)
@@ -101,13 +101,23 @@ impl Stage {
 
     /// Returns the number of SMS with exactly this text that were sent to the stage's admin phone number.
     pub async fn sms_count(&self, text: &str) -> usize {
+        let sent = self.sms().await;
+        sent.iter().filter(|sms| *sms == text).count()
+    }
+
+    /// Returns the texts of all SMS that were sent to the stage's admin phone number.
+    pub async fn sms(&self) -> Vec<String> {
         let number = self.secret("admin-phone-number").await;
         let mut url = self.endpoint("/_ministack/sns/sms-messages");
         url.query_pairs_mut().append_pair("phoneNumber", &number);
         let response = Request::new(&Client::new(), Method::GET, url).send().await;
         let sent: Value = serde_json::from_slice(&response.body).unwrap();
-        let sent = sent["sms_messages"][number].as_array().unwrap();
-        sent.iter().filter(|sms| sms["Message"] == text).count()
+        let sent = sent["sms_messages"][number].as_array();
+        let texts = sent
+            .into_iter()
+            .flatten()
+            .map(|sms| sms["Message"].as_str());
+        texts.map(|text| text.unwrap().to_owned()).collect()
     }
 
     /// Publishes a message to the stage's SNS topic Purchases.
@@ -127,14 +137,19 @@ impl Stage {
         assert_eq!(response.status, 200, "{}", response.text());
     }
 
+    /// Returns the URL of a function's dead-letter queue.
+    pub(crate) fn dead_letter_queue_of(&self, function: &str) -> String {
+        let stage = self.name();
+        format!(
+            "{}/{ACCOUNT}/scratchpad-{stage}-{function}-dead-letters",
+            self.cloud_url
+        )
+    }
+
     /// Returns the bodies of the messages in a function's dead-letter queue.
     pub async fn dead_letters_of(&self, function: &str) -> Vec<String> {
         let mut url = self.endpoint("/_ministack/sqs/messages");
-        let queue = format!(
-            "{}/{ACCOUNT}/scratchpad-{}-{function}-dead-letters",
-            self.cloud_url,
-            self.name()
-        );
+        let queue = self.dead_letter_queue_of(function);
         url.query_pairs_mut().append_pair("QueueUrl", &queue);
         let response = Request::new(&Client::new(), Method::GET, url).send().await;
         let waiting: Value = serde_json::from_slice(&response.body).unwrap();
@@ -168,6 +183,28 @@ impl Stage {
                 // The next page begins at the last timestamp, so its events may be in the log twice.
                 Some(last) if events.len() == PAGE => from = last["timestamp"].as_u64().unwrap(),
                 _ => return log,
+            }
+        }
+    }
+
+    /// Returns all items of a DynamoDB table.
+    pub async fn items(&self, table: &str) -> Vec<Value> {
+        let (mut items, mut start) = (Vec::new(), Value::Null);
+        loop {
+            let mut input = json!({"TableName": table, "ConsistentRead": true});
+            if !start.is_null() {
+                input["ExclusiveStartKey"] = start;
+            }
+            let mut page = self
+                .call_as_owner("dynamodb", "DynamoDB_20120810.Scan", &input)
+                .await;
+            match page["Items"].take() {
+                Value::Array(page) => items.extend(page),
+                other => panic!("{table}: {other}"),
+            }
+            start = page["LastEvaluatedKey"].take();
+            if start.is_null() {
+                return items;
             }
         }
     }

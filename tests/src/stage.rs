@@ -52,11 +52,25 @@ pub struct Stage {
     pub stripe_url: String,
 }
 
+impl Stage {
+    /// Reads the stage whose `stage.json` is `file`. `file` may be relative to the checkout, because Cargo runs tests in the
+    /// folder of their crate.
+    pub fn read(file: impl AsRef<Path>) -> Self {
+        let file = crate::workspace::root().join(file);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
+            panic!("cannot read the stage file {}: {error}", file.display())
+        });
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("cannot parse the stage file {}: {error}", file.display())
+        })
+    }
+}
+
 /// Returns the path of the stage's `stage.json`.
 pub(crate) fn stage_file() -> &'static Path {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         let file = std::env::var(STAGE_VARIABLE).unwrap_or_else(|_| {
-            panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test --e2e")
+            panic!("{STAGE_VARIABLE} is not set to the file of a stage: run these tests with cargo xtask test")
         });
         // The variable may be relative to the checkout, but Cargo runs tests in the folder of their crate.
         crate::workspace::root().join(file)
@@ -109,15 +123,7 @@ impl Stage {
 
     fn load() -> &'static Self {
         static LOADED: OnceLock<Stage> = OnceLock::new();
-        LOADED.get_or_init(|| {
-            let file = stage_file();
-            let text = std::fs::read_to_string(file).unwrap_or_else(|error| {
-                panic!("cannot read the stage file {}: {error}", file.display())
-            });
-            serde_json::from_str(&text).unwrap_or_else(|error| {
-                panic!("cannot parse the stage file {}: {error}", file.display())
-            })
-        })
+        LOADED.get_or_init(|| Self::read(stage_file()))
     }
 
     /// Returns the name of the stage.
@@ -147,7 +153,7 @@ impl Stage {
     }
 
     /// Returns the URL of `path` at the local cloud's endpoint.
-    pub(crate) fn endpoint(&self, path: &str) -> Url {
+    pub fn endpoint(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.cloud_url)).unwrap()
     }
 
@@ -259,6 +265,8 @@ pub struct Person<'a> {
     stage: &'a Stage,
     client: Client,
     signer: Signer,
+    /// The user's name in the Cognito user pool.
+    pub email: String,
     /// The ID of the user's identity in the Cognito identity pool.
     pub id: String,
     /// The ID of the user in the Cognito user pool: the claim `sub` of the user's ID token.
@@ -296,11 +304,18 @@ impl<'a> Person<'a> {
             .call_unsigned(&client, &user_pool_target("ConfirmSignUp"), &input)
             .await;
         let token = stage.sign_in(&client, &email, owner).await;
-        Self::with_identity(stage, client, &token).await
+        Self::with_identity(stage, client, email, &token).await
+    }
+
+    /// Signs in a user who has signed up before, and gets new credentials for the user's identity.
+    pub async fn sign_in(stage: &'a Stage, email: String) -> Self {
+        let client = Client::new();
+        let token = stage.sign_in(&client, &email, None).await;
+        Self::with_identity(stage, client, email, &token).await
     }
 
     /// Returns the user that an ID token identifies, with credentials from the identity pool.
-    async fn with_identity(stage: &'a Stage, client: Client, token: &Value) -> Self {
+    async fn with_identity(stage: &'a Stage, client: Client, email: String, token: &Value) -> Self {
         let pool = format!(
             "cognito-idp.{}.amazonaws.com/{}",
             stage.region, stage.user_pool_id
@@ -326,6 +341,7 @@ impl<'a> Person<'a> {
                 region: stage.region.clone(),
                 service: "execute-api",
             },
+            email,
             id: identity.as_str().unwrap().to_owned(),
             sub: sub_of(token),
         }

@@ -37,7 +37,8 @@ impl Stripe {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    async fn list(&self, what: &str) -> Vec<Value> {
+    /// Returns all `payment_intents`, `charges`, `refunds`, `disputes`, `events`, `calls` or `deliveries`, oldest first.
+    pub async fn list(&self, what: &str) -> Vec<Value> {
         let mut list = self.control(Method::GET, what, None).await;
         match list["data"].take() {
             Value::Array(list) => list,
@@ -189,6 +190,18 @@ impl Stripe {
         let path = format!("payment_intents/{id}/authenticate");
         let body = json!({"authentication": outcome});
         self.control(Method::POST, &path, Some(&body)).await;
+    }
+
+    /// If `hold` is true, makes each payment from now on stay `processing` until [`Stripe::process`] charges its card.
+    pub async fn hold_payments(&self, hold: bool) {
+        let body = json!({"payments": hold});
+        self.control(Method::PUT, "hold", Some(&body)).await;
+    }
+
+    /// Charges the card of a PaymentIntent whose status is `processing`.
+    pub async fn process(&self, intent: &Value) {
+        let path = format!("payment_intents/{}/process", intent["id"].as_str().unwrap());
+        self.control(Method::POST, &path, None).await;
     }
 
     /// Makes the local Stripe send the event with this ID to the webhook again. Returns the HTTP status of the

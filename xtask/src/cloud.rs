@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     process,
-    stage::{LocalStage, REGION},
+    stage::{LocalStage, REGION, STAGE},
     workspace::Workspace,
 };
 
@@ -105,6 +105,23 @@ impl Cloud {
     }
 }
 
+/// Opens the stage that commands with `--stage local` use: the one that `cargo xtask dev` runs, or the one whose `stage.json`
+/// is in the environment variable `SCRATCHPAD_STAGE`, as in the tests of a stage.
+///
+/// # Errors
+/// Fails if the stage does not run.
+pub(crate) fn running_stage(workspace: &Workspace) -> Result<LocalStage> {
+    let file = env::var_os("SCRATCHPAD_STAGE").map(PathBuf::from);
+    let folder = file
+        .as_ref()
+        .and_then(|file| file.parent()?.file_name()?.to_str());
+    let stage = LocalStage::open(workspace, folder.unwrap_or(STAGE))?;
+    if Cloud::running(&stage).is_none() {
+        bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
+    }
+    Ok(stage)
+}
+
 fn pid_file(stage: &LocalStage) -> PathBuf {
     stage.path("cloud.pid")
 }
@@ -172,6 +189,10 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         // An asynchronous invocation that fails is retried after 5 s and after 10 s more. The idempotency lease of
         // a function that crashed has expired by then.
         ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "5".into()),
+        (
+            "SCRATCHPAD_MINUTE_MS",
+            stage.minute().as_millis().to_string(),
+        ),
         // Without this URL, ministack would find the machine's Docker engine and remove containers from it.
         ("DOCKER_HOST", "unix:///nonexistent".into()),
         // These services listen on fixed ports, so two checkouts could not run at the same time.

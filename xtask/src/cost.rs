@@ -87,6 +87,7 @@ struct Assumptions {
     stripe_ms: f64,
     aws_ms: f64,
     log_bytes: f64,
+    access_log_bytes: f64,
     log_share_kept: f64,
     log_months: f64,
     traced_per_second: f64,
@@ -95,7 +96,11 @@ struct Assumptions {
     note_kb: f64,
     files_per_person: f64,
     file_kb: f64,
-    alarms: f64,
+    alarm_metrics: f64,
+    composite_alarms: f64,
+    custom_metrics: f64,
+    dashboards: f64,
+    web_acls: f64,
     hosted_zones: f64,
 }
 
@@ -299,6 +304,14 @@ impl Usage {
         }
         if function.share > 0.0 || function.is_route {
             self.add("api_gateway_requests", name, invocations);
+            self.add(
+                "waf_requests",
+                name,
+                assumptions.web_acls.min(1.0) * invocations,
+            );
+            let access_log_gb = total(assumptions.access_log_bytes / 1024.0) / KB_PER_GB;
+            self.add("logs_access_gb", name, access_log_gb);
+            self.add("logs_kept_gb", name, access_log_gb * kept);
         }
     }
 
@@ -317,7 +330,12 @@ impl Usage {
             ("dynamodb_gb", notes_gb),
             ("dynamodb_backup_gb", notes_gb),
             ("s3_gb", files_gb),
-            ("alarms", assumptions.alarms),
+            ("alarms", assumptions.alarm_metrics),
+            ("alarms_composite", assumptions.composite_alarms),
+            ("metrics_custom", assumptions.custom_metrics),
+            ("metrics_dashboards", assumptions.dashboards),
+            ("waf_acls", assumptions.web_acls),
+            ("waf_rules", assumptions.web_acls),
             ("hosted_zones", assumptions.hosted_zones),
         ] {
             self.add_other(price, units);
@@ -337,6 +355,8 @@ fn service(price: &str) -> &'static str {
         "s3" => "S3",
         "logs" => "CloudWatch Logs",
         "alarms" => "CloudWatch alarms",
+        "metrics" => "CloudWatch metrics",
+        "waf" => "WAF",
         "xray" => "X-Ray",
         "cognito" => "Cognito",
         "sns" | "sms" => "SNS and SMS",
@@ -528,6 +548,12 @@ mod tests {
         close(bill.services["API Gateway"], 30.0702 * 3.5);
         // 30,000,000 + 4.17 × 60,000 for purchases + 300,000 uploads + 8,640 reconciliations; the first million is free.
         close(bill.services["Lambda, requests"], (30.55884 - 1.0) * 0.2);
+        // 5 for the web ACL, 1 for its rule, and 0.60 per million requests.
+        close(bill.services["WAF"], 6.0 + 30.0702 * 0.6);
+        // 213 metrics, of which 10 are free, and 8 composite alarms.
+        close(bill.services["CloudWatch alarms"], 203.0 * 0.1 + 8.0 * 0.5);
+        // 208 metrics, of which 10 are free, and the dashboard.
+        close(bill.services["CloudWatch metrics"], 198.0 * 0.3 + 3.0);
         // 90,000 people; the first 10,000 are free.
         close(bill.services["Cognito"], 1350.0);
         // One per second and 5 % of the others; the first 100,000 are free.

@@ -280,18 +280,27 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers that are not part of the local cloud: the X-Ray daemon (which writes traces to traces.jsonl), the
-/// local Stripe, and the server of the browser app. Also starts to print the confirmation codes that are sent by email.
-async fn start_servers(
-    workspace: &Workspace,
-    stage: &LocalStage,
-) -> Result<(StripeServer, WebServer)> {
+/// Starts the X-Ray daemon of a stage, which writes the traces of functions to traces.jsonl.
+///
+/// # Errors
+/// Fails if the port of the daemon is in use.
+pub(crate) fn record_traces(stage: &LocalStage) -> Result<()> {
     let port = stage.xray_port();
     let daemon = xray_daemon::Daemon::bind(port)
         .with_context(|| format!("cannot start the X-Ray daemon on port {port}"))?;
     let traces = stage.path("traces.jsonl");
     tokio::spawn(async move { daemon.record(&traces, 10_000_000).await });
-    tokio::spawn(mail::show_codes(stage.clone()));
+    Ok(())
+}
+
+/// Starts the servers that are not part of the local cloud: the X-Ray daemon, the local Stripe, and the server of the
+/// browser app. Also starts to print the confirmation codes and alarms that are sent by email.
+async fn start_servers(
+    workspace: &Workspace,
+    stage: &LocalStage,
+) -> Result<(StripeServer, WebServer)> {
+    record_traces(stage)?;
+    tokio::spawn(mail::show_mails(stage.clone()));
     let stripe = StripeServer::start(stage).await?;
     let web = WebServer::start(workspace, stage, Serve::Sources).await?;
     Ok((stripe, web))

@@ -1,4 +1,4 @@
-//! Shows the confirmation codes that the stage `local` sends by email, because no mailbox receives them.
+//! Shows the confirmation codes and the alarms that the stage `local` sends by email, because no mailbox receives them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,12 +18,30 @@ struct Mailbox {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Mail {
+    source: String,
     to: Vec<String>,
+    subject: String,
     body_text: String,
 }
 
-/// Prints the confirmation code of every email that the stage sends after this call. Never returns.
-pub(crate) async fn show_codes(stage: LocalStage) {
+impl Mail {
+    /// Returns the line that tells the developer about the email: the subject of an alarm, or else the confirmation
+    /// code. `None` if it has none.
+    fn line(&self) -> Option<String> {
+        let to = self.to.join(", ");
+        if self.source == ALARMS_SENDER {
+            return Some(format!("✉ {} (to {to})", self.subject));
+        }
+        let code = find_code(&self.body_text)?;
+        Some(format!("✉ code for {to}: {}", style(code).bold()))
+    }
+}
+
+/// The sender of the emails that SNS sends to subscribers. Only the topic of alarms has subscribers by email.
+const ALARMS_SENDER: &str = "no-reply@sns.amazonaws.com";
+
+/// Prints a line about every confirmation code and alarm that the stage sends after this call. Never returns.
+pub(crate) async fn show_mails(stage: LocalStage) {
     let mut known = fetch(&stage).await.map_or(0, |mails| mails.len());
     loop {
         sleep(Duration::from_secs(1)).await;
@@ -32,9 +50,8 @@ pub(crate) async fn show_codes(stage: LocalStage) {
         };
         // After a restart, the local cloud lists fewer emails than before.
         for mail in mails.iter().skip(known.min(mails.len())) {
-            if let Some(code) = find_code(&mail.body_text) {
-                let to = mail.to.join(", ");
-                ui::say(format!("✉ code for {to}: {}", style(code).bold()));
+            if let Some(line) = mail.line() {
+                ui::say(line);
             }
         }
         known = mails.len();
@@ -56,6 +73,18 @@ fn find_code(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alarm_is_shown_by_its_subject() {
+        let mail = Mail {
+            source: ALARMS_SENDER.to_owned(),
+            to: vec!["alarms@example.com".to_owned()],
+            subject: "ALARM: \"scratchpad-local-stripe-key\" in us-east-1".to_owned(),
+            body_text: "at 123456".to_owned(),
+        };
+        let line = "✉ ALARM: \"scratchpad-local-stripe-key\" in us-east-1 (to alarms@example.com)";
+        assert_eq!(mail.line().as_deref(), Some(line));
+    }
 
     #[test]
     fn confirmation_code_is_the_first_number_with_six_digits() {

@@ -16,7 +16,9 @@ mod process;
 mod redrive;
 mod release;
 mod shop;
+mod soak;
 mod stage;
+mod status;
 mod stripe;
 mod test;
 mod tools;
@@ -57,13 +59,10 @@ enum Command {
         #[arg(long)]
         event: PathBuf,
     },
-    /// Show the functions' logs of the last hour
+    /// Show the functions' logs, or what happened to one request, purchase or user
     Logs {
-        /// The name of the function's crate [default: all functions]
-        function: Option<String>,
-        /// Keep showing new lines until Ctrl-C
-        #[arg(long, short)]
-        follow: bool,
+        #[command(flatten)]
+        options: logs::Options,
     },
     /// Build the functions in the release profile and pack each into a zip in target/lambda
     Package {
@@ -79,6 +78,11 @@ enum Command {
     Test {
         #[command(flatten)]
         tiers: test::Tiers,
+    },
+    /// Run load and faults on a stage of its own, and check that nothing that was acknowledged is lost or done twice
+    Soak {
+        #[command(flatten)]
+        options: soak::Options,
     },
     /// Show what a deploy would change on a stage, and why
     Plan {
@@ -164,6 +168,11 @@ enum Command {
         #[command(flatten)]
         options: release::MigrateOptions,
     },
+    /// Copy the state that a table had at an earlier time into a stage, by DynamoDB's point-in-time recovery
+    Restore {
+        #[command(flatten)]
+        options: release::RestoreOptions,
+    },
     /// Process the messages of a dead-letter queue again, and delete those that succeed
     Redrive {
         /// The name of a function or of its dead-letter queue
@@ -179,6 +188,16 @@ enum Command {
     Shop {
         #[command(subcommand)]
         what: shop::Command,
+    },
+    /// Show whether a stage is well. Exits with 0 if it is, with 1 if an alarm is raised, an error budget is exhausted or a
+    /// dead-letter queue has messages, and with 2 if that cannot be told
+    Status {
+        /// The name of the stage
+        #[arg(long)]
+        stage: StageName,
+        /// Print the status as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Report what a stage's account lacks, and how to get it, in the order in which to fix it
     Doctor {
@@ -232,13 +251,14 @@ async fn main() -> ExitCode {
         Command::Dev { detach, fresh } => dev::dev(detach, fresh).await,
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
-        Command::Logs { function, follow } => logs::logs(function.as_deref(), follow).await,
+        Command::Logs { options } => logs::logs(&options).await,
         Command::Package {
             functions,
             architecture,
         } => package::package(&functions, architecture).await,
         Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::Soak { options } => soak::soak(options).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
         Command::Build { options } => release::build(&options.stage, options.infrastructure).await,
         Command::Deploy {
@@ -262,12 +282,14 @@ async fn main() -> ExitCode {
             stage,
             options,
         } => release::migrate(name, &stage, options).await,
+        Command::Restore { options } => release::restore(&options).await,
         Command::Redrive {
             queue,
             stage,
             dry_run,
         } => redrive::redrive(&queue, &stage, dry_run).await,
         Command::Shop { what } => shop::shop(what).await,
+        Command::Status { stage, json } => return status::status(&stage, json).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await
         }

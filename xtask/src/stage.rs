@@ -2,6 +2,7 @@
 //! `stage.json`, which describes the stage to other programs.
 
 use std::{
+    env,
     fs::{self, File, TryLockError},
     io,
     net::{TcpListener, UdpSocket},
@@ -9,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::workspace::Workspace;
+use crate::{cloud::Cloud, workspace::Workspace};
 
 /// The name of every stage on this machine. The stages differ in their folders and ports.
 pub(crate) const STAGE: &str = "local";
@@ -34,7 +35,12 @@ pub(crate) struct LocalStage {
     ports: Ports,
     /// Whether the local cloud records the calls that roles make.
     records_calls: bool,
+    /// The duration of a minute of CloudWatch in the local cloud.
+    minute: Duration,
 }
+
+/// The duration of a minute of CloudWatch in AWS.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
 /// every run.
@@ -45,6 +51,9 @@ struct Ports {
     stripe: u16,
     web: u16,
 }
+
+/// The name of the file that contains a [`Description`].
+pub(crate) const DESCRIPTION: &str = "stage.json";
 
 /// The content of `stage.json`: the URLs, IDs and names that other programs need to use the stage.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +82,23 @@ impl LocalStage {
         Self::in_account(workspace, name, ACCOUNT)
     }
 
+    /// Opens the stage that commands with `--stage local` use: the one that `cargo xtask dev` runs, or the one whose
+    /// `stage.json` is in the environment variable `SCRATCHPAD_STAGE`, as in the tests of a stage.
+    ///
+    /// # Errors
+    /// Fails if the stage does not run.
+    pub(crate) fn running(workspace: &Workspace) -> Result<Self> {
+        let file = env::var_os("SCRATCHPAD_STAGE").map(PathBuf::from);
+        let folder = file
+            .as_ref()
+            .and_then(|file| file.parent()?.file_name()?.to_str());
+        let stage = Self::open(workspace, folder.unwrap_or(STAGE))?;
+        if Cloud::running(&stage).is_none() {
+            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
+        }
+        Ok(stage)
+    }
+
     /// Opens the stage whose folder is target/`name`, and creates the folder if necessary. The local cloud of the stage
     /// emulates the AWS account with the ID `account`.
     ///
@@ -92,6 +118,7 @@ impl LocalStage {
             folder,
             ports,
             records_calls: false,
+            minute: MINUTE,
         };
         stage.write("ports.json", &stage.ports)?;
         Ok(stage)
@@ -108,6 +135,16 @@ impl LocalStage {
     /// The path of the file in which the local cloud records the calls that roles make. `None` if it does not.
     pub(crate) fn recorded_calls(&self) -> Option<PathBuf> {
         self.records_calls.then(|| self.path("calls.jsonl"))
+    }
+
+    /// Makes a minute of CloudWatch in the local cloud last `minute`, so that tests see hours in seconds.
+    pub(crate) fn with_minutes_of(self, minute: Duration) -> Self {
+        Self { minute, ..self }
+    }
+
+    /// The duration of a minute of CloudWatch in the local cloud.
+    pub(crate) fn minute(&self) -> Duration {
+        self.minute
     }
 
     /// Chooses another port for the local cloud if a process listens on its current port.
@@ -259,18 +296,18 @@ impl LocalStage {
     /// # Errors
     /// Fails if `stage.json` cannot be written.
     pub(crate) fn write_description(&self, description: &Description) -> Result<()> {
-        self.write("stage.json", description)
+        self.write(DESCRIPTION, description)
     }
 
     /// Reads the stage's `stage.json`. `None` if the stage does not run.
     pub(crate) fn description(&self) -> Option<Description> {
-        serde_json::from_slice(&fs::read(self.path("stage.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.path(DESCRIPTION)).ok()?).ok()
     }
 
     /// Deletes `stage.json`, so that other programs see that the stage does not run.
     pub(crate) fn delete_description(&self) {
         // A missing file is not an error.
-        let _ = fs::remove_file(self.path("stage.json"));
+        let _ = fs::remove_file(self.path(DESCRIPTION));
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
@@ -319,6 +356,7 @@ pub(crate) mod tests {
             folder: folder.path().into(),
             ports: Ports::choose().unwrap(),
             records_calls: false,
+            minute: MINUTE,
         };
         (folder, stage)
     }

@@ -4,6 +4,7 @@ use std::{
     env, fmt, fs,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,11 +18,11 @@ use tokio::{
 use crate::{
     build,
     cloud::Cloud,
-    dev::start_stage,
+    dev::{record_traces, start_stage},
     local_accounts::LocalAccounts,
     process::shutdown_signal,
     release,
-    stage::{LocalStage, STAGE},
+    stage::{DESCRIPTION, LocalStage, MINUTE, STAGE},
     stripe::StripeServer,
     tools,
     ui::{self, Step, run},
@@ -47,6 +48,9 @@ pub(crate) struct Tiers {
     /// Run the end-to-end tests: the whole product, deployed to a separate local stage
     #[arg(long)]
     e2e: bool,
+    /// Run the tests of alarms: cause failures on a separate local stage, and check which alarms they raise
+    #[arg(long)]
+    alarms: bool,
 }
 
 /// The numbers of passed, failed and skipped tests.
@@ -83,7 +87,8 @@ impl std::error::Error for TestsFailed {}
 /// # Errors
 /// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
-    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || tiers.e2e;
+    let deployed = tiers.e2e || tiers.alarms;
+    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || deployed;
     let all = !some;
     let workspace = Workspace::read()?;
     let browser = match all || tiers.integration || tiers.e2e {
@@ -122,9 +127,18 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         let stages = stages(&workspace, &mut Output::Shown).await?;
         results.push(("stages", stages));
     }
-    if all || tiers.e2e {
+    if all || tiers.e2e && tiers.alarms {
+        results.extend(e2e_and_alarms(&workspace, &browser).await?);
+    } else if tiers.e2e {
         heading("e2e");
-        results.push(("e2e", e2e(&workspace, &browser).await?));
+        let tests = async |stage: &LocalStage| e2e(&workspace, &browser, stage).await;
+        let counts = on_stage(&workspace, E2E, MINUTE, tests).await?;
+        results.push(("e2e", counts));
+    } else if tiers.alarms {
+        heading("alarms");
+        let tests = async |stage: &LocalStage| alarms(&workspace, stage).await;
+        let counts = on_stage(&workspace, ALARMS, ALARMS_MINUTE, tests).await?;
+        results.push(("alarms", counts));
     }
     let total = print_results(&results);
     match total {
@@ -152,8 +166,14 @@ fn print_results(results: &[(&str, Counts)]) -> Counts {
     total
 }
 
-/// The Cargo test target of the end-to-end tests.
+/// The Cargo test target of the end-to-end tests, and the folder of their stage.
 const E2E: &str = "e2e";
+/// The Cargo test target of the tests of alarms, and the folder of their stage.
+const ALARMS: &str = "alarms";
+/// The Cargo test target of the test of the metrics that the other tests cause.
+const OBSERVED: &str = "observed";
+/// The duration of a minute of CloudWatch in the tests of alarms. Their longest window is half an hour.
+const ALARMS_MINUTE: Duration = Duration::from_millis(500);
 const FAULTS: &str = "faults";
 const STAGES: &str = "stages";
 
@@ -188,7 +208,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace
         .tests()
-        .filter(|test| ![E2E, FAULTS, STAGES].contains(test))
+        .filter(|test| ![ALARMS, E2E, FAULTS, OBSERVED, STAGES].contains(test))
     {
         tests.args(["--test", test]);
     }
@@ -198,6 +218,11 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
             counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
         }
     }
+    let mut tests = ui::command(workspace.python());
+    tests
+        .arg("local/cloud/test/run.py")
+        .current_dir(workspace.root());
+    counts.add(run_tests(&mut tests).await?);
     counts.add(templates(workspace).await?);
     Ok(counts)
 }
@@ -236,34 +261,31 @@ async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
     result
 }
 
-async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
-    let mut stage = LocalStage::open(workspace, "e2e")?;
-    let _lock = stage
-        .try_lock("test.lock")?
-        .context("cannot start the end-to-end tests: they run already in another terminal")?;
-    let tests = async {
+/// Starts a stage with new data and its local Stripe, runs `tests`, and stops the stage. The folder of the stage is
+/// target/`folder`. A minute of its CloudWatch lasts `minute`.
+async fn on_stage<T>(
+    workspace: &Workspace,
+    folder: &str,
+    minute: Duration,
+    tests: impl AsyncFnOnce(&LocalStage) -> Result<T>,
+) -> Result<T> {
+    let mut stage = LocalStage::open(workspace, folder)?.with_minutes_of(minute);
+    let _lock = stage.try_lock("test.lock")?.with_context(|| {
+        format!("cannot start the tests of {folder}: they run already in another terminal")
+    })?;
+    let run = async {
         if let Some(cloud) = Cloud::running(&stage) {
             cloud.stop(&stage).await?;
         }
         stage.clear_folder("data")?;
         stage.ensure_server_ports_are_free().await?;
         start_stage(workspace, &mut stage).await?;
+        record_traces(&stage)?;
         let _stripe = StripeServer::start(&stage).await?;
-        let _web = WebServer::start(workspace, &stage, Serve::Build).await?;
-        let description = stage.path("stage.json");
-        let mut tests = cargo_test(workspace);
-        tests
-            .args(["--test", E2E])
-            .env("SCRATCHPAD_STAGE", &description);
-        let mut counts = run_tests(&mut tests).await?;
-        if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
-            tests.env("SCRATCHPAD_STAGE", &description);
-            counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
-        }
-        Ok(counts)
+        tests(&stage).await
     };
     let result = tokio::select! {
-        result = tests => result,
+        result = run => result,
         () = shutdown_signal() => Err(anyhow::anyhow!("a signal stopped the tests")),
     };
     if let Some(cloud) = Cloud::running(&stage) {
@@ -271,6 +293,57 @@ async fn e2e(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     }
     stage.delete_description();
     result
+}
+
+/// Runs the end-to-end tests on the running `stage`.
+async fn e2e(workspace: &Workspace, browser: &Path, stage: &LocalStage) -> Result<Counts> {
+    let _web = WebServer::start(workspace, stage, Serve::Build).await?;
+    let description = stage.path(DESCRIPTION);
+    let mut tests = cargo_test(workspace);
+    tests
+        .args(["--test", E2E])
+        .env("SCRATCHPAD_XTASK", env::current_exe()?)
+        .env("SCRATCHPAD_STAGE", &description);
+    let mut counts = run_tests(&mut tests).await?;
+    if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
+        tests.env("SCRATCHPAD_STAGE", &description);
+        counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
+    }
+    Ok(counts)
+}
+
+/// Runs the tests of alarms on the running `stage`.
+async fn alarms(workspace: &Workspace, stage: &LocalStage) -> Result<Counts> {
+    let mut tests = cargo_test(workspace);
+    tests
+        .args(["--test", ALARMS])
+        .env("SCRATCHPAD_STAGE", stage.path(DESCRIPTION));
+    run_tests(&mut tests).await
+}
+
+/// Runs the tiers e2e and alarms. Then checks that they caused values of each metric that an alarm or the dashboard reads.
+async fn e2e_and_alarms(
+    workspace: &Workspace,
+    browser: &Path,
+) -> Result<[(&'static str, Counts); 2]> {
+    heading("e2e");
+    on_stage(workspace, E2E, MINUTE, async |first: &LocalStage| {
+        let e2e = e2e(workspace, browser, first).await?;
+        heading("alarms");
+        let tests = async |second: &LocalStage| {
+            let mut counts = alarms(workspace, second).await?;
+            let stages = [first, second].map(|stage| stage.path(DESCRIPTION));
+            let mut observed = cargo_test(workspace);
+            observed
+                .args(["--test", OBSERVED])
+                .env("SCRATCHPAD_STAGES", env::join_paths(stages)?);
+            counts.add(run_tests(&mut observed).await?);
+            Ok(counts)
+        };
+        let alarms = on_stage(workspace, ALARMS, ALARMS_MINUTE, tests).await?;
+        Ok([("e2e", e2e), ("alarms", alarms)])
+    })
+    .await
 }
 
 /// The stages whose templates are checked: each stage that has a row in serverless.yml, and `pr-1`, which has none.
@@ -413,8 +486,8 @@ async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Cou
     Ok(counts)
 }
 
-/// Returns the test counts that a line of output from Rust's or Node's test runner contains. All counts are 0 for any
-/// other line.
+/// Returns the test counts that a line of output from Rust's or Node's test runner contains, or from
+/// local/cloud/test/run.py. All counts are 0 for any other line.
 fn counts_in(line: &str) -> Counts {
     let mut counts = Counts::default();
     if let Some(result) = line.strip_prefix("test result: ") {

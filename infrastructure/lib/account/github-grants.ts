@@ -6,7 +6,10 @@ import { boundaryOf, type StageTable } from "../stage.ts";
 /** The conditions of a statement: the values of condition keys, by operator. */
 type Conditions = Record<string, Record<string, string | string[]>>;
 
-/** Actions of a service, separated by spaces, on resources, given as the last part of their ARNs, with conditions. */
+/**
+ * Actions of a service, separated by spaces, on resources, given as the last part of their ARNs, or as the ARN of a resource of
+ * another service, with conditions.
+ */
 type Grant = [service: string, actions: string, resources: string[], conditions?: Conditions];
 
 /** The tag whose value is the name of the stage. All stacks of a stage have it, and pass it on to their resources. */
@@ -35,7 +38,9 @@ export function grants(
       `Workflows cannot have permissions for ${stages}: it is not the row of stages in account ${account.name}`,
     );
   const arn: ToArn = (service, end) => {
-    const region = ["cloudfront", "iam", "route53", "s3"].includes(service) ? "" : stack.region;
+    if (end.startsWith("arn:")) return end;
+    const global = ["cloudfront", "iam", "route53", "s3"].includes(service) || end.startsWith("dashboard/");
+    const region = global ? "" : stack.region;
     const owner = ["apigateway", "route53", "s3"].includes(service) ? "" : stack.account;
     return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${owner}:${end}`;
   };
@@ -59,7 +64,9 @@ export function grants(
       ...(deploys ? deployGrants(stages, releases) : []),
     ],
     ...(deploys && {
-      functions: [...functionGrants(stages, arn), ...(row.alarms ? alarmGrants(stages) : [])],
+      functions: functionGrants(stages, arn),
+      ...(row.alarms && { operations: operationsGrants(stages) }),
+      ...(row.webAcl && { firewall: firewallGrants(stages, arn) }),
       web: webGrants(stages),
       ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
       ...(row.domain && { domain: domainGrants(stages, row.domain) }),
@@ -143,9 +150,10 @@ const deployGrants = (stages: string, releases: string): Grant[] => [
   ["cloudformation", "CreateStack TagResource UpdateStack", [stacks(stages)], created(stages)],
 ];
 
-/** Deploys functions with their roles, logs, secrets, triggers, queues and alarms. */
+/** Deploys functions with their roles, logs, secrets, triggers and queues, and the access log of the API. */
 function functionGrants(stages: string, arn: ToArn): Grant[] {
   const named = `scratchpad-${stages}-*`;
+  const logGroups = [`log-group:/aws/lambda/${named}`, `log-group:/aws/apigateway/scratchpad-${stages}`];
   const bounded = { StringEquals: { "iam:PermissionsBoundary": arn("iam", `policy/${boundaryOf(stages)}`) } };
   const passed = ["lambda", "codedeploy", "cognito-identity"].map((service) => `${service}.amazonaws.com`);
   return [
@@ -173,9 +181,9 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
     [
       "logs",
       "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy GetDataProtectionPolicy PutRetentionPolicy",
-      [`log-group:/aws/lambda/${named}`],
+      logGroups,
     ],
-    ["logs", "ListTagsForResource TagResource UntagResource", [`log-group:/aws/lambda/${named}`]],
+    ["logs", "ListTagsForResource TagResource UntagResource", logGroups],
     ["logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", ["*"]],
     ["ssm", "DescribeParameters", ["*"]], // only developers read or write secrets
     ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [named]],
@@ -200,15 +208,34 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
   ];
 }
 
-/** Deploys alarms. */
-const alarmGrants = (stages: string): Grant[] => [
+/** Deploys alarms, the dashboard and saved queries of logs. */
+const operationsGrants = (stages: string): Grant[] => [
   [
     "cloudwatch",
-    "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
+    "DeleteAlarms ListTagsForResource PutCompositeAlarm PutMetricAlarm TagResource UntagResource",
     [`alarm:scratchpad-${stages}-*`],
   ],
   ["cloudwatch", "DescribeAlarms", ["*"]],
+  [
+    "cloudwatch",
+    "DeleteDashboards GetDashboard ListTagsForResource PutDashboard TagResource UntagResource",
+    [`dashboard/scratchpad-${stages}`],
+  ],
+  ["logs", "DeleteQueryDefinition DescribeQueryDefinitions PutQueryDefinition", ["*"]], // supports no resources
 ];
+
+/** Deploys a web ACL, and associates it with the API's stage, which has the name of the stage. */
+function firewallGrants(stages: string, arn: ToArn): Grant[] {
+  const acl = `regional/webacl/scratchpad-${stages}-*`;
+  const api = arn("apigateway", `/restapis/*/stages/${stages}`);
+  return [
+    ["wafv2", "DeleteWebACL GetWebACL UpdateWebACL", [acl]],
+    ["wafv2", "CreateWebACL ListTagsForResource TagResource UntagResource", [acl]],
+    ["wafv2", "AssociateWebACL GetWebACLForResource", [acl, api]],
+    ["wafv2", "DisassociateWebACL", [api]],
+    ["apigateway", "SetWebACL", [api]],
+  ];
+}
 
 /** The settings of a bucket that CloudFormation reads and writes. */
 const bucketSettings = [

@@ -2,6 +2,7 @@ import type { App } from "aws-cdk-lib";
 import type { Account } from "../account.ts";
 import { isLocal } from "../local.ts";
 import { type StageTable, stageTable } from "../stage.ts";
+import { ApiLogsStack } from "./api-logs-stack.ts";
 import { BoundaryStack } from "./boundary-stack.ts";
 import { BudgetStack } from "./budget-stack.ts";
 import { GithubStack } from "./github-stack.ts";
@@ -15,6 +16,7 @@ export function accountInfrastructure(app: App, account: Account, table: StageTa
   const stacks = [
     ReleasesStack,
     BoundaryStack,
+    ApiLogsStack,
     ...(isLocal(app, account.name) ? [] : [BudgetStack]),
     ...(account.github ? [GithubStack] : []),
   ];

@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, future::Future, process::ExitCode, str::FromStr, time::Instant};
 
-use function::{Context, StartError, chain, setting};
+use function::{InvocationLog, Level, Line, Outcome, StartError, chain, setting};
 use http::{HeaderValue, header};
 use lambda_http::{Body, RequestExt as _, request::RequestContext, service_fn};
 
@@ -21,11 +21,14 @@ where
     S: Sync + 'static,
     Fut: Future<Output = Result<Response>> + Send + 'static,
 {
-    let init = async || Ok((setting::<AllowedOrigin>("ALLOWED_ORIGIN")?, init().await?));
-    function::start(init, async |(origin, services)| {
+    let init = async || {
+        let origin = setting::<AllowedOrigin>("ALLOWED_ORIGIN")?;
+        Ok((origin, InvocationLog::from_env(true)?, init().await?))
+    };
+    function::start(init, async |(origin, log, services)| {
         lambda_http::run(service_fn(|request: lambda_http::Request| {
             let context = request.lambda_context();
-            let log = RequestLog::start(&request, &context);
+            let request_log = RequestLog::start(&request);
             let work = handle(services, Request::new(request));
             async move {
                 let result = function::invocation(&context, work, |span, result| {
@@ -34,7 +37,13 @@ where
                         .map_or_else(Problem::status, Response::status);
                     xray::record_status(span, status.as_u16());
                 });
-                Ok::<_, Infallible>(origin.allow(log.finish(result.await)))
+                let (response, line, outcome) = request_log.finish(result.await);
+                log.write(
+                    line.context(&context),
+                    outcome,
+                    request_log.started.elapsed(),
+                );
+                Ok::<_, Infallible>(origin.allow(response))
             }
         }))
         .await
@@ -86,64 +95,65 @@ struct RequestLog {
     method: http::Method,
     route: String,
     request_id: String,
-    aws_request_id: String,
     started: Instant,
 }
 
 impl RequestLog {
-    fn start(request: &lambda_http::Request, context: &Context) -> Self {
+    /// Starts the record of the request's metrics, and the measurement of its latency.
+    fn start(request: &lambda_http::Request) -> Self {
+        metrics::begin();
         let gateway = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV1(gateway)) => Some(gateway),
             _ => None,
         };
+        if let Some(user) =
+            gateway.and_then(|gateway| gateway.identity.cognito_identity_id.as_deref())
+        {
+            metrics::log_user(user);
+        }
         let or_empty = |id: Option<&String>| id.cloned().unwrap_or_default();
         Self {
             method: request.method().clone(),
             route: or_empty(gateway.and_then(|gateway| gateway.resource_path.as_ref())),
             // Clients get this id from API Gateway in the header x-amzn-RequestId.
             request_id: or_empty(gateway.and_then(|gateway| gateway.request_id.as_ref())),
-            aws_request_id: context.request_id.clone(),
             started: Instant::now(),
         }
     }
 
-    /// Writes the log line of the request, and converts the result of the handler to an HTTP
-    /// response.
-    fn finish(self, result: Result<Response>) -> http::Response<Body> {
-        let Self {
-            method,
-            route,
-            request_id,
-            aws_request_id,
-            started,
-        } = self;
-        let duration_ms = started.elapsed().as_millis() as u64;
-        macro_rules! line {
-            ($level:ident, $status:expr $(, $field:ident = $value:expr)*) => {
-                tracing::$level!(
-                    %method, route, status = $status.as_u16(), duration_ms, request_id, aws_request_id,
-                    $($field = $value,)* "request"
-                )
-            };
-        }
-        match result {
-            Ok(response) => {
-                let response = response.into_http();
-                line!(info, response.status());
-                response
-            }
+    /// Converts the result of the handler to an HTTP response, its log line and its outcome.
+    fn finish(&self, result: Result<Response>) -> (http::Response<Body>, Line, Outcome) {
+        let (response, cause) = match result {
+            Ok(response) => (response.into_http(), None),
             Err(problem) => {
-                let status = problem.status();
-                match problem.cause() {
-                    Some(cause) => line!(error, status, error = chain(cause)),
-                    None => line!(info, status),
-                }
-                let mut response = http::Response::new(Body::Text(problem.document(&request_id)));
-                *response.status_mut() = status;
+                let mut response =
+                    http::Response::new(Body::Text(problem.document(&self.request_id)));
+                *response.status_mut() = problem.status();
                 *response.headers_mut() = problem.headers();
-                response
+                (response, problem.cause().map(|cause| chain(cause)))
             }
+        };
+        let status = response.status();
+        let level = if cause.is_some() {
+            Level::Error
+        } else {
+            Level::Info
+        };
+        let mut line = Line::new(level, "request")
+            .text("method", self.method.as_str())
+            .text("route", &self.route)
+            .number("status", status.as_u16().into())
+            .number("duration_ms", self.started.elapsed().as_millis() as u64)
+            .text("request_id", &self.request_id);
+        if let Some(cause) = cause {
+            line = line.text("error", &cause);
         }
+        let outcome = match status.as_u16() {
+            500.. => Outcome::Fault,
+            400.. => Outcome::Rejected,
+            _ => Outcome::Success,
+        };
+        (response, line, outcome)
     }
 }
 
@@ -162,13 +172,14 @@ mod tests {
             "requestContext": {"identity": {}, "httpMethod": "GET", "requestId": ID},
         });
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-        RequestLog::start(&request, &Context::default())
+        RequestLog::start(&request)
     }
 
     #[test]
     fn a_problem_contains_the_request_id_of_api_gateway() {
-        let response = log().finish(Err(Problem::internal("the cause")));
+        let (response, _, outcome) = log().finish(Err(Problem::internal("the cause")));
         assert_eq!(response.status(), 500);
+        assert_eq!(outcome, Outcome::Fault);
         assert_eq!(
             response.headers()["content-type"],
             "application/problem+json"
@@ -186,7 +197,7 @@ mod tests {
         for (origin, varies) in [("*", false), ("https://app.example.com", true)] {
             let allowed: AllowedOrigin = origin.parse().ok().unwrap();
             for result in [Ok(Response::done()), Err(Problem::not_found("missing"))] {
-                let response = allowed.allow(log().finish(result));
+                let response = allowed.allow(log().finish(result).0);
                 let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
                 assert_eq!(
                     header(header::ACCESS_CONTROL_ALLOW_ORIGIN),

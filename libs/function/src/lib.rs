@@ -5,16 +5,22 @@
 //! and exits.
 
 mod error;
+mod line;
 mod log;
-mod metric;
 mod settings;
 
-use std::{error::Error, future::Future, process::ExitCode, time::SystemTime};
+use std::{
+    error::Error,
+    future::Future,
+    process::ExitCode,
+    time::{Instant, SystemTime},
+};
 
 pub use error::{StartError, chain};
 pub use lambda_runtime::Context;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-pub use metric::count;
+pub use line::{InvocationLog, Level, Line};
+pub use metrics::Outcome;
 use serde::{Serialize, de::DeserializeOwned};
 pub use settings::{SettingError, setting};
 use tracing::{Instrument, Span};
@@ -43,9 +49,12 @@ where
     R: Serialize + 'static,
     Fut: Future<Output = Result<R, X>> + Send + 'static,
 {
-    start(init, async |services| {
+    let init = async || Ok((InvocationLog::from_env(false)?, init().await?));
+    start(init, async |(log, services)| {
         lambda_runtime::run(service_fn(|event: LambdaEvent<E>| {
             let LambdaEvent { payload, context } = event;
+            let started = Instant::now();
+            metrics::begin();
             let work = handle(services, payload, context.deadline());
             async move {
                 let result = invocation(&context, work, |span, result| {
@@ -54,17 +63,14 @@ where
                     }
                 })
                 .await;
-                let aws_request_id = &context.request_id;
-                match &result {
-                    Ok(response) => {
-                        let response = serde_json::to_string(response).ok();
-                        let response = response.as_deref().filter(|json| *json != "null");
-                        tracing::info!(aws_request_id, response, "event handled");
-                    }
-                    Err(error) => {
-                        tracing::error!(aws_request_id, error = chain(error), "event failed");
-                    }
-                }
+                let (line, outcome) = match &result {
+                    Ok(_) => (Line::new(Level::Info, "event handled"), Outcome::Success),
+                    Err(error) => (
+                        Line::new(Level::Error, "event failed").text("error", &chain(error)),
+                        Outcome::Fault,
+                    ),
+                };
+                log.write(line.context(&context), outcome, started.elapsed());
                 result.map_err(|error| Diagnostic {
                     error_type: "EventFailed".into(),
                     error_message: error.to_string(),

@@ -64,9 +64,11 @@ pub fn environment_variable(name: &str, url: &str) -> Option<String> {
         "NOTES_TABLE" => "Notes",
         "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
         "PURCHASES_TABLE" => "Purchases",
+        "ROUTE_GROUP" => "sample",
         "SECRETS_PREFIX" => "/scratchpad/sample",
         "STAGE" => "sample",
         "STORAGE_TABLE" => "Storage",
+        "USER_HASH_KEY" => "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b",
         _ => return None,
     };
     Some(value.to_owned())

@@ -18,6 +18,7 @@ mod billing_pages;
 mod billing_reconcile;
 mod notes;
 mod notify;
+mod operations;
 mod pages;
 mod secrets;
 mod storage;

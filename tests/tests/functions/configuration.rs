@@ -46,9 +46,14 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
         "FREE_NOTES" => &["many", "-7", "1.5"],
         "LOG_LEVEL" => &["loud", "INFO "],
         "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
+        "ROUTE_GROUP" => &["Z Z", "UPPER"],
         "SECRETS_PREFIX" => &["nowhere", "/a b"],
         "STAGE" => &["Z Z", "UPPER"],
         "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"],
+        "USER_HASH_KEY" => &[
+            "key",
+            "arn:aws:cloudformation:us-east-1:111111111111:stack/s",
+        ],
         // Any text is valid.
         "AWS_LAMBDA_FUNCTION_NAME" | "AWS_LAMBDA_FUNCTION_VERSION" => &[],
         "AWS_LAMBDA_RUNTIME_API" => &["Z Z"],

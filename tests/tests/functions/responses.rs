@@ -242,8 +242,23 @@ async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_met
         panic!("the event is counted once: {log:#?}")
     };
     assert_eq!(metric["RejectedEvents"], 1);
-    let definition = &metric["_aws"]["CloudWatchMetrics"][0];
-    assert_eq!(definition["Namespace"], "Scratchpad");
+    assert_eq!(metric["Rejected"], 1);
+}
+
+#[tokio::test]
+async fn an_event_of_more_than_256_kilobytes_is_refused_before_its_signature_is_checked() {
+    let webhook = named("billing-webhook");
+    let cloud = Cloud::start().await.unwrap();
+    let mut host = start(&webhook, &cloud.url(), &[]).await;
+    for (size, status) in [(256 * 1024, 400), (256 * 1024 + 1, 413)] {
+        let mut event = webhook.event();
+        event["body"] = "x".repeat(size).into();
+        let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
+        problem(&response(&webhook, invocation), status);
+    }
+    let log = host.stop().await;
+    let rejected = log.iter().filter(|line| line.contains("RejectedEvents"));
+    assert_eq!(rejected.count(), 1, "{log:#?}");
 }
 
 #[tokio::test]
@@ -273,6 +288,11 @@ async fn an_invocation_logs_one_line_without_note_content() {
             assert_eq!(fields["route"], context["resourcePath"], "{line}");
             assert_eq!(fields["request_id"], context["requestId"], "{line}");
         }
+        let directives = &fields["_aws"]["CloudWatchMetrics"];
+        assert_eq!(directives[0]["Namespace"], "Scratchpad", "{line}");
+        assert_eq!(fields["Requests"], 1, "{line}");
+        assert_eq!(fields["Faults"], 0, "{line}");
+        assert_eq!(fields["ColdStarts"], 1, "{line}");
         for secret in ["hello", "new world", "a-secret", "X-Amz"] {
             assert!(!line.contains(secret), "{line}");
         }

@@ -18,7 +18,7 @@ struct JsonList {
     name: &'static str,
 }
 
-fn json_lists() -> [JsonList; 7] {
+fn json_lists() -> [JsonList; 8] {
     let list = |service, target, list, name| JsonList {
         service,
         target,
@@ -38,6 +38,12 @@ fn json_lists() -> [JsonList; 7] {
             "Logs_20140328.DescribeLogGroups",
             "/logGroups",
             "/logGroupName",
+        ),
+        list(
+            "logs",
+            "Logs_20140328.DescribeQueryDefinitions",
+            "/queryDefinitions",
+            "/name",
         ),
         list(
             "ssm",
@@ -70,12 +76,24 @@ fn json_lists() -> [JsonList; 7] {
 
 /// List operations of AWS services with the query protocol. Each element has the service, its API version, the action,
 /// and the XML element that contains a resource's name.
-const QUERY_LISTS: [(&str, &str, &str, &str); 5] = [
+const QUERY_LISTS: [(&str, &str, &str, &str); 7] = [
     ("iam", "2010-05-08", "ListRoles", "RoleName"),
     ("iam", "2010-05-08", "ListPolicies", "PolicyName"),
     ("sns", "2010-03-31", "ListTopics", "TopicArn"),
     ("sns", "2010-03-31", "ListSubscriptions", "SubscriptionArn"),
     ("monitoring", "2010-08-01", "DescribeAlarms", "AlarmName"),
+    (
+        "monitoring",
+        "2010-08-01",
+        "DescribeAlarms&AlarmTypes.member.1=CompositeAlarm",
+        "AlarmName",
+    ),
+    (
+        "monitoring",
+        "2010-08-01",
+        "ListDashboards",
+        "DashboardName",
+    ),
 ];
 
 /// List operations of AWS services with the REST XML protocol. Each element has the service, the path, and the XML

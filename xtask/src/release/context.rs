@@ -10,11 +10,7 @@ use super::{
     table::{Infrastructure, StageName},
     target::Target,
 };
-use crate::{
-    cloud::Cloud,
-    stage::{LocalStage, STAGE},
-    workspace::Workspace,
-};
+use crate::{cloud::running_stage, stage::STAGE, workspace::Workspace};
 
 /// A stage, and clients for the stacks and the bucket of releases of the stage's account.
 #[derive(Debug, Clone)]
@@ -73,10 +69,7 @@ impl StageContext {
         if stage.as_ref() != STAGE {
             return Self::open(workspace, stage, None).await;
         }
-        let local = LocalStage::open(workspace, STAGE)?;
-        if Cloud::running(&local).is_none() {
-            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
-        }
+        let local = running_stage(workspace)?;
         Ok(Self::new(workspace, Target::local(workspace, &local)?))
     }
 

@@ -91,6 +91,13 @@ pub(crate) struct Age {
     milliseconds: u64,
 }
 
+impl Age {
+    /// The length of time in milliseconds.
+    pub(crate) fn milliseconds(self) -> u64 {
+        self.milliseconds
+    }
+}
+
 impl FromStr for Age {
     type Err = String;
 

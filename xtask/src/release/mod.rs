@@ -14,6 +14,8 @@
 //! | [`secret`], [`stripe_keys`] | `secrets`, and the check of the Stripe keys before a deploy |
 //! | [`bootstrap`] | `bootstrap` |
 //! | [`migrate`] | `migrate`: changes of a stage's stored data |
+//! | [`restore`] | `restore`: copies an earlier state of a table into a stage |
+//! | [`dynamodb`], [`pace`], [`progress`] | requests to DynamoDB, their rate, and the progress of commands that make many |
 //! | [`doctor`] | `doctor`: what the account of a stage lacks |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
 //! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
@@ -42,6 +44,7 @@ mod confirm;
 mod context;
 mod deploy;
 mod doctor;
+mod dynamodb;
 mod execute;
 #[cfg(test)]
 pub(crate) mod fake_aws;
@@ -50,12 +53,15 @@ mod history;
 mod hosted_zone;
 mod lease;
 mod migrate;
+mod pace;
 mod plan;
+mod progress;
 mod promote;
 mod provenance;
 mod record;
 mod remove;
 mod rest;
+mod restore;
 #[cfg(test)]
 mod s3_double;
 mod secret;
@@ -69,7 +75,6 @@ pub(crate) mod table;
 mod target;
 mod template;
 
-#[cfg(test)]
 pub(crate) use account::Account;
 pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
@@ -88,6 +93,8 @@ pub(crate) use migrate::{MigrateOptions, Migration, migrate};
 pub(crate) use plan::plan;
 pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;
+pub(crate) use rest::Rest;
+pub(crate) use restore::{RestoreOptions, restore};
 pub(crate) use secret::{Name as SecretName, Secret, secrets, value as secret_value};
 pub(crate) use synth::services;
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};

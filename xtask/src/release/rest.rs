@@ -1,4 +1,4 @@
-//! Requests to the AWS services of which xtask calls only a few operations: API Gateway and Route 53. Their SDK crates
+//! Requests to the AWS services of which xtask calls only a few operations: API Gateway, CloudWatch, Route 53 and X-Ray. Their SDK crates
 //! would take longer to compile than all other crates that only xtask needs. The requests are signed and retried by the
 //! same crates as the requests of the SDK's clients.
 
@@ -37,6 +37,7 @@ use aws_types::{
     SigningName,
     region::{Region, SigningRegion},
 };
+use serde_json::Value;
 use thiserror::Error;
 
 use super::account::Account;
@@ -60,6 +61,8 @@ struct Request {
     /// The path and the query, without the host.
     path: String,
     body: String,
+    /// The header `X-Amz-Target`, which names the operation in the AWS JSON protocol.
+    target: Option<String>,
 }
 
 /// The error response of an AWS service.
@@ -97,6 +100,20 @@ impl<'a> Rest<'a> {
         Self::new(account, "route53", format!("https://{host}"), region)
     }
 
+    /// Returns a client for the metrics and alarms of CloudWatch, for [`Rest::call`].
+    pub(crate) fn cloudwatch(account: &'a Account) -> Self {
+        let region = account.region();
+        let host = format!("https://monitoring.{region}.{}", account.dns_suffix());
+        Self::new(account, "monitoring", host, region)
+    }
+
+    /// Returns a client for X-Ray.
+    pub(crate) fn xray(account: &'a Account) -> Self {
+        let region = account.region();
+        let host = format!("https://xray.{region}.{}", account.dns_suffix());
+        Self::new(account, "xray", host, region)
+    }
+
     fn new(account: &'a Account, service: &'static str, endpoint: String, region: &str) -> Self {
         let local = account.config().endpoint_url();
         Self {
@@ -113,8 +130,13 @@ impl<'a> Rest<'a> {
     /// # Errors
     /// Fails if the last attempt of the request fails.
     pub(crate) async fn get(&self, path: String) -> Result<Option<String>> {
-        let (method, body) = ("GET", String::new());
-        self.send(Request { method, path, body }).await
+        self.send(Request {
+            method: "GET",
+            path,
+            body: String::new(),
+            target: None,
+        })
+        .await
     }
 
     /// Sends a POST request with the body `body`, and returns the body of the response. Returns `None` if the service
@@ -123,8 +145,32 @@ impl<'a> Rest<'a> {
     /// # Errors
     /// Fails if the last attempt of the request fails.
     pub(crate) async fn post(&self, path: String, body: String) -> Result<Option<String>> {
-        let method = "POST";
-        self.send(Request { method, path, body }).await
+        self.send(Request {
+            method: "POST",
+            path,
+            body,
+            target: None,
+        })
+        .await
+    }
+
+    /// Calls an operation of a service that has the protocol AWS JSON 1.0. `target` is the value of the header
+    /// `X-Amz-Target`: <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
+    ///
+    /// # Errors
+    /// Fails if the last attempt of the request fails.
+    pub(crate) async fn call(&self, target: &str, input: &Value) -> Result<Value> {
+        let request = Request {
+            method: "POST",
+            path: "/".into(),
+            body: input.to_string(),
+            target: Some(target.into()),
+        };
+        let output = self.send(request).await?;
+        let output =
+            output.with_context(|| format!("{} has no operation {target}", self.service))?;
+        serde_json::from_str(&output)
+            .with_context(|| format!("cannot parse the output of {target}"))
     }
 
     async fn send(&self, request: Request) -> Result<Option<String>> {
@@ -175,7 +221,8 @@ impl<'a> Rest<'a> {
             .serializer(serialize)
             .deserializer(deserialize)
             .build();
-        let label = format!("{} {} of {}", request.method, request.path, self.service);
+        let operation_name = request.target.as_ref().unwrap_or(&request.path);
+        let label = format!("{} {operation_name} of {}", request.method, self.service);
         operation
             .invoke(request)
             .await
@@ -206,10 +253,10 @@ fn aws_error(error: SdkError<Failure, HttpResponse>) -> anyhow::Error {
 }
 
 fn serialize(request: Request) -> Result<HttpRequest, BoxError> {
-    let content_type = if request.body.starts_with('<') {
-        "application/xml"
-    } else {
-        "application/json"
+    let content_type = match (&request.target, request.body.starts_with('<')) {
+        (Some(_), _) => "application/x-amz-json-1.0",
+        (None, true) => "application/xml",
+        (None, false) => "application/json",
     };
     let has_body = !request.body.is_empty();
     let mut http = HttpRequest::new(SdkBody::from(request.body));
@@ -220,6 +267,9 @@ fn serialize(request: Request) -> Result<HttpRequest, BoxError> {
     headers.insert("accept", content_type);
     if has_body {
         headers.insert("content-type", content_type);
+    }
+    if let Some(target) = request.target {
+        headers.insert("x-amz-target", target);
     }
     Ok(http)
 }
@@ -232,7 +282,7 @@ fn deserialize(response: &HttpResponse) -> Result<Option<String>, OrchestratorEr
         404 => return Ok(None),
         _ => {}
     }
-    let json = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default();
+    let json = serde_json::from_str::<Value>(&body).unwrap_or_default();
     let field = |name: &str| json.get(name).and_then(|value| value.as_str());
     // API Gateway names the error in a header, Route 53 in the body.
     let code = response

@@ -22,8 +22,9 @@ use crate::{
 };
 
 /// The files and folders that the templates of a stage depend on, besides the serverless.yml of each service.
-const INPUTS: [&str; 6] = [
+const INPUTS: [&str; 7] = [
     "infrastructure",
+    "libs/metrics/metrics.json",
     "package-lock.json",
     "serverless.resources.cjs",
     "serverless.plugin.cjs",

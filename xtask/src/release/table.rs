@@ -150,10 +150,24 @@ pub(crate) struct StageRow {
     /// Whether the parent zone delegates the domain to the stage's hosted zone.
     #[serde(default)]
     pub(crate) delegated: bool,
-    /// The number of notes that each person may have without buying storage. Only the manifests use it. xtask reads it so
-    /// that a deploy refuses a value that is not a whole number.
-    #[serde(default, rename = "freeNotes")]
-    _free_notes: u32,
+    /// The number of notes that each person may have without buying storage. Only the templates use this column and the
+    /// three columns below the objectives. xtask reads them so that a deploy refuses invalid values.
+    #[serde(default)]
+    #[expect(dead_code, reason = "only the templates use it")]
+    free_notes: u32,
+    /// The service level objectives over 30 days, by route group.
+    #[serde(default)]
+    pub(crate) objectives: BTreeMap<String, Objective>,
+    /// The limits of the API's requests, by method. The limit `default` applies to all other methods.
+    #[serde(default)]
+    #[expect(dead_code, reason = "only the templates use it")]
+    throttling: BTreeMap<String, Limit>,
+    /// The number of instances of billing-webhook that may run at the same time. `None` for no limit of its own.
+    #[expect(dead_code, reason = "only the templates use it")]
+    webhook_concurrency: Option<u16>,
+    /// The limit of requests that the API's web ACL applies. `None` for no web ACL.
+    #[expect(dead_code, reason = "only the templates use it")]
+    web_acl: Option<WebAcl>,
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
     /// The publishable Stripe key of the browser app. A publishable key is not secret.
@@ -161,6 +175,39 @@ pub(crate) struct StageRow {
     pub(crate) stripe_publishable_key: String,
     /// The stage that releases of this stage can be promoted to. `None` if they cannot be promoted.
     pub(crate) promotes_to: Option<StageName>,
+}
+
+/// The service level objective of a route group.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Objective {
+    /// The percentage of requests that are no faults: no 5xx responses and no crashes.
+    pub(crate) availability: f64,
+    /// The percentage of requests that are answered within `within` milliseconds.
+    pub(crate) latency: f64,
+    /// Milliseconds.
+    pub(crate) within: u32,
+}
+
+/// A limit of requests to a method of the API.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only the templates use it")]
+struct Limit {
+    /// Requests per second.
+    rate: f64,
+    /// Requests at once.
+    burst: u32,
+}
+
+/// A web ACL of AWS WAF.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only the templates use it")]
+struct WebAcl {
+    /// The number of requests that an IP address may send in 5 minutes.
+    #[serde(rename = "requestsPer5Minutes")]
+    requests_per_5_minutes: u32,
 }
 
 /// A row of the account table.

@@ -1,4 +1,4 @@
-//! The AWS services that a migration calls: DynamoDB, and small doubles of S3, STS and CloudFormation. The endpoint can
+//! The AWS services that a migration or a restore calls: DynamoDB, and small doubles of S3, STS and CloudFormation. The endpoint can
 //! kill the process that sends a request, and can let requests fail.
 
 use std::{
@@ -9,6 +9,7 @@ use std::{
 
 use http::{StatusCode, request::Parts};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use test_support::proxy::{HttpResponse, Lost, forward, listen};
 use tokio::task::JoinHandle;
 
@@ -25,7 +26,10 @@ pub(crate) struct Kill {
     pub(crate) takes_effect: bool,
 }
 
-#[derive(Debug, Default)]
+/// Creates the table with this name, with the items of an earlier state of a table.
+type Restore = Box<dyn Fn(&str) + Send>;
+
+#[derive(Default)]
 struct State {
     /// The content and the version of each object, by its path.
     objects: BTreeMap<String, (Vec<u8>, u64)>,
@@ -36,10 +40,10 @@ struct State {
     /// Every how many transactions one fails. 0 for none.
     failures: usize,
     transactions: usize,
+    restore: Option<Restore>,
 }
 
 /// The endpoint of the services.
-#[derive(Debug)]
 pub(crate) struct Aws {
     state: Arc<Mutex<State>>,
     /// The URL of the endpoint.
@@ -65,8 +69,8 @@ impl Aws {
                 }
                 let response = match service(&head) {
                     "s3" => object(&state, &head, &body),
-                    "dynamodb" => match failure(&state, &head) {
-                        Some(failure) => failure,
+                    "dynamodb" => match answer(&state, &head, &body) {
+                        Some(answer) => answer,
                         None => forward(&client, &dynamodb, head, body).await,
                     },
                     "sts" => xml(
@@ -95,6 +99,11 @@ impl Aws {
     /// Makes one of `every` transactions fail: in turn, DynamoDB throttles it or finds a conflict.
     pub(crate) fn fail_transactions(&self, every: usize) {
         self.state.lock().unwrap().failures = every;
+    }
+
+    /// Sets what point-in-time recovery does.
+    pub(crate) fn on_restore(&self, restore: impl Fn(&str) + Send + 'static) {
+        self.state.lock().unwrap().restore = Some(Box::new(restore));
     }
 
     /// The number of requests to DynamoDB for `operation` so far.
@@ -134,12 +143,42 @@ fn service(head: &Parts) -> &str {
     authorization.split('/').nth(3).unwrap()
 }
 
-/// Counts a request to DynamoDB. Returns the response if the request fails.
-fn failure(state: &Mutex<State>, head: &Parts) -> Option<HttpResponse> {
+/// How many writes of batches are processed before DynamoDB leaves all items of one unprocessed.
+const PROCESSED: usize = 4;
+
+/// Counts a request to DynamoDB. Returns the response if the local DynamoDB does not answer it: if the request fails, or if
+/// it needs backups.
+fn answer(state: &Mutex<State>, head: &Parts, body: &[u8]) -> Option<HttpResponse> {
     let target = head.headers["x-amz-target"].to_str().unwrap();
     let operation = target.split('.').nth(1).unwrap();
     let mut state = state.lock().unwrap();
-    *state.calls.entry(operation.into()).or_default() += 1;
+    let calls = state.calls.entry(operation.into()).or_default();
+    *calls += 1;
+    let is_unprocessed = calls.is_multiple_of(PROCESSED);
+    let input = || serde_json::from_slice::<Value>(body).unwrap();
+    let output = match operation {
+        "DescribeContinuousBackups" => json!({"ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": {
+                "PointInTimeRecoveryStatus": "ENABLED", "EarliestRestorableDateTime": 1, "LatestRestorableDateTime": 2,
+            },
+        }}),
+        "DescribeTimeToLive" if input()["TableName"] == "Idempotency" => {
+            json!({"TimeToLiveDescription": {
+                "AttributeName": "expiresAt", "TimeToLiveStatus": "ENABLED",
+            }})
+        }
+        "DescribeTimeToLive" => json!({"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}),
+        "RestoreTableToPointInTime" => {
+            let restore = state.restore.as_ref().unwrap();
+            restore(input()["TargetTableName"].as_str().unwrap());
+            json!({})
+        }
+        "BatchWriteItem" if is_unprocessed => json!({"UnprocessedItems": input()["RequestItems"]}),
+        _ => Value::Null,
+    };
+    if !output.is_null() {
+        return Some(HttpResponse::new(output.to_string().into()));
+    }
     if operation != "TransactWriteItems" || state.failures == 0 {
         return None;
     }

@@ -1,11 +1,12 @@
-//! Tests of `cargo xtask migrate`: the real process with a local DynamoDB. The process is killed at random moments, while
-//! users create and delete notes.
+//! Tests of `cargo xtask migrate` and `cargo xtask restore`: the real process with a local DynamoDB. The process is killed at
+//! random moments; during a migration, users create and delete notes.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod aws;
 mod random;
+mod restore;
 mod users;
 
 use std::{

@@ -4,7 +4,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use api::{Request, Response};
+use api::{Problem, Request, Response};
 use billing::{
     controller::{self, Verdict},
     event::{Event, VerifyError},
@@ -14,6 +14,10 @@ use billing::{
 use dynamodb::Dynamodb;
 use function::{StartError, setting};
 use secrets::Secrets;
+
+/// The maximum size of an event, in bytes. Events of payments have a few kilobytes. A larger body is refused before its
+/// signature is computed.
+const EVENT_LIMIT: usize = 256 * 1024;
 
 struct Services {
     stripe: Stripe,
@@ -57,6 +61,9 @@ async fn handle(services: &Services, request: Request) -> api::Result {
         secrets,
         contradictions,
     } = services;
+    if request.body().len() > EVENT_LIMIT {
+        return Err(Problem::too_large(EVENT_LIMIT));
+    }
     let signature: Option<String> = request.header("Stripe-Signature")?;
     let (signature, now) = (signature.unwrap_or_default(), Timestamp::now());
     let [signing_secret, _] = secrets.current();
@@ -64,7 +71,7 @@ async fn handle(services: &Services, request: Request) -> api::Result {
     // A wrong signing secret makes all signatures mismatch. Requests without a signature are not from Stripe.
     let event = event.inspect_err(|error| {
         if !matches!(error, VerifyError::MalformedHeader) {
-            function::count("RejectedEvents");
+            metrics::REJECTED_EVENTS.add(1);
         }
     })?;
     let stripe = stripe.until(request.deadline());

@@ -39,6 +39,7 @@ async fn handle(
             granted: purchase.granted,
             revision: purchase.revision,
         };
+        metrics::log_user(purchase.user_id.as_str());
         controller::credit(storage, &purchase.user_id, &credit).await?;
     }
     Ok(())

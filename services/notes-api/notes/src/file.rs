@@ -3,6 +3,7 @@
 use std::fmt;
 
 use domain::{Timestamp, UserId};
+use metrics::Subject;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -94,6 +95,21 @@ impl FileKey {
     /// The user who owns the file.
     pub fn owner(&self) -> &UserId {
         &self.owner
+    }
+
+    /// The ID of the file in the log: the unique part of the key. None if the key was not generated here, like that of a
+    /// client of the original API. The rest of the key contains the user's id and the file's name, which are in no log.
+    pub fn id(&self) -> Option<&str> {
+        let (id, _) = self.key.rsplit('/').next()?.split_once('-')?;
+        let is_unique = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_unique.then_some(id)
+    }
+
+    /// Adds the ID to the log line of this invocation.
+    pub fn log(&self) {
+        if let Some(id) = self.id() {
+            Subject::File.log(id);
+        }
     }
 
     /// The key as text.
@@ -228,6 +244,21 @@ mod tests {
     fn key_of(name: &str) -> Option<String> {
         let name = AttachmentName::try_from(name.to_owned()).ok()?;
         FileKey::of(&ada(), &name).map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn only_a_generated_key_has_an_id_and_the_id_is_not_the_name() {
+        let name = FileName::try_from("my-cat.png".to_owned()).unwrap();
+        let key = FileKey::generate(&ada(), &name);
+        let id = key.id().unwrap();
+        assert_eq!(
+            key.as_str(),
+            format!("private/us-east-1:ada/{id}-my-cat.png")
+        );
+        for other in ["cat.png", "my-cat.png", "0123/0123-4.png", "ada"] {
+            let name = AttachmentName::try_from(other.to_owned()).unwrap();
+            assert_eq!(FileKey::of(&ada(), &name).unwrap().id(), None, "{other}");
+        }
     }
 
     #[test]

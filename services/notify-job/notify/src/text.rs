@@ -2,31 +2,13 @@
 //! the purchase has at most 24 characters, so it fits into one SMS
 //! (<https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html>).
 
-use std::{
-    fmt::{self, Display, Formatter},
-    str::FromStr,
-};
+use std::fmt::{self, Display, Formatter};
 
 use domain::events::{NotePurchased, Notice};
-
-/// The name of the stage, as in `serverless.yml`: lowercase letters, digits and hyphens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageName(String);
-
-impl FromStr for StageName {
-    type Err = &'static str;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        let is_name = !name.is_empty() && name.bytes().all(is_allowed);
-        is_name
-            .then(|| Self(name.into()))
-            .ok_or("it must be the name of a stage, such as prod")
-    }
-}
+pub use metrics::Name as StageName;
 
 /// Returns the text of the SMS about a notice of the message.
-pub fn text(StageName(stage): &StageName, message: &NotePurchased, notice: &Notice) -> String {
+pub fn text(stage: &StageName, message: &NotePurchased, notice: &Notice) -> String {
     let NotePurchased {
         purchase_id,
         amount,

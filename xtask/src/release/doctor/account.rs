@@ -85,6 +85,7 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     checks.push(stack(exam, "scratchpad-releases"));
     let name = format!("policy {}", subject.boundary);
     checks.push(exam.check(Phase::Deploy, name, boundary(exam)).await);
+    checks.push(stack(exam, "scratchpad-api-logs"));
     // A local cloud has no costs, so it has no budget.
     if !subject.is_local {
         checks.push(stack(exam, "scratchpad-budget"));

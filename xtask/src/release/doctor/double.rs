@@ -237,6 +237,7 @@ pub(super) fn healthy() -> Responses {
             "cloudformation DescribeStacks",
             stacks(&[
                 ("scratchpad-releases", complete),
+                ("scratchpad-api-logs", complete),
                 ("scratchpad-budget", "UPDATE_COMPLETE"),
                 ("scratchpad-github", complete),
             ]),

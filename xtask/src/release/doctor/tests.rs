@@ -76,8 +76,8 @@ fn names_except(checks: &[Check], state: State) -> Vec<&str> {
 async fn every_check_of_a_complete_account_is_green() {
     let checks = checks(|_, _| ()).await;
     assert_eq!(names_except(&checks, State::Green), Vec::<&str>::new());
-    assert_eq!(checks.len(), 23);
-    assert_eq!(counts(&checks), "23 green, 0 warnings, 0 red, 0 unknown");
+    assert_eq!(checks.len(), 24);
+    assert_eq!(counts(&checks), "24 green, 0 warnings, 0 red, 0 unknown");
     let events = WEBHOOK_EVENTS.join(", ");
     let expected = format!("we_1 receives {events} at {API_URL}/billing/webhook");
     assert_eq!(found(&checks, "Stripe webhook").1, expected);
@@ -105,6 +105,7 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
             ("GitHub OIDC provider", green),
             ("stack scratchpad-releases", red),
             ("policy scratchpad-boundary-dev", red),
+            ("stack scratchpad-api-logs", red),
             ("stack scratchpad-budget", red),
             ("stack scratchpad-github", red),
             ("Lambda concurrency", red),
@@ -134,7 +135,7 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
         }
         assert!(!finding.found.contains('\n'), "{name}");
     }
-    assert_eq!(counts(&checks), "4 green, 0 warnings, 16 red, 3 unknown");
+    assert_eq!(counts(&checks), "4 green, 0 warnings, 17 red, 3 unknown");
     let report: Vec<String> = report(&checks)
         .iter()
         .map(|line| console::strip_ansi_codes(line).into_owned())
@@ -158,6 +159,7 @@ const QUERIES: [(&str, &[&str]); 20] = [
         &[
             "GitHub OIDC provider",
             "stack scratchpad-releases",
+            "stack scratchpad-api-logs",
             "stack scratchpad-budget",
             "stack scratchpad-github",
             "CloudFront distributions",
@@ -321,7 +323,7 @@ async fn credentials_of_another_account_are_red_and_stop_all_other_requests_to_a
     assert_found(&checks, "SMS sandbox", State::Unknown, text, "");
     assert_eq!(
         counts(&checks),
-        "1 green, 0 warnings, 1 red, 21 unknown",
+        "1 green, 0 warnings, 1 red, 22 unknown",
         "{checks:#?}"
     );
 }
@@ -449,7 +451,7 @@ async fn an_account_without_workflow_roles_needs_no_oidc_provider() {
             "policy scratchpad-boundary-dev"
         ]
     );
-    assert_eq!(names.len(), 21);
+    assert_eq!(names.len(), 22);
 }
 
 #[test]

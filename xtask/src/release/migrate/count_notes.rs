@@ -7,10 +7,8 @@
 use anyhow::Result;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
-use super::{
-    dynamodb::{Item, Scan, Transaction, number, text},
-    tables::{Changed, Tables, string},
-};
+use super::tables::{Changed, Tables, string};
+use crate::release::dynamodb::{Item, Scan, Transaction, number, text};
 
 /// The maximum number of notes in a transaction, which has at most 100 writes, one of them for the total:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>

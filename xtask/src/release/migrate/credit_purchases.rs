@@ -9,11 +9,9 @@ use aws_sdk_dynamodb::types::{
     Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
-use super::{
-    dynamodb::{Item, Scan, Transaction, number, text},
-    tables::{Changed, Tables, string},
-};
+use super::tables::{Changed, Tables, string};
 use crate::release::clock::now;
+use crate::release::dynamodb::{Item, Scan, Transaction, number, text};
 
 /// Paid purchases without a revision.
 pub(super) const SCAN: Scan<'static> = Scan {

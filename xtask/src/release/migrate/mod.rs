@@ -13,13 +13,10 @@
 //! | [`migration`] | the list of the migrations |
 //! | [`run`], [`tables`] | the passes over a table, and what all migrations share |
 //! | [`record`] | the progress of a migration |
-//! | [`dynamodb`], [`pace`] | requests to DynamoDB, and their rate |
 
 mod count_notes;
 mod credit_purchases;
-mod dynamodb;
 mod migration;
-mod pace;
 mod record;
 mod run;
 mod tables;
@@ -32,8 +29,6 @@ use console::style;
 
 pub(crate) use self::migration::Migration;
 use self::{
-    dynamodb::Dynamodb,
-    pace::Pace,
     record::{Progress, Record},
     run::run,
     tables::Tables,
@@ -41,7 +36,9 @@ use self::{
 use super::{
     clock::age,
     context::StageContext,
+    dynamodb::Dynamodb,
     lease::Lease,
+    pace::Pace,
     table::{Infrastructure, StageName},
 };
 use crate::{process::shutdown_signal, ui, workspace::Workspace};

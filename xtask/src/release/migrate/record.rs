@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::dynamodb::{Item, text};
 use crate::release::{
     clock::now,
+    dynamodb::{Item, item_of, strings_of},
+    progress,
     provenance::actor,
-    store::{Store, Versioned, WriteIf},
 };
 
 /// The progress of a migration.
@@ -71,11 +71,7 @@ impl Progress {
 
     /// The key after which the next page starts.
     pub(super) fn start_key(&self) -> Option<Item> {
-        let key = self.after.as_ref()?.iter();
-        Some(
-            key.map(|(name, value)| (name.clone(), text(value)))
-                .collect(),
-        )
+        self.after.as_ref().map(item_of)
     }
 
     /// Sets the key of the last item of the last completed page. `None` if it was the last page.
@@ -83,71 +79,10 @@ impl Progress {
     /// # Errors
     /// Fails if an attribute of the key is not a string.
     pub(super) fn set_last_key(&mut self, key: Option<Item>) -> Result<()> {
-        let Some(key) = key else {
-            self.after = None;
-            return Ok(());
-        };
-        let attributes = key.into_iter().map(|(name, value)| match value.as_s() {
-            Ok(value) => Ok((name, value.clone())),
-            Err(_) => bail!("the attribute {name} of a key is not a string"),
-        });
-        self.after = Some(attributes.collect::<Result<_>>()?);
+        self.after = key.map(strings_of).transpose()?;
         Ok(())
     }
 }
 
 /// The record of a migration of a stage.
-#[derive(Debug)]
-pub(super) struct Record {
-    store: Store,
-    name: &'static str,
-    /// The ETag of the stored record. `None` if there is no record.
-    etag: Option<String>,
-}
-
-impl Record {
-    /// Reads the record of the migration `name`. Returns its progress, or `None` if the migration was never started.
-    ///
-    /// # Errors
-    /// Fails if the record cannot be read.
-    pub(super) async fn read(
-        store: &Store,
-        name: &'static str,
-    ) -> Result<(Self, Option<Progress>)> {
-        let found: Option<Versioned<Progress>> = store.read(&store.migration_key(name)).await?;
-        let (etag, progress) = found.map(|found| (found.etag, found.value)).unzip();
-        let record = Self {
-            store: store.clone(),
-            name,
-            etag,
-        };
-        Ok((record, progress))
-    }
-
-    /// Writes the record if nobody else has changed it.
-    ///
-    /// # Errors
-    /// Fails if another process has changed the record, or the S3 request fails.
-    pub(super) async fn write(&mut self, progress: &Progress) -> Result<()> {
-        let key = self.store.migration_key(self.name);
-        let condition = match &self.etag {
-            Some(etag) => WriteIf::Unchanged(etag),
-            None => WriteIf::Absent,
-        };
-        if let Some(etag) = self.store.write(&key, progress, condition).await? {
-            self.etag = Some(etag);
-            return Ok(());
-        }
-        // If the response to a write is lost, the SDK repeats the write, and the condition does not hold any more.
-        let found: Option<Versioned<Progress>> = self.store.read(&key).await?;
-        let written = found.filter(|found| found.value == *progress);
-        let written = written.with_context(|| {
-            format!(
-                "another process changed the record of the migration {}: wait until that process has finished, and run the command again",
-                self.name
-            )
-        })?;
-        self.etag = Some(written.etag);
-        Ok(())
-    }
-}
+pub(super) type Record = progress::Record<Progress>;

@@ -7,11 +7,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     count_notes, credit_purchases,
-    dynamodb::{Item, Scan},
     migration::Migration,
     record::{Progress, Record},
     tables::{Changed, Tables, string},
 };
+use crate::release::dynamodb::{Item, Scan};
 use crate::{
     release::clock::now,
     ui::{self, Step},

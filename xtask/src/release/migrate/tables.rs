@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{
+use crate::release::{
     dynamodb::{Dynamodb, Item},
     pace::Pace,
 };

@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use crate::{
     purchase::Purchase,
     service::{Error, NotePurchased, Publisher, PurchaseStore},
@@ -14,6 +16,7 @@ pub(super) async fn announce(
     purchases: &impl PurchaseStore,
     purchase: &Purchase,
 ) -> Result<(), Error> {
+    Subject::Purchase.log(purchase.key.purchase_id);
     publisher.publish(&NotePurchased::from(purchase)).await?;
     purchases.announced(&purchase.key, purchase.revision).await
 }

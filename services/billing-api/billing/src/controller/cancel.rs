@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::{Error, payment::find, settle::settle};
 use crate::{
     payment::{Decline, Outcome, Payment},
@@ -26,6 +28,7 @@ pub async fn cancel(
     now: Timestamp,
 ) -> Result<Purchase, Error> {
     let purchase_id = key.purchase_id;
+    Subject::Purchase.log(purchase_id);
     for _ in 0..ATTEMPTS {
         let purchase = purchases.get(key).await?.ok_or(Error::NotFound)?;
         let Status::Pending {

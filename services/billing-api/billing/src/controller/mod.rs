@@ -4,6 +4,7 @@
 mod announce;
 mod cancel;
 mod list;
+mod measure;
 mod payment;
 mod purchase;
 mod purchase_paid;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use metrics::Subject;
+
 use super::{Error, Receipt, resume::complete};
 use crate::{
     purchase::{
@@ -41,6 +43,7 @@ pub async fn purchase(
     order: Order,
     now: Timestamp,
 ) -> Result<Receipt, Error> {
+    Subject::Purchase.log(id);
     let key = PurchaseKey {
         user_id: buyer.id,
         purchase_id: id,

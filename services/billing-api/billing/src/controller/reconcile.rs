@@ -1,6 +1,7 @@
 use std::{ops::AddAssign, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
+use metrics::Subject;
 use serde::Serialize;
 
 use super::{
@@ -30,6 +31,8 @@ pub struct ReconcileSummary {
     pub unreadable: usize,
     /// The number of shards with work that was not done before the deadline. The next call does it.
     pub unfinished: usize,
+    /// The age of the oldest due purchase that is still PENDING, in seconds. Zero if there is none.
+    pub oldest_pending: u64,
 }
 
 impl AddAssign for ReconcileSummary {
@@ -40,6 +43,7 @@ impl AddAssign for ReconcileSummary {
         self.errors += other.errors;
         self.unreadable += other.unreadable;
         self.unfinished += other.unfinished;
+        self.oldest_pending = self.oldest_pending.max(other.oldest_pending);
     }
 }
 
@@ -164,10 +168,14 @@ where
     /// Does the work that is due for one purchase, and counts it.
     async fn check(&self, due: Purchase) -> ReconcileSummary {
         let mut summary = ReconcileSummary::default();
+        if due.is_pending() {
+            summary.oldest_pending = self.started.since(due.created_at).as_secs();
+        }
         if !self.has_time() {
             summary.unfinished = 1;
             return summary;
         }
+        Subject::Purchase.log(due.key.purchase_id);
         let work = async {
             if let Status::Pending { source, .. } = &due.status {
                 self.pending(&due, source).await
@@ -177,7 +185,10 @@ where
             }
         };
         match work.await {
-            Ok(Work::Settled) => summary.settled = 1,
+            Ok(Work::Settled) => {
+                summary.settled = 1;
+                summary.oldest_pending = 0;
+            }
             Ok(Work::Postponed) => summary.pending = 1,
             Ok(Work::Announced) => summary.announced = 1,
             Err(error) => {
@@ -296,9 +307,10 @@ mod tests {
         }
     }
 
-    fn pending_purchases(pending: usize) -> ReconcileSummary {
+    fn pending_purchase(age: Duration) -> ReconcileSummary {
         ReconcileSummary {
-            pending,
+            pending: 1,
+            oldest_pending: age.as_secs(),
             ..ReconcileSummary::default()
         }
     }
@@ -347,7 +359,10 @@ mod tests {
     async fn a_purchase_without_a_payment_fails_after_the_abandon_age_and_is_not_charged() {
         let cloud = Memory::default();
         with_pending(&cloud, "tok_visa").await;
-        assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, pending_purchases(1));
+        assert_eq!(
+            run(&cloud, at(CHARGE_WINDOW)).await,
+            pending_purchase(CHARGE_WINDOW)
+        );
         assert_eq!(run(&cloud, at(ABANDON_AFTER)).await, settled_purchases(1));
         assert!(cloud.charges().is_empty());
         assert_eq!(decline_of(&cloud), "payment_not_made");
@@ -385,7 +400,10 @@ mod tests {
     async fn an_unfinished_payment_is_canceled_after_the_charge_window_and_not_before() {
         let cloud = Memory::default();
         with_pending(&cloud, "pm_threeDSecure").await;
-        assert_eq!(run(&cloud, at(RECONCILE_DELAY)).await, pending_purchases(1));
+        assert_eq!(
+            run(&cloud, at(RECONCILE_DELAY)).await,
+            pending_purchase(RECONCILE_DELAY)
+        );
         assert!(cloud.can_still_charge());
         assert_eq!(run(&cloud, at(CHARGE_WINDOW)).await, settled_purchases(1));
         assert!(!cloud.can_still_charge());
@@ -397,7 +415,7 @@ mod tests {
         let cloud = Memory::default();
         with_pending(&cloud, "pm_slow").await;
         for age in [RECONCILE_DELAY, CHARGE_WINDOW, ABANDON_AFTER] {
-            assert_eq!(run(&cloud, at(age)).await, pending_purchases(1));
+            assert_eq!(run(&cloud, at(age)).await, pending_purchase(age));
         }
         assert_eq!(cloud.calls_of("charge"), 1);
     }

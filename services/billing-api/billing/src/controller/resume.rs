@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::{
     CHARGE_WINDOW, Error, Receipt,
     payment::{Progress, advance, charge, find, retrieve},
@@ -21,6 +23,7 @@ pub async fn resume(
     key: &PurchaseKey,
     now: Timestamp,
 ) -> Result<Receipt, Error> {
+    Subject::Purchase.log(key.purchase_id);
     let purchase = purchases.get(key).await?.ok_or(Error::NotFound)?;
     complete(payments, purchases, purchase, now).await
 }

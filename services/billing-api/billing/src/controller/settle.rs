@@ -1,4 +1,9 @@
-use super::Error;
+use metrics::{SURPLUS_CHARGES, Subject};
+
+use super::{
+    Error,
+    measure::{count_revision, settle_and_count},
+};
 use crate::{
     payment::{IntentId, Outcome, Payment},
     purchase::{Purchase, PurchaseKey, Surplus, Timestamp},
@@ -24,7 +29,8 @@ pub(super) async fn settle(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Option<Purchase>, Error> {
-    let settled = purchases.settle(key, outcome, SettleIf::Pending, now);
+    Subject::Purchase.log(key.purchase_id);
+    let settled = settle_and_count(purchases, key, outcome, SettleIf::Pending, now);
     match (settled.await?, outcome) {
         (Settled::Done(purchase), _) => Ok(Some(purchase)),
         (Settled::Unchanged(purchase), Outcome::Paid { intent }) => {
@@ -69,6 +75,7 @@ pub(super) async fn refund_surplus(
     now: Timestamp,
 ) -> Result<Option<Purchase>, Error> {
     let purchase_id = purchase.key.purchase_id;
+    SURPLUS_CHARGES.add(1);
     let amount = payments.refund(intent).await?.amount;
     tracing::error!(%purchase_id, intent = intent.as_str(), amount, "surplus charge refunded");
     let surplus = Surplus {
@@ -101,6 +108,7 @@ pub(super) async fn revise(
             return Ok(Some(purchase));
         };
         if purchases.revise(&changed, purchase.revision).await? {
+            count_revision(&purchase, &changed);
             return Ok(Some(changed));
         }
         match purchases.get(&purchase.key).await? {

@@ -1,5 +1,8 @@
+use metrics::{CONTRADICTING_EVENTS, Subject};
+
 use super::{
     Error,
+    measure::settle_and_count,
     payment::{Resolution, resolve},
     settle::{is_known, refund_surplus, revise, settle},
 };
@@ -46,24 +49,26 @@ pub async fn webhook(
     if matches!(report, Report::Other) {
         return Ok(Ignored);
     }
-    if event.is_live() != payments.is_live() {
-        return Ok(Contradiction("event of the other mode"));
-    }
     let services = Services {
         payments,
         purchases,
         now,
     };
-    match report {
+    let verdict = match report {
+        _ if event.is_live() != payments.is_live() => Contradiction("event of the other mode"),
         Report::Payment(report) => match report.change {
-            PaymentChange::Succeeded => services.succeeded(report).await,
-            PaymentChange::Failed | PaymentChange::Canceled => services.failed(report).await,
+            PaymentChange::Succeeded => services.succeeded(report).await?,
+            PaymentChange::Failed | PaymentChange::Canceled => services.failed(report).await?,
         },
-        Report::Refund(report) => services.refunded(report, event.created()).await,
-        Report::Dispute(report) => services.disputed(report).await,
-        Report::Unreadable => Ok(Contradiction("event with an unreadable object")),
-        Report::Other => Ok(Ignored),
+        Report::Refund(report) => services.refunded(report, event.created()).await?,
+        Report::Dispute(report) => services.disputed(report).await?,
+        Report::Unreadable => Contradiction("event with an unreadable object"),
+        Report::Other => Ignored,
+    };
+    if matches!(verdict, Contradiction(_)) {
+        CONTRADICTING_EVENTS.add(1);
     }
+    Ok(verdict)
 }
 
 const MISSING: &str = "event for a missing purchase";
@@ -85,6 +90,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
     /// Handles a payment that has succeeded. If the purchase has the id of this PaymentIntent, one
     /// conditional write both compares and settles.
     async fn succeeded(&self, report: &PaymentReport) -> Result<Verdict, Error> {
+        Subject::Purchase.log(report.purchase.purchase_id);
         let Some(currency) = report.currency else {
             return Ok(Contradiction(WRONG_CURRENCY));
         };
@@ -96,9 +102,13 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
                 currency,
             },
         );
-        let settled = self
-            .purchases
-            .settle(&report.purchase, &outcome, condition, self.now);
+        let settled = settle_and_count(
+            self.purchases,
+            &report.purchase,
+            &outcome,
+            condition,
+            self.now,
+        );
         let purchase = match settled.await? {
             Settled::Done(_) => return Ok(Handled),
             Settled::Unchanged(purchase) => purchase,
@@ -154,7 +164,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
         let outcome = Outcome::Paid {
             intent: intent.clone(),
         };
-        let settled = purchases.settle(&key, &outcome, SettleIf::Pending, now);
+        let settled = settle_and_count(purchases, &key, &outcome, SettleIf::Pending, now);
         let settled = match settled.await? {
             Settled::Done(purchase) => Some(purchase),
             Settled::Unchanged(purchase) if is_known(&purchase, intent) => Some(purchase),
@@ -174,6 +184,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
             purchases,
             now,
         } = *self;
+        Subject::Purchase.log(report.purchase.purchase_id);
         let Some(purchase) = purchases.get(&report.purchase).await? else {
             return Ok(Contradiction(MISSING));
         };
@@ -268,6 +279,7 @@ impl<P: Payments, S: PurchaseStore> Services<'_, P, S> {
         let Some(key) = &details.purchase else {
             return Ok(Err(Ignored));
         };
+        Subject::Purchase.log(key.purchase_id);
         let Some(purchase) = self.purchases.get(key).await? else {
             return Ok(Err(Contradiction(MISSING)));
         };

@@ -647,7 +647,11 @@ impl CallError {
             return;
         };
         let is_missing = error.code == Some(ApiErrorsCode::ResourceMissing);
-        if matches!(status, 401 | 403) || (*status == 400 && is_missing) {
+        let is_rejected = matches!(status, 401 | 403);
+        if is_rejected {
+            metrics::STRIPE_KEY_REJECTED.add(1);
+        }
+        if is_rejected || (*status == 400 && is_missing) {
             let param = error.param.as_deref();
             tracing::error!(error = %self, param, "wrong Stripe key");
         }

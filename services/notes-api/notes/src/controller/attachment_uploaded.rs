@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::Error;
 use crate::{
     file::FileKey,
@@ -19,10 +21,12 @@ pub async fn attachment_uploaded(
     notes: &impl NoteStore,
     key: &FileKey,
 ) -> Result<(), Error> {
+    key.log();
     let Some(file) = files.head(key).await? else {
         return Ok(());
     };
     for reference in records.record_upload(key, &file).await? {
+        Subject::Note.log(reference.note);
         notes.set_upload(key.owner(), reference, &file).await?;
     }
     Ok(())

@@ -1,3 +1,4 @@
+use metrics::{NOTES_CREATED, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, ResolvedDraft};
@@ -92,6 +93,7 @@ pub async fn create(
     draft: &ResolvedDraft,
     plan: Plan,
 ) -> Result<Created, Error> {
+    Subject::Note.log(plan.note_id);
     let uploaded = match draft.file_key() {
         // The reference is added before the note is written, so that no other request deletes the
         // file in between.
@@ -119,6 +121,7 @@ pub async fn create(
             allowed: usage.allowed(free),
         });
     }
+    NOTES_CREATED.add(1);
     Ok(Created {
         plan,
         uploaded,

@@ -1,3 +1,5 @@
+use metrics::{STORAGE_BOUGHT, STORAGE_REVOKED, Subject};
+
 use super::Error;
 use crate::{
     note::UserId,
@@ -17,6 +19,7 @@ const ATTEMPTS: usize = 20;
 /// message stores a credit of the same purchase during every attempt.
 #[tracing::instrument(skip_all)]
 pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> Result<(), Error> {
+    Subject::Purchase.log(credit.purchase);
     for _ in 0..ATTEMPTS {
         let stored = storage.credit(user, credit.purchase).await?;
         // Messages of a release that did not grant storage have the revision 0, and are ignored.
@@ -27,6 +30,12 @@ pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> R
             .replace_credit(user, stored.as_ref(), credit)
             .await?
         {
+            let (before, after) = (stored.map_or(0, |stored| stored.granted), credit.granted);
+            if after >= before {
+                STORAGE_BOUGHT.add((after - before).into());
+            } else {
+                STORAGE_REVOKED.add((before - after).into());
+            }
             return Ok(());
         }
     }
@@ -36,6 +45,8 @@ pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> R
 
 #[cfg(test)]
 mod tests {
+    use metrics::Metric;
+
     use super::*;
     use crate::{service::memory::*, storage::PurchaseId};
 
@@ -49,6 +60,21 @@ mod tests {
 
     async fn bought(cloud: &Memory) -> u64 {
         cloud.usage(&ada()).await.unwrap().bought
+    }
+
+    #[tokio::test]
+    async fn bought_and_revoked_storage_is_counted_once() {
+        let cloud = Memory::default();
+        let purchase = PurchaseId::generate();
+        metrics::begin();
+        for each in credits(purchase).iter().flat_map(|each| [each; 2]) {
+            credit(&cloud, &ada(), each).await.unwrap();
+        }
+        let record = metrics::take().unwrap();
+        assert_eq!(record.value(Metric::StorageBought), Some(10));
+        assert_eq!(record.value(Metric::StorageRevoked), Some(10));
+        let ids = Vec::from_iter(record.ids(Subject::Purchase));
+        assert_eq!(ids, [purchase.to_string()]);
     }
 
     #[tokio::test]

@@ -1,3 +1,5 @@
+use metrics::{NOTES_DELETED, Subject};
+
 use super::{Error, own_file};
 use crate::{
     note::{NoteId, UserId},
@@ -23,6 +25,7 @@ pub async fn delete(
     user: &UserId,
     id: NoteId,
 ) -> Result<(), Error> {
+    Subject::Note.log(id);
     for _ in 0..ATTEMPTS {
         let Some(note) = notes.find(user, id).await? else {
             return Ok(());
@@ -38,6 +41,7 @@ pub async fn delete(
             files.delete(&key).await?;
         }
         if counted.remove(user, id, note.version, note.counted).await? {
+            NOTES_DELETED.add(1);
             return Ok(());
         }
     }
@@ -46,8 +50,13 @@ pub async fn delete(
 
 #[cfg(test)]
 mod tests {
+    use metrics::Metric;
+
     use super::*;
-    use crate::service::{Storage, memory::*};
+    use crate::{
+        controller::{Plan, create},
+        service::{Storage, memory::*},
+    };
 
     const CAT: &str = "private/us-east-1:ada/cat.png";
 
@@ -89,6 +98,24 @@ mod tests {
                 .unwrap();
             assert_eq!(used().await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_created_and_a_deleted_note_are_counted_once() {
+        let cloud = Memory::default();
+        metrics::begin();
+        let draft = resolved("one", None);
+        let created = create(&cloud, &cloud, MANY, &author(), &draft, Plan::generate()).await;
+        let id = created.unwrap().into_note(&ada(), &draft).note_id;
+        for _ in 0..2 {
+            delete(&cloud, &cloud, &cloud, &cloud, &ada(), id)
+                .await
+                .unwrap();
+        }
+        let record = metrics::take().unwrap();
+        assert_eq!(record.value(Metric::NotesCreated), Some(1));
+        assert_eq!(record.value(Metric::NotesDeleted), Some(1));
+        assert_eq!(record.ids(Subject::Note).count(), 1);
     }
 
     #[tokio::test]

@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::{Error, View, own_file, show};
 use crate::{
     note::{NoteId, UserId},
@@ -17,6 +19,7 @@ pub async fn get(
     user: &UserId,
     id: NoteId,
 ) -> Result<View, Error> {
+    Subject::Note.log(id);
     let note = notes.find(user, id).await?.ok_or(Error::NotFound)?;
     let name = note.attachment.as_ref();
     let key = name.map(|name| own_file(user, name)).transpose()?;

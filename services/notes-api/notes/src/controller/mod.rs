@@ -71,6 +71,7 @@ impl Draft {
     pub fn resolve(self, user: &UserId) -> Result<ResolvedDraft, Error> {
         let resolve = |name| {
             let key = own_file(user, &name)?;
+            key.log();
             Ok::<_, Error>(Attachment { name, key })
         };
         Ok(ResolvedDraft {

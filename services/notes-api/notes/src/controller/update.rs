@@ -1,3 +1,5 @@
+use metrics::Subject;
+
 use super::{Attachment, Error, ResolvedDraft, own_file};
 use crate::{
     note::{AttachmentRef, Author, NoteId, Precondition, Timestamp, Version},
@@ -45,6 +47,7 @@ pub async fn update(
         version,
         sub: author.sub,
     };
+    Subject::Note.log(id);
     let user = &author.id;
     let replaced = notes.replace(user, id, &change, expected).await?;
     // The reference that is not needed now. If the note was written, it is the reference of the

@@ -16,5 +16,6 @@ pub fn upload(
     request: UploadRequest,
 ) -> Result<PresignedUpload, Error> {
     let key = FileKey::generate(user, &request.filename);
+    key.log();
     Ok(urls.presign_upload(key, &request.content_type, request.size)?)
 }

@@ -2,6 +2,7 @@ use std::{mem, time::SystemTime};
 
 use domain::events::{NotePurchased, Notice};
 use idempotency::{ClaimOutcome, Idempotency, IdempotencyKey, Scope, store::Store};
+use metrics::{SMS_SENT, Subject};
 
 use crate::{
     service::{self, Sms},
@@ -45,6 +46,7 @@ pub async fn notify(
     message: &NotePurchased,
     deadline: SystemTime,
 ) -> Result<(), Error> {
+    Subject::Purchase.log(message.purchase_id);
     let mut result = Ok(());
     for notice in &message.notices {
         let announced = announce(sms, idempotency, stage, message, notice, deadline).await;
@@ -81,7 +83,10 @@ async fn announce(
     };
     let sent = sms.send(&text(stage, message, notice)).await;
     let recorded = match &sent {
-        Ok(()) => guard.complete(&()).await,
+        Ok(()) => {
+            SMS_SENT.add(1);
+            guard.complete(&()).await
+        }
         Err(_) => guard.release().await,
     };
     // If the SMS was sent but its record cannot be updated, this function still succeeds, because a

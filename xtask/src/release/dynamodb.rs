@@ -1,6 +1,9 @@
-//! The requests of migrations to DynamoDB. A request that is throttled is repeated more slowly.
+//! The requests of migrations and restores to DynamoDB. A request that is throttled is repeated more slowly.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
@@ -8,7 +11,10 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{scan::ScanOutput, transact_write_items::TransactWriteItemsError},
-    types::{AttributeValue, TransactWriteItem},
+    types::{
+        AttributeValue, KeysAndAttributes, PutRequest, TableDescription, TransactWriteItem,
+        WriteRequest,
+    },
 };
 use aws_smithy_types::retry::RetryConfig;
 use tokio::time::sleep;
@@ -19,7 +25,7 @@ use super::pace::Pace;
 /// An item, or the key of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// How often a request is sent before the migration fails.
+/// How often a request is sent before the command fails.
 const ATTEMPTS: u32 = 12;
 
 /// The upper limit of the first pause between two attempts. Each further limit is twice as high, up to
@@ -126,6 +132,126 @@ impl<'a> Dynamodb<'a> {
         let page = self.repeat(|| request.clone().send(), is_temporary).await;
         page.map_err(aws_sdk_dynamodb::Error::from)
             .with_context(|| format!("cannot read the table {}", scan.table))
+    }
+
+    /// Describes a table. `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Fails if the request fails for another reason.
+    pub(super) async fn describe(&self, table: &str) -> Result<Option<TableDescription>> {
+        let request = self.client.describe_table().table_name(table);
+        match self.repeat(|| request.clone().send(), is_temporary).await {
+            Ok(described) => Ok(described.table),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(aws_sdk_dynamodb::Error::from(error))
+                .with_context(|| format!("cannot describe the table {table}")),
+        }
+    }
+
+    /// Reads a page of whole items of a table.
+    ///
+    /// # Errors
+    /// Fails if the last attempt fails.
+    pub(super) async fn page(
+        &self,
+        table: &str,
+        after: Option<Item>,
+        limit: i32,
+    ) -> Result<ScanOutput> {
+        let request = self
+            .client
+            .scan()
+            .table_name(table)
+            .limit(limit)
+            .set_exclusive_start_key(after)
+            .consistent_read(true);
+        let page = self.repeat(|| request.clone().send(), is_temporary).await;
+        page.map_err(aws_sdk_dynamodb::Error::from)
+            .with_context(|| format!("cannot read the table {table}"))
+    }
+
+    /// Writes items, also those that DynamoDB did not process at once. Replaces items with the same keys.
+    ///
+    /// # Errors
+    /// Fails if the last attempt fails, or if DynamoDB does not process all items.
+    pub(super) async fn put(&self, table: &str, items: Vec<Item>) -> Result<()> {
+        let mut writes = Vec::new();
+        for item in items {
+            let put = PutRequest::builder().set_item(Some(item)).build()?;
+            writes.push(WriteRequest::builder().put_request(put).build());
+        }
+        for attempt in 1..=ATTEMPTS {
+            let request = self.client.batch_write_item().request_items(table, writes);
+            let written = self.repeat(|| request.clone().send(), is_temporary).await;
+            let written = written
+                .map_err(aws_sdk_dynamodb::Error::from)
+                .with_context(|| format!("cannot write to the table {table}"))?;
+            let rest = written.unprocessed_items.unwrap_or_default();
+            writes = rest.into_values().flatten().collect();
+            if writes.is_empty() {
+                return Ok(());
+            }
+            self.pace.throttled();
+            sleep(pause(attempt)).await;
+        }
+        bail!("DynamoDB did not process {} items of {table}", writes.len())
+    }
+
+    /// Counts how many of `keys` a table has.
+    ///
+    /// # Errors
+    /// Fails if the last attempt fails, or if DynamoDB does not process all keys.
+    pub(super) async fn count_existing(&self, table: &str, keys: Vec<Item>) -> Result<usize> {
+        let Some(names) = keys
+            .first()
+            .map(|key| key.keys().cloned().collect::<Vec<_>>())
+        else {
+            return Ok(0);
+        };
+        let aliases: Vec<String> = names.iter().map(|name| format!("#{name}")).collect();
+        let mut read = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .projection_expression(aliases.join(", "))
+            .set_expression_attribute_names(Some(aliases.into_iter().zip(names).collect()))
+            .consistent_read(true)
+            .build()?;
+        let mut found = 0;
+        for attempt in 1..=ATTEMPTS {
+            let request = self.client.batch_get_item().request_items(table, read);
+            let answer = self.repeat(|| request.clone().send(), is_temporary).await;
+            let answer = answer
+                .map_err(aws_sdk_dynamodb::Error::from)
+                .with_context(|| format!("cannot read the table {table}"))?;
+            found += answer
+                .responses
+                .into_iter()
+                .flatten()
+                .map(|(_, items)| items.len())
+                .sum::<usize>();
+            let rest = answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .next();
+            let Some(rest) = rest.filter(|rest| !rest.keys.is_empty()) else {
+                return Ok(found);
+            };
+            read = rest;
+            self.pace.throttled();
+            sleep(pause(attempt)).await;
+        }
+        bail!("DynamoDB did not read all keys of {table}")
+    }
+
+    /// The client, for requests that need no retries by this type.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Executes a transaction. At least one write must have a condition that is false after the transaction, because
@@ -237,6 +363,26 @@ fn pause(attempt: u32) -> Duration {
     let limit = FIRST_PAUSE * 2_u32.saturating_pow(attempt - 1);
     let [.., random] = Uuid::now_v7().into_bytes();
     limit.min(LONGEST_PAUSE).mul_f64(f64::from(random) / 255.0)
+}
+
+/// Returns the attributes of a key, which are strings.
+///
+/// # Errors
+/// Fails if an attribute is not a string.
+pub(super) fn strings_of(key: Item) -> Result<BTreeMap<String, String>> {
+    let attributes = key.into_iter().map(|(name, value)| match value {
+        AttributeValue::S(value) => Ok((name, value)),
+        _ => bail!("the attribute {name} of a key is not a string"),
+    });
+    attributes.collect()
+}
+
+/// Returns the key with these attributes.
+pub(super) fn item_of(strings: &BTreeMap<String, String>) -> Item {
+    let attributes = strings.iter();
+    attributes
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
 }
 
 /// A string attribute.

@@ -1,4 +1,4 @@
-//! The rate limit of a migration. It adapts to throttling, because live traffic uses the same capacity.
+//! The rate limit of a migration or a restore. It adapts to throttling, because live traffic uses the same capacity.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -1,0 +1,405 @@
+import { tableIndexes } from "./dynamodb-stack.ts";
+import type { ServiceFunction } from "./manifests.ts";
+import { type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
+import type { Objective, Stage } from "./stage.ts";
+import { burnRates, minimumBadRequests, type Threshold, thresholds } from "./thresholds.ts";
+
+/** What all alarms have. */
+interface Definition {
+  /** Its name without `scratchpad-STAGE-`. */
+  name: string;
+  /** What the alarm means, as a sentence. */
+  meaning: string;
+  /** The section of docs/runbook.md that says what to do. */
+  section: string;
+  /** Whether its e-mail is sent. Other alarms are parts of composite alarms. */
+  notifies: boolean;
+}
+
+/** An alarm on metrics. */
+export interface MetricAlarm extends Definition {
+  metrics: Record<string, Metric>;
+  /** Expressions of metric math, by ID. The alarm watches the last one, or else the only metric. */
+  expressions: Record<string, string>;
+  threshold: Threshold;
+  /** Whether the alarm fires below the threshold instead of from the threshold on. */
+  below: boolean;
+  missing: "breaching" | "ignore" | "notBreaching";
+}
+
+/** An alarm on the states of other alarms. */
+export interface CompositeAlarm extends Definition {
+  /** The names of the alarms: one of these groups must be in the state ALARM as a whole. */
+  anyOf: string[][];
+  /** The name of the alarm that suppresses the e-mail, because it reports the cause. */
+  suppressor?: string;
+}
+
+/** How long the e-mail of a composite alarm waits for the alarm of the cause. */
+export const suppressionWaitSeconds = 120;
+
+/**
+ * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
+ * the objective must not notify about them again.
+ */
+export const suppressionExtensionSeconds = Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
+
+/** A group of routes whose requests have an objective together. */
+export interface RouteGroup extends Objective {
+  name: string;
+  functions: ServiceFunction[];
+}
+
+/** What the alarms and the dashboard of a stage are about. */
+export interface Subject {
+  stage: Stage;
+  functions: ServiceFunction[];
+  groups: RouteGroup[];
+  /** The names of the queues, without `scratchpad-STAGE-`. */
+  queues: string[];
+}
+
+/** The name of a resource of a stage. */
+export const nameOn = (stage: Pick<Stage, "name">, resource: string) => `scratchpad-${stage.name}-${resource}`;
+
+export const lambda = ({ stage }: Subject, { name }: ServiceFunction, metric: string, stat?: string) =>
+  ofAws("Lambda", metric, { FunctionName: nameOn(stage, name) }, stat);
+
+export const gateway = ({ stage: { name } }: Subject, metric: string, stat?: string) =>
+  ofAws("ApiGateway", metric, { ApiName: `scratchpad-${name}`, Stage: name }, stat);
+
+/**
+ * The metrics and expressions that count the requests to a group: `all`, and those that were faults, `bad`. A crashed invocation
+ * writes no line with metrics, and Lambda counts it as an error.
+ */
+export function faultsOf(subject: Subject, { name, functions }: RouteGroup) {
+  const stage = subject.stage.name;
+  const crashes = functions.map((own, index): [string, Metric] => [`crashes${index}`, lambda(subject, own, "Errors")]);
+  const crashed = crashes.map(([id]) => id);
+  return {
+    metrics: {
+      requests: ofGroup("Requests", stage, name),
+      faults: ofGroup("Faults", stage, name),
+      ...Object.fromEntries(crashes),
+    },
+    expressions: { bad: sum("faults", ...crashed), all: sum("requests", ...crashed) },
+  };
+}
+
+/** The sum of metrics, in which a metric without values counts as 0. */
+const sum = (...ids: string[]) => `SUM([${ids.map((id) => `FILL(${id}, 0)`).join(", ")}])`;
+
+/** The part of requests that may miss an objective, in percent. */
+export const budgetOf = (objective: number) => Number((100 - objective).toFixed(6));
+
+/** The metrics of a group's latency: the percentage of requests that are fast enough, and the number of requests. */
+export const latencyOf = (subject: Subject, { name, within }: RouteGroup) => ({
+  requests: ofGroup("Requests", subject.stage.name, name),
+  fast: ofGroup("Latency", subject.stage.name, name, `PR(:${within})`),
+});
+
+const hours = (minutes: number) => (minutes % 60 === 0 ? `${minutes / 60}h` : `${minutes}m`);
+
+/**
+ * The alarms on an objective: one per window, and a composite one that notifies.
+ * https://sre.google/workbook/alerting-on-slos/#6-multiwindow-multi-burn-rate-alerts
+ */
+function objectiveAlarms(
+  group: string,
+  section: "availability" | "latency",
+  objective: string,
+  watch: (minimum: number) => Pick<MetricAlarm, "metrics" | "expressions">,
+): [MetricAlarm[], CompositeAlarm] {
+  const name = (minutes: number) => `${group}-${section}-${hours(minutes)}`;
+  const windows = burnRates.flatMap(({ rate, long, short }) => [
+    { rate, minutes: long, minimum: minimumBadRequests },
+    { rate, minutes: short, minimum: 1 },
+  ]);
+  const parts = windows.map(({ rate, minutes, minimum }) => ({
+    ...watch(minimum),
+    name: name(minutes),
+    meaning: `The error budget of ${group} burned ${rate} times too fast for ${hours(minutes)}: ${objective}.`,
+    section,
+    notifies: false,
+    threshold: { threshold: rate, minutes, periods: 1 },
+    below: false,
+    missing: "notBreaching" as const,
+  }));
+  const composite = {
+    name: `${group}-${section}`,
+    meaning: `${group} burns its error budget too fast: ${objective}.`,
+    section,
+    notifies: true,
+    anyOf: burnRates.map(({ long, short }) => [name(long), name(short)]),
+    suppressor: causes,
+  };
+  return [parts, composite];
+}
+
+const availability = (subject: Subject, group: RouteGroup) =>
+  objectiveAlarms(group.name, "availability", `${group.availability} % of its requests must not be faults`, (least) => {
+    const { metrics, expressions } = faultsOf(subject, group);
+    const burn = `IF(bad >= ${least}, 100 * bad / all / ${budgetOf(group.availability)}, 0)`;
+    return { metrics, expressions: { ...expressions, burn } };
+  });
+
+const latency = (subject: Subject, group: RouteGroup) => {
+  const objective = `${group.latency} % of its requests must take less than ${group.within} ms`;
+  return objectiveAlarms(group.name, "latency", objective, (least) => ({
+    metrics: latencyOf(subject, group),
+    expressions: {
+      slow: "100 - FILL(fast, 100)",
+      // Half a request less: the percentage is rounded.
+      burn: `IF(FILL(requests, 0) * slow / 100 >= ${least - 0.5}, slow / ${budgetOf(group.latency)}, 0)`,
+    },
+  }));
+};
+
+/** An alarm that notifies when a metric, or an expression of metrics, reaches a threshold. */
+const alarm = (
+  name: string,
+  section: string,
+  meaning: string,
+  threshold: Threshold,
+  watched: Metric | [Record<string, Metric>, expression: string],
+  options: Partial<Pick<MetricAlarm, "below" | "missing" | "notifies">> = {},
+): MetricAlarm => {
+  const [metrics, expression] = Array.isArray(watched) ? watched : [{ value: watched }];
+  return {
+    name,
+    section,
+    meaning,
+    threshold,
+    metrics,
+    expressions: expression === undefined ? {} : { result: expression },
+    below: false,
+    missing: "notBreaching",
+    notifies: true,
+    ...options,
+  };
+};
+
+/** An alarm that fires while a condition on metrics is true. */
+const condition = (
+  name: string,
+  section: string,
+  meaning: string,
+  rule: Threshold,
+  metrics: Record<string, Metric>,
+  is: string,
+) => alarm(name, section, meaning, { ...rule, threshold: 1 }, [metrics, `IF(${is}, 1, 0)`]);
+
+/** The alarms of a function. Lambda repeats failed events, and sends them to a queue in the end, whose alarm fires then. */
+function functionAlarms(subject: Subject, own: ServiceFunction): { causes: MetricAlarm[]; others: MetricAlarm[] } {
+  const { name } = own;
+  const retried = own.readsStream || own.hasFailureQueue;
+  const errors = alarm(
+    `${name}-errors`,
+    "function-errors",
+    `${name} crashed, timed out or failed to handle an event.`,
+    thresholds.errors,
+    lambda(subject, own, "Errors"),
+  );
+  const throttles = alarm(
+    `${name}-throttles`,
+    "function-throttles",
+    `Lambda did not invoke ${name}, because too many instances run.`,
+    thresholds.throttles,
+    lambda(subject, own, "Throttles"),
+  );
+  const lag = alarm(
+    `${name}-lag`,
+    "stream-lag",
+    `${name} handles changes too late.`,
+    thresholds.lag,
+    lambda(subject, own, "IteratorAge", "Maximum"),
+  );
+  return { causes: [...(retried ? [] : [errors]), throttles], others: own.readsStream ? [lag] : [] };
+}
+
+/** DynamoDB counts the events of an index separately. */
+function tableAlarms({ stage }: Subject): MetricAlarm[] {
+  if (stage.linked !== stage.name) return []; // the tables are those of another stage
+  return Object.entries(tableIndexes).map(([table, index]) => {
+    const TableName = nameOn(stage, table);
+    const owners: Metric["dimensions"][] = [{ TableName }];
+    if (index) owners.push({ TableName, GlobalSecondaryIndexName: index });
+    const metrics = owners.flatMap((dimensions, place) =>
+      ["ReadThrottleEvents", "WriteThrottleEvents"].map((name): [string, Metric] => [
+        `${name[0]!.toLowerCase()}${name.slice(1)}${place}`,
+        ofAws("DynamoDB", name, dimensions),
+      ]),
+    );
+    const expression = sum(...metrics.map(([id]) => id));
+    return alarm(
+      `${table}-throttles`,
+      "table-throttles",
+      `DynamoDB throttles requests to the table ${table}.`,
+      thresholds.tableThrottles,
+      [Object.fromEntries(metrics), expression],
+    );
+  });
+}
+
+function gatewayAlarms(subject: Subject): { parts: MetricAlarm[]; failure: CompositeAlarm; others: MetricAlarm[] } {
+  const { stage, groups } = subject;
+  const faults = groups.map(({ name }, index): [string, Metric] => [
+    `faults${index}`,
+    ofGroup("Faults", stage.name, name),
+  ]);
+  const part = `gateway-errors-${hours(thresholds.gatewayErrors.minutes)}`;
+  const meaning = "API Gateway answers with 5xx without an answer of a function.";
+  const { threshold, percent = 0 } = thresholds.refusedRequests;
+  return {
+    parts: [
+      alarm(
+        part,
+        "gateway-errors",
+        meaning,
+        thresholds.gatewayErrors,
+        [
+          { errors: gateway(subject, "5XXError"), ...Object.fromEntries(faults) },
+          `FILL(errors, 0) - ${sum(...faults.map(([id]) => id))}`,
+        ],
+        { notifies: false },
+      ),
+    ],
+    // A crashed function has no answer either, and an alarm of its own.
+    failure: {
+      name: "gateway-errors",
+      meaning,
+      section: "gateway-errors",
+      notifies: true,
+      anyOf: [[part]],
+      suppressor: causes,
+    },
+    others: [
+      condition(
+        "refused-requests",
+        "refused-requests",
+        "Most requests are refused with 4xx.",
+        thresholds.refusedRequests,
+        { refused: gateway(subject, "4XXError"), requests: gateway(subject, "Count") },
+        `refused >= ${threshold} AND refused * 100 >= requests * ${percent}`,
+      ),
+    ],
+  };
+}
+
+/** The alarms on money, and on the functions that work on it without a request. */
+function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; others: MetricAlarm[] } {
+  const of = (name: MetricName, stat?: string) => ofStage(name, stage.name, stat);
+  const reconcile = functions.find(({ name }) => name === "billing-reconcile");
+  if (!reconcile) throw new Error("No service has the function billing-reconcile");
+  const runs = ofFunction("Requests", nameOn(stage, reconcile.name));
+  return {
+    causes: [
+      alarm(
+        "stripe-key",
+        "stripe-key",
+        "Stripe rejects the secret key.",
+        thresholds.stripeKey,
+        of("StripeKeyRejected"),
+      ),
+    ],
+    others: [
+      alarm(
+        "rejected-events",
+        "rejected-events",
+        "The signature of a webhook event is invalid.",
+        thresholds.rejectedEvents,
+        of("RejectedEvents"),
+      ),
+      alarm(
+        "surplus-charges",
+        "surplus-charges",
+        "A card was charged for a failed or already paid purchase.",
+        thresholds.surplusCharges,
+        of("SurplusCharges"),
+      ),
+      // Only the runs of billing-reconcile report these, so the state stays the same until the next run.
+      alarm(
+        "pending-purchases",
+        "pending-purchases",
+        "A purchase is neither paid nor failed for too long.",
+        thresholds.pendingPurchases,
+        of("OldestPendingAge", "Maximum"),
+        { missing: "ignore" },
+      ),
+      alarm(
+        "reconcile-errors",
+        "reconcile-errors",
+        "billing-reconcile could not check all purchases.",
+        thresholds.reconcileErrors,
+        [{ errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") }, "errors + unreadable"],
+        { missing: "ignore" },
+      ),
+      alarm(
+        "reconcile-stopped",
+        "reconcile-stopped",
+        "billing-reconcile does not run.",
+        thresholds.reconcileStopped,
+        // Without FILL, CloudWatch would look for data in two more periods: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+        [{ runs }, "FILL(runs, 0)"],
+        { below: true, missing: "breaching" },
+      ),
+      condition(
+        "declines",
+        "declines",
+        "Every card is declined.",
+        thresholds.declines,
+        { declined: of("PurchasesDeclined"), paid: of("PurchasesPaid") },
+        `declined >= ${thresholds.declines.threshold} AND FILL(paid, 0) < 1`,
+      ),
+      alarm(
+        "sms",
+        "sms",
+        "An SMS was not delivered.",
+        thresholds.sms,
+        // The metrics of messages that are published to phone numbers have this value instead of a number.
+        ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" }),
+      ),
+    ],
+  };
+}
+
+const deadLetterAlarms = ({ stage, queues }: Subject) =>
+  queues.map((queue) =>
+    alarm(
+      queue,
+      "dead-letters",
+      `Messages are in the dead-letter queue ${queue}.`,
+      thresholds.deadLetters,
+      ofAws("SQS", "ApproximateNumberOfMessagesVisible", { QueueName: nameOn(stage, queue) }, "Maximum"),
+    ),
+  );
+
+/** The name of the alarm that combines the alarms on causes of faults. It suppresses the alarms on their effects. */
+const causes = "causes";
+
+/** All alarms of a stage, except those on regressions, which the services have: an alarm follows the alarms that it combines. */
+export function alarmsOf(subject: Subject): (MetricAlarm | CompositeAlarm)[] {
+  const ofFunctions = subject.functions.map((own) => functionAlarms(subject, own));
+  const ofMoney = moneyAlarms(subject);
+  const ofGateway = gatewayAlarms(subject);
+  const reported = [...ofFunctions.flatMap(({ causes }) => causes), ...tableAlarms(subject), ...ofMoney.causes];
+  const objectives = subject.groups.flatMap((group) => [availability(subject, group), latency(subject, group)]);
+  return [
+    ...reported,
+    ...ofFunctions.flatMap(({ others }) => others),
+    ...deadLetterAlarms(subject),
+    ...ofMoney.others,
+    ...ofGateway.others,
+    ...ofGateway.parts,
+    ...objectives.flatMap(([parts]) => parts),
+    {
+      name: causes,
+      meaning: "A cause of faults is known.",
+      section: "availability",
+      notifies: false,
+      anyOf: reported.map(({ name }) => [name]),
+    },
+    ofGateway.failure,
+    ...objectives.map(([, composite]) => composite),
+  ];
+}

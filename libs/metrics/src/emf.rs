@@ -1,0 +1,291 @@
+use std::{
+    io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{Metric, NAMESPACE, Name, Scope, Subject, UserHashKey, record};
+
+/// The values of the dimensions of a function's metrics.
+#[derive(Debug, Clone)]
+pub struct Dimensions {
+    /// The stage, such as `dev`.
+    pub stage: Name,
+    /// The route group, whose service level objectives the metrics count for. None if the function has no route.
+    pub route_group: Option<Name>,
+    /// The name of the Lambda function, such as `scratchpad-dev-notes-get`.
+    pub function: String,
+    /// The version of the Lambda function, or `$LATEST`.
+    pub version: String,
+}
+
+/// The result of an invocation, as the metrics count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The request or event was handled.
+    Success,
+    /// The response has a status of 4xx.
+    Rejected,
+    /// The response has a status of 5xx, or the event was not handled.
+    Fault,
+}
+
+/// Writes the metrics of invocations in the embedded metric format. Everything that is the same in each log line is formatted
+/// once.
+#[derive(Debug)]
+pub struct Emf {
+    /// The definition of the metrics, after the timestamp, up to the definition of the stage's metrics.
+    definition: String,
+    /// The dimensions as members of the log line.
+    dimensions: String,
+    user_hash_key: UserHashKey,
+    is_cold: AtomicBool,
+}
+
+impl Emf {
+    /// Prepares the metrics of a function.
+    pub fn new(dimensions: &Dimensions, user_hash_key: UserHashKey) -> Self {
+        let Dimensions {
+            stage,
+            route_group,
+            function,
+            version,
+        } = dimensions;
+        let with_route = if route_group.is_some() {
+            r#"["Stage","RouteGroup"],"#
+        } else {
+            ""
+        };
+        let own = Metric::ALL
+            .iter()
+            .filter(|metric| metric.scope() == Scope::Invocation);
+        let metrics = own
+            .map(|metric| definition(*metric))
+            .collect::<Vec<_>>()
+            .join(",");
+        let members = [
+            ("Stage", Some(stage.as_str())),
+            ("RouteGroup", route_group.as_ref().map(Name::as_str)),
+            ("FunctionName", Some(function.as_str())),
+            ("Version", Some(version.as_str())),
+        ];
+        let members = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        Self {
+            definition: format!(
+                r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"],["FunctionName","Version"]],"Metrics":[{metrics}]}}"#
+            ),
+            dimensions: members
+                .map(|(name, value)| format!(r#","{name}":{}"#, serde_json::Value::from(value)))
+                .collect(),
+            user_hash_key,
+            is_cold: AtomicBool::new(true),
+        }
+    }
+
+    /// Ends the record of an invocation, and appends its metrics and fields to `line`. `line` is a JSON object without its
+    /// closing brace, and has at least one member.
+    pub fn finish(&self, line: &mut Vec<u8>, outcome: Outcome, latency: Duration) {
+        let record = record::take().unwrap_or_default();
+        // Writing to a Vec cannot fail.
+        let _ = self.write(line, &record, outcome, latency, SystemTime::now());
+    }
+
+    fn write(
+        &self,
+        line: &mut Vec<u8>,
+        record: &record::Record,
+        outcome: Outcome,
+        latency: Duration,
+        now: SystemTime,
+    ) -> io::Result<()> {
+        if let Some(user) = record.user_id() {
+            write!(line, r#","user":"{}""#, self.user_hash_key.hash(user))?;
+        }
+        for subject in Subject::ALL {
+            write_ids(line, subject.name(), record.ids(subject))?;
+        }
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        write!(line, r#","_aws":{{"Timestamp":{}"#, since_epoch.as_millis())?;
+        line.extend_from_slice(self.definition.as_bytes());
+        let definitions = record.stage_metrics().map(|(metric, _)| definition(metric));
+        let definitions = Vec::from_iter(definitions).join(",");
+        if !definitions.is_empty() {
+            write!(
+                line,
+                r#",{{"Namespace":"{NAMESPACE}","Dimensions":[["Stage"]],"Metrics":[{definitions}]}}"#
+            )?;
+        }
+        write!(line, "]}}{}", self.dimensions)?;
+        write!(
+            line,
+            r#","Requests":1,"Faults":{},"Rejected":{},"Latency":{}.{:03},"ColdStarts":{}"#,
+            u8::from(outcome == Outcome::Fault),
+            u8::from(outcome == Outcome::Rejected),
+            latency.as_millis(),
+            latency.subsec_micros() % 1000,
+            u8::from(self.is_cold.swap(false, Relaxed)),
+        )?;
+        for (metric, value) in record.stage_metrics() {
+            write!(line, r#","{}":{value}"#, metric.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// The definition of `metric` in the embedded metric format.
+fn definition(metric: Metric) -> String {
+    format!(
+        r#"{{"Name":"{}","Unit":"{}"}}"#,
+        metric.name(),
+        metric.unit()
+    )
+}
+
+/// Writes one ID as a string, and several IDs as an array.
+fn write_ids<'a>(
+    line: &mut Vec<u8>,
+    name: &str,
+    mut ids: impl Iterator<Item = &'a str>,
+) -> io::Result<()> {
+    let Some(first) = ids.next() else {
+        return Ok(());
+    };
+    let Some(second) = ids.next() else {
+        return write!(line, r#","{name}":"{first}""#);
+    };
+    write!(line, r#","{name}":["{first}","{second}""#)?;
+    for id in ids {
+        write!(line, r#","{id}""#)?;
+    }
+    line.write_all(b"]")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{AMOUNT_CHARGED, PURCHASES_PAID, begin, log_user};
+
+    fn emf(route_group: Option<&str>) -> Emf {
+        let dimensions = Dimensions {
+            stage: "dev".parse().unwrap(),
+            route_group: route_group.map(|group| group.parse().unwrap()),
+            function: "scratchpad-dev-billing-purchase".into(),
+            version: "$LATEST".into(),
+        };
+        Emf::new(
+            &dimensions,
+            "00010203-0405-0607-0809-0a0b0c0d0e0f".parse().unwrap(),
+        )
+    }
+
+    fn line(emf: &Emf, outcome: Outcome) -> Value {
+        let mut line = Vec::from(r#"{"message":"request""#);
+        emf.finish(&mut line, outcome, Duration::from_micros(12_345));
+        line.push(b'}');
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    /// Reads the metrics of a log line as CloudWatch does: the value and the unit by namespace, dimensions and name.
+    fn extract(line: &Value) -> Vec<(String, Value, String)> {
+        let mut metrics = Vec::new();
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            for set in directive["Dimensions"].as_array().unwrap() {
+                let set = set.as_array().unwrap().iter().map(|name| {
+                    let name = name.as_str().unwrap();
+                    format!("{name}={}", line[name].as_str().unwrap())
+                });
+                let set = Vec::from_iter(set).join(",");
+                for metric in directive["Metrics"].as_array().unwrap() {
+                    let name = metric["Name"].as_str().unwrap();
+                    let unit = metric["Unit"].as_str().unwrap().to_owned();
+                    metrics.push((format!("{set}/{name}"), line[name].clone(), unit));
+                }
+            }
+        }
+        metrics
+    }
+
+    #[test]
+    fn cloudwatch_extracts_the_metrics_of_an_invocation_by_group_function_and_version() {
+        let emf = emf(Some("payments"));
+        begin();
+        let line = line(&emf, Outcome::Fault);
+        let metrics = extract(&line);
+        for set in [
+            "Stage=dev,RouteGroup=payments",
+            "FunctionName=scratchpad-dev-billing-purchase",
+            "FunctionName=scratchpad-dev-billing-purchase,Version=$LATEST",
+        ] {
+            for (name, value, unit) in [
+                ("Requests", json!(1), "Count"),
+                ("Faults", json!(1), "Count"),
+                ("Rejected", json!(0), "Count"),
+                ("Latency", json!(12.345), "Milliseconds"),
+                ("ColdStarts", json!(1), "Count"),
+            ] {
+                let expected = (format!("{set}/{name}"), value, unit.to_owned());
+                assert!(metrics.contains(&expected), "{expected:?} {line}");
+            }
+        }
+        assert_eq!(metrics.len(), 15, "{line}");
+    }
+
+    #[test]
+    fn only_the_first_invocation_of_an_instance_is_a_cold_start() {
+        let emf = emf(Some("payments"));
+        let starts = [(); 3].map(|()| line(&emf, Outcome::Success)["ColdStarts"].clone());
+        assert_eq!(starts, [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_rejected_request_is_no_fault() {
+        let line = line(&emf(Some("payments")), Outcome::Rejected);
+        assert_eq!((&line["Faults"], &line["Rejected"]), (&json!(0), &json!(1)));
+    }
+
+    #[test]
+    fn a_function_without_a_route_counts_for_no_route_group() {
+        let line = line(&emf(None), Outcome::Success);
+        let metrics = extract(&line);
+        assert_eq!(metrics.len(), 10, "{line}");
+        assert!(
+            metrics
+                .iter()
+                .all(|(name, ..)| !name.contains("RouteGroup"))
+        );
+    }
+
+    #[test]
+    fn recorded_metrics_of_the_stage_have_its_name_as_their_only_dimension() {
+        begin();
+        PURCHASES_PAID.add(1);
+        AMOUNT_CHARGED.add(4000);
+        let emf = emf(Some("payments"));
+        let first = line(&emf, Outcome::Success);
+        let metrics = extract(&first);
+        assert!(metrics.contains(&("Stage=dev/PurchasesPaid".into(), json!(1), "Count".into())));
+        assert!(metrics.contains(&("Stage=dev/AmountCharged".into(), json!(4000), "None".into())));
+        begin();
+        assert_eq!(extract(&line(&emf, Outcome::Success)).len(), 15);
+    }
+
+    #[test]
+    fn the_line_has_the_ids_and_the_hash_of_the_user() {
+        begin();
+        log_user("us-east-1:user");
+        Subject::Note.log("n1");
+        for id in ["p1", "p2", "p3"] {
+            Subject::Purchase.log(id);
+        }
+        let line = line(&emf(None), Outcome::Success);
+        assert_eq!(line["note_id"], "n1");
+        assert_eq!(line["purchase_id"], json!(["p1", "p2", "p3"]));
+        let user = line["user"].as_str().unwrap();
+        assert_eq!(user.len(), 16);
+        assert!(!line.to_string().contains("us-east-1:user"));
+    }
+}

@@ -1,0 +1,121 @@
+use std::{cell::RefCell, fmt::Display};
+
+use crate::{Metric, Scope, Subject};
+
+const METRICS: usize = Metric::ALL.len();
+
+/// What one invocation has recorded.
+#[derive(Debug, Default)]
+pub struct Record {
+    values: [Option<u64>; METRICS],
+    subjects: Vec<(Subject, String)>,
+    user: Option<String>,
+}
+
+thread_local! {
+    static RECORD: RefCell<Option<Record>> = const { RefCell::new(None) };
+}
+
+/// Starts the record of an invocation. Drops the record of an earlier invocation that has not ended, such as one whose handler
+/// panicked.
+pub fn begin() {
+    RECORD.set(Some(Record::default()));
+}
+
+/// Ends the record and returns it. Returns None if there is none.
+pub fn take() -> Option<Record> {
+    RECORD.take()
+}
+
+/// Calls `change` with the record of this invocation. Does nothing if there is none.
+pub(crate) fn with(change: impl FnOnce(&mut Record)) {
+    RECORD.with_borrow_mut(|record| record.as_mut().map(change));
+}
+
+impl Record {
+    /// The recorded value of `metric`. None if it was not recorded.
+    pub fn value(&self, metric: Metric) -> Option<u64> {
+        self.values.get(metric as usize).copied().flatten()
+    }
+
+    /// The IDs that were recorded for `subject`.
+    pub fn ids(&self, subject: Subject) -> impl Iterator<Item = &str> {
+        let own = self.subjects.iter().filter(move |(of, _)| *of == subject);
+        own.map(|(_, id)| id.as_str())
+    }
+
+    /// The recorded metrics of the stage with their values.
+    pub(crate) fn stage_metrics(&self) -> impl Iterator<Item = (Metric, u64)> {
+        let values = Metric::ALL.iter().zip(self.values);
+        values.filter_map(|(metric, value)| match metric.scope() {
+            Scope::Stage => Some((*metric, value?)),
+            Scope::Invocation => None,
+        })
+    }
+
+    /// The ID of the user, not hashed.
+    pub(crate) fn user_id(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    pub(crate) fn add(&mut self, metric: Metric, value: u64) {
+        self.set(
+            metric,
+            self.value(metric).unwrap_or_default().saturating_add(value),
+        );
+    }
+
+    pub(crate) fn set(&mut self, metric: Metric, value: u64) {
+        if let Some(slot) = self.values.get_mut(metric as usize) {
+            *slot = Some(value);
+        }
+    }
+
+    pub(crate) fn subject(&mut self, subject: Subject, id: &impl Display) {
+        let id = id.to_string();
+        if !self.ids(subject).any(|known| known == id) {
+            self.subjects.push((subject, id));
+        }
+    }
+
+    pub(crate) fn user(&mut self, user_id: &str) {
+        self.user = Some(user_id.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NOTES_CREATED, OLDEST_PENDING_AGE};
+
+    #[test]
+    fn sums_are_added_and_ages_replaced() {
+        begin();
+        NOTES_CREATED.add(1);
+        NOTES_CREATED.add(2);
+        OLDEST_PENDING_AGE.set(std::time::Duration::from_millis(90_900));
+        let record = take().unwrap();
+        assert_eq!(record.value(Metric::NotesCreated), Some(3));
+        assert_eq!(record.value(Metric::OldestPendingAge), Some(90));
+        assert_eq!(record.value(Metric::NotesDeleted), None);
+    }
+
+    #[test]
+    fn nothing_is_recorded_outside_an_invocation() {
+        NOTES_CREATED.add(1);
+        assert!(take().is_none());
+        begin();
+        assert_eq!(take().unwrap().value(Metric::NotesCreated), None);
+    }
+
+    #[test]
+    fn each_id_is_kept_once() {
+        begin();
+        for id in ["a", "b", "a"] {
+            Subject::Purchase.log(id);
+        }
+        let record = take().unwrap();
+        assert_eq!(Vec::from_iter(record.ids(Subject::Purchase)), ["a", "b"]);
+        assert_eq!(record.ids(Subject::Note).count(), 0);
+    }
+}

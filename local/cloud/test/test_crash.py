@@ -1,0 +1,65 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+from unittest import mock
+
+from ministack.services import lambda_svc
+
+import crash
+
+RECORD = {"event_invoke_config": {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:queue"}}}}
+
+
+def invocations():
+    """Returns the unfinished invocations in the state."""
+    return crash.get_pending()["invocations"]
+
+
+class Crash(unittest.TestCase):
+    def setUp(self):
+        crash.pending.clear()
+
+    def test_an_invocation_is_in_the_state_until_the_function_succeeds(self):
+        event = {"number": 1}
+        crash.register(RECORD, "function", event)
+        for result, expected in [({"error": True}, [["function", event]]), ({"body": {}}, [])]:
+            with mock.patch.object(crash, "execute_function", return_value=result):
+                lambda_svc._execute_function({}, event)
+            self.assertEqual(invocations(), expected)
+
+    def test_an_invocation_is_in_the_state_until_its_destination_has_the_event(self):
+        event = {"number": 2}
+        crash.register(RECORD, "function", event)
+        with mock.patch.object(crash, "route_async_failure", side_effect=lambda *_: self.assertEqual(len(invocations()), 1)):
+            lambda_svc._route_async_failure("queue", "function", event, {})
+        self.assertEqual(invocations(), [])
+
+    def test_an_invocation_without_a_destination_is_not_kept(self):
+        crash.register({"event_invoke_config": None, "event_invoke_configs": {}}, "function", {})
+        self.assertEqual(invocations(), [])
+
+    def test_the_next_start_invokes_the_functions_again_when_it_serves_requests(self):
+        invoked, done = [], threading.Event()
+
+        def invoke(*invocation):
+            invoked.append(invocation)
+            done.set()
+
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            with mock.patch.dict(os.environ, GATEWAY_PORT=str(server.getsockname()[1])):
+                crash.resume({"invocations": [["function", {"number": 3}]]}, invoke)
+                self.assertEqual(invoked, [])
+                server.listen()
+                self.assertTrue(done.wait(10))
+        self.assertEqual(invoked, [("function", {"number": 3})])
+
+    def test_a_crash_saves_the_state_before_it_kills_the_process_group(self):
+        code = "import crash; crash.crash(lambda: print('saved', flush=True)); print('alive')"
+        folder = os.path.dirname(crash.__file__)
+        killed = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, start_new_session=True)
+        self.assertEqual((killed.returncode, killed.stdout), (-signal.SIGKILL, b"saved\n"))

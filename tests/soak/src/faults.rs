@@ -1,0 +1,349 @@
+//! The faults of a run: a schedule that depends only on the seed, and the injection of each fault.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+use fastrand::Rng;
+use reqwest::{Client, Method};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+use serde_json::{Value, json};
+use test_support::stage::Stage;
+
+use crate::client::Shared;
+use crate::ledger::now;
+use crate::owner::Owner;
+use crate::processes;
+
+/// A failure that the stage must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// SIGKILL for the local cloud and all functions, which are then started again. All requests in progress end without a
+    /// response. See local/cloud/crash.py.
+    KilledCloud,
+    /// SIGKILL for all processes of a function.
+    KilledFunction(&'static str),
+    /// A DynamoDB table throttles all requests.
+    ThrottledTable(Table),
+    /// Stripe responds late.
+    SlowStripe,
+    /// Stripe responds with this status, or does not respond (0). The calls take effect or not.
+    FailingStripe { status: u16, effect: bool },
+    /// Stripe's events do not reach the webhook. They are delivered again at the end, as Stripe does for three days.
+    LostWebhooks,
+    /// Stripe charges a card for a purchase that is already paid.
+    SecondCharge,
+    /// Somebody sends an event that Stripe has not signed.
+    ForgedEvent,
+}
+
+/// A table of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Table {
+    Notes,
+    Attachments,
+    Storage,
+    Purchases,
+    Buyers,
+    Idempotency,
+}
+
+impl Table {
+    /// The logical ID of the table, which is part of its name.
+    fn id(self) -> &'static str {
+        match self {
+            Self::Notes => "Notes",
+            Self::Attachments => "Attachments",
+            Self::Storage => "Storage",
+            Self::Purchases => "Purchases",
+            Self::Buyers => "Buyers",
+            Self::Idempotency => "Idempotency",
+        }
+    }
+}
+
+const TABLES: [Table; 6] = [
+    Table::Notes,
+    Table::Attachments,
+    Table::Storage,
+    Table::Purchases,
+    Table::Buyers,
+    Table::Idempotency,
+];
+
+/// The functions that are killed.
+const FUNCTIONS: [&str; 8] = [
+    "notes-create",
+    "notes-update",
+    "notes-delete",
+    "notes-credit",
+    "billing-purchase",
+    "billing-webhook",
+    "billing-purchase-paid",
+    "notify-send",
+];
+
+/// A fault of the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Planned {
+    /// The time from the start of the load.
+    pub(crate) at: Duration,
+    pub(crate) lasts: Duration,
+    pub(crate) fault: Fault,
+}
+
+/// A fault that was injected.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Injected {
+    pub(crate) fault: Fault,
+    /// The start and the end, in milliseconds since the Unix epoch.
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    /// Whether it could be injected.
+    pub(crate) took_effect: bool,
+}
+
+/// The time without faults at the end of the load.
+const LAST: Duration = Duration::from_secs(10);
+
+/// Returns the faults of a run that lasts `run`, one after another. Each kind occurs about equally often.
+pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    let mut kinds: Vec<u32> = Vec::new();
+    let mut at = Duration::from_millis(random.u64(4_000..8_000));
+    loop {
+        if kinds.is_empty() {
+            kinds = (0..8).collect();
+            random.shuffle(&mut kinds);
+        }
+        let (fault, seconds) = match kinds.pop() {
+            Some(0) => (Fault::KilledCloud, 1..2),
+            Some(1) => (Fault::KilledFunction(any(random, &FUNCTIONS)), 3..8),
+            Some(2) => (Fault::ThrottledTable(any(random, &TABLES)), 4..12),
+            Some(3) => (Fault::SlowStripe, 5..12),
+            Some(4) => {
+                let status = any(random, &[0, 429, 500, 503]);
+                let effect = random.bool() && status != 429;
+                (Fault::FailingStripe { status, effect }, 4..10)
+            }
+            Some(5) => (Fault::LostWebhooks, 5..15),
+            Some(6) => (Fault::SecondCharge, 1..2),
+            _ => (Fault::ForgedEvent, 1..2),
+        };
+        let lasts = Duration::from_millis(random.u64(seconds.start * 1_000..seconds.end * 1_000));
+        if at + lasts + LAST > run {
+            return planned;
+        }
+        planned.push(Planned { at, lasts, fault });
+        at += lasts + Duration::from_millis(random.u64(3_000..9_000));
+    }
+}
+
+fn any<T: Copy>(random: &mut Rng, all: &[T]) -> T {
+    all[random.usize(..all.len())]
+}
+
+/// What is needed to inject faults into a stage.
+#[derive(Debug)]
+pub(crate) struct Injector {
+    stage: &'static Stage,
+    owner: Owner,
+    client: Client,
+    /// The signing secret of the webhook.
+    webhook_secret: String,
+}
+
+impl Injector {
+    pub(crate) async fn new(stage: &'static Stage, owner: Owner) -> Self {
+        Self {
+            stage,
+            owner,
+            client: Client::new(),
+            webhook_secret: stage.secret("stripe-webhook-secret").await,
+        }
+    }
+
+    /// Injects a fault for the time that is planned, and removes it. `random` chooses what the fault affects.
+    pub(crate) async fn inject(
+        &self,
+        planned: &Planned,
+        shared: &Shared,
+        random: &mut Rng,
+    ) -> Result<Injected> {
+        let from = now();
+        let mut took_effect = true;
+        match planned.fault {
+            Fault::KilledCloud => took_effect = self.kill_cloud().await,
+            Fault::KilledFunction(function) => {
+                // The function starts again with the next invocation, so it is killed several times.
+                let end = from + u64::try_from(planned.lasts.as_millis())?;
+                took_effect = false;
+                while now() < end && !shared.has_ended() {
+                    took_effect |= kill_function(self.stage, function);
+                    let pause = Duration::from_millis(random.u64(100..1_000));
+                    shared.pause(pause).await;
+                }
+            }
+            Fault::ThrottledTable(table) => {
+                let name = self.table_name(table);
+                self.write_faults(&json!({"throttledTables": [name]}))?;
+                shared.pause(planned.lasts).await;
+            }
+            Fault::SlowStripe => {
+                let delay = random.u32(1_000..6_000);
+                self.fail_stripe(json!({"delay_ms": delay})).await;
+                shared.pause(planned.lasts).await;
+            }
+            Fault::FailingStripe { status, effect } => {
+                let end = match status {
+                    0 => json!("close"),
+                    status => json!({"status": status}),
+                };
+                self.fail_stripe(json!({"end": end, "effect": effect}))
+                    .await;
+                shared.pause(planned.lasts).await;
+            }
+            Fault::LostWebhooks => {
+                self.control(Method::DELETE, "webhook", &Value::Null).await;
+                shared.pause(planned.lasts).await;
+            }
+            Fault::SecondCharge => took_effect = self.owner.charge_again(random.u64(..)).await,
+            Fault::ForgedEvent => took_effect = self.forge_event().await,
+        }
+        self.clear().await?;
+        Ok(Injected {
+            fault: planned.fault,
+            from,
+            until: now(),
+            took_effect,
+        })
+    }
+
+    /// Removes all faults.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        self.write_faults(&json!({}))?;
+        self.control(Method::DELETE, "failures", &Value::Null).await;
+        let url = format!("{}/billing/webhook", self.stage.api_url);
+        let webhook = json!({"url": url, "secrets": [self.webhook_secret]});
+        self.control(Method::PUT, "webhook", &webhook).await;
+        Ok(())
+    }
+
+    async fn control(&self, method: Method, path: &str, body: &Value) {
+        // The local Stripe runs until the end, so a failed call shows in the comparison.
+        self.owner.control(method, path, body).await;
+    }
+
+    /// Makes all calls of the functions to Stripe fail. `failure` has the fields of a failure in the control API.
+    async fn fail_stripe(&self, failure: Value) {
+        let mut whole = json!({"method": "*", "path": "/v1/*"});
+        if let (Some(whole), Value::Object(failure)) = (whole.as_object_mut(), failure) {
+            whole.extend(failure);
+        }
+        self.control(Method::POST, "failures", &whole).await;
+    }
+
+    /// Writes the file with the faults of the local cloud.
+    fn write_faults(&self, faults: &Value) -> Result<()> {
+        let state = self.stage.folder().join("data/state");
+        fs::create_dir_all(&state)?;
+        let (file, next) = (state.join("faults.json"), state.join("faults.json.next"));
+        fs::write(&next, faults.to_string())?;
+        fs::rename(next, file)?;
+        Ok(())
+    }
+
+    fn table_name(&self, table: Table) -> String {
+        // All names of tables differ only in the logical ID.
+        self.stage.notes_table.replace("Notes", table.id())
+    }
+
+    /// Kills the local cloud, and waits until it runs again. Returns whether it was killed.
+    async fn kill_cloud(&self) -> bool {
+        let before = processes::cloud(self.stage);
+        let url = format!("{}/_local/crash", self.stage.cloud_url);
+        let crash = self.client.post(url).timeout(Duration::from_secs(60));
+        // The cloud ends without a response.
+        let _ = crash.send().await;
+        self.wait_for_cloud().await;
+        before.is_some() && before != processes::cloud(self.stage)
+    }
+
+    /// Waits until the local cloud serves requests. Gives up after a minute.
+    pub(crate) async fn wait_for_cloud(&self) {
+        let url = format!("{}/_ministack/ready", self.stage.cloud_url);
+        for _ in 0..600 {
+            let ready = self.client.get(&url).timeout(Duration::from_secs(5));
+            if ready
+                .send()
+                .await
+                .is_ok_and(|ready| ready.status().is_success())
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn forge_event(&self) -> bool {
+        let url = format!("{}/billing/webhook", self.stage.api_url);
+        let signature = format!("t={},v1={}", now() / 1_000, "0".repeat(64));
+        let event = self.client.post(url).header("stripe-signature", signature);
+        let event = event.json(&json!({"id": "evt_forged", "type": "payment_intent.succeeded"}));
+        let response = event.timeout(Duration::from_secs(30)).send().await;
+        response.is_ok_and(|response| response.status().as_u16() == 400)
+    }
+}
+
+/// Kills all processes of a function. Returns whether there were any.
+fn kill_function(stage: &Stage, function: &str) -> bool {
+    let mut killed = false;
+    for process in processes::functions(stage) {
+        if process.function == function
+            && let Some(pid) = Pid::from_raw(process.pid)
+        {
+            killed |= kill_process(pid, Signal::KILL).is_ok();
+        }
+    }
+    killed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_depends_only_on_the_seed_and_ends_before_the_load() {
+        let run = Duration::from_secs(1_800);
+        let planned = |seed| schedule(run, &mut Rng::with_seed(seed));
+        assert_eq!(planned(1), planned(1));
+        assert_ne!(planned(1), planned(2));
+        let mut end = Duration::ZERO;
+        for fault in planned(1) {
+            assert!(fault.at > end);
+            end = fault.at + fault.lasts;
+        }
+        assert!(end + LAST <= run);
+    }
+
+    #[test]
+    fn each_kind_of_fault_occurs_in_ten_minutes() {
+        let planned = schedule(Duration::from_secs(600), &mut Rng::with_seed(7));
+        let kinds = planned.iter().map(|planned| match planned.fault {
+            Fault::KilledFunction(_) => "killed-function".to_owned(),
+            Fault::ThrottledTable(_) => "throttled-table".to_owned(),
+            Fault::FailingStripe { .. } => "failing-stripe".to_owned(),
+            fault => format!("{fault:?}"),
+        });
+        let kinds: std::collections::BTreeSet<_> = kinds.collect();
+        assert_eq!(kinds.len(), 8, "{kinds:?}");
+    }
+
+    #[test]
+    fn a_short_run_has_no_faults() {
+        assert_eq!(schedule(LAST, &mut Rng::with_seed(1)), []);
+    }
+}

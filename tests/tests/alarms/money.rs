@@ -1,0 +1,114 @@
+//! Failures of payments: keys, secrets, purchases that stay PENDING, surplus charges.
+
+use serde_json::json;
+use test_support::http::Method;
+use test_support::stage::{Person, Stage, wait_for};
+use test_support::stripe::unique_storage;
+
+use crate::watch::{assert_raises, done};
+
+/// A secret that Stripe does not know.
+const OTHER_SECRET: &str = "sk_test_revoked";
+
+#[tokio::test]
+async fn a_revoked_stripe_key_raises_only_its_own_alarm() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let key = stage.secret("stripe-secret-key").await;
+    let replace_key = async |key: &str| {
+        stage.put_secret("stripe-secret-key", key).await;
+        stage.restart("billing-purchase").await;
+    };
+    replace_key(OTHER_SECRET).await;
+    let order = async || ada.buy_with_key("revoked", 10, "tok_visa").await;
+    let alarms = [("stripe-key", "stripe-key")];
+    let refused = async || {
+        order().await.problem(503);
+    };
+    assert_raises(&stage, &alarms, refused, async || {
+        replace_key(&key).await;
+        order().await.json(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_webhook_secret_raises_the_alarm_on_rejected_events() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let secret = stage.secret("stripe-webhook-secret").await;
+    let replace_secret = async |secret: &str| {
+        stage.put_secret("stripe-webhook-secret", secret).await;
+        stage.restart("billing-webhook").await;
+    };
+    replace_secret("whsec_of_another_endpoint").await;
+    let alarms = [("rejected-events", "rejected-events")];
+    let buy = async || {
+        ada.buy(unique_storage(), "tok_visa").await.json(200);
+    };
+    assert_raises(&stage, &alarms, buy, async || {
+        replace_secret(&secret).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_purchase_that_stays_pending_raises_its_alarm_until_it_is_settled() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    stripe.hold_payments(true).await;
+    ada.buy(10, "tok_visa").await;
+    stripe.hold_payments(false).await;
+    let [purchase] = ada.purchases().await.try_into().unwrap();
+    assert_eq!(purchase["status"], "PENDING");
+    let id = purchase["purchaseId"].as_str().unwrap();
+    let set_time = async |name| {
+        stage.set_purchase_time(&ada.id, id, name, 1).await;
+    };
+    set_time("createdAt").await;
+    let alarms = [("pending-purchases", "pending-purchases")];
+    let reconcile = async || set_time("dueAt").await; // at the next run
+    assert_raises(&stage, &alarms, reconcile, async || {
+        stripe.process(&stripe.intent_of(id).await).await;
+        wait_for("the end of the payment", async || {
+            let purchase = ada.purchase(&json!(id)).await;
+            (purchase["status"] == "PAID").then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_charge_for_a_failed_purchase_raises_the_alarm_on_surplus_charges() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    ada.buy(10, "tok_chargeDeclined").await.problem(402);
+    let [declined] = ada.purchases().await.try_into().unwrap();
+    let purchase = declined["purchaseId"].as_str().unwrap();
+    let intent = stripe.intent_of(purchase).await;
+    stripe.charge_again(&stage, &intent).await;
+    let alarms = [("surplus-charges", "surplus-charges")];
+    assert_raises(&stage, &alarms, done, async || {
+        // The charge is refunded, so there is nothing to fix.
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_the_api_refuses_raise_no_alarm() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    assert_raises(&stage, &[], done, async || {
+        for _ in 0..20 {
+            ada.unsigned(Method::GET, "/notes")
+                .send()
+                .await
+                .problem(403);
+            ada.get("/notes/unknown").await.problem(404);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,497 @@
+//! The search for everything that belongs to a request, a purchase or a user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    line::{GATEWAY, Line, Record},
+    read::{Logs, SKEW},
+    timeline::{Invocation, group, is_effect, rows, sort},
+    traces::Traces,
+};
+use crate::{cloud::running_stage, release::StageContext, stage::STAGE, ui, workspace::Workspace};
+
+/// How many invocations are read at the same time.
+const CONCURRENCY: usize = 8;
+
+/// What to search for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The ID that API Gateway gave to a request.
+    Request(String),
+    Purchase(String),
+    /// The ID of an identity, or the hash of it that log lines contain.
+    User(String),
+}
+
+impl Subject {
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Purchase(_) => "purchase",
+            Self::User(_) => "user",
+        }
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Request(id) | Self::Purchase(id) | Self::User(id) => id,
+        }
+    }
+}
+
+/// Returns when a purchase was ordered, in milliseconds since the Unix epoch, minus what clocks may differ. Its ID is a
+/// UUID of version 7, which begins with the time.
+pub(super) fn time_of_purchase(id: &str) -> Option<u64> {
+    let (seconds, nanos) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
+    Some((seconds * 1000 + u64::from(nanos) / 1_000_000).saturating_sub(SKEW))
+}
+
+/// Shows everything that belongs to `subject`, and happened at `from` or later. `from` is in milliseconds since the Unix
+/// epoch.
+///
+/// # Errors
+/// Fails if nothing is found, or if a log or a trace cannot be read.
+pub(super) async fn follow(
+    context: &StageContext,
+    workspace: &Workspace,
+    subject: &Subject,
+    from: u64,
+) -> Result<()> {
+    let search = Search {
+        logs: Logs::open(context, workspace).await?,
+        traces: traces_of(context, workspace)?,
+        from,
+    };
+    let seed = match subject {
+        Subject::User(user) => hash(context, workspace, user).await?,
+        subject => subject.id().to_owned(),
+    };
+    let mut invocations = search.run(subject, seed).await?;
+    sort(&mut invocations);
+    if invocations.is_empty() {
+        bail!("{}", not_found(subject, context.target.stage.as_ref()));
+    }
+    rows(&invocations).iter().for_each(ui::print);
+    ui::success(format!(
+        "{} of the {} {}",
+        ui::count(invocations.len(), "invocation"),
+        subject.noun(),
+        subject.id()
+    ));
+    Ok(())
+}
+
+/// What to try if nothing was found.
+fn not_found(subject: &Subject, stage: &str) -> String {
+    let why = match subject {
+        Subject::Request(_) => {
+            "the ID of a request is in its response header x-amzn-RequestId and in the `requestId` of an error; if the request \
+             is older than the search, add --since 24h"
+        }
+        Subject::Purchase(_) => {
+            "cargo xtask shop find lists purchases; if it is in the list, its log lines are deleted already"
+        }
+        Subject::User(_) => "if the requests are older than the search, add --since 24h",
+    };
+    let (noun, id) = (subject.noun(), subject.id());
+    format!(
+        "no log line of {stage} names the {noun} {id}: {why}. The newest lines need some seconds to arrive"
+    )
+}
+
+fn traces_of(context: &StageContext, workspace: &Workspace) -> Result<Traces> {
+    let target = &context.target;
+    Ok(if target.stage.as_ref() == STAGE {
+        Traces::File(running_stage(workspace)?.path("traces.jsonl"))
+    } else if target.account.is_local() {
+        Traces::None
+    } else {
+        Traces::XRay(Box::new(target.account.clone()))
+    })
+}
+
+/// Returns the hash of an identity ID that log lines contain, or `user` itself if it is such a hash.
+async fn hash(context: &StageContext, workspace: &Workspace, user: &str) -> Result<String> {
+    const HASH_LENGTH: usize = 16;
+    if user.len() == HASH_LENGTH && user.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(user.to_owned());
+    }
+    // All functions have the same key.
+    let function = workspace
+        .functions()
+        .next()
+        .context("there is no function")?;
+    let configuration = aws_sdk_lambda::Client::new(context.target.account.config())
+        .get_function_configuration()
+        .function_name(format!(
+            "scratchpad-{}-{}",
+            context.target.stage, function.name
+        ))
+        .send()
+        .await;
+    let configuration = configuration
+        .map_err(aws_sdk_lambda::Error::from)
+        .context("cannot read the key of the hashes of users")?;
+    let variables = configuration
+        .environment()
+        .and_then(|environment| environment.variables());
+    let key = variables.and_then(|variables| variables.get("USER_HASH_KEY"));
+    let key = key.context("the functions have no USER_HASH_KEY: deploy the stage first")?;
+    let key: metrics::UserHashKey = key.parse().map_err(anyhow::Error::msg)?;
+    Ok(key.hash(user))
+}
+
+struct Search {
+    logs: Logs,
+    traces: Traces,
+    /// In milliseconds since the Unix epoch.
+    from: u64,
+}
+
+impl Search {
+    /// Finds the invocations that belong to `subject`, whose ID in log lines is `seed`.
+    async fn run(&self, subject: &Subject, seed: String) -> Result<Vec<Invocation>> {
+        let mut found = Found::default();
+        self.add(&mut found, &[seed.clone()].into()).await?;
+        let mut requests = BTreeSet::new();
+        if let Subject::Request(_) = subject {
+            let mut first = found.invocations();
+            first.retain(|invocation| invocation.values("request_id").contains(&seed));
+            let about = first.iter().flat_map(Invocation::subjects).collect();
+            self.add(&mut found, &about).await?;
+            found.keep(|invocation| {
+                invocation.values("request_id").contains(&seed)
+                    || is_effect(&invocation.function) && is_caused(invocation, &first)
+            });
+            requests.insert(seed);
+        }
+        let invocations = found.invocations();
+        requests.extend(
+            invocations
+                .iter()
+                .flat_map(|invocation| invocation.values("request_id"))
+                .filter(|id| !id.is_empty()),
+        );
+        // The access log names a request, but not what it was about.
+        let access = self.find(&requests).await?;
+        let access = access.iter().filter(|record| record.source == GATEWAY);
+        let access: Vec<_> = access.map(Line::parse).collect();
+        let traces = found.lines.values().flatten().filter_map(Line::trace);
+        let traces = traces.map(ToOwned::to_owned).collect();
+        let traces = self.traces.read(&traces).await?;
+        Ok(group(found.lines(), &access, &traces))
+    }
+
+    async fn find(&self, ids: &BTreeSet<String>) -> Result<Vec<Record>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.logs.find(ids, self.from).await
+    }
+
+    /// Adds the invocations whose lines contain one of `ids`, with all of their lines.
+    async fn add(&self, found: &mut Found, ids: &BTreeSet<String>) -> Result<()> {
+        let mut records = self.find(ids).await?;
+        records.retain(|record| record.source != GATEWAY);
+        // One line of each invocation. A line that names no invocation is read only if it belongs to none of these.
+        let (named, others): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| Line::parse(record).invocation().is_some());
+        let mut one_each: BTreeMap<(String, String), Record> = BTreeMap::new();
+        for record in named {
+            let id = Line::parse(&record).invocation().map(ToOwned::to_owned);
+            one_each.insert((record.source.clone(), id.unwrap_or_default()), record);
+        }
+        self.read(found, one_each.into_values()).await?;
+        let known: BTreeSet<Record> = found.records.clone();
+        let others = others.into_iter().filter(|record| !known.contains(record));
+        self.read(found, others).await
+    }
+
+    /// Adds the invocations that wrote `records`.
+    async fn read(&self, found: &mut Found, records: impl Iterator<Item = Record>) -> Result<()> {
+        let whole = records.map(|record| async move {
+            let line = Line::parse(&record);
+            let duration = line.is_last().then(|| line.duration()).flatten();
+            let duration = duration.map(|duration| duration as u64);
+            let whole = self.logs.invocation(&record, duration).await?;
+            // If Lambda's line about the start is missing, the line stands for its invocation.
+            let id = line.invocation().unwrap_or(&record.stream).to_owned();
+            Ok::<_, anyhow::Error>(whole.unwrap_or_else(|| (id, vec![record])))
+        });
+        let whole: Vec<_> = stream::iter(whole)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        for (id, lines) in whole {
+            found.insert(id, lines);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an invocation is an effect of one of `first`, directly or not.
+fn is_caused(invocation: &Invocation, first: &[Invocation]) -> bool {
+    first.iter().any(|cause| {
+        invocation.start() + SKEW * 1000 >= cause.start()
+            && !invocation.subjects().is_disjoint(&cause.subjects())
+    })
+}
+
+/// The lines that were found.
+#[derive(Debug, Default)]
+struct Found {
+    /// By the function and Lambda's ID of the invocation.
+    lines: BTreeMap<(String, String), Vec<Line>>,
+    records: BTreeSet<Record>,
+}
+
+impl Found {
+    fn insert(&mut self, id: String, records: Vec<Record>) {
+        let Some(source) = records.first().map(|record| record.source.clone()) else {
+            return;
+        };
+        let lines = records.iter().map(Line::parse).collect();
+        self.lines.insert((source, id), lines);
+        self.records.extend(records);
+    }
+
+    /// Removes the other invocations.
+    fn keep(&mut self, is_kept: impl Fn(&Invocation) -> bool) {
+        let kept = self.invocations().into_iter().filter(is_kept);
+        let kept: BTreeSet<_> = kept
+            .map(|invocation| (invocation.function, invocation.id))
+            .collect();
+        self.lines.retain(|key, _| kept.contains(key));
+    }
+
+    /// The lines, each with the ID of its invocation.
+    fn lines(&self) -> impl Iterator<Item = (String, Line)> {
+        let lines = self.lines.iter();
+        lines.flat_map(|((_, id), lines)| lines.iter().map(|line| (id.clone(), line.clone())))
+    }
+
+    fn invocations(&self) -> Vec<Invocation> {
+        group(self.lines(), &[], &BTreeMap::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::release::fake_aws::{Answer, FakeAws, Request};
+
+    const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
+    const NOW: u64 = 1_763_632_800_000;
+
+    /// The lines of a log: the name of the group without `scratchpad-dev`, the time in milliseconds after [`NOW`], and the
+    /// message.
+    type Lines = Vec<(&'static str, u64, String)>;
+
+    fn invocation(function: &'static str, id: &str, at: u64, fields: Value) -> Lines {
+        let mut line = json!({"message": "event handled", "aws_request_id": id, "duration_ms": 5});
+        let fields = fields.as_object().unwrap().clone();
+        line.as_object_mut().unwrap().extend(fields);
+        vec![
+            (function, at, format!("START RequestId: {id} Version: 1")),
+            (
+                function,
+                at + 1,
+                json!({"message": "a warning", "level": "WARN"}).to_string(),
+            ),
+            (function, at + 5, line.to_string()),
+            (function, at + 6, format!("END RequestId: {id}")),
+            (
+                function,
+                at + 6,
+                format!("REPORT RequestId: {id}\tDuration: 5 ms"),
+            ),
+        ]
+    }
+
+    fn access(request: &str, route: &str, at: u64) -> Lines {
+        let line = json!({"request_id": request, "time": (NOW + at).to_string(), "method": "POST", "route": route, "status": "200"});
+        vec![(GATEWAY, at, line.to_string())]
+    }
+
+    fn group_of(source: &str) -> String {
+        match source {
+            GATEWAY => "/aws/apigateway/scratchpad-dev".into(),
+            function => format!("/aws/lambda/scratchpad-dev-{function}"),
+        }
+    }
+
+    /// A stage with these logs. Each query of Insights is running when its results are first read.
+    fn aws(lines: Lines) -> FakeAws {
+        let queries = Arc::<Mutex<Vec<(String, bool)>>>::default();
+        FakeAws::new(move |request: &Request| {
+            let input: Value = serde_json::from_str(&request.body).unwrap();
+            let mut queries = queries.lock().unwrap();
+            let output = match request.target.split('.').next_back().unwrap() {
+                "DescribeLogGroups" => {
+                    let prefix = input["logGroupNamePrefix"].as_str().unwrap();
+                    let groups = [
+                        "billing-purchase",
+                        "billing-purchase-paid",
+                        "billing-list",
+                        "notes-credit",
+                        GATEWAY,
+                        "unknown",
+                    ];
+                    let groups = groups
+                        .map(group_of)
+                        .into_iter()
+                        .filter(|group| group.starts_with(prefix));
+                    json!({"logGroups": groups.map(|group| json!({"logGroupName": group})).collect::<Vec<_>>()})
+                }
+                "StartQuery" => {
+                    let groups = input["logGroupNames"].as_array().unwrap();
+                    assert!(!groups.contains(&json!(group_of("unknown"))));
+                    let query = input["queryString"].as_str().unwrap();
+                    let pattern = query.split('/').nth(1).unwrap();
+                    queries.push((pattern.to_owned(), true));
+                    json!({"queryId": (queries.len() - 1).to_string()})
+                }
+                "GetQueryResults" => {
+                    let query: usize = input["queryId"].as_str().unwrap().parse().unwrap();
+                    let (pattern, is_running) = &mut queries[query];
+                    if std::mem::take(is_running) {
+                        return Answer::new(
+                            200,
+                            json!({"status": "Running", "results": []}).to_string(),
+                        );
+                    }
+                    let found = lines
+                        .iter()
+                        .filter(|line| pattern.split('|').any(|id| line.2.contains(id)));
+                    let rows = found.map(|(source, at, message)| {
+                        let field =
+                            |name: &str, value: String| json!({"field": name, "value": value});
+                        json!([
+                            field(
+                                "@timestamp",
+                                format!("2025-11-20 10:00:{:02}.{:03}", at / 1000, at % 1000)
+                            ),
+                            field("@message", message.clone()),
+                            field("@log", format!("111111111111:{}", group_of(source))),
+                            field("@logStream", "stream".into()),
+                            field("@ptr", "1".into()),
+                        ])
+                    });
+                    json!({"status": "Complete", "results": rows.collect::<Vec<_>>()})
+                }
+                "GetLogEvents" => {
+                    let group = input["logGroupName"].as_str().unwrap();
+                    let events = lines.iter().filter(|line| group_of(line.0) == group);
+                    let events = events
+                        .map(|(_, at, message)| json!({"timestamp": NOW + at, "message": message}));
+                    json!({"events": events.collect::<Vec<_>>(), "nextForwardToken": "end"})
+                }
+                other => panic!("{other}"),
+            };
+            Answer::new(200, output.to_string())
+        })
+    }
+
+    async fn found(lines: Lines, subject: Subject) -> Vec<Invocation> {
+        let context = aws(lines).stage().await;
+        let search = Search {
+            logs: Logs::open(&context, &context.workspace).await.unwrap(),
+            traces: Traces::None,
+            from: NOW,
+        };
+        let seed = subject.id().to_owned();
+        let mut invocations = search.run(&subject, seed).await.unwrap();
+        sort(&mut invocations);
+        invocations
+    }
+
+    /// A purchase, its announcement, and a request about it that does not belong to it.
+    fn purchase() -> Lines {
+        [
+            access("r1", "/billing", 0),
+            invocation("billing-purchase", "a1", 10, json!({
+                "message": "request", "request_id": "r1", "purchase_id": PURCHASE, "PurchasesPaid": 1,
+            })),
+            invocation("billing-list", "a2", 15, json!({"message": "request", "request_id": "r2", "purchase_id": PURCHASE})),
+            access("r2", "/billing", 14),
+            invocation("billing-purchase-paid", "a3", 20, json!({"purchase_id": ["other", PURCHASE]})),
+            invocation("notes-credit", "a4", 30, json!({"purchase_id": PURCHASE})),
+            invocation("notes-credit", "a5", 31, json!({"purchase_id": "other"})),
+        ]
+        .concat()
+    }
+
+    fn ids(invocations: &[Invocation]) -> Vec<&str> {
+        invocations
+            .iter()
+            .map(|invocation| invocation.id.as_str())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_request_leads_to_its_effects_and_not_to_other_requests_about_the_same_purchase() {
+        let found = found(purchase(), Subject::Request("r1".into())).await;
+        assert_eq!(ids(&found), ["a1", "a3", "a4"]);
+        assert_eq!(found[0].access.len(), 1);
+        // The lines of an invocation that contain no ID belong to it.
+        let rows = rows(&found);
+        assert_eq!(
+            rows.iter().filter(|row| row.contains("a warning")).count(),
+            3,
+            "{rows:#?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_purchase_leads_to_every_request_and_event_about_it() {
+        let found = found(purchase(), Subject::Purchase(PURCHASE.into())).await;
+        assert_eq!(ids(&found), ["a1", "a2", "a3", "a4"]);
+        assert!(found[1].access[0].text("request_id") == "r2");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_id_of_its_invocation_leads_to_the_whole_invocation() {
+        let mut lines = invocation("billing-purchase", "a1", 10, json!({}));
+        lines[1].2 = json!({"message": "surplus charge refunded", "purchase_id": PURCHASE, "level": "ERROR"}).to_string();
+        let found = found(lines, Subject::Purchase(PURCHASE.into())).await;
+        assert_eq!(ids(&found), ["a1"]);
+        assert_eq!(found[0].lines.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_only_the_gateway_saw_is_found_and_an_unknown_one_is_not() {
+        let refused = found(access("r3", "/notes", 5), Subject::Request("r3".into())).await;
+        assert_eq!((refused.len(), refused[0].function.as_str()), (1, GATEWAY));
+        assert!(
+            found(purchase(), Subject::Request("r9".into()))
+                .await
+                .is_empty()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_id_cannot_change_the_query() {
+        let context = aws(Lines::new()).stage().await;
+        let logs = Logs::open(&context, &context.workspace).await.unwrap();
+        for id in ["", "a/ or 1=1", "a|b", "a.*"] {
+            assert!(
+                logs.find(&[id.to_owned()].into(), NOW).await.is_err(),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_search_for_a_purchase_starts_shortly_before_its_order() {
+        assert_eq!(time_of_purchase(PURCHASE), Some(0x019a_a0b4_e100 - SKEW));
+        assert_eq!(time_of_purchase("1"), None);
+    }
+}

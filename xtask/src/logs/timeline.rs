@@ -1,0 +1,514 @@
+//! What happened to a request or a purchase, in causal order across all functions.
+//!
+//! The timeline consists of invocations. An invocation is printed as a whole, and only after the one that caused it. Two
+//! machines may have different clocks, so times alone do not order causes before effects. [`CAUSES`] says which functions
+//! cause which; invocations that do not depend on each other are in the order of their times.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metrics::{Metric, Subject};
+
+use super::{
+    line::{GATEWAY, Line, Tone, row},
+    read::SKEW,
+    traces::Span,
+};
+
+/// The functions that cause invocations of other functions. Each function is below those that cause it, so the order of the
+/// rows is that of cause and effect.
+const CAUSES: [(&str, &[&str]); 11] = [
+    ("notes-upload", &[]),
+    ("notes-create", &["notes-upload"]),
+    ("notes-update", &["notes-upload", "notes-create"]),
+    // S3's event of the upload.
+    (
+        "notes-attachment-uploaded",
+        &["notes-upload", "notes-create", "notes-update"],
+    ),
+    ("billing-purchase", &[]),
+    ("billing-resume", &["billing-purchase"]),
+    ("billing-cancel", &["billing-purchase", "billing-resume"]),
+    // Stripe's events, and the purchases that are still PENDING.
+    (
+        "billing-webhook",
+        &["billing-purchase", "billing-resume", "billing-cancel"],
+    ),
+    (
+        "billing-reconcile",
+        &["billing-purchase", "billing-resume", "billing-cancel"],
+    ),
+    // The stream of the table Purchases.
+    (
+        "billing-purchase-paid",
+        &[
+            "billing-purchase",
+            "billing-resume",
+            "billing-cancel",
+            "billing-webhook",
+            "billing-reconcile",
+        ],
+    ),
+    // The topic Purchases.
+    (SUBSCRIBERS, &["billing-purchase-paid", "billing-reconcile"]),
+];
+
+/// The row of the functions that subscribe to the topic Purchases.
+const SUBSCRIBERS: &str = "notes-credit, notify-send";
+
+/// The metrics that a function counts when it changes a purchase, so that the change is announced.
+const CHANGES: [Metric; 7] = [
+    Metric::PurchasesPaid,
+    Metric::PurchasesDeclined,
+    Metric::PurchasesCanceled,
+    Metric::PurchasesNotMade,
+    Metric::AmountRefunded,
+    Metric::DisputesOpened,
+    Metric::SurplusCharges,
+];
+
+/// The maximum number of calls of an invocation that are shown. A run of billing-reconcile may make hundreds.
+const SHOWN_CALLS: usize = 40;
+
+/// One run of a function for one request or event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Invocation {
+    pub(super) function: String,
+    /// Lambda's ID of the invocation.
+    pub(super) id: String,
+    /// The lines of the access log about the same request.
+    pub(super) access: Vec<Line>,
+    pub(super) lines: Vec<Line>,
+    pub(super) spans: Vec<Span>,
+}
+
+impl Invocation {
+    /// The values of a field in all lines.
+    pub(super) fn values(&self, name: &str) -> BTreeSet<String> {
+        let lines = self.lines.iter();
+        lines
+            .flat_map(|line| line.texts(name))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    /// What the invocation is about.
+    pub(super) fn subjects(&self) -> BTreeSet<String> {
+        Subject::ALL
+            .iter()
+            .flat_map(|subject| self.values(subject.name()))
+            .collect()
+    }
+
+    /// When the invocation began, in microseconds since the Unix epoch. For a request, when the gateway received it.
+    pub(super) fn start(&self) -> u64 {
+        let lines = self.lines.iter().map(|line| match line.duration() {
+            Some(duration) => line.at.saturating_sub((duration * 1000.0) as u64),
+            None => line.at,
+        });
+        let others = self.spans.iter().map(|span| span.at);
+        let received = self.access.iter().map(|line| line.at);
+        lines
+            .chain(others)
+            .chain(received)
+            .min()
+            .unwrap_or_default()
+    }
+
+    /// The position of the function in the order of cause and effect. Functions without effects come first.
+    fn rank(&self) -> usize {
+        CAUSES
+            .iter()
+            .position(|(names, _)| has(names, &self.function))
+            .map_or(0, |at| at + 1)
+    }
+
+    fn changes(&self) -> bool {
+        CHANGES
+            .iter()
+            .any(|metric| self.lines.iter().any(|line| line.counts(metric.name())))
+    }
+
+    /// Whether this is an effect of a request or event that one of `causes` handles.
+    pub(super) fn may_be_effect_of(&self, cause: &Self) -> bool {
+        self.causes().contains(&cause.function.as_str())
+            && self.start() + SKEW * 1000 >= cause.start()
+            && !self.subjects().is_disjoint(&cause.subjects())
+    }
+
+    fn causes(&self) -> &'static [&'static str] {
+        let row = CAUSES.iter().find(|(names, _)| has(names, &self.function));
+        row.map_or(&[], |(_, causes)| causes)
+    }
+}
+
+fn has(names: &str, function: &str) -> bool {
+    names.split(", ").any(|name| name == function)
+}
+
+/// Whether an invocation of `function` can be an effect of another one.
+pub(super) fn is_effect(function: &str) -> bool {
+    let row = CAUSES.iter().find(|(names, _)| has(names, function));
+    row.is_some_and(|(_, causes)| !causes.is_empty())
+}
+
+/// Sorts invocations: each after the one that caused it, and otherwise by time.
+pub(super) fn sort(invocations: &mut Vec<Invocation>) {
+    invocations.sort_by_key(|invocation| (invocation.rank(), invocation.start()));
+    // When the invocation began, by a clock that is never behind the clock of its cause.
+    let mut starts: Vec<u64> = Vec::new();
+    for (at, invocation) in invocations.iter().enumerate() {
+        let earlier = invocations.get(..at).unwrap_or_default();
+        let caused = cause(invocation, earlier)
+            .and_then(|cause| starts.get(cause))
+            .copied();
+        starts.push(invocation.start().max(caused.unwrap_or_default()));
+    }
+    let mut sorted: Vec<_> = starts.into_iter().zip(invocations.drain(..)).collect();
+    sorted.sort_by_key(|(start, invocation)| (*start, invocation.rank()));
+    invocations.extend(sorted.into_iter().map(|(_, invocation)| invocation));
+}
+
+/// Returns the position of the invocation that caused `effect`: the latest one before it that changed the same purchase,
+/// or else the latest that is about the same.
+fn cause(effect: &Invocation, others: &[Invocation]) -> Option<usize> {
+    let possible: Vec<usize> = others
+        .iter()
+        .enumerate()
+        .filter_map(|(at, other)| effect.may_be_effect_of(other).then_some(at))
+        .collect();
+    let changes = |at: &&usize| others.get(**at).is_some_and(Invocation::changes);
+    let start = |at: &&usize| others.get(**at).map_or(0, Invocation::start);
+    let changing = possible.iter().filter(changes).max_by_key(start);
+    changing
+        .or_else(|| possible.iter().max_by_key(start))
+        .copied()
+}
+
+/// Returns the rows that show sorted invocations.
+pub(super) fn rows(invocations: &[Invocation]) -> Vec<String> {
+    let sources = invocations
+        .iter()
+        .map(|invocation| invocation.function.len());
+    let width = sources.max().unwrap_or_default().max(GATEWAY.len());
+    let mut rows = Vec::new();
+    for invocation in invocations {
+        for line in &invocation.access {
+            rows.push(row(
+                line.at,
+                line.duration(),
+                GATEWAY,
+                width,
+                &line.what(),
+                line.tone(),
+            ));
+        }
+        let has_last = invocation.lines.iter().any(Line::is_last);
+        // A span begins before what it contains, and a line is written at its end.
+        let mut entries: Vec<(u64, usize, String)> = Vec::new();
+        for (count, span) in invocation.spans.iter().enumerate() {
+            let what = format!("{}{}", "  ".repeat(span.depth + 1), span.what);
+            if count < SHOWN_CALLS || span.tone == Tone::Failed {
+                let text = row(
+                    span.at,
+                    span.duration,
+                    &invocation.function,
+                    width,
+                    &what,
+                    span.tone,
+                );
+                entries.push((span.at, entries.len(), text));
+            } else if count == SHOWN_CALLS {
+                let more = format!(
+                    "  … {} more calls and steps",
+                    invocation.spans.len() - count
+                );
+                let text = row(
+                    span.at,
+                    None,
+                    &invocation.function,
+                    width,
+                    &more,
+                    Tone::Normal,
+                );
+                entries.push((span.at, entries.len(), text));
+            }
+        }
+        for line in &invocation.lines {
+            // Lambda's report says why an invocation has no last line.
+            if line.is_platform() && (has_last || !line.is_report()) {
+                continue;
+            }
+            let duration = line.is_last().then(|| line.duration()).flatten();
+            let what = if line.is_report() {
+                format!("the function wrote no last line: {}", line.what())
+            } else {
+                line.what()
+            };
+            let text = row(
+                line.at,
+                duration,
+                &invocation.function,
+                width,
+                &what,
+                line.tone(),
+            );
+            // The last line is written after all calls of the invocation.
+            let at = if line.is_last() { u64::MAX } else { line.at };
+            entries.push((at, entries.len(), text));
+        }
+        entries.sort();
+        rows.extend(entries.into_iter().map(|(_, _, text)| text));
+    }
+    rows
+}
+
+/// Groups lines and spans into invocations. Lines of the access log belong to the invocation with the same `request_id`.
+pub(super) fn group(
+    lines: impl IntoIterator<Item = (String, Line)>,
+    access: &[Line],
+    traces: &BTreeMap<String, Vec<Span>>,
+) -> Vec<Invocation> {
+    let mut by_id: BTreeMap<(String, String), Invocation> = BTreeMap::new();
+    for (id, line) in lines {
+        let key = (line.source.clone(), id.clone());
+        let invocation = by_id.entry(key).or_insert_with(|| Invocation {
+            function: line.source.clone(),
+            id,
+            ..Invocation::default()
+        });
+        invocation.lines.push(line);
+    }
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    let mut invocations: Vec<_> = by_id.into_values().collect();
+    for invocation in &mut invocations {
+        let requests = invocation.values("request_id");
+        invocation.access = access
+            .iter()
+            .filter(|line| requests.contains(line.text("request_id")))
+            .cloned()
+            .collect();
+        shown.extend(requests);
+        let ids: BTreeSet<&str> = invocation.lines.iter().filter_map(Line::trace).collect();
+        let spans = ids.iter().filter_map(|id| traces.get(*id)).flatten();
+        invocation.spans = spans
+            .filter(|span| {
+                span.invocation
+                    .as_ref()
+                    .is_none_or(|id| *id == invocation.id)
+            })
+            .cloned()
+            .collect();
+    }
+    // A request that the gateway refused, or for which no function wrote a line.
+    for line in access {
+        if shown.insert(line.text("request_id").to_owned()) {
+            invocations.push(Invocation {
+                function: GATEWAY.into(),
+                access: vec![line.clone()],
+                ..Invocation::default()
+            });
+        }
+    }
+    invocations
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::logs::line::Record;
+
+    fn line(source: &str, at: u64, fields: &Value) -> Line {
+        let mut all = json!({"message": "event handled", "duration_ms": 10});
+        let fields = fields.as_object().unwrap().clone();
+        all.as_object_mut().unwrap().extend(fields);
+        Line::parse(&Record {
+            at,
+            source: source.into(),
+            stream: "s".into(),
+            message: all.to_string(),
+        })
+    }
+
+    fn invocation(function: &str, at: u64, fields: &Value) -> Invocation {
+        Invocation {
+            function: function.into(),
+            id: format!("{function}-{at}"),
+            lines: vec![line(function, at, fields)],
+            ..Invocation::default()
+        }
+    }
+
+    fn order(mut invocations: Vec<Invocation>) -> Vec<String> {
+        sort(&mut invocations);
+        invocations
+            .into_iter()
+            .map(|invocation| invocation.id)
+            .collect()
+    }
+
+    const NOW: u64 = 1_763_632_800_000;
+
+    #[test]
+    fn an_effect_comes_after_its_cause_although_its_clock_is_a_second_behind() {
+        let about = json!({"purchase_id": "p1"});
+        let paid = json!({"purchase_id": "p1", "PurchasesPaid": 1});
+        for behind in [0, 1_000] {
+            let chain = [
+                invocation("billing-purchase", NOW + 500, &paid),
+                invocation("billing-purchase-paid", NOW + 600 - behind, &about),
+                invocation("notes-credit", NOW + 700 - 2 * behind, &about),
+                invocation("notify-send", NOW + 710 - 2 * behind, &about),
+            ];
+            let expected: Vec<_> = chain
+                .iter()
+                .map(|invocation| invocation.id.clone())
+                .collect();
+            for rotation in 0..chain.len() {
+                let mut shuffled = chain.to_vec();
+                shuffled.rotate_left(rotation);
+                assert_eq!(order(shuffled), expected, "{behind}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_announcement_follows_the_invocation_that_changed_the_purchase() {
+        let about = json!({"purchase_id": "p1"});
+        let changes = |metric: &str| json!({"purchase_id": "p1", metric: 1});
+        let refund = NOW + 60_000;
+        let order = order(vec![
+            invocation("billing-purchase", NOW, &changes("PurchasesPaid")),
+            // Stripe's event of the payment changes nothing, and arrives before the announcement.
+            invocation("billing-webhook", NOW + 40, &about),
+            invocation("billing-purchase-paid", NOW + 50, &about),
+            invocation("notes-credit", NOW + 60, &about),
+            invocation("billing-webhook", refund, &changes("AmountRefunded")),
+            invocation("billing-purchase-paid", refund - 900, &about),
+            invocation("notes-credit", refund + 100, &about),
+        ]);
+        let expected = [
+            ("billing-purchase", NOW),
+            ("billing-webhook", NOW + 40),
+            ("billing-purchase-paid", NOW + 50),
+            ("notes-credit", NOW + 60),
+            ("billing-webhook", refund),
+            ("billing-purchase-paid", refund - 900),
+            ("notes-credit", refund + 100),
+        ];
+        let expected = expected.map(|(function, at)| format!("{function}-{at}"));
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn invocations_about_another_purchase_are_ordered_by_time() {
+        let paid = |id: &str| json!({"purchase_id": id, "PurchasesPaid": 1});
+        let order = order(vec![
+            invocation("billing-purchase", NOW + 500, &paid("p1")),
+            invocation(
+                "billing-purchase-paid",
+                NOW + 100,
+                &json!({"purchase_id": "p2"}),
+            ),
+        ]);
+        let first = format!("billing-purchase-paid-{}", NOW + 100);
+        assert_eq!(order.first(), Some(&first));
+    }
+
+    #[test]
+    fn every_function_in_the_table_exists_and_is_after_its_causes() {
+        let workspace = crate::workspace::Workspace::read().unwrap();
+        let mut known = BTreeSet::new();
+        for (names, causes) in CAUSES {
+            for cause in causes {
+                assert!(known.contains(cause), "{cause}");
+            }
+            for name in names.split(", ") {
+                workspace.function(name).unwrap();
+                known.insert(name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rows_of_an_invocation_are_its_access_line_its_calls_and_its_last_line() {
+        let trace = "1-5759e988-bd862e3fe1be46a994272793";
+        let span = |what: &str, at: u64, invocation: Option<&str>| Span {
+            invocation: invocation.map(Into::into),
+            at: at * 1000,
+            duration: Some(2.0),
+            depth: 0,
+            what: what.into(),
+            tone: Tone::Normal,
+        };
+        let traces = BTreeMap::from([(
+            trace.to_owned(),
+            vec![
+                span("DynamoDB GetItem", NOW + 5, Some("a1")),
+                // Written at the same time as the last line.
+                span("Stripe charge", NOW + 10, Some("a1")),
+                span("of another invocation", NOW + 6, Some("a2")),
+            ],
+        )]);
+        let last = json!({"request_id": "r1", "trace_id": trace, "message": "request", "method": "POST", "route": "/billing"});
+        let warning = json!({"message": "key refreshed", "duration_ms": null, "level": "WARN"});
+        let lines = [
+            ("a1".to_owned(), line("billing-purchase", NOW + 10, &last)),
+            ("a1".to_owned(), line("billing-purchase", NOW + 7, &warning)),
+        ];
+        let access = json!({"request_id": "r1", "message": "", "method": "POST", "route": "/billing", "status": "200"});
+        let refused = json!({"request_id": "r2", "message": "", "method": "GET", "route": "/notes", "status": "403"});
+        let access = [
+            line(GATEWAY, NOW + 12, &access),
+            line(GATEWAY, NOW + 13, &refused),
+        ];
+        let mut invocations = group(lines, &access, &traces);
+        sort(&mut invocations);
+        let rows = rows(&invocations);
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| console::strip_ansi_codes(row))
+            .collect();
+        let expected = [
+            ("gateway", "POST /billing 200"),
+            ("billing-purchase", "DynamoDB GetItem"),
+            ("billing-purchase", "key refreshed"),
+            ("billing-purchase", "Stripe charge"),
+            ("billing-purchase", "POST /billing"),
+            ("gateway", "GET /notes 403"),
+        ];
+        assert_eq!(rows.len(), expected.len(), "{rows:#?}");
+        for (row, (source, what)) in rows.iter().zip(expected) {
+            assert!(row.contains(source) && row.contains(what), "{rows:#?}");
+        }
+    }
+
+    #[test]
+    fn an_invocation_without_a_last_line_shows_the_report_of_lambda() {
+        let platform = |message: &str| {
+            Line::parse(&Record {
+                at: NOW,
+                source: "notes-get".into(),
+                stream: "s".into(),
+                message: message.into(),
+            })
+        };
+        let lines = [
+            platform("START RequestId: a1 Version: 1"),
+            platform("END RequestId: a1"),
+            platform("REPORT RequestId: a1\tDuration: 10000 ms\tStatus: timeout"),
+        ];
+        let invocations = group(
+            lines.map(|line| ("a1".to_owned(), line)),
+            &[],
+            &BTreeMap::new(),
+        );
+        let rows = rows(&invocations);
+        assert_eq!(rows.len(), 1);
+        assert!(
+            rows[0].contains("wrote no last line") && rows[0].contains("Status: timeout"),
+            "{rows:?}"
+        );
+    }
+}
