@@ -42,7 +42,8 @@ export const suppressionWaitSeconds = 120;
  * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
  * the objective must not notify about them again.
  */
-export const suppressionExtensionSeconds = Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
+export const suppressionExtensionSeconds =
+  Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {

@@ -351,14 +351,18 @@ test("a group that is slower than its objective raises the alarm on its latency,
   assert.deepEqual(notifications(metrics, 20).fired, ["notes-latency"]);
 });
 
-test("a known cause of faults suppresses the alarms on their effects", () => {
+test("a known cause of faults suppresses the alarms on their effects, also after its end", () => {
   const failing = [...requests("notes", [0, 10], 20, 0), ...requests("notes", [10, 30], 20, 10)];
   const throttles = {
     namespace: "AWS/DynamoDB",
     name: "WriteThrottleEvents",
     dimensions: { TableName: "scratchpad-prod-Notes" },
   };
-  assert.deepEqual(notifications([...failing, ...each(throttles, [10, 30], 3)], 30).fired, ["Notes-throttles"]);
+  const metrics = [...failing, ...each(throttles, [10, 30], 3), ...requests("notes", [30, 90], 20, 0)];
+  assert.deepEqual(notifications(metrics, 90).fired, ["Notes-throttles"]);
+  // If the faults continue, they have another cause.
+  const others = [...failing, ...each(throttles, [10, 30], 3), ...requests("notes", [30, 90], 20, 10)];
+  assert.deepEqual(notifications(others, 90).fired, ["Notes-throttles", "notes-availability"]);
 });
 
 test("a missing run of billing-reconcile raises an alarm, and runs with errors raise one until a run has none", () => {
