@@ -82,23 +82,6 @@ impl LocalStage {
         Self::in_account(workspace, name, ACCOUNT)
     }
 
-    /// Opens the stage that commands with `--stage local` use: the one that `cargo xtask dev` runs, or the one whose
-    /// `stage.json` is in the environment variable `SCRATCHPAD_STAGE`, as in the tests of a stage.
-    ///
-    /// # Errors
-    /// Fails if the stage does not run.
-    pub(crate) fn running(workspace: &Workspace) -> Result<Self> {
-        let file = env::var_os("SCRATCHPAD_STAGE").map(PathBuf::from);
-        let folder = file
-            .as_ref()
-            .and_then(|file| file.parent()?.file_name()?.to_str());
-        let stage = Self::open(workspace, folder.unwrap_or(STAGE))?;
-        if Cloud::running(&stage).is_none() {
-            bail!("the stage {STAGE} does not run; start it with cargo xtask dev");
-        }
-        Ok(stage)
-    }
-
     /// Opens the stage whose folder is target/`name`, and creates the folder if necessary. The local cloud of the stage
     /// emulates the AWS account with the ID `account`.
     ///

@@ -442,7 +442,7 @@ mod tests {
         };
         let alarms = json!({
             "MetricAlarms": [
-                alarm("notify-send-dead-letters", &json!({})),
+                alarm("notify-send-waiting-dead-letters", &json!({})),
                 alarm("sms", &json!({"StateValue": "OK"})),
                 alarm("notes-availability-1h", &json!({"AlarmActions": []})),
             ],
@@ -456,7 +456,10 @@ mod tests {
         let [raised] = alarms.raised.as_slice() else {
             panic!("{alarms:?}");
         };
-        assert_eq!(raised.name, "scratchpad-dev-notify-send-dead-letters");
+        assert_eq!(
+            raised.name,
+            "scratchpad-dev-notify-send-waiting-dead-letters"
+        );
         assert_eq!(
             (raised.meaning.as_str(), raised.since),
             ("It failed.", Some(1_500))
