@@ -33,7 +33,7 @@ async fn an_unreadable_purchase_raises_the_alarm_on_its_dead_letter_queue() {
         // A record may be read twice.
         wait_for("the end of the alarm", async || {
             stage.purge_dead_letters_of("billing-purchase-paid").await;
-            let alarm = &stage.alarms().await["billing-purchase-paid-dead-letters"];
+            let alarm = &stage.alarms().await["billing-purchase-paid-waiting-dead-letters"];
             (alarm["StateValue"] == "OK").then_some(())
         })
         .await;
