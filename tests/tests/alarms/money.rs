@@ -81,6 +81,30 @@ async fn a_purchase_that_stays_pending_raises_its_alarm_until_it_is_settled() {
 }
 
 #[tokio::test]
+async fn an_old_purchase_that_stripe_does_not_know_fails_without_an_alarm() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    let lost = json!({"end": "close", "effect": false});
+    stripe.inject_failure(lost).await;
+    ada.buy_with_key("lost", 10, "tok_visa").await.problem(503);
+    stripe.clear_failures().await;
+    let [purchase] = ada.purchases().await.try_into().unwrap();
+    let id = purchase["purchaseId"].as_str().unwrap();
+    assert_raises(&stage, &[], done, async || {
+        for name in ["createdAt", "dueAt"] {
+            stage.set_purchase_time(&ada.id, id, name, 1).await;
+        }
+        wait_for("the failure of the purchase", async || {
+            let purchase = ada.purchase(&json!(id)).await;
+            (purchase["status"] == "FAILED").then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_charge_for_a_failed_purchase_raises_the_alarm_on_surplus_charges() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
