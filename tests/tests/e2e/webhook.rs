@@ -264,7 +264,7 @@ async fn a_body_that_is_not_an_event_is_rejected_even_with_a_valid_signature() {
         }
     }
     let signature = &sign(&[("", &secret, 0)]).await[0];
-    for body in [vec![0xff, 0xfe], vec![0xc3], vec![0x80; 1 << 17]] {
+    for body in [vec![0xff, 0xfe], vec![0xc3], vec![0x80; 1 << 16]] {
         let response = deliver(&ada, body, Some(signature)).await;
         response.problem(400);
     }
