@@ -48,13 +48,13 @@ CURRENT = SAVES / "current"
 changed = threading.Event()
 saving = threading.Lock()
 serve_request, load_state, save_all = ministack.app, ministack._load_persisted_state, ministack.save_all
-get_services = ministack._build_persistence_save_dict
+get_services_of_ministack = ministack._build_persistence_save_dict
 
 
 async def serve_and_mark_changed(scope, receive, send):
     """Serves a request. Requests that may have changed the state cause a save."""
     if scope.get("path") == crash.PATH and scope["method"] == "POST":
-        crash.crash(lambda: ministack.save_all(get_services_and_pending()))
+        crash.crash(lambda: ministack.save_all(get_services()))
     await serve_request(scope, receive, send)
     if scope.get("method", "GET") not in READ_METHODS:
         changed.set()
@@ -106,15 +106,15 @@ def load_without_unsaved_buckets():
     state without a region, and creating that bucket again would fail.
     """
     load_state()
-    crash.resume(persistence.load_state(crash.STATE) or {"invocations": []}, invoke)
+    crash.resume(persistence.load_state(crash.INVOCATIONS) or {"invocations": []}, invoke)
     buckets = s3._buckets._data
     for unsaved in [name for name, bucket in buckets.items() if bucket["region"] is None]:
         del buckets[unsaved]
 
 
-def get_services_and_pending():
-    """Returns the functions that return the states to save, by name. Adds the unfinished asynchronous invocations."""
-    return get_services() | {crash.STATE: crash.get_pending}
+def get_services():
+    """Returns the functions that return the states to save, by name."""
+    return crash.with_own_state(get_services_of_ministack())
 
 
 def get_tables_and_streams():
@@ -267,7 +267,7 @@ def save_after_changes():
         changed.clear()
         started = time.monotonic()
         try:
-            ministack.save_all(get_services_and_pending())
+            ministack.save_all(get_services())
         except Exception:
             logging.exception("cannot save the state; the next change causes another attempt")
         time.sleep(max(MINIMUM_SAVE_INTERVAL, PAUSE_PER_SAVE * (time.monotonic() - started)))
@@ -275,13 +275,11 @@ def save_after_changes():
 
 use_folder(CURRENT)
 ministack.app, ministack.save_all = serve_and_mark_changed, save_all_atomically
-ministack._build_persistence_save_dict = get_services_and_pending
+ministack._build_persistence_save_dict = get_services
 ministack._load_persisted_state = load_without_unsaved_buckets
 get_tables, load_tables = dynamodb.get_state, dynamodb.load_persisted_state
 dynamodb.get_state, dynamodb.load_persisted_state = get_tables_and_streams, load_tables_and_streams
 write_logs, lambda_svc._emit_lambda_logs = lambda_svc._emit_lambda_logs, write_logs_of_existing_function
-# After a restart, functions read the streams from the beginning, because ministack does not save how far they had read.
-lambda_svc._restore_esm_positions = lambda *_: None
 extract_resource_arn, iam_actions.extract_resource_arn = (
     iam_actions.extract_resource_arn,
     extract_arns_of_parameters,

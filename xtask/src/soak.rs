@@ -11,8 +11,13 @@ use tokio::{
 };
 
 use crate::{
-    cloud::Cloud, dev::start_stage, process::shutdown_signal, stage::LocalStage,
-    stripe::StripeServer, ui, workspace::Workspace,
+    cloud::Cloud,
+    dev::start_stage,
+    process::shutdown_signal,
+    stage::{DESCRIPTION, LocalStage},
+    stripe::StripeServer,
+    ui,
+    workspace::Workspace,
 };
 
 /// The name of the folder in target/ that contains the files of the stage.
@@ -109,7 +114,7 @@ async fn run(
         .args(["--users", &options.users.to_string()])
         .arg("--report")
         .arg(&report)
-        .env("SCRATCHPAD_STAGE", stage.path("stage.json"))
+        .env("SCRATCHPAD_STAGE", stage.path(DESCRIPTION))
         .env("SCRATCHPAD_XTASK", env::current_exe()?)
         .env("SCRATCHPAD_MINUTE_MS", MINUTE.as_millis().to_string())
         .stdin(Stdio::null())

@@ -109,7 +109,8 @@ pub(crate) struct Injected {
 /// The time without faults at the end of the load.
 const LAST: Duration = Duration::from_secs(10);
 
-/// Returns the faults of a run that lasts `run`, one after another. Each kind occurs about equally often.
+/// Returns the faults of a run that lasts `run`, one after another. Each kind occurs about equally often. In the last quarter,
+/// nothing is killed, so that the growth of the functions' processes is seen.
 pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
     let mut planned = Vec::new();
     let mut kinds: Vec<u32> = Vec::new();
@@ -120,6 +121,7 @@ pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
             random.shuffle(&mut kinds);
         }
         let (fault, seconds) = match kinds.pop() {
+            Some(0 | 1) if at > run * 3 / 4 => continue,
             Some(0) => (Fault::KilledCloud, 1..2),
             Some(1) => (Fault::KilledFunction(any(random, &FUNCTIONS)), 3..8),
             Some(2) => (Fault::ThrottledTable(any(random, &TABLES)), 4..12),
@@ -301,7 +303,7 @@ impl Injector {
 /// Kills all processes of a function. Returns whether there were any.
 fn kill_function(stage: &Stage, function: &str) -> bool {
     let mut killed = false;
-    for process in processes::functions(stage) {
+    for process in processes::functions_of(stage) {
         if process.function == function
             && let Some(pid) = Pid::from_raw(process.pid)
         {

@@ -172,7 +172,7 @@ async fn run(options: &Options) -> Result<bool> {
     let changes = lock(&changes).clone();
     let report = Report {
         seed,
-        users: options.users,
+        users: emails.len(),
         seconds,
         requests: counts.requests(),
         requests_per_second: counts.requests() as f64 / seconds,

@@ -1,6 +1,6 @@
 //! The processes of the functions: their memory and file descriptors over time. Only on Linux, which has /proc.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) fn cloud(stage: &Stage) -> Option<i32> {
 }
 
 /// Returns the processes of the functions, which are children of the local cloud.
-pub(crate) fn functions(stage: &Stage) -> Vec<Process> {
+pub(crate) fn functions_of(stage: &Stage) -> Vec<Process> {
     let Some(cloud) = cloud(stage) else {
         return Vec::new();
     };
@@ -77,45 +77,68 @@ impl Sample {
 /// The pause between two samples.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 
-/// A process must have lived for this number of samples to be judged: 40 s.
+/// A function must have processes in this number of samples to be judged: 40 s.
 const ENOUGH: usize = 20;
 
-/// A process that uses at most this much more in its last quarter than in its second quarter, in addition to 10 %, does
-/// not grow: memory in kB, and file descriptors.
+/// A function does not grow if its largest process uses at most this much more in the last quarter of the run than in the
+/// second quarter, in addition to 10 %: memory in kB, and file descriptors.
 const TOLERANCE: Sample = Sample {
-    memory: 2_048,
+    memory: 4_096,
     files: 8,
 };
 
-/// The samples of all processes, by function and process ID, oldest first.
+/// The samples of all functions, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(BTreeMap<(String, i32), Vec<Sample>>);
+pub(crate) struct Samples(BTreeMap<String, History>);
+
+/// The samples of a function.
+#[derive(Debug, Default)]
+struct History {
+    /// The IDs of all its processes.
+    processes: BTreeSet<i32>,
+    /// What its largest process used, oldest first.
+    largest: Vec<Sample>,
+}
 
 impl Samples {
     /// Takes a sample of each process.
     pub(crate) fn take(&mut self, stage: &Stage) {
-        for Process { function, pid } in functions(stage) {
-            if let Some(sample) = Sample::take(pid) {
-                self.add(function, pid, sample);
-            }
+        let mut functions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for Process { function, pid } in functions_of(stage) {
+            let sample = Sample::take(pid).map(|sample| (pid, sample));
+            functions.entry(function).or_default().extend(sample);
+        }
+        for (function, processes) in functions {
+            self.add(function, &processes);
         }
     }
 
-    fn add(&mut self, function: String, pid: i32, sample: Sample) {
-        self.0.entry((function, pid)).or_default().push(sample);
+    /// Adds a sample of a function's processes.
+    fn add(&mut self, function: String, processes: &[(i32, Sample)]) {
+        let memory = processes.iter().map(|(_, sample)| sample.memory).max();
+        let files = processes.iter().map(|(_, sample)| sample.files).max();
+        if let (Some(memory), Some(files)) = (memory, files) {
+            let history = self.0.entry(function).or_default();
+            history
+                .processes
+                .extend(processes.iter().map(|(pid, _)| pid));
+            history.largest.push(Sample { memory, files });
+        }
     }
 
     /// Returns the usage of each function.
     pub(crate) fn usage(&self) -> Vec<Usage> {
-        let mut usage: BTreeMap<&str, Usage> = BTreeMap::new();
-        for ((function, _), samples) in &self.0 {
-            let usage = usage.entry(function).or_insert_with(|| Usage {
+        let usage = self.0.iter().map(|(function, history)| {
+            let memory = history.largest.iter().map(|sample| sample.memory);
+            let files = history.largest.iter().map(|sample| sample.files);
+            Usage {
                 function: function.clone(),
-                ..Usage::default()
-            });
-            usage.add(samples);
-        }
-        usage.into_values().collect()
+                processes: history.processes.len(),
+                memory_kb: Trend::of(memory.collect(), TOLERANCE.memory),
+                files: Trend::of(files.collect(), TOLERANCE.files),
+            }
+        });
+        usage.collect()
     }
 }
 
@@ -124,47 +147,45 @@ impl Samples {
 pub(crate) struct Usage {
     pub(crate) function: String,
     pub(crate) processes: usize,
-    /// The number of processes that lived long enough to be judged.
-    pub(crate) judged: usize,
-    pub(crate) largest_memory_kb: u64,
-    pub(crate) most_files: u64,
-    /// The medians of the second and of the last quarter of each process that grew: memory in kB.
-    pub(crate) growing_memory_kb: Vec<(u64, u64)>,
-    /// The same for file descriptors.
-    pub(crate) growing_files: Vec<(u64, u64)>,
+    /// The memory of the largest process in kB.
+    pub(crate) memory_kb: Trend,
+    /// The file descriptors of the process with the most.
+    pub(crate) files: Trend,
 }
 
 impl Usage {
-    fn add(&mut self, samples: &[Sample]) {
-        let memory: Vec<_> = samples.iter().map(|sample| sample.memory).collect();
-        let files: Vec<_> = samples.iter().map(|sample| sample.files).collect();
-        self.processes += 1;
-        self.largest_memory_kb = memory
-            .iter()
-            .copied()
-            .fold(self.largest_memory_kb, u64::max);
-        self.most_files = files.iter().copied().fold(self.most_files, u64::max);
-        if samples.len() >= ENOUGH {
-            self.judged += 1;
-            self.growing_memory_kb
-                .extend(growth(&memory, TOLERANCE.memory));
-            self.growing_files.extend(growth(&files, TOLERANCE.files));
-        }
-    }
-
-    /// Whether a process used more and more.
+    /// Whether the function used more and more.
     pub(crate) fn grows(&self) -> bool {
-        !self.growing_memory_kb.is_empty() || !self.growing_files.is_empty()
+        self.memory_kb.grows || self.files.grows
     }
 }
 
-/// Returns the medians of the second and of the last quarter of `values`, if the last one is more than 10 % plus
-/// `tolerance` above the other one.
-fn growth(values: &[u64], tolerance: u64) -> Option<(u64, u64)> {
-    let quarter = values.len() / 4;
-    let second = median(values.get(quarter..2 * quarter)?);
-    let last = median(values.get(values.len() - quarter..)?);
-    (last > second + second / 10 + tolerance).then_some((second, last))
+/// How a value changed during the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Trend {
+    pub(crate) maximum: u64,
+    /// The median in the second quarter of the samples.
+    pub(crate) second_quarter: u64,
+    /// The median in the last quarter of the samples.
+    pub(crate) last_quarter: u64,
+    /// Whether the last quarter is more than 10 % plus a constant above the second one. False if there are too few samples.
+    pub(crate) grows: bool,
+}
+
+impl Trend {
+    fn of(values: Vec<u64>, tolerance: u64) -> Self {
+        let quarter = values.len() / 4;
+        let median_of = |range| values.get(range).map_or(0, median);
+        let second_quarter = median_of(quarter..2 * quarter);
+        let last_quarter = median_of(values.len() - quarter..values.len());
+        let limit = second_quarter + second_quarter / 10 + tolerance;
+        Self {
+            maximum: values.iter().copied().max().unwrap_or(0),
+            second_quarter,
+            last_quarter,
+            grows: values.len() >= ENOUGH && last_quarter > limit,
+        }
+    }
 }
 
 fn median(values: &[u64]) -> u64 {
@@ -177,49 +198,59 @@ fn median(values: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
+    const FLAT: Sample = Sample {
+        memory: 20_000,
+        files: 12,
+    };
+
     fn usage(samples: impl Iterator<Item = Sample>) -> Usage {
         let mut all = Samples::default();
-        samples.for_each(|sample| all.add("notes-get".into(), 1, sample));
+        for sample in samples {
+            all.add(
+                "notes-get".into(),
+                &[
+                    (1, sample),
+                    (
+                        2,
+                        Sample {
+                            memory: 1,
+                            files: 1,
+                        },
+                    ),
+                ],
+            );
+        }
         all.usage().remove(0)
     }
 
     #[test]
-    fn a_process_whose_memory_or_files_grow_is_detected() {
-        let flat = |_| Sample {
-            memory: 10_000,
-            files: 12,
-        };
-        assert!(!usage((0..100).map(flat)).grows());
+    fn a_function_whose_memory_or_files_grow_is_detected() {
+        let flat = usage((0..100).map(|_| FLAT));
+        assert_eq!((flat.processes, flat.grows()), (2, false));
         let memory = usage((0..100).map(|time| Sample {
-            memory: 10_000 + time * 100,
-            ..flat(time)
+            memory: 20_000 + time * 150,
+            ..FLAT
         }));
-        assert_eq!(
-            (memory.growing_memory_kb.len(), memory.growing_files.len()),
-            (1, 0)
-        );
+        assert_eq!((memory.memory_kb.grows, memory.files.grows), (true, false));
         let files = usage((0..100).map(|time| Sample {
             files: 12 + time / 4,
-            ..flat(time)
+            ..FLAT
         }));
-        assert_eq!(
-            (files.growing_memory_kb.len(), files.growing_files.len()),
-            (0, 1)
-        );
+        assert_eq!((files.memory_kb.grows, files.files.grows), (false, true));
     }
 
     #[test]
-    fn growth_in_the_first_quarter_and_a_short_life_are_not_judged() {
+    fn growth_in_the_first_quarter_and_a_short_run_are_not_judged() {
         let warm = |time: u64| Sample {
             memory: 5_000 + time.min(20) * 1_000,
-            files: 12,
+            ..FLAT
         };
         assert!(!usage((0..100).map(warm)).grows());
         let short = usage((0..10).map(|time| Sample {
             memory: time * 10_000,
             files: time * 100,
         }));
-        assert_eq!((short.judged, short.grows()), (0, false));
+        assert!(!short.grows());
     }
 
     #[cfg(target_os = "linux")]

@@ -19,7 +19,7 @@ use crate::owner::{Owner, XTASK};
 use crate::stored::{self, WITH_DEAD_LETTERS};
 
 /// How long a stage may need until everything that was acknowledged is stored, settled and announced.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(420);
 
 /// How long a stage must stay without a difference: longer than the pauses between Lambda's retries.
 const STABLE: Duration = Duration::from_secs(20);

@@ -9,12 +9,13 @@ use crate::alarms::Judgment;
 use crate::client::Counts;
 use crate::compare::Comparison;
 use crate::faults::{Fault, Injected};
-use crate::processes::Usage;
+use crate::processes::{Trend, Usage};
 
 /// The report of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
+    /// The number of users who signed up.
     pub(crate) users: usize,
     /// How long the load lasted, in seconds.
     pub(crate) seconds: f64,
@@ -70,13 +71,13 @@ impl Report {
         let lost = lost.map(|difference| format!("{}: {}", difference.invariant, difference.found));
         let growing = self.functions.iter().filter(|usage| usage.grows());
         let growing = growing.map(|usage| {
-            let Usage {
-                function,
-                growing_memory_kb: memory,
-                growing_files: files,
-                ..
-            } = usage;
-            format!("{function} grows: memory {memory:?} kB, file descriptors {files:?}")
+            let quarters = |trend: &Trend| (trend.second_quarter, trend.last_quarter);
+            format!(
+                "{} grows from the second to the last quarter: memory {:?} kB, file descriptors {:?}",
+                usage.function,
+                quarters(&usage.memory_kb),
+                quarters(&usage.files)
+            )
         });
         let unnoticed = self.alarms.iter().flat_map(|alarms| &alarms.unnoticed);
         let unnoticed = unnoticed.map(|fault| format!("no alarm was raised for {fault}"));
@@ -137,19 +138,31 @@ impl Display for Report {
         }
         writeln!(
             f,
-            "\n{:<28}{:>10}{:>14}{:>8}{:>8}",
-            "function", "processes", "memory kB", "files", "grows"
+            "\n{:<28}{:>10}{:>26}{:>22}",
+            "function", "processes", "memory MB: max, Q2, Q4", "files: max, Q2, Q4"
         )?;
         for usage in &self.functions {
-            let grows = match (usage.judged, usage.grows()) {
-                (0, _) => "–",
-                (_, true) => "yes",
-                (_, false) => "no",
-            };
+            let megabytes = |kb: u64| kb as f64 / 1_024.0;
+            let Usage {
+                function,
+                processes,
+                memory_kb: memory,
+                files,
+            } = usage;
+            let memory = format!(
+                "{:.1}, {:.1}, {:.1}",
+                megabytes(memory.maximum),
+                megabytes(memory.second_quarter),
+                megabytes(memory.last_quarter)
+            );
+            let files = format!(
+                "{}, {}, {}",
+                files.maximum, files.second_quarter, files.last_quarter
+            );
+            let grows = if usage.grows() { "  grows" } else { "" };
             writeln!(
                 f,
-                "{:<28}{:>10}{:>14}{:>8}{grows:>8}",
-                usage.function, usage.processes, usage.largest_memory_kb, usage.most_files
+                "{function:<28}{processes:>10}{memory:>26}{files:>22}{grows}"
             )?;
         }
         match &self.alarms {
@@ -236,7 +249,10 @@ mod tests {
         let mut growing = report();
         growing.functions.push(Usage {
             function: "notes-get".into(),
-            growing_memory_kb: vec![(1, 9_999)],
+            files: Trend {
+                grows: true,
+                ..Trend::default()
+            },
             ..Usage::default()
         });
         let mut unnoticed = report();

@@ -64,6 +64,9 @@ enum Card {
 /// The card for which the bank always asks the cardholder.
 const ASKING: &str = "pm_card_authenticationRequired";
 
+/// The number of operations after which a user leaves, and another one signs up.
+const STAY: std::ops::Range<u32> = 200..800;
+
 /// The pause between two operations of a user, in milliseconds.
 const THINKING: std::ops::Range<u64> = 20..400;
 
@@ -86,33 +89,39 @@ pub(crate) struct User {
     notes: Vec<Note>,
     /// The purchases that the user has paid for, with their amounts in cents.
     paid: Vec<(String, u64)>,
-    /// The amount of storage of the next order.
+    /// The amount of storage of the last order.
     storage: u64,
+    /// Whether the stage accepts orders of the user.
+    may_order: bool,
 }
 
-/// Signs up a user, who then uses the stage until the load ends.
+/// Signs up one user after another until the load ends. Each one uses the stage for a while.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     ledger: Ledger,
     owner: Owner,
-    random: Rng,
+    mut random: Rng,
 ) -> Result<()> {
-    let Some(client) = Client::sign_up(&shared, random).await else {
-        return Ok(());
-    };
-    let mut user = User {
-        client,
-        ledger,
-        owner,
-        notes: Vec::new(),
-        paid: Vec::new(),
-        storage: 0,
-    };
-    while !shared.has_ended() {
-        let kind = choose(&mut user.client.random, &WEIGHTS);
-        user.act(kind).await?;
-        let thinking = user.client.random.u64(THINKING);
-        shared.pause(Duration::from_millis(thinking)).await;
+    while let Some(client) = Client::sign_up(&shared, random.fork()).await {
+        let mut user = User {
+            client,
+            ledger: ledger.clone(),
+            owner: owner.clone(),
+            notes: Vec::new(),
+            paid: Vec::new(),
+            storage: 0,
+            may_order: true,
+        };
+        for _ in 0..random.u32(STAY) {
+            // A user with too many declined orders cannot order for an hour.
+            if shared.has_ended() || !user.may_order {
+                break;
+            }
+            let kind = choose(&mut user.client.random, &WEIGHTS);
+            user.act(kind).await?;
+            let thinking = user.client.random.u64(THINKING);
+            shared.pause(Duration::from_millis(thinking)).await;
+        }
     }
     Ok(())
 }
@@ -399,6 +408,10 @@ impl User {
             (409, "order_open") => {
                 self.ledger.acknowledge(operation, Outcome::Refused).await?;
                 return self.cancel(&id, None).await;
+            }
+            (429, _) => {
+                self.may_order = false;
+                Outcome::Refused
             }
             _ => Outcome::Refused,
         };
