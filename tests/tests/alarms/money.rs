@@ -1,11 +1,16 @@
 //! Failures of payments: keys, secrets, purchases that stay PENDING, surplus charges.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde_json::json;
 use test_support::http::Method;
 use test_support::stage::{Person, Stage, wait_for};
 use test_support::stripe::unique_storage;
 
 use crate::watch::{assert_raises, done};
+
+/// After this time, billing-reconcile gives up a purchase that Stripe does not know.
+const TWO_HOURS: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A secret that Stripe does not know.
 const OTHER_SECRET: &str = "sk_test_revoked";
@@ -74,6 +79,32 @@ async fn a_purchase_that_stays_pending_raises_its_alarm_until_it_is_settled() {
         wait_for("the end of the payment", async || {
             let purchase = ada.purchase(&json!(id)).await;
             (purchase["status"] == "PAID").then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_old_purchase_that_stripe_does_not_know_fails_without_an_alarm() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    let stripe = stage.stripe();
+    let lost = json!({"end": "close", "effect": false});
+    stripe.inject_failure(lost).await;
+    ada.buy_with_key("lost", 10, "tok_visa").await.problem(503);
+    stripe.clear_failures().await;
+    let [purchase] = ada.purchases().await.try_into().unwrap();
+    let id = purchase["purchaseId"].as_str().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let created = (now - TWO_HOURS).as_millis().try_into().unwrap();
+    assert_raises(&stage, &[], done, async || {
+        for (name, time) in [("createdAt", created), ("dueAt", 1)] {
+            stage.set_purchase_time(&ada.id, id, name, time).await;
+        }
+        wait_for("the failure of the purchase", async || {
+            let purchase = ada.purchase(&json!(id)).await;
+            (purchase["status"] == "FAILED").then_some(())
         })
         .await;
     })

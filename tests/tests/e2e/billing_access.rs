@@ -140,7 +140,8 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             stage.put_purchase(&due_purchase(ada, "PENDING")).await;
             stage.put_purchase(&due_purchase(ada, "PAID")).await;
             let event = sample("billing-reconcile");
-            stage.invoke("billing-reconcile", &event).await.is_ok()
+            let summary = stage.invoke("billing-reconcile", &event).await;
+            summary.is_ok_and(|summary| summary["errors"] == 0)
         }
         "notes-credit" => {
             let mut event = sample("notes-credit");
