@@ -134,6 +134,7 @@ function separateApiStage(resources, { custom }, TracingEnabled) {
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 const accessLogFormat = JSON.stringify({
   request_id: "$context.requestId",
+  aws_request_id: "$context.awsEndpointRequestId", // Lambda's ID of the invocation, also if the function crashed
   trace_id: "$context.xrayTraceId",
   time: "$context.requestTimeEpoch", // ms since 1970
   method: "$context.httpMethod",

@@ -42,7 +42,8 @@ export const suppressionWaitSeconds = 120;
  * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
  * the objective must not notify about them again.
  */
-export const suppressionExtensionSeconds = Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
+export const suppressionExtensionSeconds =
+  Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
 
 /** A group of routes whose requests have an objective together. */
 export interface RouteGroup extends Objective {
@@ -194,21 +195,21 @@ function functionAlarms(subject: Subject, own: ServiceFunction): { causes: Metri
   const { name } = own;
   const retried = own.readsStream || own.hasFailureQueue;
   const errors = alarm(
-    `${name}-errors`,
+    `${name}-function-errors`,
     "function-errors",
     `${name} crashed, timed out or failed to handle an event.`,
     thresholds.errors,
     lambda(subject, own, "Errors"),
   );
   const throttles = alarm(
-    `${name}-throttles`,
+    `${name}-function-throttles`,
     "function-throttles",
     `Lambda did not invoke ${name}, because too many instances run.`,
     thresholds.throttles,
     lambda(subject, own, "Throttles"),
   );
   const lag = alarm(
-    `${name}-lag`,
+    `${name}-stream-lag`,
     "stream-lag",
     `${name} handles changes too late.`,
     thresholds.lag,
@@ -366,7 +367,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
 const deadLetterAlarms = ({ stage, queues }: Subject) =>
   queues.map((queue) =>
     alarm(
-      queue,
+      queue.replace(/dead-letters$/, "waiting-dead-letters"),
       "dead-letters",
       `Messages are in the dead-letter queue ${queue}.`,
       thresholds.deadLetters,
@@ -377,7 +378,12 @@ const deadLetterAlarms = ({ stage, queues }: Subject) =>
 /** The name of the alarm that combines the alarms on causes of faults. It suppresses the alarms on their effects. */
 const causes = "causes";
 
-/** All alarms of a stage, except those on regressions, which the services have: an alarm follows the alarms that it combines. */
+/**
+ * All alarms of a stage, except those on regressions, which the services have: an alarm follows the alarms that it combines.
+ *
+ * In earlier releases, the services had alarms with names such as `notes-get-errors`. CloudFormation deletes an alarm by its name,
+ * and does this after it has reported that the update of the stack is complete, so these alarms must not have the same names.
+ */
 export function alarmsOf(subject: Subject): (MetricAlarm | CompositeAlarm)[] {
   const ofFunctions = subject.functions.map((own) => functionAlarms(subject, own));
   const ofMoney = moneyAlarms(subject);

@@ -181,6 +181,7 @@ test("the access log has the request, its route, status and latencies, but no bo
     const format = JSON.parse(Format);
     assert.deepEqual(Object.keys(format), [
       "request_id",
+      "aws_request_id",
       "trace_id",
       "time",
       "method",

@@ -11,13 +11,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={TABLE}");
     let table: Map<String, Value> = serde_json::from_str(&fs::read_to_string(TABLE)?)?;
     let out = env::var_os("OUT_DIR").ok_or("Cargo sets no OUT_DIR")?;
-    fs::write(Path::new(&out).join("metric.rs"), code(&table)?)?;
+    let [definition, constants] = code(&table)?;
+    fs::write(Path::new(&out).join("metric.rs"), definition)?;
+    fs::write(Path::new(&out).join("constants.rs"), constants)?;
     Ok(())
 }
 
 /// Returns the definition of the enum, with a variant per row of the table, and the constants of the metrics that the
 /// functions record.
-fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
+fn code(table: &Map<String, Value>) -> Result<[String; 2], Box<dyn Error>> {
     let mut code = [const { String::new() }; 6];
     let [variants, all, names, units, scopes, constants] = &mut code;
     for (name, row) in table {
@@ -50,7 +52,7 @@ fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
         }
     }
     let count = table.len();
-    Ok(format!(
+    let definition = format!(
         "/// A metric of CloudWatch: a row of `metrics.json`.\n\
          #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]\n\
          pub enum Metric {{\n{variants}}}\n\n\
@@ -63,8 +65,9 @@ fn code(table: &Map<String, Value>) -> Result<String, Box<dyn Error>> {
              pub const fn unit(self) -> &'static str {{ match self {{ {units} }} }}\n\
              /// The scope, which determines the dimensions in CloudWatch.\n\
              pub const fn scope(self) -> Scope {{ match self {{ {scopes} }} }}\n\
-         }}\n\n{constants}"
-    ))
+         }}\n"
+    );
+    Ok([definition, std::mem::take(constants)])
 }
 
 fn screaming_snake_case(name: &str) -> String {

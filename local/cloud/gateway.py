@@ -125,6 +125,13 @@ def trace_of_invocation(*arguments, **options):
     return header
 
 
+def write_logs(function, invocation, *arguments, **options):
+    """Writes the logs of an invocation as ministack does, and notes the ID of the invocation."""
+    if context := current.get():
+        context["awsEndpointRequestId"] = invocation
+    write(function, invocation, *arguments, **options)
+
+
 def with_access_log(change):
     """Returns a function that creates or updates the stage of an API, and also sets its access log."""
 
@@ -145,6 +152,7 @@ def with_access_log(change):
 
 apigateway_v1._handle_execute_in_scope, apigateway_v1.new_uuid = handle_request, id_of_request
 call, apigateway_v1._call_lambda_raw = apigateway_v1._call_lambda_raw, call_function
+write, lambda_svc._emit_lambda_logs = lambda_svc._emit_lambda_logs, write_logs
 make_trace, lambda_svc._xray_trace_id_for_invocation = lambda_svc._xray_trace_id_for_invocation, trace_of_invocation
 stages = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::Stage"]
 stages["create"], stages["update"] = with_access_log(stages["create"]), with_access_log(stages["update"])

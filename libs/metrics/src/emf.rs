@@ -4,7 +4,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{Metric, NAMESPACE, Name, Scope, Subject, UserHashKey, record};
+use crate::{
+    metric::{Metric, NAMESPACE, Scope},
+    name::Name,
+    record::{Record, Subject, take},
+    user_hash::UserHashKey,
+};
 
 /// The values of the dimensions of a function's metrics.
 #[derive(Debug, Clone)]
@@ -56,6 +61,11 @@ impl Emf {
         } else {
             ""
         };
+        // Without numbered versions, the metrics of the only version are those of the function.
+        let with_version = match version.as_str() {
+            "$LATEST" => "",
+            _ => r#",["FunctionName","Version"]"#,
+        };
         let own = Metric::ALL
             .iter()
             .filter(|metric| metric.scope() == Scope::Invocation);
@@ -74,7 +84,7 @@ impl Emf {
             .filter_map(|(name, value)| Some((name, value?)));
         Self {
             definition: format!(
-                r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"],["FunctionName","Version"]],"Metrics":[{metrics}]}}"#
+                r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"]{with_version}],"Metrics":[{metrics}]}}"#
             ),
             dimensions: members
                 .map(|(name, value)| format!(r#","{name}":{}"#, serde_json::Value::from(value)))
@@ -87,7 +97,7 @@ impl Emf {
     /// Ends the record of an invocation, and appends its metrics and fields to `line`. `line` is a JSON object without its
     /// closing brace, and has at least one member.
     pub fn finish(&self, line: &mut Vec<u8>, outcome: Outcome, latency: Duration) {
-        let record = record::take().unwrap_or_default();
+        let record = take().unwrap_or_default();
         // Writing to a Vec cannot fail.
         let _ = self.write(line, &record, outcome, latency, SystemTime::now());
     }
@@ -95,7 +105,7 @@ impl Emf {
     fn write(
         &self,
         line: &mut Vec<u8>,
-        record: &record::Record,
+        record: &Record,
         outcome: Outcome,
         latency: Duration,
         now: SystemTime,
@@ -170,11 +180,15 @@ mod tests {
     use crate::{AMOUNT_CHARGED, PURCHASES_PAID, begin, log_user};
 
     fn emf(route_group: Option<&str>) -> Emf {
+        of_version(route_group, "7")
+    }
+
+    fn of_version(route_group: Option<&str>, version: &str) -> Emf {
         let dimensions = Dimensions {
             stage: "dev".parse().unwrap(),
             route_group: route_group.map(|group| group.parse().unwrap()),
             function: "scratchpad-dev-billing-purchase".into(),
-            version: "$LATEST".into(),
+            version: version.into(),
         };
         Emf::new(
             &dimensions,
@@ -218,7 +232,7 @@ mod tests {
         for set in [
             "Stage=dev,RouteGroup=payments",
             "FunctionName=scratchpad-dev-billing-purchase",
-            "FunctionName=scratchpad-dev-billing-purchase,Version=$LATEST",
+            "FunctionName=scratchpad-dev-billing-purchase,Version=7",
         ] {
             for (name, value, unit) in [
                 ("Requests", json!(1), "Count"),
@@ -232,6 +246,15 @@ mod tests {
             }
         }
         assert_eq!(metrics.len(), 15, "{line}");
+    }
+
+    #[test]
+    fn the_metrics_of_the_only_version_are_those_of_the_function() {
+        let line = line(&of_version(None, "$LATEST"), Outcome::Success);
+        let metrics = extract(&line);
+        assert_eq!(metrics.len(), 5, "{line}");
+        let of_function = |name: &String| name.starts_with("FunctionName=") && !name.contains(',');
+        assert!(metrics.iter().all(|(name, ..)| of_function(name)), "{line}");
     }
 
     #[test]

@@ -1,6 +1,69 @@
-use std::{cell::RefCell, fmt::Display};
+//! The record of an invocation, and the ways to record.
 
-use crate::{Metric, Scope, Subject};
+use std::{cell::RefCell, fmt::Display, time::Duration};
+
+use crate::metric::{Metric, Scope};
+
+include!(concat!(env!("OUT_DIR"), "/constants.rs"));
+
+/// A metric whose values are added up: a count, or an amount of money in the smallest currency unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Sum(Metric);
+
+impl Sum {
+    /// Adds `value` to the metric's value in this invocation. Zero records the metric too.
+    pub fn add(self, value: u64) {
+        with(|record| record.add(self.0, value));
+    }
+}
+
+/// A metric whose value is an age, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Age(Metric);
+
+impl Age {
+    /// Sets the metric's value in this invocation.
+    pub fn set(self, age: Duration) {
+        with(|record| record.set(self.0, age.as_secs()));
+    }
+}
+
+/// A field of the log line by which the lines of a purchase, note or file can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The ID of a purchase.
+    Purchase,
+    /// The ID of a note.
+    Note,
+    /// The ID of an uploaded file.
+    File,
+}
+
+impl Subject {
+    /// All subjects.
+    pub const ALL: [Self; 3] = [Self::Purchase, Self::Note, Self::File];
+
+    /// The name of the field.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Purchase => "purchase_id",
+            Self::Note => "note_id",
+            Self::File => "file_id",
+        }
+    }
+
+    /// Adds the ID of a purchase, note or file that this invocation works on to its log line. The ID must not need an escape in
+    /// JSON.
+    pub fn log(self, id: impl Display) {
+        with(|record| record.subject(self, &id));
+    }
+}
+
+/// Adds the keyed hash of a user's ID to the log line of this invocation. The log contains no user IDs, which are the keys of
+/// the users' data.
+pub fn log_user(user_id: &str) {
+    with(|record| record.user(user_id));
+}
 
 const METRICS: usize = Metric::ALL.len();
 
@@ -28,7 +91,7 @@ pub fn take() -> Option<Record> {
 }
 
 /// Calls `change` with the record of this invocation. Does nothing if there is none.
-pub(crate) fn with(change: impl FnOnce(&mut Record)) {
+fn with(change: impl FnOnce(&mut Record)) {
     RECORD.with_borrow_mut(|record| record.as_mut().map(change));
 }
 
@@ -58,27 +121,27 @@ impl Record {
         self.user.as_deref()
     }
 
-    pub(crate) fn add(&mut self, metric: Metric, value: u64) {
+    fn add(&mut self, metric: Metric, value: u64) {
         self.set(
             metric,
             self.value(metric).unwrap_or_default().saturating_add(value),
         );
     }
 
-    pub(crate) fn set(&mut self, metric: Metric, value: u64) {
+    fn set(&mut self, metric: Metric, value: u64) {
         if let Some(slot) = self.values.get_mut(metric as usize) {
             *slot = Some(value);
         }
     }
 
-    pub(crate) fn subject(&mut self, subject: Subject, id: &impl Display) {
+    fn subject(&mut self, subject: Subject, id: &impl Display) {
         let id = id.to_string();
         if !self.ids(subject).any(|known| known == id) {
             self.subjects.push((subject, id));
         }
     }
 
-    pub(crate) fn user(&mut self, user_id: &str) {
+    fn user(&mut self, user_id: &str) {
         self.user = Some(user_id.to_owned());
     }
 }
@@ -86,14 +149,13 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NOTES_CREATED, OLDEST_PENDING_AGE};
 
     #[test]
     fn sums_are_added_and_ages_replaced() {
         begin();
         NOTES_CREATED.add(1);
         NOTES_CREATED.add(2);
-        OLDEST_PENDING_AGE.set(std::time::Duration::from_millis(90_900));
+        OLDEST_PENDING_AGE.set(Duration::from_millis(90_900));
         let record = take().unwrap();
         assert_eq!(record.value(Metric::NotesCreated), Some(3));
         assert_eq!(record.value(Metric::OldestPendingAge), Some(90));

@@ -25,8 +25,12 @@ async fn a_throttled_table_raises_only_its_own_alarm() {
     let ada = Person::sign_up(&stage).await;
     stage.set_faults(&json!({"throttledTables": [stage.notes_table]}));
     let alarms = [("Notes-throttles", "table-throttles")];
-    let list = async || assert!(ada.get("/notes").await.status >= 500);
-    assert_raises(&stage, &alarms, list, async || {
+    let note = json!({"content": "throttled"});
+    let list_and_create = async || {
+        let (list, create) = tokio::join!(ada.get("/notes"), ada.post("/notes", &note));
+        assert!(list.status >= 500 && create.status >= 500);
+    };
+    assert_raises(&stage, &alarms, list_and_create, async || {
         stage.set_faults(&json!({}));
         ada.get("/notes").await.json(200);
     })

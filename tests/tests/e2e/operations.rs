@@ -83,7 +83,7 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
         ("gateway", "POST /billing 200"),
         ("billing-purchase", "purchase"),
         ("billing-purchase", "DynamoDB"),
-        ("billing-purchase", "Stripe charge"),
+        ("billing-purchase", "Stripe charge 200"),
         ("billing-purchase", "POST /billing 200"),
         ("billing-purchase-paid", "SNS Publish"),
         ("billing-purchase-paid", "event handled"),

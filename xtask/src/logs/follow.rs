@@ -8,10 +8,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{
     line::{GATEWAY, Line, Record},
     read::{Logs, SKEW},
-    timeline::{Invocation, group, is_effect, rows, sort},
+    timeline::{Attempt, EVENTS, Invocation, group, rows, sort},
     traces::Traces,
 };
 use crate::{cloud::running_stage, release::StageContext, stage::STAGE, ui, workspace::Workspace};
+
+/// The maximum number of IDs in one query, whose text may have 10,000 characters:
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQuery.html>
+const IDS: usize = 200;
 
 /// How many invocations are read at the same time.
 const CONCURRENCY: usize = 8;
@@ -158,13 +162,20 @@ impl Search {
         self.add(&mut found, &[seed.clone()].into()).await?;
         let mut requests = BTreeSet::new();
         if let Subject::Request(_) = subject {
+            // A function that crashed has written no line with the ID of the request. The access log has its invocation.
+            let invoked = self.invoked_for(&seed).await?;
+            self.add(&mut found, &invoked).await?;
+            let is_first = |invocation: &Invocation| {
+                invoked.contains(&invocation.id) || invocation.values("request_id").contains(&seed)
+            };
             let mut first = found.invocations();
-            first.retain(|invocation| invocation.values("request_id").contains(&seed));
+            first.retain(&is_first);
             let about = first.iter().flat_map(Invocation::subjects).collect();
             self.add(&mut found, &about).await?;
             found.keep(|invocation| {
-                invocation.values("request_id").contains(&seed)
-                    || is_effect(&invocation.function) && is_caused(invocation, &first)
+                is_first(invocation)
+                    || EVENTS.contains(&invocation.function.as_str())
+                        && is_caused(invocation, &first)
             });
             requests.insert(seed);
         }
@@ -185,35 +196,41 @@ impl Search {
         Ok(group(found.lines(), &access, &traces))
     }
 
+    /// Returns Lambda's IDs of the invocations for a request, as the access log says.
+    async fn invoked_for(&self, request: &str) -> Result<BTreeSet<String>> {
+        let records = self.find(&[request.to_owned()].into()).await?;
+        let access = records.iter().filter(|record| record.source == GATEWAY);
+        Ok(access
+            .filter_map(|record| Some(Line::parse(record).invocation()?.to_owned()))
+            .collect())
+    }
+
     async fn find(&self, ids: &BTreeSet<String>) -> Result<Vec<Record>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut records = Vec::new();
+        let ids: Vec<&String> = ids.iter().collect();
+        for ids in ids.chunks(IDS) {
+            records.extend(self.logs.find(ids, self.from).await?);
         }
-        self.logs.find(ids, self.from).await
+        Ok(records)
     }
 
     /// Adds the invocations whose lines contain one of `ids`, with all of their lines.
     async fn add(&self, found: &mut Found, ids: &BTreeSet<String>) -> Result<()> {
         let mut records = self.find(ids).await?;
         records.retain(|record| record.source != GATEWAY);
-        // One line of each invocation. A line that names no invocation is read only if it belongs to none of these.
-        let (named, others): (Vec<_>, Vec<_>) = records
+        // First the last lines, one of each invocation. Other lines are read only if they belong to none of these.
+        let (last, others): (Vec<_>, Vec<_>) = records
             .into_iter()
-            .partition(|record| Line::parse(record).invocation().is_some());
-        let mut one_each: BTreeMap<(String, String), Record> = BTreeMap::new();
-        for record in named {
-            let id = Line::parse(&record).invocation().map(ToOwned::to_owned);
-            one_each.insert((record.source.clone(), id.unwrap_or_default()), record);
-        }
-        self.read(found, one_each.into_values()).await?;
-        let known: BTreeSet<Record> = found.records.clone();
-        let others = others.into_iter().filter(|record| !known.contains(record));
-        self.read(found, others).await
+            .partition(|record| Line::parse(record).is_last());
+        self.read(found, last).await?;
+        let others = others.into_iter();
+        let others = others.filter(|record| !found.records.contains(record));
+        self.read(found, others.collect()).await
     }
 
     /// Adds the invocations that wrote `records`.
-    async fn read(&self, found: &mut Found, records: impl Iterator<Item = Record>) -> Result<()> {
-        let whole = records.map(|record| async move {
+    async fn read(&self, found: &mut Found, records: Vec<Record>) -> Result<()> {
+        let whole = records.into_iter().map(|record| async move {
             let line = Line::parse(&record);
             let duration = line.is_last().then(|| line.duration()).flatten();
             let duration = duration.map(|duration| duration as u64);
@@ -244,34 +261,37 @@ fn is_caused(invocation: &Invocation, first: &[Invocation]) -> bool {
 /// The lines that were found.
 #[derive(Debug, Default)]
 struct Found {
-    /// By the function and Lambda's ID of the invocation.
-    lines: BTreeMap<(String, String), Vec<Line>>,
+    /// By the function and its invocation.
+    lines: BTreeMap<(String, Attempt), Vec<Line>>,
     records: BTreeSet<Record>,
 }
 
 impl Found {
     fn insert(&mut self, id: String, records: Vec<Record>) {
-        let Some(source) = records.first().map(|record| record.source.clone()) else {
+        let Some(first) = records.first() else {
             return;
         };
-        let lines = records.iter().map(Line::parse).collect();
-        self.lines.insert((source, id), lines);
+        let key = (first.source.clone(), (id, first.at));
+        self.lines
+            .insert(key, records.iter().map(Line::parse).collect());
         self.records.extend(records);
     }
 
     /// Removes the other invocations.
     fn keep(&mut self, is_kept: impl Fn(&Invocation) -> bool) {
-        let kept = self.invocations().into_iter().filter(is_kept);
-        let kept: BTreeSet<_> = kept
-            .map(|invocation| (invocation.function, invocation.id))
-            .collect();
-        self.lines.retain(|key, _| kept.contains(key));
+        self.lines.retain(|(_, attempt), lines| {
+            let lines = lines.iter().map(|line| (attempt.clone(), line.clone()));
+            let invocations = group(lines, &[], &BTreeMap::new());
+            invocations.iter().all(&is_kept)
+        });
     }
 
-    /// The lines, each with the ID of its invocation.
-    fn lines(&self) -> impl Iterator<Item = (String, Line)> {
+    /// The lines, each with its invocation.
+    fn lines(&self) -> impl Iterator<Item = (Attempt, Line)> {
         let lines = self.lines.iter();
-        lines.flat_map(|((_, id), lines)| lines.iter().map(|line| (id.clone(), line.clone())))
+        lines.flat_map(|((_, attempt), lines)| {
+            lines.iter().map(|line| (attempt.clone(), line.clone()))
+        })
     }
 
     fn invocations(&self) -> Vec<Invocation> {
@@ -478,14 +498,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_whose_function_crashed_leads_to_the_report_of_lambda() {
+        let mut lines = access("r1", "/billing", 0);
+        lines[0].2 = json!({"request_id": "r1", "aws_request_id": "a1", "route": "/billing", "status": "502"}).to_string();
+        let crash = invocation("billing-purchase", "a1", 10, json!({}));
+        lines.extend(
+            crash
+                .into_iter()
+                .filter(|line| !line.2.contains("event handled")),
+        );
+        let found = found(lines, Subject::Request("r1".into())).await;
+        let rows = rows(&found);
+        assert!(rows[0].contains("/billing 502"), "{rows:#?}");
+        assert!(rows[2].contains("wrote no last line"), "{rows:#?}");
+    }
+
+    #[tokio::test]
     async fn an_id_cannot_change_the_query() {
         let context = aws(Lines::new()).stage().await;
         let logs = Logs::open(&context, &context.workspace).await.unwrap();
         for id in ["", "a/ or 1=1", "a|b", "a.*"] {
-            assert!(
-                logs.find(&[id.to_owned()].into(), NOW).await.is_err(),
-                "{id}"
-            );
+            assert!(logs.find(&[&id.to_owned()], NOW).await.is_err(), "{id}");
         }
     }
 

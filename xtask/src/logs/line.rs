@@ -143,7 +143,8 @@ impl Line {
     /// Lambda's ID of the invocation, if the line names it.
     pub(super) fn invocation(&self) -> Option<&str> {
         let field = self.text("aws_request_id");
-        if !field.is_empty() && self.source != GATEWAY {
+        // API Gateway writes - if it invoked no function.
+        if !["", "-"].contains(&field) {
             return Some(field);
         }
         let (_, rest) = self.text.split_once("RequestId: ")?;

@@ -6,10 +6,7 @@
 //! second:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_cloudwatchlogs::{
@@ -96,14 +93,18 @@ impl Logs {
     ///
     /// # Errors
     /// Fails if an ID has other characters than letters, digits, `-` and `_`, or if the query fails.
-    pub(super) async fn find(&self, ids: &BTreeSet<String>, from: u64) -> Result<Vec<Record>> {
+    pub(super) async fn find(&self, ids: &[&String], from: u64) -> Result<Vec<Record>> {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         for id in ids {
             if id.is_empty() || !id.chars().all(is_allowed) {
                 bail!("{id:?} is not an ID: an ID has letters, digits and hyphens");
             }
         }
-        let pattern = ids.iter().map(String::as_str).collect::<Vec<_>>().join("|");
+        let pattern = ids
+            .iter()
+            .map(|id| id.as_str())
+            .collect::<Vec<_>>()
+            .join("|");
         let query = format!(
             "fields @timestamp, @message, @log, @logStream | filter @message like /{pattern}/ | sort @timestamp asc | limit {LIMIT}"
         );

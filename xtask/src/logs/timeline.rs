@@ -52,6 +52,16 @@ const CAUSES: [(&str, &[&str]); 11] = [
     (SUBSCRIBERS, &["billing-purchase-paid", "billing-reconcile"]),
 ];
 
+/// The functions that handle events. The others handle requests, which people send.
+pub(super) const EVENTS: [&str; 6] = [
+    "notes-attachment-uploaded",
+    "billing-webhook",
+    "billing-reconcile",
+    "billing-purchase-paid",
+    "notes-credit",
+    "notify-send",
+];
+
 /// The row of the functions that subscribe to the topic Purchases.
 const SUBSCRIBERS: &str = "notes-credit, notify-send";
 
@@ -114,6 +124,12 @@ impl Invocation {
             .unwrap_or_default()
     }
 
+    /// When the first line was written, in microseconds since the Unix epoch.
+    fn first_line(&self) -> u64 {
+        let lines = self.lines.iter().map(|line| line.at);
+        lines.min().unwrap_or_default()
+    }
+
     /// The position of the function in the order of cause and effect. Functions without effects come first.
     fn rank(&self) -> usize {
         CAUSES
@@ -143,12 +159,6 @@ impl Invocation {
 
 fn has(names: &str, function: &str) -> bool {
     names.split(", ").any(|name| name == function)
-}
-
-/// Whether an invocation of `function` can be an effect of another one.
-pub(super) fn is_effect(function: &str) -> bool {
-    let row = CAUSES.iter().find(|(names, _)| has(names, function));
-    row.is_some_and(|(_, causes)| !causes.is_empty())
 }
 
 /// Sorts invocations: each after the one that caused it, and otherwise by time.
@@ -262,15 +272,22 @@ pub(super) fn rows(invocations: &[Invocation]) -> Vec<String> {
     rows
 }
 
-/// Groups lines and spans into invocations. Lines of the access log belong to the invocation with the same `request_id`.
+/// What identifies an invocation of a function: Lambda's ID, and the time of its first line in milliseconds since the Unix
+/// epoch. Lambda repeats a failed event with the same ID:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+pub(super) type Attempt = (String, u64);
+
+/// Groups lines and spans into invocations. Lines of the access log belong to the invocation that they
+/// name, or to the one with the same `request_id`.
 pub(super) fn group(
-    lines: impl IntoIterator<Item = (String, Line)>,
+    lines: impl IntoIterator<Item = (Attempt, Line)>,
     access: &[Line],
     traces: &BTreeMap<String, Vec<Span>>,
 ) -> Vec<Invocation> {
-    let mut by_id: BTreeMap<(String, String), Invocation> = BTreeMap::new();
-    for (id, line) in lines {
-        let key = (line.source.clone(), id.clone());
+    let mut by_id: BTreeMap<(String, Attempt), Invocation> = BTreeMap::new();
+    for (attempt, line) in lines {
+        let id = attempt.0.clone();
+        let key = (line.source.clone(), attempt);
         let invocation = by_id.entry(key).or_insert_with(|| Invocation {
             function: line.source.clone(),
             id,
@@ -284,21 +301,17 @@ pub(super) fn group(
         let requests = invocation.values("request_id");
         invocation.access = access
             .iter()
-            .filter(|line| requests.contains(line.text("request_id")))
-            .cloned()
-            .collect();
-        shown.extend(requests);
-        let ids: BTreeSet<&str> = invocation.lines.iter().filter_map(Line::trace).collect();
-        let spans = ids.iter().filter_map(|id| traces.get(*id)).flatten();
-        invocation.spans = spans
-            .filter(|span| {
-                span.invocation
-                    .as_ref()
-                    .is_none_or(|id| *id == invocation.id)
+            .filter(|line| {
+                requests.contains(line.text("request_id"))
+                    || line.invocation() == Some(&invocation.id)
             })
             .cloned()
             .collect();
+        let of_access = invocation.access.iter();
+        shown.extend(of_access.map(|line| line.text("request_id").to_owned()));
+        shown.extend(requests);
     }
+    add_spans(&mut invocations, traces);
     // A request that the gateway refused, or for which no function wrote a line.
     for line in access {
         if shown.insert(line.text("request_id").to_owned()) {
@@ -310,6 +323,32 @@ pub(super) fn group(
         }
     }
     invocations
+}
+
+/// Adds the spans of traces to the invocations that they belong to.
+fn add_spans(invocations: &mut [Invocation], traces: &BTreeMap<String, Vec<Span>>) {
+    for (trace, spans) in traces {
+        let of_trace = |invocation: &Invocation| {
+            let mut ids = invocation.lines.iter().filter_map(Line::trace);
+            ids.any(|id| id == trace)
+        };
+        for span in spans {
+            let is_own = |invocation: &&mut Invocation| {
+                let names = span.invocation.as_ref();
+                of_trace(invocation) && names.is_none_or(|id| *id == invocation.id)
+            };
+            // Attempts have the same ID. The span belongs to the last one that began before it.
+            let own = invocations.iter_mut().filter(is_own);
+            let owner = own.max_by_key(|invocation| {
+                let began = invocation.first_line();
+                let is_before = began <= span.at + SKEW * 1000;
+                (is_before, if is_before { began } else { u64::MAX - began })
+            });
+            if let Some(owner) = owner {
+                owner.spans.push(span.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -429,6 +468,7 @@ mod tests {
                 known.insert(name);
             }
         }
+        assert!(EVENTS.iter().all(|name| known.contains(name)));
     }
 
     #[test]
@@ -454,8 +494,14 @@ mod tests {
         let last = json!({"request_id": "r1", "trace_id": trace, "message": "request", "method": "POST", "route": "/billing"});
         let warning = json!({"message": "key refreshed", "duration_ms": null, "level": "WARN"});
         let lines = [
-            ("a1".to_owned(), line("billing-purchase", NOW + 10, &last)),
-            ("a1".to_owned(), line("billing-purchase", NOW + 7, &warning)),
+            (
+                ("a1".to_owned(), NOW),
+                line("billing-purchase", NOW + 10, &last),
+            ),
+            (
+                ("a1".to_owned(), NOW),
+                line("billing-purchase", NOW + 7, &warning),
+            ),
         ];
         let access = json!({"request_id": "r1", "message": "", "method": "POST", "route": "/billing", "status": "200"});
         let refused = json!({"request_id": "r2", "message": "", "method": "GET", "route": "/notes", "status": "403"});
@@ -485,6 +531,36 @@ mod tests {
     }
 
     #[test]
+    fn each_attempt_at_an_event_has_its_own_lines_and_calls() {
+        let trace = "1-5759e988-bd862e3fe1be46a994272793";
+        let retry = NOW + 60_000;
+        let span = |at: u64| Span {
+            invocation: Some("a1".into()),
+            at: at * 1000,
+            duration: Some(2.0),
+            depth: 0,
+            what: "SNS Publish".into(),
+            tone: Tone::Normal,
+        };
+        let traces = BTreeMap::from([(trace.to_owned(), vec![span(NOW + 5), span(retry + 5)])]);
+        let lines = [NOW, retry].map(|at| {
+            let last = line("notify-send", at + 10, &json!({"trace_id": trace}));
+            (("a1".to_owned(), at), last)
+        });
+        let invocations = group(lines, &[], &traces);
+        let starts: Vec<_> = invocations
+            .iter()
+            .map(|invocation| invocation.spans[0].at)
+            .collect();
+        assert_eq!(starts, [(NOW + 5) * 1000, (retry + 5) * 1000]);
+        assert!(
+            invocations
+                .iter()
+                .all(|invocation| invocation.spans.len() == 1)
+        );
+    }
+
+    #[test]
     fn an_invocation_without_a_last_line_shows_the_report_of_lambda() {
         let platform = |message: &str| {
             Line::parse(&Record {
@@ -500,7 +576,7 @@ mod tests {
             platform("REPORT RequestId: a1\tDuration: 10000 ms\tStatus: timeout"),
         ];
         let invocations = group(
-            lines.map(|line| ("a1".to_owned(), line)),
+            lines.map(|line| (("a1".to_owned(), NOW), line)),
             &[],
             &BTreeMap::new(),
         );

@@ -227,7 +227,12 @@ fn span(document: &Value, invocation: Option<&str>, depth: usize) -> Span {
     if let Some(status) = document.pointer("/http/response/status") {
         what.push(status.to_string());
     }
-    what.push(text(document, "/cause/exceptions/0/type").into());
+    let cause = text(document, "/cause/exceptions/0/type");
+    let has_status = document.pointer("/http/response/status").is_some();
+    what.push(match cause {
+        "" if is("fault") && !has_status => "no response".into(),
+        cause => cause.into(),
+    });
     let metadata = document.get("metadata").and_then(Value::as_object);
     for (name, value) in metadata.into_iter().flatten() {
         what.push(format!("{name}={value}"));
@@ -349,7 +354,10 @@ mod tests {
         let traces = Traces::XRay(Box::new(aws.account()));
         let found = traces.read(&[TRACE.to_owned()].into()).await.unwrap();
         let spans = &found[TRACE];
-        assert_eq!(shown(spans), [(0, "Initialization"), (0, "Stripe charge")]);
+        assert_eq!(
+            shown(spans),
+            [(0, "Initialization"), (0, "Stripe charge no response")]
+        );
         assert!(
             spans
                 .iter()

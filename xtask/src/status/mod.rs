@@ -12,7 +12,7 @@ mod report;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aws_sdk_sqs::types::QueueAttributeName;
 
 use self::{
@@ -188,6 +188,10 @@ async fn alarms(context: &StageContext) -> Result<Alarms> {
     let target = &context.target;
     let prefix = format!("scratchpad-{}-", target.stage);
     let all = cloudwatch::alarms(&target.account, &prefix).await?;
+    // A stage that nothing watches is not well.
+    if all.is_empty() && !target.row.objectives.is_empty() {
+        bail!("the stage has objectives, but CloudWatch has none of its alarms: deploy it");
+    }
     let mut alarms = Alarms::default();
     for alarm in all.iter().filter(|alarm| alarm.notifies()) {
         alarms.count += 1;
@@ -442,7 +446,7 @@ mod tests {
         };
         let alarms = json!({
             "MetricAlarms": [
-                alarm("notify-send-dead-letters", &json!({})),
+                alarm("notify-send-waiting-dead-letters", &json!({})),
                 alarm("sms", &json!({"StateValue": "OK"})),
                 alarm("notes-availability-1h", &json!({"AlarmActions": []})),
             ],
@@ -456,7 +460,10 @@ mod tests {
         let [raised] = alarms.raised.as_slice() else {
             panic!("{alarms:?}");
         };
-        assert_eq!(raised.name, "scratchpad-dev-notify-send-dead-letters");
+        assert_eq!(
+            raised.name,
+            "scratchpad-dev-notify-send-waiting-dead-letters"
+        );
         assert_eq!(
             (raised.meaning.as_str(), raised.since),
             ("It failed.", Some(1_500))
@@ -469,6 +476,16 @@ mod tests {
             alarms.suppressed[0].suppressed_by.as_deref(),
             Some("scratchpad-dev-causes")
         );
+    }
+
+    #[tokio::test]
+    async fn a_stage_with_objectives_and_without_alarms_is_not_well() {
+        let (report, _) = reported(|_, _, _| nothing(), json!({}), 0).await;
+        assert!(report.alarms.is_none());
+        let [why] = report.unknown.as_slice() else {
+            panic!("{:?}", report.unknown);
+        };
+        assert!(why.contains("none of its alarms"), "{why}");
     }
 
     #[tokio::test]

@@ -228,7 +228,10 @@ impl Report {
                 )?;
             }
             let rest = alarms.count - alarms.raised.len() - alarms.suppressed.len();
-            writeln!(text, "  {rest} of {} are not raised", alarms.count)?;
+            match alarms.count {
+                0 => writeln!(text, "  the stage has none")?,
+                count => writeln!(text, "  {rest} of {count} are not raised")?,
+            }
         }
         if let Some(queues) = &self.queues {
             writeln!(text, "\n{}", style("dead-letter queues").bold())?;

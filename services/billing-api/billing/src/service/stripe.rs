@@ -12,7 +12,7 @@ use std::{
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use function::StartError;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use https::{Https, RootCertStore};
 use miniserde::{Deserialize, json};
 use secrets::{Secret, Secrets};
@@ -27,6 +27,7 @@ use stripe_shared::{
 };
 use stripe_types::{Expandable, RangeBoundsTs, RangeQueryTs};
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Span;
 
 use super::{Cause, ChargeError, Error, Payments};
 use crate::{
@@ -239,9 +240,12 @@ impl StripeClient for StripeUntil<'_> {
         }
         let exchange = self.stripe.https.exchange(request);
         let response = timeout(left.min(ATTEMPT_TIMEOUT), exchange).await;
-        let response = response
-            .map_err(|_| CallError::Timeout)?
-            .map_err(CallError::Unreachable)?;
+        let response = match response {
+            Ok(response) => response.map_err(CallError::Unreachable),
+            Err(_) => Err(CallError::Timeout),
+        };
+        trace(&response);
+        let response = response?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
@@ -255,6 +259,20 @@ impl StripeClient for StripeUntil<'_> {
             json::from_str(body).map_err(CallError::deserialize_err)?;
         Err(CallError::Api(body.error, status, may_retry))
     }
+}
+
+/// Adds the result of an attempt to the subsegment of the call: the status, or none if there was no response. A later attempt
+/// replaces the result.
+fn trace(response: &Result<Response<Bytes>, CallError>) {
+    let span = Span::current();
+    let status = response.as_ref().ok().map(Response::status);
+    if let Some(status) = status {
+        span.record("xray.status", u64::from(status.as_u16()));
+    }
+    span.record(
+        "xray.failed",
+        !status.is_some_and(|status| status.is_success()),
+    );
 }
 
 /// Whether `key` is a key of live mode (<https://docs.stripe.com/keys>).
@@ -390,7 +408,7 @@ impl Payments for StripeUntil<'_> {
         is_live_key(&(self.stripe.secret_key)())
     }
 
-    #[tracing::instrument(name = "Stripe charge", skip_all)]
+    #[tracing::instrument(name = "Stripe charge", skip_all, fields(xray.status, xray.failed))]
     async fn charge(
         &self,
         purchase: &Purchase,
@@ -421,7 +439,7 @@ impl Payments for StripeUntil<'_> {
         payment_from_intent(intent).map_err(ChargeError::Unknown)
     }
 
-    #[tracing::instrument(name = "Stripe list", skip_all)]
+    #[tracing::instrument(name = "Stripe list", skip_all, fields(xray.status, xray.failed))]
     async fn find_payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Error> {
         let ordered_at = unix_seconds(purchase.created_at);
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or_default();
@@ -448,7 +466,7 @@ impl Payments for StripeUntil<'_> {
         }
     }
 
-    #[tracing::instrument(name = "Stripe retrieve", skip_all)]
+    #[tracing::instrument(name = "Stripe retrieve", skip_all, fields(xray.status, xray.failed))]
     async fn retrieve(&self, intent: &IntentId) -> Result<Option<PaymentDetails>, Error> {
         match self.read(intent.as_str()).await {
             Ok(intent) => details(intent).map(Some).map_err(Error::Failed),
@@ -457,7 +475,7 @@ impl Payments for StripeUntil<'_> {
         }
     }
 
-    #[tracing::instrument(name = "Stripe cancel", skip_all)]
+    #[tracing::instrument(name = "Stripe cancel", skip_all, fields(xray.status, xray.failed))]
     async fn cancel(&self, intent: &IntentId) -> Result<Payment, Error> {
         let cancel = CancelPaymentIntent::new(intent.as_str());
         let canceled = self.send(&cancel, RequestStrategy::Once).await;
@@ -469,7 +487,7 @@ impl Payments for StripeUntil<'_> {
         payment_from_intent(current.map_err(service_error)?).map_err(Error::Failed)
     }
 
-    #[tracing::instrument(name = "Stripe refund", skip_all)]
+    #[tracing::instrument(name = "Stripe refund", skip_all, fields(xray.status, xray.failed))]
     async fn refund(&self, intent: &IntentId) -> Result<RefundedCharge, Error> {
         let payment_intent = intent.as_str();
         // Each call has a new key: with the same key, Stripe would repeat a stored server error for 24
