@@ -65,7 +65,7 @@ pub(crate) async fn soak(options: Options) -> Result<()> {
         .try_lock("soak.lock")?
         .context("cannot start the soak test: it runs already in another terminal")?;
     let result = match start(&workspace, &mut stage).await {
-        Ok(stripe) => run(&workspace, &mut stage, &options, &stripe).await,
+        Ok(_stripe) => run(&workspace, &mut stage, &options).await,
         Err(error) => Err(error),
     };
     if let Some(cloud) = Cloud::running(&stage) {
@@ -102,12 +102,7 @@ async fn start(workspace: &Workspace, stage: &mut LocalStage) -> Result<StripeSe
 }
 
 /// Runs the load. Starts the local cloud again whenever it was killed.
-async fn run(
-    workspace: &Workspace,
-    stage: &mut LocalStage,
-    options: &Options,
-    _stripe: &StripeServer,
-) -> Result<()> {
+async fn run(workspace: &Workspace, stage: &mut LocalStage, options: &Options) -> Result<()> {
     let report = workspace.root().join("target/soak.json");
     let mut load = Command::new(workspace.binaries().join(PROGRAM));
     load.args(["--minutes", &options.minutes.to_string()])
@@ -129,6 +124,7 @@ async fn run(
     }
     let mut load = load.spawn().context("cannot start the load")?;
     let mut signal = pin!(shutdown_signal());
+    let mut kills = 0;
     let status = loop {
         tokio::select! {
             status = load.wait() => break status?,
@@ -138,6 +134,9 @@ async fn run(
             }
             () = sleep(CHECK) => {
                 if Cloud::running(stage).is_none() {
+                    kills += 1;
+                    // The next start replaces the log.
+                    fs::rename(stage.path("cloud.log"), stage.path(&format!("cloud-{kills}.log")))?;
                     Cloud::ensure(workspace, stage).await?;
                 }
             }

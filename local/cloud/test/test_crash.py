@@ -11,7 +11,8 @@ from ministack.services import dynamodb, lambda_svc
 
 import crash
 
-RECORD = {"event_invoke_config": {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:queue"}}}}
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:queue"
+RECORD = {"event_invoke_config": {"DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}}
 
 
 def invocations():

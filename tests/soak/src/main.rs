@@ -102,6 +102,7 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<bool> {
     let length = Duration::try_from_secs_f64(options.minutes * 60.0)?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    eprintln!("seed {seed}");
     let stage = Stage::shared().await;
     let stage = stage.for_task();
     log_panics(&stage.folder().join("soak.log"))?;

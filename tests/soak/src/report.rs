@@ -201,7 +201,7 @@ impl Display for Report {
         let failures = self.failures();
         match failures.as_slice() {
             [] => write!(f, "nothing is lost, duplicated or growing"),
-            failures => write!(f, "{} failures:\n{}", failures.len(), failures.join("\n")),
+            failures => write!(f, "failures: {}\n{}", failures.len(), failures.join("\n")),
         }
     }
 }
@@ -262,7 +262,7 @@ mod tests {
         });
         for report in [lost, growing, unnoticed] {
             assert_eq!(report.failures().len(), 1);
-            assert!(report.to_string().contains("1 failures"), "{report}");
+            assert!(report.to_string().contains("failures: 1"), "{report}");
         }
     }
 }
