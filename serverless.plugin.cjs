@@ -129,8 +129,8 @@ function separateApiStage(resources, { custom }, TracingEnabled) {
   };
 }
 
-// A line of the access log: JSON with the members and variables below. It identifies no user, because API Gateway cannot hash, and
-// contains nothing of a body. The function's line with the same request_id has the hash of the user.
+// A line of the access log: JSON with the members below, whose values are variables of API Gateway. It names no user, because API
+// Gateway cannot hash an ID, and contains no part of a body. The function's line with the same request_id has the hash of the user.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 const accessLogFormat = JSON.stringify({
   request_id: "$context.requestId",

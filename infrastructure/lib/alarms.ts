@@ -29,7 +29,7 @@ export interface MetricAlarm extends Definition {
 
 /** An alarm on the states of other alarms. */
 export interface CompositeAlarm extends Definition {
-  /** The names of the alarms: one of these groups must be in the state ALARM as a whole. */
+  /** The names of the combined alarms: it fires if all alarms of one of these groups are in the state ALARM. */
   anyOf: string[][];
   /** The name of the alarm that suppresses the e-mail, because it reports the cause. */
   suppressor?: string;
@@ -39,8 +39,8 @@ export interface CompositeAlarm extends Definition {
 export const suppressionWaitSeconds = 120;
 
 /**
- * How long the e-mail stays suppressed after the alarm of the cause. The failures remain in the short windows for that long, and
- * the objective must not notify about them again.
+ * How long the e-mail stays suppressed after the alarm of the cause has ended: as long as the failures of the cause are in a short
+ * window, with two minutes to spare.
  */
 export const suppressionExtensionSeconds =
   Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
@@ -90,7 +90,7 @@ export function faultsOf(subject: Subject, { name, functions }: RouteGroup) {
 /** The sum of metrics, in which a metric without values counts as 0. */
 const sum = (...ids: string[]) => `SUM([${ids.map((id) => `FILL(${id}, 0)`).join(", ")}])`;
 
-/** The part of requests that may miss an objective, in percent. */
+/** The percentage of the requests that may miss an objective. */
 export const budgetOf = (objective: number) => Number((100 - objective).toFixed(6));
 
 /** The metrics of a group's latency: the percentage of requests that are fast enough, and the number of requests. */
@@ -150,7 +150,7 @@ const latency = (subject: Subject, group: RouteGroup) => {
     metrics: latencyOf(subject, group),
     expressions: {
       slow: "100 - FILL(fast, 100)",
-      // Half a request less: the percentage is rounded.
+      // Half a request less than `least`, because CloudWatch rounds the percentage.
       burn: `IF(FILL(requests, 0) * slow / 100 >= ${least - 0.5}, slow / ${budgetOf(group.latency)}, 0)`,
     },
   }));
@@ -190,7 +190,10 @@ const condition = (
   is: string,
 ) => alarm(name, section, meaning, { ...rule, threshold: 1 }, [metrics, `IF(${is}, 1, 0)`]);
 
-/** The alarms of a function. Lambda repeats failed events, and sends them to a queue in the end, whose alarm fires then. */
+/**
+ * The alarms of a function. If Lambda repeats its failed events and then sends them to a queue, the alarm of the queue replaces the
+ * alarm on errors.
+ */
 function functionAlarms(subject: Subject, own: ServiceFunction): { causes: MetricAlarm[]; others: MetricAlarm[] } {
   const { name } = own;
   const retried = own.readsStream || own.hasFailureQueue;
@@ -204,7 +207,7 @@ function functionAlarms(subject: Subject, own: ServiceFunction): { causes: Metri
   const throttles = alarm(
     `${name}-function-throttles`,
     "function-throttles",
-    `Lambda did not invoke ${name}, because too many instances run.`,
+    `Lambda did not invoke ${name}, because too many instances were running.`,
     thresholds.throttles,
     lambda(subject, own, "Throttles"),
   );
@@ -218,7 +221,7 @@ function functionAlarms(subject: Subject, own: ServiceFunction): { causes: Metri
   return { causes: [...(retried ? [] : [errors]), throttles], others: own.readsStream ? [lag] : [] };
 }
 
-/** DynamoDB counts the events of an index separately. */
+/** The alarms of the tables. DynamoDB counts the throttled requests of an index separately. */
 function tableAlarms({ stage }: Subject): MetricAlarm[] {
   if (stage.linked !== stage.name) return []; // the tables are those of another stage
   return Object.entries(tableIndexes).map(([table, index]) => {
@@ -249,7 +252,7 @@ function gatewayAlarms(subject: Subject): { parts: MetricAlarm[]; failure: Compo
     ofGroup("Faults", stage.name, name),
   ]);
   const part = `gateway-errors-${hours(thresholds.gatewayErrors.minutes)}`;
-  const meaning = "API Gateway answers with 5xx without an answer of a function.";
+  const meaning = "API Gateway responds with 5xx although no function did.";
   const { threshold, percent = 0 } = thresholds.refusedRequests;
   return {
     parts: [
@@ -322,7 +325,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
       alarm(
         "pending-purchases",
         "pending-purchases",
-        "A purchase is neither paid nor failed for too long.",
+        "A purchase has been PENDING for too long.",
         thresholds.pendingPurchases,
         of("OldestPendingAge", "Maximum"),
         { missing: "ignore" },
@@ -357,7 +360,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         "sms",
         "An SMS was not delivered.",
         thresholds.sms,
-        // The metrics of messages that are published to phone numbers have this value instead of a number.
+        // For SMS to phone numbers, the dimension has this value instead of a number.
         ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" }),
       ),
     ],

@@ -4,8 +4,8 @@ import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 /**
- * The web ACL of the stage's API: it blocks an IP address that sends too many requests. The gateway response WAF_FILTERED is the
- * answer. The stack imports the API, so it is deployed after the service that owns the API.
+ * The web ACL of the stage's API: it blocks an IP address that sends too many requests. Blocked requests get the gateway response
+ * WAF_FILTERED. The stack imports the API, so it is deployed after the service that owns the API.
  */
 export class FirewallStack extends StageStack {
   constructor(app: App, stage: Stage) {

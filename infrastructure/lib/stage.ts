@@ -40,9 +40,9 @@ export interface Stage {
 
 /** The service level objective of a route group. */
 export interface Objective {
-  /** The percentage of requests that are no faults: no 5xx responses and no crashes. */
+  /** The percentage of requests that must not be faults (5xx responses and crashes). */
   availability: number;
-  /** The percentage of requests that are answered within `within`. */
+  /** The percentage of requests that must be answered within `within`. */
   latency: number;
   /** Milliseconds. */
   within: number;

@@ -112,7 +112,7 @@ def treatment_of(alarm, queries):
 
 
 def evaluate_metric_alarm(alarm, store, at, since=float("-inf")):
-    """Returns the state of a metric alarm after the minute before `at`, and the reason. The state None: it does not change.
+    """Returns the state of a metric alarm after the minute before `at`, and the reason. None as the state means no change.
 
     Data from before the minute `since` is not missing but unknown, so it raises no alarm on missing or too small values.
     """
@@ -300,7 +300,7 @@ def ordered(alarms):
 
 
 def main():
-    """Evaluates the alarms in stdin."""
+    """Evaluates the alarms that stdin describes."""
     given = json.load(sys.stdin)
     alarms = {text_of(alarm["AlarmName"]): alarm for alarm in given["alarms"]}
     store, evaluator, actions = Store(), Evaluator(), []

@@ -102,7 +102,10 @@ def text_of(variable):
 
 
 def id_of_request():
-    """Returns the ID of the request that is handled, so that the function gets the same ID as the access log. Else a new ID."""
+    """Returns the ID of the request that is handled, so that the function gets the same ID as the access log.
+
+    If no request is handled, returns a new ID.
+    """
     context = current.get()
     return context["requestId"] if context else new_uuid()
 

@@ -10,7 +10,7 @@ import threading
 RECENT = 24 * 60  # the number of minutes that are kept one by one
 OLDEST = 31 * 24 * 60  # the number of minutes after which values are deleted
 HOUR = 60
-# A minute keeps each distinct value, up to this number. More values are rounded up to three significant digits.
+# The number of distinct values that a minute keeps exactly. If there are more, values are rounded up to three significant digits.
 MAX_DISTINCT = 256
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 RANK = re.compile(r"PR\((\d*\.?\d*):(\d*\.?\d*)\)")

@@ -61,7 +61,7 @@ def all_alarms():
 
 
 def evaluate(minute, since=float("-inf")):
-    """Evaluates all alarms after the minute before `minute`, and performs their actions. There are metrics since `since`."""
+    """Evaluates all alarms after the minute before `minute`, and performs their actions. The first metrics are from `since`."""
     alarms = all_alarms()
     evaluator.states = {name: alarm["StateValue"] for name, alarm in alarms.items()}  # SetAlarmState can change a state too
     changes, acting = evaluator.evaluate(alarms, store, minute, since)
@@ -216,7 +216,7 @@ def alarm_arn(name):
 
 
 def scaled_rate(expression):
-    """Returns the interval of a schedule in seconds, as ministack does. An interval is in minutes too."""
+    """Returns the interval of a schedule in seconds, as ministack does, scaled like the minutes of metrics."""
     seconds = parse_rate(expression)
     return seconds and seconds * MINUTE / 60
 

@@ -190,7 +190,7 @@ enum Command {
         what: shop::Command,
     },
     /// Show whether a stage is well. Exits with 0 if it is, with 1 if an alarm is raised, an error budget is exhausted or a
-    /// dead-letter queue has messages, and with 2 if that cannot be told
+    /// dead-letter queue has messages, and with 2 if this is not known
     Status {
         /// The name of the stage
         #[arg(long)]

@@ -58,7 +58,7 @@ pub(crate) async fn history(stage: &Stage) -> BTreeSet<Change> {
     }
 }
 
-/// Returns the ends of the names of the alarms that a fault may raise, in addition to [`GENERAL`].
+/// Returns the suffixes of the names of the alarms that a fault may raise, in addition to [`GENERAL`].
 fn possible(fault: Fault) -> &'static [&'static str] {
     match fault {
         Fault::KilledCloud => &["-errors", "-lag", "reconcile-stopped", "-dead-letters"],
@@ -77,8 +77,8 @@ fn possible(fault: Fault) -> &'static [&'static str] {
     }
 }
 
-/// The ends of the names of the alarms that every fault may raise: the objectives of a route group with their windows, and
-/// the composite alarm of causes.
+/// The suffixes of the names of the alarms that every fault may raise: the objectives of a route group with their windows,
+/// and the composite alarm of causes.
 const GENERAL: [&str; 8] = [
     "-availability",
     "-latency",
@@ -90,7 +90,7 @@ const GENERAL: [&str; 8] = [
     "gateway-errors",
 ];
 
-/// Returns the end of the name of the alarm that a fault must raise. `None` if it depends on the load.
+/// Returns the suffix of the name of the alarm that a fault must raise. `None` if it depends on the load.
 fn required(fault: Fault) -> Option<&'static str> {
     match fault {
         Fault::ThrottledTable(_) => Some("-throttles"),

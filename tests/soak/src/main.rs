@@ -79,7 +79,7 @@ struct Options {
 /// The share of responses that clients do not see if faults are injected.
 const LOST_RESPONSES: f64 = 0.01;
 
-/// The pause between two runs of reconcile. Its schedule has five minutes.
+/// The pause between two runs of reconcile. The five minutes of its schedule would be too long for a short run.
 const RECONCILE: Duration = Duration::from_secs(20);
 
 /// How long notify-send may still work on a message that it had received before a fault began, in milliseconds.

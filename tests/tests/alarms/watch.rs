@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// The pause before a failure is caused again, or a state is read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often a failure is caused at least. Objectives allow fewer bad requests.
+/// The minimum number of times that a failure is caused. Objectives allow fewer bad requests.
 const REPETITIONS: u32 = 10;
 
 /// The cause of a failure that has already happened, and need not be repeated.

@@ -46,8 +46,8 @@ impl Subject {
     }
 }
 
-/// Returns when a purchase was ordered, in milliseconds since the Unix epoch, minus what clocks may differ. Its ID is a
-/// UUID of version 7, which begins with the time.
+/// Returns when a purchase was ordered, in milliseconds since the Unix epoch, minus the time by which clocks may
+/// differ. Its ID is a UUID of version 7, which begins with the time.
 pub(super) fn time_of_purchase(id: &str) -> Option<u64> {
     let (seconds, nanos) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
     Some((seconds * 1000 + u64::from(nanos) / 1_000_000).saturating_sub(SKEW))
@@ -218,7 +218,7 @@ impl Search {
     async fn add(&self, found: &mut Found, ids: &BTreeSet<String>) -> Result<()> {
         let mut records = self.find(ids).await?;
         records.retain(|record| record.source != GATEWAY);
-        // First the last lines, one of each invocation. Other lines are read only if they belong to none of these.
+        // First the last line of each invocation. Other lines are read only if they belong to none of these invocations.
         let (last, others): (Vec<_>, Vec<_>) = records
             .into_iter()
             .partition(|record| Line::parse(record).is_last());

@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// Show the requests of this user: an identity ID, or the field `user` of a log line
     #[arg(long, value_name = "IDENTITY")]
     user: Option<String>,
-    /// Show lines up to this old, for example 12h [default: 1h, or since the order of the purchase]
+    /// Show lines that are at most this old, for example 12h [default: 1h, or since the order of the purchase]
     #[arg(long, value_name = "AGE")]
     since: Option<Age>,
     /// Keep showing new lines until Ctrl-C

@@ -213,7 +213,7 @@ pub(super) fn rows(invocations: &[Invocation]) -> Vec<String> {
             ));
         }
         let has_last = invocation.lines.iter().any(Line::is_last);
-        // A span begins before what it contains, and a line is written at its end.
+        // Spans are sorted by their beginnings, so each is before what it contains; lines are sorted by the times of their writes.
         let mut entries: Vec<(u64, usize, String)> = Vec::new();
         for (count, span) in invocation.spans.iter().enumerate() {
             let what = format!("{}{}", "  ".repeat(span.depth + 1), span.what);

@@ -25,7 +25,7 @@ use super::pace::Pace;
 /// An item, or the key of an item.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// How often a request is sent before the command fails.
+/// How many times a request is sent before the command fails.
 const ATTEMPTS: u32 = 12;
 
 /// The upper limit of the first pause between two attempts. Each further limit is twice as high, up to

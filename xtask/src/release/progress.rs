@@ -61,7 +61,7 @@ impl<T: DeserializeOwned + PartialEq + Serialize> Record<T> {
         self.etag = Some(written.etag);
         Ok(())
     }
-    /// Deletes the record. The command is not started then.
+    /// Deletes the record, as if the command had never been started.
     ///
     /// # Errors
     /// Fails if the S3 request fails.

@@ -181,9 +181,9 @@ pub(crate) struct StageRow {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Objective {
-    /// The percentage of requests that are no faults: no 5xx responses and no crashes.
+    /// The percentage of requests that must not be faults (5xx responses and crashes).
     pub(crate) availability: f64,
-    /// The percentage of requests that are answered within `within` milliseconds.
+    /// The percentage of requests that must be answered within `within` milliseconds.
     pub(crate) latency: f64,
     /// Milliseconds.
     pub(crate) within: u32,

@@ -39,7 +39,7 @@ const RECENT: u64 = 3 * 3_600_000;
 const RECONCILE: &str = "billing-reconcile";
 
 /// Runs `cargo xtask status`. Returns the exit code: 0 if the stage is well; 1 if an alarm is raised, an error budget is
-/// exhausted or a dead-letter queue has messages; 2 if that cannot be told.
+/// exhausted or a dead-letter queue has messages; 2 if this is not known.
 pub(crate) async fn status(stage: &StageName, json: bool) -> ExitCode {
     let report = match open(stage).await {
         Ok((context, functions)) => report(&context, &functions).await,

@@ -34,7 +34,7 @@ const READS: usize = 100;
 /// How many requests are sent at the same time.
 const CONCURRENCY: usize = 8;
 
-/// How often the temporary table is checked until it is restored.
+/// The pause between two checks of the temporary table, until it is restored.
 const POLL: Duration = Duration::from_secs(15);
 const LOCAL_POLL: Duration = Duration::from_millis(50);
 
@@ -174,7 +174,7 @@ impl Copy<'_> {
         }
     }
 
-    /// Copies items, or returns how many of them the stage's table lacks.
+    /// Copies items in the phase Copy. Returns how many of them the stage's table lacks in the phase Verify.
     async fn process(&self, items: Vec<Item>) -> Result<u64> {
         let copies = self.progress.phase == Phase::Copy;
         let size = if copies { WRITES } else { READS };
