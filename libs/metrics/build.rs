@@ -20,8 +20,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Returns the definition of the enum, with a variant per row of the table, and the constants of the metrics that the
 /// functions record.
 fn code(table: &Map<String, Value>) -> Result<[String; 2], Box<dyn Error>> {
-    let mut code = [const { String::new() }; 6];
-    let [variants, all, names, units, scopes, constants] = &mut code;
+    let mut code = [const { String::new() }; 7];
+    let [
+        variants,
+        all,
+        names,
+        definitions,
+        members,
+        scopes,
+        constants,
+    ] = &mut code;
     for (name, row) in table {
         let column = |column: &str| {
             let value = row.get(column).and_then(Value::as_str);
@@ -42,7 +50,9 @@ fn code(table: &Map<String, Value>) -> Result<[String; 2], Box<dyn Error>> {
         variants.push_str(&format!("/// {description}\n{name},"));
         all.push_str(&format!("Self::{name},"));
         names.push_str(&format!("Self::{name} => {name:?},"));
-        units.push_str(&format!("Self::{name} => {unit:?},"));
+        let definition = format!(r#"{{"Name":"{name}","Unit":"{unit}"}}"#);
+        definitions.push_str(&format!("Self::{name} => {definition:?},"));
+        members.push_str(&format!("Self::{name} => {:?},", format!(",\"{name}\":")));
         scopes.push_str(&format!("Self::{name} => Scope::{scope},"));
         if let Some(value) = value {
             let constant = screaming_snake_case(name);
@@ -61,8 +71,10 @@ fn code(table: &Map<String, Value>) -> Result<[String; 2], Box<dyn Error>> {
              pub const ALL: [Self; {count}] = [{all}];\n\
              /// The name in CloudWatch.\n\
              pub const fn name(self) -> &'static str {{ match self {{ {names} }} }}\n\
-             /// The unit in CloudWatch.\n\
-             pub const fn unit(self) -> &'static str {{ match self {{ {units} }} }}\n\
+             /// The definition in the embedded metric format: the name and the unit.\n\
+             pub(crate) const fn definition(self) -> &'static str {{ match self {{ {definitions} }} }}\n\
+             /// The start of the member of a log line that has the value.\n\
+             pub(crate) const fn member(self) -> &'static str {{ match self {{ {members} }} }}\n\
              /// The scope, which determines the dimensions in CloudWatch.\n\
              pub const fn scope(self) -> Scope {{ match self {{ {scopes} }} }}\n\
          }}\n"

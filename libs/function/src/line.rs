@@ -92,7 +92,7 @@ fn trace_id(header: &str) -> Option<&str> {
 pub struct InvocationLog(Emf);
 
 impl InvocationLog {
-    /// Reads the dimensions of the metrics from environment variables. `has_route` is whether the function has a route. Then
+    /// Reads the dimensions of the metrics from environment variables. If `has_route` is true, the function has a route, and
     /// its requests count for the service level objectives of the route group in `ROUTE_GROUP`.
     ///
     /// # Errors

@@ -1,5 +1,4 @@
 use std::{
-    io::{self, Write},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -7,7 +6,7 @@ use std::{
 use crate::{
     metric::{Metric, NAMESPACE, Scope},
     name::Name,
-    record::{Record, Subject, take},
+    record::{Subject, take},
     user_hash::UserHashKey,
 };
 
@@ -39,8 +38,10 @@ pub enum Outcome {
 /// once.
 #[derive(Debug)]
 pub struct Emf {
-    /// The definition of the metrics, after the timestamp, up to the definition of the stage's metrics.
+    /// The definition of the metrics of invocations, after the timestamp.
     definition: String,
+    /// The start of the definition of the stage's metrics.
+    stage_definition: String,
     /// The dimensions as members of the log line.
     dimensions: String,
     user_hash_key: UserHashKey,
@@ -70,7 +71,7 @@ impl Emf {
             .iter()
             .filter(|metric| metric.scope() == Scope::Invocation);
         let metrics = own
-            .map(|metric| definition(*metric))
+            .map(|metric| metric.definition())
             .collect::<Vec<_>>()
             .join(",");
         let members = [
@@ -86,6 +87,9 @@ impl Emf {
             definition: format!(
                 r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"]{with_version}],"Metrics":[{metrics}]}}"#
             ),
+            stage_definition: format!(
+                r#",{{"Namespace":"{NAMESPACE}","Dimensions":[["Stage"]],"Metrics":["#
+            ),
             dimensions: members
                 .map(|(name, value)| format!(r#","{name}":{}"#, serde_json::Value::from(value)))
                 .collect(),
@@ -98,78 +102,85 @@ impl Emf {
     /// closing brace, and has at least one member.
     pub fn finish(&self, line: &mut Vec<u8>, outcome: Outcome, latency: Duration) {
         let record = take().unwrap_or_default();
-        // Writing to a Vec cannot fail.
-        let _ = self.write(line, &record, outcome, latency, SystemTime::now());
-    }
-
-    fn write(
-        &self,
-        line: &mut Vec<u8>,
-        record: &Record,
-        outcome: Outcome,
-        latency: Duration,
-        now: SystemTime,
-    ) -> io::Result<()> {
         if let Some(user) = record.user_id() {
-            write!(line, r#","user":"{}""#, self.user_hash_key.hash(user))?;
+            text(line, r#","user":""#);
+            text(line, &self.user_hash_key.hash(user));
+            line.push(b'"');
         }
         for subject in Subject::ALL {
-            write_ids(line, subject.name(), record.ids(subject))?;
+            ids(line, subject.name(), record.ids(subject));
         }
-        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        write!(line, r#","_aws":{{"Timestamp":{}"#, since_epoch.as_millis())?;
-        line.extend_from_slice(self.definition.as_bytes());
-        let definitions = record.stage_metrics().map(|(metric, _)| definition(metric));
-        let definitions = Vec::from_iter(definitions).join(",");
-        if !definitions.is_empty() {
-            write!(
-                line,
-                r#",{{"Namespace":"{NAMESPACE}","Dimensions":[["Stage"]],"Metrics":[{definitions}]}}"#
-            )?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        text(line, r#","_aws":{"Timestamp":"#);
+        number(line, now.unwrap_or_default().as_millis() as u64);
+        text(line, &self.definition);
+        let mut separator = &*self.stage_definition;
+        for (metric, _) in record.stage_metrics() {
+            text(line, separator);
+            text(line, metric.definition());
+            separator = ",";
         }
-        write!(line, "]}}{}", self.dimensions)?;
-        write!(
+        text(line, if separator == "," { "]}]}" } else { "]}" });
+        text(line, &self.dimensions);
+        member(line, Metric::Requests, 1);
+        member(line, Metric::Faults, u64::from(outcome == Outcome::Fault));
+        member(
             line,
-            r#","Requests":1,"Faults":{},"Rejected":{},"Latency":{}.{:03},"ColdStarts":{}"#,
-            u8::from(outcome == Outcome::Fault),
-            u8::from(outcome == Outcome::Rejected),
-            latency.as_millis(),
-            latency.subsec_micros() % 1000,
-            u8::from(self.is_cold.swap(false, Relaxed)),
-        )?;
+            Metric::Rejected,
+            u64::from(outcome == Outcome::Rejected),
+        );
+        member(line, Metric::Latency, latency.as_millis() as u64);
+        let micros = latency.subsec_micros() % 1000;
+        line.push(b'.');
+        line.extend([100, 10, 1].map(|place| b'0' + (micros / place % 10) as u8));
+        let is_cold = self.is_cold.swap(false, Relaxed);
+        member(line, Metric::ColdStarts, u64::from(is_cold));
         for (metric, value) in record.stage_metrics() {
-            write!(line, r#","{}":{value}"#, metric.name())?;
+            member(line, metric, value);
         }
-        Ok(())
     }
 }
 
-/// The definition of `metric` in the embedded metric format.
-fn definition(metric: Metric) -> String {
-    format!(
-        r#"{{"Name":"{}","Unit":"{}"}}"#,
-        metric.name(),
-        metric.unit()
-    )
+fn text(line: &mut Vec<u8>, text: &str) {
+    line.extend_from_slice(text.as_bytes());
+}
+
+fn number(line: &mut Vec<u8>, number: u64) {
+    // Writing a number to a Vec cannot fail.
+    let _ = serde_json::to_writer(line, &number);
+}
+
+fn member(line: &mut Vec<u8>, metric: Metric, value: u64) {
+    text(line, metric.member());
+    number(line, value);
 }
 
 /// Writes one ID as a string, and several IDs as an array.
-fn write_ids<'a>(
-    line: &mut Vec<u8>,
-    name: &str,
-    mut ids: impl Iterator<Item = &'a str>,
-) -> io::Result<()> {
+fn ids<'a>(line: &mut Vec<u8>, name: &str, mut ids: impl Iterator<Item = &'a str>) {
     let Some(first) = ids.next() else {
-        return Ok(());
+        return;
     };
-    let Some(second) = ids.next() else {
-        return write!(line, r#","{name}":"{first}""#);
-    };
-    write!(line, r#","{name}":["{first}","{second}""#)?;
-    for id in ids {
-        write!(line, r#","{id}""#)?;
+    text(line, ",\"");
+    text(line, name);
+    text(line, "\":");
+    let start = line.len();
+    quoted(line, first);
+    let mut others = ids.peekable();
+    if others.peek().is_none() {
+        return;
     }
-    line.write_all(b"]")
+    line.insert(start, b'[');
+    for id in others {
+        line.push(b',');
+        quoted(line, id);
+    }
+    line.push(b']');
+}
+
+fn quoted(line: &mut Vec<u8>, id: &str) {
+    line.push(b'"');
+    text(line, id);
+    line.push(b'"');
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use siphasher::sip::SipHasher24;
 use uuid::Uuid;
 
 /// The key of the hashes that stand for users in the log. Everybody who may read the configuration of a function can read the
-/// key. It only ensures that the log itself does not lead to the users' data.
+/// key. It only ensures that the log alone does not lead to the users' data.
 #[derive(Debug, Clone, Copy)]
 pub struct UserHashKey(u64, u64);
 
@@ -13,7 +13,12 @@ impl UserHashKey {
     pub fn hash(self, user_id: &str) -> String {
         let mut hasher = SipHasher24::new_with_keys(self.0, self.1);
         hasher.write(user_id.as_bytes());
-        format!("{:016x}", hasher.finish())
+        let hash = hasher.finish();
+        let digits = (0..16).map(|place| (hash >> (60 - 4 * place) & 0xf) as u32);
+        let digits = digits.filter_map(|digit| char::from_digit(digit, 16));
+        let mut text = String::with_capacity(16);
+        digits.for_each(|digit| text.push(digit));
+        text
     }
 }
 
@@ -42,6 +47,10 @@ mod tests {
         let key: UserHashKey = STACK.parse().unwrap();
         let hash = key.hash("us-east-1:a");
         assert_eq!(hash.len(), 16);
+        assert!(
+            hash.bytes().all(|digit| digit.is_ascii_hexdigit()),
+            "{hash}"
+        );
         assert_eq!(hash, key.hash("us-east-1:a"));
         assert_ne!(hash, key.hash("us-east-1:b"));
         let other: UserHashKey = "10010203-0405-0607-0809-0a0b0c0d0e0f".parse().unwrap();

@@ -48,7 +48,8 @@ async fn handle(
     let stripe = &stripe.until(deadline);
     let deadline = Timestamp::of(deadline);
     let summary = controller::reconcile(stripe, purchases, topic, &Timestamp::now, deadline).await;
-    // A failed check does not fail the invocation: Lambda would retry it at once. An alarm counts the failures.
+    // A failed check does not fail the invocation, because Lambda would then run it again after a minute. An alarm
+    // watches the number of errors.
     record(summary);
     Ok(summary)
 }

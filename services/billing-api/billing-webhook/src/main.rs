@@ -16,7 +16,7 @@ use function::{StartError, setting};
 use secrets::Secrets;
 
 /// The maximum size of an event, in bytes. Events of payments have a few kilobytes. A larger body is refused before its
-/// signature is computed.
+/// signature is verified.
 const EVENT_LIMIT: usize = 256 * 1024;
 
 struct Services {
