@@ -37,7 +37,7 @@ use crate::variants::Paths;
 #[derive(Debug, Parser)]
 struct Cli {
     /// The folder with the binaries of the deployed functions and of `hello` (the bare runtime), all linked in the same way
-    #[arg(long, required_unless_present_any = ["render", "record_metrics"])]
+    #[arg(long, required_unless_present = "render")]
     binaries: Option<PathBuf>,
     /// The folder with the bundles of the equivalent Node functions
     #[arg(long)]
@@ -49,7 +49,7 @@ struct Cli {
     #[arg(long)]
     hello: Option<PathBuf>,
     /// The folder for report.json and temporary files
-    #[arg(long, required_unless_present_any = ["render", "record_metrics"])]
+    #[arg(long, required_unless_present = "render")]
     out: Option<PathBuf>,
     /// The folder for RESULTS.md and a copy of report.json, which are written only if nothing fails
     #[arg(long)]
@@ -66,9 +66,9 @@ struct Cli {
     /// Measure nothing: rewrite RESULTS.md in this folder and the table in README.md from the folder's report.json
     #[arg(long, value_name = "FOLDER", exclusive = true)]
     render: Option<PathBuf>,
-    /// Measure nothing: record the metrics of this number of invocations, so that the instructions of metrics can be counted
-    #[arg(long, value_name = "INVOCATIONS", exclusive = true, hide = true)]
-    record_metrics: Option<usize>,
+    /// The example `invocations` of libs/metrics, whose instructions --gate limits
+    #[arg(long)]
+    metrics: Option<PathBuf>,
     /// The number of times that each variant is started
     #[arg(long, default_value_t = 20)]
     rounds: usize,
@@ -101,10 +101,6 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
         results::write(folder, &report)?;
         return Ok(Vec::new());
     }
-    if let Some(invocations) = cli.record_metrics {
-        metrics_cost::record(invocations)?;
-        return Ok(Vec::new());
-    }
     let out = cli.out.clone().context("the argument --out is required")?;
     let scratch = out.join("scratch");
     // The folder may have copies of binaries from an earlier run.
@@ -123,6 +119,7 @@ async fn run(cli: Cli) -> Result<Vec<String>> {
             hello: cli.hello,
             scratch,
         },
+        metrics: cli.metrics,
         only: cli.only,
         rounds: cli.rounds,
         warm: cli.warm,
@@ -142,6 +139,8 @@ const HOW_TO_ACCEPT: &str = "if the change is worth it, accept the new counts wi
 struct Harness {
     functions: Vec<Function>,
     paths: Paths,
+    /// The example `invocations` of libs/metrics.
+    metrics: Option<PathBuf>,
     /// The names of functions from the arguments `--only`. Empty if all functions are measured.
     only: Vec<String>,
     rounds: usize,
@@ -188,7 +187,9 @@ impl Harness {
                 .await?;
             gate::keep_minimum(&mut counted, again);
         }
-        failures.extend(metrics_cost::excess(&gates, &self.paths.scratch).await?);
+        if let Some(program) = &self.metrics {
+            failures.extend(metrics_cost::excess(&gates, program, &self.paths.scratch).await?);
+        }
         let violations = gate::violations(&gates, &counted);
         if !violations.is_empty() {
             failures.extend(violations.into_iter().map(|violation| violation.message));

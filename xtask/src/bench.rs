@@ -72,6 +72,9 @@ async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Com
     }
     if options.gate {
         harness.arg("--gate").arg(gates);
+        harness
+            .arg("--metrics")
+            .arg(build_metrics(workspace).await?);
     } else if options.accept {
         harness.arg("--accept").arg(gates);
     } else {
@@ -129,6 +132,16 @@ async fn build_harness(workspace: &Workspace, optimized: bool) -> Result<PathBuf
     cargo.args(["build", "--bin", "bench", "--profile", profile]);
     run_build(cargo, "the benchmark harness").await?;
     Ok(workspace.target().join(folder).join("bench"))
+}
+
+/// Builds the program that only records metrics, optimized like a function but faster to build. Returns the path of the
+/// binary.
+async fn build_metrics(workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--package", "metrics", "--example", "invocations"]);
+    cargo.args(["--profile", "harness"]);
+    run_build(cargo, "the program that records metrics").await?;
+    Ok(workspace.target().join("harness/examples/invocations"))
 }
 
 /// Builds a copy of `notes-get` that uses the default settings of the AWS SDK, so that the benchmark can compare it

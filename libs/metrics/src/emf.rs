@@ -115,7 +115,7 @@ impl Emf {
         number(line, now.unwrap_or_default().as_millis() as u64);
         text(line, &self.definition);
         let mut separator = &*self.stage_definition;
-        for (metric, _) in record.stage_metrics() {
+        for (metric, _) in record.values() {
             text(line, separator);
             text(line, metric.definition());
             separator = ",";
@@ -135,8 +135,8 @@ impl Emf {
         line.extend([100, 10, 1].map(|place| b'0' + (micros / place % 10) as u8));
         let is_cold = self.is_cold.swap(false, Relaxed);
         member(line, Metric::ColdStarts, u64::from(is_cold));
-        for (metric, value) in record.stage_metrics() {
-            member(line, metric, value);
+        for (metric, value) in record.values() {
+            member(line, *metric, *value);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt::Display, time::Duration};
 
-use crate::metric::{Metric, Scope};
+use crate::metric::Metric;
 
 include!(concat!(env!("OUT_DIR"), "/constants.rs"));
 
@@ -65,12 +65,10 @@ pub fn log_user(user_id: &str) {
     with(|record| record.user(user_id));
 }
 
-const METRICS: usize = Metric::ALL.len();
-
 /// What one invocation has recorded.
 #[derive(Debug, Default)]
 pub struct Record {
-    values: [Option<u64>; METRICS],
+    values: Vec<(Metric, u64)>,
     subjects: Vec<(Subject, String)>,
     user: Option<String>,
 }
@@ -98,7 +96,8 @@ fn with(change: impl FnOnce(&mut Record)) {
 impl Record {
     /// The recorded value of `metric`. None if it was not recorded.
     pub fn value(&self, metric: Metric) -> Option<u64> {
-        self.values.get(metric as usize).copied().flatten()
+        let mut values = self.values.iter();
+        values.find_map(|(recorded, value)| (*recorded == metric).then_some(*value))
     }
 
     /// The IDs that were recorded for `subject`.
@@ -107,13 +106,9 @@ impl Record {
         own.map(|(_, id)| id.as_str())
     }
 
-    /// The recorded metrics of the stage with their values.
-    pub(crate) fn stage_metrics(&self) -> impl Iterator<Item = (Metric, u64)> {
-        let values = Metric::ALL.iter().zip(self.values);
-        values.filter_map(|(metric, value)| match metric.scope() {
-            Scope::Stage => Some((*metric, value?)),
-            Scope::Invocation => None,
-        })
+    /// The recorded metrics with their values.
+    pub(crate) fn values(&self) -> &[(Metric, u64)] {
+        &self.values
     }
 
     /// The ID of the user, not hashed.
@@ -122,15 +117,15 @@ impl Record {
     }
 
     fn add(&mut self, metric: Metric, value: u64) {
-        self.set(
-            metric,
-            self.value(metric).unwrap_or_default().saturating_add(value),
-        );
+        let sum = self.value(metric).unwrap_or_default().saturating_add(value);
+        self.set(metric, sum);
     }
 
     fn set(&mut self, metric: Metric, value: u64) {
-        if let Some(slot) = self.values.get_mut(metric as usize) {
-            *slot = Some(value);
+        let mut values = self.values.iter_mut();
+        match values.find(|(recorded, _)| *recorded == metric) {
+            Some((_, stored)) => *stored = value,
+            None => self.values.push((metric, value)),
         }
     }
 
