@@ -41,7 +41,7 @@ async fn a_throttled_table_raises_only_its_own_alarm() {
 async fn slow_answers_raise_the_alarm_on_latency() {
     let stage = Stage::exclusive().await;
     let ada = Person::sign_up(&stage).await;
-    let delays = json!({(stage.notes_table.as_str()): 1_500});
+    let delays = json!({(stage.notes_table.as_str()): 2_500});
     stage.set_faults(&json!({"delayMs": delays}));
     let alarms = [("notes-latency", "latency")];
     let list = async || {
