@@ -81,9 +81,10 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 const ENOUGH: usize = 20;
 
 /// A function does not grow if its largest process uses at most this much more in the last quarter of the run than in the
-/// second quarter, in addition to 10 %: memory in kB, and file descriptors.
+/// second quarter, in addition to 10 %: memory in kB, and file descriptors. The first call of Stripe takes 6 MB, and
+/// billing-reconcile makes it only if a purchase is open.
 const TOLERANCE: Sample = Sample {
-    memory: 4_096,
+    memory: 8_192,
     files: 8,
 };
 
@@ -228,7 +229,7 @@ mod tests {
         let flat = usage((0..100).map(|_| FLAT));
         assert_eq!((flat.processes, flat.grows()), (2, false));
         let memory = usage((0..100).map(|time| Sample {
-            memory: 20_000 + time * 150,
+            memory: 20_000 + time * 300,
             ..FLAT
         }));
         assert_eq!((memory.memory_kb.grows, memory.files.grows), (true, false));
