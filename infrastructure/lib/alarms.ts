@@ -191,8 +191,8 @@ const condition = (
 ) => alarm(name, section, meaning, { ...rule, threshold: 1 }, [metrics, `IF(${is}, 1, 0)`]);
 
 /**
- * The alarms of a function. If Lambda repeats its failed events and then sends them to a queue, the alarm of the queue replaces the
- * alarm on errors.
+ * The alarms of a function. A function has no alarm on errors if Lambda retries its failed events and then sends them to a
+ * dead-letter queue: the alarm on the queue reports them.
  */
 function functionAlarms(subject: Subject, own: ServiceFunction): { causes: MetricAlarm[]; others: MetricAlarm[] } {
   const { name } = own;

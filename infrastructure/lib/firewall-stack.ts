@@ -5,7 +5,7 @@ import { StageStack } from "./stage-stack.ts";
 
 /**
  * The web ACL of the stage's API: it blocks an IP address that sends too many requests. Blocked requests get the gateway response
- * WAF_FILTERED. The stack imports the API, so it is deployed after the service that owns the API.
+ * WAF_FILTERED. The stack imports the ID of the API, so xtask deploys it after notes-api.
  */
 export class FirewallStack extends StageStack {
   constructor(app: App, stage: Stage) {

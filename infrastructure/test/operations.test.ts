@@ -372,7 +372,7 @@ test("a known cause of faults suppresses the alarms on their effects, also after
   };
   const metrics = [...failing, ...each(throttles, [10, 30], 3), ...requests("notes", [30, 90], 20, 0)];
   assert.deepEqual(notifications(metrics, 90).fired, ["Notes-throttles"]);
-  // If the faults continue, they have another cause.
+  // Faults that continue after the throttling have another cause.
   const others = [...failing, ...each(throttles, [10, 30], 3), ...requests("notes", [30, 90], 20, 10)];
   assert.deepEqual(notifications(others, 90).fired, ["Notes-throttles", "notes-availability"]);
 });

@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Inject faults: kill the local cloud and functions, throttle tables, make Stripe slow or fail, lose deliveries
     #[arg(long)]
     faults: bool,
-    /// The number of users who use the stage at the same time
+    /// The number of concurrent users
     #[arg(long, default_value_t = 8)]
     users: usize,
     /// The seed of all random choices [default: a random one]

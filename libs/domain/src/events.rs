@@ -37,8 +37,8 @@ pub struct NotePurchased {
     /// a higher number is a later revision.
     #[serde(default)]
     pub revision: u64,
-    /// The notices for the owner of the product. A later message about the purchase can contain the same
-    /// notice again.
+    /// The notices for the owner of the product. Several messages about a purchase can contain the same
+    /// notice.
     #[serde(default = "paid")]
     pub notices: Vec<Notice>,
 }

@@ -42,7 +42,7 @@ pub struct Emf {
     definition: String,
     /// The start of the definition of the stage's metrics.
     stage_definition: String,
-    /// The dimensions as members of the log line.
+    /// The members of the log line that contain the values of the dimensions.
     dimensions: String,
     user_hash_key: UserHashKey,
     is_cold: AtomicBool,

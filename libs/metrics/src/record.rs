@@ -22,7 +22,7 @@ impl Sum {
 pub struct Age(Metric);
 
 impl Age {
-    /// Sets the metric's value in this invocation.
+    /// Records `age` as the metric's value in this invocation.
     pub fn set(self, age: Duration) {
         with(|record| record.set(self.0, age.as_secs()));
     }

@@ -65,7 +65,7 @@ struct Options {
     /// Inject faults
     #[arg(long)]
     faults: bool,
-    /// The number of users who use the stage at the same time
+    /// The number of concurrent users
     #[arg(long, default_value_t = 8)]
     users: usize,
     /// The seed of all random choices [default: a random one]

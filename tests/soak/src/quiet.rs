@@ -24,8 +24,8 @@ const LIMIT: Duration = Duration::from_secs(420);
 /// How long a stage must stay without a difference: longer than the pauses between Lambda's retries.
 const STABLE: Duration = Duration::from_secs(20);
 
-/// How long the stage may work before the purchases that are still PENDING become [`OLD`]. Stripe answers each repetition of
-/// a call as it answered the first one, so such a purchase can have an error until it is abandoned.
+/// After this time, the creation times of the purchases that are still PENDING are set to [`OLD`]. Stripe stores its response
+/// to an idempotency key. If it stored an error, reconcile cannot settle the purchase before it abandons it.
 const YOUNG: Duration = Duration::from_secs(30);
 
 /// The age at which reconcile abandons each purchase without a payment, in milliseconds: two hours.

@@ -198,7 +198,7 @@ async fn the_status_of_the_stage_is_known_and_counts_its_requests() {
             .iter()
             .find(|objective| objective["group"] == "notes")
             .unwrap();
-        // Other tests may fill a queue or raise an alarm.
+        // The exit code is 1 if another test has sent a message to a dead-letter queue or raised an alarm.
         assert!(
             [Some(0), Some(1)].contains(&output.status.code()),
             "{status:#}"

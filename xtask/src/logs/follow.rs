@@ -214,7 +214,7 @@ impl Search {
         Ok(records)
     }
 
-    /// Adds the invocations whose lines contain one of `ids`, with all of their lines.
+    /// Finds the log lines that contain one of `ids`, and adds all lines of the invocations that wrote them.
     async fn add(&self, found: &mut Found, ids: &BTreeSet<String>) -> Result<()> {
         let mut records = self.find(ids).await?;
         records.retain(|record| record.source != GATEWAY);

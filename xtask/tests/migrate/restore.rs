@@ -28,7 +28,7 @@ fn items(dynamodb: &Dynamodb, table: &str, key: &str) -> BTreeMap<String, Value>
         .collect()
 }
 
-/// Makes point-in-time recovery create tables with `items` and the key `key`. Returns the names of these tables.
+/// Makes RestoreTableToPointInTime create a table with `items` and the key `key`. Returns the names of the created tables.
 fn recover(
     aws: &Aws,
     dynamodb: &Arc<Dynamodb>,
