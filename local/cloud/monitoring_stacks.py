@@ -1,5 +1,6 @@
 """The types of CloudFormation for monitoring that ministack lacks: alarms with metric math, composite alarms, and saved queries."""
 
+import asyncio
 import json
 import time
 
@@ -10,6 +11,8 @@ from ministack.services.cloudformation import provisioners
 from alarms import Rule, evaluate_metric_alarm, name_of, ordered
 from metrics import Store
 from monitoring import alarm_arn, all_alarms
+
+READS_AGAIN = 20  # how often a request that reads logs is repeated
 
 saved_queries = {}  # the saved queries of CloudWatch Logs Insights, by ID
 
@@ -96,11 +99,20 @@ def delete_saved_query(id, properties):
 
 
 async def handle_request_to_logs(method, path, headers, body, query):
-    """Handles a request to CloudWatch Logs as ministack does, and DescribeQueryDefinitions."""
+    """Handles a request to CloudWatch Logs as ministack does, and DescribeQueryDefinitions.
+
+    Reads again if a function starts a log stream meanwhile: ministack iterates over the streams without a copy.
+    """
     if headers.get("x-amz-target", "").endswith(".DescribeQueryDefinitions"):
         prefix = json.loads(body or b"{}").get("queryDefinitionNamePrefix", "")
         found = [query for query in saved_queries.values() if query["name"].startswith(prefix)]
         return json_response({"queryDefinitions": found})
+    operation = headers.get("x-amz-target", "").split(".")[-1]
+    for _ in range(READS_AGAIN if operation.startswith(("Describe", "Get", "Filter")) else 0):
+        try:
+            return await handle_request(method, path, headers, body, query)
+        except RuntimeError:  # dictionary changed size during iteration
+            await asyncio.sleep(0.01)
     return await handle_request(method, path, headers, body, query)
 
 

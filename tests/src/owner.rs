@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::http::{Method, Request};
+use crate::http::{Method, Request, Response};
 use crate::stage::{ACCOUNT, Stage, stage_file};
 
 impl Stage {
@@ -18,13 +18,25 @@ impl Stage {
     /// Calls an operation of an AWS service with a JSON protocol, with the credentials of the AWS account's owner.
     /// Returns the output.
     pub async fn call_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Value {
+        let response = self.send_as_owner(service, target, input).await;
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    async fn send_as_owner(&self, service: &'static str, target: &str, input: &Value) -> Response {
         let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
             .header("x-amz-target", target)
             .json(input)
             .header("content-type", "application/x-amz-json-1.1");
-        let response = request.signed_by(&self.owner_signer(service)).send().await;
-        assert_eq!(response.status, 200, "{target}: {}", response.text());
-        serde_json::from_slice(&response.body).unwrap()
+        request.signed_by(&self.owner_signer(service)).send().await
+    }
+
+    /// Reads a table, and returns whether DynamoDB throttles the request.
+    pub async fn throttles(&self, table: &str) -> bool {
+        let input = json!({"TableName": table, "Limit": 1});
+        let target = "DynamoDB_20120810.Scan";
+        let response = self.send_as_owner("dynamodb", target, &input).await;
+        response.status == 400 && response.text().contains("ProvisionedThroughputExceeded")
     }
 
     /// Returns the name of a deployed function, and the URL of this function in the Lambda API. The URL ends with

@@ -183,3 +183,23 @@ class AccessLog(unittest.TestCase):
         gateway.write_access_log({"stageName": "s", "accessLogSettings": settings}, {"requestId": "1"})
         [stream] = group["streams"].values()
         self.assertEqual([event["message"] for event in stream["events"]], ['{"id":"1","error":"-"}'])
+
+
+class Streams(dict):
+    """Log streams. A function starts another one while they are read for the first time."""
+
+    def values(self):
+        for stream in super().values():
+            yield stream
+            self.setdefault("2", {"events": []})
+
+
+class Logs(unittest.TestCase):
+    def test_groups_are_described_while_a_function_starts_a_stream(self):
+        logs = gateway.cloudwatch_logs
+        streams = Streams({"1": {"events": [{"message": "four"}]}})
+        logs._log_groups["/aws/lambda/a"] = {"arn": "arn", "creationTime": 0, "streams": streams}
+        headers = {"x-amz-target": "Logs_20140328.DescribeLogGroups"}
+        request = json.dumps({"logGroupNamePrefix": "/aws/lambda/a"}).encode()
+        status, _, body = asyncio.run(logs.handle_request("POST", "/", headers, request, {}))
+        self.assertEqual((status, json.loads(body)["logGroups"][0]["storedBytes"]), (200, 4))

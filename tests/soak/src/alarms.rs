@@ -90,12 +90,12 @@ const GENERAL: [&str; 8] = [
     "gateway-errors",
 ];
 
-/// Returns the suffix of the name of the alarm that a fault must raise. `None` if it depends on the load.
-fn required(fault: Fault) -> Option<&'static str> {
+/// Returns the name of the alarm that a fault must raise. `None` if it depends on the load.
+fn required(fault: Fault) -> Option<String> {
     match fault {
-        Fault::ThrottledTable(_) => Some("-throttles"),
-        Fault::SecondCharge => Some("surplus-charges"),
-        Fault::ForgedEvent => Some("rejected-events"),
+        Fault::ThrottledTable(table) => Some(format!("{}-throttles", table.id())),
+        Fault::SecondCharge => Some("surplus-charges".into()),
+        Fault::ForgedEvent => Some("rejected-events".into()),
         _ => None,
     }
 }
@@ -138,7 +138,7 @@ pub(crate) fn judge(
         }
     }
     for fault in injected.iter().filter(|injected| injected.took_effect) {
-        let Some(end) = required(fault.fault) else {
+        let Some(name) = required(fault.fault) else {
             continue;
         };
         let deadline = fault.until + minutes(NOTICE);
@@ -148,16 +148,19 @@ pub(crate) fn judge(
         if is_forgotten {
             continue; // the metrics of the local cloud are only in its memory
         }
-        let mut names = changes.iter().filter(|change| change.alarm.ends_with(end));
-        let is_noticed = names.clone().any(|change| {
+        let mut own = changes.iter().filter(|change| change.alarm == name);
+        let is_noticed = own.clone().any(|change| {
             change.raised && change.at + 1_000 >= fault.from && change.at <= deadline
         });
         // The alarm may still be raised because of an earlier fault.
-        let before = names.rfind(|change| change.at <= fault.from);
+        let before = own.rfind(|change| change.at <= fault.from);
         if is_noticed || before.is_some_and(|change| change.raised) {
             judgment.noticed += 1;
         } else {
-            judgment.unnoticed.push(format!("{:?}", fault.fault));
+            let from = fault.from / 1_000;
+            judgment
+                .unnoticed
+                .push(format!("{:?} at {from}", fault.fault));
         }
     }
     judgment
@@ -172,6 +175,7 @@ pub(crate) const NOTICE: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::Table;
 
     const MINUTE: Duration = Duration::from_secs(10);
 
@@ -206,9 +210,23 @@ mod tests {
         ]);
         let judgment = judge(&faults, &changes, MINUTE);
         assert_eq!(judgment.noticed, 1);
-        assert_eq!(judgment.unnoticed, ["ForgedEvent"]);
+        assert_eq!(judgment.unnoticed, ["ForgedEvent at 100"]);
         assert_eq!(judgment.unexplained, BTreeSet::from(["stripe-key".into()]));
         assert_eq!(judgment.raised.len(), 3);
+    }
+
+    #[test]
+    fn the_alarm_of_another_table_does_not_count() {
+        let faults = [injected(Fault::ThrottledTable(Table::Notes), 100_000)];
+        let judge = |alarm| {
+            judge(
+                &faults,
+                &BTreeSet::from([change(105_000, alarm, true)]),
+                MINUTE,
+            )
+        };
+        assert_eq!(judge("Notes-throttles").noticed, 1);
+        assert_eq!(judge("Buyers-throttles").noticed, 0);
     }
 
     #[test]

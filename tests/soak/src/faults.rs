@@ -53,7 +53,7 @@ pub(crate) enum Table {
 
 impl Table {
     /// The logical ID of the table, which is part of its name.
-    fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> &'static str {
         match self {
             Self::Notes => "Notes",
             Self::Attachments => "Attachments",
@@ -192,6 +192,8 @@ impl Injector {
             Fault::ThrottledTable(table) => {
                 let name = self.table_name(table);
                 self.write_faults(&json!({"throttledTables": [name]}))?;
+                // The load may not use the table meanwhile.
+                took_effect = self.stage.throttles(&name).await;
                 shared.pause(planned.lasts).await;
             }
             Fault::SlowStripe => {
