@@ -1,0 +1,8 @@
+//! Changes the sources of the project: makes it another product, and generates services, resources, routes and jobs.
+//!
+//! Every command computes all its changes in a [`Tree`] first. So it can print them, and it writes either all of them or, if
+//! something blocks it, none.
+
+mod tree;
+
+pub use tree::Tree;
