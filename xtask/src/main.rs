@@ -11,6 +11,7 @@ mod local_accounts;
 mod local_deploy;
 mod logs;
 mod mail;
+mod new;
 mod package;
 mod process;
 mod redrive;
@@ -78,6 +79,11 @@ enum Command {
     Test {
         #[command(flatten)]
         tiers: test::Tiers,
+    },
+    /// Generate a service, a resource, a route, a job, a subscriber or a field
+    New {
+        #[command(flatten)]
+        options: new::Options,
     },
     /// Run load and faults on a stage of its own, and check that nothing that was acknowledged is lost or done twice
     Soak {
@@ -258,6 +264,7 @@ async fn main() -> ExitCode {
         } => package::package(&functions, architecture).await,
         Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::New { options } => new::new(options).await,
         Command::Soak { options } => soak::soak(options).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
         Command::Build { options } => release::build(&options.stage, options.infrastructure).await,

@@ -1,6 +1,7 @@
 //! The lines that generated code adds to files that it does not own, such as a row of a table.
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use crate::Tree;
 
@@ -17,11 +18,13 @@ pub(super) struct Block {
 }
 
 /// The place of a block in its file. All texts are the beginnings of lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Place {
-    /// Among the lines that begin with `prefix`, in alphabetical order. If `after` is not empty, only lines after the first line
-    /// that begins with `after`.
+    /// Among the lines that begin with `prefix`, in alphabetical order. The lines follow the first line that begins with `after`.
     Sorted { after: String, prefix: String },
+    /// After the lines that begin with `prefix`, which follow the first line that begins with `after`.
+    Last { after: String, prefix: String },
     /// Directly after each line that begins with this text.
     AfterEach(String),
     /// Directly before the first line that begins with `before`, after the first line that begins with `after`.
@@ -123,22 +126,23 @@ impl Block {
                 let found = first(0, after).and_then(|number| first(number + 1, before));
                 found.into_iter().collect()
             }
-            Place::Sorted { after, prefix } => {
-                let Some(start) = first(0, after).and_then(|number| {
-                    let from = if after.is_empty() { 0 } else { number + 1 };
-                    first(from, prefix)
-                }) else {
+            Place::Sorted { after, prefix } | Place::Last { after, prefix } => {
+                // An empty `after` is before the first line.
+                let head = if after.is_empty() {
+                    Some(0)
+                } else {
+                    first(0, after).map(|number| number + 1)
+                };
+                let Some(start) = head.and_then(|head| first(head, prefix)) else {
                     return Vec::new();
                 };
+                let is_sorted = matches!(self.place, Place::Sorted { .. });
                 let group = lines.iter().enumerate().skip(start);
-                let mut group = group.take_while(|(_, line)| line.starts_with(prefix.as_str()));
-                let length = lines
-                    .iter()
-                    .skip(start)
-                    .take_while(|line| line.starts_with(prefix.as_str()))
-                    .count();
-                let later = group.find(|(_, line)| ***line > *self.text);
-                vec![later.map_or(start + length, |(number, _)| number)]
+                let mut later = group.skip_while(|(_, line)| {
+                    let is_in_group = line.starts_with(prefix) && !line.trim().is_empty();
+                    is_in_group && !(is_sorted && ***line > *self.text)
+                });
+                vec![later.next().map_or(lines.len(), |(number, _)| number)]
             }
         }
     }

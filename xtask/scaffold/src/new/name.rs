@@ -79,6 +79,11 @@ impl Name {
         first.to_title_case() + rest
     }
 
+    /// Returns the name of two names, one after the other.
+    pub(super) fn join(&self, other: &Self) -> Self {
+        Self(format!("{self}-{other}"))
+    }
+
     /// Returns the name with its last word in the singular.
     pub(super) fn singular(&self) -> Self {
         Self(pluralizer::pluralize(&self.0, 1, false))
