@@ -1,6 +1,8 @@
 //! What was generated in each service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -23,10 +25,13 @@ pub(super) struct Blueprint {
     pub(super) routes: BTreeMap<Name, Route>,
     /// The jobs, with the pause between two runs, such as `5m`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) jobs: BTreeMap<Name, String>,
+    pub(super) jobs: BTreeMap<Name, Pause>,
     /// The subscribers, with the name of their topic.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) subscribers: BTreeMap<Name, Name>,
+    /// The dependencies that were added to the library of an existing service: lines of its Cargo.toml.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) dependencies: BTreeSet<String>,
 }
 
 /// A resource: a table with five routes.
@@ -46,6 +51,96 @@ pub(super) struct Route {
     pub(super) method: String,
     /// The path without the slash at the beginning.
     pub(super) path: String,
+}
+
+/// The pause between two runs of a job, such as `5m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Pause {
+    number: u32,
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unit {
+    letter: char,
+    name: &'static str,
+    minutes: u32,
+}
+
+const UNITS: [Unit; 3] = [
+    unit('m', "minute", 1),
+    unit('h', "hour", 60),
+    unit('d', "day", 1440),
+];
+
+const fn unit(letter: char, name: &'static str, minutes: u32) -> Unit {
+    Unit {
+        letter,
+        name,
+        minutes,
+    }
+}
+
+impl FromStr for Pause {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = UNITS.into_iter().find_map(|unit| {
+            let number = text.strip_suffix(unit.letter)?.parse().ok()?;
+            (1..=999).contains(&number).then_some(Self { number, unit })
+        });
+        parsed.ok_or_else(|| {
+            format!(
+                "the pause `{text}` must be 1 to 999 minutes, hours or days, for example `5m`, `1h` or `1d`; EventBridge has \
+                 no shorter pauses than a minute"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Pause {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Pause> for String {
+    fn from(Pause { number, unit }: Pause) -> Self {
+        format!("{number}{}", unit.letter)
+    }
+}
+
+/// In words, such as `5 minutes`.
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, unit } = self;
+        let end = if *number == 1 { "" } else { "s" };
+        write!(f, "{number} {}{end}", unit.name)
+    }
+}
+
+impl Pause {
+    /// The rate expression of EventBridge.
+    pub(super) fn expression(&self) -> String {
+        format!("rate({self})")
+    }
+
+    fn minutes(&self) -> u32 {
+        self.number * self.unit.minutes
+    }
+
+    /// The timeout of the function in seconds, so that two runs do not overlap.
+    pub(super) fn timeout(&self) -> u32 {
+        240.min(self.minutes() * 48)
+    }
+
+    /// The number of runs in 30 days.
+    pub(super) fn runs_per_month(&self) -> u32 {
+        (30 * 1440 / self.minutes()).max(1)
+    }
 }
 
 impl Blueprint {

@@ -38,7 +38,10 @@ pub(super) fn change(tree: &mut Tree, old: &Rendered, new: &Rendered) -> Result<
     let key = |block: &Block| (block.path.clone(), block.key.clone());
     let mut added: BTreeMap<_, _> = new.blocks.iter().map(|block| (key(block), block)).collect();
     for block in &old.blocks {
+        // Several items can need the same lines.
+        let is_shared = |other: &Block| other.path == block.path && other.text == block.text;
         let changed = match added.remove(&key(block)) {
+            None if new.blocks.iter().any(is_shared) => Ok(()),
             None => block.remove(tree),
             Some(same) if same.text == block.text => Ok(()),
             Some(other) => block.replace(tree, &other.text),

@@ -111,10 +111,36 @@ pub fn change(
         return Ok(());
     }
     let templates = Templates::read(tree)?;
+    let new = with_dependencies(tree, &templates, &service, new)?;
     let before = templates.render(&service, &old, format)?;
     let after = templates.render(&service, &new, format)?;
     merge::change(tree, &before, &after)?;
     new.write(tree, &service.folder)
+}
+
+/// Returns a blueprint of an existing service with the dependencies that its library lacks.
+fn with_dependencies(
+    tree: &Tree,
+    templates: &Templates,
+    service: &Service,
+    mut new: Blueprint,
+) -> Result<Blueprint> {
+    let own = std::mem::take(&mut new.dependencies);
+    if new.service || new.is_empty() {
+        return Ok(new);
+    }
+    let path = format!("services/{}/{}/Cargo.toml", service.folder, service.name);
+    let manifest = tree
+        .text(&path)?
+        .with_context(|| format!("the file {path} is missing"))?;
+    let is_missing =
+        |line: &&str| own.contains(*line) || !manifest.lines().any(|existing| existing == *line);
+    new.dependencies = templates
+        .dependencies()
+        .filter(is_missing)
+        .map(Into::into)
+        .collect();
+    Ok(new)
 }
 
 /// The service to change, and its blueprint before and after the change.
@@ -195,7 +221,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             service,
         } => {
             let name = new_name("job", name)?;
-            let every = parse_rate(every.as_deref().unwrap_or_default())?;
+            let every = parse(every.as_deref().unwrap_or_default())?;
             let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
             let mut new = with_service(project, &service, &old)?;
             if !old.jobs.contains_key(&name) {
@@ -430,23 +456,6 @@ fn parse_route(method: &str, path: &str) -> Result<(Name, Route)> {
     let name = new_name("route", &words.join("-"))?;
     let path = path.to_owned();
     Ok((name, Route { method, path }))
-}
-
-/// Parses the pause between two runs of a job. Returns a rate expression of EventBridge.
-fn parse_rate(every: &str) -> Result<String> {
-    let units = [('m', "minute"), ('h', "hour"), ('d', "day")];
-    let parsed = units.iter().find_map(|(letter, unit)| {
-        let number: u32 = every.strip_suffix(*letter)?.parse().ok()?;
-        (number > 0).then_some((number, unit))
-    });
-    match parsed {
-        Some((1, unit)) => Ok(format!("rate(1 {unit})")),
-        Some((number, unit)) => Ok(format!("rate({number} {unit}s)")),
-        None => bail!(
-            "`--every {every}` must be a number of minutes, hours or days of at least one minute, for example `5m`, `1h` or \
-             `1d`; EventBridge has no shorter pauses"
-        ),
-    }
 }
 
 /// Returns a line for each thing that was generated in a service.

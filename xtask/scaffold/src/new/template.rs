@@ -57,13 +57,39 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
 
 /// A row of the file with the blocks.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct BlockTemplate {
     /// Which items have the block.
     r#for: Kind,
+    /// Whether only generated services, or only existing ones have the block.
+    only: Option<Origin>,
+    /// Whether the block needs a generated route in the service.
+    #[serde(default)]
+    if_routes: bool,
     path: String,
     place: Place,
-    text: String,
+    #[serde(flatten)]
+    text: BlockText,
+}
+
+/// How a service came into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Origin {
+    Generated,
+    Existing,
+}
+
+/// The lines of a block.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum BlockText {
+    Text(String),
+    /// The lines of a region for this kind of item in the template of a file. `region` is the number of the region.
+    From {
+        file: String,
+        region: usize,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,18 +185,55 @@ impl Templates {
             }
         }
         let owns_service = blueprint.service.then_some(&own);
+        let origin = match blueprint.service {
+            true => Origin::Generated,
+            false => Origin::Existing,
+        };
         for (number, block) in self.blocks.iter().enumerate() {
+            let is_wanted = block.only.is_none_or(|only| only == origin)
+                && (!block.if_routes || !blueprint.routes.is_empty());
             let items = items.iter().chain(owns_service);
-            for item in items.filter(|item| item.kind == block.r#for) {
+            for item in items.filter(|item| is_wanted && item.kind == block.r#for) {
                 rendered.blocks.push(Block {
                     path: item.path(&block.path),
                     key: format!("{} (block {})", item.name, number + 1),
                     place: block.place.clone(),
-                    text: item.write(&block.path, &block.text)?,
+                    text: item.write(&block.path, &self.text(block)?)?,
                 });
             }
         }
+        if !blueprint.service {
+            rendered.blocks.extend(dependencies(service, blueprint));
+        }
         Ok(rendered)
+    }
+
+    /// Returns the template of a block's lines.
+    fn text(&self, block: &BlockTemplate) -> Result<String> {
+        let (file, region) = match &block.text {
+            BlockText::Text(text) => return Ok(text.clone()),
+            BlockText::From { file, region } => (file, *region),
+        };
+        let template = self
+            .files
+            .get(file)
+            .with_context(|| format!("there is no template of {file}"))?;
+        let mut regions = Vec::new();
+        expand(template, &mut |kind, body| {
+            let is_wanted = region_of(kind) == Some(block.r#for);
+            regions.extend(is_wanted.then(|| body.to_owned()));
+            Some(String::new())
+        });
+        let found = (region < regions.len()).then(|| regions.swap_remove(region));
+        found.with_context(|| format!("the template of {file} has no region {region}"))
+    }
+
+    /// Returns the dependencies that the generated code needs in the library of its service.
+    pub(super) fn dependencies(&self) -> impl Iterator<Item = &str> {
+        let manifest = self.files.get("services/museum-api/museum/Cargo.toml");
+        let lines = manifest.map(String::as_str).unwrap_or_default().lines();
+        let lines = lines.skip_while(|line| *line != "[dependencies]").skip(1);
+        lines.take_while(|line| !line.is_empty())
     }
 }
 
@@ -178,6 +241,31 @@ impl Templates {
 fn kind_of(path: &str) -> Kind {
     let sample = SAMPLES.iter().find(|(_, word)| path.contains(word));
     sample.map_or(Kind::Service, |(kind, _)| *kind)
+}
+
+/// Returns the kind of the items for which a region is repeated. None if the region is for fields.
+fn region_of(region: &str) -> Option<Kind> {
+    match region {
+        "each resource" => Some(Kind::Resource),
+        "each route" => Some(Kind::Route),
+        "each job" => Some(Kind::Job),
+        "each subscriber" => Some(Kind::Subscriber),
+        _ => None,
+    }
+}
+
+/// Returns the dependencies that were added to the library of an existing service.
+fn dependencies(service: &Service, blueprint: &Blueprint) -> impl Iterator<Item = Block> {
+    let path = format!("services/{}/{}/Cargo.toml", service.folder, service.name);
+    blueprint.dependencies.iter().map(move |line| Block {
+        path: path.clone(),
+        key: format!("the dependency {line}"),
+        place: Place::Sorted {
+            after: "[dependencies]".into(),
+            prefix: String::new(),
+        },
+        text: format!("{line}\n"),
+    })
 }
 
 /// Returns the items of a blueprint, in alphabetical order within each kind.
@@ -207,7 +295,15 @@ fn items<'a>(service: &Service, blueprint: &'a Blueprint) -> Vec<Item<'a>> {
     }
     for (name, every) in &blueprint.jobs {
         let mut item = Item::function(Kind::Job, service, name);
-        item.exact.push(("rate(5 minutes)", every.clone()));
+        item.exact.push(("rate(5 minutes)", every.expression()));
+        item.exact
+            .push(("timeout: 240", format!("timeout: {}", every.timeout())));
+        item.exact
+            .push(("the 5 minutes until", format!("the {every} until")));
+        item.exact.push((
+            "monthly = 8640",
+            format!("monthly = {}", every.runs_per_month()),
+        ));
         items.push(item);
     }
     for (name, topic) in &blueprint.subscribers {
@@ -335,14 +431,7 @@ fn repeat(template: &str, path: &str, items: &[Item]) -> String {
     // The written regions are replaced by lines with their numbers, so that the lines in them are not repeated again.
     let mut regions = Vec::new();
     let expanded = expand(template, &mut |region, body| {
-        let kind = match region {
-            "each resource" => Kind::Resource,
-            "each route" => Kind::Route,
-            "each job" => Kind::Job,
-            "each subscriber" => Kind::Subscriber,
-            _ => return None,
-        };
-        regions.push(of_kind(kind, body));
+        regions.push(of_kind(region_of(region)?, body));
         Some(format!("\0{}\n", regions.len() - 1))
     });
     // Lines outside of regions: the consecutive lines about the same sample belong together.
