@@ -92,12 +92,6 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
         ),
         ("values", fields, "notes", "reserved word of DynamoDB"),
         ("long-book-reviews", fields, "notes", "the limit is 25"),
-        (
-            "storages",
-            fields,
-            "billing",
-            "the service notes-api has the routes under /storage",
-        ),
         ("sheep", fields, "notes", "no plural that differs"),
         ("books", &[], "notes", "needs at least one required field"),
         (

@@ -222,8 +222,9 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
         } => {
             let name = new_name("job", name)?;
             let every = parse(every.as_deref().unwrap_or_default())?;
+            let is_own = service.is_none();
             let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
-            let mut new = with_service(project, &service, &old)?;
+            let mut new = with_service(project, &service, &old, is_own)?;
             if !old.jobs.contains_key(&name) {
                 project.check_function(&format!("{}-{name}", service.name))?;
             }
@@ -248,8 +249,9 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
                     topics.join(", ")
                 );
             }
+            let is_own = service.is_none();
             let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
-            let mut new = with_service(project, &service, &old)?;
+            let mut new = with_service(project, &service, &old, is_own)?;
             if !old.subscribers.contains_key(&name) {
                 project.check_function(&format!("{}-{name}", service.name))?;
             }
@@ -409,9 +411,14 @@ fn own_service(
 }
 
 /// Returns a blueprint in which the service exists.
-fn with_service(project: &Project, service: &Service, old: &Blueprint) -> Result<Blueprint> {
+fn with_service(
+    project: &Project,
+    service: &Service,
+    old: &Blueprint,
+    is_own: bool,
+) -> Result<Blueprint> {
     let mut new = old.clone();
-    if project.service(&service.folder).is_err() {
+    if is_own && !old.service {
         project.check_service(&service.name)?;
         new.service = true;
     }
