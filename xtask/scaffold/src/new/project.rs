@@ -69,7 +69,10 @@ impl Project {
             }
             if path.starts_with("infrastructure/lib/") && path.ends_with("-stack.ts") {
                 let text = tree.text(path)?.unwrap_or_default();
-                project.topics.extend(quoted(&text, "new Topic(this, \""));
+                // The other topics, such as that of the alarms, are not for services.
+                if path.ends_with("/topics-stack.ts") {
+                    project.topics.extend(quoted(&text, "new Topic(this, \""));
+                }
                 project.tables.extend(tables(&text));
             }
         }
