@@ -16,6 +16,7 @@ mod package;
 mod process;
 mod redrive;
 mod release;
+mod request;
 mod shop;
 mod soak;
 mod stage;
@@ -59,6 +60,11 @@ enum Command {
         /// The path of the JSON file with the event
         #[arg(long)]
         event: PathBuf,
+    },
+    /// Send a signed request to the API of the stage local, as a local user
+    Request {
+        #[command(flatten)]
+        options: request::Options,
     },
     /// Show the functions' logs, or what happened to one request, purchase or user
     Logs {
@@ -257,6 +263,7 @@ async fn main() -> ExitCode {
         Command::Dev { detach, fresh } => dev::dev(detach, fresh).await,
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
+        Command::Request { options } => request::request(options).await,
         Command::Logs { options } => logs::logs(&options).await,
         Command::Package {
             functions,
