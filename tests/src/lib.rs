@@ -2,6 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | [`checkout`] | copies of the checkout, in which tests run commands that change the sources |
 //! | [`functions`] | the functions that the services' manifests list, with their binaries and sample events |
 //! | [`stage`] | the stage under test, and users who sign up there |
 //! | [`monitoring`] | the alarms and metrics of the stage, and faults that raise alarms |
@@ -20,6 +21,7 @@
     clippy::unwrap_used
 )]
 
+pub mod checkout;
 pub mod functions;
 pub mod http;
 pub mod monitoring;

@@ -48,6 +48,9 @@ pub(crate) struct Tiers {
     /// Run the end-to-end tests: the whole product, deployed to a separate local stage
     #[arg(long)]
     e2e: bool,
+    /// Run the tests of generated code: the commands of the tutorial, and random sequences of `cargo xtask new`
+    #[arg(long)]
+    generated: bool,
     /// Run the tests of alarms: cause failures on a separate local stage, and check which alarms they raise
     #[arg(long)]
     alarms: bool,
@@ -88,15 +91,20 @@ impl std::error::Error for TestsFailed {}
 /// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let deployed = tiers.e2e || tiers.alarms;
-    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || deployed;
+    let some = tiers.unit
+        || tiers.integration
+        || tiers.faults
+        || tiers.stages
+        || tiers.generated
+        || deployed;
     let all = !some;
     let workspace = Workspace::read()?;
     let browser = match all || tiers.integration || tiers.e2e {
         true => tools::find_browser()?,
         false => PathBuf::new(),
     };
-    if all || tiers.stages {
-        tools::find_program("git", "the stage tests", "git")?;
+    if all || tiers.stages || tiers.generated {
+        tools::find_program("git", "the tests of stages and of generated code", "git")?;
     }
     tools::prepare(&workspace).await?;
     let mut results = Vec::new();
@@ -140,6 +148,10 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         let counts = on_stage(&workspace, ALARMS, ALARMS_MINUTE, tests).await?;
         results.push(("alarms", counts));
     }
+    if all || tiers.generated {
+        heading("generated");
+        results.push(("generated", generated(&workspace).await?));
+    }
     let total = print_results(&results);
     match total {
         Counts { failed: 1.., .. } => bail!(TestsFailed),
@@ -175,6 +187,7 @@ const OBSERVED: &str = "observed";
 /// The duration of a minute of CloudWatch in the tests of alarms. Their longest window is half an hour.
 const ALARMS_MINUTE: Duration = Duration::from_millis(500);
 const FAULTS: &str = "faults";
+const GENERATED: &str = "generated";
 const STAGES: &str = "stages";
 
 fn heading(tier: &str) {
@@ -208,7 +221,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace
         .tests()
-        .filter(|test| ![ALARMS, E2E, FAULTS, OBSERVED, STAGES].contains(test))
+        .filter(|test| ![ALARMS, E2E, FAULTS, GENERATED, OBSERVED, STAGES].contains(test))
     {
         tests.args(["--test", test]);
     }
@@ -225,6 +238,13 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     counts.add(run_tests(&mut tests).await?);
     counts.add(templates(workspace).await?);
     Ok(counts)
+}
+
+async fn generated(workspace: &Workspace) -> Result<Counts> {
+    let mut tests = cargo_test(workspace);
+    // One at a time: each test compiles, with all cores.
+    tests.args(["--test", GENERATED, "--", "--test-threads=1", "--nocapture"]);
+    run_tests(&mut tests).await
 }
 
 async fn faults(workspace: &Workspace) -> Result<Counts> {

@@ -81,10 +81,10 @@ const ROWS: [Row; 8] = [
     row(Kind::Integer, ["integer", "Integer", "number", "integer"], "must be an integer", Some(SAFE), true),
     row(Kind::Decimal, ["decimal", "Decimal", "number", "decimal"], "must be a number", Some(SAFE), false),
     row(Kind::Boolean, ["boolean", "bool", "boolean", "checkbox"], "must be true or false", None, false),
-    row(Kind::Date, ["date", "Date", "string", "date"], "must be a string", None, true),
-    row(Kind::Time, ["time", "Time", "number", "time"], "must be an integer", None, false),
-    row(Kind::Url, ["url", "Url", "string", "url"], "must be a string", None, true),
-    row(Kind::Email, ["email", "Email", "string", "email"], "must be a string", None, true),
+    row(Kind::Date, ["date", "Date", "string", "date"], "must be a date such as 2026-01-31", None, true),
+    row(Kind::Time, ["time", "Time", "number", "time"], "must be a time in milliseconds since 1970", None, false),
+    row(Kind::Url, ["url", "Url", "string", "url"], "must be a URL that begins with https:// or http://", None, true),
+    row(Kind::Email, ["email", "Email", "string", "email"], "must be an email address", None, true),
 ];
 
 /// The greatest length of a string without `max`.
