@@ -29,7 +29,7 @@ impl Fields {
     /// # Errors
     /// 400 if the text is not JSON. 422 if fields are missing or invalid. The problem then names
     /// each of these fields.
-    pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
+    pub fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
             return Err(Problem::invalid("", "The body must be a JSON object."));
