@@ -189,6 +189,12 @@ const ALARMS_MINUTE: Duration = Duration::from_millis(500);
 const FAULTS: &str = "faults";
 const GENERATED: &str = "generated";
 const STAGES: &str = "stages";
+/// The Cargo test target that compiles the end-to-end tests from which `cargo xtask new` generates others. No stage has
+/// their functions.
+const TEMPLATE: &str = "template-e2e";
+
+/// The Cargo test targets that the tier integration does not run.
+const OTHER_TIERS: [&str; 7] = [ALARMS, E2E, FAULTS, GENERATED, OBSERVED, STAGES, TEMPLATE];
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
@@ -210,7 +216,8 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
 }
 
 async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
-    build::build(workspace).await?;
+    let functions = workspace.functions().chain(workspace.template());
+    build::build_only(workspace, functions).await?;
     // Some tests run an example of their crate.
     let mut examples = workspace.cargo();
     examples.args(["build", "--workspace", "--examples"]);
@@ -221,7 +228,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
     for test in workspace
         .tests()
-        .filter(|test| ![ALARMS, E2E, FAULTS, GENERATED, OBSERVED, STAGES].contains(test))
+        .filter(|test| !OTHER_TIERS.contains(test))
     {
         tests.args(["--test", test]);
     }

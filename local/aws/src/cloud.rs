@@ -14,16 +14,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::endpoint::{Objects, Services, serve};
-use crate::sample::{self, TABLES};
+use crate::sample::{self, Table};
 
 /// The running local replacements for the AWS services and Stripe that a function calls. They run
 /// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables Notes, Storage, Attachments, Purchases, Buyers and Idempotency.
+    /// DynamoDB, with the tables of all files `events/tables/TABLE.json`.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
-    /// The PaymentIntent that waits for authentication.
-    open_payment: String,
+    tables: Vec<Table>,
     services: Services,
     address: SocketAddr,
     servers: Vec<JoinHandle<()>>,
@@ -38,19 +37,17 @@ impl Cloud {
     /// Fails if no port is free.
     pub async fn start() -> Result<Self, BoxError> {
         let dynamodb = Dynamodb::start(&[]).await?;
-        for (table, key) in TABLES {
-            match table {
-                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
-                _ => dynamodb.create(table, key)?,
-            }
-        }
         let stripe = Stripe::start(0, Settings::default()).await?;
         let services = Services::new(dynamodb.url(), stripe.url());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
+        let tables = sample::tables(&open_payment)?;
+        for table in &tables {
+            dynamodb.create_table(&table.create())?;
+        }
         let cloud = Self {
             dynamodb,
-            open_payment,
+            tables,
             stripe,
             address: listener.local_addr()?,
             servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
@@ -100,18 +97,18 @@ impl Cloud {
     ///
     /// Fails if a table no longer exists.
     pub fn reset(&self) -> Result<(), BoxError> {
-        let initial = sample::items(&self.open_payment);
-        for (table, key) in TABLES {
-            for item in self.dynamodb.items(table)? {
-                if initial.iter().any(|(_, initial)| *initial == item) {
+        for table in &self.tables {
+            for item in self.dynamodb.items(&table.name)? {
+                if table.items.contains(&item) {
                     continue;
                 }
-                let key = key.iter().map(|name| (*name, item.get(name).cloned()));
-                self.dynamodb.delete(table, &key.collect())?;
+                let key = table.key.iter();
+                let key = key.map(|name| (name.clone(), item.get(name).cloned()));
+                self.dynamodb.delete(&table.name, &key.collect())?;
             }
-        }
-        for (table, item) in initial {
-            self.dynamodb.put(table, &item)?;
+            for item in &table.items {
+                self.dynamodb.put(&table.name, item)?;
+            }
         }
         self.services.messages().clear();
         let attachment = (sample::attachment_key(), ("image/jpeg", 48_213));
@@ -119,26 +116,38 @@ impl Cloud {
         Ok(())
     }
 
-    /// Returns the state of the local services: the items of all tables except Idempotency, the
-    /// keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to
-    /// SNS and SQS.
+    /// Returns the state of the local services: the items of all tables except Idempotency and the markers of unique
+    /// values, the keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to SNS and SQS.
     ///
     /// # Errors
     ///
     /// Fails if a table no longer exists.
     pub fn snapshot(&self) -> Result<Value, BoxError> {
         let objects = self.services.objects();
-        Ok(json!({
-            "Notes": self.dynamodb.items("Notes")?,
-            "Storage": self.dynamodb.items("Storage")?,
-            "Attachments": self.dynamodb.items("Attachments")?,
-            "Purchases": self.dynamodb.items("Purchases")?,
-            "Buyers": self.dynamodb.items("Buyers")?,
+        let mut snapshot = json!({
             "files": objects.keys().collect::<Vec<_>>(),
             "charges": self.stripe.charges(),
             "sent": *self.services.messages(),
-        }))
+        });
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| table.name != "Idempotency")
+        {
+            let mut items = self.dynamodb.items(&table.name)?;
+            items.retain(|item| !is_marker(item));
+            if let Some(snapshot) = snapshot.as_object_mut() {
+                snapshot.insert(table.name.clone(), items.into());
+            }
+        }
+        Ok(snapshot)
     }
+}
+
+/// Whether an item of the table of a resource only marks a unique value as taken.
+fn is_marker(item: &Value) -> bool {
+    let user = item.pointer("/userId/S").and_then(Value::as_str);
+    user.is_some_and(|user| user.starts_with("unique#"))
 }
 
 impl Drop for Cloud {
@@ -157,7 +166,7 @@ mod tests {
     async fn reset_restores_changed_items_and_deletes_added_items() {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
-        let [(_, sample), ..] = sample::items("pi_1");
+        let sample = before["Notes"][0].clone();
         let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
         let changed = json!({"userId": user, "noteId": id});
         cloud.dynamodb.put("Notes", &changed).unwrap();

@@ -1,0 +1,3 @@
+//! External services: a file per table, with its client.
+
+pub mod specimens;
