@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import table from "../../libs/metrics/metrics.json" with { type: "json" };
+import { allTables } from "../lib/data.ts";
 import { readServices } from "../lib/manifests.ts";
 import { OperationsStack, subjectOf } from "../lib/operations-stack.ts";
 import { type Stage, stageNamed } from "../lib/stage.ts";
@@ -156,8 +157,7 @@ test("every function, queue, stream and table has its alarms", () => {
     }
     for (const queue of manifests.flatMap(({ queues }) => queues))
       assert.ok(names.has(queue.replace("dead-letters", "waiting-dead-letters")), queue);
-    for (const name of ["Notes", "Storage", "Attachments", "Purchases", "Buyers", "Idempotency"])
-      assert.ok(names.has(`${name}-throttles`), name);
+    for (const [name] of allTables) assert.ok(names.has(`${name}-throttles`), name);
   }
 });
 
