@@ -289,19 +289,6 @@ test("saved queries find a request, a user and a purchase in the logs of all fun
   }
 });
 
-test("the estimate of the costs counts the alarms and the metrics of prod", () => {
-  const estimate = readFileSync(resolve(import.meta.dirname, "../../bench/prices.toml"), "utf8");
-  const assumed = (name: string) => Number(estimate.match(new RegExp(`^${name} = (\\d+)`, "m"))?.[1]);
-  const ofMetrics = [...alarms("prod"), ...regressions].filter(({ AlarmRule }) => AlarmRule === undefined);
-  assert.equal(ofMetrics.flatMap(metricsOf).length, assumed("alarm_metrics"));
-  assert.equal(alarms("prod").filter(({ AlarmRule }) => AlarmRule).length, assumed("composite_alarms"));
-  const scopes = Object.values(table).map(({ scope }) => scope);
-  const invocation = scopes.filter((scope) => scope === "invocation").length;
-  const groups = new Set(functions.flatMap(({ group }) => group ?? [])).size;
-  const all = invocation * (groups + 2 * functions.length) + scopes.length - invocation;
-  assert.equal(all, assumed("custom_metrics"));
-});
-
 /** Values of a metric in each minute of a range. */
 function each(
   metric: Omit<MetricValue, "at" | "value">,

@@ -14,16 +14,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::endpoint::{Objects, Services, serve};
-use crate::sample::{self, TABLES};
+use crate::sample::{self, Table};
 
 /// The running local replacements for the AWS services and Stripe that a function calls. They run
 /// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables Notes, Storage, Attachments, Purchases, Buyers and Idempotency.
+    /// DynamoDB, with the tables that the functions use.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
-    /// The PaymentIntent that waits for authentication.
-    open_payment: String,
+    tables: Vec<Table>,
     services: Services,
     address: SocketAddr,
     servers: Vec<JoinHandle<()>>,
@@ -38,19 +37,21 @@ impl Cloud {
     /// Fails if no port is free.
     pub async fn start() -> Result<Self, BoxError> {
         let dynamodb = Dynamodb::start(&[]).await?;
-        for (table, key) in TABLES {
-            match table {
-                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
-                _ => dynamodb.create(table, key)?,
-            }
-        }
         let stripe = Stripe::start(0, Settings::default()).await?;
         let services = Services::new(dynamodb.url(), stripe.url());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
+        let tables = sample::tables(&open_payment)?;
+        for Table { name, key, .. } in &tables {
+            let key: Vec<_> = key.iter().map(String::as_str).collect();
+            match name.as_str() {
+                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
+                name => dynamodb.create(name, &key)?,
+            }
+        }
         let cloud = Self {
             dynamodb,
-            open_payment,
+            tables,
             stripe,
             address: listener.local_addr()?,
             servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
@@ -100,18 +101,18 @@ impl Cloud {
     ///
     /// Fails if a table no longer exists.
     pub fn reset(&self) -> Result<(), BoxError> {
-        let initial = sample::items(&self.open_payment);
-        for (table, key) in TABLES {
-            for item in self.dynamodb.items(table)? {
-                if initial.iter().any(|(_, initial)| *initial == item) {
-                    continue;
+        for Table { name, key, items } in &self.tables {
+            for item in self.dynamodb.items(name)? {
+                if !items.contains(&item) {
+                    let key = key
+                        .iter()
+                        .map(|name| (name.as_str(), item.get(name).cloned()));
+                    self.dynamodb.delete(name, &key.collect())?;
                 }
-                let key = key.iter().map(|name| (*name, item.get(name).cloned()));
-                self.dynamodb.delete(table, &key.collect())?;
             }
-        }
-        for (table, item) in initial {
-            self.dynamodb.put(table, &item)?;
+            for item in items {
+                self.dynamodb.put(name, item)?;
+            }
         }
         self.services.messages().clear();
         let attachment = (sample::attachment_key(), ("image/jpeg", 48_213));
@@ -128,16 +129,19 @@ impl Cloud {
     /// Fails if a table no longer exists.
     pub fn snapshot(&self) -> Result<Value, BoxError> {
         let objects = self.services.objects();
-        Ok(json!({
-            "Notes": self.dynamodb.items("Notes")?,
-            "Storage": self.dynamodb.items("Storage")?,
-            "Attachments": self.dynamodb.items("Attachments")?,
-            "Purchases": self.dynamodb.items("Purchases")?,
-            "Buyers": self.dynamodb.items("Buyers")?,
+        let mut state = json!({
             "files": objects.keys().collect::<Vec<_>>(),
             "charges": self.stripe.charges(),
             "sent": *self.services.messages(),
-        }))
+        });
+        for Table { name, .. } in &self.tables {
+            if name != "Idempotency"
+                && let Some(state) = state.as_object_mut()
+            {
+                state.insert(name.clone(), self.dynamodb.items(name)?.into());
+            }
+        }
+        Ok(state)
     }
 }
 
@@ -157,7 +161,7 @@ mod tests {
     async fn reset_restores_changed_items_and_deletes_added_items() {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
-        let [(_, sample), ..] = sample::items("pi_1");
+        let sample = cloud.dynamodb.items("Notes").unwrap().remove(0);
         let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
         let changed = json!({"userId": user, "noteId": id});
         cloud.dynamodb.put("Notes", &changed).unwrap();

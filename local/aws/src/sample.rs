@@ -1,7 +1,10 @@
 //! The data to which the sample events in `events/` refer.
 
-use std::time::SystemTime;
+use std::{ffi::OsStr, fs, path::Path, time::SystemTime};
 
+use heck::ToUpperCamelCase as _;
+use local_dynamodb::BoxError;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The id of the user in the sample events.
@@ -34,9 +37,18 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_SECRET_ACCESS_KEY",
 ];
 
-/// The name of each table, and the names of its key attributes: the partition key and, if the table
-/// has one, the sort key.
-pub(crate) const TABLES: [(&str, &[&str]); 6] = [
+/// A table of the local DynamoDB.
+pub(crate) struct Table {
+    pub(crate) name: String,
+    /// The names of the key attributes: the partition key and, if the table has one, the sort key.
+    pub(crate) key: Vec<String>,
+    /// The initial items, in DynamoDB's JSON format.
+    pub(crate) items: Vec<Value>,
+}
+
+/// The tables whose items depend on other samples, or that have none: the name of each table, and the
+/// names of its key attributes.
+const TABLES: [(&str, &[&str]); 6] = [
     ("Notes", &["userId", "noteId"]),
     ("Attachments", &["userId", "attachment"]),
     ("Storage", &["userId", "entry"]),
@@ -45,29 +57,73 @@ pub(crate) const TABLES: [(&str, &[&str]); 6] = [
     ("Idempotency", &["id"]),
 ];
 
+/// Returns all tables: [`TABLES`], and one table per file `data/TABLE.json` of this crate, which has the
+/// members `key` and `items`. `open_payment` is the PaymentIntent that waits for authentication.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read or parsed.
+pub(crate) fn tables(open_payment: &str) -> Result<Vec<Table>, BoxError> {
+    let initial = items(open_payment);
+    let mut tables: Vec<Table> = Vec::new();
+    for (name, key) in TABLES {
+        let own = initial.iter().filter(|(table, _)| *table == name);
+        tables.push(Table {
+            name: name.into(),
+            key: key.iter().map(|&attribute| attribute.into()).collect(),
+            items: own.map(|(_, item)| item.clone()).collect(),
+        });
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    // Git has no empty folders.
+    let entries = folder.exists().then(|| fs::read_dir(folder)).transpose()?;
+    for entry in entries.into_iter().flatten() {
+        let file = entry?.path();
+        let Some(name) = file.file_stem().and_then(OsStr::to_str) else {
+            continue;
+        };
+        let text = fs::read(&file)?;
+        let File { key, items } = serde_json::from_slice(&text)
+            .map_err(|error| format!("cannot parse {}: {error}", file.display()))?;
+        tables.push(Table {
+            name: name.into(),
+            key,
+            items,
+        });
+    }
+    tables.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tables)
+}
+
+/// The content of a file `data/TABLE.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    key: Vec<String>,
+    items: Vec<Value>,
+}
+
 /// Returns a valid value for the environment variable `name` of a function. `url` is the URL of the
-/// local services' endpoint. None if no function has this variable.
+/// local services' endpoint. None if no function has this variable. The variable with the name of a
+/// table is the table's name in capitals, with `_TABLE`: `NOTES_TABLE` for Notes.
 pub fn environment_variable(name: &str, url: &str) -> Option<String> {
+    if let Some(table) = name.strip_suffix("_TABLE") {
+        return Some(table.to_upper_camel_case());
+    }
     let value = match name {
         "ALLOWED_ORIGIN" => "https://app.example.com",
         "ATTACHMENTS_BUCKET" => "attachments",
-        "ATTACHMENTS_TABLE" => "Attachments",
         "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
         "AWS_ENDPOINT_URL" | "STRIPE_URL" => url,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
-        "BUYERS_TABLE" => "Buyers",
         "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
         "FREE_NOTES" => "100",
-        "IDEMPOTENCY_TABLE" => "Idempotency",
         "LOG_LEVEL" => "info",
-        "NOTES_TABLE" => "Notes",
         "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
-        "PURCHASES_TABLE" => "Purchases",
         "ROUTE_GROUP" => "sample",
         "SECRETS_PREFIX" => "/scratchpad/sample",
         "STAGE" => "sample",
-        "STORAGE_TABLE" => "Storage",
         "USER_HASH_KEY" => "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b",
         _ => return None,
     };
@@ -109,7 +165,7 @@ pub(crate) fn attachment_key() -> String {
 
 /// The initial items of the tables: the name of a table, and an item in DynamoDB's JSON format.
 /// `open_payment` is the PaymentIntent that waits for authentication.
-pub(crate) fn items(open_payment: &str) -> [(&'static str, Value); 5] {
+fn items(open_payment: &str) -> [(&'static str, Value); 5] {
     let note = json!({
         "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
         "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},

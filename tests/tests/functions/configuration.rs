@@ -31,11 +31,12 @@ const OPTIONAL: [&str; 3] = [
 /// Returns invalid values of an environment variable. Values that are not UTF-8 are not listed, because they are
 /// invalid for every variable.
 fn invalid_values(name: &str) -> &'static [&'static str] {
+    if name.ends_with("_TABLE") {
+        return &["Z Z", "x", "tab/le"];
+    }
     match name {
         "ALLOWED_ORIGIN" => &["nowhere.example", "https://a\nb"],
         "ATTACHMENTS_BUCKET" => &["Z Z", "UPPER", "x", "a/b"],
-        "ATTACHMENTS_TABLE" | "BUYERS_TABLE" | "IDEMPOTENCY_TABLE" | "NOTES_TABLE"
-        | "PURCHASES_TABLE" | "STORAGE_TABLE" => &["Z Z", "x", "tab/le"],
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => &["Z Z", "Z\n"],
         "AWS_ENDPOINT_URL" => &["nowhere", "ftp://127.0.0.1"],
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => &["much", "-1"],
