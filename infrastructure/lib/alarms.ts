@@ -1,4 +1,4 @@
-import { tableIndexes } from "./dynamodb-stack.ts";
+import { tableIndexes } from "./data.ts";
 import type { ServiceFunction } from "./manifests.ts";
 import { type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
 import type { Objective, Stage } from "./stage.ts";
@@ -224,7 +224,7 @@ function functionAlarms(subject: Subject, own: ServiceFunction): { causes: Metri
 /** The alarms of the tables. DynamoDB counts the throttled requests of an index separately. */
 function tableAlarms({ stage }: Subject): MetricAlarm[] {
   if (stage.linked !== stage.name) return []; // the tables are those of another stage
-  return Object.entries(tableIndexes).map(([table, index]) => {
+  return tableIndexes.map(([table, index]) => {
     const TableName = nameOn(stage, table);
     const owners: Metric["dimensions"][] = [{ TableName }];
     if (index) owners.push({ TableName, GlobalSecondaryIndexName: index });

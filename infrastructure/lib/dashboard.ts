@@ -11,7 +11,7 @@ import {
   type RouteGroup,
   type Subject,
 } from "./alarms.ts";
-import { tableIndexes } from "./dynamodb-stack.ts";
+import { tableIndexes } from "./data.ts";
 import { type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
 import { tables } from "./stage.ts";
 
@@ -66,7 +66,7 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
   const each = (name: MetricName, stat?: string): Line[] =>
     functions.map((own) => [own.name, ofFunction(name, nameOn(stage, own.name), stat)]);
   const business = (...names: MetricName[]): Line[] => names.map((name) => [name, ofStage(name, stage.name)]);
-  const ownTables = stage.linked === stage.name ? Object.entries(tableIndexes) : [];
+  const ownTables = stage.linked === stage.name ? tableIndexes : [];
   const ofTables = (...names: string[]): Line[] =>
     ownTables.flatMap(([table, index]) =>
       names.flatMap((name): Line[] => [

@@ -1,20 +1,8 @@
-import type { App } from "aws-cdk-lib";
-import {
-  AttributeType,
-  BillingMode,
-  type GlobalSecondaryIndexProps,
-  ProjectionType,
-  StreamViewType,
-  Table,
-  type TableOptions,
-} from "aws-cdk-lib/aws-dynamodb";
-import type { Stage } from "./stage.ts";
-import { StageStack } from "./stage-stack.ts";
+import { StreamViewType } from "aws-cdk-lib/aws-dynamodb";
+import { number, string, type Tables } from "./tables-stack.ts";
 
-const string = (name: string) => ({ name, type: AttributeType.STRING });
-const number = (name: string) => ({ name, type: AttributeType.NUMBER });
-
-const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps }> = {
+/** The tables of the stack `dynamodb`. */
+export const tables: Tables = {
   Notes: { partitionKey: string("userId"), sortKey: string("noteId") },
   // A user's total of notes, and the credits of their purchases.
   Storage: { partitionKey: string("userId"), sortKey: string("entry") },
@@ -32,30 +20,3 @@ const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps 
   // Makes repeated requests, events and messages take effect once. Items expire by TTL.
   Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };
-
-/** The index of each table, or undefined. */
-export const tableIndexes = Object.fromEntries(
-  Object.entries(tables).map(([name, { index }]): [string, string | undefined] => [name, index?.indexName]),
-);
-
-/** The tables of a stage. */
-export class DynamodbStack extends StageStack {
-  constructor(app: App, stage: Stage) {
-    super(app, "dynamodb", stage);
-
-    for (const [name, { index, ...own }] of Object.entries(tables)) {
-      const table = new Table(this, name, {
-        ...own,
-        tableName: this.nameOf(name),
-        billingMode: BillingMode.PAY_PER_REQUEST,
-        deletionProtection: stage.protected,
-        pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: stage.protected },
-        removalPolicy: this.removalPolicy,
-      });
-      this.exportOutput(`${name}TableName`, table.tableName);
-      this.exportOutput(`${name}TableArn`, table.tableArn);
-      if (table.tableStreamArn) this.exportOutput(`${name}TableStreamArn`, table.tableStreamArn);
-      if (index) table.addGlobalSecondaryIndex({ ...index, projectionType: ProjectionType.ALL });
-    }
-  }
-}

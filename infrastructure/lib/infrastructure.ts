@@ -1,13 +1,14 @@
 import type { App } from "aws-cdk-lib";
 import { AlarmsStack } from "./alarms-stack.ts";
 import { CognitoStack } from "./cognito-stack.ts";
+import { dataStacks } from "./data.ts";
 import { DnsStack } from "./dns-stack.ts";
-import { DynamodbStack } from "./dynamodb-stack.ts";
 import { FirewallStack } from "./firewall-stack.ts";
 import { isLocal } from "./local.ts";
 import { OperationsStack } from "./operations-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
 import { type Stage, tables } from "./stage.ts";
+import { TablesStack } from "./tables-stack.ts";
 import { TopicsStack } from "./topics-stack.ts";
 import { WebStack } from "./web-stack.ts";
 
@@ -23,11 +24,15 @@ export function infrastructure(app: App, stage: Stage, region: string = tables()
     );
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
-    ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
+    ...(stage.infrastructure === "own" ? [CognitoStack, S3Stack] : []),
     TopicsStack,
     ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
     ...(stage.alarms ? [AlarmsStack, OperationsStack] : []),
     ...(stage.webAcl && !isLocal(app, stage.name) ? [FirewallStack] : []), // the local cloud has no firewall
   ];
-  return stacks.map((Stack) => new Stack(app, stage));
+  const data = stage.infrastructure === "own" ? dataStacks : [];
+  return [
+    ...data.map(([unit, tables]) => new TablesStack(app, unit, stage, tables)),
+    ...stacks.map((Stack) => new Stack(app, stage)),
+  ];
 }

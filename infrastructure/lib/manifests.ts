@@ -40,10 +40,10 @@ interface Failures {
   destinations?: { onFailure?: unknown };
 }
 
-/** Reads the manifests of all services. */
+/** Reads the manifests of all services that have functions. The others are not deployed. */
 export function readServices(): Service[] {
   const names = readdirSync(services).filter((name) => existsSync(new URL(`${name}/serverless.yml`, services)));
-  return names.map((name) => {
+  const all = names.map((name) => {
     const manifest: Manifest = parse(readFileSync(new URL(`${name}/serverless.yml`, services), "utf8"));
     const resources = manifest.resources.flatMap((part) => Object.values(part.Resources ?? {}));
     return {
@@ -52,6 +52,7 @@ export function readServices(): Service[] {
       queues: resources.flatMap(({ Properties }) => Properties.QueueName?.replace(/^scratchpad-[^}]*}-/, "") ?? []),
     };
   });
+  return all.filter(({ functions }) => functions.length > 0);
 }
 
 function serviceFunction(name: string, { events, environment, destinations }: FunctionSettings): ServiceFunction {

@@ -7,10 +7,13 @@ import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Match, Template } from "aws-cdk-lib/assertions";
 import { securityHeaders } from "../../web/security-headers.ts";
+import { allTables, dataStacks } from "../lib/data.ts";
 import { infrastructure } from "../lib/infrastructure.ts";
 import { delegations, type Stage, stageNamed } from "../lib/stage.ts";
 import { services } from "./services.ts";
 
+/** The units of the stacks with tables. */
+const dataUnits = dataStacks.map(([unit]) => unit);
 const stacks = (stage: string) =>
   infrastructure(new App({ builtinCloudFormationValidation: false }), stageNamed(stage));
 const templates = (stage: string) => stacks(stage).map((stack) => Template.fromStack(stack));
@@ -108,20 +111,20 @@ test("the delete marker of an attachment, which contains its file name, expires 
 });
 
 test("the partition key of every table with user data is the user ID", () => {
-  const keys = Object.fromEntries(
-    resources("dev", "AWS::DynamoDB::Table").map(({ Properties }) => [
-      Properties.TableName,
-      Properties.KeySchema.map((key: any) => `${key.KeyType} ${key.AttributeName}`),
-    ]),
-  );
-  assert.deepEqual(keys, {
-    "scratchpad-dev-Notes": ["HASH userId", "RANGE noteId"],
-    "scratchpad-dev-Storage": ["HASH userId", "RANGE entry"],
-    "scratchpad-dev-Attachments": ["HASH userId", "RANGE attachment"],
-    "scratchpad-dev-Purchases": ["HASH userId", "RANGE purchaseId"],
-    "scratchpad-dev-Buyers": ["HASH userId"],
-    "scratchpad-dev-Idempotency": ["HASH id"],
-  });
+  for (const { Properties } of resources("dev", "AWS::DynamoDB::Table")) {
+    const [partition] = Properties.KeySchema;
+    const name: string = Properties.TableName;
+    assert.deepEqual(
+      partition,
+      { AttributeName: name.endsWith("-Idempotency") ? "id" : "userId", KeyType: "HASH" },
+      name,
+    );
+  }
+});
+
+test("the name of each table is that of no table of another stack", () => {
+  const names = allTables.map(([name]) => name);
+  assert.deepEqual(names, [...new Set(names)]);
 });
 
 /** The values of one property of a stage's tables, by the name of the table without the stage. */
@@ -482,24 +485,14 @@ test("every export name contains the stage, and every stage in the cloud has the
     assert.deepEqual(
       exports(stage).sort(),
       [
+        ...allTables.flatMap(([name, { stream }]) =>
+          ["Arn", "Name", ...(stream ? ["StreamArn"] : [])].map((value) => `${name}Table${value}`),
+        ),
         "AlarmsTopicArn",
         "AttachmentsBucketArn",
         "AttachmentsBucketName",
-        "AttachmentsTableArn",
-        "AttachmentsTableName",
-        "BuyersTableArn",
-        "BuyersTableName",
-        "IdempotencyTableArn",
-        "IdempotencyTableName",
         "IdentityPoolId",
-        "NotesTableArn",
-        "NotesTableName",
-        "PurchasesTableArn",
-        "PurchasesTableName",
-        "PurchasesTableStreamArn",
         "PurchasesTopicArn",
-        "StorageTableArn",
-        "StorageTableName",
         "UserHashKey",
         "UserPoolClientId",
         "UserPoolId",
@@ -524,9 +517,9 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
   assert.deepEqual(
     stacks("dev").map((stack) => stack.stackName),
     [
+      ...dataUnits.map((unit) => `scratchpad-${unit}-dev`),
       "scratchpad-dns-dev",
       "scratchpad-cognito-dev",
-      "scratchpad-dynamodb-dev",
       "scratchpad-s3-dev",
       "scratchpad-topics-dev",
       "scratchpad-web-dev",
@@ -571,7 +564,7 @@ test("a stage without a row has its own infrastructure", () => {
   const names = stacks("feature-1").map((stack) => stack.stackName);
   assert.deepEqual(
     names,
-    ["cognito", "dynamodb", "s3", "topics", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
+    [...dataUnits, "cognito", "s3", "topics", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
   );
 });
 

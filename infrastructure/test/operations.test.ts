@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import table from "../../libs/metrics/metrics.json" with { type: "json" };
+import { allTables } from "../lib/data.ts";
 import { readServices } from "../lib/manifests.ts";
 import { OperationsStack, subjectOf } from "../lib/operations-stack.ts";
 import { type Stage, stageNamed } from "../lib/stage.ts";
@@ -156,8 +157,7 @@ test("every function, queue, stream and table has its alarms", () => {
     }
     for (const queue of manifests.flatMap(({ queues }) => queues))
       assert.ok(names.has(queue.replace("dead-letters", "waiting-dead-letters")), queue);
-    for (const name of ["Notes", "Storage", "Attachments", "Purchases", "Buyers", "Idempotency"])
-      assert.ok(names.has(`${name}-throttles`), name);
+    for (const [name] of allTables) assert.ok(names.has(`${name}-throttles`), name);
   }
 });
 
@@ -287,19 +287,6 @@ test("saved queries find a request, a user and a purchase in the logs of all fun
     for (const { LogGroupNames } of queries)
       assert.deepEqual(LogGroupNames, [...groups, `/aws/apigateway/scratchpad-${stage}`]);
   }
-});
-
-test("the estimate of the costs counts the alarms and the metrics of prod", () => {
-  const estimate = readFileSync(resolve(import.meta.dirname, "../../bench/prices.toml"), "utf8");
-  const assumed = (name: string) => Number(estimate.match(new RegExp(`^${name} = (\\d+)`, "m"))?.[1]);
-  const ofMetrics = [...alarms("prod"), ...regressions].filter(({ AlarmRule }) => AlarmRule === undefined);
-  assert.equal(ofMetrics.flatMap(metricsOf).length, assumed("alarm_metrics"));
-  assert.equal(alarms("prod").filter(({ AlarmRule }) => AlarmRule).length, assumed("composite_alarms"));
-  const scopes = Object.values(table).map(({ scope }) => scope);
-  const invocation = scopes.filter((scope) => scope === "invocation").length;
-  const groups = new Set(functions.flatMap(({ group }) => group ?? [])).size;
-  const all = invocation * (groups + 2 * functions.length) + scopes.length - invocation;
-  assert.equal(all, assumed("custom_metrics"));
 });
 
 /** Values of a metric in each minute of a range. */

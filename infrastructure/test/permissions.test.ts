@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GithubStack } from "../lib/account/github-stack.ts";
 import { accountNamed } from "../lib/account.ts";
+import { allTables } from "../lib/data.ts";
+import { readServices } from "../lib/manifests.ts";
 import { type StageTable, stageNamed, stageTable, tables } from "../lib/stage.ts";
 import { exceptions } from "./permission-exceptions.ts";
 import {
@@ -41,16 +43,25 @@ const add = (role: string, need: Need) => {
   const known = needs.get(role) ?? assert.fail(`calls.json has the role ${role}, which no account has`);
   known.push(need);
 };
+/** The units of the stacks of each stage. */
+const units = new Map<string, string[]>();
 for (const { role, stage } of deployments) {
   const place = roles.get(role)!.place;
   const templates = await stageTemplates(stage);
+  const unitOf = (stack: string) => stack.slice("scratchpad-".length, -`-${stage.name}`.length);
+  units.set(stage.name, [...templates.keys()].map(unitOf));
   const resolver = new Resolver(templates, place);
   const resources = [...templates.keys()].flatMap((stack) => resolver.resources(stack));
   for (const resource of resources)
     for (const need of await needsOf(resource, { name: stage.name, place, resources }, exceptions, usedExceptions))
       add(role, need);
 }
-for (const { command, role, calls } of recordedCalls())
+const named = (stage: string) => ({
+  UNIT: units.get(stage) ?? assert.fail(`calls.json has the stage ${stage}, which no role deploys`),
+  TABLE: allTables.map(([name]) => name),
+  FUNCTION: readServices().flatMap(({ functions }) => functions.map(({ name }) => name)),
+});
+for (const { command, role, calls } of recordedCalls(named))
   for (const call of calls) add(role, { ...call, why: `xtask ${command}` });
 for (const [role, all] of needs) {
   const unique = new Map(all.map((need) => [JSON.stringify([need.action, need.resource, need.context]), need]));

@@ -501,13 +501,25 @@ export interface CommandCalls {
  * A call is a text: its IAM action, the ARN of its resource (`*` if the action supports no resource type, or the request names
  * no resource) and the condition keys of the request, as `KEY=VALUE`, separated by spaces. A request that needs several
  * actions is several calls. What differs between runs is replaced: UUIDs and IDs that AWS assigns by `assigned`, and hashes
- * and object keys of users by `0`. The ARN of a stack ends in `/assigned`.
+ * and object keys of users by `0`. The ARN of a stack ends in `/assigned`. A call on a stack, a table or a function of the stage
+ * names it `UNIT`, `TABLE` or `FUNCTION`, and stands for a call on each of them: `names` returns their names.
  */
-export function recordedCalls(): CommandCalls[] {
+export function recordedCalls(names: (stage: string) => Record<Placeholder, string[]>): CommandCalls[] {
   const entries: (Omit<CommandCalls, "calls"> & { calls: string[] })[] = JSON.parse(
     readFileSync(new URL("calls.json", import.meta.url), "utf8"),
   );
-  return entries.map(({ calls, ...others }) => ({ ...others, calls: calls.map(parseCall) }));
+  return entries.map(({ calls, ...others }) => ({
+    ...others,
+    calls: calls.flatMap((call) => named(call, names(others.stage))).map(parseCall),
+  }));
+}
+
+type Placeholder = "UNIT" | "TABLE" | "FUNCTION";
+
+/** A call on each of the resources for which its placeholder stands. */
+function named(call: string, names: Record<Placeholder, string[]>): string[] {
+  const [placeholder] = call.match(/\b(UNIT|TABLE|FUNCTION)\b/) ?? [];
+  return placeholder ? names[placeholder as Placeholder].map((name) => call.replace(placeholder, name)) : [call];
 }
 
 /** Parses a call in the format of calls.json. */

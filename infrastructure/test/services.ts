@@ -1,15 +1,14 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
+import { readServices } from "../lib/manifests.ts";
 
 const root = resolve(import.meta.dirname, "../..");
-/** The names of all services. */
-export const services = readdirSync(join(root, "services")).filter((name) =>
-  existsSync(join(root, "services", name, "serverless.yml")),
-);
+/** The names of all services that have functions. */
+export const services = readServices().map(({ name }) => name);
 
 /** The names of a service's functions, from its manifest. */
 export const functionsOf = (service: string): string[] => Object.keys(manifest(service).functions);

@@ -3,6 +3,7 @@ import { Route, Switch } from "wouter";
 import { AnnouncerProvider } from "./components/announcer.tsx";
 import { ErrorBoundary } from "./components/error-boundary.tsx";
 import { Loading } from "./components/loading.tsx";
+import { USER_LINKS } from "./links.ts";
 import { Landing } from "./pages/landing.tsx";
 import { NotFound } from "./pages/not-found.tsx";
 
@@ -11,6 +12,9 @@ const SignUp = lazy(() => import("./pages/sign-up.tsx"));
 const LogIn = lazy(() => import("./pages/log-in.tsx"));
 const ForgottenPassword = lazy(() => import("./pages/forgotten-password.tsx"));
 const LoggedIn = lazy(() => import("./logged-in.tsx"));
+
+/** The paths of the pages for users who are logged in. */
+const USER_PATHS = new RegExp(`^(${Object.keys(USER_LINKS).join("|")})(/|$)`);
 
 export function App() {
   return (
@@ -22,7 +26,7 @@ export function App() {
             <Route path="/sign-up" component={SignUp} />
             <Route path="/log-in" component={LogIn} />
             <Route path="/forgotten-password" component={ForgottenPassword} />
-            <Route path={/^\/(notes|billing|settings)(\/|$)/} component={LoggedIn} />
+            <Route path={USER_PATHS} component={LoggedIn} />
             <Route component={NotFound} />
           </Switch>
         </Suspense>

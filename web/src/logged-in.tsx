@@ -9,10 +9,14 @@ import { useSubmit } from "./hooks/use-submit.ts";
 import { NotFound } from "./pages/not-found.tsx";
 import { UserContext } from "./user.ts";
 
-const Notes = lazy(() => import("./pages/notes.tsx"));
 const Note = lazy(() => import("./pages/note.tsx"));
-const Billing = lazy(() => import("./pages/billing.tsx"));
-const Settings = lazy(() => import("./pages/settings.tsx"));
+
+/** The pages by path. `/*?` stands for all paths below. */
+const PAGES = {
+  "/notes": lazy(() => import("./pages/notes.tsx")),
+  "/billing": lazy(() => import("./pages/billing.tsx")),
+  "/settings": lazy(() => import("./pages/settings.tsx")),
+};
 
 /** The pages for users who are logged in. Others are redirected to the log-in page and come back afterwards. */
 export default function LoggedIn() {
@@ -50,13 +54,13 @@ export default function LoggedIn() {
   return (
     <UserContext key={user.id} value={user}>
       <Switch>
-        <Route path="/notes" component={Notes} />
         <Route path="/notes/new">
           <Note key="new" />
         </Route>
         <Route path="/notes/:noteId">{({ noteId }) => <Note key={noteId} noteId={noteId} />}</Route>
-        <Route path="/billing" component={Billing} />
-        <Route path="/settings" component={Settings} />
+        {Object.entries(PAGES).map(([page, component]) => (
+          <Route key={page} path={page} component={component} />
+        ))}
         <Route component={NotFound} />
       </Switch>
       <LogInAgain email={user.email} />

@@ -1,12 +1,17 @@
 //! The command `cargo xtask cost`: estimates the monthly cost on AWS from the benchmark's measurements and the prices
 //! in `bench/prices.toml`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::{ui, workspace::Workspace};
+use crate::{release, status, tools, ui, workspace::Workspace};
 
 /// The options of `cargo xtask cost`: the monthly use for which the cost is estimated.
 #[derive(Debug, clap::Args)]
@@ -19,25 +24,38 @@ pub(crate) struct Options {
     people: Option<u64>,
 }
 
+/// The name of the stage whose cost is estimated.
+const PROD: &str = "prod";
+
 /// Runs `cargo xtask cost`: prints the assumptions and the estimated cost of one month.
 ///
 /// # Errors
-/// Fails if the prices or the measurements cannot be read, or if a price or the measurement of a function is missing.
-pub(crate) fn cost(options: &Options) -> Result<()> {
+/// Fails if the prices or the measurements cannot be read, if a price is missing, or if the templates of the stage prod
+/// cannot be synthesized.
+pub(crate) async fn cost(options: &Options) -> Result<()> {
     let workspace = Workspace::read()?;
+    tools::prepare(&workspace).await?;
     let root = workspace.root();
     let (prices, text) = PriceFile::read(&root.join("bench/prices.toml"))?;
     let (measurements, source) = Measurements::read(root)?;
     let requests = options.requests_per_month as f64;
     let people = options.people.map(|people| people as f64);
     let people = people.unwrap_or(requests / prices.assumptions.requests_per_person);
-    let bill = Bill::new(&prices, &measurements, requests, people)?;
+    let fixed = Fixed::read(&workspace).await?;
+    let bill = Bill::new(&prices, &measurements, fixed, requests, people)?;
     let assumptions = text.split_once("[assumptions]\n");
     let assumptions = assumptions.map_or("", |(_, assumptions)| assumptions);
     ui::print(format!(
         "Assumptions, from bench/prices.toml:\n\n{assumptions}"
     ));
     ui::print(bill.tables());
+    let unmeasured = measurements.missing(&prices);
+    if !unmeasured.is_empty() {
+        ui::print(format!(
+            "Not measured, so estimated as the average of the others: {}. Measure with cargo xtask bench.\n",
+            unmeasured.join(", ")
+        ));
+    }
     ui::print(format!(
         "Measurements: {source}. Prices and their sources: bench/prices.toml.\n"
     ));
@@ -96,6 +114,12 @@ struct Assumptions {
     note_kb: f64,
     files_per_person: f64,
     file_kb: f64,
+}
+
+/// The numbers of the billed things that the stage prod has once.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Fixed {
+    /// The number of metrics that all alarms read together.
     alarm_metrics: f64,
     composite_alarms: f64,
     custom_metrics: f64,
@@ -104,12 +128,64 @@ struct Assumptions {
     hosted_zones: f64,
 }
 
+impl Fixed {
+    /// Counts the resources in the templates of the stage prod, and the metrics that its functions write.
+    async fn read(workspace: &Workspace) -> Result<Self> {
+        let mut fixed = Self::default();
+        for template in release::synthesize(workspace, PROD).await?.values() {
+            template
+                .resources()
+                .for_each(|(_, resource)| fixed.add(resource));
+        }
+        let metrics = workspace.root().join("libs/metrics/metrics.json");
+        let metrics: BTreeMap<String, Metric> = serde_json::from_slice(&fs::read(metrics)?)?;
+        let functions = status::functions(workspace)?;
+        let groups: BTreeSet<_> = functions
+            .iter()
+            .filter_map(|own| own.group.as_ref())
+            .collect();
+        let of_invocations = metrics
+            .values()
+            .filter(|metric| metric.scope == "invocation");
+        let of_invocations = of_invocations.count();
+        // Metrics of invocations have values per group, per function, and per version of a function.
+        let scopes = groups.len() + 2 * functions.len();
+        fixed.custom_metrics = (of_invocations * scopes + metrics.len() - of_invocations) as f64;
+        Ok(fixed)
+    }
+
+    /// Adds a resource of a template.
+    fn add(&mut self, resource: &Value) {
+        match resource.get("Type").and_then(Value::as_str) {
+            Some("AWS::CloudWatch::Alarm") => {
+                let metrics = resource.pointer("/Properties/Metrics");
+                let metrics = metrics.and_then(Value::as_array).map(|metrics| {
+                    let read = metrics.iter().filter(|one| one.get("MetricStat").is_some());
+                    read.count()
+                });
+                self.alarm_metrics += metrics.unwrap_or(1) as f64;
+            }
+            Some("AWS::CloudWatch::CompositeAlarm") => self.composite_alarms += 1.0,
+            Some("AWS::CloudWatch::Dashboard") => self.dashboards += 1.0,
+            Some("AWS::WAFv2::WebACL") => self.web_acls += 1.0,
+            Some("AWS::Route53::HostedZone") => self.hosted_zones += 1.0,
+            _ => {}
+        }
+    }
+}
+
+/// A row of libs/metrics/metrics.json.
+#[derive(Deserialize)]
+struct Metric {
+    scope: String,
+}
+
 /// How often a function is invoked, and what one invocation uses. bench/prices.toml documents the fields that have no
 /// comment here.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct FunctionUse {
-    /// The share of people's requests that invoke this function, from 0 to 1.
+    /// The share of people's requests that invoke this function, as a part of the sum of all shares.
     share: f64,
     /// The name of the function that causes this function's invocations. Each invocation of the named function causes
     /// `times` invocations of this function.
@@ -144,6 +220,8 @@ impl PriceFile {
 
     /// Returns the number of invocations of `function` in a month in which people make `requests` requests.
     fn invocations(&self, function: &FunctionUse, requests: f64) -> Result<f64> {
+        let shares: f64 = self.functions.values().map(|function| function.share).sum();
+        let requests = requests / shares;
         let Some(other) = &function.per else {
             return Ok(function.share * requests + function.monthly);
         };
@@ -207,6 +285,25 @@ impl Measurements {
             }
         }
         bail!("cannot find measurements; run cargo xtask bench")
+    }
+}
+
+impl Measurements {
+    /// The average of all measurements.
+    fn average(&self) -> CpuTime {
+        let mean = |time: fn(&CpuTime) -> f64| {
+            self.0.values().map(time).sum::<f64>() / self.0.len().max(1) as f64
+        };
+        CpuTime {
+            cold: mean(|cpu| cpu.cold),
+            warm: mean(|cpu| cpu.warm),
+        }
+    }
+
+    /// The names of the functions that were not measured.
+    fn missing<'a>(&self, prices: &'a PriceFile) -> Vec<&'a str> {
+        let names = prices.functions.keys().map(String::as_str);
+        names.filter(|name| !self.0.contains_key(*name)).collect()
     }
 }
 
@@ -275,6 +372,7 @@ impl Usage {
         invocations: f64,
         cpu: CpuTime,
         assumptions: &Assumptions,
+        web_acls: f64,
     ) {
         let total = |units: f64| units * invocations;
         let seconds = billed_ms(function, cpu, assumptions) / 1000.0;
@@ -304,11 +402,7 @@ impl Usage {
         }
         if function.share > 0.0 || function.is_route {
             self.add("api_gateway_requests", name, invocations);
-            self.add(
-                "waf_requests",
-                name,
-                assumptions.web_acls.min(1.0) * invocations,
-            );
+            self.add("waf_requests", name, web_acls.min(1.0) * invocations);
             let access_log_gb = total(assumptions.access_log_bytes / 1024.0) / KB_PER_GB;
             self.add("logs_access_gb", name, access_log_gb);
             self.add("logs_kept_gb", name, access_log_gb * kept);
@@ -316,7 +410,7 @@ impl Usage {
     }
 
     /// Adds the units that belong to no function: those of traces, people, stored data and fixed resources.
-    fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions) {
+    fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions, fixed: Fixed) {
         let per_second = (requests / SECONDS_PER_MONTH).min(assumptions.traced_per_second);
         let first = per_second * SECONDS_PER_MONTH;
         let notes_gb = people * assumptions.notes_per_person * assumptions.note_kb / KB_PER_GB;
@@ -330,13 +424,13 @@ impl Usage {
             ("dynamodb_gb", notes_gb),
             ("dynamodb_backup_gb", notes_gb),
             ("s3_gb", files_gb),
-            ("alarms", assumptions.alarm_metrics),
-            ("alarms_composite", assumptions.composite_alarms),
-            ("metrics_custom", assumptions.custom_metrics),
-            ("metrics_dashboards", assumptions.dashboards),
-            ("waf_acls", assumptions.web_acls),
-            ("waf_rules", assumptions.web_acls),
-            ("hosted_zones", assumptions.hosted_zones),
+            ("alarms", fixed.alarm_metrics),
+            ("alarms_composite", fixed.composite_alarms),
+            ("metrics_custom", fixed.custom_metrics),
+            ("metrics_dashboards", fixed.dashboards),
+            ("waf_acls", fixed.web_acls),
+            ("waf_rules", fixed.web_acls),
+            ("hosted_zones", fixed.hosted_zones),
         ] {
             self.add_other(price, units);
         }
@@ -370,10 +464,11 @@ impl Bill {
     /// Calculates the cost of a month in which `people` people make `requests` requests.
     ///
     /// # Errors
-    /// Fails if a measurement or a price is missing. The message names the function or the price.
+    /// Fails if a price is missing. The message names the price.
     fn new(
         prices: &PriceFile,
         measurements: &Measurements,
+        fixed: Fixed,
         requests: f64,
         people: f64,
     ) -> Result<Self> {
@@ -381,14 +476,20 @@ impl Bill {
         let mut functions = BTreeMap::new();
         for (name, function) in &prices.functions {
             let invocations = prices.invocations(function, requests)?;
-            let cpu = measurements
-                .0
-                .get(name)
-                .with_context(|| format!("{name} was not measured; run cargo xtask bench"))?;
-            usage.add_function(name, function, invocations, *cpu, &prices.assumptions);
+            let measured = measurements.0.get(name).copied();
+            let cpu = measured.unwrap_or_else(|| measurements.average());
+            let assumptions = &prices.assumptions;
+            usage.add_function(
+                name,
+                function,
+                invocations,
+                cpu,
+                assumptions,
+                fixed.web_acls,
+            );
             functions.insert(name.clone(), (invocations, 0.0));
         }
-        usage.add_fixed(requests, people, &prices.assumptions);
+        usage.add_fixed(requests, people, &prices.assumptions, fixed);
         let mut bill = Self {
             people,
             requests,
@@ -489,6 +590,8 @@ fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) ->
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn close(one: f64, other: f64) {
@@ -539,17 +642,41 @@ mod tests {
         );
     }
 
+    /// Functions of each kind: routes, a webhook, and a scheduled function.
+    const FUNCTIONS: &str = r#"
+        get = { share = 5, reads = 1, out_kb = 1 }
+        create = { share = 3, writes = 2 }
+        upload = { share = 2, s3_writes = 1 }
+        webhook = { per = "create", times = 0.1, is_route = true, writes = 1, sms = 1 }
+        reconcile = { monthly = 8640, reads = 2 }
+    "#;
+
+    const FIXED: Fixed = Fixed {
+        alarm_metrics: 213.0,
+        composite_alarms: 8.0,
+        custom_metrics: 208.0,
+        dashboards: 1.0,
+        web_acls: 1.0,
+        hosted_zones: 1.0,
+    };
+
+    fn sample() -> PriceFile {
+        PriceFile {
+            functions: toml::from_str(FUNCTIONS).unwrap(),
+            ..prices()
+        }
+    }
+
     #[test]
     fn bill_for_100_000_people_equals_a_manual_calculation() {
-        let prices = prices();
-        let bill = Bill::new(&prices, &measurements(&prices), 30e6, 100_000.0).unwrap();
-        // 30 million requests, and for 60,000 purchases 1.17 webhooks, resumed orders and canceled orders each, at 3.50 USD
-        // per million.
-        close(bill.services["API Gateway"], 30.0702 * 3.5);
-        // 30,000,000 + 4.17 × 60,000 for purchases + 300,000 uploads + 8,640 reconciliations; the first million is free.
-        close(bill.services["Lambda, requests"], (30.55884 - 1.0) * 0.2);
+        let prices = sample();
+        let bill = Bill::new(&prices, &measurements(&prices), FIXED, 30e6, 100_000.0).unwrap();
+        // 30 million requests, and 0.1 webhooks for each of 9 million creations, at 3.50 USD per million.
+        close(bill.services["API Gateway"], 30.9 * 3.5);
+        // 30,900,000 + 8,640 reconciliations; the first million is free.
+        close(bill.services["Lambda, requests"], (30.90864 - 1.0) * 0.2);
         // 5 for the web ACL, 1 for its rule, and 0.60 per million requests.
-        close(bill.services["WAF"], 6.0 + 30.0702 * 0.6);
+        close(bill.services["WAF"], 6.0 + 30.9 * 0.6);
         // 213 metrics, of which 10 are free, and 8 composite alarms.
         close(bill.services["CloudWatch alarms"], 203.0 * 0.1 + 8.0 * 0.5);
         // 208 metrics, of which 10 are free, and the dashboard.
@@ -558,31 +685,45 @@ mod tests {
         close(bill.services["Cognito"], 1350.0);
         // One per second and 5 % of the others; the first 100,000 are free.
         close(bill.services["X-Ray"], (2.592 + 27.408 * 0.05 - 0.1) * 5.0);
-        // In millions: notes-create 2.4 × 6.1, notes-update 3.3 × 1.2, notes-delete 0.9 × 4.1, notes-attachment-uploaded
-        // 0.3 × 2, and for 0.06 purchases: billing-purchase 11.5, billing-resume 0.05 × 4, billing-cancel 0.02 × 2,
-        // billing-webhook 1.1, billing-purchase-paid 2, notes-credit 4, notify-send 2.
-        let per_purchase = 11.5 + 0.2 + 0.04 + 1.1 + 2.0 + 4.0 + 2.0;
-        let writes = 14.64 + 3.96 + 3.69 + 0.6 + 0.06 * per_purchase;
-        close(bill.services["DynamoDB, writes"], writes * 0.625);
-        // In millions: notes-get 10.5, notes-list 10.5 × 8, notes-delete 0.9, notes-storage 1.5, billing-list 0.54,
-        // billing-reconcile 8,640 × 2, and for 0.06 purchases: billing-purchase 0.5, billing-resume 0.05, billing-cancel
-        // 0.02, notes-credit 1.
-        let reads = 10.5 + 84.0 + 0.9 + 1.5 + 0.54 + 0.01728 + 0.06 * (0.5 + 0.05 + 0.02 + 1.0);
-        close(bill.services["DynamoDB, reads"], reads * 0.125);
+        // In millions: 9 creations × 2, and 0.9 webhooks.
+        close(bill.services["DynamoDB, writes"], (18.0 + 0.9) * 0.625);
+        // In millions: 15, and 8,640 × 2.
+        close(bill.services["DynamoDB, reads"], (15.0 + 0.01728) * 0.125);
         let functions: f64 = bill.functions.values().map(|(_, dollars)| dollars).sum();
         assert!(functions < bill.total());
     }
 
     #[test]
-    fn shares_of_requests_sum_to_one() {
-        close(
-            prices()
-                .functions
-                .values()
-                .map(|function| function.share)
-                .sum(),
-            1.0,
-        );
+    fn a_function_that_was_not_measured_is_estimated_as_the_average_of_the_others() {
+        let prices = sample();
+        let mut measured = measurements(&prices);
+        let bill =
+            |measured: &Measurements| Bill::new(&prices, measured, FIXED, 30e6, 1.0).unwrap();
+        let all = bill(&measured).total();
+        assert!(measured.missing(&prices).is_empty());
+        measured.0.remove("get").unwrap();
+        assert_eq!(measured.missing(&prices), ["get"]);
+        close(bill(&measured).total(), all);
+    }
+
+    #[test]
+    fn alarms_count_the_metrics_that_they_read() {
+        let mut fixed = Fixed::default();
+        let several = json!([{"MetricStat": {}}, {"MetricStat": {}}, {"Expression": "a + b"}]);
+        for resource in [
+            json!({"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}}),
+            json!({"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": several}}),
+            json!({"Type": "AWS::CloudWatch::CompositeAlarm"}),
+            json!({"Type": "AWS::DynamoDB::Table"}),
+        ] {
+            fixed.add(&resource);
+        }
+        let expected = Fixed {
+            alarm_metrics: 3.0,
+            composite_alarms: 1.0,
+            ..Fixed::default()
+        };
+        assert_eq!(fixed, expected);
     }
 
     #[test]
@@ -605,14 +746,6 @@ mod tests {
             .find_map(|line| line.trim().strip_prefix("memory: "));
         let assumed = prices().assumptions.memory_mb;
         assert_eq!(memory, Some(assumed.to_string().as_str()));
-    }
-
-    #[test]
-    fn error_names_the_function_that_was_not_measured() {
-        let prices = prices();
-        let error = Bill::new(&prices, &Measurements::default(), 1.0, 1.0).unwrap_err();
-        let (first, _) = prices.functions.first_key_value().unwrap();
-        assert!(error.to_string().starts_with(first.as_str()), "{error}");
     }
 
     #[test]

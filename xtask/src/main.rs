@@ -310,7 +310,7 @@ async fn main() -> ExitCode {
         Command::Bootstrap { stage, remove } => release::bootstrap(&stage, remove).await,
         Command::LocalAccounts { fresh } => local_accounts::local_accounts(fresh).await,
         Command::Bench { options } => bench::bench(options).await,
-        Command::Cost { options } => cost::cost(&options),
+        Command::Cost { options } => cost::cost(&options).await,
         Command::Watch => dev::watch().await,
     };
     match result {

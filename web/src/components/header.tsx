@@ -1,7 +1,7 @@
 import { Link, useLocation } from "wouter";
+import { USER_LINKS } from "../links.ts";
 
 const PUBLIC_LINKS = { "/log-in": "Log in", "/sign-up": "Sign up" };
-const USER_LINKS = { "/notes": "Notes", "/billing": "Billing", "/settings": "Settings" };
 
 export function Header({ loggedIn }: { loggedIn: boolean }) {
   const [location] = useLocation();

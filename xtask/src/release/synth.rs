@@ -1,11 +1,13 @@
 //! Synthesizes CloudFormation templates: runs `cdk` in infrastructure/ and `osls` in the folder of each service.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use tokio::process::Command;
 use walkdir::WalkDir;
@@ -55,6 +57,16 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
+}
+
+/// Returns the templates of the stage `stage`.
+///
+/// # Errors
+/// Fails if `cdk` or `osls` fails. The message contains the tool's output.
+pub(crate) async fn synthesize(workspace: &Workspace, stage: &str) -> Result<Templates> {
+    let stage = stage.parse().map_err(anyhow::Error::msg)?;
+    let target = Target::read(workspace, &stage, None).await?;
+    templates(workspace, &target).await
 }
 
 /// Returns the templates in the file `cache`, if they were synthesized from inputs with the hash `inputs`.
@@ -163,15 +175,26 @@ fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Com
     tool
 }
 
-/// Returns the sorted names of the services. A service is a folder in services/ that contains a serverless.yml.
+/// Returns the sorted names of the services that have functions. A service is a folder in services/ that contains a
+/// serverless.yml. osls and CloudFormation accept no service without functions.
 ///
 /// # Errors
-/// Fails if services/ cannot be read.
+/// Fails if services/ or a serverless.yml cannot be read, or a serverless.yml cannot be parsed.
 pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        functions: BTreeMap<String, IgnoredAny>,
+    }
     let mut services = Vec::new();
     for entry in fs::read_dir(root.join("services"))? {
         let entry = entry?;
-        if entry.path().join("serverless.yml").exists() {
+        let path = entry.path().join("serverless.yml");
+        if !path.exists() {
+            continue;
+        }
+        let manifest: Manifest = serde_saphyr::from_str(&fs::read_to_string(&path)?)
+            .with_context(|| format!("cannot parse {}", path.display()))?;
+        if !manifest.functions.is_empty() {
             services.push(entry.file_name().to_string_lossy().into_owned());
         }
     }

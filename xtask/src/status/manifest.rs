@@ -10,11 +10,11 @@ use crate::{release, workspace::Workspace};
 
 /// A function of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Function {
-    pub(super) name: String,
+pub(crate) struct Function {
+    pub(crate) name: String,
     /// The group of the function's routes. `None` if it has no route.
-    pub(super) group: Option<String>,
-    pub(super) reads_stream: bool,
+    pub(crate) group: Option<String>,
+    pub(crate) reads_stream: bool,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ struct Environment {
 ///
 /// # Errors
 /// Fails if a manifest cannot be read or parsed.
-pub(super) fn functions(workspace: &Workspace) -> Result<Vec<Function>> {
+pub(crate) fn functions(workspace: &Workspace) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
     for service in release::services(workspace.root())? {
         let path = workspace
