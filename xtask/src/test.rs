@@ -226,10 +226,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     }
     let mut tests = cargo_test(workspace);
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    for test in workspace
-        .tests()
-        .filter(|test| !OTHER_TIERS.contains(test))
-    {
+    for test in workspace.tests().filter(|test| !OTHER_TIERS.contains(test)) {
         tests.args(["--test", test]);
     }
     let mut counts = run_tests(&mut tests).await?;

@@ -19,7 +19,14 @@ use crate::Tree;
 const FOLDER: &str = "xtask/scaffold/template/";
 
 /// The folders of the templates that are copied. The other files only serve to compile the templates.
-const COPIED: [&str; 5] = ["events/", "infrastructure/", "services/", "tests/", "web/"];
+const COPIED: [&str; 6] = [
+    "events/",
+    "infrastructure/",
+    "services/",
+    "tests/golden/",
+    "tests/tests/",
+    "web/",
+];
 
 /// The file with the blocks.
 const BLOCKS: &str = "blocks.toml";
@@ -177,7 +184,10 @@ impl Templates {
             for item in of_kind {
                 let target = item.path(path);
                 let text = match kind {
-                    Kind::Service => own.write(path, &repeat(text, path, &items))?,
+                    // An empty map is not the same as none.
+                    Kind::Service => own
+                        .write(path, &repeat(text, path, &items))?
+                        .replace("functions:\nresources:", "functions: {}\n\nresources:"),
                     _ => item.write(path, text)?,
                 };
                 let text = format(&target, text)?;

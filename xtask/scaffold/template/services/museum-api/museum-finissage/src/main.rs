@@ -14,7 +14,11 @@ const RESERVE: Duration = Duration::from_secs(5);
 
 struct Services;
 
-async fn handle(_: &Services, _event: IgnoredAny, deadline: SystemTime) -> Result<Summary, Infallible> {
+async fn handle(
+    _: &Services,
+    _event: IgnoredAny,
+    deadline: SystemTime,
+) -> Result<Summary, Infallible> {
     Ok(controller::finissage(deadline - RESERVE).await)
 }
 

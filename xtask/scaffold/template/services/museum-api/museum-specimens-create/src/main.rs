@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use api::{Request, StatusCode};
 use idempotency::{Scope, http::once};
-use museum::{
-    controller::specimens::create,
-    http::specimens as http,
-    service::specimens::CreateServices,
+use museum::specimens::{
+    controller::create,
+    http,
+    service::CreateServices,
     specimen::{Specimen, SpecimenFields},
 };
 use resources::{Plan, http::author};

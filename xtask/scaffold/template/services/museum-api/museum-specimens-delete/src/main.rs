@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use api::{Request, Response};
-use museum::{
-    controller::specimens::delete,
-    service::specimens::{SpecimensTable, connect},
+use museum::specimens::{
+    controller::delete,
+    service::{SpecimensTable, connect},
 };
 use resources::http::precondition;
 

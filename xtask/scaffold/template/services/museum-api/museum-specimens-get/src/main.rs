@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use api::{Request, StatusCode};
-use museum::{
-    controller::specimens::get,
-    http::specimens as http,
-    service::specimens::{SpecimensTable, connect},
+use museum::specimens::{
+    controller::get,
+    http,
+    service::{SpecimensTable, connect},
 };
 
 async fn handle(specimens: &SpecimensTable, request: Request) -> api::Result {

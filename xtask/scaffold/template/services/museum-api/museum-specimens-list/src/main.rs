@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use api::Request;
-use museum::{
-    controller::specimens::list,
-    http::specimens as http,
-    service::specimens::{SpecimensTable, connect},
+use museum::specimens::{
+    controller::list,
+    http,
+    service::{SpecimensTable, connect},
     specimen::SpecimenId,
 };
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use api::{Request, Response};
-use museum::{
-    controller::specimens::update,
-    service::specimens::{SpecimensTable, connect},
+use museum::specimens::{
+    controller::update,
+    service::{SpecimensTable, connect},
 };
 use resources::http::{author, precondition};
 

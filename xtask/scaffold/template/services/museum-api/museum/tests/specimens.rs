@@ -11,8 +11,8 @@
 use std::sync::Arc;
 
 use local_dynamodb::{Dynamodb, client_variable};
-use museum::{
-    service::specimens::SpecimensTable,
+use museum::specimens::{
+    service::SpecimensTable,
     specimen::{Specimen, SpecimenFields, SpecimenId},
 };
 use resources::{Error, prelude::*};

@@ -1,3 +1,5 @@
+//! The business rules. They are independent of Lambda, HTTP and AWS.
+
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;

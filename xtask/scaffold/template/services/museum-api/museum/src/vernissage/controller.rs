@@ -1,3 +1,5 @@
+//! The business rules. They are independent of Lambda, HTTP and AWS.
+
 use domain::UserId;
 
 /// Handles a request of `user`.

@@ -4,7 +4,7 @@ use api::{Body, Fields, List, PageRequest, Response, StatusCode};
 use domain::{Page, Timestamp, UserId};
 use serde::Serialize;
 
-use crate::specimen::{Specimen, SpecimenFields, SpecimenId};
+use crate::specimens::specimen::{Specimen, SpecimenFields, SpecimenId};
 
 impl Body for SpecimenFields {
     fn read(fields: &mut Fields) -> Option<Self> {

@@ -1,14 +1,11 @@
-use resources::prelude::*;
+use resources::{Error, prelude::*};
 
-use crate::{
-    controller::Error,
-    specimen::{Specimen, SpecimenId},
-};
+use crate::specimens::specimen::{Specimen, SpecimenId};
 
 /// Deletes a specimen of `user`, if it meets the precondition `expected`. Succeeds if it does not exist.
 ///
 /// # Errors
-/// Returns [`Error::Resource`] if the specimen does not meet `expected`, or a service call fails.
+/// Returns [`Error`] if the specimen does not meet `expected`, or a service call fails.
 #[tracing::instrument(name = "specimens_delete", skip_all)]
 pub async fn delete(
     specimens: &impl Store<Specimen>,
@@ -24,7 +21,7 @@ mod tests {
     use resources::memory::Failure;
 
     use super::*;
-    use crate::controller::specimens::fixtures::*;
+    use crate::specimens::controller::fixtures::*;
 
     #[tokio::test]
     async fn a_deleted_specimen_can_be_deleted_again_and_its_unique_values_are_free() {
@@ -55,10 +52,7 @@ mod tests {
         for versions in [vec![], vec![Version::generate()]] {
             let expected = Precondition::OneOf(versions);
             let refused = delete(&memory, &ada().id, id, &expected).await;
-            assert!(matches!(
-                refused,
-                Err(Error::Resource(resources::Error::Changed))
-            ));
+            assert!(matches!(refused, Err(Error::Changed)));
         }
         let expected = Precondition::OneOf(vec![Version::generate(), created.version]);
         delete(&memory, &ada().id, id, &expected).await.unwrap();

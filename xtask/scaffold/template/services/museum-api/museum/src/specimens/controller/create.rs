@@ -1,15 +1,12 @@
-use resources::prelude::*;
+use resources::{Error, prelude::*};
 
-use crate::{
-    controller::Error,
-    specimen::{Specimen, SpecimenFields, SpecimenKind},
-};
+use crate::specimens::specimen::{Specimen, SpecimenFields, SpecimenKind};
 
 /// Creates a specimen of `author`, with the id, version and time from `plan`. Does nothing if it already exists.
 /// Returns the plan, from which [`Specimen::new`] builds the specimen again.
 ///
 /// # Errors
-/// Returns [`Error::Resource`] if another specimen of `author` has the same value of a unique field, or a service call
+/// Returns [`Error`] if another specimen of `author` has the same value of a unique field, or a service call
 /// fails.
 #[tracing::instrument(name = "specimens_create", skip_all)]
 pub async fn create(
@@ -28,7 +25,7 @@ mod tests {
     use resources::memory::Failure;
 
     use super::*;
-    use crate::controller::specimens::fixtures::*;
+    use crate::specimens::controller::fixtures::*;
 
     #[tokio::test]
     async fn a_new_specimen_can_be_read_and_stores_the_sub_of_its_author() {
@@ -82,7 +79,7 @@ mod tests {
             .iter()
             .map(|(name, _)| *name)
             .collect();
-        let Err(Error::Resource(resources::Error::Taken(taken))) = refused else {
+        let Err(Error::Taken(taken)) = refused else {
             panic!("{refused:?}")
         };
         assert_eq!(taken, names);

@@ -1,15 +1,12 @@
-use resources::prelude::*;
+use resources::{Error, prelude::*};
 
-use crate::{
-    controller::Error,
-    specimen::{Specimen, SpecimenFields, SpecimenId},
-};
+use crate::specimens::specimen::{Specimen, SpecimenFields, SpecimenId};
 
 /// Replaces the fields of a specimen of `author`, if the specimen meets the precondition `expected`. Returns its new
 /// version.
 ///
 /// # Errors
-/// Returns [`Error::Resource`] if `author` has no specimen with this id, if it does not meet `expected`, if another
+/// Returns [`Error`] if `author` has no specimen with this id, if it does not meet `expected`, if another
 /// specimen of `author` has the same value of a unique field, or if a service call fails.
 #[tracing::instrument(name = "specimens_update", skip_all)]
 pub async fn update(
@@ -29,7 +26,7 @@ mod tests {
     use resources::memory::Failure;
 
     use super::*;
-    use crate::controller::specimens::fixtures::*;
+    use crate::specimens::controller::fixtures::*;
 
     async fn put(
         memory: &Memory,
@@ -37,9 +34,9 @@ mod tests {
         id: SpecimenId,
         number: u32,
         expected: Precondition,
-    ) -> Result<Version, resources::Error> {
+    ) -> Result<Version, Error> {
         let result = update(memory, author, id, fields(number), &expected).await;
-        result.map_err(|Error::Resource(error)| error)
+        result
     }
 
     #[tokio::test]
@@ -70,7 +67,7 @@ mod tests {
         put(&memory, &ada(), id, 2, expected.clone()).await.unwrap();
         for expected in [expected, Precondition::OneOf(vec![])] {
             let refused = put(&memory, &ada(), id, 3, expected).await;
-            assert!(matches!(refused, Err(resources::Error::Changed)));
+            assert!(matches!(refused, Err(Error::Changed)));
         }
         assert_eq!(memory.find(&ada().id, id).await.unwrap().fields, fields(2));
     }
@@ -81,7 +78,7 @@ mod tests {
         let created = specimen(&memory, &ada(), 1).await;
         for id in [created.specimen_id, SpecimenId::generate()] {
             let refused = put(&memory, &bob(), id, 2, Precondition::Any).await;
-            assert!(matches!(refused, Err(resources::Error::NotFound)));
+            assert!(matches!(refused, Err(Error::NotFound)));
         }
         assert_eq!(memory.count(), 1);
         let found = memory.find(&ada().id, created.specimen_id).await;
@@ -129,7 +126,7 @@ mod tests {
         let first = specimen(&memory, &ada(), 1).await.specimen_id;
         let second = specimen(&memory, &ada(), 2).await.specimen_id;
         let refused = put(&memory, &ada(), second, 1, Precondition::Any).await;
-        assert!(matches!(refused, Err(resources::Error::Taken(_))));
+        assert!(matches!(refused, Err(Error::Taken(_))));
         put(&memory, &ada(), first, 3, Precondition::Any)
             .await
             .unwrap();

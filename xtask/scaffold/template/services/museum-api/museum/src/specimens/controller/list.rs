@@ -1,9 +1,6 @@
-use resources::prelude::*;
+use resources::{Error, prelude::*};
 
-use crate::{
-    controller::Error,
-    specimen::{Specimen, SpecimenId},
-};
+use crate::specimens::specimen::{Specimen, SpecimenId};
 
 /// Reads the specimens of `user` that are older than the specimen `before`, newest first. If `before` is None, starts
 /// with the newest specimen. Returns at most `limit` specimens, and fewer if the specimens are large.
@@ -23,7 +20,7 @@ pub async fn list(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::specimens::fixtures::*;
+    use crate::specimens::controller::fixtures::*;
 
     #[tokio::test]
     async fn the_pages_have_each_specimen_exactly_once_newest_first() {

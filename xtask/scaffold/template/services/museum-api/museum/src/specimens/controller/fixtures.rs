@@ -3,8 +3,8 @@
 use resources::{memory, prelude::*};
 use test_support::samples;
 
-use crate::{
-    controller::specimens::create,
+use crate::specimens::{
+    controller::create,
     specimen::{Specimen, SpecimenFields},
 };
 

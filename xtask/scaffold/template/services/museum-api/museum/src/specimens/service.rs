@@ -5,7 +5,7 @@ use function::StartError;
 use idempotency::{Idempotency, IdempotencyTable};
 use resources::ResourceTable;
 
-use crate::specimen::Specimen;
+use crate::specimens::specimen::Specimen;
 
 /// A client of the table Specimens.
 pub type SpecimensTable = ResourceTable<Specimen>;

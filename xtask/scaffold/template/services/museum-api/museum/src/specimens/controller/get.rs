@@ -1,14 +1,11 @@
-use resources::prelude::*;
+use resources::{Error, prelude::*};
 
-use crate::{
-    controller::Error,
-    specimen::{Specimen, SpecimenId},
-};
+use crate::specimens::specimen::{Specimen, SpecimenId};
 
 /// Reads a specimen of `user`.
 ///
 /// # Errors
-/// Returns [`Error::Resource`] if `user` has no specimen with this id, or a service call fails.
+/// Returns [`Error`] if `user` has no specimen with this id, or a service call fails.
 #[tracing::instrument(name = "specimens_get", skip_all)]
 pub async fn get(
     specimens: &impl Store<Specimen>,
@@ -21,7 +18,7 @@ pub async fn get(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::specimens::fixtures::*;
+    use crate::specimens::controller::fixtures::*;
 
     #[tokio::test]
     async fn a_specimen_of_another_user_is_not_found() {
@@ -30,9 +27,6 @@ mod tests {
         let id = created.specimen_id;
         assert_eq!(get(&memory, &ada().id, id).await.unwrap(), created);
         let refused = get(&memory, &bob().id, id).await;
-        assert!(matches!(
-            refused,
-            Err(Error::Resource(resources::Error::NotFound))
-        ));
+        assert!(matches!(refused, Err(Error::NotFound)));
     }
 }

@@ -1,3 +1,0 @@
-//! External services: a file per table, with its client.
-
-pub mod specimens;
