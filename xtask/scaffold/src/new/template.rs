@@ -249,6 +249,7 @@ impl Templates {
 
 /// Returns what a template is for, from its path.
 fn kind_of(path: &str) -> Kind {
+    let path = path.to_ascii_lowercase();
     let sample = SAMPLES.iter().find(|(_, word)| path.contains(word));
     sample.map_or(Kind::Service, |(kind, _)| *kind)
 }
