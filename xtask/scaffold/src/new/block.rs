@@ -15,6 +15,8 @@ pub(super) struct Block {
     pub(super) place: Place,
     /// The lines. Ends with a line break.
     pub(super) text: String,
+    /// Whether other commands change the values in these lines. They are then found by the texts before ` = `.
+    pub(super) has_changing_values: bool,
 }
 
 /// The place of a block in its file. All texts are the beginnings of lines.
@@ -41,7 +43,9 @@ impl Block {
     pub(super) fn insert(&self, tree: &mut Tree) -> Result<()> {
         let text = self.file(tree)?;
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        if find(&lines, &self.text).is_some() {
+        if find(&lines, &self.text).is_some()
+            || self.has_changing_values && lines.iter().any(|line| self.has_key(line))
+        {
             return Ok(());
         }
         let positions = self.positions(&lines);
@@ -84,6 +88,11 @@ impl Block {
         let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
         let length = self.text.lines().count();
         let mut is_changed = false;
+        if self.has_changing_values {
+            let before = lines.len();
+            lines.retain(|line| !self.has_key(line));
+            is_changed = lines.len() < before;
+        }
         while let Some(first) = find(&lines, &self.text) {
             let replacement = (!new.is_empty()).then_some(new);
             lines.splice(first..first + length, replacement);
@@ -99,6 +108,13 @@ impl Block {
         }
         tree.write(&self.path, lines.concat());
         Ok(())
+    }
+
+    /// Whether the block has a line with the same key, the text before ` = `.
+    fn has_key(&self, line: &str) -> bool {
+        let key = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
+        let wanted = key(line);
+        wanted.is_some() && self.text.lines().any(|line| key(line) == wanted)
     }
 
     fn file(&self, tree: &Tree) -> Result<String> {
@@ -168,6 +184,7 @@ mod tests {
             key: "books".into(),
             place,
             text: text.into(),
+            has_changing_values: false,
         }
     }
 
@@ -233,6 +250,26 @@ mod tests {
             }
             assert_eq!(tree.text("file").unwrap().unwrap(), FILE);
         }
+    }
+
+    #[test]
+    fn a_block_with_changing_values_is_found_by_its_keys() {
+        let (_folder, mut tree) = tree();
+        let block = Block {
+            has_changing_values: true,
+            ..block(Place::End, "books = 1\nbooks-tls = 2\n")
+        };
+        block.insert(&mut tree).unwrap();
+        let measured = tree
+            .text("file")
+            .unwrap()
+            .unwrap()
+            .replace("books = 1", "books = 9");
+        tree.write("file", measured.as_str());
+        block.insert(&mut tree).unwrap();
+        assert_eq!(tree.text("file").unwrap().unwrap(), measured);
+        block.remove(&mut tree).unwrap();
+        assert_eq!(tree.text("file").unwrap().unwrap(), FILE);
     }
 
     #[test]

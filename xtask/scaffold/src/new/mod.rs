@@ -206,7 +206,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
         } => {
             let service = project.service(service)?.clone();
             let old = blueprint(&service)?;
-            let (name, route) = parse_route(method, path)?;
+            let (name, route) = parse_route(method, path, &service)?;
             if old.routes.get(&name) != Some(&route) {
                 project.check_route(&service, &route.method, &route.path)?;
                 project.check_function(&format!("{}-{name}", service.name))?;
@@ -223,7 +223,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             let name = new_name("job", name)?;
             let every = parse(every.as_deref().unwrap_or_default())?;
             let is_own = service.is_none();
-            let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
+            let (service, name, old) = own_service(tree, project, service.as_deref(), name, "run")?;
             let mut new = with_service(project, &service, &old, is_own)?;
             if !old.jobs.contains_key(&name) {
                 project.check_function(&format!("{}-{name}", service.name))?;
@@ -250,7 +250,8 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
                 );
             }
             let is_own = service.is_none();
-            let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
+            let (service, name, old) =
+                own_service(tree, project, service.as_deref(), name, "receive")?;
             let mut new = with_service(project, &service, &old, is_own)?;
             if !old.subscribers.contains_key(&name) {
                 project.check_function(&format!("{}-{name}", service.name))?;
@@ -319,19 +320,20 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
         } => {
             let service = project.service(service)?.clone();
             let (old, mut new) = (blueprint(&service)?, blueprint(&service)?);
-            new.routes.remove(&parse_route(method, path)?.0);
+            new.routes.remove(&parse_route(method, path, &service)?.0);
             (service, old, new)
         }
         Request::Job { name, service, .. } => {
             let name = parse(name)?;
-            let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
+            let (service, name, old) = own_service(tree, project, service.as_deref(), name, "run")?;
             let mut new = old.clone();
             new.jobs.remove(&name);
             (service, old, new)
         }
         Request::Subscriber { name, service, .. } => {
             let name = parse(name)?;
-            let (service, old) = own_service(tree, project, service.as_deref(), &name)?;
+            let (service, name, old) =
+                own_service(tree, project, service.as_deref(), name, "receive")?;
             let mut new = old.clone();
             new.subscribers.remove(&name);
             (service, old, new)
@@ -395,19 +397,21 @@ fn new_service(text: &str, end: &str) -> Result<Service> {
     })
 }
 
-/// Returns the service of a job or of a subscriber, which has a service of its own if no other one is given.
+/// Returns the service of a job or of a subscriber, and the name of the function. Without a service, it has a service of its own,
+/// with its name, and `action` is the name of the function.
 fn own_service(
     tree: &Tree,
     project: &Project,
     service: Option<&str>,
-    name: &Name,
-) -> Result<(Service, Blueprint)> {
-    let service = match service {
-        Some(service) => project.service(service)?.clone(),
-        None => new_service(name.kebab(), "job")?,
+    name: Name,
+    action: &str,
+) -> Result<(Service, Name, Blueprint)> {
+    let (service, name) = match service {
+        Some(service) => (project.service(service)?.clone(), name),
+        None => (new_service(name.kebab(), "job")?, parse(action)?),
     };
     let blueprint = Blueprint::read(tree, &service.folder)?;
-    Ok((service, blueprint))
+    Ok((service, name, blueprint))
 }
 
 /// Returns a blueprint in which the service exists.
@@ -440,7 +444,7 @@ fn parse_fields(texts: &[String]) -> Result<Vec<Field>> {
 
 /// Parses a route. Returns the name of its function without the prefix of the service: the method, and the path without its
 /// parameters.
-fn parse_route(method: &str, path: &str) -> Result<(Name, Route)> {
+fn parse_route(method: &str, path: &str, service: &Service) -> Result<(Name, Route)> {
     let method = method.to_uppercase();
     if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
         bail!("the method `{method}` must be GET, POST, PUT or DELETE");
@@ -459,6 +463,14 @@ fn parse_route(method: &str, path: &str) -> Result<(Name, Route)> {
         if parameter.is_none() {
             words.push(name.kebab().into());
         }
+    }
+    // The name of the function begins with the name of the service.
+    if words.len() > 2
+        && words
+            .get(1)
+            .is_some_and(|word| word == service.name.kebab())
+    {
+        words.remove(1);
     }
     let name = new_name("route", &words.join("-"))?;
     let path = path.to_owned();

@@ -73,6 +73,9 @@ struct BlockTemplate {
     /// Whether the block needs a generated route in the service.
     #[serde(default)]
     if_routes: bool,
+    /// See [`Block::has_changing_values`].
+    #[serde(default)]
+    has_changing_values: bool,
     path: String,
     place: Place,
     #[serde(flatten)]
@@ -209,6 +212,7 @@ impl Templates {
                     key: format!("{} (block {})", item.name, number + 1),
                     place: block.place.clone(),
                     text: item.write(&block.path, &self.text(block)?)?,
+                    has_changing_values: block.has_changing_values,
                 });
             }
         }
@@ -276,6 +280,7 @@ fn dependencies(service: &Service, blueprint: &Blueprint) -> impl Iterator<Item 
             prefix: String::new(),
         },
         text: format!("{line}\n"),
+        has_changing_values: false,
     })
 }
 

@@ -13,7 +13,7 @@ pub async fn delete(
     id: SpecimenId,
     expected: &Precondition,
 ) -> Result<(), Error> {
-    Ok(specimens.remove(user, id, expected).await?)
+    specimens.remove(user, id, expected).await
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub async fn get(
     user: &UserId,
     id: SpecimenId,
 ) -> Result<Specimen, Error> {
-    Ok(specimens.find(user, id).await?)
+    specimens.find(user, id).await
 }
 
 #[cfg(test)]

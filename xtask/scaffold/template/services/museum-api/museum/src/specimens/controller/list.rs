@@ -14,7 +14,7 @@ pub async fn list(
     before: Option<SpecimenId>,
     limit: usize,
 ) -> Result<Page<Specimen>, Error> {
-    Ok(specimens.page(user, before, limit).await?)
+    specimens.page(user, before, limit).await
 }
 
 #[cfg(test)]
