@@ -29,9 +29,10 @@ pub(super) struct Blueprint {
     /// The subscribers, with the name of their topic.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) subscribers: BTreeMap<Name, Name>,
-    /// The dependencies that were added to the library of an existing service: lines of its Cargo.toml.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) dependencies: BTreeSet<String>,
+    /// The dependencies that were added to the library of an existing service: lines of its Cargo.toml by the line of their
+    /// section.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) dependencies: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A resource: a table with five routes.

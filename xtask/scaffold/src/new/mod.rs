@@ -133,13 +133,23 @@ fn with_dependencies(
     let manifest = tree
         .text(&path)?
         .with_context(|| format!("the file {path} is missing"))?;
-    let is_missing =
-        |line: &&str| own.contains(*line) || !manifest.lines().any(|existing| existing == *line);
-    new.dependencies = templates
-        .dependencies()
-        .filter(is_missing)
-        .map(Into::into)
-        .collect();
+    let name = |line: &str| line.split(['.', ' ']).next().unwrap_or_default().to_owned();
+    for (section, line) in templates.dependencies() {
+        let is_own = own.get(section).is_some_and(|lines| lines.contains(line));
+        let exists = manifest
+            .split("\n\n")
+            .filter(|part| part.starts_with(section));
+        let exists = exists
+            .flat_map(str::lines)
+            .any(|existing| name(existing) == name(line));
+        let is_needed = !new.resources.is_empty() || FOR_FUNCTIONS.contains(&name(line).as_str());
+        if is_needed && (is_own || !exists) {
+            new.dependencies
+                .entry(section.into())
+                .or_default()
+                .insert(line.into());
+        }
+    }
     Ok(new)
 }
 
@@ -360,6 +370,9 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
     }
     Ok((service, old, new))
 }
+
+/// The dependencies of the templates of routes, jobs and subscribers.
+const FOR_FUNCTIONS: [&str; 4] = ["domain", "serde", "tokio", "tracing"];
 
 /// The actions on a resource, which are the ends of the names of its functions.
 const ACTIONS: [&str; 5] = ["create", "delete", "get", "list", "update"];

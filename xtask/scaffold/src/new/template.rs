@@ -242,12 +242,17 @@ impl Templates {
         found.with_context(|| format!("the template of {file} has no region {region}"))
     }
 
-    /// Returns the dependencies that the generated code needs in the library of its service.
-    pub(super) fn dependencies(&self) -> impl Iterator<Item = &str> {
+    /// Returns the dependencies that the generated code needs in the library of its service: the line of their section, and
+    /// their own lines.
+    pub(super) fn dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
         let manifest = self.files.get("services/museum-api/museum/Cargo.toml");
-        let lines = manifest.map(String::as_str).unwrap_or_default().lines();
-        let lines = lines.skip_while(|line| *line != "[dependencies]").skip(1);
-        lines.take_while(|line| !line.is_empty())
+        let sections = manifest
+            .map(String::as_str)
+            .unwrap_or_default()
+            .split("\n\n");
+        let sections = sections.filter_map(|section| section.split_once('\n'));
+        let sections = sections.filter(|(section, _)| section.ends_with("dependencies]"));
+        sections.flat_map(|(section, lines)| lines.lines().map(move |line| (section, line)))
     }
 }
 
@@ -272,11 +277,13 @@ fn region_of(region: &str) -> Option<Kind> {
 /// Returns the dependencies that were added to the library of an existing service.
 fn dependencies(service: &Service, blueprint: &Blueprint) -> impl Iterator<Item = Block> {
     let path = format!("services/{}/{}/Cargo.toml", service.folder, service.name);
-    blueprint.dependencies.iter().map(move |line| Block {
+    let lines = blueprint.dependencies.iter();
+    let lines = lines.flat_map(|(section, lines)| lines.iter().map(move |line| (section, line)));
+    lines.map(move |(section, line)| Block {
         path: path.clone(),
-        key: format!("the dependency {line}"),
+        key: format!("the dependency {line} in {section}"),
         place: Place::Sorted {
-            after: "[dependencies]".into(),
+            after: section.clone(),
             prefix: String::new(),
         },
         text: format!("{line}\n"),

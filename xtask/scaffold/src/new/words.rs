@@ -98,8 +98,10 @@ fn lower(word: &Word, before: &str, after: &str, language: Language) -> String {
         || before.trim_start().starts_with(['#', '*'])
         || before.contains(" # ");
     let is_in_string = before.matches(['"', '`']).count() % 2 == 1;
-    if next.is_ascii_uppercase() {
+    if next.is_ascii_uppercase() || before.ends_with("${") && language == Language::TypeScript {
         name.camel()
+    } else if previous == '{' && matches!(next, '}' | ':' | '.') && language == Language::Rust {
+        name.snake()
     } else if previous == '_' || next == '_' {
         name.snake()
     } else if previous == '-' && !before.ends_with("->") || next == '-' && !after.starts_with("->")
@@ -204,6 +206,7 @@ mod tests {
                     "named(\"museum-specimens-create\")",
                     "named(\"museum-book-reviews-create\")",
                 ),
+                ("format!(\"{specimen:?}\")", "format!(\"{book_review:?}\")"),
                 ("pub epithet: Text<200>,", "pub short_title: Text<200>,"),
                 (
                     "fields.required(\"epithet\", value)",

@@ -35,8 +35,7 @@ mod tests {
         number: u32,
         expected: Precondition,
     ) -> Result<Version, Error> {
-        let result = update(memory, author, id, fields(number), &expected).await;
-        result
+        update(memory, author, id, fields(number), &expected).await
     }
 
     #[tokio::test]
