@@ -98,11 +98,11 @@ fn lower(word: &Word, before: &str, after: &str, language: Language) -> String {
         || before.trim_start().starts_with(['#', '*'])
         || before.contains(" # ");
     let is_in_string = before.matches(['"', '`']).count() % 2 == 1;
+    // In a format string
+    let is_captured = language == Language::Rust && previous == '{' && matches!(next, '}' | ':');
     if next.is_ascii_uppercase() || before.ends_with("${") && language == Language::TypeScript {
         name.camel()
-    } else if previous == '{' && matches!(next, '}' | ':' | '.') && language == Language::Rust {
-        name.snake()
-    } else if previous == '_' || next == '_' {
+    } else if previous == '_' || next == '_' || is_captured {
         name.snake()
     } else if previous == '-' && !before.ends_with("->") || next == '-' && !after.starts_with("->")
     {
