@@ -1,6 +1,6 @@
 //! Invalid requests are rejected with a message that says what to do, and nothing is written.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::path::Path;
 
