@@ -73,6 +73,9 @@ struct BlockTemplate {
     /// Whether the block needs a generated route in the service.
     #[serde(default)]
     if_routes: bool,
+    /// Whether the block needs a generated resource in the service.
+    #[serde(default)]
+    if_resources: bool,
     /// See [`Block::has_changing_values`].
     #[serde(default)]
     has_changing_values: bool,
@@ -179,7 +182,10 @@ impl Templates {
         let own = Item::service(service);
         for (path, text) in &self.files {
             let kind = kind_of(path);
-            if kind == Kind::Service && !blueprint.service {
+            // The new tables of an existing service have a stack of their own.
+            let is_new_stack =
+                path.starts_with("infrastructure/") && !blueprint.resources.is_empty();
+            if kind == Kind::Service && !blueprint.service && !is_new_stack {
                 continue;
             }
             let of_kind = items.iter().filter(|item| item.kind == kind);
@@ -197,15 +203,15 @@ impl Templates {
                 rendered.files.insert(target, text);
             }
         }
-        let owns_service = blueprint.service.then_some(&own);
         let origin = match blueprint.service {
             true => Origin::Generated,
             false => Origin::Existing,
         };
         for (number, block) in self.blocks.iter().enumerate() {
             let is_wanted = block.only.is_none_or(|only| only == origin)
-                && (!block.if_routes || !blueprint.routes.is_empty());
-            let items = items.iter().chain(owns_service);
+                && (!block.if_routes || !blueprint.routes.is_empty())
+                && (!block.if_resources || !blueprint.resources.is_empty());
+            let items = items.iter().chain([&own]);
             for item in items.filter(|item| is_wanted && item.kind == block.r#for) {
                 rendered.blocks.push(Block {
                     path: item.path(&block.path),
