@@ -13,7 +13,7 @@ use crate::workspace::root;
 const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 
 /// The folder of the functions from which `cargo xtask new` generates others. Its layout is that of the root folder.
-const TEMPLATE: &str = "xtask/scaffold/template";
+pub(crate) const TEMPLATE: &str = "xtask/scaffold/template";
 
 /// A Lambda function, as its serverless.yml describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
