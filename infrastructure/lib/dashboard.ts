@@ -82,7 +82,7 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
       ]),
     );
   return [
-    ...alarmStates(subject, alarms).map((widget) => [widget]),
+    [alarmStates(subject, alarms)],
     [text("## Objectives, over 30 days")],
     groups.map((group) => remainingBudget(subject, group)),
     ...groups.flatMap((group) => [[text(`## Requests of the group ${group.name}`)], groupGraphs(subject, group)]),
@@ -165,16 +165,13 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
 
 const text = (markdown: string): Widget => ({ type: "text", width: columns, height: 1, properties: { markdown } });
 
-/** The states of the alarms that notify. A widget shows at most 100 alarms. */
-function alarmStates({ stage }: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): Widget[] {
+/** The states of the alarms that notify. */
+function alarmStates({ stage }: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): Widget {
   const account = accountNamed(stage.account).id;
   const arns = alarms
     .filter(({ notifies }) => notifies)
     .map(({ name }) => `arn:aws:cloudwatch:${region}:${account}:alarm:${nameOn(stage, name)}`);
-  const parts = Array.from({ length: Math.ceil(arns.length / 100) }, (_, part) =>
-    arns.slice(100 * part, 100 * part + 100),
-  );
-  return parts.map((alarms) => ({ type: "alarm", width: columns, height: 6, properties: { title: "Alarms", alarms } }));
+  return { type: "alarm", width: columns, height: 6, properties: { title: "Alarms", alarms: arns } };
 }
 
 /** The part of the error budgets of a group that is left, in percent: 100 if there was no bad request, negative if it is exceeded. */
