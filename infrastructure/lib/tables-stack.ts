@@ -10,22 +10,28 @@ import {
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
-/** Tables by name. A table can have one index. */
-export type Tables = Record<string, TableOptions & { index?: GlobalSecondaryIndexProps }>;
+/** The definition of a table. It can have one index. A key attribute without a type is a string. */
+type Definition = Omit<TableOptions, "partitionKey" | "sortKey"> & {
+  partitionKey: string;
+  sortKey?: string;
+  index?: GlobalSecondaryIndexProps;
+};
 
-/** A key attribute that is a string. */
-export const string = (name: string) => ({ name, type: AttributeType.STRING });
-/** A key attribute that is a number. */
-export const number = (name: string) => ({ name, type: AttributeType.NUMBER });
+/** Tables by name. */
+export type Tables = Record<string, Definition>;
+
+const string = (name: string) => ({ name, type: AttributeType.STRING });
 
 /** Tables of a stage, with exports of their names and ARNs. */
 export class TablesStack extends StageStack {
   constructor(app: App, unit: string, stage: Stage, tables: Tables) {
     super(app, unit, stage);
 
-    for (const [name, { index, ...own }] of Object.entries(tables)) {
+    for (const [name, { index, partitionKey, sortKey, ...own }] of Object.entries(tables)) {
       const table = new Table(this, name, {
         ...own,
+        partitionKey: string(partitionKey),
+        ...(sortKey === undefined ? {} : { sortKey: string(sortKey) }),
         tableName: this.nameOf(name),
         billingMode: BillingMode.PAY_PER_REQUEST,
         deletionProtection: stage.protected,

@@ -12,7 +12,10 @@ use crate::workspace::root;
 /// The environment variable that contains the path of the folder with the functions' binaries.
 const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 
-/// A deployed Lambda function, as its serverless.yml describes it.
+/// The folder of the functions from which `cargo xtask new` generates others. Its layout is that of the root folder.
+const TEMPLATE: &str = "xtask/scaffold/template";
+
+/// A Lambda function, as its serverless.yml describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     /// The name of the function's crate and binary.
@@ -26,6 +29,8 @@ pub struct Function {
     pub timeout: Duration,
     /// The names of the environment variables that the function's stack sets and the function reads.
     pub variables: Vec<String>,
+    /// The folder that contains the folders with the function's event and golden file: the root folder or [`TEMPLATE`].
+    folder: PathBuf,
 }
 
 /// The part of a service's serverless.yml that these helpers read.
@@ -56,10 +61,30 @@ struct Provider {
     environment: BTreeMap<String, Value>,
 }
 
-/// Returns all functions in the serverless.yml files of all services.
+/// Returns all functions that are deployed: those in the serverless.yml files of all services.
 pub fn all() -> Vec<Function> {
+    below(root())
+}
+
+/// Returns all functions that can run on this machine: the deployed ones, and those from which `cargo xtask new` generates
+/// others.
+pub fn with_template() -> Vec<Function> {
+    let mut functions = all();
+    functions.extend(below(&root().join(TEMPLATE)));
+    functions
+}
+
+/// Returns the function whose crate has the name `name`, also if it is not deployed.
+pub fn named(name: &str) -> Function {
+    let mut functions = with_template().into_iter();
+    let function = functions.find(|function| function.name == name);
+    function.unwrap_or_else(|| panic!("no manifest lists the function {name}"))
+}
+
+/// Returns all functions in the serverless.yml files of the services below `folder`.
+fn below(folder: &Path) -> Vec<Function> {
     let root_manifest: RootManifest = read(&root().join("serverless.yml"));
-    let services = std::fs::read_dir(root().join("services")).unwrap();
+    let services = std::fs::read_dir(folder.join("services")).unwrap();
     let manifests = services.map(|service| service.unwrap().path().join("serverless.yml"));
     let mut functions = Vec::new();
     for manifest in manifests.filter(|manifest| manifest.exists()) {
@@ -78,6 +103,7 @@ pub fn all() -> Vec<Function> {
                 timeout: Duration::from_secs(timeout),
                 is_signed: route.is_some_and(|route| route.get("authorizer").is_some()),
                 variables: shared.chain(entry.environment.into_keys()).collect(),
+                folder: folder.to_owned(),
             }
         }));
     }
@@ -105,9 +131,14 @@ impl Function {
 
     /// Reads the function's sample event from the folder `events/`.
     pub fn event(&self) -> Value {
-        let file = root().join(format!("events/{}.json", self.name));
+        let file = self.folder.join(format!("events/{}.json", self.name));
         let text = std::fs::read_to_string(&file);
         let text = text.unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// The path of the function's golden file in the folder `tests/golden/`.
+    pub fn golden(&self) -> PathBuf {
+        self.folder.join(format!("tests/golden/{}.json", self.name))
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | [`checkout`] | copies of the checkout, in which tests run commands that change the sources |
 //! | [`functions`] | the functions that the services' manifests list, with their binaries and sample events |
+//! | [`samples`] | request bodies, from the sample events |
 //! | [`stage`] | the stage under test, and users who sign up there |
 //! | [`monitoring`] | the alarms and metrics of the stage, and faults that raise alarms |
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
@@ -20,11 +22,13 @@
     clippy::unwrap_used
 )]
 
+pub mod checkout;
 pub mod functions;
 pub mod http;
 pub mod monitoring;
 pub mod owner;
 pub mod proxy;
+pub mod samples;
 pub mod stage;
 pub mod stripe;
 pub mod workspace;

@@ -1,11 +1,16 @@
 //! The command `cargo xtask bench`: builds the functions, and runs the benchmark harness in `bench/`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::{package, release::Architecture, tools, ui, workspace::Workspace};
+use crate::{
+    package,
+    release::{self, Architecture},
+    tools, ui,
+    workspace::Workspace,
+};
 
 /// The name of the benchmark function that does no work. Its measurements are a lower bound for all functions.
 const HELLO: &str = "hello";
@@ -13,9 +18,13 @@ const HELLO: &str = "hello";
 /// The options of `cargo xtask bench`. Without options, the command measures all functions.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only count instructions and zip sizes, and fail if a count is more than 2 % above bench/gates.toml
+    /// Only count instructions and zip sizes, and fail if a count is more than 2 % above bench/gates.toml. Skips the functions
+    /// whose sources are those whose counts were accepted
     #[arg(long)]
     gate: bool,
+    /// With --gate: measure all functions
+    #[arg(long, requires = "gate")]
+    all: bool,
     /// Only count instructions and zip sizes, and write the counts to bench/gates.toml
     #[arg(long, conflicts_with = "gate")]
     accept: bool,
@@ -24,20 +33,90 @@ pub(crate) struct Options {
     only: Vec<String>,
 }
 
+/// The file with the fingerprints of the sources whose counts are in bench/gates.toml, by function.
+const ACCEPTED: &str = "bench/accepted.toml";
+
+/// What the counts of a function depend on, in addition to its sources: its event, the expected response, and the services that
+/// it calls.
+const MEASURED_WITH: [&str; 6] = [
+    "events/{}.json",
+    "tests/golden/{}.json",
+    "bench/src",
+    "local/aws",
+    "local/dynamodb",
+    "local/lambda-host",
+];
+
+/// Reads the fingerprints of [`ACCEPTED`]. Returns none if the file is missing.
+fn read_accepted(workspace: &Workspace) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(workspace.root().join(ACCEPTED)).unwrap_or_default();
+    toml::from_str(&text).with_context(|| format!("cannot parse {ACCEPTED}"))
+}
+
+/// Writes the fingerprints of the current sources of the functions in `only`, or of all functions if it is empty.
+fn write_accepted(workspace: &Workspace, only: &[String]) -> Result<()> {
+    let mut accepted = match only.is_empty() {
+        true => BTreeMap::new(),
+        false => read_accepted(workspace)?,
+    };
+    let current = release::fingerprints(workspace, &MEASURED_WITH)?;
+    accepted.extend(
+        current
+            .into_iter()
+            .filter(|(name, _)| only.is_empty() || only.contains(name)),
+    );
+    let mut text = String::from(
+        "# For each function, the fingerprint of everything that its limits in gates.toml were measured with. `cargo xtask bench\n\
+         # --gate` measures only functions with another fingerprint. `cargo xtask bench --accept` writes this file.\n\n",
+    );
+    for (name, fingerprint) in accepted {
+        text += &format!("{name} = \"{fingerprint}\"\n");
+    }
+    fs::write(workspace.root().join(ACCEPTED), text)
+        .with_context(|| format!("cannot write {ACCEPTED}"))
+}
+
 /// Runs `cargo xtask bench`: measures the functions, and writes or checks the results.
 ///
 /// # Errors
 /// Fails if a build or a measurement fails, or if a count exceeds its limit in bench/gates.toml. The build or the
 /// harness has printed the reason.
-pub(crate) async fn bench(options: Options) -> Result<()> {
+pub(crate) async fn bench(mut options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
     for function in &options.only {
         workspace.function(function)?;
     }
     tools::find_program("valgrind", "counting instructions", "valgrind")?;
     tools::prepare(&workspace).await?;
+    if options.gate && !options.all {
+        let accepted = read_accepted(&workspace)?;
+        let current = release::fingerprints(&workspace, &MEASURED_WITH)?;
+        let changed = current
+            .iter()
+            .filter(|(name, sources)| accepted.get(*name) != Some(*sources));
+        let changed: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
+        options.only.retain(|function| changed.contains(function));
+        if options.only.is_empty() {
+            options.only = changed;
+        }
+        let same = current.len() - options.only.len();
+        ui::say(format!(
+            "{} built from the sources whose counts were accepted; `--all` measures {}",
+            match same {
+                1 => "1 function is".into(),
+                same => format!("{same} functions are"),
+            },
+            if same == 1 { "it, too" } else { "them, too" },
+        ));
+        if options.only.is_empty() {
+            return Ok(());
+        }
+    }
     let harness = harness_command(&workspace, &options).await?;
     run_harness(&workspace, harness).await?;
+    if options.accept {
+        write_accepted(&workspace, &options.only)?;
+    }
     // With --gate, the harness has printed the result.
     let measured = match options.only.len() {
         0 => workspace.functions().count(),
@@ -62,7 +141,7 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
 /// harness.
 async fn harness_command(workspace: &Workspace, options: &Options) -> Result<Command> {
     let only_counts = options.gate || options.accept;
-    let binaries = build_functions(workspace, !only_counts).await?;
+    let binaries = build_functions(workspace, &options.only, !only_counts).await?;
     let gates = workspace.root().join("bench/gates.toml");
     let mut harness = Command::new(build_harness(workspace, !only_counts).await?);
     harness.arg("--binaries").arg(binaries);
@@ -103,10 +182,11 @@ async fn run_harness(workspace: &Workspace, mut harness: Command) -> Result<()> 
     Ok(())
 }
 
-/// Builds all functions with the build settings of a deployment. If `hello` is true, also builds [`HELLO`] with these
-/// settings. Returns the folder with the binaries.
-async fn build_functions(workspace: &Workspace, hello: bool) -> Result<PathBuf> {
+/// Builds the functions in `only`, or all functions if it is empty, with the build settings of a deployment. If `hello` is
+/// true, also builds [`HELLO`] with these settings. Returns the folder with the binaries.
+async fn build_functions(workspace: &Workspace, only: &[String], hello: bool) -> Result<PathBuf> {
     let functions = workspace.functions();
+    let functions = functions.filter(|function| only.is_empty() || only.contains(&function.name));
     let names = functions.map(|function| &*function.name);
     let names: Vec<_> = names.chain(hello.then_some(HELLO)).collect();
     package::release(workspace, &names, Architecture::HOST).await

@@ -11,17 +11,32 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use crate::{stage::write_atomically, ui, workspace::Workspace};
+use crate::{
+    stage::write_atomically,
+    ui,
+    workspace::{Function, Workspace},
+};
 
-/// Builds all functions in the dev profile. Cargo shows its own progress.
+/// Builds all functions that are deployed, in the dev profile. Cargo shows its own progress.
 ///
 /// # Errors
 /// Fails if a function does not compile. Cargo has printed the reason.
 pub(crate) async fn build(workspace: &Workspace) -> Result<()> {
+    build_only(workspace, workspace.functions()).await
+}
+
+/// Builds `functions` in the dev profile. Cargo shows its own progress.
+///
+/// # Errors
+/// Fails if a function does not compile. Cargo has printed the reason.
+pub(crate) async fn build_only(
+    workspace: &Workspace,
+    functions: impl Iterator<Item = &Function>,
+) -> Result<()> {
     ui::say("… build the functions");
     let mut cargo = workspace.cargo();
     cargo.arg("build");
-    for function in workspace.functions() {
+    for function in functions {
         // Not --package: see .cargo/config.toml.
         cargo.args(["--bin", &function.name]);
     }

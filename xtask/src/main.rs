@@ -11,10 +11,12 @@ mod local_accounts;
 mod local_deploy;
 mod logs;
 mod mail;
+mod new;
 mod package;
 mod process;
 mod redrive;
 mod release;
+mod request;
 mod shop;
 mod soak;
 mod stage;
@@ -59,6 +61,11 @@ enum Command {
         #[arg(long)]
         event: PathBuf,
     },
+    /// Send a signed request to the API of the stage local, as a local user
+    Request {
+        #[command(flatten)]
+        options: request::Options,
+    },
     /// Show the functions' logs, or what happened to one request, purchase or user
     Logs {
         #[command(flatten)]
@@ -78,6 +85,11 @@ enum Command {
     Test {
         #[command(flatten)]
         tiers: test::Tiers,
+    },
+    /// Generate a service, a resource, a route, a job, a subscriber or a field
+    New {
+        #[command(flatten)]
+        options: new::Options,
     },
     /// Run load and faults on a stage of its own, and check that nothing that was acknowledged is lost or done twice
     Soak {
@@ -251,6 +263,7 @@ async fn main() -> ExitCode {
         Command::Dev { detach, fresh } => dev::dev(detach, fresh).await,
         Command::Stop => dev::stop().await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
+        Command::Request { options } => request::request(options).await,
         Command::Logs { options } => logs::logs(&options).await,
         Command::Package {
             functions,
@@ -258,6 +271,7 @@ async fn main() -> ExitCode {
         } => package::package(&functions, architecture).await,
         Command::Lint => lint::lint().await,
         Command::Test { tiers } => test::test(tiers).await,
+        Command::New { options } => new::new(options).await,
         Command::Soak { options } => soak::soak(options).await,
         Command::Plan { options } => release::plan(&options.stage, options.infrastructure).await,
         Command::Build { options } => release::build(&options.stage, options.infrastructure).await,

@@ -48,6 +48,9 @@ pub(crate) struct Tiers {
     /// Run the end-to-end tests: the whole product, deployed to a separate local stage
     #[arg(long)]
     e2e: bool,
+    /// Run the tests of generated code: the commands of the tutorial, and random sequences of `cargo xtask new`
+    #[arg(long)]
+    generated: bool,
     /// Run the tests of alarms: cause failures on a separate local stage, and check which alarms they raise
     #[arg(long)]
     alarms: bool,
@@ -88,15 +91,20 @@ impl std::error::Error for TestsFailed {}
 /// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let deployed = tiers.e2e || tiers.alarms;
-    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || deployed;
+    let some = tiers.unit
+        || tiers.integration
+        || tiers.faults
+        || tiers.stages
+        || tiers.generated
+        || deployed;
     let all = !some;
     let workspace = Workspace::read()?;
     let browser = match all || tiers.integration || tiers.e2e {
         true => tools::find_browser()?,
         false => PathBuf::new(),
     };
-    if all || tiers.stages {
-        tools::find_program("git", "the stage tests", "git")?;
+    if all || tiers.stages || tiers.generated {
+        tools::find_program("git", "the tests of stages and of generated code", "git")?;
     }
     tools::prepare(&workspace).await?;
     let mut results = Vec::new();
@@ -140,6 +148,10 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         let counts = on_stage(&workspace, ALARMS, ALARMS_MINUTE, tests).await?;
         results.push(("alarms", counts));
     }
+    if all || tiers.generated {
+        heading("generated");
+        results.push(("generated", generated(&workspace).await?));
+    }
     let total = print_results(&results);
     match total {
         Counts { failed: 1.., .. } => bail!(TestsFailed),
@@ -175,7 +187,14 @@ const OBSERVED: &str = "observed";
 /// The duration of a minute of CloudWatch in the tests of alarms. Their longest window is half an hour.
 const ALARMS_MINUTE: Duration = Duration::from_millis(500);
 const FAULTS: &str = "faults";
+const GENERATED: &str = "generated";
 const STAGES: &str = "stages";
+/// The Cargo test target that compiles the end-to-end tests from which `cargo xtask new` generates others. No stage has
+/// their functions.
+const TEMPLATE: &str = "template-e2e";
+
+/// The Cargo test targets that the tier integration does not run.
+const OTHER_TIERS: [&str; 7] = [ALARMS, E2E, FAULTS, GENERATED, OBSERVED, STAGES, TEMPLATE];
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
@@ -197,7 +216,8 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
 }
 
 async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
-    build::build(workspace).await?;
+    let functions = workspace.functions().chain(workspace.template());
+    build::build_only(workspace, functions).await?;
     // Some tests run an example of their crate.
     let mut examples = workspace.cargo();
     examples.args(["build", "--workspace", "--examples"]);
@@ -206,10 +226,7 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     }
     let mut tests = cargo_test(workspace);
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    for test in workspace
-        .tests()
-        .filter(|test| ![ALARMS, E2E, FAULTS, OBSERVED, STAGES].contains(test))
-    {
+    for test in workspace.tests().filter(|test| !OTHER_TIERS.contains(test)) {
         tests.args(["--test", test]);
     }
     let mut counts = run_tests(&mut tests).await?;
@@ -225,6 +242,13 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     counts.add(run_tests(&mut tests).await?);
     counts.add(templates(workspace).await?);
     Ok(counts)
+}
+
+async fn generated(workspace: &Workspace) -> Result<Counts> {
+    let mut tests = cargo_test(workspace);
+    // One at a time: each test compiles, with all cores.
+    tests.args(["--test", GENERATED, "--", "--test-threads=1", "--nocapture"]);
+    run_tests(&mut tests).await
 }
 
 async fn faults(workspace: &Workspace) -> Result<Counts> {

@@ -19,10 +19,11 @@ pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
     functions: BTreeMap<String, Function>,
+    template: Vec<Function>,
     tests: BTreeSet<String>,
 }
 
-/// A Lambda function: a crate below services/ that has a binary.
+/// A Lambda function: a crate in the folder of a service that has a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
     /// The name of the crate, of its binary, and of its entry in the service's serverless.yml.
@@ -51,12 +52,15 @@ impl Workspace {
             .no_deps()
             .exec()
             .context("cannot read the workspace with cargo metadata")?;
-        let services = root.join("services");
-        let functions = metadata
-            .packages
-            .iter()
-            .filter_map(|package| function(package, &services))
-            .map(|function| (function.name.clone(), function));
+        let functions_below = |folder: &str| -> Vec<_> {
+            let services = root.join(folder);
+            let packages = metadata.packages.iter();
+            packages
+                .filter_map(|package| function(package, &services))
+                .collect()
+        };
+        let functions = functions_below("services").into_iter();
+        let functions = functions.map(|function| (function.name.clone(), function));
         let targets = metadata
             .packages
             .iter()
@@ -64,6 +68,7 @@ impl Workspace {
         let tests = targets.filter(|target| target.kind.contains(&TargetKind::Test));
         Ok(Self {
             functions: functions.collect(),
+            template: functions_below("xtask/scaffold/template/services"),
             tests: tests.map(|target| target.name.clone()).collect(),
             target: metadata.target_directory.into(),
             root,
@@ -170,7 +175,12 @@ impl Workspace {
         self.tests.iter().map(String::as_str)
     }
 
-    /// All functions, ordered by name.
+    /// The functions from which `cargo xtask new` generates others. They are not deployed.
+    pub(crate) fn template(&self) -> impl Iterator<Item = &Function> {
+        self.template.iter()
+    }
+
+    /// All functions that are deployed, ordered by name.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
         self.functions.values()
     }
@@ -205,7 +215,7 @@ impl Workspace {
     }
 }
 
-/// Returns the Lambda function that a Cargo package builds. `None` if the package is not below `services` or has no
+/// Returns the Lambda function that a Cargo package builds. `None` if the package is not below the folder `services` or has no
 /// binary.
 fn function(package: &Package, services: &Path) -> Option<Function> {
     let manifest = package.manifest_path.as_std_path();

@@ -2,6 +2,7 @@
 //! all invalid fields.
 
 use serde_json::{Map, Value};
+use values::{FromJson, to_integer};
 
 use crate::{FieldError, Problem};
 
@@ -28,7 +29,7 @@ impl Fields {
     /// # Errors
     /// 400 if the text is not JSON. 422 if fields are missing or invalid. The problem then names
     /// each of these fields.
-    pub(crate) fn parse<T: Body>(json: &str) -> Result<T, Problem> {
+    pub fn parse<T: Body>(json: &str) -> Result<T, Problem> {
         let value = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         let Value::Object(object) = value else {
             return Err(Problem::invalid("", "The body must be a JSON object."));
@@ -104,17 +105,12 @@ pub fn integer<T: TryFrom<i64, Error: Into<String>>>(value: Value) -> Result<T, 
     T::try_from(integer).map_err(Into::into)
 }
 
-/// Converts a JSON value to an integer. Returns None if the value is not a number, or has a
-/// fraction.
+/// Parses a field of one of the types of the crate `values`, or `bool`.
 ///
-/// As in JSON Schema, 7.0 is an integer:
-/// <https://json-schema.org/understanding-json-schema/reference/numeric#integer>. A number outside
-/// the range of `i64` becomes the nearest `i64`.
-pub fn to_integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| {
-        let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
-        Some(number as i64)
-    })
+/// # Errors
+/// Returns a text that says what the field must be, such as `must be a date such as 2026-01-31`.
+pub fn value<T: FromJson>(value: Value) -> Result<T, String> {
+    T::from_json(value)
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

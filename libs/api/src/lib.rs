@@ -13,13 +13,14 @@ mod response;
 mod serve;
 
 pub use etag::IfMatch;
-pub use fields::{Body, Fields, integer, string, to_integer};
+pub use fields::{Body, Fields, integer, string, value};
 pub use http::StatusCode;
 pub use list::{List, PageRequest};
 pub use problem::{FieldError, Problem};
 pub use request::Request;
 pub use response::Response;
 pub use serve::serve;
+pub use values::to_integer;
 
 /// The result of a route's handler: a successful response, or a problem that becomes an error
 /// response.

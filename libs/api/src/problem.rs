@@ -177,6 +177,11 @@ impl Problem {
         self
     }
 
+    /// Adds the fields of the request that caused the problem.
+    pub fn fields(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
     /// Sets the header `Retry-After` to `wait`, rounded up to seconds. The client can retry after
     /// this time. <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
     pub fn retry_after(self, wait: Duration) -> Self {

@@ -102,8 +102,27 @@ impl Table {
         DeleteBuilder::default().table_name(&self.name.0)
     }
 
+    /// Executes the `N` actions that `actions` returns as one transaction, as [`Table::transact_all`] does.
+    ///
+    /// # Errors
+    /// Fails as [`Table::transact_all`] does.
+    pub async fn transact<const N: usize>(
+        &self,
+        actions: impl Fn() -> Result<[TransactWriteItem; N], Error> + Send + Sync,
+    ) -> Result<Transacted<N>, Error> {
+        match self.transact_all(|| Ok(actions()?.into())).await? {
+            None => Ok(Transacted::Done),
+            Some(checks) => match checks.try_into() {
+                Ok(checks) => Ok(Transacted::Canceled(checks)),
+                Err(_) => Err(Error::rejected("the number of checks is wrong")),
+            },
+        }
+    }
+
     /// Executes the actions that `actions` returns as one transaction, with TransactWriteItems: either
-    /// all take effect or none. They may write to several tables, but no two to the same item.
+    /// all take effect or none. They may write to several tables, but no two to the same item. Returns None
+    /// if they took effect. If at least one condition was false, returns the check of each action, in the
+    /// order of the actions.
     ///
     /// DynamoDB cancels a transaction if it conflicts with another one, or is throttled. Then this
     /// method calls `actions` again and repeats the transaction after a random delay, for up to 9 s. If
@@ -113,24 +132,29 @@ impl Table {
     /// # Errors
     /// Returns [`Error::Unavailable`] if DynamoDB still cancels the transaction after 9 s for such a
     /// reason. Also fails if `actions` or a call fails.
-    pub async fn transact<const N: usize>(
+    pub async fn transact_all(
         &self,
-        actions: impl Fn() -> Result<[TransactWriteItem; N], Error> + Send + Sync,
-    ) -> Result<Transacted<N>, Error> {
+        actions: impl Fn() -> Result<Vec<TransactWriteItem>, Error> + Send + Sync,
+    ) -> Result<Option<Vec<Check>>, Error> {
         let started = Instant::now();
         let mut limit = FIRST_DELAY;
         loop {
+            let actions = actions()?;
+            let count = actions.len();
             let request = TransactWriteItemsInputBuilder::default()
-                .set_transact_items(Some(actions()?.into()))
+                .set_transact_items(Some(actions))
                 .client_request_token(format!("{:032x}", fastrand::u128(..)));
             let Err(error) = self.send(request).await else {
-                return Ok(Transacted::Done);
+                return Ok(None);
             };
             let Some(reasons) = cancellation_reasons(&error) else {
                 return Err(error.into());
             };
             if !reasons.iter().any(is_temporary) {
-                return checks(reasons).map_or_else(|| Err(error.into()), Ok);
+                return match checks(reasons, count) {
+                    Some(checks) => Ok(Some(checks)),
+                    None => Err(error.into()),
+                };
             }
             let delay = limit.mul_f64(fastrand::f64());
             if started.elapsed() + delay > CONFLICT_TIMEOUT {
@@ -163,15 +187,15 @@ fn is_temporary(reason: &CancellationReason) -> bool {
     )
 }
 
-/// Returns the check of each action. None if a reason is not the result of a condition, if no
-/// condition was false, or if the number of reasons is wrong.
-fn checks<const N: usize>(reasons: &[CancellationReason]) -> Option<Transacted<N>> {
+/// Returns the check of each of the `count` actions. None if a reason is not the result of a condition, if
+/// no condition was false, or if the number of reasons is wrong.
+fn checks(reasons: &[CancellationReason], count: usize) -> Option<Vec<Check>> {
     let checks = reasons.iter().map(|reason| match reason.code() {
         Some("None") => Some(Check::Passed),
         Some("ConditionalCheckFailed") => Some(Check::ConditionFailed(reason.item.clone())),
         _ => None,
     });
-    let checks: [Check; N] = checks.collect::<Option<Vec<_>>>()?.try_into().ok()?;
+    let checks = checks.collect::<Option<Vec<_>>>()?;
     let is_decided = checks.iter().any(|check| *check != Check::Passed);
-    is_decided.then_some(Transacted::Canceled(checks))
+    (is_decided && checks.len() == count).then_some(checks)
 }

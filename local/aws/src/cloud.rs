@@ -19,7 +19,7 @@ use crate::sample::{self, Table};
 /// The running local replacements for the AWS services and Stripe that a function calls. They run
 /// on the Tokio runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables that the functions use.
+    /// DynamoDB, with the tables of all files `events/tables/TABLE.json`.
     pub dynamodb: Dynamodb,
     stripe: Stripe,
     tables: Vec<Table>,
@@ -42,12 +42,8 @@ impl Cloud {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
         let tables = sample::tables(&open_payment)?;
-        for Table { name, key, .. } in &tables {
-            let key: Vec<_> = key.iter().map(String::as_str).collect();
-            match name.as_str() {
-                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
-                name => dynamodb.create(name, &key)?,
-            }
+        for table in &tables {
+            dynamodb.create_table(&table.create())?;
         }
         let cloud = Self {
             dynamodb,
@@ -101,17 +97,17 @@ impl Cloud {
     ///
     /// Fails if a table no longer exists.
     pub fn reset(&self) -> Result<(), BoxError> {
-        for Table { name, key, items } in &self.tables {
-            for item in self.dynamodb.items(name)? {
-                if !items.contains(&item) {
-                    let key = key
-                        .iter()
-                        .map(|name| (name.as_str(), item.get(name).cloned()));
-                    self.dynamodb.delete(name, &key.collect())?;
+        for table in &self.tables {
+            for item in self.dynamodb.items(&table.name)? {
+                if table.items.contains(&item) {
+                    continue;
                 }
+                let key = table.key.iter();
+                let key = key.map(|name| (name.clone(), item.get(name).cloned()));
+                self.dynamodb.delete(&table.name, &key.collect())?;
             }
-            for item in items {
-                self.dynamodb.put(name, item)?;
+            for item in &table.items {
+                self.dynamodb.put(&table.name, item)?;
             }
         }
         self.services.messages().clear();
@@ -120,29 +116,38 @@ impl Cloud {
         Ok(())
     }
 
-    /// Returns the state of the local services: the items of all tables except Idempotency, the
-    /// keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to
-    /// SNS and SQS.
+    /// Returns the state of the local services: the items of all tables except Idempotency and the markers of unique
+    /// values, the keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to SNS and SQS.
     ///
     /// # Errors
     ///
     /// Fails if a table no longer exists.
     pub fn snapshot(&self) -> Result<Value, BoxError> {
         let objects = self.services.objects();
-        let mut state = json!({
+        let mut snapshot = json!({
             "files": objects.keys().collect::<Vec<_>>(),
             "charges": self.stripe.charges(),
             "sent": *self.services.messages(),
         });
-        for Table { name, .. } in &self.tables {
-            if name != "Idempotency"
-                && let Some(state) = state.as_object_mut()
-            {
-                state.insert(name.clone(), self.dynamodb.items(name)?.into());
+        for table in self
+            .tables
+            .iter()
+            .filter(|table| table.name != "Idempotency")
+        {
+            let mut items = self.dynamodb.items(&table.name)?;
+            items.retain(|item| !is_marker(item));
+            if let Some(snapshot) = snapshot.as_object_mut() {
+                snapshot.insert(table.name.clone(), items.into());
             }
         }
-        Ok(state)
+        Ok(snapshot)
     }
+}
+
+/// Whether an item of the table of a resource only marks a unique value as taken.
+fn is_marker(item: &Value) -> bool {
+    let user = item.pointer("/userId/S").and_then(Value::as_str);
+    user.is_some_and(|user| user.starts_with("unique#"))
 }
 
 impl Drop for Cloud {
@@ -161,7 +166,7 @@ mod tests {
     async fn reset_restores_changed_items_and_deletes_added_items() {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
-        let sample = cloud.dynamodb.items("Notes").unwrap().remove(0);
+        let sample = before["Notes"][0].clone();
         let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
         let changed = json!({"userId": user, "noteId": id});
         cloud.dynamodb.put("Notes", &changed).unwrap();

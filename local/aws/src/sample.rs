@@ -1,22 +1,12 @@
 //! The data to which the sample events in `events/` refer.
 
-use std::{ffi::OsStr, fs, path::Path, time::SystemTime};
+use std::{fs, path::Path, time::SystemTime};
 
-use heck::ToUpperCamelCase as _;
 use local_dynamodb::BoxError;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The id of the user in the sample events.
 pub const USER: &str = "us-east-1:7d5e0c3a-94b1-4c6f-8e2d-5a1b3f709c48";
-
-/// The id of the note in the sample events.
-const NOTE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
-/// The version of the note in the sample events.
-const VERSION: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d908";
-
-/// The id of the purchase in the sample events.
-const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
 
 /// The id of another user in the sample events, who has an order that waits for 3-D Secure
 /// authentication.
@@ -37,78 +27,106 @@ pub const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_SECRET_ACCESS_KEY",
 ];
 
-/// A table of the local DynamoDB.
+/// The folders with the sample events, relative to this crate: those of the deployed functions, and those of the functions
+/// from which `cargo xtask new` generates others.
+const FOLDERS: [&str; 2] = ["../../events", "../../xtask/scaffold/template/events"];
+
+/// A table of the local DynamoDB, from the file `events/tables/TABLE.json`.
+#[derive(Debug)]
 pub(crate) struct Table {
+    /// The name of the table.
     pub(crate) name: String,
     /// The names of the key attributes: the partition key and, if the table has one, the sort key.
     pub(crate) key: Vec<String>,
+    /// The global secondary index, if the table has one: `{"name": …, "key": […]}`.
+    index: Value,
     /// The initial items, in DynamoDB's JSON format.
     pub(crate) items: Vec<Value>,
 }
 
-/// The tables whose items depend on other samples, or that have none: the name of each table, and the
-/// names of its key attributes.
-const TABLES: [(&str, &[&str]); 6] = [
-    ("Notes", &["userId", "noteId"]),
-    ("Attachments", &["userId", "attachment"]),
-    ("Storage", &["userId", "entry"]),
-    ("Purchases", &["userId", "purchaseId"]),
-    ("Buyers", &["userId"]),
-    ("Idempotency", &["id"]),
-];
-
-/// Returns all tables: [`TABLES`], and one table per file `data/TABLE.json` of this crate, which has the
-/// members `key` and `items`. `open_payment` is the PaymentIntent that waits for authentication.
-///
-/// # Errors
-///
-/// Fails if a file cannot be read or parsed.
+/// Reads all tables. `open_payment` is the PaymentIntent that waits for authentication: it replaces the text `OPEN_PAYMENT`.
 pub(crate) fn tables(open_payment: &str) -> Result<Vec<Table>, BoxError> {
-    let initial = items(open_payment);
-    let mut tables: Vec<Table> = Vec::new();
-    for (name, key) in TABLES {
-        let own = initial.iter().filter(|(table, _)| *table == name);
-        tables.push(Table {
-            name: name.into(),
-            key: key.iter().map(|&attribute| attribute.into()).collect(),
-            items: own.map(|(_, item)| item.clone()).collect(),
-        });
+    let mut tables = Vec::new();
+    for folder in FOLDERS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for file in fs::read_dir(folder.join("tables"))? {
+            let file = file?.path();
+            let text = fs::read_to_string(&file)?.replace("OPEN_PAYMENT", open_payment);
+            let mut content: Value = serde_json::from_str(&text)
+                .map_err(|error| format!("cannot parse {}: {error}", file.display()))?;
+            let mut take = |member| content.get_mut(member).map(Value::take).unwrap_or_default();
+            let name = file.file_stem().unwrap_or_default();
+            tables.push(Table {
+                name: name.to_string_lossy().into_owned(),
+                key: serde_json::from_value(take("key"))?,
+                index: take("index"),
+                items: serde_json::from_value(take("items"))?,
+            });
+        }
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-    // Git has no empty folders.
-    let entries = folder.exists().then(|| fs::read_dir(folder)).transpose()?;
-    for entry in entries.into_iter().flatten() {
-        let file = entry?.path();
-        let Some(name) = file.file_stem().and_then(OsStr::to_str) else {
-            continue;
-        };
-        let text = fs::read(&file)?;
-        let File { key, items } = serde_json::from_slice(&text)
-            .map_err(|error| format!("cannot parse {}: {error}", file.display()))?;
-        tables.push(Table {
-            name: name.into(),
-            key,
-            items,
-        });
-    }
-    tables.sort_by(|one, other| one.name.cmp(&other.name));
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tables)
 }
 
-/// The content of a file `data/TABLE.json`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    key: Vec<String>,
-    items: Vec<Value>,
+impl Table {
+    /// The CreateTable request. A key attribute has the type that it has in the items, and otherwise the type string.
+    pub(crate) fn create(&self) -> Value {
+        let index_key = self.index.get("key").and_then(Value::as_array);
+        let index_key = index_key.into_iter().flatten().filter_map(Value::as_str);
+        let index_key: Vec<_> = index_key.collect();
+        let key: Vec<_> = self.key.iter().map(String::as_str).collect();
+        let kind = |name: &str| {
+            let mut values = self
+                .items
+                .iter()
+                .filter_map(|item| item.get(name)?.as_object());
+            let kind = values.find_map(|value| value.keys().next());
+            kind.map_or("S", String::as_str)
+        };
+        let attributes = key.iter().chain(&index_key);
+        let attributes =
+            attributes.map(|name| json!({"AttributeName": name, "AttributeType": kind(name)}));
+        let mut request = json!({
+            "TableName": self.name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": key_schema(&key),
+            "AttributeDefinitions": attributes.collect::<Vec<_>>(),
+        });
+        if let (Some(name), Some(request)) = (self.index.get("name"), request.as_object_mut()) {
+            let index = json!([{
+                "IndexName": name,
+                "KeySchema": key_schema(&index_key),
+                "Projection": {"ProjectionType": "ALL"},
+            }]);
+            request.insert("GlobalSecondaryIndexes".into(), index);
+        }
+        request
+    }
+}
+
+fn key_schema(key: &[&str]) -> Vec<Value> {
+    let schema = key.iter().zip(["HASH", "RANGE"]);
+    schema
+        .map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind}))
+        .collect()
+}
+
+/// The table whose name the environment variable `variable` contains: `StampAlbums` for `STAMP_ALBUMS_TABLE`. None if the
+/// variable does not contain the name of a table.
+fn table_of(variable: &str) -> Option<String> {
+    let words = variable.strip_suffix("_TABLE")?.split('_');
+    let capitalized = words.map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+        first.to_owned() + &rest.to_ascii_lowercase()
+    });
+    Some(capitalized.collect())
 }
 
 /// Returns a valid value for the environment variable `name` of a function. `url` is the URL of the
-/// local services' endpoint. None if no function has this variable. The variable with the name of a
-/// table is the table's name in capitals, with `_TABLE`: `NOTES_TABLE` for Notes.
+/// local services' endpoint. None if no function has this variable.
 pub fn environment_variable(name: &str, url: &str) -> Option<String> {
-    if let Some(table) = name.strip_suffix("_TABLE") {
-        return Some(table.to_upper_camel_case());
+    if let Some(table) = table_of(name) {
+        return Some(table);
     }
     let value = match name {
         "ALLOWED_ORIGIN" => "https://app.example.com",
@@ -163,50 +181,6 @@ pub(crate) fn attachment_key() -> String {
     format!("private/{USER}/hello.jpg")
 }
 
-/// The initial items of the tables: the name of a table, and an item in DynamoDB's JSON format.
-/// `open_payment` is the PaymentIntent that waits for authentication.
-fn items(open_payment: &str) -> [(&'static str, Value); 5] {
-    let note = json!({
-        "userId": {"S": USER}, "noteId": {"S": NOTE}, "version": {"S": VERSION},
-        "content": {"S": "hello world"}, "attachment": {"S": "hello.jpg"},
-        "uploaded": {"M": {"contentType": {"S": "image/jpeg"}, "size": {"N": "7"}}},
-        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
-        "counted": {"BOOL": true},
-    });
-    let total = json!({
-        "userId": {"S": USER}, "entry": {"S": "total"}, "used": {"N": "1"}, "balance": {"N": "1"},
-    });
-    let attachment = json!({
-        "userId": {"S": USER}, "attachment": {"S": attachment_key()},
-        "claims": {"SS": [format!("{NOTE}/{VERSION}")]},
-        "contentType": {"S": "image/jpeg"}, "size": {"N": "7"},
-    });
-    let purchase = json!({
-        "userId": {"S": USER}, "purchaseId": {"S": PURCHASE}, "storage": {"N": "10"},
-        "amount": {"N": "4000"}, "description": {"S": "storage for 10 notes"},
-        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
-        "status": {"S": "PENDING"}, "source": {"S": "tok_visa"},
-        "unsettledShard": {"N": "2"}, "dueAt": {"N": "1763632920000"},
-    });
-    let open_order = json!({
-        "userId": {"S": BUYER}, "purchaseId": {"S": OPEN_ORDER}, "storage": {"N": "10"},
-        "amount": {"N": "4000"}, "currency": {"S": "usd"},
-        "description": {"S": "storage for 10 notes"},
-        "createdAt": {"N": "1763632800000"}, "updatedAt": {"N": "1763632800000"},
-        "status": {"S": "PENDING"}, "source": {"S": "pm_card_threeDSecure2Required"},
-        "paymentIntentId": {"S": open_payment},
-        // Due in 2100, so that reconcile does not handle it.
-        "unsettledShard": {"N": "3"}, "dueAt": {"N": "4102444800000"},
-    });
-    [
-        ("Notes", note),
-        ("Storage", total),
-        ("Attachments", attachment),
-        ("Purchases", purchase),
-        ("Purchases", open_order),
-    ]
-}
-
 /// The parameters of the request that creates the PaymentIntent of the order that waits for
 /// authentication.
 pub(crate) const OPEN_PAYMENT: [(&str, &str); 9] = [
@@ -221,22 +195,48 @@ pub(crate) const OPEN_PAYMENT: [(&str, &str); 9] = [
     ("payment_method", "pm_card_threeDSecure2Required"),
 ];
 
-/// The CreateTable request for the table Purchases, which has a global secondary index.
-pub(crate) fn create_purchases_table() -> Value {
-    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
-    let attribute = |name: &str, kind: &str| json!({"AttributeName": name, "AttributeType": kind});
-    json!({
-        "TableName": "Purchases",
-        "BillingMode": "PAY_PER_REQUEST",
-        "KeySchema": [key("userId", "HASH"), key("purchaseId", "RANGE")],
-        "AttributeDefinitions": [
-            attribute("userId", "S"), attribute("purchaseId", "S"),
-            attribute("unsettledShard", "N"), attribute("dueAt", "N"),
-        ],
-        "GlobalSecondaryIndexes": [{
-            "IndexName": "unsettled",
-            "KeySchema": [key("unsettledShard", "HASH"), key("dueAt", "RANGE")],
-            "Projection": {"ProjectionType": "ALL"},
-        }],
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_of_a_table_contains_the_name_of_its_file() {
+        for table in tables("pi_1").unwrap() {
+            let mut variable = String::new();
+            for letter in table.name.chars() {
+                if letter.is_uppercase() && !variable.is_empty() {
+                    variable.push('_');
+                }
+                variable.push(letter.to_ascii_uppercase());
+            }
+            let name = environment_variable(&format!("{variable}_TABLE"), "");
+            assert_eq!(name, Some(table.name));
+        }
+        assert_eq!(table_of("STAMP_ALBUMS_TABLE"), Some("StampAlbums".into()));
+    }
+
+    #[test]
+    fn a_table_has_its_keys_and_its_index() {
+        let tables = tables("pi_1").unwrap();
+        let table = |name| tables.iter().find(|table| table.name == name).unwrap();
+        let purchases = table("Purchases").create();
+        assert_eq!(purchases["KeySchema"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            purchases["GlobalSecondaryIndexes"][0]["IndexName"],
+            "unsettled"
+        );
+        let due = json!({"AttributeName": "dueAt", "AttributeType": "N"});
+        assert!(
+            purchases["AttributeDefinitions"]
+                .as_array()
+                .unwrap()
+                .contains(&due)
+        );
+        let buyers = table("Buyers").create();
+        assert_eq!(
+            buyers["KeySchema"],
+            json!([{"AttributeName": "userId", "KeyType": "HASH"}])
+        );
+        assert_eq!(buyers.get("GlobalSecondaryIndexes"), None);
+    }
 }

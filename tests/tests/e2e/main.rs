@@ -32,10 +32,5 @@ fn path_of(note: &serde_json::Value) -> String {
 
 /// Returns the sample event of a function. `function` is the name of the function's crate.
 fn sample(function: &str) -> serde_json::Value {
-    let functions = test_support::functions::all();
-    let mut functions = functions.iter();
-    let known = functions.find(|known| known.name == function);
-    known
-        .unwrap_or_else(|| panic!("no manifest lists the function {function}"))
-        .event()
+    test_support::functions::named(function).event()
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lambda_host::{Host, Invocation, Outcome};
 use local_aws::LAMBDA_VARIABLES;
 use serde_json::Value;
-use test_support::functions::{self, Function};
+use test_support::functions::Function;
 
 /// The timeout of each invocation. All invocations are much faster.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -63,10 +63,4 @@ fn response(function: &Function, invocation: Invocation) -> Value {
 /// Returns the function's sample event. If it is an event from Stripe, its signature has the current time.
 fn event(function: &Function) -> Value {
     local_aws::sign_event(function.event())
-}
-
-/// Returns the function whose crate has this name.
-fn named(name: &str) -> Function {
-    let mut all = functions::all().into_iter();
-    all.find(|function| function.name == name).unwrap()
 }

@@ -7,7 +7,7 @@ use local_aws::Cloud;
 use serde_json::{Value, json};
 use test_support::functions;
 
-use crate::{DEADLINE, event, named, response, start};
+use crate::{DEADLINE, event, response, start};
 
 /// Returns malformed variants of an event, each with a description. In most variants, a field is missing or has a wrong
 /// type.
@@ -37,7 +37,7 @@ fn malformed(event: &Value) -> Vec<(String, Value)> {
 
 #[tokio::test]
 async fn malformed_events_do_not_crash_a_function() {
-    for function in functions::all() {
+    for function in functions::with_template() {
         let cloud = Cloud::start().await.unwrap();
         let mut host = start(&function, &cloud.url(), &[]).await;
         let event = event(&function);
@@ -91,7 +91,7 @@ fn problem(response: &Value, status: u16) -> Value {
 
 #[tokio::test]
 async fn a_request_without_an_identity_returns_401() {
-    let all = functions::all().into_iter();
+    let all = functions::with_template().into_iter();
     for route in all.filter(|function| function.is_signed) {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
@@ -128,7 +128,7 @@ async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
         ("billing-cancel", &[]),
         ("notes-delete", &[]),
     ] {
-        let function = named(name);
+        let function = functions::named(name);
         let mut host = start(&function, &cloud.url(), &[]).await;
         let event = event(&function).to_string();
         assert!(event.contains(SUB), "{name}");
@@ -150,7 +150,7 @@ async fn the_sub_is_stored_and_is_in_no_response_and_no_log_line() {
 #[tokio::test]
 async fn a_request_without_a_sub_succeeds_and_stores_none() {
     for name in ["notes-create", "notes-update", "billing-purchase"] {
-        let function = named(name);
+        let function = functions::named(name);
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
         let mut host = start(&function, &cloud.url(), &[]).await;
@@ -173,7 +173,7 @@ async fn a_request_without_a_sub_succeeds_and_stores_none() {
 
 #[tokio::test]
 async fn deleting_a_note_whose_id_is_not_a_uuid_succeeds_and_changes_nothing() {
-    let delete = named("notes-delete");
+    let delete = functions::named("notes-delete");
     let cloud = Cloud::start().await.unwrap();
     let before = cloud.snapshot().unwrap();
     let mut host = start(&delete, &cloud.url(), &[]).await;
@@ -194,7 +194,7 @@ async fn an_unreachable_database_is_logged_and_hidden_from_the_client() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let unused = listener.local_addr().unwrap();
     drop(listener);
-    let get = named("notes-get");
+    let get = functions::named("notes-get");
     let mut host = start(&get, &format!("http://{unused}"), &[]).await;
     let event = event(&get);
     let invocation = host.invoke(event.to_string(), DEADLINE, None).await;
@@ -224,7 +224,7 @@ async fn an_unreachable_database_is_logged_and_hidden_from_the_client() {
 
 #[tokio::test]
 async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_metric() {
-    let webhook = named("billing-webhook");
+    let webhook = functions::named("billing-webhook");
     let cloud = Cloud::start().await.unwrap();
     let before = cloud.snapshot().unwrap();
     let mut host = start(&webhook, &cloud.url(), &[]).await;
@@ -247,7 +247,7 @@ async fn an_event_whose_signature_does_not_match_is_refused_and_counted_in_a_met
 
 #[tokio::test]
 async fn an_event_of_more_than_256_kilobytes_is_refused_before_its_signature_is_checked() {
-    let webhook = named("billing-webhook");
+    let webhook = functions::named("billing-webhook");
     let cloud = Cloud::start().await.unwrap();
     let mut host = start(&webhook, &cloud.url(), &[]).await;
     for (size, status) in [(256 * 1024, 400), (256 * 1024 + 1, 413)] {
@@ -263,7 +263,7 @@ async fn an_event_of_more_than_256_kilobytes_is_refused_before_its_signature_is_
 
 #[tokio::test]
 async fn an_invocation_logs_one_line_without_note_content() {
-    for function in functions::all() {
+    for function in functions::with_template() {
         let cloud = Cloud::start().await.unwrap();
         let mut host = start(&function, &cloud.url(), &[("LOG_LEVEL", "trace")]).await;
         let event = event(&function);

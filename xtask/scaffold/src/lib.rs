@@ -3,6 +3,9 @@
 //! Every command computes all its changes in a [`Tree`] first. So it can print them, and it writes either all of them or, if
 //! something blocks it, none.
 
+mod format;
+pub mod new;
 mod tree;
 
+pub use format::format;
 pub use tree::Tree;

@@ -129,6 +129,31 @@ pub(crate) fn read(
     Ok(sources)
 }
 
+/// Returns one hash per function, of the inputs of its release build for this machine and of the files in `others`. The paths of
+/// `others` are relative to the root of the checkout. `{}` in a path stands for the function's name.
+///
+/// # Errors
+/// Fails as [`read`] does.
+pub(crate) fn fingerprints(
+    workspace: &Workspace,
+    others: &[&str],
+) -> Result<BTreeMap<String, String>> {
+    let sources = read(workspace, Build::Release, Architecture::HOST)?;
+    let mut fingerprints = BTreeMap::new();
+    for (function, sources) in sources {
+        let mut hashes = vec![sources.fingerprint()];
+        for other in others {
+            let path = workspace.root().join(other.replace("{}", &function));
+            hashes.push(match path.is_dir() {
+                true => folder_hash(&path)?,
+                false => json_hash(&fs::read_to_string(&path).unwrap_or_default()),
+            });
+        }
+        fingerprints.insert(function, short_json_hash(&hashes));
+    }
+    Ok(fingerprints)
+}
+
 /// Cargo's dependency graph, with a hash of each crate.
 struct Graph<'a> {
     root: &'a Path,

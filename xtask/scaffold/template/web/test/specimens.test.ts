@@ -45,8 +45,8 @@ const changed: SpecimenFields = {
 
 /** Writes these values into the form. */
 async function fill(page: Page, fields: SpecimenFields): Promise<void> {
-  for (const [name, { kind }] of Object.entries(specimens.fields)) {
-    const value = fields[name as keyof SpecimenFields];
+  for (const [name, { kind }] of Object.entries<{ kind: string }>(specimens.fields)) {
+    const value: unknown = fields[name as keyof SpecimenFields];
     const input = page.getByLabel(labelOf(name), { exact: true });
     if (kind === "checkbox") await input.setChecked(value === true);
     // The browser of the tests is in the time zone UTC. An input has the shortest form of a time.

@@ -1,0 +1,3 @@
+//! The library of the function `museum-finissage`.
+
+pub mod controller;

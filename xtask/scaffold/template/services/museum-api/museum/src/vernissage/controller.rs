@@ -1,0 +1,19 @@
+//! The business rules. They are independent of Lambda, HTTP and AWS.
+
+use domain::UserId;
+
+/// Handles a request of `user`.
+#[tracing::instrument(skip_all)]
+pub async fn vernissage(user: &UserId) {
+    tracing::debug!(length = user.as_str().len(), "request of a user");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_handled() {
+        vernissage(&"us-east-1:ada".parse().unwrap()).await;
+    }
+}

@@ -1,0 +1,172 @@
+//! Invalid requests are rejected with a message that says what to do, and nothing is written.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::path::Path;
+
+use scaffold::Tree;
+use scaffold::new::{Direction, Request, change};
+
+fn checkout() -> Tree {
+    Tree::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+}
+
+fn rejected(request: &Request, expected: &str) {
+    let mut tree = checkout();
+    let unformatted = |_: &str, content| Ok(content);
+    let error = match change(&mut tree, request, Direction::Do, &unformatted) {
+        Ok(()) => panic!("{request:?} is accepted"),
+        Err(error) => format!("{error:#}"),
+    };
+    assert!(error.contains(expected), "{request:?}: {error}");
+    assert_eq!(tree.changed().unwrap(), Vec::<&str>::new());
+}
+
+fn service(name: &str) -> Request {
+    Request::Service { name: name.into() }
+}
+
+fn resource(name: &str, fields: &[&str], service: &str) -> Request {
+    Request::Resource {
+        name: name.into(),
+        fields: fields.iter().map(|&field| field.into()).collect(),
+        service: service.into(),
+    }
+}
+
+fn route(method: &str, path: &str) -> Request {
+    Request::Route {
+        method: method.into(),
+        path: path.into(),
+        service: "notes".into(),
+    }
+}
+
+fn job(name: &str, every: &str) -> Request {
+    Request::Job {
+        name: name.into(),
+        every: Some(every.into()),
+        service: None,
+    }
+}
+
+#[test]
+fn a_service_with_an_invalid_name_is_rejected() {
+    for (name, expected) in [
+        ("", "must have only letters"),
+        ("bücher", "must have only letters"),
+        ("2books", "must begin with a letter"),
+        ("notes", "there is a service `notes` already"),
+        ("xray", "the name of an existing one"),
+        ("tokio", "the name of an existing one"),
+        ("match", "reserved word of Rust"),
+        ("table", "reserved word of DynamoDB"),
+        ("outputs", "reserved word of CloudFormation"),
+        ("storage", "reserved word of DynamoDB"),
+        (
+            "a-service-with-a-rather-long-name",
+            "the limit is 25, because Lambda and IAM limit",
+        ),
+        ("museum", "a word of the generator's templates"),
+    ] {
+        rejected(&service(name), expected);
+    }
+}
+
+#[test]
+fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
+    let fields = &["title:string:required"][..];
+    for (name, fields, service, expected) in [
+        (
+            "books",
+            fields,
+            "films",
+            "there is no service `films`; the services are billing, notes, notify",
+        ),
+        ("notes", fields, "notes", "there is a table Notes already"),
+        (
+            "purchases",
+            fields,
+            "notes",
+            "there is a table Purchases already",
+        ),
+        ("values", fields, "notes", "reserved word of DynamoDB"),
+        ("long-book-reviews", fields, "notes", "the limit is 25"),
+        ("sheep", fields, "notes", "no plural that differs"),
+        ("books", &[], "notes", "needs at least one required field"),
+        (
+            "books",
+            &["year:integer:required"],
+            "notes",
+            "reserved word of DynamoDB",
+        ),
+        (
+            "books",
+            &["loop:integer:required"],
+            "notes",
+            "reserved word of Rust",
+        ),
+        (
+            "books",
+            &["title:text:required"],
+            "notes",
+            "unknown type `text`",
+        ),
+        ("books", &["title"], "notes", "needs a type"),
+        (
+            "books",
+            &["title:string:required", "title:date"],
+            "notes",
+            "given twice",
+        ),
+        (
+            "books",
+            &["title:string:required:max=100001"],
+            "notes",
+            "from 1 to 100000",
+        ),
+        (
+            "books",
+            &["accession:string:required"],
+            "notes",
+            "a word of the generator's templates",
+        ),
+    ] {
+        rejected(&resource(name, fields, service), expected);
+    }
+}
+
+#[test]
+fn an_invalid_route_job_or_subscriber_is_rejected() {
+    rejected(
+        &route("PATCH", "/notes/{id}"),
+        "must be GET, POST, PUT or DELETE",
+    );
+    rejected(&route("GET", "books"), "must begin with a slash");
+    rejected(&route("GET", "/notes//x"), "is malformed");
+    rejected(
+        &route("GET", "/notes/{name}"),
+        "there is a route GET /notes/{id} already",
+    );
+    rejected(
+        &route("GET", "/billing/plans"),
+        "the service billing-api has the routes under /billing",
+    );
+    rejected(&job("cleanup", "30s"), "no shorter pauses than a minute");
+    rejected(&job("cleanup", "0m"), "for example `5m`");
+    rejected(&job("notify", "5m"), "there is a service `notify` already");
+    let subscriber = Request::Subscriber {
+        name: "receipts".into(),
+        topic: Some("orders".into()),
+        service: None,
+    };
+    rejected(
+        &subscriber,
+        "there is no topic `orders`; the topics are purchases",
+    );
+    let field = Request::Field {
+        field: "title:string".into(),
+        resource: "notes".into(),
+    };
+    rejected(&field, "has generated no resource `notes`");
+}
