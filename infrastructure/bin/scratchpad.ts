@@ -8,6 +8,8 @@ import { stageNamed } from "../lib/stage.ts";
 const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false, treeMetadata: false });
 const [stage, account] = ["stage", "account"].map((kind) => app.node.tryGetContext(kind));
 if (stage === undefined && account === undefined)
-  throw new Error("Pass -c stage=NAME for the stacks of a stage, -c account=NAME for the stacks of an account, or both");
+  throw new Error(
+    "Pass -c stage=NAME for the stacks of a stage, -c account=NAME for the stacks of an account, or both",
+  );
 if (stage !== undefined) infrastructure(app, stageNamed(String(stage)));
 if (account !== undefined) accountInfrastructure(app, accountNamed(String(account)));
