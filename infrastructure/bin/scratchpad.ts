@@ -7,6 +7,9 @@ import { stageNamed } from "../lib/stage.ts";
 // Only the templates are used, and cfn-lint checks them. The features that are turned off would double the run time.
 const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false, treeMetadata: false });
 const [stage, account] = ["stage", "account"].map((kind) => app.node.tryGetContext(kind));
-if (typeof stage === "string") infrastructure(app, stageNamed(stage));
-else if (typeof account === "string") accountInfrastructure(app, accountNamed(account));
-else throw new Error("Pass -c stage=NAME for the stacks of a stage, or -c account=NAME for the stacks of an account");
+if (stage === undefined && account === undefined)
+  throw new Error(
+    "Pass -c stage=NAME for the stacks of a stage, -c account=NAME for the stacks of an account, or both",
+  );
+if (stage !== undefined) infrastructure(app, stageNamed(String(stage)));
+if (account !== undefined) accountInfrastructure(app, accountNamed(String(account)));

@@ -1,6 +1,6 @@
 import { tableIndexes } from "./data.ts";
 import type { ServiceFunction } from "./manifests.ts";
-import { type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
+import { faultsOfRoutes, type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
 import type { Objective, Stage } from "./stage.ts";
 import { burnRates, minimumBadRequests, type Threshold, thresholds } from "./thresholds.ts";
 
@@ -246,11 +246,6 @@ function tableAlarms({ stage }: Subject): MetricAlarm[] {
 }
 
 function gatewayAlarms(subject: Subject): { parts: MetricAlarm[]; failure: CompositeAlarm; others: MetricAlarm[] } {
-  const { stage, groups } = subject;
-  const faults = groups.map(({ name }, index): [string, Metric] => [
-    `faults${index}`,
-    ofGroup("Faults", stage.name, name),
-  ]);
   const part = `gateway-errors-${hours(thresholds.gatewayErrors.minutes)}`;
   const meaning = "API Gateway responds with 5xx although no function did.";
   const { threshold, percent = 0 } = thresholds.refusedRequests;
@@ -262,8 +257,8 @@ function gatewayAlarms(subject: Subject): { parts: MetricAlarm[]; failure: Compo
         meaning,
         thresholds.gatewayErrors,
         [
-          { errors: gateway(subject, "5XXError"), ...Object.fromEntries(faults) },
-          `FILL(errors, 0) - ${sum(...faults.map(([id]) => id))}`,
+          { errors: gateway(subject, "5XXError"), faults: faultsOfRoutes(subject.stage.name) },
+          "FILL(errors, 0) - FILL(faults, 0)",
         ],
         { notifies: false },
       ),
@@ -381,6 +376,33 @@ const deadLetterAlarms = ({ stage, queues }: Subject) =>
 /** The name of the alarm that combines the alarms on causes of faults. It suppresses the alarms on their effects. */
 const causes = "causes";
 
+/** How many alarms a composite alarm combines at most. CloudWatch accepts 100 of them, in a rule of 10,240 characters. */
+const combined = 60;
+
+/** The alarm that combines the alarms on causes, through alarms that combine a part of them if there are many. */
+function causeAlarms(reported: string[]): CompositeAlarm[] {
+  const alarmOn = (name: string, parts: string[]): CompositeAlarm => ({
+    name,
+    meaning: "A cause of faults is known.",
+    section: "availability",
+    notifies: false,
+    anyOf: parts.map((part) => [part]),
+  });
+  const parts = chunks(reported, combined).map((names, index) => alarmOn(`${causes}-${index + 1}`, names));
+  if (parts.length === 1) return [alarmOn(causes, reported)];
+  return [
+    ...parts,
+    alarmOn(
+      causes,
+      parts.map(({ name }) => name),
+    ),
+  ];
+}
+
+/** Divides a list into parts of at most `size` elements. */
+export const chunks = <T>(all: T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, index) => all.slice(index * size, (index + 1) * size));
+
 /**
  * All alarms of a stage, except those on regressions, which the services have: an alarm follows the alarms that it combines.
  *
@@ -401,13 +423,7 @@ export function alarmsOf(subject: Subject): (MetricAlarm | CompositeAlarm)[] {
     ...ofGateway.others,
     ...ofGateway.parts,
     ...objectives.flatMap(([parts]) => parts),
-    {
-      name: causes,
-      meaning: "A cause of faults is known.",
-      section: "availability",
-      notifies: false,
-      anyOf: reported.map(({ name }) => [name]),
-    },
+    ...causeAlarms(reported.map(({ name }) => name)),
     ofGateway.failure,
     ...objectives.map(([, composite]) => composite),
   ];

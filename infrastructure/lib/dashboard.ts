@@ -2,6 +2,7 @@ import { accountNamed } from "./account.ts";
 import {
   budgetOf,
   type CompositeAlarm,
+  chunks,
   faultsOf,
   gateway,
   lambda,
@@ -82,7 +83,7 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
       ]),
     );
   return [
-    [alarmStates(subject, alarms)],
+    alarmStates(subject, alarms),
     [text("## Objectives, over 30 days")],
     groups.map((group) => remainingBudget(subject, group)),
     ...groups.flatMap((group) => [[text(`## Requests of the group ${group.name}`)], groupGraphs(subject, group)]),
@@ -165,13 +166,21 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
 
 const text = (markdown: string): Widget => ({ type: "text", width: columns, height: 1, properties: { markdown } });
 
+/** The number of alarms that a widget shows at most. */
+const alarmsPerWidget = 100;
+
 /** The states of the alarms that notify. */
-function alarmStates({ stage }: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): Widget {
+function alarmStates({ stage }: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): Widget[] {
   const account = accountNamed(stage.account).id;
   const arns = alarms
     .filter(({ notifies }) => notifies)
     .map(({ name }) => `arn:aws:cloudwatch:${region}:${account}:alarm:${nameOn(stage, name)}`);
-  return { type: "alarm", width: columns, height: 6, properties: { title: "Alarms", alarms: arns } };
+  return chunks(arns, alarmsPerWidget).map((part) => ({
+    type: "alarm",
+    width: columns,
+    height: 6,
+    properties: { title: "Alarms", alarms: part },
+  }));
 }
 
 /** The part of the error budgets of a group that is left, in percent: 100 if there was no bad request, negative if it is exceeded. */

@@ -28,6 +28,9 @@ export const ofGroup = (name: MetricName, stage: string, group: string, stat = "
 export const ofFunction = (name: MetricName, functionName: string, stat = "Sum") =>
   own(name, "invocation", { FunctionName: functionName }, stat);
 
+/** The faults of all functions with routes. */
+export const faultsOfRoutes = (stage: string) => own("Faults", "invocation", { Stage: stage }, "Sum");
+
 /** A business metric of a stage. */
 export const ofStage = (name: MetricName, stage: string, stat = "Sum") => own(name, "stage", { Stage: stage }, stat);
 

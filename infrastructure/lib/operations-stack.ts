@@ -4,6 +4,7 @@ import { CfnQueryDefinition } from "aws-cdk-lib/aws-logs";
 import {
   alarmsOf,
   type CompositeAlarm,
+  chunks,
   type MetricAlarm,
   type RouteGroup,
   type Subject,
@@ -16,6 +17,9 @@ import type { Metric } from "./metrics.ts";
 import { queries } from "./queries.ts";
 import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
+
+/** The number of log groups that a saved query reads at most. Other log groups have another query with the same text. */
+const logGroupsPerQuery = 50;
 
 /**
  * The alarms, the dashboard and the saved log queries of a stage. They are about the resources of the services, so the stack is
@@ -43,10 +47,13 @@ export class OperationsStack extends StageStack {
       `/aws/apigateway/scratchpad-${stage.name}`,
     ];
     for (const [name, queryString] of Object.entries(queries))
-      new CfnQueryDefinition(this, `Query ${name}`, {
-        name: `scratchpad/${stage.name}/${name}`,
-        queryString,
-        logGroupNames,
+      chunks(logGroupNames, logGroupsPerQuery).forEach((part, index) => {
+        const named = index === 0 ? name : `${name} (${index + 1})`;
+        new CfnQueryDefinition(this, `Query ${named}`, {
+          name: `scratchpad/${stage.name}/${named}`,
+          queryString,
+          logGroupNames: part,
+        });
       });
     // The imports make xtask deploy the stack after the services.
     new CfnOutput(this, "Services", {

@@ -66,6 +66,13 @@ const metricsOfDashboard = (stage: string): Metric[] =>
       return { namespace, name, dimensions: Object.fromEntries(pairs) };
     });
 
+/** The names of the metric alarms that a composite alarm combines, also through others. */
+const leaves = (stage: string, name: string): string[] => {
+  const { AlarmName, AlarmRule } = alarmNamed(stage, name);
+  if (!AlarmRule) return [AlarmName];
+  return children(AlarmRule).flatMap((child) => leaves(stage, child.replace(`scratchpad-${stage}-`, "")));
+};
+
 /** The names of the alarms that a rule combines. */
 const children = (rule: string) => [...rule.matchAll(/ALARM\("([^"]+)"\)/g)].map(([, name]) => name!);
 
@@ -81,7 +88,7 @@ test("the description of each alarm names a section of the runbook", () => {
 
 test("each metric of an alarm or of the dashboard that functions write has exactly the dimensions with which they write it", () => {
   const dimensionSets: Record<string, string[]> = {
-    invocation: ["FunctionName", "FunctionName Version", "RouteGroup Stage"],
+    invocation: ["FunctionName", "FunctionName Version", "RouteGroup Stage", "Stage"],
     stage: ["Stage"],
   };
   const ofAlarms = [...[...stages.keys()].flatMap(alarms), ...regressions]
@@ -201,7 +208,7 @@ test("a cause has one alarm that notifies: no two of them watch the same, and th
         watched.set(key, AlarmName);
       }
     }
-    const causes = children(alarmNamed(stage, "causes").AlarmRule);
+    const causes = leaves(stage, "causes");
     const expected = alarms(stage)
       .map(({ AlarmName }) => AlarmName)
       .filter((name) => /-(function-errors|throttles|stripe-key)$/.test(name));
@@ -263,6 +270,37 @@ test("alarms, the dashboard and queries do not exceed CloudWatch's limits", () =
   }
 });
 
+test("alarms, the dashboard and queries do not exceed CloudWatch's limits with 20 more services", () => {
+  const own = manifests[0]!;
+  const more = Array.from({ length: 20 }, (_, index) => {
+    const named = own.functions.filter(({ routes }) => routes.length > 0).slice(0, 5);
+    return {
+      name: `service${index}-api`,
+      functions: named.map((one) => ({ ...one, name: `service${index}-${one.name}`, group: `service${index}` })),
+      queues: [],
+    };
+  });
+  const stage = stageNamed("prod");
+  const objective = Object.values(stage.objectives!)[0]!;
+  const objectives = Object.fromEntries(more.map(({ name }) => [name.replace("-api", ""), objective]));
+  const large = { ...stage, objectives: { ...stage.objectives, ...objectives } };
+  const template = Template.fromStack(new OperationsStack(newApp(), large, [...manifests, ...more])).toJSON();
+  for (const { AlarmName, AlarmRule, Metrics = [] } of propertiesOf(template, METRIC, COMPOSITE)) {
+    if (AlarmRule) assert.ok(AlarmRule.length <= 10_240 && children(AlarmRule).length <= 100, AlarmName);
+    assert.ok(Metrics.filter(({ MetricStat }: any) => MetricStat).length <= 10, AlarmName);
+  }
+  const { widgets } = JSON.parse(propertiesOf(template, "AWS::CloudWatch::Dashboard")[0].DashboardBody);
+  assert.ok(widgets.length <= 500);
+  for (const { properties } of widgets) {
+    assert.ok((properties.alarms ?? []).length <= 100);
+    assert.ok((properties.metrics ?? []).length <= 500, properties.title);
+  }
+  const queries = propertiesOf(template, "AWS::Logs::QueryDefinition");
+  for (const { LogGroupNames } of queries) assert.ok(LogGroupNames.length <= 50);
+  const groups = new Set(queries.flatMap(({ LogGroupNames }) => LogGroupNames));
+  assert.equal(groups.size, functions.length + 20 * 5 + 1);
+});
+
 test("no two widgets of the dashboard overlap", () => {
   const { widgets } = dashboardOf("prod");
   const taken = new Set<string>();
@@ -277,15 +315,20 @@ test("no two widgets of the dashboard overlap", () => {
 test("saved queries find a request, a user and a purchase in the logs of all functions and in the access log", () => {
   for (const stage of stages.keys()) {
     const queries = propertiesOf(stages.get(stage), "AWS::Logs::QueryDefinition");
-    const filters = queries.map(({ Name, QueryString }) => [Name, QueryString.match(/\| filter (.*) "/)[1]]);
-    assert.deepEqual(filters, [
-      [`scratchpad/${stage}/one request`, "request_id ="],
-      [`scratchpad/${stage}/one user`, "user ="],
-      [`scratchpad/${stage}/every step of a purchase`, "@message like"],
-    ]);
     const groups = functions.map(({ name }) => `/aws/lambda/scratchpad-${stage}-${name}`);
-    for (const { LogGroupNames } of queries)
-      assert.deepEqual(LogGroupNames, [...groups, `/aws/apigateway/scratchpad-${stage}`]);
+    for (const [name, filter] of [
+      ["one request", "request_id ="],
+      ["one user", "user ="],
+      ["every step of a purchase", "@message like"],
+    ] as const) {
+      // A query with many log groups has several parts.
+      const parts = queries.filter(({ Name }) => Name.replace(/ \(\d+\)$/, "") === `scratchpad/${stage}/${name}`);
+      assert.deepEqual(
+        parts.flatMap(({ LogGroupNames }) => LogGroupNames),
+        [...groups, `/aws/apigateway/scratchpad-${stage}`],
+      );
+      for (const { QueryString } of parts) assert.equal(QueryString.match(/\| filter (.*) "/)[1], filter);
+    }
   }
 });
 

@@ -148,9 +148,11 @@ impl Fixed {
             .values()
             .filter(|metric| metric.scope == "invocation");
         let of_invocations = of_invocations.count();
-        // Metrics of invocations have values per group, per function, and per version of a function.
+        // Metrics of invocations have values per group, per function, and per version of a function. The faults have values
+        // of the stage, too.
         let scopes = groups.len() + 2 * functions.len();
-        fixed.custom_metrics = (of_invocations * scopes + metrics.len() - of_invocations) as f64;
+        fixed.custom_metrics =
+            (of_invocations * scopes + metrics.len() - of_invocations + 1) as f64;
         Ok(fixed)
     }
 

@@ -131,7 +131,14 @@ const STOPPED: &str = "stopped; the data is kept in target/local/data";
 /// be deployed.
 pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -> Result<Cloud> {
     tools::prepare(workspace).await?;
-    build::build(workspace).await?;
+    // The templates do not depend on the binaries.
+    let work = async {
+        tokio::try_join!(
+            build::build(workspace),
+            local_deploy::synthesize(workspace, stage)
+        )
+    };
+    ui::without_progress(work).await?;
     let cloud = ui::step("start the local cloud", Cloud::ensure(workspace, stage)).await?;
     stripe::create_missing_secrets(stage).await?;
     local_deploy::deploy(workspace, stage).await?;

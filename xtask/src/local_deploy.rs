@@ -20,6 +20,15 @@ pub(crate) async fn deploy(workspace: &Workspace, stage: &LocalStage) -> Result<
     stage.write_description(&description(stage, &exports)?)
 }
 
+/// Synthesizes the templates that [`deploy`] needs, so that it finds them in the cache.
+///
+/// # Errors
+/// Fails if a manifest or the CDK app is invalid. The message contains the tool's output.
+pub(crate) async fn synthesize(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
+    release::templates(workspace, &Target::local(workspace, stage)?).await?;
+    Ok(())
+}
+
 fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result<Description> {
     let export = |name: &str| {
         let full = format!("scratchpad-{STAGE}-{name}");

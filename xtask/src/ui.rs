@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use console::style;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
@@ -79,6 +79,14 @@ impl Drop for Step {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Runs `work` without the lines of running steps, because a program that `work` runs shows its own progress.
+pub(crate) async fn without_progress<T>(work: impl Future<Output = T>) -> T {
+    LINES.set_draw_target(ProgressDrawTarget::hidden());
+    let result = work.await;
+    LINES.set_draw_target(ProgressDrawTarget::stderr());
+    result
 }
 
 /// Runs `work` as a step, whose line shows only `name` and the duration.

@@ -7,7 +7,8 @@ export abstract class AccountStack extends Stack {
   protected readonly local: boolean;
 
   constructor(app: App, unit: string, account: Account) {
-    super(app, unit, {
+    // The prefix distinguishes the stack from those of a stage in the same app.
+    super(app, `account-${unit}`, {
       stackName: `scratchpad-${unit}`,
       synthesizer: new LegacyStackSynthesizer(), // the templates need no bootstrap stack
     });

@@ -67,6 +67,14 @@ impl Emf {
             "$LATEST" => "",
             _ => r#",["FunctionName","Version"]"#,
         };
+        // The faults of all routes, which an alarm subtracts from the 5xx responses of API Gateway.
+        let faults = match route_group {
+            Some(_) => format!(
+                r#",{{"Namespace":"{NAMESPACE}","Dimensions":[["Stage"]],"Metrics":[{}]}}"#,
+                Metric::Faults.definition()
+            ),
+            None => String::new(),
+        };
         let own = Metric::ALL
             .iter()
             .filter(|metric| metric.scope() == Scope::Invocation);
@@ -85,7 +93,7 @@ impl Emf {
             .filter_map(|(name, value)| Some((name, value?)));
         Self {
             definition: format!(
-                r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"]{with_version}],"Metrics":[{metrics}]}}"#
+                r#","CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{with_route}["FunctionName"]{with_version}],"Metrics":[{metrics}]}}{faults}"#
             ),
             stage_definition: format!(
                 r#",{{"Namespace":"{NAMESPACE}","Dimensions":[["Stage"]],"Metrics":["#
@@ -256,7 +264,9 @@ mod tests {
                 assert!(metrics.contains(&expected), "{expected:?} {line}");
             }
         }
-        assert_eq!(metrics.len(), 15, "{line}");
+        let faults = ("Stage=dev/Faults".to_owned(), json!(1), "Count".to_owned());
+        assert!(metrics.contains(&faults), "{line}");
+        assert_eq!(metrics.len(), 16, "{line}");
     }
 
     #[test]
@@ -304,7 +314,7 @@ mod tests {
         assert!(metrics.contains(&("Stage=dev/PurchasesPaid".into(), json!(1), "Count".into())));
         assert!(metrics.contains(&("Stage=dev/AmountCharged".into(), json!(4000), "None".into())));
         begin();
-        assert_eq!(extract(&line(&emf, Outcome::Success)).len(), 15);
+        assert_eq!(extract(&line(&emf, Outcome::Success)).len(), 16);
     }
 
     #[test]

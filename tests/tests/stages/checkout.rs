@@ -110,11 +110,14 @@ impl Checkout {
         ] {
             for stage in fs::read_dir(stages).into_iter().flatten() {
                 let stage = stage.unwrap();
-                let from = stage.path().join("templates.json");
                 let to = copy.root.join("target/stages").join(stage.file_name());
-                if from.exists() && !to.join("templates.json").exists() {
-                    fs::create_dir_all(&to).unwrap();
-                    fs::copy(from, to.join("templates.json")).unwrap();
+                for cached in fs::read_dir(stage.path()).into_iter().flatten() {
+                    let from = cached.unwrap().path();
+                    let to = to.join(from.file_name().unwrap());
+                    if from.extension().is_some_and(|kind| kind == "json") && !to.exists() {
+                        fs::create_dir_all(to.parent().unwrap()).unwrap();
+                        fs::copy(from, to).unwrap();
+                    }
                 }
             }
         }

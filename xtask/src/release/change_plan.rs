@@ -163,7 +163,10 @@ impl ChangePlan {
                 let is_allowed = allowed
                     .iter()
                     .any(|allowed| *allowed == change.id || allowed == label);
-                if change.loses_data() && !is_allowed {
+                if change.loses_data()
+                    && !is_allowed
+                    && !is_empty(&stage.target, &change, label).await
+                {
                     let content =
                         describe_content(&stage.target, &change.resource_type, label).await;
                     losses.push(format!("{name} would {change}: {content} would be lost"));
@@ -441,20 +444,27 @@ pub(crate) fn short_name<'a>(name: &'a str, target: &Target) -> &'a str {
         .map_or(name, |name| name.trim_end_matches('-'))
 }
 
+/// Whether a change deletes an empty table of the stage `local`. In AWS, the number of items is known only approximately.
+async fn is_empty(target: &Target, change: &Change, name: &str) -> bool {
+    target.stage.as_ref() == STAGE
+        && change.resource_type == "AWS::DynamoDB::Table"
+        && item_count(target, name).await == Some(0)
+}
+
+/// Returns the number of items of a table. `None` if the table cannot be described.
+async fn item_count(target: &Target, table: &str) -> Option<i64> {
+    let client = aws_sdk_dynamodb::Client::new(target.account.config());
+    let described = client.describe_table().table_name(table).send().await;
+    described.ok()?.table?.item_count
+}
+
 /// Returns a text that says how much data a table, a bucket or a user pool holds, such as "its 3 items".
 async fn describe_content(target: &Target, resource_type: &str, name: &str) -> String {
     match resource_type {
-        "AWS::DynamoDB::Table" => {
-            let table = aws_sdk_dynamodb::Client::new(target.account.config())
-                .describe_table()
-                .table_name(name)
-                .send()
-                .await;
-            match table.ok().and_then(|table| table.table?.item_count) {
-                Some(items) => format!("its {items} items"),
-                None => "its items".into(),
-            }
-        }
+        "AWS::DynamoDB::Table" => match item_count(target, name).await {
+            Some(items) => format!("its {items} items"),
+            None => "its items".into(),
+        },
         "AWS::S3::Bucket" => {
             let objects = target
                 .account

@@ -97,6 +97,6 @@ pub(crate) use rest::Rest;
 pub(crate) use restore::{RestoreOptions, restore};
 pub(crate) use secret::{Name as SecretName, Secret, secrets, value as secret_value};
 pub(crate) use sources::fingerprints;
-pub(crate) use synth::{services, synthesize};
+pub(crate) use synth::{services, synthesize, templates};
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
 pub(crate) use target::Target;

@@ -1,7 +1,8 @@
-//! Synthesizes CloudFormation templates: runs `cdk` in infrastructure/ and `osls` in the folder of each service.
+//! Synthesizes CloudFormation templates: runs the CDK app in infrastructure/ and `osls` in the folder of each service.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -23,40 +24,113 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The files and folders that the templates of a stage depend on, besides the serverless.yml of each service.
-const INPUTS: [&str; 7] = [
+/// The files and folders that the templates of the CDK app depend on.
+const INPUTS: [&str; 6] = [
     "infrastructure",
     "libs/metrics/metrics.json",
     "package-lock.json",
-    "serverless.resources.cjs",
-    "serverless.plugin.cjs",
     "serverless.yml",
+    "services",
     "web/security-headers.ts",
 ];
 
-/// Returns the templates of the stage `target`. The templates are cached in target/stages until a file or an
-/// environment variable that they depend on changes.
+/// The files that the template of a service depends on, besides its own serverless.yml.
+const SERVICE_INPUTS: [&str; 5] = [
+    "libs/metrics/metrics.json",
+    "package-lock.json",
+    "serverless.plugin.cjs",
+    "serverless.resources.cjs",
+    "serverless.yml",
+];
+
+/// Returns the templates of the stage `target`. The templates of each service and those of the CDK app are cached in
+/// target/stages until a file or an environment variable that they depend on changes.
 ///
 /// # Errors
-/// Fails if `cdk` or `osls` fails. The message contains the tool's output.
+/// Fails if the CDK app or `osls` fails. The message contains the tool's output.
 pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
     let stage = target.stage.as_ref();
-    let inputs = inputs_hash(workspace, target, &format!("stage {stage}"))?;
     let folder = workspace.root().join("target/stages").join(stage);
-    let cache = folder.join("templates.json");
-    if let Some(templates) = cached(&cache, &inputs) {
+    let infrastructure = Cache {
+        file: folder.join("infrastructure.json"),
+        inputs: inputs_hash(workspace, target, &INPUTS, &format!("stage {stage}"))?,
+    };
+    let mut templates = Templates::new();
+    let mut outdated = Vec::new();
+    for service in services(workspace.root())? {
+        let manifest = format!("services/{service}/serverless.yml");
+        let own = [&SERVICE_INPUTS[..], &[&manifest]].concat();
+        let cache = Cache {
+            inputs: inputs_hash(workspace, target, &own, &format!("stage {stage}"))?,
+            file: folder.join(format!("{service}.json")),
+        };
+        match cache.read() {
+            Some(cached) => templates.extend(cached),
+            None => outdated.push((service, cache)),
+        }
+    }
+    let cached = infrastructure.read();
+    if let Some(cached) = &cached
+        && outdated.is_empty()
+    {
+        templates.extend(cached.clone());
         return Ok(templates);
     }
     let step = Step::begin(format!("synthesize the templates of {stage}"));
     workspace.create_placeholder_zips(stage)?;
-    let out = folder.join("infrastructure");
-    let infrastructure = cdk(workspace, target, &out, &step, "stage", stage);
-    let services = osls(workspace, target, &folder, &step);
-    let (mut templates, services) = tokio::try_join!(infrastructure, services)?;
-    templates.extend(services);
-    write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
+    let synthesized = async {
+        match cached {
+            Some(cached) => Ok(cached),
+            None => stage_and_account(workspace, target, &folder, &infrastructure, &step).await,
+        }
+    };
+    let packaged = osls(workspace, target, &folder, outdated, &step);
+    let (synthesized, packaged) = tokio::try_join!(synthesized, packaged)?;
+    templates.extend(synthesized);
+    templates.extend(packaged);
     step.done(&format!("({} stacks)", templates.len()));
     Ok(templates)
+}
+
+/// Synthesizes the templates that the CDK app has for a stage. The same run also synthesizes those of the account, because
+/// starting the app takes longer than creating the stacks. Both are cached.
+async fn stage_and_account(
+    workspace: &Workspace,
+    target: &Target,
+    folder: &Path,
+    cache: &Cache,
+    step: &Step,
+) -> Result<Templates> {
+    let stage = target.stage.as_ref();
+    let account = &target.account.name;
+    let contexts = [("stage", stage), ("account", account)];
+    let out = folder.join("infrastructure");
+    let (own, of_account) = cdk(workspace, target, &out, step, &contexts).await?;
+    account_cache(workspace, target)?.write(&of_account)?;
+    cache.write(&own)?;
+    Ok(own)
+}
+
+/// A file with templates that were synthesized from inputs with the hash `inputs`.
+struct Cache {
+    file: PathBuf,
+    inputs: String,
+}
+
+impl Cache {
+    /// Returns the templates in the file. `None` if they were synthesized from other inputs.
+    fn read(&self) -> Option<Templates> {
+        let cached: (String, Templates) =
+            serde_json::from_slice(&fs::read(&self.file).ok()?).ok()?;
+        (cached.0 == self.inputs).then_some(cached.1)
+    }
+
+    fn write(&self, templates: &Templates) -> Result<()> {
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        write_atomically(&self.file, &serde_json::to_vec(&(&self.inputs, templates))?)
+    }
 }
 
 /// Returns the templates of the stage `stage`.
@@ -69,33 +143,29 @@ pub(crate) async fn synthesize(workspace: &Workspace, stage: &str) -> Result<Tem
     templates(workspace, &target).await
 }
 
-/// Returns the templates in the file `cache`, if they were synthesized from inputs with the hash `inputs`.
-fn cached(cache: &Path, inputs: &str) -> Option<Templates> {
-    let cached: (String, Templates) = serde_json::from_slice(&fs::read(cache).ok()?).ok()?;
-    (cached.0 == inputs).then_some(cached.1)
-}
-
-/// Synthesizes the template of each service with osls, one service after the other. `folder` receives the output of
-/// osls.
+/// Synthesizes the templates of services with osls, one service after the other, and caches them. `folder` receives the
+/// output of osls.
 async fn osls(
     workspace: &Workspace,
     target: &Target,
     folder: &Path,
+    services: Vec<(String, Cache)>,
     step: &Step,
 ) -> Result<Templates> {
     let mut templates = Templates::new();
-    for service in services(workspace.root())? {
+    for (service, cache) in services {
         let package = folder.join(&service);
-        let mut osls = tool(workspace, target, "osls", &format!("services/{service}"));
+        let program = workspace.node_bin("osls");
+        let mut osls = tool(workspace, target, program, &format!("services/{service}"));
         osls.args(["package", "--stage", target.stage.as_ref(), "--package"])
             .arg(&package);
         run(step, &mut osls).await?;
         let template = package.join("cloudformation-template-update-stack.json");
         let template: Value = serde_json::from_slice(&fs::read(template)?)?;
-        templates.insert(
-            format!("scratchpad-{service}-{}", target.stage),
-            Template::synthesized(template),
-        );
+        let stack = format!("scratchpad-{service}-{}", target.stage);
+        let own = Templates::from([(stack, Template::synthesized(template))]);
+        cache.write(&own)?;
+        templates.extend(own);
     }
     Ok(templates)
 }
@@ -104,69 +174,84 @@ async fn osls(
 /// until a file or an environment variable that they depend on changes.
 ///
 /// # Errors
-/// Fails if `cdk` fails. The message contains the output of `cdk`.
+/// Fails if the CDK app fails. The message contains its output.
 pub(crate) async fn account_templates(workspace: &Workspace, target: &Target) -> Result<Templates> {
     let account = &target.account.name;
-    let inputs = inputs_hash(workspace, target, &format!("account {account}"))?;
-    let folder = workspace.root().join("target/accounts").join(account);
-    let cache = folder.join("templates.json");
-    if let Some(templates) = cached(&cache, &inputs) {
+    let cache = account_cache(workspace, target)?;
+    if let Some(templates) = cache.read() {
         return Ok(templates);
     }
     let step = Step::begin(format!("synthesize the templates of account {account}"));
-    let templates = cdk(workspace, target, &folder, &step, "account", account).await?;
-    write_atomically(&cache, &serde_json::to_vec(&(inputs, &templates))?)?;
+    let folder = workspace.root().join("target/accounts").join(account);
+    let (_, templates) = cdk(workspace, target, &folder, &step, &[("account", account)]).await?;
+    cache.write(&templates)?;
     step.done("");
     Ok(templates)
 }
 
-/// Synthesizes templates with the CDK app into `folder`. `kind` is `stage` or `account`, and `name` is the name of the
-/// stage or account whose stacks are synthesized.
+fn account_cache(workspace: &Workspace, target: &Target) -> Result<Cache> {
+    let account = &target.account.name;
+    let folder = workspace.root().join("target/accounts").join(account);
+    Ok(Cache {
+        file: folder.join("templates.json"),
+        inputs: inputs_hash(workspace, target, &INPUTS, &format!("account {account}"))?,
+    })
+}
+
+/// Synthesizes templates with the CDK app into `folder`. `contexts` has the stage, the account or both whose stacks are
+/// synthesized. Returns the templates of the stage, and those of the account.
 async fn cdk(
     workspace: &Workspace,
     target: &Target,
     folder: &Path,
     step: &Step,
-    kind: &str,
-    name: &str,
-) -> Result<Templates> {
+    contexts: &[(&str, &str)],
+) -> Result<(Templates, Templates)> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
-    let mut synth = tool(workspace, target, "cdk", "infrastructure");
-    synth.args(["synth", "--quiet", "-c", &format!("{kind}={name}")]);
+    let mut context: BTreeMap<_, _> = contexts.iter().copied().collect();
     if target.account.is_local() {
-        synth.args(["-c", "cloud=local"]);
+        context.insert("cloud", "local");
     }
-    synth.arg("--output").arg(folder);
+    // Without the CDK CLI, which only starts this program, in twice the time.
+    let mut synth = tool(workspace, target, "node", "infrastructure");
+    synth
+        .args(["--import", "tsx", "bin/scratchpad.ts"])
+        .env("CDK_OUTDIR", folder)
+        .env("CDK_CONTEXT_JSON", serde_json::to_string(&context)?);
     run(step, &mut synth).await?;
-    let mut templates = Templates::new();
+    let (mut of_stage, mut of_account) = (Templates::new(), Templates::new());
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
-    for artifact in manifest
-        .get("artifacts")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|artifacts| artifacts.values())
-    {
+    let artifacts = manifest.get("artifacts").and_then(Value::as_object);
+    for (id, artifact) in artifacts.into_iter().flatten() {
         let property = |name: &str| artifact.get("properties")?.get(name)?.as_str();
         if let (Some(stack), Some(file)) = (property("stackName"), property("templateFile")) {
             let template = serde_json::from_slice(&fs::read(folder.join(file))?)?;
+            let templates = match id.starts_with("account-") {
+                true => &mut of_account,
+                false => &mut of_stage,
+            };
             templates.insert(stack.to_owned(), Template::synthesized(template));
         }
     }
-    Ok(templates)
+    Ok((of_stage, of_account))
 }
 
-/// Returns a command that runs the tool `name` of node_modules in `folder`. The tool gets no AWS credentials, because
-/// synthesis does not call AWS.
-fn tool(workspace: &Workspace, target: &Target, name: &str, folder: &str) -> Command {
-    let mut tool = ui::command(workspace.node_bin(name));
+/// Returns a command that runs `program` in `folder`. The program gets no AWS credentials, because synthesis does not call
+/// AWS.
+fn tool(
+    workspace: &Workspace,
+    target: &Target,
+    program: impl AsRef<OsStr>,
+    folder: &str,
+) -> Command {
+    let mut tool = ui::command(program);
     target
         .configure(&mut tool)
         .current_dir(workspace.root().join(folder))
         .envs([
             ("NODE_NO_WARNINGS", "1"),
-            ("CDK_DISABLE_CLI_TELEMETRY", "true"),
             ("AWS_ACCESS_KEY_ID", "none"),
             ("AWS_SECRET_ACCESS_KEY", "none"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -202,18 +287,25 @@ pub(crate) fn services(root: &Path) -> Result<Vec<String>> {
     Ok(services)
 }
 
-/// Returns one hash of `subject` and of all files and environment variables that the templates of the stage `target` and
-/// of its account depend on. `subject` is the stage or the account whose templates are synthesized.
-fn inputs_hash(workspace: &Workspace, target: &Target, subject: &str) -> Result<String> {
+/// Returns one hash of `subject`, of the files in `inputs`, and of all environment variables that the templates of the
+/// stage `target` and of its account depend on. Of the folder `services`, only the manifests are inputs. `subject` is the
+/// stage or the account whose templates are synthesized.
+fn inputs_hash(
+    workspace: &Workspace,
+    target: &Target,
+    inputs: &[&str],
+    subject: &str,
+) -> Result<String> {
     let root = workspace.root();
     let mut files: Vec<PathBuf> = Vec::new();
-    for service in services(root)? {
-        files.push(root.join("services").join(service).join("serverless.yml"));
-    }
-    for input in INPUTS {
-        for entry in WalkDir::new(root.join(input)) {
+    for input in inputs {
+        let is_services = *input == "services";
+        let depth = if is_services { 2 } else { usize::MAX };
+        for entry in WalkDir::new(root.join(input)).max_depth(depth) {
             let entry = entry?;
-            if entry.file_type().is_file() {
+            if entry.file_type().is_file()
+                && (!is_services || entry.file_name() == "serverless.yml")
+            {
                 files.push(entry.into_path());
             }
         }
