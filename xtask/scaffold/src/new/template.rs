@@ -493,3 +493,106 @@ fn repeat(template: &str, path: &str, items: &[Item]) -> String {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::blueprint::{Resource, Route};
+    use super::*;
+    use crate::format;
+
+    /// The fields of the sample resource.
+    const FIELDS: [&str; 10] = [
+        "epithet:string:required:max=200",
+        "provenance:string:max=100",
+        "accession:string:required:unique:max=40",
+        "quantity:integer:required",
+        "weight:decimal",
+        "on_display:boolean:required",
+        "found_on:date",
+        "examined_at:time",
+        "website:url",
+        "curator:email",
+    ];
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn sample() -> (Service, Blueprint) {
+        let service = Service {
+            folder: "museum-api".into(),
+            name: name("museum"),
+        };
+        let resource = Resource {
+            one: name("specimen"),
+            fields: FIELDS.map(|field| field.parse().unwrap()).into(),
+        };
+        let route = Route {
+            method: "GET".into(),
+            path: "museum/vernissage".into(),
+        };
+        let blueprint = Blueprint {
+            service: true,
+            resources: BTreeMap::from([(name("specimens"), resource)]),
+            routes: BTreeMap::from([(name("vernissage"), route)]),
+            jobs: BTreeMap::from([(name("finissage"), "5m".parse().unwrap())]),
+            subscribers: BTreeMap::from([(name("benefactor"), name("purchases"))]),
+            ..Blueprint::default()
+        };
+        (service, blueprint)
+    }
+
+    /// Removes the markers of regions, and the blank lines that are left.
+    fn without_markers(template: &str) -> String {
+        let is_marker = |line: &str| {
+            let line = line
+                .trim_start()
+                .trim_start_matches(['/', '#'])
+                .trim_start();
+            let is_start =
+                line.ends_with('{') && (line.starts_with("each ") || line.starts_with("if "));
+            is_start
+                || line == "}" && !line.is_empty()
+                || line.starts_with("each optional")
+                || line == "the others:"
+        };
+        let lines = template.split_inclusive('\n');
+        lines
+            .filter(|line| {
+                !(line.trim_start().starts_with(['/', '#']) && is_marker(line.trim_end()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_template_of_the_sample_is_the_template_itself() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let templates = Templates::read(&Tree::open(&root)).unwrap();
+        let (service, blueprint) = sample();
+        let is_rust = |path: &str| path.ends_with(".rs");
+        let rustfmt = |path: &str, text| {
+            if is_rust(path) {
+                format(&root, path, text)
+            } else {
+                Ok(text)
+            }
+        };
+        let rendered = templates.render(&service, &blueprint, &rustfmt).unwrap();
+        assert_eq!(rendered.files.len(), templates.files.len());
+        for (path, template) in &templates.files {
+            let actual = &rendered.files[path];
+            if path.ends_with(".json") {
+                let parsed: serde_json::Value = serde_json::from_str(actual).unwrap();
+                assert!(parsed.is_object(), "{path}");
+            } else {
+                let expected = rustfmt(path, without_markers(template)).unwrap();
+                let difference = similar::TextDiff::from_lines(&expected, actual)
+                    .unified_diff()
+                    .to_string();
+                assert!(difference.is_empty(), "{path}:\n{difference}");
+            }
+        }
+    }
+}
