@@ -29,6 +29,8 @@ pub struct Function {
     pub timeout: Duration,
     /// The names of the environment variables that the function's stack sets and the function reads.
     pub variables: Vec<String>,
+    /// Whether the function uses services: its stack then sets variables for it alone.
+    pub uses_services: bool,
     /// The folder that contains the folders with the function's event and golden file: the root folder or [`TEMPLATE`].
     folder: PathBuf,
 }
@@ -102,6 +104,7 @@ fn below(folder: &Path) -> Vec<Function> {
                 is_route,
                 timeout: Duration::from_secs(timeout),
                 is_signed: route.is_some_and(|route| route.get("authorizer").is_some()),
+                uses_services: entry.environment.keys().any(|name| name != "ROUTE_GROUP"),
                 variables: shared.chain(entry.environment.into_keys()).collect(),
                 folder: folder.to_owned(),
             }

@@ -420,12 +420,19 @@ impl<'a> Item<'a> {
             true => {
                 let parsed = serde_json::from_str(template)
                     .with_context(|| format!("cannot parse {path}"))?;
-                format!("{:#}\n", json::with_fields(&parsed, self.fields))
+                json::with_fields(&parsed, self.fields).to_string()
             }
             false if self.kind == Kind::Resource => with_fields(template, self.fields, language),
             false => template.to_owned(),
         };
-        Ok(replace(&self.exactly(&text), &self.words, language))
+        let text = replace(&self.exactly(&text), &self.words, language);
+        if !path.ends_with(".json") {
+            return Ok(text);
+        }
+        // The members are in alphabetical order, also after their names were replaced.
+        let parsed: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("cannot parse {path}"))?;
+        Ok(format!("{parsed:#}\n"))
     }
 
     fn exactly(&self, text: &str) -> String {
