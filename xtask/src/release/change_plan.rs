@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, anyhow, bail};
 use aws_sdk_cloudformation::types::Stack;
 use futures_util::future::join_all;
+use serde_json::Value;
 
 use super::{
     api_gateway,
@@ -163,14 +164,18 @@ impl ChangePlan {
                 let is_allowed = allowed
                     .iter()
                     .any(|allowed| *allowed == change.id || allowed == label);
-                if change.loses_data()
-                    && !is_allowed
-                    && !is_empty(&stage.target, &change, label).await
-                {
-                    let content =
-                        describe_content(&stage.target, &change.resource_type, label).await;
-                    losses.push(format!("{name} would {change}: {content} would be lost"));
+                if !change.loses_data() || is_allowed {
+                    continue;
                 }
+                // The physical ID of a resource in a stack that is deleted is not known.
+                let table = current.property(&change.id, "TableName");
+                let physical = table.and_then(Value::as_str).unwrap_or(label);
+                if is_empty(&stage.target, &change, physical).await {
+                    continue;
+                }
+                let content =
+                    describe_content(&stage.target, &change.resource_type, physical).await;
+                losses.push(format!("{name} would {change}: {content} would be lost"));
             }
         }
         if losses.is_empty() {

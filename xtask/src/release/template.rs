@@ -287,7 +287,7 @@ impl Template {
     }
 
     /// Returns the property `name` of the resource with the logical ID `id`.
-    fn property(&self, id: &str, name: &str) -> Option<&Value> {
+    pub(crate) fn property(&self, id: &str, name: &str) -> Option<&Value> {
         self.resource(id)?.get("Properties")?.get(name)
     }
 
