@@ -8,19 +8,11 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{error::StartError, settings::setting};
 
-/// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets.
+/// The libraries that write log lines and spans, as prefixes of `tracing` targets. The libraries of the services are in the
+/// environment variable `SERVICES` at build time, and their names are also the prefixes of their functions.
 /// Spans and events of other crates, such as the AWS SDK and hyper, are disabled: they would cost
 /// more time than the work that they report.
-const OWN_TARGETS: [&str; 8] = [
-    "api",
-    "billing",
-    "dynamodb",
-    "function",
-    "idempotency",
-    "notes",
-    "notify",
-    "secrets",
-];
+const OWN_TARGETS: [&str; 5] = ["api", "dynamodb", "function", "idempotency", "secrets"];
 
 /// Installs the log with the level in the environment variable `LOG_LEVEL`. Also installs X-Ray
 /// tracing if Lambda has enabled it.
@@ -31,8 +23,10 @@ const OWN_TARGETS: [&str; 8] = [
 pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);
-    let own_crates =
-        |level: Level| Targets::new().with_targets(OWN_TARGETS.map(|target| (target, level)));
+    let own_crates = |level: Level| {
+        let targets = OWN_TARGETS.into_iter().chain(env!("SERVICES").split(' '));
+        Targets::new().with_targets(targets.map(|target| (target, level)))
+    };
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -82,10 +82,10 @@ fn crates(service: &Path) -> BTreeSet<String> {
     crates
 }
 
-#[test]
-fn a_function_has_one_name_everywhere() {
+/// Checks the names of all functions of the services below `root`.
+fn check_names(root: &Path) {
     let mut all = BTreeSet::new();
-    for service in fs::read_dir(root().join("services")).unwrap() {
+    for service in fs::read_dir(root.join("services")).unwrap() {
         let service = service.unwrap().path();
         let manifest = fs::read_to_string(service.join("serverless.yml")).unwrap();
         let Manifest { functions } = serde_saphyr::from_str(&manifest).unwrap();
@@ -103,18 +103,28 @@ fn a_function_has_one_name_everywhere() {
                 format!("events/{name}.json"),
                 format!("tests/golden/{name}.json"),
             ] {
-                assert!(root().join(&file).exists(), "{file} is missing");
+                assert!(root.join(&file).exists(), "{file} is missing");
             }
             all.insert(name);
         }
     }
     for folder in ["events", "tests/golden"] {
-        let files = crate::files(folder, &["json"]);
+        let files = fs::read_dir(root.join(folder)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
         let names = files
-            .iter()
+            .filter(|file| {
+                file.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
             .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned());
         assert_eq!(names.collect::<BTreeSet<_>>(), all, "{folder}");
     }
+}
+
+#[test]
+fn a_function_has_one_name_everywhere() {
+    check_names(&root());
+    check_names(&root().join("xtask/scaffold/template"));
 }
 
 #[test]
