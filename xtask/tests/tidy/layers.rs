@@ -11,9 +11,11 @@ const OUTSIDE: [&str; 9] = [
     "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
 ];
 
-/// The source files of the layer `name` in all services, without the in-memory implementations.
+/// The source files of the layer `name` in all services and in the template of services, without the in-memory
+/// implementations.
 fn layer(name: &str) -> Vec<PathBuf> {
     let mut found = files("services", &["rs"]);
+    found.extend(files("xtask/scaffold/template/services", &["rs"]));
     found.retain(|file| {
         // Skip the in-memory services, because they are only for tests.
         if file.ends_with("memory.rs") {
