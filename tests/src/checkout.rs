@@ -71,11 +71,15 @@ impl Checkout {
         &self.0
     }
 
-    /// Runs a shell command in the root folder, without the environment variables that this test has from Cargo and xtask.
+    /// Runs a shell command in the root folder, without the environment variables that this test has from Cargo and xtask, and
+    /// with those that earlier commands have exported.
     pub fn run(&self, command: &str) -> Output {
         let mut shell = Command::new("bash");
+        let script = format!(
+            "[ -f target/environment ] && . target/environment\n{command}\ncode=$?; export -p > target/environment; exit $code"
+        );
         shell
-            .args(["-c", command])
+            .args(["-c", &script])
             .current_dir(&self.0)
             .stdin(Stdio::null());
         for (name, _) in std::env::vars() {

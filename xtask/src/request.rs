@@ -1,6 +1,6 @@
 //! The command `cargo xtask request`: sends a signed request to the API of the stage `local`, as a user whom the command signs up.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use aws_credential_types::Credentials;
@@ -8,8 +8,12 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
-use reqwest::{Client, Method, Response, header::HeaderName};
+use reqwest::{
+    Client, Method, Response, StatusCode,
+    header::{HeaderMap, HeaderName},
+};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{
     stage::{ACCOUNT, Description, LocalStage},
@@ -28,6 +32,9 @@ pub(crate) struct Options {
     /// A header, for example 'If-Match: "0199…"'; can be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Wait up to two minutes until `dev` has deployed the route
+    #[arg(long)]
+    wait: bool,
     /// The user, who is signed up at the first request
     #[arg(long = "as", value_name = "NAME", default_value = "ada")]
     user: String,
@@ -65,32 +72,37 @@ pub(crate) async fn request(options: Options) -> Result<()> {
     let url = format!("{}{}", stage.api_url, options.path);
     let body = options.body.unwrap_or_default();
     let signer = Some((&credentials, "execute-api"));
-    let response = send(
-        &client,
-        &stage,
-        options.method,
-        &url,
-        &headers,
-        body,
-        signer,
-    )
-    .await?;
-    print(response).await
+    let started = Instant::now();
+    loop {
+        let (method, body) = (options.method.clone(), body.clone());
+        let response = send(&client, &stage, method, &url, &headers, body, signer).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await?;
+        // API Gateway answers this if no route has the path.
+        let is_unknown =
+            status == StatusCode::FORBIDDEN && text.contains("Missing Authentication Token");
+        if !(options.wait && is_unknown && started.elapsed() < PATIENCE) {
+            print(status, &headers, &text);
+            return Ok(());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
-async fn print(response: Response) -> Result<()> {
-    println!("HTTP {}", response.status());
+/// How long `--wait` waits for a route.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn print(status: StatusCode, headers: &HeaderMap, text: &str) {
+    println!("HTTP {status}");
     for name in SHOWN {
-        if let Some(value) = response.headers().get(name) {
+        if let Some(value) = headers.get(name) {
             println!("{name}: {}", value.to_str().unwrap_or_default());
         }
     }
-    let text = response.text().await?;
-    match serde_json::from_str::<Value>(&text) {
+    match serde_json::from_str::<Value>(text) {
         Ok(body) => println!("{body:#}"),
         Err(_) => println!("{text}"),
     }
-    Ok(())
 }
 
 /// Signs a user in, and up if necessary. Returns the user's credentials from the identity pool.

@@ -2,7 +2,8 @@
 //!
 //! In a block `console`, a line that begins with `$ ` is a command, and the lines after it are its output. `…` stands for any text
 //! within a line, and a line `…` for any number of lines. The output may have more lines than the tutorial between those that
-//! are shown. A block `diff` is a change that the reader makes in an editor.
+//! are shown. A command fails if the tutorial shows a line that begins with `✗`. A block `diff` is a change that the reader
+//! makes in an editor.
 
 use std::fs;
 
@@ -87,7 +88,7 @@ fn the_commands_of_the_tutorial_print_what_it_shows() {
     let tutorial = fs::read_to_string(root().join("docs/tutorial.md")).unwrap();
     let checkout = Checkout::new("tutorial");
     let result = std::panic::catch_unwind(|| follow(&checkout, &steps(&tutorial)));
-    checkout.run("cargo xtask stop; cargo xtask local-accounts --stop");
+    checkout.run("cargo xtask stop; kill $(cat target/accounts.pid)");
     result.unwrap();
 }
 
@@ -106,7 +107,12 @@ fn follow(checkout: &Checkout, steps: &[Step]) {
             }
             Step::Run { command, output } => {
                 eprintln!("$ {command}");
-                let actual = checkout.succeeds(command);
+                let fails = output.iter().any(|line| line.starts_with('✗'));
+                let result = checkout.run(command);
+                let actual = [result.stdout, result.stderr]
+                    .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                let actual = actual.concat();
+                assert_eq!(result.status.success(), !fails, "{command}:\n{actual}");
                 if let Some(line) = missing(output, &actual) {
                     panic!(
                         "{command} did not print this line of the tutorial:\n{line}\nit printed:\n{actual}"
