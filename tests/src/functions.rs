@@ -13,7 +13,7 @@ use crate::workspace::root;
 const BINARIES_VARIABLE: &str = "SCRATCHPAD_FUNCTIONS";
 
 /// The folder of the functions from which `cargo xtask new` generates others. Its layout is that of the root folder.
-const TEMPLATE: &str = "xtask/scaffold/template";
+pub(crate) const TEMPLATE: &str = "xtask/scaffold/template";
 
 /// A Lambda function, as its serverless.yml describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Function {
     pub timeout: Duration,
     /// The names of the environment variables that the function's stack sets and the function reads.
     pub variables: Vec<String>,
+    /// Whether the function uses services: its stack then sets variables for it alone.
+    pub uses_services: bool,
     /// The folder that contains the folders with the function's event and golden file: the root folder or [`TEMPLATE`].
     folder: PathBuf,
 }
@@ -102,6 +104,7 @@ fn below(folder: &Path) -> Vec<Function> {
                 is_route,
                 timeout: Duration::from_secs(timeout),
                 is_signed: route.is_some_and(|route| route.get("authorizer").is_some()),
+                uses_services: entry.environment.keys().any(|name| name != "ROUTE_GROUP"),
                 variables: shared.chain(entry.environment.into_keys()).collect(),
                 folder: folder.to_owned(),
             }

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::{
     stage::{ACCOUNT, Description, LocalStage},
-    ui,
     workspace::Workspace,
 };
 
@@ -80,16 +79,16 @@ pub(crate) async fn request(options: Options) -> Result<()> {
 }
 
 async fn print(response: Response) -> Result<()> {
-    ui::say(format!("HTTP {}", response.status()));
+    println!("HTTP {}", response.status());
     for name in SHOWN {
         if let Some(value) = response.headers().get(name) {
-            ui::say(format!("{name}: {}", value.to_str().unwrap_or_default()));
+            println!("{name}: {}", value.to_str().unwrap_or_default());
         }
     }
     let text = response.text().await?;
     match serde_json::from_str::<Value>(&text) {
-        Ok(body) => ui::say(format!("{body:#}")),
-        Err(_) => ui::say(text),
+        Ok(body) => println!("{body:#}"),
+        Err(_) => println!("{text}"),
     }
     Ok(())
 }

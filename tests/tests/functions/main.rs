@@ -36,8 +36,12 @@ fn valid_value(name: &str, url: &str) -> String {
 /// URL of the local AWS.
 fn environment(function: &Function, url: &str) -> BTreeMap<String, String> {
     let stack = function.variables.iter().map(String::as_str);
+    // A function without services does not read the credentials.
+    let from_lambda = LAMBDA_VARIABLES
+        .into_iter()
+        .filter(|_| function.uses_services);
     stack
-        .chain(LAMBDA_VARIABLES)
+        .chain(from_lambda)
         .map(|name| (name.to_owned(), valid_value(name, url)))
         .collect()
 }

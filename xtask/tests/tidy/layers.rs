@@ -11,9 +11,11 @@ const OUTSIDE: [&str; 9] = [
     "api", "aws", "dynamodb", "http", "https", "hyper", "lambda", "reqwest", "stripe",
 ];
 
-/// The source files of the layer `name` in all services, without the in-memory implementations.
+/// The source files of the layer `name` in all services and in the template of services, without the in-memory
+/// implementations.
 fn layer(name: &str) -> Vec<PathBuf> {
     let mut found = files("services", &["rs"]);
+    found.extend(files("xtask/scaffold/template/services", &["rs"]));
     found.retain(|file| {
         // Skip the in-memory services, because they are only for tests.
         if file.ends_with("memory.rs") {
@@ -30,13 +32,13 @@ fn layer(name: &str) -> Vec<PathBuf> {
 fn controllers_import_neither_lambda_nor_http_nor_aws() {
     for file in layer("controller") {
         for path in named_paths(&file) {
-            let [first, second, ..] = path.as_slice() else {
+            let [first, _, ..] = path.as_slice() else {
                 continue;
             };
             let is_outside = OUTSIDE
                 .iter()
                 .any(|name| first == name || first.starts_with(&format!("{name}_")));
-            let is_http = first == "crate" && second == "http";
+            let is_http = first == "crate" && path.iter().any(|name| name == "http");
             assert!(
                 !is_outside && !is_http,
                 "{}: {}",

@@ -7,6 +7,7 @@
 mod documents;
 mod imports;
 mod layers;
+mod log;
 mod names;
 
 use std::path::{Path, PathBuf};

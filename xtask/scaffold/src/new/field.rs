@@ -246,7 +246,7 @@ impl Field {
 
     /// Two different values, for tests and sample events.
     pub(super) fn samples(&self) -> [Value; 2] {
-        let (words, kebab) = (self.name.words(), self.name.kebab());
+        let words = self.name.words();
         match self.kind {
             Kind::String => {
                 let vowels = ['a', 'e', 'i', 'o', 'u'];
@@ -258,20 +258,19 @@ impl Field {
                     false => ["1", "2"].map(Value::from),
                 }
             }
-            Kind::Integer => {
-                let first = self.max.unwrap_or(7).min(7);
-                [json!(first), json!(first - 1)]
-            }
-            Kind::Decimal => [json!(0.5), json!(0.25)],
+            Kind::Integer => match self.max {
+                Some(max @ ..8) => [json!(max), json!(max - 1)],
+                _ => [json!(7), json!(8)],
+            },
+            Kind::Decimal => match self.max {
+                Some(..4) => [json!(0.5), json!(0.25)],
+                _ => [json!(2.5), json!(3.5)],
+            },
             Kind::Boolean => [json!(true), json!(false)],
-            Kind::Date => [json!("2026-01-31"), json!("2026-02-28")],
-            Kind::Time => [json!(1_769_817_600_000_u64), json!(1_772_236_800_000_u64)],
-            Kind::Url => {
-                ["", "another-"].map(|start| json!(format!("https://example.com/{start}{kebab}")))
-            }
-            Kind::Email => {
-                ["", "another-"].map(|start| json!(format!("{start}{kebab}@example.com")))
-            }
+            Kind::Date => [json!("2026-01-31"), json!("2026-02-01")],
+            Kind::Time => [json!(1_763_632_800_000_u64), json!(1_763_632_801_000_u64)],
+            Kind::Url => ["a", "b"].map(|page| json!(format!("https://example.com/{page}"))),
+            Kind::Email => ["ada", "bob"].map(|user| json!(format!("{user}@example.com"))),
         }
     }
 }

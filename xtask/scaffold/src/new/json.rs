@@ -116,7 +116,7 @@ mod tests {
         let written = with_fields(&template, &fields);
         assert_eq!(
             written["body"],
-            r#"{"isbn":"Another isbn","lent":false,"pages":6}"#
+            r#"{"isbn":"Another isbn","lent":false,"pages":8}"#
         );
         let item = json!({
             "specimenId": {"S": "1"}, "isbn": {"S": "An isbn"}, "pages": {"N": "7"}, "lent": {"BOOL": true},

@@ -103,13 +103,13 @@ pub fn change(
     format: &dyn Fn(&str, String) -> Result<String>,
 ) -> Result<()> {
     let project = Project::read(tree)?;
-    let (service, old, new) = match direction {
-        Direction::Do => create(tree, &project, request)?,
+    let change = match direction {
+        Direction::Do => Some(create(tree, &project, request)?),
         Direction::Undo => undo(tree, &project, request)?,
     };
-    if old == new {
+    let Some((service, old, new)) = change.filter(|(_, old, new)| old != new) else {
         return Ok(());
-    }
+    };
     let templates = Templates::read(tree)?;
     let new = with_dependencies(tree, &templates, &service, new)?;
     let before = templates.render(&service, &old, format)?;
@@ -297,7 +297,8 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
     Ok((service, old, new))
 }
 
-fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
+/// Returns None if there is nothing to undo.
+fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Option<Change>> {
     let blueprint = |service: &Service| Blueprint::read(tree, &service.folder);
     let (service, old, mut new) = match request {
         Request::Service { name } => {
@@ -350,7 +351,10 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
         }
         Request::Field { field, resource } => {
             let many = parse::<Name>(resource)?.plural();
-            let service = project.service_of(tree, &many)?.clone();
+            // The field was removed with its resource.
+            let Ok(service) = project.service_of(tree, &many).cloned() else {
+                return Ok(None);
+            };
             let (old, mut new) = (blueprint(&service)?, blueprint(&service)?);
             let name: Name = parse(field.split(':').next().unwrap_or_default())?;
             if let Some(resource) = new.resources.get_mut(&many) {
@@ -368,7 +372,7 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
     if service.folder.ends_with("-job") && old != new && new == is_left {
         new = Blueprint::default();
     }
-    Ok((service, old, new))
+    Ok(Some((service, old, new)))
 }
 
 /// The dependencies of the templates of routes, jobs and subscribers.

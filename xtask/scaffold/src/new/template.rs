@@ -73,6 +73,9 @@ struct BlockTemplate {
     /// Whether the block needs a generated route in the service.
     #[serde(default)]
     if_routes: bool,
+    /// Whether the block needs a generated resource in the service.
+    #[serde(default)]
+    if_resources: bool,
     /// See [`Block::has_changing_values`].
     #[serde(default)]
     has_changing_values: bool,
@@ -179,7 +182,10 @@ impl Templates {
         let own = Item::service(service);
         for (path, text) in &self.files {
             let kind = kind_of(path);
-            if kind == Kind::Service && !blueprint.service {
+            // The new tables of an existing service have a stack of their own.
+            let is_new_stack =
+                path.starts_with("infrastructure/") && !blueprint.resources.is_empty();
+            if kind == Kind::Service && !blueprint.service && !is_new_stack {
                 continue;
             }
             let of_kind = items.iter().filter(|item| item.kind == kind);
@@ -197,15 +203,15 @@ impl Templates {
                 rendered.files.insert(target, text);
             }
         }
-        let owns_service = blueprint.service.then_some(&own);
         let origin = match blueprint.service {
             true => Origin::Generated,
             false => Origin::Existing,
         };
         for (number, block) in self.blocks.iter().enumerate() {
             let is_wanted = block.only.is_none_or(|only| only == origin)
-                && (!block.if_routes || !blueprint.routes.is_empty());
-            let items = items.iter().chain(owns_service);
+                && (!block.if_routes || !blueprint.routes.is_empty())
+                && (!block.if_resources || !blueprint.resources.is_empty());
+            let items = items.iter().chain([&own]);
             for item in items.filter(|item| is_wanted && item.kind == block.r#for) {
                 rendered.blocks.push(Block {
                     path: item.path(&block.path),
@@ -414,12 +420,19 @@ impl<'a> Item<'a> {
             true => {
                 let parsed = serde_json::from_str(template)
                     .with_context(|| format!("cannot parse {path}"))?;
-                format!("{:#}\n", json::with_fields(&parsed, self.fields))
+                json::with_fields(&parsed, self.fields).to_string()
             }
             false if self.kind == Kind::Resource => with_fields(template, self.fields, language),
             false => template.to_owned(),
         };
-        Ok(replace(&self.exactly(&text), &self.words, language))
+        let text = replace(&self.exactly(&text), &self.words, language);
+        if !path.ends_with(".json") {
+            return Ok(text);
+        }
+        // The members are in alphabetical order, also after their names were replaced.
+        let parsed: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("cannot parse {path}"))?;
+        Ok(format!("{parsed:#}\n"))
     }
 
     fn exactly(&self, text: &str) -> String {
@@ -486,4 +499,107 @@ fn repeat(template: &str, path: &str, items: &[Item]) -> String {
         result = result.replace(&format!("\0{number}\n"), region);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::blueprint::{Resource, Route};
+    use super::*;
+    use crate::format;
+
+    /// The fields of the sample resource.
+    const FIELDS: [&str; 10] = [
+        "epithet:string:required:max=200",
+        "provenance:string:max=100",
+        "accession:string:required:unique:max=40",
+        "quantity:integer:required",
+        "weight:decimal",
+        "on_display:boolean:required",
+        "found_on:date",
+        "examined_at:time",
+        "website:url",
+        "curator:email",
+    ];
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn sample() -> (Service, Blueprint) {
+        let service = Service {
+            folder: "museum-api".into(),
+            name: name("museum"),
+        };
+        let resource = Resource {
+            one: name("specimen"),
+            fields: FIELDS.map(|field| field.parse().unwrap()).into(),
+        };
+        let route = Route {
+            method: "GET".into(),
+            path: "museum/vernissage".into(),
+        };
+        let blueprint = Blueprint {
+            service: true,
+            resources: BTreeMap::from([(name("specimens"), resource)]),
+            routes: BTreeMap::from([(name("vernissage"), route)]),
+            jobs: BTreeMap::from([(name("finissage"), "5m".parse().unwrap())]),
+            subscribers: BTreeMap::from([(name("benefactor"), name("purchases"))]),
+            ..Blueprint::default()
+        };
+        (service, blueprint)
+    }
+
+    /// Removes the markers of regions, and the blank lines that are left.
+    fn without_markers(template: &str) -> String {
+        let is_marker = |line: &str| {
+            let line = line
+                .trim_start()
+                .trim_start_matches(['/', '#'])
+                .trim_start();
+            let is_start =
+                line.ends_with('{') && (line.starts_with("each ") || line.starts_with("if "));
+            is_start
+                || line == "}" && !line.is_empty()
+                || line.starts_with("each optional")
+                || line == "the others:"
+        };
+        let lines = template.split_inclusive('\n');
+        lines
+            .filter(|line| {
+                !(line.trim_start().starts_with(['/', '#']) && is_marker(line.trim_end()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_template_of_the_sample_is_the_template_itself() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let templates = Templates::read(&Tree::open(&root)).unwrap();
+        let (service, blueprint) = sample();
+        let is_rust = |path: &str| path.ends_with(".rs");
+        let rustfmt = |path: &str, text| {
+            if is_rust(path) {
+                format(&root, path, text)
+            } else {
+                Ok(text)
+            }
+        };
+        let rendered = templates.render(&service, &blueprint, &rustfmt).unwrap();
+        assert_eq!(rendered.files.len(), templates.files.len());
+        for (path, template) in &templates.files {
+            let actual = &rendered.files[path];
+            if path.ends_with(".json") {
+                let parsed: serde_json::Value = serde_json::from_str(actual).unwrap();
+                assert!(parsed.is_object(), "{path}");
+            } else {
+                let expected = rustfmt(path, without_markers(template)).unwrap();
+                let difference = similar::TextDiff::from_lines(&expected, actual)
+                    .unified_diff()
+                    .to_string();
+                assert!(difference.is_empty(), "{path}:\n{difference}");
+            }
+        }
+    }
 }

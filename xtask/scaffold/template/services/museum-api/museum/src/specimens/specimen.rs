@@ -39,11 +39,11 @@ pub struct SpecimenFields {
     pub quantity: Integer,
     /// The weight of the specimen.
     pub weight: Option<Decimal>,
-    /// The on_display of the specimen.
+    /// The on display of the specimen.
     pub on_display: bool,
-    /// The found_on of the specimen.
+    /// The found on of the specimen.
     pub found_on: Option<Date>,
-    /// The examined_at of the specimen.
+    /// The examined at of the specimen.
     pub examined_at: Option<Time>,
     /// The website of the specimen.
     pub website: Option<Url>,
