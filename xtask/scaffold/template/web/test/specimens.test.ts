@@ -4,6 +4,7 @@ import type { Page } from "playwright-core";
 import type { SpecimenFields } from "../src/api/specimens.ts";
 import { labelOf } from "../src/fields.ts";
 import { inTab } from "./support/browser.ts";
+import { eventually } from "./support/eventually.ts";
 import { createAndLogIn } from "./support/users.ts";
 
 const { createItem, deleteItem, firstPage, getItem, listItems } = await import("../src/api/resource.ts");
@@ -47,7 +48,7 @@ const changed: SpecimenFields = {
 async function fill(page: Page, fields: SpecimenFields): Promise<void> {
   for (const [name, { kind }] of Object.entries<{ kind: string }>(specimens.fields)) {
     const value: unknown = fields[name as keyof SpecimenFields];
-    const input = page.getByLabel(labelOf(name), { exact: true });
+    const input = page.locator("form").getByLabel(labelOf(name), { exact: true });
     if (kind === "checkbox") await input.setChecked(value === true);
     // The browser of the tests is in the time zone UTC. An input has the shortest form of a time.
     else if (kind === "time") await input.fill(new Date(Number(value)).toISOString().replace(/(:00)?\.000Z$|Z$/, ""));
@@ -64,6 +65,9 @@ async function stored() {
   assert.equal(items.length, 1);
   return getItem(specimens, String((items[0] as unknown as Record<string, unknown>)[specimens.id]));
 }
+
+/** Waits for the version of the specimen that follows the one with this ETag. */
+const changedFrom = (etag: string) => eventually(stored, (now) => now.etag !== etag);
 
 /** Creates a specimen outside the browser. Returns its ID. */
 async function create(fields: SpecimenFields): Promise<string> {
@@ -90,12 +94,12 @@ test(
     await fill(page, values);
     await save(page);
     await waitForSaved(page);
-    assertFields((await stored()).item, values);
+    const created = await stored();
+    assertFields(created.item, values);
     await page.locator("main a.note").click();
     await fill(page, changed);
     await save(page);
-    await waitForSaved(page);
-    assertFields((await stored()).item, changed);
+    assertFields((await changedFrom(created.etag)).item, changed);
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("button", { name: `Delete ${specimens.one}` }).click();
     await page.getByText(`You have no ${specimens.many} yet.`).waitFor();
@@ -119,12 +123,12 @@ test(
     await page.getByRole("heading", { name: `This ${specimens.one} was changed elsewhere` }).waitFor();
     await page.getByRole("button", { name: "Keep my version" }).click();
     await waitForSaved(page);
-    assertFields((await stored()).item, values);
+    const kept = await stored();
+    assertFields(kept.item, values);
     await save(other);
     await other.getByRole("button", { name: "Use other version" }).click();
     await save(other);
-    await waitForSaved(other);
-    assertFields((await stored()).item, values);
+    assertFields((await changedFrom(kept.etag)).item, values);
   }),
 );
 
