@@ -145,7 +145,10 @@ test("workflows use the region of the manifests", async () => {
   const { runs } = parse(readFileSync(join(github, "actions/assume-role/action.yml"), "utf8"));
   const reading = runs.steps.find(({ id }: any) => id === "tables");
   const output = join(mkdtempSync(join(tmpdir(), "region-")), "output");
-  await promisify(execFile)("bash", ["-ec", reading.run], { cwd: root, env: { ...process.env, GITHUB_OUTPUT: output } });
+  await promisify(execFile)("bash", ["-ec", reading.run], {
+    cwd: root,
+    env: { ...process.env, GITHUB_OUTPUT: output },
+  });
   assert.equal(readFileSync(output, "utf8"), `region=${region}\n`);
   rmSync(dirname(output), { recursive: true });
 });
