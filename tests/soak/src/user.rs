@@ -459,7 +459,6 @@ fn etag(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
 
     use super::*;
 

@@ -65,7 +65,7 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
         assert_eq!(intent["status"], "succeeded");
         assert_eq!(intent["description"], description.as_str());
         assert_eq!(intent["metadata"]["userId"], ada.id.as_str());
-        assert_eq!(stripe.charged_amounts(&intent).await, [amount.into()]);
+        assert_eq!(stripe.charged_amounts(&intent).await, [u64::from(amount)]);
         let text = sms_text(&stage, &response["purchaseId"], storage);
         wait_for(&text, async || {
             (stage.sms_count(&text).await == 1).then_some(())
@@ -259,7 +259,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
         assert_eq!(response["purchaseId"], problem["purchaseId"]);
         assert_eq!(
             stripe.charged_amounts(&intent).await,
-            [price(storage).into()]
+            [u64::from(price(storage))]
         );
     }
     assert_eq!(ada.purchases().await.len(), 3);
@@ -410,7 +410,7 @@ async fn a_hundred_concurrent_orders_with_one_key_charge_once() {
         .unwrap();
     assert_eq!(
         stripe.charged_amounts(&intent).await,
-        [price(storage).into()]
+        [u64::from(price(storage))]
     );
 
     let other = ada.buy_with_key("once", storage + 1, "tok_visa").await;
@@ -499,7 +499,7 @@ async fn a_failed_stripe_call_is_retried_and_charges_once() {
         let intent = stripe.intent_of(id(&receipt)).await;
         assert_eq!(
             stripe.charged_amounts(&intent).await,
-            [price(10).into()],
+            [u64::from(price(10))],
             "{failure}"
         );
     }

@@ -42,7 +42,7 @@ async fn an_order_is_resumed_after_the_browser_was_closed_during_authentication(
     assert_paid(&stage, &ada, id, storage).await;
     assert_eq!(
         stage.stripe().charged_amounts(&intent).await,
-        [price(storage).into()]
+        [u64::from(price(storage))]
     );
     let refused = cancel(&ada, id).await.problem(409);
     assert_eq!(refused["code"], "already_paid");

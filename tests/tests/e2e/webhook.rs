@@ -643,7 +643,10 @@ async fn a_surplus_charge_is_refunded_once_and_shown() {
             repeat_events(&stage, &stripe, intent).await;
         }
         assert_eq!(ada.purchase(purchase).await, shown);
-        assert_eq!(stripe.refunded_amounts(&surplus).await, [price(10).into()]);
+        assert_eq!(
+            stripe.refunded_amounts(&surplus).await,
+            [u64::from(price(10))]
+        );
         assert_eq!(stripe.refunds_of(&surplus).await.len(), 1);
         assert!(stripe.refunds_of(&intent).await.is_empty());
     }
