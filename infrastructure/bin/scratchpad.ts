@@ -1,12 +1,14 @@
 import { App } from "aws-cdk-lib";
 import { accountInfrastructure } from "../lib/account/infrastructure.ts";
 import { accountNamed } from "../lib/account.ts";
-import { infrastructure } from "../lib/infrastructure.ts";
+import { checkCertificateRegion, infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
 
 // Only the templates are used, and cfn-lint checks them. The features that are turned off would double the run time.
 const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false, treeMetadata: false });
 const [stage, account] = ["stage", "account"].map((kind) => app.node.tryGetContext(kind));
-if (typeof stage === "string") infrastructure(app, stageNamed(stage));
-else if (typeof account === "string") accountInfrastructure(app, accountNamed(account));
+if (typeof stage === "string") {
+  checkCertificateRegion(stageNamed(stage));
+  infrastructure(app, stageNamed(stage));
+} else if (typeof account === "string") accountInfrastructure(app, accountNamed(account));
 else throw new Error("Pass -c stage=NAME for the stacks of a stage, or -c account=NAME for the stacks of an account");
