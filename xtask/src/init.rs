@@ -1,5 +1,6 @@
 //! The command `cargo xtask init`: makes the checkout another product. The crate `scaffold` has the questions and the changes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 
 use anyhow::{Context, Result, bail};
@@ -102,11 +103,7 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     tree.apply()?;
     format(&workspace).await?;
     show_todo(&todo);
-    for (key, consequence) in change.deployed {
-        ui::say(format!(
-            "On stages that are deployed already, {key}: {consequence}."
-        ));
-    }
+    show_consequences(&change);
     Ok(())
 }
 
@@ -189,6 +186,20 @@ async fn format(workspace: &Workspace) -> Result<()> {
         step.done("Rust only: after npm ci, run npx biome format --write .");
     }
     Ok(())
+}
+
+/// Shows what happens to stages that are deployed already, once for the answers with the same consequence.
+fn show_consequences(change: &Change) {
+    let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, consequence) in &change.deployed {
+        keys.entry(consequence).or_default().push(key);
+    }
+    if !keys.is_empty() {
+        ui::say("For stages that are deployed already:");
+    }
+    for (consequence, keys) in keys {
+        ui::say(format!("  {}: {consequence}", keys.join(", ")));
+    }
 }
 
 /// Shows the placeholders that remain.

@@ -244,8 +244,10 @@ impl Product {
             if replaced == *text && new_path == *path {
                 continue;
             }
+            let found = words::matches(text, &words);
             for replacement in &mut change.replacements {
-                let places = words::places(text, &replacement.old).count();
+                let places = found.iter().filter(|(_, word)| word.old == replacement.old);
+                let places = places.count();
                 replacement.places += places;
                 replacement.files += usize::from(places > 0);
             }

@@ -39,7 +39,7 @@ pub(crate) fn places<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = R
 
 /// Returns where `text` contains one of `words`, without overlaps. Of two words that begin at the same place, the longer one
 /// counts.
-fn matches<'a>(text: &str, words: &'a [Word]) -> Vec<(Range<usize>, &'a Word)> {
+pub(crate) fn matches<'a>(text: &str, words: &'a [Word]) -> Vec<(Range<usize>, &'a Word)> {
     let mut found: Vec<_> = words
         .iter()
         .flat_map(|word| places(text, &word.old).map(move |place| (place, word)))
