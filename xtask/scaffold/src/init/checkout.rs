@@ -60,7 +60,10 @@ impl Checkout {
         let limit = match tree.text(PRICES)? {
             Some(text) => {
                 let prices: serde_json::Value = serde_json::from_str(&text).context(PRICES)?;
-                prices["limit"].as_u64().context("prices.json: no limit")?
+                prices
+                    .get("limit")
+                    .and_then(serde_json::Value::as_u64)
+                    .context("prices.json: no limit")?
             }
             None => 0,
         };

@@ -63,6 +63,8 @@ pub struct Change {
     pub lines: usize,
     /// What happens to stages that are deployed already: the key of an answer, and the consequence.
     pub deployed: Vec<(&'static str, &'static str)>,
+    /// What the change does not reach.
+    pub todo: Vec<Todo>,
 }
 
 impl Product {
@@ -177,7 +179,7 @@ impl Product {
             bail!("nothing was changed, because of invalid answers:{problems}");
         }
         let changed = |key: &&str| self.current.get(key) != answers.get(key);
-        if !answers.keys().any(|key| changed(key)) {
+        if !answers.keys().any(changed) {
             return Ok(Change::default());
         }
         let mut after = tree.clone();
@@ -188,6 +190,7 @@ impl Product {
         change.deployed = questions
             .map(|question| (question.key, question.deployed))
             .collect();
+        change.todo = todo::unreached(&self.checkout, |key| changed(&key));
         *tree = after;
         Ok(change)
     }

@@ -69,6 +69,35 @@ pub(crate) fn placeholders(checkout: &Checkout) -> Vec<Todo> {
     found
 }
 
+/// What the change of an answer does not reach: the key of the answer, the file, what it shows, and how to replace it.
+const UNREACHED: [(&str, &str, &str, &str); 2] = [
+    (
+        "name",
+        "web/README.md",
+        "the screenshots show the earlier name",
+        "UPDATE_SCREENSHOTS=1 cargo xtask test --e2e",
+    ),
+    (
+        "region",
+        "bench/prices.toml",
+        "AWS's prices in the earlier region",
+        "write the prices of the new region, which cargo xtask cost uses",
+    ),
+];
+
+/// Returns what the change of answers does not reach.
+pub(crate) fn unreached(checkout: &Checkout, changed: impl Fn(&'static str) -> bool) -> Vec<Todo> {
+    let applies = |file: &str| checkout.files.iter().any(|(path, _)| path == file);
+    let rows = UNREACHED.into_iter();
+    let rows = rows.filter(|(key, file, ..)| changed(key) && applies(file));
+    let todo = rows.map(|(_, file, what, how)| Todo {
+        place: file.to_owned(),
+        what: what.to_owned(),
+        how,
+    });
+    todo.collect()
+}
+
 /// Returns the text without spaces around an offset.
 fn word(text: &str, at: usize) -> &str {
     let is_end = |c: char| c.is_whitespace() || "\"'`(),".contains(c);
