@@ -1,7 +1,7 @@
 import { App } from "aws-cdk-lib";
 import { accountInfrastructure } from "../lib/account/infrastructure.ts";
 import { accountNamed } from "../lib/account.ts";
-import { infrastructure } from "../lib/infrastructure.ts";
+import { checkCertificateRegion, infrastructure } from "../lib/infrastructure.ts";
 import { stageNamed } from "../lib/stage.ts";
 
 // Only the templates are used, and cfn-lint checks them. The features that are turned off would double the run time.
@@ -11,5 +11,8 @@ if (stage === undefined && account === undefined)
   throw new Error(
     "Pass -c stage=NAME for the stacks of a stage, -c account=NAME for the stacks of an account, or both",
   );
-if (stage !== undefined) infrastructure(app, stageNamed(String(stage)));
+if (stage !== undefined) {
+  checkCertificateRegion(stageNamed(String(stage)));
+  infrastructure(app, stageNamed(String(stage)));
+}
 if (account !== undefined) accountInfrastructure(app, accountNamed(String(account)));

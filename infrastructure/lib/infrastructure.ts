@@ -15,13 +15,21 @@ import { WebStack } from "./web-stack.ts";
 /** The region of CloudFront's certificates. The certificate is in the same region as all other resources of the stage. */
 const certificateRegion = "us-east-1";
 
-/** The stacks of a stage. A stage that links to another stage's infrastructure has no tables, bucket or users of its own. */
-export function infrastructure(app: App, stage: Stage, region: string = tables().region) {
+/**
+ * Checks that CloudFront accepts the certificate of a stage's domain.
+ *
+ * @throws if the stage has a delegated domain and is in another region.
+ */
+export function checkCertificateRegion(stage: Stage, region: string = tables().region): void {
   if (stage.delegated && region !== certificateRegion)
     throw new Error(
       `The app of ${stage.name} cannot use the domain ${stage.domain} in ${region}: CloudFront accepts only certificates of ` +
         `${certificateRegion}. Set \`region\` to ${certificateRegion} in serverless.yml, or remove \`delegated\` from the row.`,
     );
+}
+
+/** The stacks of a stage. A stage that links to another stage's infrastructure has no tables, bucket or users of its own. */
+export function infrastructure(app: App, stage: Stage) {
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
     ...(stage.infrastructure === "own" ? [CognitoStack, S3Stack] : []),

@@ -34,7 +34,9 @@ test("every account has a private bucket for its releases, which is deleted only
   for (const name of names) {
     const [bucket] = resources(name, "scratchpad-releases", "AWS::S3::Bucket");
     const { Properties, DeletionPolicy } = bucket!;
-    assert.deepEqual(Properties.BucketName, { "Fn::Join": ["", ["scratchpad-releases-", { Ref: "AWS::AccountId" }]] });
+    assert.deepEqual(Properties.BucketName, {
+      "Fn::Join": ["", ["scratchpad-releases-", { Ref: "AWS::AccountId" }]],
+    });
     assert.deepEqual(new Set(Object.values(Properties.PublicAccessBlockConfiguration)), new Set([true]));
     assert.equal(Properties.BucketEncryption.ServerSideEncryptionConfiguration.length, 1);
     assert.equal(DeletionPolicy, "Delete");

@@ -303,7 +303,12 @@ const forbiddenToFunctions = lines(`
 async function checkFunction(account: Account, table: StageTable) {
   const boundary = boundariesIn(account, table).get("scratchpad-boundary-pr")!;
   const place = placeOf(account);
-  const role = { name: "x", arn: `arn:aws:iam::${account.id}:role/scratchpad-pr-1-x`, place, statements: everything };
+  const role = {
+    name: "x",
+    arn: `arn:aws:iam::${account.id}:role/scratchpad-pr-1-x`,
+    place,
+    statements: everything,
+  };
   assert.deepEqual(await allowed(role, forbiddenToFunctions, boundary), []);
   const calls = lines(`
     dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}

@@ -12,7 +12,8 @@ const longest = "s".repeat(maxLength());
 
 function maxLength(): number {
   const table = readFileSync(new URL("../../xtask/src/release/table.rs", import.meta.url), "utf8");
-  return Number(table.match(/const MAX_LENGTH: usize = (\d+);/)![1]);
+  const [, most, others] = table.match(/const MAX_LENGTH: usize = (\d+) - "(.+)".len\(\);/)!;
+  return Number(most) - others!.length;
 }
 
 // No region has a longer name than us-isof-south-1, and no partition has a longer suffix than China.

@@ -342,7 +342,11 @@ function each(
   return minutes.flatMap((at) => values.map((value) => ({ ...metric, at, value })));
 }
 
-const own = (name: string, dimensions: Record<string, unknown>) => ({ namespace: "Scratchpad", name, dimensions });
+const own = (name: string, dimensions: Record<string, unknown>) => ({
+  namespace: "Scratchpad",
+  name,
+  dimensions,
+});
 const repeated = (value: number, times: number) => Array.from({ length: times }, () => value);
 
 /** The requests to a group of prod in each minute of a range: how many, how many of them are faults, and their latency in ms. */

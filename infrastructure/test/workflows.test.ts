@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { App } from "aws-cdk-lib";
@@ -138,10 +138,19 @@ test("runs that change the same stage wait for each other and are not canceled",
   }
 });
 
-test("workflows use the region of the manifests", () => {
+test("workflows use the region of the manifests", async () => {
   const { region } = parse(readFileSync(join(root, "serverless.yml"), "utf8"));
-  const named = actions.flatMap((text) => text.match(/aws-region: \S+/g) ?? []);
-  assert.deepEqual(named, [`aws-region: ${region}`]);
+  const named = actions.flatMap((text) => text.match(/aws-region: .+/g) ?? []);
+  assert.deepEqual(named, ["aws-region: ${{ steps.tables.outputs.region }}"]);
+  const { runs } = parse(readFileSync(join(github, "actions/assume-role/action.yml"), "utf8"));
+  const reading = runs.steps.find(({ id }: any) => id === "tables");
+  const output = join(mkdtempSync(join(tmpdir(), "region-")), "output");
+  await promisify(execFile)("bash", ["-ec", reading.run], {
+    cwd: root,
+    env: { ...process.env, GITHUB_OUTPUT: output },
+  });
+  assert.equal(readFileSync(output, "utf8"), `region=${region}\n`);
+  rmSync(dirname(output), { recursive: true });
 });
 
 test("the dependencies of every package manager are audited each week and for pull requests", () => {

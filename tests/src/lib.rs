@@ -10,6 +10,7 @@
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
+//! | [`prices`] | the prices of the product |
 //! | [`proxy`] | an HTTP proxy in the process of a test |
 //! | [`workspace`] | the path of the checkout |
 //!
@@ -27,6 +28,7 @@ pub mod functions;
 pub mod http;
 pub mod monitoring;
 pub mod owner;
+pub mod prices;
 pub mod proxy;
 pub mod samples;
 pub mod stage;

@@ -21,7 +21,7 @@ use crate::http::{Method, Request, Response, Signer};
 const STAGE_VARIABLE: &str = "SCRATCHPAD_STAGE";
 
 /// The ID of the AWS account that the local cloud emulates. It is also the access key ID of the account's root user.
-pub(crate) const ACCOUNT: &str = "111111111111";
+pub(crate) const ACCOUNT: &str = "555555555555";
 
 /// The time after which [`wait_for`] panics.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Method, Request, Response};
+use crate::prices::{money, price};
 use crate::stage::{Person, Stage, wait_for};
 
 /// A client of the control API of the stage's local Stripe.
@@ -151,9 +152,10 @@ impl Stripe {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let metadata = &intent["metadata"];
         let body = format!(
-            "amount={}&currency=usd&confirm=true&payment_method=pm_card_visa&allowed_payment_method_types[]=card\
+            "amount={}&currency={}&confirm=true&payment_method=pm_card_visa&allowed_payment_method_types[]=card\
              &metadata[userId]={}&metadata[purchaseId]={}",
             intent["amount"],
+            text(&intent["currency"]),
             text(&metadata["userId"]),
             text(&metadata["purchaseId"])
         );
@@ -231,10 +233,11 @@ pub fn unique_storage() -> u32 {
     1_000 + random % 999_000
 }
 
-/// Returns the text of the SMS about the paid purchase `id` of `storage` notes at the lowest price.
+/// Returns the text of the SMS about the paid purchase `id` of `storage` notes.
 pub fn sms_text(stage: &Stage, id: &Value, storage: u32) -> String {
     let (stage, id) = (stage.name(), id.as_str().unwrap());
-    format!("[{stage}] Paid: {storage}.00 USD for storage for {storage} notes ({id})")
+    let money = money(price(storage));
+    format!("[{stage}] Paid: {money} for storage for {storage} notes ({id})")
 }
 
 impl Person<'_> {

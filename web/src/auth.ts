@@ -21,7 +21,7 @@ Amplify.configure({
       ...(cognitoEndpoint && { userPoolEndpoint: cognitoEndpoint, identityPoolEndpoint: cognitoEndpoint }),
     },
   },
-  API: { REST: { scratchpad: { endpoint: apiUrl, region, service: "execute-api" } } },
+  API: { REST: { api: { endpoint: apiUrl, region, service: "execute-api" } } },
 });
 
 /** Returns the user who is logged in, in this browser. Undefined if no user is. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Page } from "playwright-core";
+import { formatMoney } from "../src/format.ts";
 import { closeTab, inTab, isApi, openTab, requestsTo } from "./support/browser.ts";
 import { eventually } from "./support/eventually.ts";
 import {
@@ -19,6 +20,10 @@ import {
 import { stage, stripe, stripeApi } from "./support/stage.ts";
 import { billing, createAndLogIn, createUser, logIn, prices } from "./support/users.ts";
 
+/** The price of 10 notes, in the minor unit of the currency, and as the app shows it. */
+const PRICE = prices.price(10);
+const MONEY = formatMoney(PRICE);
+
 /** Logs in a new user and fills in the order form. */
 async function fillOrderForm(page: Page, notes: number, card: string): Promise<void> {
   await createAndLogIn(page);
@@ -27,12 +32,12 @@ async function fillOrderForm(page: Page, notes: number, card: string): Promise<v
   await typeCard(page, card);
 }
 
-/** Logs in a new user, and opens the billing page with an open order of $40.00 that waits for 3-D Secure. */
+/** Logs in a new user, and opens the billing page with an open order of 10 notes that waits for 3-D Secure. */
 async function openBillingWithOrder(page: Page): Promise<void> {
   await createAndLogIn(page);
   await assert.rejects(order(10, REQUIRES_ACTION), { status: 402 });
   await page.goto("/billing");
-  await page.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
+  await page.getByText(`You have an open order: storage for 10 notes for ${MONEY}`).waitFor();
 }
 
 /** Waits until the history has a purchase with this status. */
@@ -47,15 +52,15 @@ test(
   "the price is shown before payment, a double click pays once, and the history lists the purchase",
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
-    await page.getByText("Storage for 10 notes: $40.00").waitFor();
+    await page.getByText(`Storage for 10 notes: ${MONEY}`).waitFor();
     const sent = requestsTo(page, "POST", "/billing");
-    await payButton(page, "$40.00").dblclick();
+    await payButton(page, MONEY).dblclick();
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
     await page.getByText("0 of 110 notes").waitFor();
     await page.getByText("Free: 100 notes. Bought: 10 notes.").waitFor();
     assert.equal(sent.length, 1);
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -64,10 +69,10 @@ test(
   inTab(async (page) => {
     await fillOrderForm(page, 11, GOOD);
     for (const [notes, price] of [
-      ["1", "$4.00"],
-      ["100", "$200.00"],
-      ["101", "$101.00"],
-      ["999999", "$999,999.00"],
+      ["1", formatMoney(prices.price(1))],
+      ["100", formatMoney(prices.price(100))],
+      ["101", formatMoney(prices.price(101))],
+      ["999999", formatMoney(prices.price(999999))],
     ] as const) {
       await page.getByLabel("Notes").fill(notes);
       await payButton(page, price).waitFor();
@@ -83,17 +88,17 @@ test(
   "a declined card shows the bank's message, and another card can pay",
   inTab(async (page) => {
     await fillOrderForm(page, 10, DECLINED);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await page.getByRole("alert").getByText("Your card has insufficient funds.").waitFor();
     await purchaseListed(page, "Not charged");
     await page.reload();
     await typeCard(page, GOOD);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await purchaseListed(page, "Paid");
     const amounts = await purchasesAndCharges();
     assert.deepEqual(amounts, [
-      ["PAID", 4_000, 1],
-      ["FAILED", 4_000, 0],
+      ["PAID", PRICE, 1],
+      ["FAILED", PRICE, 0],
     ]);
   }),
 );
@@ -102,7 +107,7 @@ test(
   "an invalid card number is rejected without a purchase",
   inTab(async (page) => {
     await fillOrderForm(page, 10, "4242424242424241");
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await page.getByRole("alert").getByText("card number").waitFor();
     assert.deepEqual(await purchasesAndCharges(), []);
   }),
@@ -112,11 +117,11 @@ test(
   "a card that requires 3-D Secure is charged after confirmation",
   inTab(async (page) => {
     await fillOrderForm(page, 101, REQUIRES_3D_SECURE);
-    await payButton(page, "$101.00").click();
+    await payButton(page, formatMoney(prices.price(101))).click();
     await challenge(page).getByRole("button", { name: "COMPLETE" }).click();
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 10_100, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", prices.price(101), 1]]);
   }),
 );
 
@@ -124,11 +129,11 @@ test(
   "a failed 3-D Secure confirmation does not charge the card",
   inTab(async (page) => {
     await fillOrderForm(page, 10, REQUIRES_3D_SECURE);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await challenge(page).getByRole("button", { name: "FAIL" }).click();
     await page.getByRole("alert").waitFor();
     await purchaseListed(page, "Not charged");
-    assert.deepEqual(await purchasesAndCharges(), [["FAILED", 4_000, 0]]);
+    assert.deepEqual(await purchasesAndCharges(), [["FAILED", PRICE, 0]]);
   }),
 );
 
@@ -144,10 +149,10 @@ test(
       },
       { times: 1 },
     );
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await page.getByText("Paid. Thank you.").waitFor();
     await purchaseListed(page, "Paid");
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -156,14 +161,14 @@ test(
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
     await page.route(isOrder, (route) => route.abort(), { times: 1 });
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await page.getByRole("alert").getByText("The server cannot be reached.").waitFor();
     await page.reload();
     await page.getByText("We do not know yet whether your order has arrived.").waitFor();
     assert.equal(await page.getByRole("button", { name: "Pay" }).count(), 0);
     await page.getByRole("button", { name: "Send again" }).dblclick();
     await page.getByText("Paid. Thank you.").waitFor();
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -173,12 +178,12 @@ test(
     await page.clock.install();
     await fillOrderForm(page, 10, GOOD);
     await page.route(isOrder, (route) => route.abort(), { times: 1 });
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await page.getByRole("button", { name: "Cancel order" }).click();
     await page.getByRole("alert").getByText("Your order may still be on its way.").waitFor();
     await page.clock.fastForward("01:01");
     await page.getByRole("button", { name: "Cancel order" }).click();
-    await payButton(page, "$40.00").waitFor();
+    await payButton(page, MONEY).waitFor();
     assert.deepEqual(await purchasesAndCharges(), []);
   }),
 );
@@ -188,15 +193,15 @@ test(
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
     await stripe("POST", "failures", { method: "POST", path: "/v1/payment_intents", effect: false, end: "close" });
-    await payButton(page, "$40.00").click();
-    await page.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
+    await payButton(page, MONEY).click();
+    await page.getByText(`You have an open order: storage for 10 notes for ${MONEY}`).waitFor();
     await page.getByRole("alert").getByText("We do not know yet whether your card was charged.").waitFor();
     assert.equal(await page.getByRole("button", { name: "Pay" }).count(), 0);
     await stripe("DELETE", "failures");
     await page.getByRole("button", { name: "Continue" }).dblclick();
     await purchaseListed(page, "Paid");
-    await payButton(page, "$40.00").waitFor();
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    await payButton(page, MONEY).waitFor();
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -207,7 +212,7 @@ test("the browser closes during 3-D Secure, and the user resumes the order in a 
     await logIn(first, user);
     await first.goto("/billing");
     await typeCard(first, REQUIRES_3D_SECURE);
-    await payButton(first, "$40.00").click();
+    await payButton(first, MONEY).click();
     await challenge(first).getByRole("button", { name: "COMPLETE" }).waitFor();
   } finally {
     await closeTab(first);
@@ -216,7 +221,7 @@ test("the browser closes during 3-D Secure, and the user resumes the order in a 
   try {
     await logIn(second, user);
     await second.goto("/billing");
-    await second.getByText("You have an open order: storage for 10 notes for $40.00").waitFor();
+    await second.getByText(`You have an open order: storage for 10 notes for ${MONEY}`).waitFor();
     await purchaseListed(second, "Pending");
     assert.equal(await second.getByRole("button", { name: "Pay" }).count(), 0);
     await second.getByRole("button", { name: "Continue" }).click();
@@ -224,7 +229,7 @@ test("the browser closes during 3-D Secure, and the user resumes the order in a 
     await second.getByText("Paid. Thank you.").waitFor();
     await second.getByText("0 of 110 notes").waitFor();
     await purchaseListed(second, "Paid");
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   } finally {
     await closeTab(second);
   }
@@ -238,11 +243,11 @@ test(
     await page.getByText("Order canceled.").waitFor();
     await purchaseListed(page, "Not charged");
     await typeCard(page, GOOD);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await purchaseListed(page, "Paid");
     assert.deepEqual(await purchasesAndCharges(), [
-      ["PAID", 4_000, 1],
-      ["FAILED", 4_000, 0],
+      ["PAID", PRICE, 1],
+      ["FAILED", PRICE, 0],
     ]);
   }),
 );
@@ -256,7 +261,7 @@ test(
     await page.getByRole("button", { name: "Cancel order" }).click();
     await page.getByRole("alert").getByText("This order is already paid, so it cannot be canceled.").waitFor();
     await purchaseListed(page, "Paid");
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -265,28 +270,29 @@ test(
   inTab(async (page) => {
     await fillOrderForm(page, 10, GOOD);
     await assert.rejects(order(20, REQUIRES_ACTION), { status: 402 });
-    await payButton(page, "$40.00").click();
-    await page.getByText("You have an open order: storage for 20 notes for $40.00").waitFor();
+    await payButton(page, MONEY).click();
+    await page.getByText(`You have an open order: storage for 20 notes for ${formatMoney(prices.price(20))}`).waitFor();
     await page.getByRole("alert").getByText("Continue or cancel it first.").waitFor();
-    assert.deepEqual(await purchasesAndCharges(), [["PENDING", 4_000, 0]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PENDING", prices.price(20), 0]]);
   }),
 );
 
 test(
   "if the price has changed since the app was loaded, the user agrees to the new price before paying",
   inTab(async (page) => {
-    // The app as it was built when the first tier cost $3 per note.
+    // The app as it was built when a note of the first tier cost 25 hundredths less.
     await page.route("**/assets/*.js", async (route) => {
       const response = await route.fetch();
-      await route.fulfill({ response, body: (await response.text()).replace("each:400", "each:300") });
+      const [now, then] = [prices.price(1), prices.price(1) - 25].map((each) => `each:${each}`) as [string, string];
+      await route.fulfill({ response, body: (await response.text()).replace(now, then) });
     });
     await fillOrderForm(page, 10, GOOD);
-    await payButton(page, "$30.00").click();
-    await page.getByRole("alert").getByText("The price is now $40.00. Your card was not charged.").waitFor();
+    await payButton(page, formatMoney(PRICE - 250)).click();
+    await page.getByRole("alert").getByText(`The price is now ${MONEY}. Your card was not charged.`).waitFor();
     assert.deepEqual(await purchasesAndCharges(), []);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await purchaseListed(page, "Paid");
-    assert.deepEqual(await purchasesAndCharges(), [["PAID", 4_000, 1]]);
+    assert.deepEqual(await purchasesAndCharges(), [["PAID", PRICE, 1]]);
   }),
 );
 
@@ -310,7 +316,7 @@ test(
     for (let declines = 0; declines < 10; declines += 1) {
       await assert.rejects(order(10, "tok_chargeDeclined"), { status: 402 });
     }
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     const message = page.getByRole("alert").getByText(/Too many payments were declined. Try again in \d+ minutes\./);
     await message.waitFor();
     assert.equal((await purchasesAndCharges()).length, 10);
@@ -324,17 +330,17 @@ test(
     await order(10);
     const { purchaseId } = await latestPurchase();
     const [intent] = await intentsOf(purchaseId);
-    await stripeApi("refunds", { payment_intent: intent!.id, amount: 1_000 });
-    await latestPurchase(({ refundedAmount }) => refundedAmount === 1_000);
+    await stripeApi("refunds", { payment_intent: intent!.id, amount: PRICE / 5 });
+    await latestPurchase(({ refundedAmount }) => refundedAmount === PRICE / 5);
     await page.goto("/billing");
     await purchaseListed(page, "Partly refunded");
-    await page.getByText("$10.00 of $40.00 was refunded.").waitFor();
-    await reloadUntil(page, "0 of 108 notes"); // three quarters of 10 notes, rounded up
+    await page.getByText(`${formatMoney(PRICE / 5)} of ${MONEY} was refunded.`).waitFor();
+    await reloadUntil(page, "0 of 108 notes"); // four fifths of 10 notes
     await stripeApi("refunds", { payment_intent: intent!.id });
     await latestPurchase(({ status }) => status === "REFUNDED");
     await page.getByRole("button", { name: "Refresh" }).click();
     await purchaseListed(page, "Refunded");
-    await page.getByText("$40.00 of $40.00 was refunded.").waitFor();
+    await page.getByText(`${MONEY} of ${MONEY} was refunded.`).waitFor();
     await reloadUntil(page, "0 of 100 notes");
   }),
 );
@@ -351,7 +357,7 @@ for (const [evidence, status, name, hint] of [
       const { purchaseId } = await latestPurchase(({ dispute }) => dispute?.status === "open");
       await page.goto("/billing");
       await purchaseListed(page, "Disputed");
-      await page.getByText("You disputed $40.00. Your bank has not decided yet.").waitFor();
+      await page.getByText(`You disputed ${MONEY}. Your bank has not decided yet.`).waitFor();
       const intents = await intentsOf(purchaseId);
       const { data } = await stripe<{ data: { id: string; payment_intent: string }[] }>("GET", "disputes");
       const dispute = data.find(({ payment_intent }) => payment_intent === intents[0]?.id);
@@ -373,10 +379,10 @@ test(
     await purchaseListed(page, "Not charged");
     const { purchaseId } = await latestPurchase();
     await chargeAgain(purchaseId);
-    await latestPurchase(({ surplusRefunded }) => surplusRefunded === 4_000);
+    await latestPurchase(({ surplusRefunded }) => surplusRefunded === PRICE);
     await page.getByRole("button", { name: "Refresh" }).click();
     await purchaseListed(page, "Refunded");
-    await page.getByText("Your card was charged $40.00 and refunded.").waitFor();
+    await page.getByText(`Your card was charged ${MONEY} and refunded.`).waitFor();
     assert.equal(await page.getByText(/not charged/i).count(), 0);
   }),
 );
@@ -388,10 +394,10 @@ test(
     await order(10);
     const { purchaseId } = await latestPurchase();
     await chargeAgain(purchaseId);
-    await latestPurchase(({ surplusRefunded }) => surplusRefunded === 4_000);
+    await latestPurchase(({ surplusRefunded }) => surplusRefunded === PRICE);
     await page.goto("/billing");
     await purchaseListed(page, "Paid");
-    await page.getByText("A second charge of $40.00 was refunded.").waitFor();
+    await page.getByText(`A second charge of ${MONEY} was refunded.`).waitFor();
     await page.getByText("0 of 110 notes").waitFor();
   }),
 );
@@ -405,7 +411,7 @@ test(
     await page.getByRole("alert").getByText("Our payment provider, Stripe, cannot be reached.").waitFor();
     await page.getByRole("button", { name: "Try again" }).click();
     await typeCard(page, GOOD);
-    await payButton(page, "$40.00").click();
+    await payButton(page, MONEY).click();
     await purchaseListed(page, "Paid");
   }),
 );
@@ -414,8 +420,8 @@ test(
 async function chargeAgain(purchaseId: string): Promise<void> {
   const [intent] = await intentsOf(purchaseId);
   await stripeApi("payment_intents", {
-    amount: 4_000,
-    currency: "usd",
+    amount: PRICE,
+    currency: prices.CURRENCY,
     confirm: true,
     payment_method: "pm_card_visa",
     "automatic_payment_methods[enabled]": true,

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
+import { formatMoney } from "../src/format.ts";
 import { inTab } from "./support/browser.ts";
 import { eventually } from "./support/eventually.ts";
 import { picture } from "./support/picture.ts";
 import { GOOD, intentsOf, latestPurchase, payButton, typeCard } from "./support/purchases.ts";
 import { stripeApi } from "./support/stage.ts";
-import { createAndLogIn, createNotes, notes, storage } from "./support/users.ts";
+import { createAndLogIn, createNotes, notes, prices, storage } from "./support/users.ts";
 
 const text = (page: Page) => page.getByLabel("Note text");
 const save = (page: Page) => page.getByRole("button", { name: "Save", exact: true });
@@ -53,7 +54,7 @@ test(
     await full.getByRole("link", { name: "Buy storage" }).click();
     await page.getByText("Your note is not saved yet.").waitFor();
     await typeCard(page, GOOD);
-    await payButton(page, "$40.00").click();
+    await payButton(page, formatMoney(prices.price(10))).click();
     await page.getByRole("heading", { name: "New note" }).waitFor();
     await page.getByText("You can save your note now.").waitFor();
     assert.equal(await text(page).inputValue(), "The hundred and first");
@@ -111,7 +112,7 @@ test(
     const full = page.getByRole("alert").filter({ hasText: "This note is not saved yet" });
     await full.getByRole("link", { name: "Buy storage" }).click();
     await typeCard(page, GOOD);
-    await payButton(page, "$40.00").click();
+    await payButton(page, formatMoney(prices.price(10))).click();
     await page.getByText("This note was deleted elsewhere.").waitFor();
     assert.equal(await text(page).inputValue(), "Here tomorrow");
     await page.getByRole("button", { name: "Save as new note" }).click();

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     process,
-    stage::{LocalStage, REGION, STAGE},
+    stage::{LocalStage, STAGE},
     workspace::Workspace,
 };
 
@@ -174,7 +174,7 @@ fn environment(stage: &LocalStage) -> Vec<(&'static str, String)> {
         ("BIND_HOST", "127.0.0.1".into()),
         ("GATEWAY_PORT", stage.port().to_string()),
         ("MINISTACK_HOST", "127.0.0.1".into()),
-        ("MINISTACK_REGION", REGION.into()),
+        ("MINISTACK_REGION", stage.region().into()),
         ("MINISTACK_ACCOUNT_ID", stage.account().into()),
         // Check signatures and IAM policies, as AWS does.
         ("AUTH", "true".into()),

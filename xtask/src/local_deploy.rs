@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     release::{self, Target},
-    stage::{Description, LocalStage, REGION, STAGE},
+    stage::{Description, LocalStage, STAGE},
     workspace::Workspace,
 };
 
@@ -41,7 +41,7 @@ fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result
     Ok(Description {
         api_url: format!("{}/_aws/execute-api/{api}/{STAGE}", stage.url()),
         cloud_url: stage.url(),
-        region: REGION.into(),
+        region: stage.region().into(),
         user_pool_id: export("UserPoolId")?,
         user_pool_client_id: export("UserPoolClientId")?,
         identity_pool_id: export("IdentityPoolId")?,

@@ -5,6 +5,7 @@ mod build;
 mod cloud;
 mod cost;
 mod dev;
+mod init;
 mod invoke;
 mod lint;
 mod local_accounts;
@@ -53,6 +54,11 @@ enum Command {
     },
     /// Stop the product that `dev` runs
     Stop,
+    /// Make this checkout your own product: change its name, prefix, accounts, domains, prices and other answers
+    Init {
+        #[command(flatten)]
+        options: init::Options,
+    },
     /// Invoke one function on this machine, without tracing
     Invoke {
         /// The name of the function's crate
@@ -262,6 +268,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev { detach, fresh } => dev::dev(detach, fresh).await,
         Command::Stop => dev::stop().await,
+        Command::Init { options } => init::init(options).await,
         Command::Invoke { function, event } => invoke::invoke(&function, &event).await,
         Command::Request { options } => request::request(options).await,
         Command::Logs { options } => logs::logs(&options).await,

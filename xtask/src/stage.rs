@@ -14,22 +14,20 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::workspace::Workspace;
+use crate::{release::Tables, workspace::Workspace};
 
 /// The name of every stage on this machine. The stages differ in their folders and ports.
 pub(crate) const STAGE: &str = "local";
 
 /// The ID of the AWS account that a local cloud emulates by default.
-pub(crate) const ACCOUNT: &str = "111111111111";
-
-/// The AWS region that a local cloud emulates. It equals the region in serverless.yml.
-pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const ACCOUNT: &str = "555555555555";
 
 /// A stage on this machine. `cargo xtask dev` and each test tier that deploys have separate stages, with separate data
 /// and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalStage {
     account: String,
+    region: String,
     folder: PathBuf,
     ports: Ports,
     /// Whether the local cloud records the calls that roles make.
@@ -85,7 +83,7 @@ impl LocalStage {
     /// emulates the AWS account with the ID `account`.
     ///
     /// # Errors
-    /// Fails if the folder or the file `ports.json` cannot be written, or if no port is free.
+    /// Fails if serverless.yml is malformed, if the folder or the file `ports.json` cannot be written, or if no port is free.
     pub(crate) fn in_account(workspace: &Workspace, name: &str, account: &str) -> Result<Self> {
         let folder = workspace.root().join("target").join(name);
         fs::create_dir_all(&folder)?;
@@ -94,9 +92,9 @@ impl LocalStage {
             Some(ports) => ports,
             None => Ports::choose()?,
         };
-        let account = account.to_owned();
         let stage = Self {
-            account,
+            account: account.to_owned(),
+            region: Tables::read(workspace.root(), |_| None)?.region,
             folder,
             ports,
             records_calls: false,
@@ -181,6 +179,11 @@ impl LocalStage {
         self.folder.join(name)
     }
 
+    /// The AWS region that the stage's local cloud emulates: the one in serverless.yml.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     /// The ID of the AWS account that the stage's local cloud emulates.
     pub(crate) fn account(&self) -> &str {
         &self.account
@@ -225,8 +228,8 @@ impl LocalStage {
     pub(crate) fn aws_environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.url()),
-            ("AWS_REGION", REGION.into()),
-            ("AWS_DEFAULT_REGION", REGION.into()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
             // The local cloud accepts its account's ID as the root user's access key. AWS has no such key.
             ("AWS_ACCESS_KEY_ID", self.account.clone()),
             ("AWS_SECRET_ACCESS_KEY", "local".into()),
@@ -335,6 +338,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stage = LocalStage {
             account: ACCOUNT.into(),
+            region: "us-east-1".into(),
             folder: folder.path().into(),
             ports: Ports::choose().unwrap(),
             records_calls: false,

@@ -176,6 +176,7 @@ async fn install_node(workspace: &Workspace) -> Result<()> {
     if stamp.is_current() {
         return Ok(());
     }
+    remove_link(&root.join("node_modules"))?;
     let step = Step::begin("install the tools of package.json");
     let mut npm = ui::command("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=http"])
@@ -191,6 +192,7 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     let root = workspace.root();
+    remove_link(&root.join(".venv"))?;
     let step = Step::begin("install the tools of requirements.txt");
     let mut venv = ui::command("python3");
     venv.args(["-m", "venv", "--clear", ".venv"])
@@ -209,6 +211,17 @@ async fn install_python(workspace: &Workspace) -> Result<()> {
     run(&step, pip.current_dir(root)).await?;
     python_stamp(workspace)?.write()?;
     step.done("");
+    Ok(())
+}
+
+/// Removes a symbolic link to the tools of another checkout, so that installing other tools does not delete those.
+///
+/// # Errors
+/// Fails if the link cannot be removed.
+fn remove_link(folder: &Path) -> Result<()> {
+    if folder.is_symlink() {
+        fs::remove_file(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
     Ok(())
 }
 
@@ -264,6 +277,20 @@ mod tests {
         assert_eq!(parse_version("Python 3.11.7"), Some((3, 11)));
         assert_eq!(parse_version("11.19.1"), Some((11, 19)));
         assert_eq!(parse_version("no such thing"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_the_tools_of_another_checkout_is_removed_and_they_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let [tools, link] = ["tools", "node_modules"].map(|name| folder.path().join(name));
+        fs::create_dir(&tools).unwrap();
+        std::os::unix::fs::symlink(&tools, &link).unwrap();
+        for _ in 0..2 {
+            remove_link(&link).unwrap();
+            remove_link(&tools).unwrap();
+        }
+        assert!(tools.is_dir() && !link.exists());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Parses and validates requests to the API.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use crate::authentication::Authentication;
@@ -212,16 +215,23 @@ impl Command {
     }
 }
 
-/// The smallest and the largest amount of a PaymentIntent, in US cents
+/// The smallest amounts of a PaymentIntent by currency, in the minor unit
 /// (<https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>).
-const AMOUNTS: std::ops::RangeInclusive<i128> = 50..=99_999_999;
+static MINIMUMS: LazyLock<BTreeMap<String, i128>> = LazyLock::new(|| {
+    let json = include_str!("../../../services/billing-api/minimums.json");
+    serde_json::from_str(json).unwrap_or_default()
+});
+
+/// The largest amount of a PaymentIntent, in the minor unit.
+const MAXIMUM: i128 = 99_999_999;
 
 fn create(params: &mut Params) -> Result<Create, ApiError> {
-    let amount = amount(&params.required("amount")?)?;
+    let amount = params.required("amount")?;
     let currency = params.required("currency")?.to_ascii_lowercase();
-    if currency != "usd" {
+    let Some(minimum) = MINIMUMS.get(&currency) else {
         return Err(ApiError::invalid(format!("Invalid currency: {currency}")).param("currency"));
-    }
+    };
+    let amount = self::amount(&amount, &currency, *minimum)?;
     let method_types = method_types(params)?;
     let confirmation = confirm(params)?;
     let confirmed = params.take_bool("confirm")?;
@@ -254,19 +264,22 @@ fn create(params: &mut Params) -> Result<Create, ApiError> {
     })
 }
 
-fn amount(value: &str) -> Result<u32, ApiError> {
+fn amount(value: &str, currency: &str, minimum: i128) -> Result<u32, ApiError> {
     let amount: i128 = integer("amount", value)?;
+    let sign = if currency == "usd" { "$" } else { "" };
     let (code, message) = if amount < 1 {
         (
             "parameter_invalid_integer",
-            "This value must be greater than or equal to 1.",
+            "This value must be greater than or equal to 1.".to_owned(),
         )
-    } else if amount < *AMOUNTS.start() {
-        ("amount_too_small", "Amount must be at least $0.50 usd")
-    } else if amount > *AMOUNTS.end() {
+    } else if amount < minimum {
+        let (whole, rest) = (minimum / 100, minimum % 100);
+        let message = format!("Amount must be at least {sign}{whole}.{rest:02} {currency}");
+        ("amount_too_small", message)
+    } else if amount > MAXIMUM {
         (
             "amount_too_large",
-            "Amount must be no more than $999,999.99",
+            format!("Amount must be no more than {sign}999,999.99"),
         )
     } else {
         return integer("amount", value);

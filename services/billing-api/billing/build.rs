@@ -9,6 +9,7 @@ const PRICES: &str = "../prices.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PRICES}");
+    println!("cargo::rerun-if-changed=../minimums.json");
     println!("cargo::rerun-if-changed=src/price_table.rs");
     let table = price_table::PriceTable::parse(&fs::read_to_string(PRICES)?)?;
     let out = env::var_os("OUT_DIR").ok_or("Cargo sets no OUT_DIR")?;

@@ -100,9 +100,10 @@ impl Owner {
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let form = format!(
-            "amount={}&currency=usd&confirm=true&payment_method=pm_card_visa&allowed_payment_method_types[]=card\
+            "amount={}&currency={}&confirm=true&payment_method=pm_card_visa&allowed_payment_method_types[]=card\
              &metadata[userId]={}&metadata[purchaseId]={}",
             intent["amount"],
+            text(&intent["currency"]),
             text(&intent["metadata"]["userId"]),
             text(&intent["metadata"]["purchaseId"])
         );

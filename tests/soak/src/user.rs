@@ -8,6 +8,7 @@ use fastrand::Rng;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use test_support::http::Method;
+use test_support::prices::price;
 use test_support::stage::Person;
 use uuid::Uuid;
 
@@ -139,15 +140,6 @@ fn choose<T: Copy>(random: &mut Rng, weights: &[(T, u32)]) -> T {
         }
     }
     chosen
-}
-
-/// Returns the price of storage, in cents. The prices are in services/billing-api/prices.json.
-fn price(storage: u64) -> u64 {
-    match storage {
-        ..=10 => storage * 400,
-        11..=100 => storage * 200,
-        _ => storage * 100,
-    }
 }
 
 /// Returns the path of a note.
@@ -372,7 +364,7 @@ impl User {
             Card::Succeeds(source) => source,
             Card::Asks(_) => ASKING,
         };
-        let amount = price(storage);
+        let amount = price(u32::try_from(storage)?).into();
         let operation = self.intend(Action::Order { storage, amount }).await?;
         let body = json!({"storage": storage, "source": source, "amount": amount});
         let key = Uuid::now_v7().to_string();
@@ -467,21 +459,8 @@ fn etag(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
 
     use super::*;
-
-    #[test]
-    fn the_price_is_that_of_the_price_table() {
-        let table = test_support::root().join("services/billing-api/prices.json");
-        let table: Value = serde_json::from_slice(&std::fs::read(table).unwrap()).unwrap();
-        for storage in [1, 10, 11, 100, 101, 500] {
-            let mut tiers = table["tiers"].as_array().unwrap().iter();
-            let tier = tiers.rfind(|tier| tier["from"].as_u64() <= Some(storage));
-            let each = tier.unwrap()["each"].as_u64().unwrap();
-            assert_eq!(price(storage), each * storage);
-        }
-    }
 
     #[test]
     fn a_choice_depends_only_on_the_seed_and_has_the_given_weights() {

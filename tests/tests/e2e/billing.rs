@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
+use test_support::prices::{currency, price};
 use test_support::stage::{Person, Stage, wait_for};
 use test_support::stripe::{sms_text, unique_storage};
 use tokio::task::JoinSet;
@@ -48,41 +49,41 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
     let mut bought = Vec::new();
-    for (storage, cents, dollars, source) in [
-        (10, 4_000, "40.00 USD", "tok_visa"),
-        (100, 20_000, "200.00 USD", "tok_visa"),
-        (101, 10_100, "101.00 USD", "tok_visa"),
-        (10, 4_000, "40.00 USD", "pm_card_visa"),
+    for (storage, source) in [
+        (10, "tok_visa"),
+        (100, "tok_visa"),
+        (101, "tok_visa"),
+        (10, "pm_card_visa"),
     ] {
+        let amount = price(storage);
         let description = format!("storage for {storage} notes");
         let response = ada.buy(storage, source).await.json(200);
-        let expected = json!({"status": true, "purchaseId": id(&response), "amount": cents});
+        let expected = json!({"status": true, "purchaseId": id(&response), "amount": amount});
         assert_eq!(response, expected);
 
         let intent = stripe.intent_of(id(&response)).await;
         assert_eq!(intent["status"], "succeeded");
         assert_eq!(intent["description"], description.as_str());
         assert_eq!(intent["metadata"]["userId"], ada.id.as_str());
-        assert_eq!(stripe.charged_amounts(&intent).await, [cents]);
-        let (name, id) = (stage.name(), id(&response));
-        let text = format!("[{name}] Paid: {dollars} for {description} ({id})");
+        assert_eq!(stripe.charged_amounts(&intent).await, [u64::from(amount)]);
+        let text = sms_text(&stage, &response["purchaseId"], storage);
         wait_for(&text, async || {
             (stage.sms_count(&text).await == 1).then_some(())
         })
         .await;
         bought.insert(
             0,
-            (response["purchaseId"].clone(), storage, cents, description),
+            (response["purchaseId"].clone(), storage, amount, description),
         );
     }
     let listed = ada.purchases().await;
     assert_eq!(listed.len(), bought.len());
-    for (listed, (id, storage, cents, description)) in listed.iter().zip(bought) {
+    for (listed, (id, storage, amount, description)) in listed.iter().zip(bought) {
         let at = listed["createdAt"].as_u64().unwrap();
         assert!(listed["updatedAt"].as_u64().unwrap() >= at);
         let expected = json!({
-            "userId": ada.id, "purchaseId": id, "storage": storage, "amount": cents,
-            "currency": "usd", "description": description, "status": "PAID",
+            "userId": ada.id, "purchaseId": id, "storage": storage, "amount": amount,
+            "currency": currency(), "description": description, "status": "PAID",
             "createdAt": at, "updatedAt": listed["updatedAt"],
         });
         assert_eq!(*listed, expected);
@@ -258,7 +259,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
         assert_eq!(response["purchaseId"], problem["purchaseId"]);
         assert_eq!(
             stripe.charged_amounts(&intent).await,
-            [u64::from(storage) * 100]
+            [u64::from(price(storage))]
         );
     }
     assert_eq!(ada.purchases().await.len(), 3);
@@ -295,7 +296,7 @@ async fn an_order_may_contain_the_storage_as_a_string_of_digits() {
     let order = json!({"storage": "20", "source": "tok_visa"});
     let request = ada.request(Method::POST, "/billing").json(&order);
     let receipt = request.send().await.json(200);
-    assert_eq!(receipt["amount"], 4_000);
+    assert_eq!(receipt["amount"], price(20));
     let purchase = ada.purchase(&receipt["purchaseId"]).await;
     assert_eq!(purchase["storage"], 20);
 }
@@ -409,7 +410,7 @@ async fn a_hundred_concurrent_orders_with_one_key_charge_once() {
         .unwrap();
     assert_eq!(
         stripe.charged_amounts(&intent).await,
-        [u64::from(storage) * 100]
+        [u64::from(price(storage))]
     );
 
     let other = ada.buy_with_key("once", storage + 1, "tok_visa").await;
@@ -496,7 +497,11 @@ async fn a_failed_stripe_call_is_retried_and_charges_once() {
         stripe.clear_failures().await;
         let receipt = response.json(200);
         let intent = stripe.intent_of(id(&receipt)).await;
-        assert_eq!(stripe.charged_amounts(&intent).await, [4_000], "{failure}");
+        assert_eq!(
+            stripe.charged_amounts(&intent).await,
+            [u64::from(price(10))],
+            "{failure}"
+        );
     }
 }
 

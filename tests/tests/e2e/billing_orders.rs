@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
+use test_support::prices::price;
 use test_support::stage::{Person, Stage};
 use test_support::stripe::unique_storage;
 
@@ -41,7 +42,7 @@ async fn an_order_is_resumed_after_the_browser_was_closed_during_authentication(
     assert_paid(&stage, &ada, id, storage).await;
     assert_eq!(
         stage.stripe().charged_amounts(&intent).await,
-        [u64::from(storage) * 100]
+        [u64::from(price(storage))]
     );
     let refused = cancel(&ada, id).await.problem(409);
     assert_eq!(refused["code"], "already_paid");
@@ -101,10 +102,10 @@ async fn an_order_at_another_price_returns_409_with_the_current_price() {
     let problem = order(3_999).await.problem(409);
     assert_eq!(
         (&problem["code"], &problem["amount"]),
-        (&json!("price_changed"), &json!(4_000))
+        (&json!("price_changed"), &json!(price(10)))
     );
     assert!(ada.purchases().await.is_empty());
-    assert_eq!(order(4_000).await.json(200)["amount"], 4_000);
+    assert_eq!(order(price(10)).await.json(200)["amount"], price(10));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use test_support::http::Response;
+use test_support::prices::price;
 use test_support::stage::{Person, Stage};
 use test_support::stripe::unique_storage;
 
@@ -60,7 +61,7 @@ async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
     let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
     assert_eq!(
         stripe.charged_amounts(&intent).await,
-        [u64::from(storage) * 100]
+        [u64::from(price(storage))]
     );
 }
 
@@ -104,7 +105,7 @@ async fn a_purchase_whose_charge_response_is_lost_settles_once_in_any_order_of_e
         let settled = assert_paid(&stage, &ada, purchase, storage).await;
         assert_eq!(
             stripe.charged_amounts(&intent).await,
-            [u64::from(storage) * 100]
+            [u64::from(price(storage))]
         );
 
         redeliver(&stage, &events).await;

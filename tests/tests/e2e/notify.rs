@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use test_support::prices::{currency, money, price};
 use test_support::stage::{Person, Stage, wait_for_up_to};
 use test_support::stripe::{sms_text, unique_storage};
 use tokio::task::JoinSet;
@@ -21,8 +22,8 @@ fn event(message: &str) -> Value {
 /// Returns a message of the SNS topic Purchases, about a purchase of `storage` notes.
 fn purchase_message(storage: u32, notices: &[Value]) -> Value {
     json!({
-        "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": storage * 100,
-        "currency": "usd", "description": format!("storage for {storage} notes"),
+        "purchaseId": Uuid::now_v7(), "userId": "us-east-1:notify", "amount": price(storage),
+        "currency": currency(), "description": format!("storage for {storage} notes"),
         "granted": storage, "revision": 1, "notices": notices,
     })
 }
@@ -77,11 +78,18 @@ async fn each_notice_of_a_message_is_announced_once() {
     let (name, id) = (stage.name(), message["purchaseId"].clone());
     let id = id.as_str().unwrap();
     let texts = [
-        format!("[{name}] Paid: 10.00 USD for storage for 10 notes ({id})"),
         format!(
-            "[{name}] Dispute opened: 20.50 USD, reason fraudulent, storage for 10 notes ({id})"
+            "[{name}] Paid: {} for storage for 10 notes ({id})",
+            money(price(10))
         ),
-        format!("[{name}] Refunded a surplus charge: 40.00 USD for storage for 10 notes ({id})"),
+        format!(
+            "[{name}] Dispute opened: {}, reason fraudulent, storage for 10 notes ({id})",
+            money(2_050)
+        ),
+        format!(
+            "[{name}] Refunded a surplus charge: {} for storage for 10 notes ({id})",
+            money(4_000)
+        ),
     ];
     let all = json!([paid(), dispute, surplus]);
     for (notices, counts) in [

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
+use test_support::prices::price;
 use test_support::stage::{Person, Stage, wait_for, wait_for_up_to};
 use test_support::stripe::{Stripe, unique_storage};
 use tokio::io::AsyncWriteExt;
@@ -519,7 +520,7 @@ async fn a_refund_revokes_its_share_of_the_storage_once_whatever_the_order_of_ev
 
     stripe.refund(&stage, &intent, None).await;
     let refunded = purchase_when(&ada, purchase, |found| found["status"] == "REFUNDED").await;
-    assert_eq!(refunded["refundedAmount"], 4_000);
+    assert_eq!(refunded["refundedAmount"], price(10));
     assert_allowed(&ada, free).await;
     repeat_events(&stage, &stripe, &intent).await;
     assert_eq!(ada.purchase(purchase).await, refunded);
@@ -604,7 +605,7 @@ async fn a_lost_dispute_revokes_the_storage_and_a_won_dispute_keeps_it() {
         let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
         let dispute = stripe.dispute_of(&intent).await;
         let open = purchase_when(&ada, purchase, |found| found["status"] == "DISPUTED").await;
-        let expected = json!({"status": "open", "amount": 4_000, "reason": "fraudulent"});
+        let expected = json!({"status": "open", "amount": price(10), "reason": "fraudulent"});
         assert_eq!(open["dispute"], expected);
         assert_allowed(&ada, free + 10).await;
 
@@ -631,7 +632,7 @@ async fn a_surplus_charge_is_refunded_once_and_shown() {
         let purchase = &settled["purchaseId"];
         let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
         let surplus = stripe.charge_again(&stage, &intent).await;
-        let shown = |found: &Value| found["surplusRefunded"] == 4_000;
+        let shown = |found: &Value| found["surplusRefunded"] == price(10);
         let shown = purchase_when(&ada, purchase, shown).await;
         assert_eq!(shown["status"], status);
         if status == "FAILED" {
@@ -642,7 +643,10 @@ async fn a_surplus_charge_is_refunded_once_and_shown() {
             repeat_events(&stage, &stripe, intent).await;
         }
         assert_eq!(ada.purchase(purchase).await, shown);
-        assert_eq!(stripe.refunded_amounts(&surplus).await, [4_000]);
+        assert_eq!(
+            stripe.refunded_amounts(&surplus).await,
+            [u64::from(price(10))]
+        );
         assert_eq!(stripe.refunds_of(&surplus).await.len(), 1);
         assert!(stripe.refunds_of(&intent).await.is_empty());
     }

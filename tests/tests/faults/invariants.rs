@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use local_stripe::Charge;
 use serde_json::{Value, json};
+use test_support::prices::{currency, money};
 
 use crate::call::{BY_SMS, UNKNOWN};
 use crate::cloud::{NOTES, SECRET_TEXTS};
@@ -134,8 +135,8 @@ impl<'a> Facts<'a> {
     /// The amount of storage that the purchase must grant: the part that was not refunded, rounded up.
     fn granted(&self) -> u64 {
         let paid = self.paid.as_ref().filter(|_| !self.has_dispute(&["lost"]));
-        let kept = paid.map_or(0, |paid| PRICE - paid.amount_refunded);
-        (BOUGHT * u64::from(kept)).div_ceil(PRICE.into())
+        let kept = paid.map_or(0, |paid| *PRICE - paid.amount_refunded);
+        (BOUGHT * u64::from(kept)).div_ceil((*PRICE).into())
     }
 
     /// What GET /billing must say about the purchase.
@@ -152,8 +153,8 @@ impl<'a> Facts<'a> {
         let decline = self.paid.is_none().then(|| self.decline(simulation));
         json!({
             "status": self.status(),
-            "amount": PRICE,
-            "currency": "usd",
+            "amount": *PRICE,
+            "currency": currency(),
             "refundedAmount": (refunded > 0).then_some(refunded),
             "surplusRefunded": (surplus > 0).then_some(surplus),
             "dispute": dispute,
@@ -199,7 +200,7 @@ impl<'a> Facts<'a> {
     fn sms(&self) -> Vec<String> {
         let id = self.id().as_str().unwrap();
         let about = format!("storage for {BOUGHT} notes ({id})");
-        let money = format!("{}.00 USD", PRICE / 100);
+        let money = money(*PRICE);
         let paid = self
             .paid
             .iter()
@@ -452,7 +453,7 @@ fn settled_parts(item: &Value) -> Value {
 fn describes(response: &FinalResponse, facts: &Facts<'_>, simulation: &Simulation) -> bool {
     let FinalResponse { status, body, .. } = response;
     let has_outcome = match status {
-        200 => body["amount"] == PRICE && facts.paid.is_some(),
+        200 => body["amount"] == *PRICE && facts.paid.is_some(),
         402 => {
             let code = json!([body["code"], body["declineCode"]]);
             facts.paid.is_none() && code == facts.decline(simulation)

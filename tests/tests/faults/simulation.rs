@@ -11,6 +11,7 @@ use local_stripe::Authentication;
 use reqwest::Client;
 use serde_json::{Value, json};
 use test_support::functions::{self, Function};
+use test_support::prices::price;
 use tokio::task::JoinHandle;
 
 use crate::cloud::{BANK_DELAY, BUYERS, Cloud, IDEMPOTENCY, NOTES, PURCHASES, WEBHOOK_SECRET};
@@ -59,8 +60,8 @@ const STRIPE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const FREE: u64 = 2;
 /// The amount of storage that the client orders, in notes.
 pub(crate) const BOUGHT: u64 = 10;
-/// The price of the ordered storage, in cents.
-pub(crate) const PRICE: u32 = 4_000;
+/// The price of the ordered storage, in the minor unit of the currency.
+pub(crate) static PRICE: LazyLock<u32> = LazyLock::new(|| price(10));
 
 /// The functions, as their serverless.yml files describe them, keyed by name.
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
@@ -269,7 +270,7 @@ impl Simulation {
                     events.filter(|event| event["type"] == "payment_intent.succeeded");
                 let mut event = succeeded.next().unwrap();
                 event["id"] = CONTRADICTION.into();
-                event["data"]["object"]["amount_received"] = (PRICE + 1).into();
+                event["data"]["object"]["amount_received"] = (*PRICE + 1).into();
                 self.deliver_until_accepted(&event).await;
             }
             Step::CreateNote(number, status) => self.create_note(number, status).await,
@@ -326,7 +327,7 @@ impl Simulation {
     /// Sends an order once. The idempotency key is the same in every request of the order.
     async fn order(&mut self, order: usize) -> ClientResponse {
         let source = self.scenario.sources[order];
-        let body = json!({"storage": BOUGHT, "source": source, "amount": PRICE});
+        let body = json!({"storage": BOUGHT, "source": source, "amount": *PRICE});
         let mut event = MANIFESTS[PURCHASE].event();
         set_header(&mut event, "Idempotency-Key", &format!("order-{order}"));
         event["body"] = body.to_string().into();

@@ -285,7 +285,9 @@ fn recorded(account: &Account, suffix: &str) -> Vec<String> {
     let lines = std::str::from_utf8(&bytes[begin..end]).unwrap().lines();
     let records = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     let own = records.filter(|record| record["principal"].as_str().unwrap().ends_with(suffix));
-    let mut calls: Vec<String> = own.map(|record| call(&record)).collect();
+    let mut calls: Vec<String> = own
+        .map(|record| call(&record).replace(&account.region, "REGION"))
+        .collect();
     calls.sort();
     calls.dedup();
     calls

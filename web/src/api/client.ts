@@ -64,7 +64,7 @@ async function send<T>(
     // Amplify retries every failed request. A failed write may have taken effect, so the caller decides about a retry.
     ...(method !== "GET" && { retryStrategy: { strategy: "no-retry" as const } }),
   };
-  const response = await METHODS[method]({ apiName: "scratchpad", path, options }).response;
+  const response = await METHODS[method]({ apiName: "api", path, options }).response;
   const json = "body" in response ? await response.body.json() : undefined;
   return { body: json as T, headers: response.headers };
 }

@@ -43,7 +43,7 @@ export async function stripe<T>(method: string, control: string, body?: object):
 }
 
 /** The ID of the stage's AWS account, which the local cloud accepts as an access key. */
-const ACCOUNT = "111111111111";
+const ACCOUNT = "555555555555";
 
 /** Sends a POST request to the API of the local Stripe: https://docs.stripe.com/api */
 export async function stripeApi<T>(path: string, params: Record<string, string | number | boolean>): Promise<T> {

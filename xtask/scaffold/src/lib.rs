@@ -4,6 +4,7 @@
 //! something blocks it, none.
 
 mod format;
+pub mod init;
 pub mod new;
 mod tree;
 

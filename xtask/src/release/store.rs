@@ -919,7 +919,7 @@ mod tests {
         sources::Sources,
     };
 
-    const BUCKET: &str = "scratchpad-releases-111111111111";
+    const BUCKET: &str = "scratchpad-releases-555555555555";
     const PAGE: ObjectHeaders = ObjectHeaders {
         content_type: "text/html",
         cache_control: "no-cache",

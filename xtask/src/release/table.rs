@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 pub(crate) struct StageName(String);
 
 impl StageName {
-    /// The maximum length of a stage's name in characters. A bucket's name has at most 63 characters, and 36 of them
-    /// are needed for `scratchpad-…-attachments-` and an account ID:
+    /// The maximum length of a stage's name in characters. A bucket's name has at most 63 characters, and some of them
+    /// are needed for the other parts and for an account ID:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
-    const MAX_LENGTH: usize = 27;
+    const MAX_LENGTH: usize = 63 - "scratchpad--attachments-111111111111".len();
 }
 
 impl FromStr for StageName {
@@ -380,13 +380,11 @@ mod tests {
         for name in ["pr-1", "dev", "a", "feature-2-x"] {
             assert_eq!(name.parse::<StageName>().unwrap().as_ref(), name);
         }
+        let longest = "a".repeat(StageName::MAX_LENGTH);
         for (name, similar) in [
             ("feature/Add_Tags", "feature-add-tags"),
             ("PR--1-", "pr-1"),
-            (
-                "a-branch-with-a-name-that-is-far-too-long",
-                "a-branch-with-a-name-that-i",
-            ),
+            (&format!("{longest}-branch"), &*longest),
         ] {
             let error = name.parse::<StageName>().unwrap_err();
             assert!(error.ends_with(&format!("; try {similar}")), "{error}");

@@ -4,9 +4,9 @@ const PAGE_ORIGIN = decodeURIComponent(location.hash.slice(1));
 const complete = document.querySelector("#test-source-authorize-3ds");
 const fail = document.querySelector("#test-source-fail-3ds");
 
-const start = (port, { key, id, clientSecret, amount }) => {
-  const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
-  document.querySelector("#amount").textContent = dollars.format(amount / 100);
+const start = (port, { key, id, clientSecret, amount, currency }) => {
+  const money = new Intl.NumberFormat("en-US", { style: "currency", currency });
+  document.querySelector("#amount").textContent = money.format(amount / 100);
   const finish = async (authentication) => {
     complete.disabled = fail.disabled = true;
     const body = new URLSearchParams({ key, client_secret: clientSecret, authentication });

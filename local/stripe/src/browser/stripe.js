@@ -240,7 +240,13 @@
     document.body.append(dialog);
     dialog.showModal();
     frame
-      .call("start", { key, id: intent.id, clientSecret: intent.client_secret, amount: intent.amount })
+      .call("start", {
+        key,
+        id: intent.id,
+        clientSecret: intent.client_secret,
+        amount: intent.amount,
+        currency: intent.currency,
+      })
       .catch(() => {});
     await finished.promise;
     dialog.remove();

@@ -1,6 +1,8 @@
 //! The price table: `prices.json`. The build script also includes this file, and fails if the table
 //! contains a price that Stripe cannot charge.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// The content of `prices.json`.
@@ -26,8 +28,9 @@ struct Tier {
 }
 
 /// The minimum amounts of a charge by currency, in the minor unit:
-/// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>.
-const MINIMUMS: [(&str, u64); 3] = [("usd", 50), ("eur", 50), ("gbp", 30)];
+/// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>. Only currencies whose minor unit is a hundredth,
+/// because the app and the messages show two decimals.
+const MINIMUMS: &str = include_str!("../../minimums.json");
 
 /// The maximum amount of a charge, in the minor unit: eight digits.
 /// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
@@ -42,11 +45,12 @@ impl PriceTable {
     pub(crate) fn parse(json: &str) -> Result<Self, String> {
         let table: Self =
             serde_json::from_str(json).map_err(|error| format!("prices.json: {error}"))?;
-        let minimum = MINIMUMS.iter().find(|(code, _)| *code == table.currency);
-        let Some((_, minimum)) = minimum else {
+        let minimums: BTreeMap<String, u64> =
+            serde_json::from_str(MINIMUMS).map_err(|error| format!("minimums.json: {error}"))?;
+        let Some(minimum) = minimums.get(&table.currency) else {
             let currency = &table.currency;
             return Err(format!(
-                "add Stripe's minimum charge amount of the currency {currency} to MINIMUMS"
+                "add Stripe's minimum charge amount of the currency {currency} to minimums.json"
             ));
         };
         if table.tiers.first().map(|tier| tier.from) != Some(1) {

@@ -216,6 +216,11 @@ fn stored_item(database: &Dynamodb, purchase: &Purchase) -> Value {
     serde_json::to_value(item.unwrap()).unwrap()
 }
 
+/// The price of 10 notes.
+fn price() -> u32 {
+    Storage::try_from(10).unwrap().price().get()
+}
+
 #[tokio::test]
 async fn an_existing_purchase_is_not_overwritten() {
     let database = database().await;
@@ -327,7 +332,7 @@ async fn a_purchase_keeps_the_sub_of_the_buyer() {
         let settled = tables.get(&purchase.key).await;
         let surplus = Surplus {
             payment_intent_id: self::intent(2),
-            amount: 4_000,
+            amount: price(),
             refunded_at: NOON,
         };
         let changed = settled.with_surplus(surplus).unwrap();
@@ -383,7 +388,7 @@ async fn a_purchase_of_an_earlier_release_is_read() {
         "userId": {"S": "us-east-1:ada"},
         "purchaseId": {"S": key.purchase_id.to_string()},
         "storage": {"N": "10"},
-        "amount": {"N": "4000"},
+        "amount": {"N": price().to_string()},
         "description": {"S": "storage for 10 notes"},
         "createdAt": {"N": "1700000000000"},
         "updatedAt": {"N": "1700000000000"},
@@ -400,7 +405,7 @@ async fn a_purchase_of_an_earlier_release_is_read() {
     let postponed = tables.purchases.postpone(&key, NOON, Some(&intent));
     postponed.await.unwrap();
     let matches = SettleIf::Matches {
-        amount: 4_000,
+        amount: price(),
         currency: Currency::default(),
     };
     let settled = tables.purchases.settle(&key, &paid(1), matches, NOON).await;
@@ -451,6 +456,7 @@ async fn only_the_known_payment_with_the_right_amount_and_currency_matches() {
     let tables = tables_at(&database.url());
     let purchase = tables.with_pending("ada", 120).await;
     let key = &purchase.key;
+    let sold_in = purchase.currency.as_str();
     let settle = |number, amount, code: &str| {
         let currency = Currency::try_from(code).unwrap();
         let matches = SettleIf::Matches { amount, currency };
@@ -464,18 +470,25 @@ async fn only_the_known_payment_with_the_right_amount_and_currency_matches() {
     };
     // The payment is not known yet.
     assert_eq!(
-        settle(1, 4_000, "usd").await,
+        settle(1, price(), sold_in).await,
         Settled::Unchanged(purchase.clone())
     );
     let intent = intent(1);
     let postponed = tables.purchases.postpone(key, NOON, Some(&intent));
     postponed.await.unwrap();
     let known = tables.get(key).await;
-    for (number, amount, currency) in [(2, 4_000, "usd"), (1, 3_999, "usd"), (1, 4_000, "eur")] {
+    for (number, amount, currency) in [
+        (2, price(), sold_in),
+        (1, price() - 1, sold_in),
+        (1, price(), "xxx"),
+    ] {
         let settled = settle(number, amount, currency).await;
         assert_eq!(settled, Settled::Unchanged(known.clone()));
     }
-    assert!(matches!(settle(1, 4_000, "usd").await, Settled::Done(_)));
+    assert!(matches!(
+        settle(1, price(), sold_in).await,
+        Settled::Done(_)
+    ));
 }
 
 #[tokio::test]
@@ -533,7 +546,7 @@ async fn one_of_16_concurrent_changes_of_a_revision_is_written() {
         let tables = Arc::clone(&tables);
         let surplus = Surplus {
             payment_intent_id: intent(number),
-            amount: 4_000,
+            amount: price(),
             refunded_at: NOON,
         };
         let changed = paid.with_surplus(surplus).unwrap();
@@ -555,12 +568,12 @@ async fn what_happens_after_the_sale_is_stored_and_due_until_it_is_announced() {
     assert_eq!((&announced.outbox, announced.due_at), (&None, None));
     let later = NOON.after(Duration::from_secs(60));
     let refund = AfterSale::Refund(Refunded {
-        amount: 1_000,
+        amount: price() / 4,
         as_of: NOON,
     });
     let dispute = AfterSale::Dispute(Dispute {
         id: "dp_1".into(),
-        amount: 4_000,
+        amount: price(),
         reason: "fraudulent".into(),
         status: DisputeStatus::Open,
         opened_at: NOON,
@@ -594,7 +607,7 @@ async fn a_failed_purchase_and_one_of_an_earlier_release_have_no_revision_and_ca
     let failed = tables.get(&pending.key).await;
     let surplus = Surplus {
         payment_intent_id: intent(2),
-        amount: 4_000,
+        amount: price(),
         refunded_at: NOON,
     };
     let changed = failed.with_surplus(surplus.clone()).unwrap();
@@ -827,7 +840,7 @@ impl Payments for ProcessingPayments {
             payment: Payment::Processing {
                 intent: intent.clone(),
             },
-            amount: 4_000,
+            amount: price(),
             amount_received: 0,
             amount_refunded: 0,
             currency: Some(Currency::default()),

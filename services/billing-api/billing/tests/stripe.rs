@@ -78,6 +78,11 @@ fn declined(payment: Payment) -> (Option<IntentId>, Decline) {
     }
 }
 
+/// The price of 10 notes.
+fn price() -> u32 {
+    Storage::try_from(10).unwrap().price().get()
+}
+
 #[tokio::test]
 async fn a_token_and_a_payment_method_are_charged_the_price_of_the_purchase() {
     let (double, stripe) = start().await;
@@ -89,8 +94,8 @@ async fn a_token_and_a_payment_method_are_charged_the_price_of_the_purchase() {
         let made = double.payment_intents();
         let made = made.iter().find(|made| made["id"] == intent.as_str());
         let made = made.unwrap();
-        assert_eq!(made["amount_received"], 4_000);
-        assert_eq!(made["currency"], "usd");
+        assert_eq!(made["amount_received"], price());
+        assert_eq!(made["currency"], Currency::default().as_str());
         assert_eq!(made["description"], "storage for 10 notes");
         assert_eq!(made["metadata"]["userId"], "us-east-1:ada");
         let id = purchase.key.purchase_id.to_string();
@@ -358,7 +363,10 @@ async fn the_details_of_a_payment_name_its_purchase_amount_currency_and_mode() {
         let details = details.unwrap();
         assert!(details.is_for(&purchase), "{details:?}");
         assert_eq!(details.payment, payment);
-        assert_eq!((details.amount, details.amount_received), (4_000, 4_000));
+        assert_eq!(
+            (details.amount, details.amount_received),
+            (price(), price())
+        );
         assert_eq!(details.currency, Some(Currency::default()));
         assert_eq!(details.is_live, is_live);
         let unknown = IntentId::try_from("pi_none".to_owned()).unwrap();
@@ -373,13 +381,13 @@ async fn a_charge_is_refunded_once_in_full() {
     let id = intent(&payment);
     for _ in 0..2 {
         let refunded = client(&stripe).refund(&id).await.unwrap();
-        assert_eq!(refunded.amount, 4_000);
+        assert_eq!(refunded.amount, price());
     }
     // Stripe no longer knows the idempotency key, or a person refunded the charge in the Dashboard.
     double.advance(25 * HOUR);
-    assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
+    assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, price());
     let details = client(&stripe).retrieve(&id).await.unwrap().unwrap();
-    assert_eq!(details.amount_refunded, 4_000);
+    assert_eq!(details.amount_refunded, price());
     assert_eq!(double.refunds().len(), 1);
 }
 
@@ -401,7 +409,7 @@ async fn a_refund_whose_response_is_lost_or_an_error_is_made_once() {
         // Stripe responds with the stored error until it forgets the idempotency key.
         double.advance(25 * HOUR);
         double.inject(Failure::on("POST", "/v1/refunds").times(1).drop_response());
-        assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
+        assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, price());
         assert_eq!(double.refunds().len(), 1);
     }
 }
@@ -413,9 +421,13 @@ async fn the_rest_of_a_partially_refunded_charge_is_refunded() {
     let id = intent(&payment);
     let partial = reqwest::Client::new().post(format!("{}/v1/refunds", double.url()));
     let partial = partial.bearer_auth(double.secret_key());
-    let partial = partial.body(format!("payment_intent={}&amount=1000", id.as_str()));
+    let partial = partial.body(format!(
+        "payment_intent={}&amount={}",
+        id.as_str(),
+        price() / 4
+    ));
     assert_eq!(partial.send().await.unwrap().status(), 200);
-    assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, 4_000);
+    assert_eq!(client(&stripe).refund(&id).await.unwrap().amount, price());
     assert_eq!(double.refunds().len(), 2);
 }
 
