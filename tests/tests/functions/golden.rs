@@ -33,6 +33,8 @@ async fn sample_events_give_the_golden_responses_and_changes() {
         if function.name == "billing-purchase" {
             actual = without_price(&actual);
         }
+        // The sample purchases have no currency, so that of the prices applies.
+        actual = actual.replace(&format!("\"currency\": \"{}\"", currency()), CURRENCY);
 
         let file = function.golden();
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -45,6 +47,9 @@ async fn sample_events_give_the_golden_responses_and_changes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The masked currency of a response.
+const CURRENCY: &str = "\"currency\": \"<currency>\"";
 
 /// Masks the price of the sample's order and the currency, so that the golden file holds for all prices.
 fn without_price(text: &str) -> String {
