@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use billing::purchase::DisputeStatus;
+use billing::purchase::{DisputeStatus, Storage};
 
 use crate::{
     functions::{Request, What},
@@ -111,7 +111,9 @@ pub(crate) fn all() -> Vec<Scenario> {
     let create = |id, key| request(What::Create { id, key }, 1);
     let delete = |id| request(What::Delete(id), 1);
     let dispute = |status| [DisputeStatus::Open, status].map(|status| Owner::Dispute(0, status));
-    let (part, rest) = (Owner::Refund(0, 1_000), Owner::Refund(0, 3_000));
+    let price = Storage::try_from(10).unwrap().price().get();
+    let quarter = price / 4;
+    let (part, rest) = (Owner::Refund(0, quarter), Owner::Refund(0, price - quarter));
     let again = Owner::ChargeAgain(1);
     vec![
         pay("a valid card", vec![visa()]).twice().three_at_once(),
@@ -175,7 +177,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         sold(
             "a refund that fails",
             Start::Paid,
-            &[part, Owner::RefundFails(0, 1_000)],
+            &[part, Owner::RefundFails(0, quarter)],
         ),
         sold(
             "a dispute is lost",

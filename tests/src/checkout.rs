@@ -83,7 +83,8 @@ impl Checkout {
             .current_dir(&self.0)
             .stdin(Stdio::null());
         for (name, _) in std::env::vars() {
-            if name.starts_with("CARGO") && name != "CARGO_HOME" || name.starts_with("SCRATCHPAD") {
+            if name.starts_with("CARGO") && name != "CARGO_HOME" || name.starts_with("SCRATCHPAD_")
+            {
                 shell.env_remove(name);
             }
         }

@@ -324,11 +324,13 @@ async fn redeploy_on_changes(
     stripe: &StripeServer,
 ) -> Result<()> {
     let (changed, mut changes) = mpsc::unbounded_channel();
+    let root = workspace.root().to_owned();
     let mut watcher = new_debouncer(
         Duration::from_millis(200),
         None,
         move |events: DebounceEventResult| {
-            if events.is_ok_and(|events| events.iter().any(is_source_change)) {
+            if events.is_ok_and(|events| events.iter().any(|event| is_source_change(&root, event)))
+            {
                 // The send fails only if this function has ended and dropped the receiver.
                 let _ = changed.send(());
             }
@@ -353,9 +355,34 @@ async fn redeploy_on_changes(
     Ok(())
 }
 
-fn is_source_change(event: &DebouncedEvent) -> bool {
+fn is_source_change(root: &Path, event: &DebouncedEvent) -> bool {
+    !matches!(event.kind, EventKind::Access(_))
+        && event.paths.iter().any(|path| is_source(root, path))
+}
+
+/// Whether a file of the checkout in the folder `root` is not generated.
+fn is_source(root: &Path, path: &Path) -> bool {
+    // The names of the folders in which the checkout is do not matter.
+    let path = path.strip_prefix(root).unwrap_or(path);
     let is_generated =
         |part: &OsStr| part == "node_modules" || part == ".serverless" || part == "target";
-    let is_source = |path: &Path| !path.iter().any(is_generated);
-    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_source(path))
+    !path.iter().any(is_generated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_files_are_not_sources_wherever_the_checkout_is() {
+        for root in ["/home/ada/notes", "/home/ada/target/notes"].map(Path::new) {
+            assert!(is_source(
+                root,
+                &root.join("services/notes-api/serverless.yml")
+            ));
+            for generated in ["target/debug/notes-get", "web/node_modules/x.js"] {
+                assert!(!is_source(root, &root.join(generated)), "{generated}");
+            }
+        }
+    }
 }

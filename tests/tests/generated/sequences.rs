@@ -8,8 +8,9 @@ use scaffold::Tree;
 use scaffold::new::{Direction, Request, change};
 use test_support::checkout::Checkout;
 
-/// The number of sequences. Each is a random number of commands.
+/// The number of sequences, unless the environment variable has another. Each is a random number of commands.
 const SEQUENCES: usize = 50;
+const NUMBER: &str = "SCRATCHPAD_SEQUENCES";
 
 /// The environment variable with the seed of the random numbers.
 const SEED: &str = "SCRATCHPAD_SEQUENCES_SEED";
@@ -91,7 +92,8 @@ fn random_sequences_of_commands_compile_pass_their_tests_and_can_be_undone() {
     println!("{SEED}={seed}");
     let mut random = Rng::with_seed(seed);
     let checkout = Checkout::new("sequences");
-    for number in 0..SEQUENCES {
+    let sequences = env::var(NUMBER).map_or(SEQUENCES, |number| number.parse().unwrap());
+    for number in 0..sequences {
         let mut done: Vec<Request> = Vec::new();
         for _ in 0..random.usize(2..8) {
             if !done.is_empty() && random.u32(..4) == 0 {
@@ -110,8 +112,11 @@ fn random_sequences_of_commands_compile_pass_their_tests_and_can_be_undone() {
         checkout.succeeds("cargo metadata --offline --format-version 1 > target/metadata.json");
         let packages = generated_packages(&checkout);
         if !packages.is_empty() {
+            // The functions have no unit tests of their own, so they are only checked.
+            checkout.succeeds(&format!("cargo check --offline --all-targets {packages}"));
             checkout.succeeds(&format!(
-                "cargo test --offline --no-fail-fast --lib --bins {packages}"
+                "cargo test --offline --no-fail-fast --lib {}",
+                libraries(&checkout)
             ));
         }
         random.shuffle(&mut done);
@@ -137,5 +142,13 @@ fn generated_packages(checkout: &Checkout) -> String {
         .lines()
         .filter_map(|line| line.strip_prefix("?? ")?.strip_suffix("/Cargo.toml"));
     let names = manifests.filter_map(|folder| folder.rsplit('/').next());
+    names.map(|name| format!("--package {name} ")).collect()
+}
+
+/// Returns the options of Cargo for the generated libraries.
+fn libraries(checkout: &Checkout) -> String {
+    let new = checkout.succeeds("git status --porcelain --untracked-files=all");
+    let files = new.lines().filter_map(|line| line.strip_prefix("?? "));
+    let names = files.filter_map(|file| file.strip_suffix("/src/lib.rs")?.rsplit('/').next());
     names.map(|name| format!("--package {name} ")).collect()
 }

@@ -87,6 +87,8 @@ impl Copy {
             let content = str::from_utf8(&content).unwrap_or_default();
             let end = match path.as_str() {
                 "LICENSE-MIT" | "LICENSE-APACHE" => 0,
+                // These have answers as examples.
+                _ if path.starts_with("xtask/scaffold/tests/init") => 0,
                 "README.md" => content.find("\n## Origin\n").unwrap(),
                 _ => content.len(),
             };
@@ -319,21 +321,27 @@ fn an_answer_that_was_changed_by_hand_is_reported() {
     copy.edit(
         "serverless.yml",
         &format!("id: \"{account}\""),
-        "id: \"876543210125\"",
+        "id: \"987654321098\"",
     );
-    let error = Product::open(&copy.tree()).unwrap_err().to_string();
+    let error = Product::open(&copy.tree())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
     assert!(
-        error.contains("876543210125 as accounts.prod.id"),
+        error.contains("987654321098 as accounts.prod.id"),
         "{error}"
     );
     assert!(
-        error.contains("cargo xtask init --account-prod 876543210125"),
+        error.contains("cargo xtask init --account-prod 987654321098"),
         "{error}"
     );
 
     let copy = Copy::new();
     copy.edit("serverless.yml", "    alarms: ", "    alarms: other-");
-    let error = Product::open(&copy.tree()).unwrap_err().to_string();
+    let error = Product::open(&copy.tree())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("as stages.dev.alarms"), "{error}");
 }
 
