@@ -136,7 +136,7 @@ async fn sign_in(client: &Client, stage: &Description, user: &str) -> Result<Cre
     });
     let target = "CognitoIdentityProviderService.InitiateAuth";
     let tokens = call(client, stage, target, &input, false).await?;
-    let token = &tokens["AuthenticationResult"]["IdToken"];
+    let token = tokens.pointer("/AuthenticationResult/IdToken");
     let pool = format!(
         "cognito-idp.{}.amazonaws.com/{}",
         stage.region, stage.user_pool_id
@@ -144,11 +144,13 @@ async fn sign_in(client: &Client, stage: &Description, user: &str) -> Result<Cre
     let logins = json!({(pool.as_str()): token});
     let input = json!({"IdentityPoolId": stage.identity_pool_id, "Logins": logins});
     let identity = call(client, stage, "CognitoIdentityService.GetId", &input, false).await?;
-    let input = json!({"IdentityId": identity["IdentityId"], "Logins": logins});
+    let input = json!({"IdentityId": identity.get("IdentityId"), "Logins": logins});
     let target = "CognitoIdentityService.GetCredentialsForIdentity";
     let issued = call(client, stage, target, &input, false).await?;
     let field = |name: &str| {
-        let value = issued["Credentials"][name].as_str();
+        let value = issued
+            .pointer(&format!("/Credentials/{name}"))
+            .and_then(Value::as_str);
         let value = value.with_context(|| format!("Cognito returned no {name}"));
         value.map(ToOwned::to_owned)
     };
