@@ -76,7 +76,7 @@ impl Checkout {
     pub fn run(&self, command: &str) -> Output {
         let mut shell = Command::new("bash");
         let script = format!(
-            "[ -f target/environment ] && . target/environment\n{command}\ncode=$?; export -p > target/environment; exit $code"
+            "set -o allexport; [ -f target/environment ] && . target/environment\n{command}\ncode=$?; export -p > target/environment; exit $code"
         );
         shell
             .args(["-c", &script])
