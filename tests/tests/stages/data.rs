@@ -46,9 +46,11 @@ async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_all
     create_notes(&prod, "prod", 2).await;
     // Change the key of the table Notes in all stages except dev. In dev, only the email address for alarms changes.
     let rekeyed = Checkout::changed("rekeyed", |checkout| {
-        let file = "infrastructure/lib/dynamodb-stack.ts";
-        let key = "...own,\n        ...(name === \"Notes\" && stage.name !== \"dev\" ? { sortKey: string(\"id\") } : {}),";
-        checkout.edit(file, "...own,", key);
+        let file = "infrastructure/lib/tables-stack.ts";
+        let name = "tableName: this.nameOf(name),";
+        let key =
+            "...(name === \"Notes\" && stage.name !== \"dev\" ? { sortKey: string(\"id\") } : {}),";
+        checkout.edit(file, name, &format!("{key}\n        {name}"));
         checkout.edit("serverless.yml", "    alarms: ", "    alarms: other-");
     });
     let rekeyed = rekeyed.await;

@@ -16,7 +16,7 @@ async fn renamed() -> &'static Checkout {
             "`${name}TableName`",
             "name === \"Notes\" ? \"NotesTable\" : `${name}TableName`",
         ];
-        checkout.edit("infrastructure/lib/dynamodb-stack.ts", old, new);
+        checkout.edit("infrastructure/lib/tables-stack.ts", old, new);
         checkout.edit(
             "services/notes-api/serverless.yml",
             "-NotesTableName\"",
