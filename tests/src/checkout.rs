@@ -88,7 +88,7 @@ impl Checkout {
                 shell.env_remove(name);
             }
         }
-        shell.env("CARGO_TERM_QUIET", "true").env("NO_COLOR", "1");
+        shell.env("NO_COLOR", "1");
         shell.output().unwrap()
     }
 
