@@ -103,7 +103,7 @@ fn follow(checkout: &Checkout, steps: &[Step]) {
             Step::Edit(patch) => {
                 let file = checkout.root().join("target/change.patch");
                 fs::write(&file, patch).unwrap();
-                checkout.succeeds(&format!("git apply --recount {}", file.display()));
+                checkout.succeeds(&format!("git apply {}", file.display()));
             }
             Step::Run { command, output } => {
                 eprintln!("$ {command}");
