@@ -13,9 +13,9 @@ use tracing_subscriber::{
 
 use crate::{error::StartError, settings::setting};
 
-/// The crates of others that write log lines and spans, as prefixes of `tracing` targets, and the crates of this workspace that
-/// connect to `tracing`. Their spans and events are disabled: they would cost more time than the work that they report. A test of
-/// the repository's rules checks that the list is complete.
+/// The prefixes of the `tracing` targets whose spans and events are disabled, because they would cost more time than the work
+/// that they report: those of dependencies, and of libs/aws and libs/xray. A test of the repository's rules checks that all
+/// dependencies of functions that use `tracing` are listed.
 const DISABLED_TARGETS: [&str; 6] = ["aws", "hyper", "lambda_runtime", "stripe", "tower", "xray"];
 
 /// Installs the log with the level in the environment variable `LOG_LEVEL`. Also installs X-Ray

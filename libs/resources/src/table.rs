@@ -74,7 +74,7 @@ impl<R: Resource> ResourceTable<R> {
         claims.collect()
     }
 
-    /// The actions of a transaction that free the values of `markers`.
+    /// Returns the actions of a transaction that delete `markers`, so that other resources can have their values.
     fn releases(
         &self,
         user: &UserId,

@@ -23,6 +23,7 @@ import { useAnnounce } from "./announcer.tsx";
 import { Dialog } from "./dialog.tsx";
 import { FailureMessage } from "./failure-message.tsx";
 import { Form } from "./form.tsx";
+import { ListEnd } from "./list-end.tsx";
 import { Loading } from "./loading.tsx";
 import { Page } from "./page.tsx";
 import { Submit } from "./submit.tsx";
@@ -56,7 +57,8 @@ export function ResourcePages({ resource }: { resource: Resource }) {
 
 function List({ resource }: { resource: Resource }) {
   const { path, one, many, fields } = resource;
-  const { items, busy, failure, loadMore, reload } = usePages(listItems, firstPage(resource));
+  const pages = usePages(listItems, firstPage(resource));
+  const { items } = pages;
   const [title = resource.id, ...others] = Object.keys(fields);
   const text = (item: Item, name: string) => describe(fields[name]?.kind ?? "text", item[name]);
   const create = (
@@ -89,18 +91,7 @@ function List({ resource }: { resource: Resource }) {
           ))}
         </ul>
       )}
-      <FailureMessage failure={failure} />
-      {busy && <Loading />}
-      {failure && items === undefined && (
-        <button type="button" className="button" onClick={reload}>
-          Try again
-        </button>
-      )}
-      {loadMore && (
-        <button type="button" className="button load-more" disabled={busy} onClick={loadMore}>
-          Load more
-        </button>
-      )}
+      <ListEnd {...pages} />
     </Page>
   );
 }

@@ -1,7 +1,6 @@
 import { Link, useSearchParams } from "wouter";
 import { FIRST_NOTES_PAGE, listNotes, type Note } from "../api/notes.ts";
-import { FailureMessage } from "../components/failure-message.tsx";
-import { Loading } from "../components/loading.tsx";
+import { ListEnd } from "../components/list-end.tsx";
 import { NoteItem } from "../components/note-item.tsx";
 import { Page } from "../components/page.tsx";
 import { isLow, StorageNotice, usage } from "../components/storage-notice.tsx";
@@ -10,7 +9,8 @@ import { usePages } from "../hooks/use-pages.ts";
 import { useStorage } from "../hooks/use-storage.ts";
 
 export default function Notes() {
-  const { items, busy, failure, loadMore, reload } = usePages(listNotes, FIRST_NOTES_PAGE);
+  const pages = usePages(listNotes, FIRST_NOTES_PAGE);
+  const { items, loadMore } = pages;
   const { storage } = useStorage();
   // The search is in the URL, so that it is kept when the user comes back from a note.
   const [query, setQuery] = useSearchParams();
@@ -59,18 +59,7 @@ export default function Notes() {
           ))}
         </ul>
       )}
-      <FailureMessage failure={failure} />
-      {busy && <Loading />}
-      {failure && items === undefined && (
-        <button type="button" className="button" onClick={reload}>
-          Try again
-        </button>
-      )}
-      {loadMore && (
-        <button type="button" className="button load-more" disabled={busy} onClick={loadMore}>
-          Load more
-        </button>
-      )}
+      <ListEnd {...pages} />
     </Page>
   );
 }

@@ -98,7 +98,7 @@ pub(crate) fn unreached(checkout: &Checkout, changed: impl Fn(&'static str) -> b
     todo.collect()
 }
 
-/// Returns the text without spaces around an offset.
+/// Returns the word of `text` that contains the byte `at`. Spaces, quotes, parentheses and commas separate words.
 fn word(text: &str, at: usize) -> &str {
     let is_end = |c: char| c.is_whitespace() || "\"'`(),".contains(c);
     let start = text[..at].rfind(is_end).map_or(0, |before| before + 1);

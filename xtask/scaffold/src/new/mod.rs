@@ -320,7 +320,8 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Option<Chan
         Request::Resource { name, service, .. } => {
             let many = parse::<Name>(name)?.plural();
             let service = project.service(service)?.clone();
-            let (old, mut new) = (blueprint(&service)?, blueprint(&service)?);
+            let old = blueprint(&service)?;
+            let mut new = old.clone();
             new.resources.remove(&many);
             (service, old, new)
         }
@@ -330,7 +331,8 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Option<Chan
             service,
         } => {
             let service = project.service(service)?.clone();
-            let (old, mut new) = (blueprint(&service)?, blueprint(&service)?);
+            let old = blueprint(&service)?;
+            let mut new = old.clone();
             new.routes.remove(&parse_route(method, path, &service)?.0);
             (service, old, new)
         }
@@ -355,7 +357,8 @@ fn undo(tree: &Tree, project: &Project, request: &Request) -> Result<Option<Chan
             let Ok(service) = project.service_of(tree, &many).cloned() else {
                 return Ok(None);
             };
-            let (old, mut new) = (blueprint(&service)?, blueprint(&service)?);
+            let old = blueprint(&service)?;
+            let mut new = old.clone();
             let name: Name = parse(field.split(':').next().unwrap_or_default())?;
             if let Some(resource) = new.resources.get_mut(&many) {
                 resource.fields.retain(|field| field.name != name);
