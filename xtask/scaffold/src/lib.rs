@@ -3,6 +3,7 @@
 //! Every command computes all its changes in a [`Tree`] first. So it can print them, and it writes either all of them or, if
 //! something blocks it, none.
 
+pub mod parts;
 mod tree;
 
 pub use tree::Tree;
