@@ -355,6 +355,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         { declined: of("PurchasesDeclined"), paid: of("PurchasesPaid") },
         `declined >= ${thresholds.declines.threshold} AND FILL(paid, 0) < 1`,
       ),
+      // part: notify {
       alarm(
         "sms",
         "sms",
@@ -363,6 +364,7 @@ function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; ot
         // For SMS to phone numbers, the dimension has this value instead of a number.
         ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" }),
       ),
+      // part: notify }
     ],
   };
 }

@@ -128,10 +128,12 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
         ...business("ReconcileSettled", "ReconcilePending", "ReconcileAnnounced"),
         ...business("ReconcileErrors", "ReconcileUnfinished", "UnreadablePurchases"),
       ]),
+      // part: notify {
       graph("SMS", [
         ...business("SmsSent"),
         ["not delivered", ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" })],
       ]),
+      // part: notify }
     ],
     [text("## Notes and storage")],
     [

@@ -35,8 +35,8 @@ type Kind =
   | "pendingPurchases"
   | "reconcileErrors"
   | "reconcileStopped"
-  | "declines"
-  | "sms";
+  | "sms" // part: notify
+  | "declines";
 
 const { alarms, burnRates: rates, minimumBadRequests: minimum } = tables();
 

@@ -634,10 +634,10 @@ test("a stage uses its own row, or the row whose pattern it matches, or the row 
     assert.throws(() => rowOf(stage, rows), /IAM policies for stages .* would apply to it/, stage);
   // osls finds the same rows.
   for (const stage of ["pr-1", "feature-1"]) {
-    const { Resources } = await packageService("notify-job", stage);
+    const { Resources } = await packageService("notes-api", stage);
     assert.match(JSON.stringify(Resources), new RegExp(`policy/${boundaryOf(rowOf(stage, rows))}"`));
   }
-  await assert.rejects(packageService("notify-job", "dev-2"), ({ stdout, stderr }) =>
+  await assert.rejects(packageService("notes-api", "dev-2"), ({ stdout, stderr }) =>
     /A stage cannot be named dev-2/.test(stdout + stderr),
   );
 });

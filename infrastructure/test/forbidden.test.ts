@@ -186,9 +186,9 @@ const forbiddenToPreviews = [
     sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
     sns:Subscribe ${ofDev("sns", "scratchpad-dev-Purchases")}
     sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-    sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-    sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
+    sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+    sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+    sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
     events:PutRule ${ofDev("events", "rule/scratchpad-dev-reconcile")}
     events:PutTargets ${ofDev("events", "rule/scratchpad-dev-reconcile")}
     events:DeleteRule ${ofDev("events", "rule/scratchpad-dev-reconcile")}
@@ -284,8 +284,8 @@ const forbiddenToFunctions = lines(`
   kms:Decrypt ${ofDev("kms", "key/0")}
   sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
   sns:Publish ${ofDev("sns", "scratchpad-dev-alarms")}
-  sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-  sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
+  sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+  sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
   lambda:InvokeFunction ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
   lambda:UpdateFunctionCode ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
   lambda:UpdateAlias ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
@@ -310,7 +310,7 @@ async function checkFunction(account: Account, table: StageTable) {
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
     ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
     sns:Publish ${own("sns", "scratchpad-pr-1-Purchases")}
-    sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notify-send-dead-letters")}
+    sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notes-attachment-uploaded-dead-letters")}
     execute-api:Invoke ${own("execute-api", "0/pr-1/GET/notes")}
   `);
   assert.deepEqual(await allowed(role, calls, boundary), calls);

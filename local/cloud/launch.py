@@ -28,6 +28,7 @@ import gateway
 import monitoring_stacks
 import notifications
 import queue_metrics
+import sms  # part: notify
 import stack_permissions
 import streams
 import table_metrics

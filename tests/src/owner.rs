@@ -111,6 +111,7 @@ impl Stage {
             .await;
     }
 
+    // part: notify {
     /// Returns the number of SMS with exactly this text that were sent to the stage's admin phone number.
     pub async fn sms_count(&self, text: &str) -> usize {
         let sent = self.sms().await;
@@ -131,6 +132,7 @@ impl Stage {
             .map(|sms| sms["Message"].as_str());
         texts.map(|text| text.unwrap().to_owned()).collect()
     }
+    // part: notify }
 
     /// Publishes a message to the stage's SNS topic Purchases.
     pub async fn publish(&self, message: &str) {

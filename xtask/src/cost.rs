@@ -128,7 +128,7 @@ struct FunctionUse {
     s3_reads: f64,
     s3_writes: f64,
     messages: f64,
-    sms: f64,
+    sms: f64, // part: notify
     out_kb: f64,
 }
 
@@ -291,7 +291,7 @@ impl Usage {
             ("s3_reads", total(function.s3_reads)),
             ("s3_writes", total(function.s3_writes)),
             ("sns_messages", total(function.messages)),
-            ("sms", total(function.sms)),
+            ("sms", total(function.sms)), // part: notify
             (
                 "kms_requests",
                 total(function.secrets * assumptions.cold_share),
@@ -359,7 +359,8 @@ fn service(price: &str) -> &'static str {
         "waf" => "WAF",
         "xray" => "X-Ray",
         "cognito" => "Cognito",
-        "sns" | "sms" => "SNS and SMS",
+        "sns" => "SNS",
+        "sms" => "SMS", // part: notify
         "kms" => "KMS",
         "transfer" => "Data transfer",
         _ => "Route 53",

@@ -97,7 +97,7 @@ pub(crate) fn secret(name: &str) -> Option<&'static str> {
     match name {
         "stripe-secret-key" => Some("sk_test_double"),
         "stripe-webhook-secret" => Some(WEBHOOK_SECRET),
-        "admin-phone-number" => Some("+12065550100"),
+        "admin-phone-number" => Some("+12065550100"), // part: notify
         _ => None,
     }
 }

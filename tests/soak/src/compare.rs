@@ -16,8 +16,10 @@ pub(crate) struct Stored {
     pub(crate) intents: Vec<Intent>,
     /// The charges that succeeded, oldest first.
     pub(crate) charges: Vec<Charge>,
+    // part: notify {
     /// The texts of all SMS.
     pub(crate) sms: Vec<String>,
+    // part: notify }
     /// The CRC-32 checksum of the file of each note that has one, by the file's key. The file of a note whose download
     /// failed is missing.
     pub(crate) files: BTreeMap<String, u32>,
@@ -60,8 +62,10 @@ pub(crate) struct Purchase {
     pub(crate) refunded: u64,
     /// Whether the purchase has an outbox or is due for reconcile.
     pub(crate) has_work: bool,
+    // part: notify {
     /// The times of the order and of the last change, in milliseconds since the Unix epoch.
     pub(crate) changed: (u64, u64),
+    // part: notify }
 }
 
 /// A PaymentIntent at Stripe.
@@ -82,12 +86,14 @@ pub(crate) struct Charge {
     pub(crate) refunded: u64,
 }
 
+// part: notify {
 /// A period in which notify-send may have been interrupted between sending an SMS and recording it, in milliseconds
 /// since the Unix epoch.
 pub(crate) type Interruption = (u64, u64);
 
 /// How long after its last change a purchase may be announced: the retries of reconcile, SNS and Lambda.
 const ANNOUNCEMENT: u64 = 180_000;
+// part: notify }
 
 /// A difference between what was acknowledged and what is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,8 +120,10 @@ pub(crate) const ONE_CHARGE: &str =
 pub(crate) const SETTLED: &str = "every purchase is settled and announced, as Stripe says";
 pub(crate) const FINAL_INTENT: &str = "every PaymentIntent is succeeded or canceled";
 pub(crate) const CREDIT: &str = "the bought storage is what is paid and not refunded";
+// part: notify {
 pub(crate) const ONE_SMS: &str =
     "every paid purchase has one SMS, and another one only if notify-send was interrupted";
+// part: notify }
 pub(crate) const NO_DEAD_LETTERS: &str = "no message is left in a dead-letter queue";
 
 /// The result of a comparison.
@@ -126,15 +134,17 @@ pub(crate) struct Comparison {
     pub(crate) acknowledged: usize,
     /// The number of operations that were never acknowledged.
     pub(crate) unknown: usize,
+    // part: notify {
     /// The number of SMS that were sent again because notify-send was interrupted.
     pub(crate) repeated_sms: usize,
+    // part: notify }
 }
 
 /// Compares the ledger with the stored data.
 pub(crate) fn compare(
     entries: &[Entry],
     stored: &Stored,
-    interruptions: &[Interruption],
+    interruptions: &[Interruption], // part: notify
 ) -> Comparison {
     let expected = Expected::read(entries);
     let mut comparison = Comparison {
@@ -146,7 +156,7 @@ pub(crate) fn compare(
     comparison.compare_storage(stored);
     comparison.compare_purchases(&expected, stored);
     comparison.compare_payments(stored);
-    comparison.compare_sms(stored, interruptions);
+    comparison.compare_sms(stored, interruptions); // part: notify
     let letters = &stored.dead_letters;
     comparison.check(letters.is_empty(), NO_DEAD_LETTERS, letters);
     comparison
@@ -441,6 +451,7 @@ impl Comparison {
         }
     }
 
+    // part: notify {
     fn compare_sms(&mut self, stored: &Stored, interruptions: &[Interruption]) {
         for purchase in &stored.purchases {
             let id = format!("({})", purchase.id);
@@ -464,6 +475,7 @@ impl Comparison {
             }
         }
     }
+    // part: notify }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ const TABLES: [Table; 6] = [
 ];
 
 /// The functions that are killed.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: &[&str] = &[
     "notes-create",
     "notes-update",
     "notes-delete",
@@ -83,7 +83,7 @@ const FUNCTIONS: [&str; 8] = [
     "billing-purchase",
     "billing-webhook",
     "billing-purchase-paid",
-    "notify-send",
+    "notify-send", // part: notify
 ];
 
 /// A fault of the schedule.
@@ -123,7 +123,7 @@ pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
         let (fault, seconds) = match kinds.pop() {
             Some(0 | 1) if at > run * 3 / 4 => continue,
             Some(0) => (Fault::KilledCloud, 1..2),
-            Some(1) => (Fault::KilledFunction(any(random, &FUNCTIONS)), 3..8),
+            Some(1) => (Fault::KilledFunction(any(random, FUNCTIONS)), 3..8),
             Some(2) => (Fault::ThrottledTable(any(random, &TABLES)), 4..12),
             Some(3) => (Fault::SlowStripe, 5..12),
             Some(4) => {

@@ -49,8 +49,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::alarms::Change;
 use crate::client::Shared;
-use crate::compare::Interruption;
-use crate::faults::{Fault, Injected, Injector, Table};
+use crate::compare::Interruption; // part: notify
+use crate::faults::{Fault, Table}; // part: notify
+use crate::faults::{Injected, Injector};
 use crate::ledger::Ledger;
 use crate::owner::Owner;
 use crate::processes::Samples;
@@ -82,8 +83,10 @@ const LOST_RESPONSES: f64 = 0.01;
 /// The pause between two runs of reconcile. The five minutes of its schedule would be too long for a short run.
 const RECONCILE: Duration = Duration::from_secs(20);
 
+// part: notify {
 /// How long notify-send may still work on a message that it had received before a fault began, in milliseconds.
 const IN_PROGRESS: u64 = 10_000;
+// part: notify }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -162,8 +165,14 @@ async fn run(options: &Options) -> Result<bool> {
     }
     watching.abort();
     let emails = shared.users().clone();
-    let interruptions = interruptions(&injected);
-    let settle = quiet::settle_and_compare(stage, &owner, &path, &emails, &interruptions);
+    let interruptions = interruptions(&injected); // part: notify
+    let settle = quiet::settle_and_compare(
+        stage,
+        &owner,
+        &path,
+        &emails,
+        &interruptions, // part: notify
+    );
     let comparison = tokio::select! {
         result = settle => result?,
         () = interrupted() => bail!("stopped without a report"),
@@ -254,6 +263,7 @@ async fn inject_faults(
     Ok(())
 }
 
+// part: notify {
 /// Returns the periods in which notify-send may have been interrupted between sending an SMS and recording it.
 fn interruptions(injected: &[Injected]) -> Vec<Interruption> {
     let interrupting = injected.iter().filter(|injected| {
@@ -268,6 +278,7 @@ fn interruptions(injected: &[Injected]) -> Vec<Interruption> {
         .map(|injected| (injected.from.saturating_sub(IN_PROGRESS), injected.until))
         .collect()
 }
+// part: notify }
 
 /// Samples the functions' processes until the task is aborted.
 fn sample(stage: &'static Stage, samples: &Arc<Mutex<Samples>>) -> JoinHandle<()> {

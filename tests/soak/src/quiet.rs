@@ -13,7 +13,8 @@ use tokio::process::Command;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use crate::compare::{Comparison, Interruption, compare};
+use crate::compare::Interruption; // part: notify
+use crate::compare::{Comparison, compare};
 use crate::ledger;
 use crate::owner::{Owner, XTASK};
 use crate::stored::{self, WITH_DEAD_LETTERS};
@@ -52,7 +53,7 @@ pub(crate) async fn settle_and_compare(
     owner: &Owner,
     ledger: &Path,
     users: &BTreeSet<String>,
-    interruptions: &[Interruption],
+    interruptions: &[Interruption], // part: notify
 ) -> Result<Comparison> {
     let entries = ledger::read(ledger)?;
     let started = Instant::now();
@@ -67,7 +68,11 @@ pub(crate) async fn settle_and_compare(
             stored::read(stage, &reader, &users).await
         });
         if let Ok(stored) = round.await {
-            let comparison = compare(&entries, &stored, interruptions);
+            let comparison = compare(
+                &entries,
+                &stored,
+                interruptions, // part: notify
+            );
             let is_equal = comparison.differences.is_empty();
             equal_since = is_equal.then(|| equal_since.unwrap_or_else(Instant::now));
             last = Some(comparison);

@@ -189,15 +189,16 @@ impl Display for Report {
         let Comparison {
             acknowledged,
             unknown,
-            repeated_sms,
+            repeated_sms, // part: notify
             ..
         } = &self.comparison;
         writeln!(
             f,
             "\n{acknowledged} acknowledged operations compared with the stored data, {unknown} not acknowledged, \
-             {} given up, {repeated_sms} SMS repeated after an interruption",
+             {} given up",
             self.given_up
         )?;
+        writeln!(f, "{repeated_sms} SMS repeated after an interruption")?; // part: notify
         let failures = self.failures();
         match failures.as_slice() {
             [] => write!(f, "nothing is lost, duplicated or growing"),

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use test_support::http::{Method, Response};
 use test_support::stage::{Person, Stage, wait_for};
-use test_support::stripe::{sms_text, unique_storage};
+use test_support::stripe::sms_text; // part: notify
+use test_support::stripe::unique_storage;
 use tokio::task::JoinSet;
 
 use crate::bad_input::assert_unreadable_bodies_are_rejected;
@@ -20,7 +21,10 @@ fn id(response: &Value) -> &str {
     response["purchaseId"].as_str().unwrap()
 }
 
-/// Waits until a purchase is PAID. Asserts that exactly one SMS was sent about the purchase. Returns the purchase.
+/// Waits until a purchase is PAID. Returns the purchase.
+// part: notify {
+/// Asserts that exactly one SMS was sent about the purchase.
+// part: notify }
 pub(crate) async fn assert_paid(
     stage: &Stage,
     person: &Person<'_>,
@@ -32,6 +36,7 @@ pub(crate) async fn assert_paid(
         (purchase["status"] == "PAID").then_some(purchase)
     })
     .await;
+    // part: notify {
     let text = sms_text(stage, id, storage);
     wait_for("the SMS", async || {
         let count = stage.sms_count(&text).await;
@@ -39,6 +44,7 @@ pub(crate) async fn assert_paid(
     })
     .await;
     assert_eq!(stage.sms_count(&text).await, 1);
+    // part: notify }
     paid
 }
 

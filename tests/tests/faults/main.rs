@@ -82,7 +82,7 @@ async fn the_sweep_detects_that_billing_purchase_wrongly_publishes_the_message()
     let publishes = |row: &Row| row.function == PURCHASE && row.call == call::TO_TOPIC;
     let found = sweep_mutation("good card", Mutation::PublishFromRequest, publishes).await;
     assert!(found.scenarios[0].baseline.held(), "{found}");
-    assert_detected(&found, invariants::SMS_IS_SENT);
+    assert_detected(&found, invariants::SMS_IS_SENT); // part: notify
     assert_detected(&found, invariants::CREDIT_IS_EXACT);
 }
 

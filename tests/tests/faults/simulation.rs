@@ -18,9 +18,10 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::Fault;
 use crate::mutation::Mutation;
 use crate::proxy::Proxy;
+use crate::scenario::NOTIFY; // part: notify
 use crate::scenario::{
-    CANCEL, CREATE, CREDIT, DELETE, Events, FUNCTIONS, LIST, NOTIFY, PURCHASE, PURCHASE_PAID,
-    RECONCILE, RESUME, STORAGE, Scenario, Step, WEBHOOK,
+    CANCEL, CREATE, CREDIT, DELETE, Events, FUNCTIONS, LIST, PURCHASE, PURCHASE_PAID, RECONCILE,
+    RESUME, STORAGE, Scenario, Step, WEBHOOK,
 };
 use crate::stream::Stream;
 
@@ -66,7 +67,7 @@ pub(crate) const PRICE: u32 = 4_000;
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
     let all = functions::all().into_iter();
     let of_name = |function: Function| {
-        let name = FUNCTIONS.into_iter().find(|name| *name == function.name)?;
+        let name = *FUNCTIONS.iter().find(|name| **name == function.name)?;
         Some((name, function))
     };
     let found: BTreeMap<_, _> = all.filter_map(of_name).collect();
@@ -543,7 +544,11 @@ impl Simulation {
         }
         let published = std::mem::take(&mut self.cloud.sent().topic);
         for message in published {
-            for subscriber in [NOTIFY, CREDIT] {
+            let subscribers = [
+                NOTIFY, // part: notify
+                CREDIT,
+            ];
+            for subscriber in subscribers {
                 self.deliver_message(subscriber, &message).await;
             }
         }

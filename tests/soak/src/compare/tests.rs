@@ -66,7 +66,7 @@ fn purchase(id: &str, storage: u64, status: &str) -> Purchase {
         amount: storage * 400,
         status: status.into(),
         intent: Some(format!("pi_{id}")),
-        changed: (1_000, 2_000),
+        changed: (1_000, 2_000), // part: notify
         ..Purchase::default()
     }
 }
@@ -115,10 +115,12 @@ fn stored() -> Stored {
             },
         ],
         charges: vec![charge("p1", 1_600, 0), charge("p2", 2_000, 1_000)],
+        // part: notify {
         sms: vec![
             "[local] Paid: 16.00 USD for storage for 4 notes (p1)".into(),
             "[local] Paid: 20.00 USD for storage for 5 notes (p2)".into(),
         ],
+        // part: notify }
         files: BTreeMap::from([("file".into(), 7)]),
         dead_letters: Vec::new(),
     }
@@ -150,11 +152,20 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
+/// Compares without interruptions.
+fn compared(entries: &[Entry], stored: &Stored) -> Comparison {
+    compare(
+        entries,
+        stored,
+        &[], // part: notify
+    )
+}
+
 /// The invariants that do not hold after `change` has changed what is stored.
 fn broken(change: impl FnOnce(&mut Stored)) -> Vec<&'static str> {
     let mut stored = stored();
     change(&mut stored);
-    invariants(&compare(&entries(), &stored, &[]))
+    invariants(&compared(&entries(), &stored))
 }
 
 fn invariants(comparison: &Comparison) -> Vec<&'static str> {
@@ -169,7 +180,7 @@ fn invariants(comparison: &Comparison) -> Vec<&'static str> {
 
 #[test]
 fn a_stage_that_did_everything_once_has_no_difference() {
-    let comparison = compare(&entries(), &stored(), &[]);
+    let comparison = compared(&entries(), &stored());
     assert_eq!(comparison.differences, []);
     assert_eq!((comparison.acknowledged, comparison.unknown), (10, 0));
 }
@@ -264,7 +275,12 @@ fn a_purchase_that_is_paid_although_it_was_declined_or_refused_is_detected() {
         let last = stored.purchases.last_mut().unwrap();
         last.status = "PAID".into();
     };
-    assert_eq!(broken(paid), [NOT_CHARGED, SETTLED, ONE_SMS]);
+    let expected = [
+        NOT_CHARGED,
+        SETTLED,
+        ONE_SMS, // part: notify
+    ];
+    assert_eq!(broken(paid), expected);
     let refused = |stored: &mut Stored| stored.purchases.push(purchase("p9", 7, "FAILED"));
     assert_eq!(broken(refused), [NOT_CHARGED]);
 }
@@ -327,6 +343,7 @@ fn a_lost_refund_and_a_wrong_credit_are_detected() {
     assert_eq!(broken(bought), [CREDIT]);
 }
 
+// part: notify {
 #[test]
 fn a_lost_sms_and_a_second_one_without_an_interruption_are_detected() {
     assert_eq!(broken(|stored| drop(stored.sms.pop())), [ONE_SMS]);
@@ -339,6 +356,7 @@ fn a_lost_sms_and_a_second_one_without_an_interruption_are_detected() {
     let during = compare(&entries(), &repeated, &[(1_500, 1_600)]);
     assert_eq!((during.differences.len(), during.repeated_sms), (0, 1));
 }
+// part: notify }
 
 #[test]
 fn a_message_in_a_dead_letter_queue_is_detected() {
@@ -351,16 +369,16 @@ fn an_operation_without_an_acknowledgement_may_have_happened_or_not_but_not_half
     let mut entries = entries();
     entries.retain(|entry| !matches!(entry.what, What::Outcome(_)) || entry.operation < 3);
     // Operations 1 and 2 created notes. The update, the deletion and the orders are unknown.
-    let happened = compare(&entries, &stored(), &[]);
+    let happened = compared(&entries, &stored());
     assert_eq!(happened.differences, []);
     assert_eq!((happened.acknowledged, happened.unknown), (2, 8));
     let mut before = stored();
     before.notes[0].content = "1 first".into();
-    assert_eq!(compare(&entries, &before, &[]).differences, []);
+    assert_eq!(compared(&entries, &before).differences, []);
     let mut half = stored();
     half.notes[0].content = "1 third".into();
     half.charges.pop();
-    let half = compare(&entries, &half, &[]);
+    let half = compared(&entries, &half);
     assert_eq!(invariants(&half), [NOTE_KEPT, SETTLED, CREDIT]);
 }
 
@@ -370,6 +388,6 @@ fn a_canceled_purchase_is_not_paid() {
     let purchase = "p1".to_owned();
     entries.push(intent(11, Action::Cancel { purchase }));
     entries.push(outcome(11, Outcome::NotPaid { id: "p1".into() }));
-    let comparison = compare(&entries, &stored(), &[]);
+    let comparison = compared(&entries, &stored());
     assert_eq!(invariants(&comparison), [NOT_CHARGED]);
 }
