@@ -11,9 +11,9 @@ use crate::{error::StartError, settings::setting};
 /// The crates of this workspace that write log lines and spans, as prefixes of `tracing` targets.
 /// Spans and events of other crates, such as the AWS SDK and hyper, are disabled: they would cost
 /// more time than the work that they report.
-const OWN_TARGETS: [&str; 8] = [
+const OWN_TARGETS: &[&str] = &[
     "api",
-    "billing",
+    "billing", // part: billing
     "dynamodb",
     "function",
     "idempotency",
@@ -31,8 +31,9 @@ const OWN_TARGETS: [&str; 8] = [
 pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);
-    let own_crates =
-        |level: Level| Targets::new().with_targets(OWN_TARGETS.map(|target| (target, level)));
+    let own_crates = |level: Level| {
+        Targets::new().with_targets(OWN_TARGETS.iter().map(|target| (*target, level)))
+    };
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -36,10 +36,10 @@
 //! # }
 //! async fn notify(
 //!     idempotency: &Idempotency<impl Store>,
-//!     purchase: &IdempotencyKey,
+//!     message: &IdempotencyKey,
 //!     deadline: SystemTime,
 //! ) -> Result<(), NotifyError> {
-//!     let operation = Scope::shared("notify").operation(purchase, b"");
+//!     let operation = Scope::shared("notify").operation(message, b"");
 //!     match idempotency.claim::<(), ()>(&operation, deadline, ()).await? {
 //!         ClaimOutcome::Start { guard, .. } => match send_sms().await {
 //!             Ok(()) => Ok(guard.complete(&()).await?),
