@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )]
 
+mod billing; // part: billing
 mod configuration;
 mod golden;
 mod responses;
