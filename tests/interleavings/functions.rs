@@ -17,8 +17,8 @@ use billing::{
 use idempotency::{ClaimOutcome, Idempotency, IdempotencyKey, Scope};
 use notes::{
     controller::{Draft, Plan},
+    credit::Credit,
     note::{Content, NoteId, Version},
-    storage::Credit,
 };
 use serde::{Serialize, de::DeserializeOwned};
 

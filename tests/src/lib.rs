@@ -6,7 +6,9 @@
 //! | [`stage`] | the stage under test, and users who sign up there |
 //! | [`monitoring`] | the alarms and metrics of the stage, and faults that raise alarms |
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
+// part: billing {
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
+// part: billing }
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
 //! | [`proxy`] | an HTTP proxy in the process of a test |
 //! | [`workspace`] | the path of the checkout |
@@ -26,7 +28,7 @@ pub mod monitoring;
 pub mod owner;
 pub mod proxy;
 pub mod stage;
-pub mod stripe;
+pub mod stripe; // part: billing
 pub mod workspace;
 
 pub use workspace::root;

@@ -46,10 +46,12 @@ pub struct Stage {
     pub attachments_bucket: String,
     /// The name of the DynamoDB table Notes.
     pub notes_table: String,
+    // part: billing {
     /// The name of the DynamoDB table Purchases.
     pub purchases_table: String,
     /// The URL of the local Stripe, without a trailing slash.
     pub stripe_url: String,
+    // part: billing }
 }
 
 impl Stage {

@@ -13,7 +13,7 @@ use crate::{error::StartError, settings::setting};
 /// more time than the work that they report.
 const OWN_TARGETS: &[&str] = &[
     "api",
-    "billing",
+    "billing", // part: billing
     "dynamodb",
     "function",
     "idempotency",
@@ -32,8 +32,7 @@ pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);
     let own_crates = |level: Level| {
-        let targets = OWN_TARGETS.iter();
-        Targets::new().with_targets(targets.map(|target| (*target, level)))
+        Targets::new().with_targets(OWN_TARGETS.iter().map(|target| (*target, level)))
     };
     let lines = tracing_subscriber::fmt::layer()
         .json()

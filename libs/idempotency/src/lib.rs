@@ -36,10 +36,10 @@
 //! # }
 //! async fn remind(
 //!     idempotency: &Idempotency<impl Store>,
-//!     order: &IdempotencyKey,
+//!     message: &IdempotencyKey,
 //!     deadline: SystemTime,
 //! ) -> Result<(), RemindError> {
-//!     let operation = Scope::shared("reminders").operation(order, b"");
+//!     let operation = Scope::shared("reminders").operation(message, b"");
 //!     match idempotency.claim::<(), ()>(&operation, deadline, ()).await? {
 //!         ClaimOutcome::Start { guard, .. } => match send_reminder().await {
 //!             Ok(()) => Ok(guard.complete(&()).await?),

@@ -1,37 +1,34 @@
-//! Starts, resets and stops the local replacements for AWS services and Stripe.
+//! Starts, resets and stops the local replacements for AWS services.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use local_dynamodb::{BoxError, Dynamodb};
-use local_stripe::{Settings, Stripe};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::billing::Billing; // part: billing
 use crate::endpoint::{Objects, Services, serve};
 use crate::sample::{self, TABLES};
 
-/// The running local replacements for the AWS services and Stripe that a function calls. They run
-/// on the Tokio runtime on which they were started, and stop when this value is dropped.
+/// The running local replacements for the services that a function calls. They run on the Tokio
+/// runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
-    /// DynamoDB, with the tables Notes, Storage, Attachments, Purchases, Buyers and Idempotency.
+    /// DynamoDB, with the tables of a stage.
     pub dynamodb: Dynamodb,
-    stripe: Stripe,
-    /// The PaymentIntent that waits for authentication.
-    open_payment: String,
+    billing: Billing, // part: billing
     services: Services,
     address: SocketAddr,
     servers: Vec<JoinHandle<()>>,
 }
 
 impl Cloud {
-    /// Starts the services with the data of the sample events: a note, its attachment, a purchase
-    /// with the status `PENDING`, and another one whose payment waits for 3-D Secure authentication.
+    /// Starts the services with the data of the sample events, such as a note and its attachment.
     ///
     /// # Errors
     ///
@@ -39,19 +36,17 @@ impl Cloud {
     pub async fn start() -> Result<Self, BoxError> {
         let dynamodb = Dynamodb::start(&[]).await?;
         for (table, key) in TABLES {
-            match table {
-                "Purchases" => dynamodb.create_table(&sample::create_purchases_table())?,
-                _ => dynamodb.create(table, key)?,
-            }
+            dynamodb.create(table, key)?;
         }
-        let stripe = Stripe::start(0, Settings::default()).await?;
-        let services = Services::new(dynamodb.url(), stripe.url());
+        let billing = Billing::start(&dynamodb).await?; // part: billing
+        let servers = vec![
+            billing.server(), // part: billing
+        ];
+        let services = Services::new(dynamodb.url(), servers);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
         let cloud = Self {
             dynamodb,
-            open_payment,
-            stripe,
+            billing, // part: billing
             address: listener.local_addr()?,
             servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
             services,
@@ -87,32 +82,19 @@ impl Cloud {
         Ok(url)
     }
 
-    /// The plain HTTP URL of the local services' endpoint, a value for `AWS_ENDPOINT_URL` and
-    /// `STRIPE_URL`.
+    /// The plain HTTP URL of the local services' endpoint, a value for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Resets the tables, the bucket and the list of sent messages to their initial state. Does not
-    /// reset the Stripe test double.
+    /// Resets the tables, the bucket and the list of sent messages to their initial state.
     ///
     /// # Errors
     ///
     /// Fails if a table no longer exists.
     pub fn reset(&self) -> Result<(), BoxError> {
-        let initial = sample::items(&self.open_payment);
-        for (table, key) in TABLES {
-            for item in self.dynamodb.items(table)? {
-                if initial.iter().any(|(_, initial)| *initial == item) {
-                    continue;
-                }
-                let key = key.iter().map(|name| (*name, item.get(name).cloned()));
-                self.dynamodb.delete(table, &key.collect())?;
-            }
-        }
-        for (table, item) in initial {
-            self.dynamodb.put(table, &item)?;
-        }
+        reset_tables(&self.dynamodb, &TABLES, &sample::items())?;
+        self.billing.reset(&self.dynamodb)?; // part: billing
         self.services.messages().clear();
         let attachment = (sample::attachment_key(), ("image/jpeg", 48_213));
         *self.services.objects() = Objects::from([attachment]);
@@ -120,25 +102,51 @@ impl Cloud {
     }
 
     /// Returns the state of the local services: the items of all tables except Idempotency, the
-    /// keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to
-    /// SNS and SQS.
+    /// keys of the objects in the bucket, and the messages that were sent to SNS and SQS.
     ///
     /// # Errors
     ///
     /// Fails if a table no longer exists.
     pub fn snapshot(&self) -> Result<Value, BoxError> {
         let objects = self.services.objects();
-        Ok(json!({
+        let mut state = json!({
             "Notes": self.dynamodb.items("Notes")?,
             "Storage": self.dynamodb.items("Storage")?,
             "Attachments": self.dynamodb.items("Attachments")?,
-            "Purchases": self.dynamodb.items("Purchases")?,
-            "Buyers": self.dynamodb.items("Buyers")?,
             "files": objects.keys().collect::<Vec<_>>(),
-            "charges": self.stripe.charges(),
             "sent": *self.services.messages(),
-        }))
+        });
+        let more = [
+            self.billing.snapshot(&self.dynamodb)?, // part: billing
+        ];
+        if let Value::Object(state) = &mut state {
+            more.into_iter()
+                .for_each(|more: Map<String, Value>| state.extend(more));
+        }
+        Ok(state)
     }
+}
+
+/// Gives `tables` the items `initial`, and deletes all others. `tables` has the names of the key
+/// attributes of each table.
+pub(crate) fn reset_tables(
+    dynamodb: &Dynamodb,
+    tables: &[(&str, &[&str])],
+    initial: &[(&str, Value)],
+) -> Result<(), BoxError> {
+    for (table, key) in tables {
+        for item in dynamodb.items(table)? {
+            if initial.iter().any(|(_, initial)| *initial == item) {
+                continue;
+            }
+            let key = key.iter().map(|name| (*name, item.get(name).cloned()));
+            dynamodb.delete(table, &key.collect())?;
+        }
+    }
+    for (table, item) in initial {
+        dynamodb.put(table, item)?;
+    }
+    Ok(())
 }
 
 impl Drop for Cloud {
@@ -157,7 +165,7 @@ mod tests {
     async fn reset_restores_changed_items_and_deletes_added_items() {
         let cloud = Cloud::start().await.unwrap();
         let before = cloud.snapshot().unwrap();
-        let [(_, sample), ..] = sample::items("pi_1");
+        let [(_, sample), ..] = sample::items();
         let [user, id] = ["userId", "noteId"].map(|name| sample[name].clone());
         let changed = json!({"userId": user, "noteId": id});
         cloud.dynamodb.put("Notes", &changed).unwrap();

@@ -27,8 +27,8 @@ use std::{
 };
 
 use ::notes::{
+    credit::Credit,
     note::{Note, NoteId},
-    storage::Credit,
 };
 use billing::{
     purchase::{Purchase, PurchaseId, PurchaseKey},

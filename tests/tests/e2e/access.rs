@@ -16,17 +16,19 @@ use crate::path_of;
 fn routes(note: &Value) -> Vec<(Method, String, Option<Value>)> {
     let file = json!({"filename": "cat.png", "contentType": "image/png", "size": 3});
     let draft = json!({"content": "not hers"});
-    let order = json!({"storage": 10, "source": "tok_visa"});
-    vec![
+    let routes = vec![
         (Method::POST, "/notes".into(), Some(draft.clone())),
         (Method::GET, "/notes".into(), None),
         (Method::GET, path_of(note), None),
         (Method::PUT, path_of(note), Some(draft)),
         (Method::DELETE, path_of(note), None),
         (Method::POST, "/notes/attachments".into(), Some(file)),
-        (Method::POST, "/billing".into(), Some(order)),
-        (Method::GET, "/billing".into(), None),
-    ]
+    ];
+    let all = [
+        routes,
+        crate::billing_access::routes(), // part: billing
+    ];
+    all.concat()
 }
 
 fn with_body(request: Request, body: &Option<Value>) -> Request {

@@ -85,6 +85,15 @@ fn due_purchase(person: &Person<'_>, status: &str) -> Value {
     item
 }
 
+/// Returns a request for the routes of purchases that require a signature: method, path and body.
+pub(crate) fn routes() -> Vec<(Method, String, Option<Value>)> {
+    let order = json!({"storage": 10, "source": "tok_visa"});
+    vec![
+        (Method::POST, "/billing".into(), Some(order)),
+        (Method::GET, "/billing".into(), None),
+    ]
+}
+
 /// Invokes a payment function in a way that uses all its permissions. Returns whether the
 /// invocation succeeded.
 async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {

@@ -391,7 +391,7 @@ impl Simulation {
         set_header(&mut event, "Idempotency-Key", &content);
         event["body"] = json!({"content": content}).to_string().into();
         let (status, body) = self.request_until_final(CREATE, event).await;
-        let is_full = status != 402 || body["code"] == "storage_full";
+        let is_full = status != 409 || body["code"] == "storage_full";
         if status != expected || !is_full {
             let wrong = format!("{content}: {status} {body}");
             self.wrong_responses.push(wrong);
@@ -425,8 +425,13 @@ impl Simulation {
         let mut pauses = CLIENT_PAUSES.into_iter();
         loop {
             let response = http(self.invoke(function, event.clone()).await);
+            let is_final = match &response {
+                Some((409, body)) => body["code"] == "storage_full",
+                Some((status, _)) => *status < 500,
+                None => false,
+            };
             match (response, pauses.next()) {
-                (Some((409 | 500.., _)) | None, Some(pause)) => self.advance(pause).await,
+                (_, Some(pause)) if !is_final => self.advance(pause).await,
                 (response, _) => return response.unwrap_or_default(),
             }
         }

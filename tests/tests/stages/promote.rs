@@ -14,7 +14,7 @@ use crate::users::{sign_up, stage};
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
 /// A stack that does not belong to a stage.
-const EXISTING: &str = "existing-refunds";
+const EXISTING: &str = "existing-extra";
 
 /// The origin that prod's API allows while prod's domain is not delegated.
 const ORIGIN: &str = "*";
@@ -22,8 +22,8 @@ const ORIGIN: &str = "*";
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of billing-api has an additional CloudFront function,
-/// scratchpad-STAGE-refunds.
+/// stacks, and the stack of notes-api has an additional CloudFront function,
+/// scratchpad-STAGE-extra.
 pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -36,9 +36,9 @@ pub(crate) async fn next_version() -> &'static Checkout {
             );
         }
         checkout.edit(
-            "services/billing-api/serverless.yml",
+            "services/notes-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::CloudFront::Function, Properties: { Name: \"scratchpad-${sls:stage}-refunds\", AutoPublish: true, FunctionCode: \"function handler(event) { return event.request; }\", FunctionConfig: { Comment: Test, Runtime: cloudfront-js-2.0 } } }\n",
+            "  - Resources:\n      Extra: { Type: AWS::CloudFront::Function, Properties: { Name: \"scratchpad-${sls:stage}-extra\", AutoPublish: true, FunctionCode: \"function handler(event) { return event.request; }\", FunctionConfig: { Comment: Test, Runtime: cloudfront-js-2.0 } } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -95,10 +95,10 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the CloudFront function in advance, so that the stack of billing-api fails to create it.
+    // Create the CloudFront function in advance, so that the stack of notes-api fails to create it.
     let config = json!({"Comment": "Existing", "Runtime": "cloudfront-js-2.0"});
     let function = json!({
-        "Name": "scratchpad-prod-refunds", "AutoPublish": true, "FunctionConfig": config,
+        "Name": "scratchpad-prod-extra", "AutoPublish": true, "FunctionConfig": config,
         "FunctionCode": "function handler(event) { return event.request; }",
     });
     let existing = json!({"Type": "AWS::CloudFront::Function", "Properties": function});
@@ -109,10 +109,10 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         "{output}"
     );
     assert!(
-        output.contains("Refunds (AWS::CloudFront::Function)"),
+        output.contains("Extra (AWS::CloudFront::Function)"),
         "{output}"
     );
-    for stack in ["s3", "notes-api", "billing-api"] {
+    for stack in ["s3", "notes-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
             "{stack}: {output}"

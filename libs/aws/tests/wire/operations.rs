@@ -387,8 +387,8 @@ fn update_item() -> UpdateItemInputBuilder {
 
 fn publish_to_topic() -> PublishInputBuilder {
     PublishInputBuilder::default()
-        .topic_arn("arn:aws:sns:eu-central-1:123456789012:NotePurchased")
-        .message(r#"{"purchaseId":"1","amount":250,"description":"a & b = ü+📎"}"#)
+        .topic_arn("arn:aws:sns:eu-central-1:123456789012:Notices")
+        .message(r#"{"id":"1","number":250,"description":"a & b = ü+📎"}"#)
 }
 
 // part: notify {
@@ -399,7 +399,7 @@ fn publish_sms() -> PublishInputBuilder {
     PublishInputBuilder::default()
         .phone_number("+12065550100")
         .message_attributes("AWS.SNS.SMS.SMSType", kind.build().unwrap())
-        .message("A purchase of $2.50")
+        .message("A notice about $2.50")
 }
 // part: notify }
 
