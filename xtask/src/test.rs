@@ -39,7 +39,7 @@ pub(crate) struct Tiers {
     /// Run the integration tests: services with a DynamoDB API, functions as processes, CloudFormation templates
     #[arg(long)]
     integration: bool,
-    /// Run the fault tests: inject each failure into each call of a purchase, and check for one charge and one SMS
+    /// Run the fault tests: inject each failure into each call of a purchase, and check that it is charged, credited and announced once
     #[arg(long)]
     faults: bool,
     /// Run the stage tests: deploy, promote, roll back and remove stages in local accounts

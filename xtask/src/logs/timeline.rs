@@ -16,7 +16,7 @@ use super::{
 
 /// The functions that cause invocations of other functions. Each function is below those that cause it, so the order of the
 /// rows is that of cause and effect.
-const CAUSES: [(&str, &[&str]); 11] = [
+const CAUSES: &[(&str, &[&str])] = &[
     ("notes-upload", &[]),
     ("notes-create", &["notes-upload"]),
     ("notes-update", &["notes-upload", "notes-create"]),
@@ -49,21 +49,22 @@ const CAUSES: [(&str, &[&str]); 11] = [
         ],
     ),
     // The topic Purchases.
-    (SUBSCRIBERS, &["billing-purchase-paid", "billing-reconcile"]),
+    ("notes-credit", PUBLISHERS),
+    ("notify-send", PUBLISHERS), // part: notify
 ];
 
 /// The functions that handle events. The others handle requests, which people send.
-pub(super) const EVENTS: [&str; 6] = [
+pub(super) const EVENTS: &[&str] = &[
     "notes-attachment-uploaded",
     "billing-webhook",
     "billing-reconcile",
     "billing-purchase-paid",
     "notes-credit",
-    "notify-send",
+    "notify-send", // part: notify
 ];
 
-/// The row of the functions that subscribe to the topic Purchases.
-const SUBSCRIBERS: &str = "notes-credit, notify-send";
+/// The functions that publish to the topic Purchases.
+const PUBLISHERS: &[&str] = &["billing-purchase-paid", "billing-reconcile"];
 
 /// The metrics that a function counts when it changes a purchase, so that the change is announced.
 const CHANGES: [Metric; 7] = [
@@ -134,7 +135,7 @@ impl Invocation {
     fn rank(&self) -> usize {
         CAUSES
             .iter()
-            .position(|(names, _)| has(names, &self.function))
+            .position(|(name, _)| *name == self.function)
             .map_or(0, |at| at + 1)
     }
 
@@ -152,13 +153,9 @@ impl Invocation {
     }
 
     fn causes(&self) -> &'static [&'static str] {
-        let row = CAUSES.iter().find(|(names, _)| has(names, &self.function));
+        let row = CAUSES.iter().find(|(name, _)| *name == self.function);
         row.map_or(&[], |(_, causes)| causes)
     }
-}
-
-fn has(names: &str, function: &str) -> bool {
-    names.split(", ").any(|name| name == function)
 }
 
 /// Sorts invocations: each after the one that caused it, and otherwise by time.
@@ -398,7 +395,7 @@ mod tests {
                 invocation("billing-purchase", NOW + 500, &paid),
                 invocation("billing-purchase-paid", NOW + 600 - behind, &about),
                 invocation("notes-credit", NOW + 700 - 2 * behind, &about),
-                invocation("notify-send", NOW + 710 - 2 * behind, &about),
+                invocation("notes-credit", NOW + 710 - 2 * behind, &about),
             ];
             let expected: Vec<_> = chain
                 .iter()
@@ -459,14 +456,12 @@ mod tests {
     fn every_function_in_the_table_exists_and_is_after_its_causes() {
         let workspace = crate::workspace::Workspace::read().unwrap();
         let mut known = BTreeSet::new();
-        for (names, causes) in CAUSES {
-            for cause in causes {
+        for (name, causes) in CAUSES {
+            for cause in *causes {
                 assert!(known.contains(cause), "{cause}");
             }
-            for name in names.split(", ") {
-                workspace.function(name).unwrap();
-                known.insert(name);
-            }
+            workspace.function(name).unwrap();
+            known.insert(*name);
         }
         assert!(EVENTS.iter().all(|name| known.contains(name)));
     }
@@ -544,7 +539,7 @@ mod tests {
         };
         let traces = BTreeMap::from([(trace.to_owned(), vec![span(NOW + 5), span(retry + 5)])]);
         let lines = [NOW, retry].map(|at| {
-            let last = line("notify-send", at + 10, &json!({"trace_id": trace}));
+            let last = line("notes-credit", at + 10, &json!({"trace_id": trace}));
             (("a1".to_owned(), at), last)
         });
         let invocations = group(lines, &[], &traces);

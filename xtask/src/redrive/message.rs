@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_failed_asynchronous_invocation_is_repeated_with_its_event() {
-        for function in ["notify-send", "notes-credit", "notes-attachment-uploaded"] {
+        for function in ["notes-credit", "notes-attachment-uploaded"] {
             let event = json!({"detail": {"object": {"key": "a"}}});
             let message = json!({
                 "version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event,
@@ -111,7 +111,7 @@ mod tests {
             "Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": "{}", "Timestamp": "2026-01-01T00:00:00.000Z",
             "SignatureVersion": "1", "Signature": "s", "SigningCertURL": "https://cert", "UnsubscribeURL": "https://unsubscribe",
         });
-        let Action::Invoke(event) = action("notify-send", &message).unwrap() else {
+        let Action::Invoke(event) = action("notes-credit", &message).unwrap() else {
             panic!("{message}");
         };
         let record = &event["Records"][0];
@@ -131,7 +131,7 @@ mod tests {
             action("billing-purchase-paid", &message).unwrap(),
             Action::Reconcile
         );
-        assert!(action("notify-send", &message).is_err());
+        assert!(action("notes-credit", &message).is_err());
     }
 
     #[test]
@@ -153,8 +153,8 @@ mod tests {
         for (function, body) in [
             ("billing-webhook", "hello"),
             ("billing-webhook", "{\"object\": \"charge\"}"),
-            ("notify-send", "{\"object\": \"event\"}"),
-            ("notify-send", "{\"dynamodb\": {}}"),
+            ("notes-credit", "{\"object\": \"event\"}"),
+            ("notes-credit", "{\"dynamodb\": {}}"),
             ("notes-credit", "[]"),
         ] {
             assert!(Action::of(function, body).is_err(), "{function} {body}");

@@ -479,7 +479,7 @@ mod tests {
                 Some("GetQueueUrl") => {
                     assert_eq!(
                         input["QueueName"],
-                        "scratchpad-dev-notify-send-dead-letters"
+                        "scratchpad-dev-notes-credit-dead-letters"
                     );
                     json!({"QueueUrl": "http://127.0.0.1:1/queue"})
                 }
@@ -554,7 +554,7 @@ mod tests {
                 cloud.answer(&request.target, &request.uri, &request.body)
             });
             let context = aws.stage().await;
-            let queue = Queue::find(&context.target, "notify-send").await.unwrap();
+            let queue = Queue::find(&context.target, "notes-credit").await.unwrap();
             Self {
                 cloud,
                 context,
@@ -585,7 +585,7 @@ mod tests {
     async fn a_message_is_deleted_only_if_its_event_is_processed() {
         let events = ["a", "fails", "b", "partly", "c"].map(event);
         let test = Test::with(&events).await;
-        let summary = test.run("notify-send").await;
+        let summary = test.run("notes-credit").await;
         let expected = Summary {
             done: 3,
             failed: 2,
@@ -596,14 +596,14 @@ mod tests {
         assert_eq!(test.left(), left);
         let cloud = test.cloud.lock().unwrap();
         assert_eq!(cloud.invocations.len(), events.len());
-        let first = ("scratchpad-dev-notify-send".to_owned(), json!({"a": true}));
+        let first = ("scratchpad-dev-notes-credit".to_owned(), json!({"a": true}));
         assert_eq!(cloud.invocations[0], first);
     }
 
     #[tokio::test]
     async fn an_event_that_the_function_sends_back_is_processed_once_per_run() {
         let test = Test::with(&[event("returns")]).await;
-        let summary = test.run("notify-send").await;
+        let summary = test.run("notes-credit").await;
         assert_eq!((summary.done, summary.returned), (1, 1));
         assert_eq!(test.left(), [(event("returns").to_string(), true)]);
         assert_eq!(test.cloud.lock().unwrap().invocations.len(), 1);
@@ -626,7 +626,7 @@ mod tests {
     async fn a_dry_run_changes_nothing() {
         let events = [event("a"), json!("unknown")];
         let test = Test::with(&events).await;
-        list(&test.queue, "notify-send").await.unwrap();
+        list(&test.queue, "notes-credit").await.unwrap();
         assert_eq!(test.left(), events.map(|event| (event.to_string(), true)));
         assert!(test.cloud.lock().unwrap().invocations.is_empty());
     }
@@ -675,11 +675,11 @@ mod tests {
     fn a_queue_is_named_by_its_function_or_by_itself() {
         let stage = "dev".parse().unwrap();
         for name in [
-            "notify-send",
-            "notify-send-dead-letters",
-            "scratchpad-dev-notify-send-dead-letters",
+            "notes-credit",
+            "notes-credit-dead-letters",
+            "scratchpad-dev-notes-credit-dead-letters",
         ] {
-            assert_eq!(function_of(name, &stage), "notify-send");
+            assert_eq!(function_of(name, &stage), "notes-credit");
         }
     }
 }

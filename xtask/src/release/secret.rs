@@ -31,8 +31,10 @@ pub(crate) enum Name {
     StripeSecretKey,
     /// The signing secret of the Stripe webhook: whsec_…
     StripeWebhookSecret,
+    // part: notify {
     /// The phone number that notify-send sends SMS to: + and digits (E.164)
     AdminPhoneNumber,
+    // part: notify }
 }
 
 impl Name {
@@ -41,7 +43,7 @@ impl Name {
         match self {
             Self::StripeSecretKey => "stripe-secret-key",
             Self::StripeWebhookSecret => "stripe-webhook-secret",
-            Self::AdminPhoneNumber => "admin-phone-number",
+            Self::AdminPhoneNumber => "admin-phone-number", // part: notify
         }
     }
 
@@ -52,12 +54,14 @@ impl Name {
             && match self {
                 Self::StripeSecretKey => value.starts_with("sk_") || value.starts_with("rk_"),
                 Self::StripeWebhookSecret => value.starts_with("whsec_"),
+                // part: notify {
                 // E.164: https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
                 Self::AdminPhoneNumber => value.strip_prefix('+').is_some_and(|digits| {
                     (2..=15).contains(&digits.len())
                         && digits.chars().all(|c| c.is_ascii_digit())
                         && !digits.starts_with('0')
                 }),
+                // part: notify }
             }
     }
 }
@@ -348,7 +352,7 @@ pub(crate) async fn delete_all(account: &Account, stage: &StageName) -> Result<(
 async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
     let mode = match name {
         Name::StripeSecretKey => Mode::of(value),
-        Name::StripeWebhookSecret | Name::AdminPhoneNumber => None,
+        _ => None,
     };
     let put = Client::new(target.account.config())
         .put_parameter()
@@ -426,8 +430,8 @@ mod tests {
             (Name::StripeSecretKey, "sk_test_1", "pk_test_1"),
             (Name::StripeSecretKey, "rk_live_1", "sk_ 1"),
             (Name::StripeWebhookSecret, "whsec_1", ""),
-            (Name::AdminPhoneNumber, "+15555550100", "5555550100"),
-            (Name::AdminPhoneNumber, "+4930123456", "+0123"),
+            (Name::AdminPhoneNumber, "+15555550100", "5555550100"), // part: notify
+            (Name::AdminPhoneNumber, "+4930123456", "+0123"),       // part: notify
         ] {
             assert!(name.accepts(good), "{good}");
             assert!(!name.accepts(bad), "{bad}");

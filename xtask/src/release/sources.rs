@@ -456,10 +456,6 @@ mod tests {
             BTreeSet::from(["notes-get"])
         );
         assert_eq!(with("libs/xray").len(), sources.len());
-        assert_eq!(
-            with("services/notify-job/notify-send"),
-            BTreeSet::from(["notify-send"])
-        );
         assert!(
             with("libs/idempotency").contains("notes-create")
                 && !with("libs/idempotency").contains("notes-get")

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(group("notes-get").as_deref(), Some("notes"));
         assert_eq!(group("billing-list").as_deref(), Some("billing"));
         assert_eq!(group("billing-webhook").as_deref(), Some("payments"));
-        assert_eq!(group("notify-send"), None);
+        assert_eq!(group("notes-credit"), None);
         let readers = functions.iter().filter(|function| function.reads_stream);
         let readers: Vec<_> = readers.map(|function| function.name.as_str()).collect();
         assert_eq!(readers, ["billing-purchase-paid"]);

@@ -358,7 +358,7 @@ mod tests {
                 }
                 Some("DescribeAlarms") => alarms.clone(),
                 Some("ListQueues") => json!({"QueueUrls": [
-                    "http://127.0.0.1:1/1/scratchpad-dev-notify-send-dead-letters", "http://127.0.0.1:1/1/scratchpad-dev-other",
+                    "http://127.0.0.1:1/1/scratchpad-dev-notes-credit-dead-letters", "http://127.0.0.1:1/1/scratchpad-dev-other",
                 ]}),
                 Some("GetQueueAttributes") => json!({"Attributes": {
                     "ApproximateNumberOfMessages": messages.to_string(), "ApproximateNumberOfMessagesNotVisible": "1",
@@ -446,8 +446,8 @@ mod tests {
         };
         let alarms = json!({
             "MetricAlarms": [
-                alarm("notify-send-waiting-dead-letters", &json!({})),
-                alarm("sms", &json!({"StateValue": "OK"})),
+                alarm("notes-credit-waiting-dead-letters", &json!({})),
+                alarm("declines", &json!({"StateValue": "OK"})),
                 alarm("notes-availability-1h", &json!({"AlarmActions": []})),
             ],
             "CompositeAlarms": [alarm("notes-availability", &json!({
@@ -462,7 +462,7 @@ mod tests {
         };
         assert_eq!(
             raised.name,
-            "scratchpad-dev-notify-send-waiting-dead-letters"
+            "scratchpad-dev-notes-credit-waiting-dead-letters"
         );
         assert_eq!(
             (raised.meaning.as_str(), raised.since),
@@ -502,7 +502,7 @@ mod tests {
         };
         let (report, _) = reported(metric, json!({}), 2).await;
         let queue = Queue {
-            function: "notify-send".into(),
+            function: "notes-credit".into(),
             messages: 3,
             oldest_age: Some(7_200),
         };

@@ -377,7 +377,7 @@ mod tests {
                 ..Alarms::default()
             }),
             queues: Some(vec![Queue {
-                function: "notify-send".into(),
+                function: "notes-credit".into(),
                 messages: 0,
                 oldest_age: None,
             }]),
@@ -458,7 +458,7 @@ mod tests {
         let text = text(&report);
         assert!(
             text.contains(
-                "notify-send: 2 messages, the oldest 2 h old; run cargo xtask redrive notify-send"
+                "notes-credit: 2 messages, the oldest 2 h old; run cargo xtask redrive notes-credit"
             ),
             "{text}"
         );

@@ -42,7 +42,7 @@ pub(crate) enum Service {
     /// Service Quotas, for the quotas of global services.
     GlobalQuotas,
     /// Amazon Simple Notification Service.
-    Sns,
+    Sns, // part: notify
 }
 
 impl Service {
@@ -54,7 +54,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Ses => "ses",
             Self::GlobalQuotas => "servicequotas",
-            Self::Sns => "sns",
+            Self::Sns => "sns", // part: notify
         }
     }
 
@@ -69,7 +69,7 @@ impl Service {
                 format!("servicequotas.{GLOBAL_REGION}.amazonaws.com"),
                 GLOBAL_REGION,
             ),
-            Self::Sns => (format!("sns.{region}.amazonaws.com"), region),
+            Self::Sns => (format!("sns.{region}.amazonaws.com"), region), // part: notify
         }
     }
 }

@@ -31,7 +31,7 @@ use super::{
 
 pub(super) const ACCOUNT: &str = "111111111111";
 pub(super) const API_URL: &str = "https://api1.execute-api.eu-central-1.amazonaws.com/dev";
-pub(super) const PHONE: &str = "+15555550100";
+pub(super) const PHONE: &str = "+15555550100"; // part: notify
 /// Two Stripe keys of one Stripe account. They have the form of newer keys, which contain the account ID.
 pub(super) const SECRET_KEY: &str = concat!("sk_test_", "51Jx2aBCdEfGhIjK9lMnOpQrStUv");
 pub(super) const PUBLISHABLE_KEY: &str = concat!("pk_test_", "51Jx2aBCdEfGhIjK9wXyZaBcDeFg");
@@ -303,9 +303,10 @@ pub(super) fn healthy() -> Responses {
             secrets(&[
                 ("stripe-secret-key", SECRET_KEY),
                 ("stripe-webhook-secret", "whsec_1"),
-                ("admin-phone-number", PHONE),
+                ("admin-phone-number", PHONE), // part: notify
             ]),
         ),
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -323,6 +324,7 @@ pub(super) fn healthy() -> Responses {
             ),
         ),
         ("sns GetSMSAttributes", spend_limit("20")),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(true, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -386,6 +388,7 @@ pub(super) fn bare() -> Responses {
             ok(json!({ "Quotas": [] })),
         ),
         ("ssm GetParameters", secrets(&[])),
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -401,6 +404,7 @@ pub(super) fn bare() -> Responses {
             "sns GetSMSAttributes",
             query_response("GetSMSAttributes", "<attributes/>"),
         ),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(false, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -441,6 +445,7 @@ pub(super) fn policies(number: usize) -> Reply {
     ))
 }
 
+// part: notify {
 /// The response to GetSMSAttributes.
 pub(super) fn spend_limit(limit: &str) -> Reply {
     let entry = format!("<entry><key>MonthlySpendLimit</key><value>{limit}</value></entry>");
@@ -449,6 +454,7 @@ pub(super) fn spend_limit(limit: &str) -> Reply {
         &format!("<attributes>{entry}</attributes>"),
     )
 }
+// part: notify }
 
 /// The response to SES's GetAccount.
 pub(super) fn ses_account(has_access: bool, can_send: bool) -> Reply {
@@ -489,7 +495,7 @@ pub(super) fn subject(url: &str) -> Subject {
         boundary: "scratchpad-boundary-dev".into(),
         has_workflow_roles: true,
         has_foreign_oidc_provider: false,
-        sends_sms: true,
+        sends_sms: true, // part: notify
         is_protected: false,
         domain: Some("dev.scratchpad.example.com".into()),
         is_delegated: true,

@@ -9,7 +9,7 @@
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
 //! | [`quotas`] | the quotas of Lambda and CloudFront |
 //! | [`stripe`] | the Stripe keys and the webhook |
-//! | [`sms`] | the destination and the sender of SMS, and their limits |
+//! | [`sms`] | the destination and the sender of SMS, and their limits | // part: notify
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
 //!
 //! [`subject`] has what several checks share. [`aws`], [`stripe_api`] and [`dns`] send the queries.
@@ -23,7 +23,7 @@ mod domain;
 mod double;
 mod failure;
 mod quotas;
-mod sms;
+mod sms; // part: notify
 mod stripe;
 pub(super) mod stripe_api;
 mod subject;
@@ -33,6 +33,7 @@ mod xml;
 
 use anyhow::{Result, bail};
 use console::style;
+use futures_util::{FutureExt as _, future::join_all};
 
 use self::{
     check::{Check, Phase, State},
@@ -86,7 +87,7 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         account,
         ..
     } = target;
-    let sends_sms = workspace.root().join("services/notify-job").exists();
+    let sends_sms = workspace.root().join("services/notify-job").exists(); // part: notify
     Ok(Subject {
         stage: stage.to_string(),
         account_id: account.id.clone(),
@@ -98,8 +99,10 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         boundary: boundary(tables.row_name(stage)?),
         has_workflow_roles: tables.has_workflow_roles(&account.name),
         has_foreign_oidc_provider: tables.has_foreign_oidc_provider(&account.name),
+        // part: notify {
         // A stage that uses dev's tables publishes no purchases.
         sends_sms: sends_sms && row.infrastructure == Infrastructure::Own,
+        // part: notify }
         is_protected: row.protected,
         domain: row.domain.clone(),
         is_delegated: row.delegated,
@@ -119,17 +122,15 @@ fn boundary(row: &str) -> String {
 async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let credentials = account::credentials(subject).await;
     let exam = Examination::begin(subject, resolver, &credentials.finding).await;
-    let (account, quotas, stripe, sms, domain) = tokio::join!(
-        account::checks(&exam),
-        quotas::checks(&exam),
-        stripe::checks(&exam),
-        sms::checks(&exam),
-        domain::checks(&exam),
-    );
+    let groups = [
+        account::checks(&exam).boxed_local(),
+        quotas::checks(&exam).boxed_local(),
+        domain::checks(&exam).boxed_local(),
+        stripe::checks(&exam).boxed_local(),
+        sms::checks(&exam).boxed_local(), // part: notify
+    ];
     let mut checks = vec![credentials];
-    for group in [account, quotas, domain, stripe, sms] {
-        checks.extend(group);
-    }
+    checks.extend(join_all(groups).await.into_iter().flatten());
     let mut ordered = Vec::new();
     for phase in Phase::ALL {
         ordered.extend(checks.extract_if(.., |check| check.phase == phase));

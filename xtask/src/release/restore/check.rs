@@ -132,7 +132,7 @@ impl Plan {
                 "make the purchases inert: nothing announces, charges or settles them".into(),
             );
         } else if options.table == Table::Purchases {
-            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent a second SMS".into());
+            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent that it takes effect twice".into());
         }
         steps.push("check that each item exists, and delete the temporary table".into());
         for step in steps {
