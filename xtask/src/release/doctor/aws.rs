@@ -41,8 +41,10 @@ pub(crate) enum Service {
     Ses,
     /// Service Quotas, for the quotas of global services.
     GlobalQuotas,
+    // part: notify {
     /// Amazon Simple Notification Service.
-    Sns, // part: notify
+    Sns,
+    // part: notify }
 }
 
 impl Service {
