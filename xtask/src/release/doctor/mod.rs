@@ -65,7 +65,7 @@ pub(crate) async fn doctor(
     let target = Target::read(&workspace, stage, infrastructure).await?;
     target.announce();
     let tables = Tables::read(workspace.root(), |_| None)?;
-    let subject = subject(&workspace, &tables, &target)?;
+    let subject = subject(&tables, &target)?;
     let step = Step::begin("query the account and Stripe");
     let checks = examine(&subject, &Resolver::of_system()).await;
     step.done(&format!("({})", ui::count(checks.len(), "check")));
@@ -80,14 +80,13 @@ pub(crate) async fn doctor(
     Ok(())
 }
 
-fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Subject> {
+fn subject(tables: &Tables, target: &Target) -> Result<Subject> {
     let Target {
         stage,
         row,
         account,
         ..
     } = target;
-    let sends_sms = workspace.root().join("services/notify-job").exists(); // part: notify
     Ok(Subject {
         stage: stage.to_string(),
         account_id: account.id.clone(),
@@ -101,7 +100,7 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         has_foreign_oidc_provider: tables.has_foreign_oidc_provider(&account.name),
         // part: notify {
         // A stage that uses dev's tables publishes no purchases.
-        sends_sms: sends_sms && row.infrastructure == Infrastructure::Own,
+        sends_sms: row.infrastructure == Infrastructure::Own,
         // part: notify }
         is_protected: row.protected,
         domain: row.domain.clone(),
