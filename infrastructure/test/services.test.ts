@@ -305,7 +305,7 @@ test("the functions of a stage with a limit of free notes get the number of the 
     }
 });
 
-test("every origin may call the API until the stage's domain is delegated, because the app has CloudFront's domain", async () => {
+test("every origin may call the API until the stage's domain is delegated", async () => {
   const { allowedOrigin } = createRequire(import.meta.url)("../../serverless.resources.cjs");
   const originOf = (row: object) => allowedOrigin({ resolveVariable: async () => row });
   const own = { allowedOrigin: "https://a.example", domain: "a.example" };

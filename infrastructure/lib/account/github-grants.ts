@@ -39,7 +39,13 @@ export function grants(
     );
   const arn: ToArn = (service, end) => {
     if (end.startsWith("arn:")) return end;
-    const global = ["cloudfront", "iam", "route53", "s3"].includes(service) || end.startsWith("dashboard/");
+    const withoutRegion = [
+      "cloudfront", // part: web
+      "iam",
+      "route53",
+      "s3",
+    ];
+    const global = withoutRegion.includes(service) || end.startsWith("dashboard/");
     const region = global ? "" : stack.region;
     const owner = ["apigateway", "route53", "s3"].includes(service) ? "" : stack.account;
     return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${owner}:${end}`;
@@ -67,7 +73,7 @@ export function grants(
       functions: functionGrants(stages, arn),
       ...(row.alarms && { operations: operationsGrants(stages) }),
       ...(row.webAcl && { firewall: firewallGrants(stages, arn) }),
-      web: webGrants(stages),
+      api: apiGrants(stages),
       ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
       ...(row.domain && { domain: domainGrants(stages, row.domain) }),
       ...(row.traffic && { traffic: trafficGrants(stages, arn) }),
@@ -248,17 +254,20 @@ const bucketSettings = [
   ...["Tagging", "Versioning", "Website"].map((name) => `Bucket${name}`),
 ];
 
-/** Deploys an API, and the browser app with its bucket and CloudFront distribution. */
-function webGrants(stages: string): Grant[] {
+/** Deploys an API and buckets. */
+function apiGrants(stages: string): Grant[] {
   const named = `scratchpad-${stages}-*`;
   return [
     ["s3", "CreateBucket DeleteBucketPolicy ListBucket ListTagsForResource TagResource UntagResource", [named]],
     ["s3", bucketSettings.map((setting) => `Get${setting} Put${setting}`).join(" "), [named]],
     ["s3", "GetBucketObjectLockConfiguration GetReplicationConfiguration", [named]],
-    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
+    // part: web {
+    // Only the browser app: a workflow cannot read the users' files.
+    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]],
 
     ["cloudfront", "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction", [`function/${named}`]],
     ["cloudfront", "ListTagsForResource UntagResource", [`function/${named}`]],
+    // part: web }
 
     // Resources that AWS names. The parts of an API inherit its tags:
     // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-tagging-supported-resources.html
@@ -269,6 +278,7 @@ function webGrants(stages: string): Grant[] {
     // API Gateway requires PUT on /tags when an API is created with tags. To change tags, it also requires PATCH on the API.
     ["apigateway", "PUT", ["/tags/*"], created(stages)],
     ["apigateway", "DELETE", ["/tags/*"], { "ForAllValues:StringNotEquals": { "aws:TagKeys": [tag] } }],
+    // part: web {
     ["cloudfront", "CreateDistribution CreateFunction", ["*"], created(stages)],
     ["cloudfront", "GetDistribution GetDistributionConfig ListTagsForResource", ["distribution/*"]],
     ["cloudfront", "DeleteDistribution UpdateDistribution", ["distribution/*"], tagged(stages)],
@@ -286,6 +296,7 @@ function webGrants(stages: string): Grant[] {
       "DeleteResponseHeadersPolicy GetResponseHeadersPolicy UpdateResponseHeadersPolicy",
       ["response-headers-policy/*"],
     ],
+    // part: web }
   ];
 }
 
@@ -346,6 +357,7 @@ const domainGrants = (stages: string, domain: string): Grant[] => [
       },
     },
   ],
+  // part: web {
   [
     "acm",
     "RequestCertificate",
@@ -356,6 +368,7 @@ const domainGrants = (stages: string, domain: string): Grant[] => [
   ["acm", "DeleteCertificate UpdateCertificateOptions", ["certificate/*"], tagged(stages)],
   ["acm", "AddTagsToCertificate", ["*"], retagged(stages)],
   ["acm", "RemoveTagsFromCertificate", ["certificate/*"], untagged(stages)],
+  // part: web }
   ["ses", "CreateEmailIdentity DeleteEmailIdentity GetEmailIdentity", [`identity/${domain}`]],
   ["ses", emailSettings.map((setting) => `PutEmailIdentity${setting}Attributes`).join(" "), [`identity/${domain}`]],
   ["ses", "ListTagsForResource TagResource UntagResource", [`identity/${domain}`]],
