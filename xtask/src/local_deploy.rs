@@ -41,6 +41,6 @@ fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result
         purchases_table: export("PurchasesTableName")?,
         idempotency_table: export("IdempotencyTableName")?,
         stripe_url: stage.stripe_url(),
-        web_url: stage.web_url(),
+        web_url: stage.web_url(), // part: web
     })
 }

@@ -48,7 +48,7 @@ struct Ports {
     cloud: u16,
     xray: u16,
     stripe: u16,
-    web: u16,
+    web: u16, // part: web
 }
 
 /// The name of the file that contains a [`Description`].
@@ -69,7 +69,7 @@ pub(crate) struct Description {
     pub(crate) purchases_table: String,
     pub(crate) idempotency_table: String,
     pub(crate) stripe_url: String,
-    pub(crate) web_url: String,
+    pub(crate) web_url: String, // part: web
 }
 
 impl LocalStage {
@@ -141,21 +141,29 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Chooses other ports for the local Stripe and the browser app if processes listen on their current ports. Waits
-    /// up to 0.3 s first, because a process that is ending may still listen.
+    /// Chooses other ports for the servers that are not part of the local cloud if processes listen on their current ports.
+    /// Waits up to 0.3 s first, because a process that is ending may still listen.
     ///
     /// # Errors
     /// Fails if no port is free.
     pub(crate) async fn ensure_server_ports_are_free(&mut self) -> Result<()> {
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
         for _ in 0..10 {
-            if is_free(self.ports.stripe) && is_free(self.ports.web) {
+            let ports = [
+                self.ports.stripe,
+                self.ports.web, // part: web
+            ];
+            if ports.into_iter().all(is_free) {
                 return Ok(());
             }
             sleep(Duration::from_millis(30)).await;
         }
-        let Ports { stripe, web, .. } = Ports::choose()?;
-        for (port, other) in [(&mut self.ports.stripe, stripe), (&mut self.ports.web, web)] {
+        let others = Ports::choose()?;
+        let ports = [
+            (&mut self.ports.stripe, others.stripe),
+            (&mut self.ports.web, others.web), // part: web
+        ];
+        for (port, other) in ports {
             if !is_free(*port) {
                 *port = other;
             }
@@ -206,15 +214,19 @@ impl LocalStage {
         format!("http://127.0.0.1:{}", self.ports.stripe)
     }
 
+    // part: web {
     /// The port of the browser app's server.
     pub(crate) fn web_port(&self) -> u16 {
         self.ports.web
     }
+    // part: web }
 
+    // part: web {
     /// The URL of the browser app.
     pub(crate) fn web_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.web)
     }
+    // part: web }
 
     /// The URL of the local cloud.
     pub(crate) fn url(&self) -> String {
@@ -303,7 +315,7 @@ impl Ports {
             cloud: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
             xray: free_port(|port| UdpSocket::bind(("127.0.0.1", port)))?,
             stripe: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
-            web: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
+            web: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?, // part: web
         })
     }
 }
@@ -357,7 +369,7 @@ pub(crate) mod tests {
         stage.ensure_server_ports_are_free().await.unwrap();
         assert_ne!(stage.stripe_port(), before.stripe);
         assert_eq!(stage.ports.cloud, before.cloud);
-        assert_eq!(stage.web_port(), before.web);
+        assert_eq!(stage.web_port(), before.web); // part: web
         assert_eq!(saved_ports(&stage).stripe, stage.stripe_port());
     }
 

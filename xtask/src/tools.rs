@@ -116,6 +116,7 @@ pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<P
     })
 }
 
+// part: web {
 /// The program names and paths of the browsers that the tests can use.
 const BROWSERS: [&str; 5] = [
     "chromium",
@@ -124,7 +125,9 @@ const BROWSERS: [&str; 5] = [
     "google-chrome-stable",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
+// part: web }
 
+// part: web {
 /// Returns the path of the browser for the tests: the browser that the environment variable `CHROMIUM` names, or else
 /// the first browser of [`BROWSERS`] that exists.
 ///
@@ -139,6 +142,7 @@ pub(crate) fn find_browser() -> Result<PathBuf> {
          your system's package manager, or set the environment variable CHROMIUM to the path of a browser.",
     )
 }
+// part: web }
 
 /// Finds a program in the folders of `PATH`. An absolute path is returned unchanged if the file exists.
 fn find_in_path(name: &str) -> Option<PathBuf> {

@@ -7,7 +7,8 @@
 //! | module | checks |
 //! |---|---|
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
-//! | [`quotas`] | the quotas of Lambda and CloudFront |
+//! | [`quotas`] | the quotas of Lambda |
+//! | [`cloudfront`] | the quotas of CloudFront | // part: web
 //! | [`stripe`] | the Stripe keys and the webhook |
 //! | [`sms`] | the destination and the sender of SMS, and their limits | // part: notify
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
@@ -17,6 +18,7 @@
 mod account;
 pub(super) mod aws;
 mod check;
+mod cloudfront; // part: web
 mod dns;
 mod domain;
 #[cfg(test)]
@@ -124,6 +126,7 @@ async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let groups = [
         account::checks(&exam).boxed_local(),
         quotas::checks(&exam).boxed_local(),
+        cloudfront::checks(&exam).boxed_local(), // part: web
         domain::checks(&exam).boxed_local(),
         stripe::checks(&exam).boxed_local(),
         sms::checks(&exam).boxed_local(), // part: notify

@@ -2,6 +2,7 @@ use domain::stripe::WEBHOOK_EVENTS;
 use simple_dns::RCODE;
 
 use super::double::{PHONE, spend_limit}; // part: notify
+use super::double::{distributions, policies}; // part: web
 use super::{
     boundary,
     check::{Check, State},
@@ -9,9 +10,8 @@ use super::{
     dns::Resolver,
     double::{
         ACCOUNT, API_URL, Double, PUBLISHABLE_KEY, Reply, Responses, SECRET_KEY, bare, caller,
-        concurrency, distributions, exports, found, healthy, json_error, nowhere, ok, policies,
-        query_error, query_response, resolver, secrets, ses_account, ses_identity, stacks,
-        stripe_error, subject,
+        concurrency, exports, found, healthy, json_error, nowhere, ok, query_error, query_response,
+        resolver, secrets, ses_account, ses_identity, stacks, stripe_error, subject,
     },
     examine, report,
     subject::Subject,
@@ -110,8 +110,8 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
             ("stack scratchpad-budget", red),
             ("stack scratchpad-github", red),
             ("Lambda concurrency", red),
-            ("CloudFront distributions", green),
-            ("CloudFront response headers policies", green),
+            ("CloudFront distributions", green), // part: web
+            ("CloudFront response headers policies", green), // part: web
             ("Stripe secret key", red),
             ("Stripe API version", unknown),
             ("Stripe publishable key", red),
@@ -172,8 +172,8 @@ const QUERIES: &[(&str, &[&str])] = &[
             "stack scratchpad-api-logs",
             "stack scratchpad-budget",
             "stack scratchpad-github",
-            "CloudFront distributions",
-            "CloudFront response headers policies",
+            "CloudFront distributions",             // part: web
+            "CloudFront response headers policies", // part: web
         ],
     ),
     (
@@ -190,6 +190,7 @@ const QUERIES: &[(&str, &[&str])] = &[
         "lambda GET /2016-08-19/account-settings",
         &["Lambda concurrency"],
     ),
+    // part: web {
     (
         "cloudfront GET /2020-05-31/distribution",
         &["CloudFront distributions"],
@@ -199,6 +200,7 @@ const QUERIES: &[(&str, &[&str])] = &[
         &["CloudFront response headers policies"],
     ),
     ("servicequotas ListServiceQuotas", &[]),
+    // part: web }
     (
         "ssm GetParameters",
         &[
@@ -243,9 +245,9 @@ async fn a_denied_query_makes_only_its_checks_unknown() {
         }
         let service = key.split(' ').next().unwrap();
         let reply = match service {
-            "cloudformation" | "iam" | "sns" | "cloudfront" => query_error(403, "AccessDenied"),
+            "lambda" | "ses" | "servicequotas" | "ssm" => json_error(403, "AccessDeniedException"),
             "sk" | "pk" => stripe_error(400, "other", "AccessDenied by Stripe"),
-            _ => json_error(403, "AccessDeniedException"),
+            _ => query_error(403, "AccessDenied"),
         };
         let checks = checks_if(key, reply).await;
         assert_eq!(names_except(&checks, State::Green), names.to_vec(), "{key}");
@@ -306,10 +308,12 @@ async fn a_response_in_an_unknown_format_makes_checks_unknown() {
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
             "SES identity dev.scratchpad.example.com",
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             "CloudFront distributions",
         ),
+        // part: web }
         ("sk GET /v1/webhook_endpoints", "Stripe webhook"),
     ] {
         for body in ["{}", "not a document"] {
@@ -501,6 +505,7 @@ async fn too_little_concurrency_is_red() {
     assert_found(&enough, name, State::Green, "", "");
 }
 
+// part: web {
 #[tokio::test]
 async fn an_exhausted_cloudfront_quota_is_red_until_the_stage_is_deployed() {
     let key = "cloudfront GET /2020-05-31/response-headers-policy";
@@ -588,6 +593,7 @@ async fn the_quota_is_searched_in_all_pages() {
     );
     assert_found(&checks, policies, State::Green, "(default quota)", "");
 }
+// part: web }
 
 #[tokio::test]
 async fn a_stage_that_is_linked_to_dev_uses_the_secrets_of_dev() {
