@@ -91,11 +91,11 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || deployed;
     let all = !some;
     let workspace = Workspace::read()?;
-    // part: web {
+    // part: billing or web {
     if all || tiers.integration || tiers.e2e {
         tools::find_browser()?;
     }
-    // part: web }
+    // part: billing or web }
     if all || tiers.stages {
         tools::find_program("git", "the stage tests", "git")?;
     }
@@ -222,7 +222,7 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     let mut counts = run_tests(&mut tests).await?;
     for local in fs::read_dir(workspace.root().join("local"))? {
         if let Some(mut tests) = node_tests(&local?.path()) {
-            tests.env("CHROMIUM", tools::find_browser()?); // part: web
+            tests.env("CHROMIUM", tools::find_browser()?); // part: billing
             counts.add(run_tests(&mut tests).await?);
         }
     }
