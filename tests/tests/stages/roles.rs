@@ -348,14 +348,16 @@ fn normalized(text: &str) -> String {
         let stage = rest.split_once('/').map_or("", |(_, stage)| stage);
         return format!("{begin}API-Gateway-Execution-Logs_assigned/{stage}");
     }
-    if let Some((bucket, key)) = text.split_once('/')
-        && bucket.starts_with("arn:aws:s3:::")
+    if text.starts_with("arn:aws:s3:::")
+        && let Some((bucket, key)) = text.split_once('/')
     {
-        let is_of_user = bucket.contains("-attachments-");
-        let is_fixed = !is_of_user;
-        let is_fixed =
-            is_fixed && (!bucket.contains("-web-") || ["config.json", "index.html"].contains(&key)); // part: web
-        if !is_fixed {
+        let is_named = !bucket.contains("-attachments-");
+        // part: web {
+        let is_page = ["config.json", "index.html"].contains(&key);
+        let is_named = is_named && (is_page || !bucket.contains("-web-"));
+        // part: web }
+        // The names of other files are not fixed.
+        if !is_named {
             return format!("{bucket}/0");
         }
     }
