@@ -349,11 +349,12 @@ fn normalized(text: &str) -> String {
         return format!("{begin}API-Gateway-Execution-Logs_assigned/{stage}");
     }
     if text.starts_with("arn:aws:s3:::")
-        && let Some((bucket, key)) = text.split_once('/')
+        && let Some((bucket, _)) = text.split_once('/')
     {
         let is_named = !bucket.contains("-attachments-");
         // part: web {
-        let is_page = ["config.json", "index.html"].contains(&key);
+        let page = text.strip_prefix(bucket);
+        let is_page = matches!(page, Some("/config.json" | "/index.html"));
         let is_named = is_named && (is_page || !bucket.contains("-web-"));
         // part: web }
         // The names of other files are not fixed.
