@@ -291,8 +291,8 @@ impl Runs<'_> {
                 let hash = object.e_tag().filter(|_| key != "config.json");
                 app.insert((key, hash.unwrap_or_default().to_owned()));
             }
-            // part: web }
         }
+        // part: web }
         let origin = match self.users.get(stage) {
             Some(user) => origin(user).await,
             None => String::new(),
