@@ -294,14 +294,14 @@ fn recorded(account: &Account, suffix: &str) -> Vec<String> {
 /// Returns a recorded call in the format of [`CALLS`].
 fn call(record: &Value) -> String {
     let action = record["action"].as_str().unwrap();
-    let mut resource = normalized(record["resource"].as_str().unwrap());
+    let resource = normalized(record["resource"].as_str().unwrap());
     // part: web {
-    if action.starts_with("s3:DeleteObject")
-        && let Some((bucket, _)) = resource.split_once('/')
-        && bucket.contains("-web-")
-    {
-        resource = format!("{bucket}/0");
-    }
+    let resource = match resource.split_once('/') {
+        Some((bucket, _)) if action.starts_with("s3:DeleteObject") && bucket.contains("-web-") => {
+            format!("{bucket}/0")
+        }
+        _ => resource,
+    };
     // part: web }
     let mut keys: Vec<String> = Vec::new();
     for (key, value) in record["keys"].as_object().unwrap() {

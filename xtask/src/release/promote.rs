@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use console::style;
 
+use super::record::current; // part: web
 use super::{
     bootstrap::check_bootstrapped,
     change::Change,
@@ -20,7 +21,7 @@ use super::{
     context::StageContext,
     execute::{execute, persist, print_endpoints},
     provenance::actor,
-    record::{Outcome, Record, Release, current},
+    record::{Outcome, Record, Release},
     stack::StackFailed,
     store::Store,
     stripe_keys,
