@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use console::style;
 
+use super::stripe_keys; // part: billing
 use super::{
     artifacts,
     bootstrap::{self, check_bootstrapped},
@@ -18,7 +19,7 @@ use super::{
     provenance::{Commit, actor},
     record::{App, Function, Outcome, Release, current},
     sources::Sources,
-    stripe_keys, synth,
+    synth,
     table::{Infrastructure, StageName},
     target::Target,
     template::{Template, Templates},
@@ -45,7 +46,7 @@ pub(crate) async fn deploy(
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
     check_bootstrapped(&context).await?;
-    stripe_keys::check(&context.target).await?;
+    stripe_keys::check(&context.target).await?; // part: billing
     let plan = DeployPlan::compute(context).await?;
     plan.print();
     if let Some(release) = plan.up_to_date_release()

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use console::style;
 
+use super::stripe_keys; // part: billing
 use super::{
     bootstrap::check_bootstrapped,
     change::Change,
@@ -23,7 +24,6 @@ use super::{
     record::{Outcome, Record, Release, current},
     stack::StackFailed,
     store::Store,
-    stripe_keys,
     table::StageName,
     target::Target,
     template::{Template, Templates, function_key},
@@ -149,7 +149,7 @@ pub(crate) async fn promote(
     stage.target.announce();
     check_bootstrapped(&stage).await?;
     if !consent.show {
-        stripe_keys::check(&stage.target).await?;
+        stripe_keys::check(&stage.target).await?; // part: billing
     }
     let records = source.store.records().await?.into_iter();
     let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
 //! | [`quotas`] | the quotas of Lambda and CloudFront |
+// part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
+// part: billing }
 //! | [`sms`] | the destination and the sender of SMS, and their limits |
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
 //!
-//! [`subject`] has what several checks share. [`aws`], [`stripe_api`] and [`dns`] send the queries.
+//! [`subject`] has what several checks share. [`aws`] and [`dns`] send the queries.
 
 mod account;
 pub(super) mod aws;
@@ -24,15 +26,18 @@ mod double;
 mod failure;
 mod quotas;
 mod sms;
-mod stripe;
-pub(super) mod stripe_api;
+mod stripe; // part: billing
+pub(super) mod stripe_api; // part: billing
 mod subject;
 #[cfg(test)]
 mod tests;
 mod xml;
 
+use std::pin::Pin;
+
 use anyhow::{Result, bail};
 use console::style;
+use futures_util::future::join_all;
 
 use self::{
     check::{Check, Phase, State},
@@ -65,7 +70,7 @@ pub(crate) async fn doctor(
     target.announce();
     let tables = Tables::read(workspace.root(), |_| None)?;
     let subject = subject(&workspace, &tables, &target)?;
-    let step = Step::begin("query the account and Stripe");
+    let step = Step::begin("query the account");
     let checks = examine(&subject, &Resolver::of_system()).await;
     step.done(&format!("({})", ui::count(checks.len(), "check")));
     for line in report(&checks) {
@@ -104,8 +109,8 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         domain: row.domain.clone(),
         is_delegated: row.delegated,
         secrets_stage: target.infrastructure_stage(),
-        stripe_url: row.stripe_url.clone(),
-        publishable_key: row.stripe_publishable_key.clone(),
+        stripe_url: row.stripe_url.clone(), // part: billing
+        publishable_key: row.stripe_publishable_key.clone(), // part: billing
     })
 }
 
@@ -119,17 +124,15 @@ fn boundary(row: &str) -> String {
 async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let credentials = account::credentials(subject).await;
     let exam = Examination::begin(subject, resolver, &credentials.finding).await;
-    let (account, quotas, stripe, sms, domain) = tokio::join!(
-        account::checks(&exam),
-        quotas::checks(&exam),
-        stripe::checks(&exam),
-        sms::checks(&exam),
-        domain::checks(&exam),
-    );
+    let groups: Vec<Pin<Box<dyn Future<Output = Vec<Check>>>>> = vec![
+        Box::pin(account::checks(&exam)),
+        Box::pin(quotas::checks(&exam)),
+        Box::pin(domain::checks(&exam)),
+        Box::pin(stripe::checks(&exam)), // part: billing
+        Box::pin(sms::checks(&exam)),    // part: notify
+    ];
     let mut checks = vec![credentials];
-    for group in [account, quotas, domain, stripe, sms] {
-        checks.extend(group);
-    }
+    checks.extend(join_all(groups).await.into_iter().flatten());
     let mut ordered = Vec::new();
     for phase in Phase::ALL {
         ordered.extend(checks.extract_if(.., |check| check.phase == phase));

@@ -10,7 +10,6 @@ use super::{
     check::{Check, Finding, Phase},
     dns::Resolver,
     failure::Failure,
-    stripe_api::StripeApi,
 };
 use crate::release::secret::Name;
 
@@ -47,10 +46,12 @@ pub(super) struct Subject {
     pub(super) is_delegated: bool,
     /// The stage whose secrets the stage uses: itself or dev.
     pub(super) secrets_stage: String,
+    // part: billing {
     /// The URL of Stripe's API.
     pub(super) stripe_url: String,
     /// The publishable key in the stage's row.
     pub(super) publishable_key: String,
+    // part: billing }
 }
 
 /// A subject, with the clients for its queries and with the responses that several checks share.
@@ -58,7 +59,6 @@ pub(super) struct Subject {
 pub(super) struct Examination<'a> {
     pub(super) subject: &'a Subject,
     pub(super) resolver: &'a Resolver,
-    pub(super) stripe: StripeApi,
     /// The client for AWS. A failure if the credentials do not belong to the account.
     pub(super) aws: Result<Aws, Failure>,
     /// The status of each stack of the account.
@@ -77,13 +77,11 @@ impl<'a> Examination<'a> {
         resolver: &'a Resolver,
         credentials: &Finding,
     ) -> Self {
-        let stripe = StripeApi::new(&subject.stripe_url);
         if credentials.state != super::check::State::Green {
             let failure = Failure::new("not checked, because the check of the credentials failed");
             return Self {
                 subject,
                 resolver,
-                stripe,
                 aws: Err(failure.clone()),
                 stacks: Err(failure.clone()),
                 exports: Err(failure.clone()),
@@ -95,7 +93,6 @@ impl<'a> Examination<'a> {
         Self {
             subject,
             resolver,
-            stripe,
             aws: Ok(Aws::new(&subject.config)),
             stacks,
             exports,
