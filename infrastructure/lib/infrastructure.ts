@@ -8,7 +8,7 @@ import { isLocal } from "./local.ts";
 import { OperationsStack } from "./operations-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
 import { type Stage, tables } from "./stage.ts";
-import { TopicsStack } from "./topics-stack.ts";
+import { TopicsStack } from "./topics-stack.ts"; // part: billing
 import { WebStack } from "./web-stack.ts";
 
 /** The region of CloudFront's certificates. The certificate is in the same region as all other resources of the stage. */
@@ -24,7 +24,7 @@ export function infrastructure(app: App, stage: Stage, region: string = tables()
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
-    TopicsStack,
+    TopicsStack, // part: billing
     ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
     ...(stage.alarms ? [AlarmsStack, OperationsStack] : []),
     ...(stage.webAcl && !isLocal(app, stage.name) ? [FirewallStack] : []), // the local cloud has no firewall

@@ -170,6 +170,19 @@ impl Expected {
         created: &mut BTreeMap<String, Number>,
     ) {
         match action {
+            // part: billing {
+            Action::Order { storage, amount } => self.orders.push(ExpectedOrder {
+                user: user.to_owned(),
+                storage: *storage,
+                amount: *amount,
+                outcome: outcome.cloned(),
+            }),
+            Action::Cancel { purchase } => {
+                if let Some(Outcome::NotPaid { .. }) = outcome {
+                    self.canceled.insert(purchase.clone());
+                }
+            }
+            // part: billing }
             Action::CreateNote { content, file } => {
                 let id = match outcome {
                     Some(Outcome::Done { id }) => Some(id.clone()),
@@ -213,18 +226,6 @@ impl Expected {
                     };
                 }
             }
-            // part: billing {
-            Action::Order { storage, amount } => self.orders.push(ExpectedOrder {
-                user: user.to_owned(),
-                storage: *storage,
-                amount: *amount,
-                outcome: outcome.cloned(),
-            }),
-            Action::Cancel { purchase } => {
-                if let Some(Outcome::NotPaid { .. }) = outcome {
-                    self.canceled.insert(purchase.clone());
-                }
-            } // part: billing }
         }
     }
 }

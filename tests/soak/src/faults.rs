@@ -174,31 +174,31 @@ impl Injector {
         random: &mut Rng,
     ) -> Result<Injected> {
         let from = now();
-        let mut took_effect = true;
-        match planned.fault {
-            Fault::KilledCloud => took_effect = self.kill_cloud().await,
+        let took_effect = match planned.fault {
+            // part: billing {
+            Fault::Payments(fault) => self.fail_payments(fault, planned, shared, random).await,
+            // part: billing }
+            Fault::KilledCloud => self.kill_cloud().await,
             Fault::KilledFunction(function) => {
                 // The function starts again with the next invocation, so it is killed several times.
                 let end = from + u64::try_from(planned.lasts.as_millis())?;
-                took_effect = false;
+                let mut killed = false;
                 while now() < end && !shared.has_ended() {
-                    took_effect |= kill_function(self.stage, function);
+                    killed |= kill_function(self.stage, function);
                     let pause = Duration::from_millis(random.u64(100..1_000));
                     shared.pause(pause).await;
                 }
+                killed
             }
             Fault::ThrottledTable(table) => {
                 let name = self.table_name(table);
                 self.write_faults(&json!({"throttledTables": [name]}))?;
                 // The load may not use the table meanwhile.
-                took_effect = self.stage.throttles(&name).await;
+                let took_effect = self.stage.throttles(&name).await;
                 shared.pause(planned.lasts).await;
+                took_effect
             }
-            // part: billing {
-            Fault::Payments(fault) => {
-                took_effect = self.fail_payments(fault, planned, shared, random).await;
-            } // part: billing }
-        }
+        };
         self.clear().await?;
         Ok(Injected {
             fault: planned.fault,
