@@ -215,7 +215,7 @@ pub(crate) fn start(
                 let idempotency = idempotency(&port, now);
                 let stage = "test".parse().unwrap();
                 let deadline = time(now) + TIMEOUT;
-                match notify::controller::notify(&port, &idempotency, &stage, &message, deadline)
+                match notify::controller::send(&port, &idempotency, &stage, &message, deadline)
                     .await
                 {
                     Err(notify::controller::Error::InProgress) => End::InProgress,

@@ -9,6 +9,9 @@
 // part: billing {
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
 // part: billing }
+// part: notify {
+//! | [`sms`] | the SMS to the owner of the product |
+// part: notify }
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
 //! | [`proxy`] | an HTTP proxy in the process of a test |
 //! | [`workspace`] | the path of the checkout |
@@ -27,6 +30,7 @@ pub mod http;
 pub mod monitoring;
 pub mod owner;
 pub mod proxy;
+pub mod sms; // part: notify
 pub mod stage;
 pub mod stripe; // part: billing
 pub mod workspace;

@@ -1,5 +1,5 @@
 //! Access to the AWS resources of a stage with the credentials of the AWS account's owner, not through the product's
-//! API: functions, secrets, logs, SMS, queues and tables.
+//! API: functions, secrets, logs, queues and tables.
 
 use std::path::Path;
 
@@ -108,29 +108,6 @@ impl Stage {
         self.call_as_owner("ssm", "AmazonSSM.PutParameter", &input)
             .await;
     }
-
-    // part: notify {
-    /// Returns the number of SMS with exactly this text that were sent to the stage's admin phone number.
-    pub async fn sms_count(&self, text: &str) -> usize {
-        let sent = self.sms().await;
-        sent.iter().filter(|sms| *sms == text).count()
-    }
-
-    /// Returns the texts of all SMS that were sent to the stage's admin phone number.
-    pub async fn sms(&self) -> Vec<String> {
-        let number = self.secret("admin-phone-number").await;
-        let mut url = self.endpoint("/_ministack/sns/sms-messages");
-        url.query_pairs_mut().append_pair("phoneNumber", &number);
-        let response = Request::new(&Client::new(), Method::GET, url).send().await;
-        let sent: Value = serde_json::from_slice(&response.body).unwrap();
-        let sent = sent["sms_messages"][number].as_array();
-        let texts = sent
-            .into_iter()
-            .flatten()
-            .map(|sms| sms["Message"].as_str());
-        texts.map(|text| text.unwrap().to_owned()).collect()
-    }
-    // part: notify }
 
     /// Returns the URL of a function's dead-letter queue.
     pub(crate) fn dead_letter_queue_of(&self, function: &str) -> String {

@@ -264,7 +264,7 @@ fn user_pool_target(action: &str) -> String {
 /// A user of a stage, with credentials that sign requests to the API.
 #[derive(Debug)]
 pub struct Person<'a> {
-    stage: &'a Stage,
+    pub(crate) stage: &'a Stage,
     client: Client,
     signer: Signer,
     /// The user's name in the Cognito user pool.

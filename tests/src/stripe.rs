@@ -285,14 +285,6 @@ pub fn unique_storage() -> u32 {
     1_000 + random % 999_000
 }
 
-// part: notify {
-/// Returns the text of the SMS about the paid purchase `id` of `storage` notes at the lowest price.
-pub fn sms_text(stage: &Stage, id: &Value, storage: u32) -> String {
-    let (stage, id) = (stage.name(), id.as_str().unwrap());
-    format!("[{stage}] Paid: {storage}.00 USD for storage for {storage} notes ({id})")
-}
-// part: notify }
-
 impl Person<'_> {
     /// Orders storage for `storage` notes with the token or PaymentMethod `source`, without an idempotency key.
     pub async fn buy(&self, storage: u32, source: &str) -> Response {

@@ -73,7 +73,17 @@ impl Price {
 struct PriceFile {
     prices: BTreeMap<String, Price>,
     assumptions: Assumptions,
+    monitoring: BTreeMap<String, Monitoring>,
     functions: BTreeMap<String, FunctionUse>,
+}
+
+/// A row of the table `monitoring` of bench/prices.toml. That file documents the fields.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Monitoring {
+    alarm_metrics: f64,
+    composite_alarms: f64,
+    custom_metrics: f64,
 }
 
 /// The table `assumptions` of bench/prices.toml. That file documents the fields.
@@ -96,9 +106,6 @@ struct Assumptions {
     note_kb: f64,
     files_per_person: f64,
     file_kb: f64,
-    alarm_metrics: f64,
-    composite_alarms: f64,
-    custom_metrics: f64,
     dashboards: f64,
     web_acls: f64,
     hosted_zones: f64,
@@ -316,7 +323,10 @@ impl Usage {
     }
 
     /// Adds the units that belong to no function: those of traces, people, stored data and fixed resources.
-    fn add_fixed(&mut self, requests: f64, people: f64, assumptions: &Assumptions) {
+    fn add_fixed(&mut self, requests: f64, people: f64, prices: &PriceFile) {
+        let assumptions = &prices.assumptions;
+        let monitored =
+            |units: fn(&Monitoring) -> f64| prices.monitoring.values().map(units).sum::<f64>();
         let per_second = (requests / SECONDS_PER_MONTH).min(assumptions.traced_per_second);
         let first = per_second * SECONDS_PER_MONTH;
         let notes_gb = people * assumptions.notes_per_person * assumptions.note_kb / KB_PER_GB;
@@ -330,9 +340,9 @@ impl Usage {
             ("dynamodb_gb", notes_gb),
             ("dynamodb_backup_gb", notes_gb),
             ("s3_gb", files_gb),
-            ("alarms", assumptions.alarm_metrics),
-            ("alarms_composite", assumptions.composite_alarms),
-            ("metrics_custom", assumptions.custom_metrics),
+            ("alarms", monitored(|row| row.alarm_metrics)),
+            ("alarms_composite", monitored(|row| row.composite_alarms)),
+            ("metrics_custom", monitored(|row| row.custom_metrics)),
             ("metrics_dashboards", assumptions.dashboards),
             ("waf_acls", assumptions.web_acls),
             ("waf_rules", assumptions.web_acls),
@@ -389,7 +399,7 @@ impl Bill {
             usage.add_function(name, function, invocations, *cpu, &prices.assumptions);
             functions.insert(name.clone(), (invocations, 0.0));
         }
-        usage.add_fixed(requests, people, &prices.assumptions);
+        usage.add_fixed(requests, people, prices);
         let mut bill = Self {
             people,
             requests,
@@ -496,8 +506,6 @@ fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) ->
 mod tests {
     use super::*;
 
-    mod purchases; // part: billing
-
     fn close(one: f64, other: f64) {
         assert!((one - other).abs() < 1e-6, "{one} is not {other}");
     }
@@ -544,6 +552,48 @@ mod tests {
             billed_ms(&function, cpu, &assumptions),
             10.0 + 0.5 + 0.9 + 0.8,
         );
+    }
+
+    #[test]
+    fn bill_for_100_000_people_equals_a_manual_calculation() {
+        let functions = r#"
+            get = { share = 0.9, reads = 1, dynamodb = 1 }
+            order = { share = 0.1, reads = 0.5, writes = 6, dynamodb = 3 }
+            webhook = { per = "order", times = 1.1, is_route = true, writes = 1 }
+            schedule = { monthly = 8640, reads = 2 }
+        "#;
+        let monitoring = r#"
+            one = { alarm_metrics = 200, composite_alarms = 5, custom_metrics = 100 }
+            two = { alarm_metrics = 13, composite_alarms = 3, custom_metrics = 108 }
+        "#;
+        let prices = PriceFile {
+            functions: toml::from_str(functions).unwrap(),
+            monitoring: toml::from_str(monitoring).unwrap(),
+            ..prices()
+        };
+        let bill = Bill::new(&prices, &measurements(&prices), 30e6, 100_000.0).unwrap();
+        // 30 million requests and 3.3 million webhooks, at 3.50 USD per million.
+        close(bill.services["API Gateway"], 33.3 * 3.5);
+        // The first million is free.
+        close(bill.services["Lambda, requests"], (33.30864 - 1.0) * 0.2);
+        // 5 for the web ACL, 1 for its rule, and 0.60 per million requests.
+        close(bill.services["WAF"], 6.0 + 33.3 * 0.6);
+        // 213 metrics, of which 10 are free, and 8 composite alarms.
+        close(bill.services["CloudWatch alarms"], 203.0 * 0.1 + 8.0 * 0.5);
+        // 208 metrics, of which 10 are free, and the dashboard.
+        close(bill.services["CloudWatch metrics"], 198.0 * 0.3 + 3.0);
+        // 90,000 people; the first 10,000 are free.
+        close(bill.services["Cognito"], 1350.0);
+        // One per second and 5 % of the others; the first 100,000 are free.
+        close(bill.services["X-Ray"], (2.592 + 27.408 * 0.05 - 0.1) * 5.0);
+        close(bill.services["DynamoDB, writes"], (3.0 * 6.0 + 3.3) * 0.625);
+        // In millions: get 27, order 3 × 0.5, schedule 8,640 × 2.
+        close(
+            bill.services["DynamoDB, reads"],
+            (27.0 + 1.5 + 0.01728) * 0.125,
+        );
+        let functions: f64 = bill.functions.values().map(|(_, dollars)| dollars).sum();
+        assert!(functions < bill.total());
     }
 
     #[test]

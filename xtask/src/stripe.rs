@@ -17,7 +17,7 @@ pub(crate) const SERVER: &str = "stripe";
 /// The name of the parameter that contains the secret key of Stripe's API, relative to [`secrets_path`].
 const SECRET_KEY: &str = "stripe-secret-key";
 const WEBHOOK_SECRET: &str = "stripe-webhook-secret";
-const PHONE_NUMBER: &str = "admin-phone-number";
+const PHONE_NUMBER: &str = "admin-phone-number"; // part: notify
 
 /// The path of the stage's parameters in AWS Systems Manager Parameter Store.
 fn secrets_path() -> String {
@@ -35,7 +35,9 @@ pub(crate) async fn create_missing_secrets(stage: &LocalStage) -> Result<()> {
     let secrets = [
         (SECRET_KEY, random("sk_test_")),
         (WEBHOOK_SECRET, random("whsec_")),
+        // part: notify {
         (PHONE_NUMBER, "+15555550100".into()), // reserved for fiction
+                                               // part: notify }
     ];
     let secrets = secrets.map(|(name, value)| (format!("{}/{name}", secrets_path()), value));
     let names = secrets.iter().map(|(name, _)| name.clone()).collect();

@@ -42,7 +42,7 @@ pub(crate) struct Tiers {
     #[arg(long)]
     integration: bool,
     // part: billing {
-    /// Run the fault tests: inject each failure into each call of a purchase, and check for one charge and one SMS
+    /// Run the fault tests: inject each failure into each call of a purchase, and check that it is charged, credited and announced once
     #[arg(long)]
     faults: bool,
     // part: billing }

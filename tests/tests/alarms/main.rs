@@ -7,8 +7,11 @@
 //! | [`requests`] | failures of requests: permissions, throttled tables, slow answers |
 // part: billing {
 //! | [`money`] | failures of payments: keys, secrets, purchases that stay PENDING, surplus charges |
-//! | [`events`] | failures of events: a stuck stream, unreadable messages, SMS that are not delivered |
+//! | [`events`] | failures of events: a stuck stream, unreadable messages |
 // part: billing }
+// part: notify {
+//! | [`sms`] | SMS that are not delivered |
+// part: notify }
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -21,4 +24,5 @@
 mod events; // part: billing
 mod money; // part: billing
 mod requests;
+mod sms; // part: notify
 mod watch;

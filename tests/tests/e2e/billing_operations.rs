@@ -14,7 +14,7 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
     let storage = unique_storage();
     let bought = ada.buy(storage, "tok_visa").await;
     let purchase = bought.json(200)["purchaseId"].clone();
-    assert_paid(&stage, &ada, &purchase, storage).await;
+    assert_paid(&ada, &purchase, storage).await;
     let other = ada.request(Method::GET, "/billing").send().await;
 
     let request = bought.header("x-amzn-requestid").unwrap();
@@ -31,14 +31,19 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
         ("notes-credit", "DynamoDB"),
         ("notes-credit", "event handled"),
     ];
+    // part: notify {
     let sms = [
         ("notify-send", "SNS Publish"),
         ("notify-send", "event handled"),
     ];
+    // part: notify }
     let webhook = [("billing-webhook", "POST /billing/webhook 200")];
-    let all = [&chain[..], &credit, &sms, &webhook].concat();
+    let effects: &[&[_]] = &[
+        &credit, &sms, // part: notify
+    ];
+    let all = [&chain[..], &effects.concat(), &webhook].concat();
     let found = rows(&["--request", request], &all).await;
-    for effects in [&credit[..], &sms] {
+    for effects in effects {
         assert_order(&found, &[&chain[..], effects].concat());
     }
     assert_order(&found, &[&chain[..5], &webhook].concat());
@@ -65,5 +70,5 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
         ],
     )
     .await;
-    assert_eq!(position(&by_user, ("notify-send", "")), None);
+    assert_eq!(position(&by_user, ("notes-credit", "")), None);
 }

@@ -20,8 +20,9 @@ mod billing_reconcile; // part: billing
 mod billing_secrets; // part: billing
 mod billing_sub; // part: billing
 mod credits; // part: billing
+mod dead_letters; // part: billing
 mod notes;
-mod notify;
+mod notify; // part: notify
 mod operations;
 mod pages;
 mod storage;

@@ -1,5 +1,5 @@
 //! Fault injection with the functions' binaries: every call of every function between a payment and the storage that it
-//! buys fails in every way, and the tests check that the invariants of charges, purchases, storage and SMS hold at the end.
+//! buys fails in every way, and the tests check that the invariants hold at the end.
 //! `cargo xtask test --faults` runs them.
 //!
 //! | module | contents |

@@ -51,7 +51,7 @@ async fn an_event_of_more_than_256_kilobytes_is_refused_before_its_signature_is_
 #[tokio::test]
 async fn functions_that_call_stripe_reject_untrusted_certificates() {
     let untrusted = CertificateAuthority::new("untrusted").unwrap();
-    let server = Server::start(untrusted.issue("localhost", VALID).unwrap());
+    let server = Server::start(untrusted.issue("localhost", crate::tls::VALID).unwrap());
     let server = server.await.unwrap();
     let all = functions::all().into_iter();
     let calls_stripe =

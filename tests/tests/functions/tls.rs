@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::{DEADLINE, environment, event};
 
 /// The year in which the valid certificates of these tests expire.
-const VALID: i32 = 2999;
+pub(crate) const VALID: i32 = 2999;
 
 /// A copy of a function's binary that trusts a test certificate authority in place of one of Amazon's root
 /// certificates.

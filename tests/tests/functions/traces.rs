@@ -27,13 +27,8 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
 /// Returns the name of the subsegment for the handling of an event. It is the name of the Rust function that handles
 /// the event.
 fn step_name(function: &str) -> String {
-    match function {
-        "notify-send" => "notify".to_owned(),
-        _ => {
-            let (_service, action) = function.split_once('-').unwrap();
-            action.replace('-', "_")
-        }
-    }
+    let (_service, action) = function.split_once('-').unwrap();
+    action.replace('-', "_")
 }
 
 #[tokio::test]

@@ -151,10 +151,10 @@ async fn a_linked_stage_uses_the_data_of_dev_and_shares_nothing_else() {
 /// Creates data in the stage `name`: a secret, a user, a note and an object in the attachments
 /// bucket.
 async fn fill(checkout: &Checkout, account: &Account, name: &str) {
-    let mut set = checkout.command(&format!("secrets set admin-phone-number --stage {name}"));
-    let phone = checkout.path("target/phone");
-    std::fs::write(&phone, "+15555550100\n").unwrap();
-    set.stdin(std::fs::File::open(phone).unwrap());
+    let mut set = checkout.command(&format!("secrets set stripe-webhook-secret --stage {name}"));
+    let secret = checkout.path("target/secret");
+    std::fs::write(&secret, "whsec_goes\n").unwrap();
+    set.stdin(std::fs::File::open(secret).unwrap());
     crate::checkout::Running::spawn(set, "secrets set")
         .wait()
         .await

@@ -131,9 +131,8 @@ mod tests {
 
     #[test]
     fn members_and_elements_are_removed_and_the_rest_keeps_its_format() {
-        let text =
-            "{\n  \"a\": [\"x\", \"web\"],\n\n  \"b\": { \"@c/d\": 1, \"e\": 2 },\n  \"f\": 3\n}\n";
-        let keys = ["a.web", "b.@c/d", "f"].map(String::from);
+        let text = "{\n  \"a\": [\"x\", \"blue\"],\n\n  \"b\": { \"@c/d\": 1, \"e\": 2 },\n  \"f\": 3\n}\n";
+        let keys = ["a.blue", "b.@c/d", "f"].map(String::from);
         let rest = remove_members(text, &keys).unwrap();
         assert_eq!(rest, "{\n  \"a\": [\"x\"],\n\n  \"b\": { \"e\": 2 }\n}\n");
         let error = remove_members(text, &["b.z".into()]).unwrap_err();
@@ -142,8 +141,8 @@ mod tests {
 
     #[test]
     fn elements_with_a_word_are_removed_at_any_depth() {
-        let text = "[\n  {\n    \"calls\": [\n      \"a web-1\",\n      \"b\"\n    ]\n  },\n  { \"f\": \"web-2\" }\n]\n";
-        let rest = remove_elements(text, &|text| text.contains("web-")).unwrap();
+        let text = "[\n  {\n    \"calls\": [\n      \"a blue-1\",\n      \"b\"\n    ]\n  },\n  { \"f\": \"blue-2\" }\n]\n";
+        let rest = remove_elements(text, &|text| text.contains("blue-")).unwrap();
         assert_eq!(
             rest,
             "[\n  {\n    \"calls\": [\n      \"b\"\n    ]\n  }\n]\n"
@@ -152,20 +151,20 @@ mod tests {
 
     #[test]
     fn objects_with_a_removed_part_are_removed() {
-        let text = "{\n  \"A\": { \"x\": 1 },\n  \"B\": { \"part\": \"web or notify\" },\n  \"C\": [{ \"part\": \"web\" }]\n}\n";
-        let known = names(&["notify", "web"]);
+        let text = "{\n  \"A\": { \"x\": 1 },\n  \"B\": { \"part\": \"blue or green\" },\n  \"C\": [{ \"part\": \"blue\" }]\n}\n";
+        let known = names(&["green", "blue"]);
         let marked = |text: &str, removed| remove_marked("a.json", text, &known, &names(removed));
-        let rest = marked(text, &["web"]).unwrap();
+        let rest = marked(text, &["blue"]).unwrap();
         assert_eq!(
             rest,
-            "{\n  \"A\": { \"x\": 1 },\n  \"B\": { \"part\": \"notify\" },\n  \"C\": []\n}\n"
+            "{\n  \"A\": { \"x\": 1 },\n  \"B\": { \"part\": \"green\" },\n  \"C\": []\n}\n"
         );
-        let rest = marked(&rest, &["notify"]).unwrap();
+        let rest = marked(&rest, &["green"]).unwrap();
         assert_eq!(rest, "{\n  \"A\": { \"x\": 1 },\n  \"C\": []\n}\n");
-        let error = marked("{ \"part\": \"wbe\" }", &[]).unwrap_err();
+        let error = marked("{ \"part\": \"bleu\" }", &[]).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
-            "a.json: there is no part \"wbe\"; the parts are: notify, web"
+            "a.json: there is no part \"bleu\"; the parts are: blue, green"
         );
     }
 }

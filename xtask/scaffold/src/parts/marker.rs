@@ -3,9 +3,9 @@
 //! A marker is `part: NAMES` in a comment. `NAMES {` and `NAMES }` on lines of their own enclose a block; at the end of a
 //! line, `NAMES` marks this line. `NAMES` is one of
 //!
-//! - `billing`: the lines belong to this part;
-//! - `billing or notify`: the lines go when the last of these parts is removed;
-//! - `without billing`: the lines are comments until this part is removed.
+//! - `red`: the lines belong to this part;
+//! - `red or green`: the lines go when the last of these parts is removed;
+//! - `without red`: the lines are comments until this part is removed.
 //!
 //! Blocks may contain others. A line of several blocks goes with the first of them that goes.
 
@@ -345,98 +345,97 @@ mod tests {
     /// Removes parts from a text in which `@` stands for the beginning of a marker.
     fn without(path: &str, text: &str, removed: &[&str]) -> Result<String> {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let known = names(&["billing", "notify", "web"]);
+        let known = names(&["red", "green", "blue"]);
         remove(path, &text.replace('@', "part:"), &known, &names(removed))
             .map(|text| text.replace("part:", "@"))
     }
 
     #[test]
     fn blocks_and_marked_lines_go_with_their_part() {
-        let text = "a();\n// @ web {\nb();\n// @ web }\nc(); // @ web\nd(); // @ notify\n";
-        let rest = without("a.rs", text, &["web"]).unwrap();
-        assert_eq!(rest, "a();\nd(); // @ notify\n");
+        let text = "a();\n// @ blue {\nb();\n// @ blue }\nc(); // @ blue\nd(); // @ green\n";
+        let rest = without("a.rs", text, &["blue"]).unwrap();
+        assert_eq!(rest, "a();\nd(); // @ green\n");
         assert_eq!(without("a.rs", text, &[]).unwrap(), text);
-        assert_eq!(without("a.txt", text, &["web"]).unwrap(), text);
+        assert_eq!(without("a.txt", text, &["blue"]).unwrap(), text);
     }
 
     #[test]
     fn each_kind_of_file_has_its_comments() {
         for (path, marked) in [
-            ("a.yml", "  # @ web {\nx\n  # @ web }"),
-            ("a.toml", "x # @ web"),
-            (".gitignore", "x # @ web"),
-            (".ci/run", "x # @ web"),
-            (".github/CODEOWNERS", "x # @ web"),
-            ("a.css", "x /* @ web */"),
-            ("a.tsx", "{/* @ web { */}\nx\n{/* @ web } */}"),
-            ("a.md", "<!-- @ web { -->\nx\n<!-- @ web } -->"),
-            ("a.md", "| x <!-- @ web --> |"),
-            ("a.md", "| x | <!-- @ web -->"),
+            ("a.yml", "  # @ blue {\nx\n  # @ blue }"),
+            ("a.toml", "x # @ blue"),
+            (".gitignore", "x # @ blue"),
+            (".ci/run", "x # @ blue"),
+            (".github/CODEOWNERS", "x # @ blue"),
+            ("a.css", "x /* @ blue */"),
+            ("a.tsx", "{/* @ blue { */}\nx\n{/* @ blue } */}"),
+            ("a.md", "<!-- @ blue { -->\nx\n<!-- @ blue } -->"),
+            ("a.md", "| x <!-- @ blue --> |"),
+            ("a.md", "| x | <!-- @ blue -->"),
         ] {
             let text = format!("1\n{marked}\n2\n");
-            assert_eq!(without(path, &text, &["web"]).unwrap(), "1\n2\n", "{path}");
-            assert_eq!(without(path, &text, &["notify"]).unwrap(), text, "{path}");
+            assert_eq!(without(path, &text, &["blue"]).unwrap(), "1\n2\n", "{path}");
+            assert_eq!(without(path, &text, &["green"]).unwrap(), text, "{path}");
         }
     }
 
     #[test]
     fn lines_of_two_parts_go_with_the_last_one_in_any_order() {
-        let text =
-            "// @ billing or notify {\na\n// @ billing or notify }\nb // @ billing or notify\n";
-        let rest = without("a.rs", text, &["billing"]).unwrap();
-        assert_eq!(rest, "// @ notify {\na\n// @ notify }\nb // @ notify\n");
-        assert_eq!(without("a.rs", &rest, &["notify"]).unwrap(), "");
-        assert_eq!(without("a.rs", text, &["notify", "billing"]).unwrap(), "");
+        let text = "// @ red or green {\na\n// @ red or green }\nb // @ red or green\n";
+        let rest = without("a.rs", text, &["red"]).unwrap();
+        assert_eq!(rest, "// @ green {\na\n// @ green }\nb // @ green\n");
+        assert_eq!(without("a.rs", &rest, &["green"]).unwrap(), "");
+        assert_eq!(without("a.rs", text, &["green", "red"]).unwrap(), "");
     }
 
     #[test]
     fn a_block_in_another_goes_with_the_first_that_goes() {
-        let text = "1\n\n# @ web {\na\n\n# @ notify {\nb\n# @ notify }\n\nc\n# @ web }\n\n2\n";
-        assert_eq!(without("a.py", text, &["web"]).unwrap(), "1\n\n2\n");
-        let rest = without("a.py", text, &["notify"]).unwrap();
-        assert_eq!(rest, "1\n\n# @ web {\na\n\nc\n# @ web }\n\n2\n");
-        assert_eq!(without("a.py", &rest, &["web"]).unwrap(), "1\n\n2\n");
+        let text = "1\n\n# @ blue {\na\n\n# @ green {\nb\n# @ green }\n\nc\n# @ blue }\n\n2\n";
+        assert_eq!(without("a.py", text, &["blue"]).unwrap(), "1\n\n2\n");
+        let rest = without("a.py", text, &["green"]).unwrap();
+        assert_eq!(rest, "1\n\n# @ blue {\na\n\nc\n# @ blue }\n\n2\n");
+        assert_eq!(without("a.py", &rest, &["blue"]).unwrap(), "1\n\n2\n");
     }
 
     #[test]
     fn comments_become_code_when_a_part_goes() {
         let text =
-            "// @ without web {\n  // a\n\n  // b\n// @ without web }\n// c // @ without web\n";
-        assert_eq!(without("a.ts", text, &["notify"]).unwrap(), text);
-        assert_eq!(without("a.ts", text, &["web"]).unwrap(), "  a\n\n  b\nc\n");
-        let text = "<!-- @ without web { -->\n<!-- a -->\n<!-- @ without web } -->\n";
-        assert_eq!(without("a.md", text, &["web"]).unwrap(), "a\n");
+            "// @ without blue {\n  // a\n\n  // b\n// @ without blue }\n// c // @ without blue\n";
+        assert_eq!(without("a.ts", text, &["green"]).unwrap(), text);
+        assert_eq!(without("a.ts", text, &["blue"]).unwrap(), "  a\n\n  b\nc\n");
+        let text = "<!-- @ without blue { -->\n<!-- a -->\n<!-- @ without blue } -->\n";
+        assert_eq!(without("a.md", text, &["blue"]).unwrap(), "a\n");
     }
 
     #[test]
     fn malformed_markers_are_refused_with_their_line() {
         for (text, reason) in [
             (
-                "a\n// @ web {\nb\n",
-                "a.rs:2: the block `@ web` does not end",
+                "a\n// @ blue {\nb\n",
+                "a.rs:2: the block `@ blue` does not end",
             ),
             (
-                "// @ web }\n",
+                "// @ blue }\n",
                 "a.rs:1: this marker ends a block that does not begin",
             ),
-            ("// @ web {\n// @ notify }\n", "a.rs:2: this marker ends"),
+            ("// @ blue {\n// @ green }\n", "a.rs:2: this marker ends"),
             (
-                "a // @ wbe\n",
-                "a.rs:1: there is no part \"wbe\"; the parts are: billing, notify, web",
+                "a // @ bleu\n",
+                "a.rs:1: there is no part \"bleu\"; the parts are: blue, green, red",
             ),
-            ("a // @ web or\n", "a.rs:1: there is no part \"web or\""),
-            ("// @ web\n", "a.rs:1: a marker on a line of its own"),
-            ("a // @ web {\n", "a.rs:1: a marker on a line of its own"),
-            ("a /* @ web */ b\n", "a.rs:1: nothing may follow"),
-            ("a /* @ web\n", "a.rs:1: the comment must end"),
+            ("a // @ blue or\n", "a.rs:1: there is no part \"blue or\""),
+            ("// @ blue\n", "a.rs:1: a marker on a line of its own"),
+            ("a // @ blue {\n", "a.rs:1: a marker on a line of its own"),
+            ("a /* @ blue */ b\n", "a.rs:1: nothing may follow"),
+            ("a /* @ blue\n", "a.rs:1: the comment must end"),
             (
-                "// @ without web {\na\n// @ without web }\n",
+                "// @ without blue {\na\n// @ without blue }\n",
                 "a.rs:2: a line of a block",
             ),
-            ("a // @ without web\n", "a.rs:1: a line that is marked"),
+            ("a // @ without blue\n", "a.rs:1: a line that is marked"),
         ] {
             let removed: &[&str] = if text.starts_with("a // @ without") {
-                &["web"]
+                &["blue"]
             } else {
                 &[]
             };
@@ -448,10 +447,10 @@ mod tests {
 
     #[test]
     fn a_removal_brings_no_blank_lines_together() {
-        let text = "1\n\n# @ web {\na\n# @ web }\n\n2\n\n# @ web {\nb\n# @ web }\n";
-        assert_eq!(without("a.py", text, &["web"]).unwrap(), "1\n\n2\n");
+        let text = "1\n\n# @ blue {\na\n# @ blue }\n\n2\n\n# @ blue {\nb\n# @ blue }\n";
+        assert_eq!(without("a.py", text, &["blue"]).unwrap(), "1\n\n2\n");
         // Two blank lines that were there stay.
-        let text = "1\n\n\n2 # @ web\n3\n";
-        assert_eq!(without("a.py", text, &["web"]).unwrap(), "1\n\n\n3\n");
+        let text = "1\n\n\n2 # @ blue\n3\n";
+        assert_eq!(without("a.py", text, &["blue"]).unwrap(), "1\n\n\n3\n");
     }
 }

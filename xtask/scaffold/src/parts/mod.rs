@@ -1,4 +1,4 @@
-//! Parts of the product that can be removed, such as the browser app.
+//! Parts of the product that can be removed, such as the app.
 //!
 //! The table `xtask/parts.toml` has a row for each part: the files and folders that belong to it alone, and its entries in
 //! files without comments. In the other files, [markers](marker) enclose its lines.
@@ -8,7 +8,7 @@ mod marker;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::Tree;
@@ -114,8 +114,9 @@ pub fn remove(tree: &mut Tree, parts: &[&str]) -> Result<Vec<String>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
+    let files = tree.files()?;
     for part in names.iter().filter_map(|name| table.parts.get(name)) {
-        part.remove_own(tree)?;
+        part.remove_own(tree, &files)?;
     }
     let known = table.names();
     for path in tree.files()? {
@@ -148,40 +149,48 @@ pub fn remove(tree: &mut Tree, parts: &[&str]) -> Result<Vec<String>> {
 }
 
 impl Part {
-    /// Deletes the files of the part, and its entries in files without comments.
-    fn remove_own(&self, tree: &mut Tree) -> Result<()> {
-        let missing = |path: &str| format!("{TABLE}: {path} does not exist");
+    /// Deletes the files of the part, and its entries in files without comments. `files` are the files before the removal, of
+    /// which other removed parts may have deleted some.
+    fn remove_own(&self, tree: &mut Tree, files: &BTreeSet<String>) -> Result<()> {
         for path in &self.paths {
             let folder = format!("{path}/");
-            let mut files = tree.files()?;
-            files.retain(|file| file == path || file.starts_with(&folder));
-            if files.is_empty() {
-                bail!(missing(path));
-            }
-            for file in files {
-                tree.delete(file);
-            }
+            let mut own = files
+                .iter()
+                .filter(|file| *file == path || file.starts_with(&folder))
+                .peekable();
+            ensure!(own.peek().is_some(), "{TABLE}: {path} does not exist");
+            own.for_each(|file| tree.delete(file));
         }
         for Members { file, keys } in &self.json {
-            let text = tree.text(file)?.with_context(|| missing(file))?;
-            let rest =
-                json::remove_members(&text, keys).with_context(|| format!("{TABLE}: {file}"))?;
-            tree.write(file, rest);
+            edit(tree, files, file, |text| json::remove_members(text, keys))?;
         }
         for Entries { file, words } in &self.generated {
-            let text = tree.text(file)?.with_context(|| missing(file))?;
             let has_word = |text: &str| words.iter().any(|word| text.contains(word));
-            let rest = if file.ends_with(".json") {
-                json::remove_elements(&text, &has_word)
-                    .with_context(|| format!("{TABLE}: {file}"))?
-            } else {
+            edit(tree, files, file, |text| {
+                if file.ends_with(".json") {
+                    return json::remove_elements(text, &has_word);
+                }
                 let lines = text.split_inclusive('\n').filter(|line| !has_word(line));
-                lines.collect()
-            };
-            tree.write(file, rest);
+                Ok(lines.collect())
+            })?;
         }
         Ok(())
     }
+}
+
+/// Edits a file that is one of `files`, unless it has been deleted.
+fn edit(
+    tree: &mut Tree,
+    files: &BTreeSet<String>,
+    file: &str,
+    change: impl Fn(&str) -> Result<String>,
+) -> Result<()> {
+    ensure!(files.contains(file), "{TABLE}: {file} does not exist");
+    if let Some(text) = tree.text(file)? {
+        let rest = change(&text).with_context(|| format!("{TABLE}: {file}"))?;
+        tree.write(file, rest);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,51 +211,48 @@ mod tests {
         let table = r##"
 removed = []
 
-# @ billing {
-[billing]
-description = "purchases"
-with = ["notify"] # @ notify
+# @ red {
+[red]
+description = "red things"
+with = ["green"] # @ green
 paths = [
-  "billing",
-  "web/billing.ts", # @ web
+  "red",
+  "blue/red.ts", # @ blue
 ]
-generated = [{ file = "report.json", words = ["billing-"] }]
-# @ billing }
+generated = [{ file = "report.json", words = ["red-"] }]
+# @ red }
 
-# @ notify {
-[notify]
-description = "SMS"
-paths = ["notify.rs"]
-# @ notify }
+# @ green {
+[green]
+description = "green things"
+paths = ["green.rs"]
+# @ green }
 
-# @ web {
-[web]
-description = "the app"
-paths = ["web"]
-json = [{ file = "package.json", keys = ["workspaces.web"] }]
-# @ web }
+# @ blue {
+[blue]
+description = "blue things"
+paths = ["blue"]
+json = [{ file = "package.json", keys = ["workspaces.blue"] }]
+# @ blue }
 "##;
         for (path, text) in [
             (TABLE, table),
-            ("billing/a.rs", ""),
-            ("billing/b/c.rs", ""),
-            ("billing.rs", ""),
+            ("red/a.rs", ""),
+            ("red/b/c.rs", ""),
+            ("red.rs", ""),
+            ("main.rs", "mod red; // @ red\nmod green; // @ green\n"),
+            ("green.rs", ""),
             (
-                "main.rs",
-                "mod billing; // @ billing\nmod notify; // @ notify\n",
+                "package.json",
+                "{ \"workspaces\": [\"bench\", \"blue\"] }\n",
             ),
-            ("notify.rs", ""),
-            ("package.json", "{ \"workspaces\": [\"bench\", \"web\"] }\n"),
             (
                 "report.json",
-                "[{ \"function\": \"notes-get\" }, { \"function\": \"billing-list\" }]\n",
+                "[{ \"function\": \"notes-get\" }, { \"function\": \"red-list\" }]\n",
             ),
-            (
-                "topic.yml",
-                "# @ billing or web {\na: 1\n# @ billing or web }\n",
-            ),
-            ("web/app.ts", ""),
-            ("web/billing.ts", ""),
+            ("topic.yml", "# @ red or blue {\na: 1\n# @ red or blue }\n"),
+            ("blue/app.ts", ""),
+            ("blue/red.ts", ""),
         ] {
             let file = folder.path().join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -267,27 +273,30 @@ json = [{ file = "package.json", keys = ["workspaces.web"] }]
     #[test]
     fn a_part_goes_with_its_files_its_lines_its_row_and_its_dependents() {
         let (_folder, mut tree) = checkout();
-        let removed = remove(&mut tree, &["billing"]).unwrap();
-        assert_eq!(removed, ["billing", "notify"]);
+        let removed = remove(&mut tree, &["red"]).unwrap();
+        assert_eq!(removed, ["green", "red"]);
         let files: Vec<_> = tree.files().unwrap().into_iter().collect();
         assert_eq!(
             files,
             [
-                "billing.rs",
+                "blue/app.ts",
                 "main.rs",
                 "package.json",
+                "red.rs",
                 "report.json",
                 "topic.yml",
-                "web/app.ts",
                 TABLE
             ]
         );
         let text = |path: &str| tree.text(path).unwrap().unwrap();
         assert_eq!(text("main.rs"), "");
         assert_eq!(text("report.json"), "[{ \"function\": \"notes-get\" }]\n");
-        assert_eq!(text("topic.yml"), "# part: web {\na: 1\n# part: web }\n");
-        assert!(text(TABLE).contains("removed = [\"billing\", \"notify\"]"));
-        assert_eq!(all(&tree).unwrap().into_keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(text("topic.yml"), "# part: blue {\na: 1\n# part: blue }\n");
+        assert!(text(TABLE).contains("removed = [\"green\", \"red\"]"));
+        assert_eq!(
+            all(&tree).unwrap().into_keys().collect::<Vec<_>>(),
+            ["blue"]
+        );
     }
 
     #[test]
@@ -300,28 +309,28 @@ json = [{ file = "package.json", keys = ["workspaces.web"] }]
             }
             content(&tree)
         };
-        let expected = after(&[&["billing", "notify", "web"]]);
-        assert_eq!(after(&[&["web"], &["notify"], &["billing"]]), expected);
-        assert_eq!(after(&[&["billing"], &["web"]]), expected);
-        assert_eq!(after(&[&["notify"], &["web", "billing"]]), expected);
+        let expected = after(&[&["red", "green", "blue"]]);
+        assert_eq!(after(&[&["blue"], &["green"], &["red"]]), expected);
+        assert_eq!(after(&[&["red"], &["blue"]]), expected);
+        assert_eq!(after(&[&["green"], &["blue", "red"]]), expected);
     }
 
     #[test]
     fn removing_a_part_again_changes_nothing() {
         let (_folder, mut tree) = checkout();
-        remove(&mut tree, &["web"]).unwrap();
+        remove(&mut tree, &["blue"]).unwrap();
         let once = content(&tree);
-        assert!(remove(&mut tree, &["web"]).unwrap().is_empty());
+        assert!(remove(&mut tree, &["blue"]).unwrap().is_empty());
         assert_eq!(content(&tree), once);
     }
 
     #[test]
     fn an_unknown_part_is_refused_with_the_names_of_the_parts() {
         let (_folder, mut tree) = checkout();
-        let error = remove(&mut tree, &["web", "sms"]).unwrap_err();
+        let error = remove(&mut tree, &["blue", "pink"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no part \"sms\"; the parts are: billing, notify, web"
+            "there is no part \"pink\"; the parts are: blue, green, red"
         );
         assert!(tree.changed().unwrap().is_empty());
     }
@@ -329,11 +338,11 @@ json = [{ file = "package.json", keys = ["workspaces.web"] }]
     #[test]
     fn an_outdated_row_is_refused() {
         let (folder, mut tree) = checkout();
-        fs::remove_file(folder.path().join("notify.rs")).unwrap();
-        let error = remove(&mut tree, &["notify"]).unwrap_err();
+        fs::remove_file(folder.path().join("green.rs")).unwrap();
+        let error = remove(&mut tree, &["green"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "xtask/parts.toml: notify.rs does not exist"
+            "xtask/parts.toml: green.rs does not exist"
         );
     }
 }

@@ -41,8 +41,10 @@ pub(crate) enum Service {
     Ses,
     /// Service Quotas, for the quotas of global services.
     GlobalQuotas,
+    // part: notify {
     /// Amazon Simple Notification Service.
     Sns,
+    // part: notify }
 }
 
 impl Service {
@@ -54,7 +56,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Ses => "ses",
             Self::GlobalQuotas => "servicequotas",
-            Self::Sns => "sns",
+            Self::Sns => "sns", // part: notify
         }
     }
 
@@ -69,7 +71,7 @@ impl Service {
                 format!("servicequotas.{GLOBAL_REGION}.amazonaws.com"),
                 GLOBAL_REGION,
             ),
-            Self::Sns => (format!("sns.{region}.amazonaws.com"), region),
+            Self::Sns => (format!("sns.{region}.amazonaws.com"), region), // part: notify
         }
     }
 }

@@ -33,7 +33,7 @@ use super::{
 
 pub(super) const ACCOUNT: &str = "111111111111";
 pub(super) const API_URL: &str = "https://api1.execute-api.eu-central-1.amazonaws.com/dev";
-pub(super) const PHONE: &str = "+15555550100";
+pub(super) const PHONE: &str = "+15555550100"; // part: notify
 /// A response: its status and its body.
 pub(super) type Reply = (u16, String);
 
@@ -288,11 +288,12 @@ fn healthy_account() -> Responses {
         (
             "ssm GetParameters",
             secrets(&[
-                stripe::SECRET_KEY,     // part: billing
-                stripe::WEBHOOK_SECRET, // part: billing
-                ("admin-phone-number", PHONE),
+                stripe::SECRET_KEY,            // part: billing
+                stripe::WEBHOOK_SECRET,        // part: billing
+                ("admin-phone-number", PHONE), // part: notify
             ]),
         ),
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -310,6 +311,7 @@ fn healthy_account() -> Responses {
             ),
         ),
         ("sns GetSMSAttributes", spend_limit("20")),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(true, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -363,6 +365,7 @@ fn bare_account() -> Responses {
             ok(json!({ "Quotas": [] })),
         ),
         ("ssm GetParameters", secrets(&[])),
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -378,6 +381,7 @@ fn bare_account() -> Responses {
             "sns GetSMSAttributes",
             query_response("GetSMSAttributes", "<attributes/>"),
         ),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(false, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -417,6 +421,7 @@ pub(super) fn policies(number: usize) -> Reply {
     ))
 }
 
+// part: notify {
 /// The response to GetSMSAttributes.
 pub(super) fn spend_limit(limit: &str) -> Reply {
     let entry = format!("<entry><key>MonthlySpendLimit</key><value>{limit}</value></entry>");
@@ -425,6 +430,7 @@ pub(super) fn spend_limit(limit: &str) -> Reply {
         &format!("<attributes>{entry}</attributes>"),
     )
 }
+// part: notify }
 
 /// The response to SES's GetAccount.
 pub(super) fn ses_account(has_access: bool, can_send: bool) -> Reply {
@@ -465,7 +471,7 @@ pub(super) fn subject(url: &str) -> Subject {
         boundary: "scratchpad-boundary-dev".into(),
         has_workflow_roles: true,
         has_foreign_oidc_provider: false,
-        sends_sms: true,
+        sends_sms: true, // part: notify
         is_protected: false,
         domain: Some("dev.scratchpad.example.com".into()),
         is_delegated: true,

@@ -11,7 +11,9 @@
 // part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
 // part: billing }
+// part: notify {
 //! | [`sms`] | the destination and the sender of SMS, and their limits |
+// part: notify }
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
 //!
 //! [`subject`] has what several checks share. [`aws`] and [`dns`] send the queries.
@@ -25,7 +27,7 @@ mod domain;
 mod double;
 mod failure;
 mod quotas;
-mod sms;
+mod sms; // part: notify
 mod stripe; // part: billing
 pub(super) mod stripe_api; // part: billing
 mod subject;
@@ -33,11 +35,9 @@ mod subject;
 mod tests;
 mod xml;
 
-use std::pin::Pin;
-
 use anyhow::{Result, bail};
 use console::style;
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 
 use self::{
     check::{Check, Phase, State},
@@ -69,7 +69,7 @@ pub(crate) async fn doctor(
     let target = Target::read(&workspace, stage, infrastructure).await?;
     target.announce();
     let tables = Tables::read(workspace.root(), |_| None)?;
-    let subject = subject(&workspace, &tables, &target)?;
+    let subject = subject(&tables, &target)?;
     let step = Step::begin("query the account");
     let checks = examine(&subject, &Resolver::of_system()).await;
     step.done(&format!("({})", ui::count(checks.len(), "check")));
@@ -84,14 +84,13 @@ pub(crate) async fn doctor(
     Ok(())
 }
 
-fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Subject> {
+fn subject(tables: &Tables, target: &Target) -> Result<Subject> {
     let Target {
         stage,
         row,
         account,
         ..
     } = target;
-    let sends_sms = workspace.root().join("services/notify-job").exists();
     Ok(Subject {
         stage: stage.to_string(),
         account_id: account.id.clone(),
@@ -103,8 +102,10 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         boundary: boundary(tables.row_name(stage)?),
         has_workflow_roles: tables.has_workflow_roles(&account.name),
         has_foreign_oidc_provider: tables.has_foreign_oidc_provider(&account.name),
+        // part: notify {
         // A stage that uses dev's tables publishes no purchases.
-        sends_sms: sends_sms && row.infrastructure == Infrastructure::Own,
+        sends_sms: row.infrastructure == Infrastructure::Own,
+        // part: notify }
         is_protected: row.protected,
         domain: row.domain.clone(),
         is_delegated: row.delegated,
@@ -124,12 +125,12 @@ fn boundary(row: &str) -> String {
 async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let credentials = account::credentials(subject).await;
     let exam = Examination::begin(subject, resolver, &credentials.finding).await;
-    let groups: Vec<Pin<Box<dyn Future<Output = Vec<Check>>>>> = vec![
-        Box::pin(account::checks(&exam)),
-        Box::pin(quotas::checks(&exam)),
-        Box::pin(domain::checks(&exam)),
-        Box::pin(stripe::checks(&exam)), // part: billing
-        Box::pin(sms::checks(&exam)),    // part: notify
+    let groups = [
+        account::checks(&exam).boxed_local(),
+        quotas::checks(&exam).boxed_local(),
+        domain::checks(&exam).boxed_local(),
+        stripe::checks(&exam).boxed_local(), // part: billing
+        sms::checks(&exam).boxed_local(),    // part: notify
     ];
     let mut checks = vec![credentials];
     checks.extend(join_all(groups).await.into_iter().flatten());

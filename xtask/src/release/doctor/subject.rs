@@ -36,8 +36,10 @@ pub(super) struct Subject {
     pub(super) has_workflow_roles: bool,
     /// Whether the account's row says that another application has created GitHub's OIDC provider.
     pub(super) has_foreign_oidc_provider: bool,
+    // part: notify {
     /// Whether the stage sends an SMS for each paid purchase.
     pub(super) sends_sms: bool,
+    // part: notify }
     /// Whether the row of the stage says that it is protected.
     pub(super) is_protected: bool,
     /// The domain in the stage's row.

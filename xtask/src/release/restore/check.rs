@@ -138,7 +138,7 @@ impl Plan {
         }
         // part: billing {
         if options.table == super::options::Table::Purchases && options.stage == options.into {
-            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent a second SMS".into());
+            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent that it takes effect twice".into());
         }
         // part: billing }
         steps.push("check that each item exists, and delete the temporary table".into());
