@@ -2,15 +2,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use simple_dns::RCODE;
 
+use super::double::{PHONE, spend_limit}; // part: notify
 use super::{
     boundary,
     check::{Check, State},
     counts,
     dns::Resolver,
     double::{
-        ACCOUNT, API_URL, Double, PHONE, Reply, Responses, bare, caller, concurrency,
-        distributions, exports, found, healthy, json_error, nowhere, ok, policies, query_error,
-        query_response, resolver, secrets, ses_account, ses_identity, spend_limit, stacks, subject,
+        ACCOUNT, API_URL, Double, Reply, Responses, bare, caller, concurrency, distributions,
+        exports, found, healthy, json_error, nowhere, ok, policies, query_error, query_response,
+        resolver, secrets, ses_account, ses_identity, stacks, subject,
     },
     examine, report,
     subject::Subject,
@@ -99,11 +100,15 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
             ("CloudFront response headers policies", green),
         ][..],
         stripe::LACKING_BEFORE_DEPLOY, // part: billing
+        // part: notify {
         &[
             ("admin phone number", red),
             ("SMS sandbox", red),
             ("SMS origination number", red),
             ("SMS spend limit", red),
+        ],
+        // part: notify }
+        &[
             ("delegation of dev.scratchpad.example.com", red),
             ("SES production access", red),
             ("SES identity dev.scratchpad.example.com", red),
@@ -190,10 +195,15 @@ const QUERIES: &[Query] = &[
         &["CloudFront response headers policies"],
     ),
     ("servicequotas ListServiceQuotas", &[]),
-    ("ssm GetParameters", &["admin phone number"]),
-    ("sns GetSMSSandboxAccountStatus", &["SMS sandbox"]),
-    ("sns ListOriginationNumbers", &["SMS origination number"]),
-    ("sns GetSMSAttributes", &["SMS spend limit"]),
+    (
+        "ssm GetParameters",
+        &[
+            "admin phone number", // part: notify
+        ],
+    ),
+    ("sns GetSMSSandboxAccountStatus", &["SMS sandbox"]), // part: notify
+    ("sns ListOriginationNumbers", &["SMS origination number"]), // part: notify
+    ("sns GetSMSAttributes", &["SMS spend limit"]),       // part: notify
     ("ses GET /v2/email/account", &["SES production access"]),
     (
         "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -239,13 +249,14 @@ async fn a_throttled_query_is_retried() {
         query_error(400, "Throttling"),
         query_error(503, "ServiceUnavailable"),
     ] {
-        let key = "sns GetSMSAttributes";
+        let key = "iam GetPolicy";
         let (checks, requests) = checks_with(healthy(), &dns, |responses, _| {
             responses.insert(key, reply.clone());
         })
         .await;
-        assert_eq!(names_except(&checks, State::Green), ["SMS spend limit"]);
-        assert_found(&checks, "SMS spend limit", State::Unknown, "message of", "");
+        let name = "policy scratchpad-boundary-dev";
+        assert_eq!(names_except(&checks, State::Green), [name]);
+        assert_found(&checks, name, State::Unknown, "message of", "");
         let attempts = requests.iter().filter(|request| *request == key);
         assert_eq!(attempts.count(), 3);
     }
@@ -254,7 +265,7 @@ async fn a_throttled_query_is_retried() {
 #[tokio::test]
 async fn a_response_in_an_unknown_format_makes_checks_unknown() {
     for (key, name) in [
-        ("sns GetSMSSandboxAccountStatus", "SMS sandbox"),
+        ("sns GetSMSSandboxAccountStatus", "SMS sandbox"), // part: notify
         ("ses GET /v2/email/account", "SES production access"),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
@@ -289,7 +300,7 @@ async fn credentials_of_another_account_are_red_and_stop_all_other_requests_to_a
     ];
     assert_eq!(requests, expected);
     let text = "not checked, because the check of the credentials failed";
-    assert_found(&checks, "SMS sandbox", State::Unknown, text, "");
+    assert_found(&checks, "Lambda concurrency", State::Unknown, text, "");
     let expected = [
         "credentials",
         "Stripe publishable key", // part: billing
@@ -563,7 +574,7 @@ async fn a_missing_or_malformed_secret_is_red() {
     for (secret, name) in [
         ("stripe-secret-key", "Stripe secret key"), // part: billing
         ("stripe-webhook-secret", "Stripe webhook secret"), // part: billing
-        ("admin-phone-number", "admin phone number"),
+        ("admin-phone-number", "admin phone number"), // part: notify
     ] {
         let next = format!("cargo xtask secrets set {secret} --stage dev < FILE");
         let missing = checks_if("ssm GetParameters", secrets(&[])).await;
@@ -574,6 +585,7 @@ async fn a_missing_or_malformed_secret_is_red() {
     }
 }
 
+// part: notify {
 #[tokio::test]
 async fn the_sms_sandbox_is_red_unless_the_destination_is_verified() {
     let in_sandbox = |responses: &mut Responses, status: &str| {
@@ -673,6 +685,7 @@ async fn a_stage_that_sends_no_sms_has_no_checks_of_sms() {
         .filter(|check| check.name.contains("SMS") || check.name.contains("phone"));
     assert_eq!(sms.count(), 0);
 }
+// part: notify }
 
 #[tokio::test]
 async fn the_delegation_is_compared_with_the_hosted_zone() {
@@ -797,7 +810,8 @@ async fn no_text_contains_a_secret() {
         texts += &report(&checks).join("\n");
     }
     let secrets = [
-        &[PHONE][..],
+        &[][..],
+        &[PHONE],        // part: notify
         stripe::SECRETS, // part: billing
     ];
     for secret in secrets.concat() {
@@ -810,9 +824,10 @@ async fn no_text_contains_a_secret() {
 async fn an_unknown_check_of_an_emulated_account_says_why() {
     let checks = checks(|responses, subject| {
         subject.is_local = true;
-        responses.remove("sns GetSMSAttributes");
+        responses.remove("iam GetPolicy");
     })
     .await;
+    let name = "policy scratchpad-boundary-dev";
     let text = "the local cloud may lack this query";
-    assert_found(&checks, "SMS spend limit", State::Unknown, text, "");
+    assert_found(&checks, name, State::Unknown, text, "");
 }
