@@ -239,11 +239,11 @@ async fn slow(
         return Ok(Vec::new());
     }
     heading(STAGES);
-    let counts = stages(workspace, &mut Output::Shown).await?;
+    let counts = stages(workspace, None).await?;
     Ok(vec![(STAGES, counts)])
 }
 
-async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
+async fn stages(workspace: &Workspace, output: Option<&mut Vec<String>>) -> Result<Counts> {
     const FOLDER: &str = "stages-test";
     build::build(workspace).await?;
     let stage = LocalStage::open(workspace, FOLDER)?;
@@ -454,22 +454,16 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
-/// What happens to the output of tests.
-#[derive(Debug)]
-enum Output {
-    /// It is printed immediately.
-    Shown,
-    /// Its lines are held until another tier, which runs at the same time, is finished.
-    Held(Vec<String>),
-}
-
 /// Runs a test command, prints its output, and counts the tests from the output.
 async fn run_tests(command: &mut Command) -> Result<Counts> {
-    run_tests_with(command, &mut Output::Shown).await
+    run_tests_with(command, None).await
 }
 
-/// Runs a test command, prints or holds its output, and counts the tests from the output.
-async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Counts> {
+/// Runs a test command, and counts the tests from the output. Prints the output, or adds its lines to `held`.
+async fn run_tests_with(
+    command: &mut Command,
+    mut held: Option<&mut Vec<String>>,
+) -> Result<Counts> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -480,9 +474,9 @@ async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Cou
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
             counts.add(counts_in(&line));
-            match shown {
-                Output::Shown => println!("{line}"),
-                Output::Held(lines) => lines.push(line),
+            match &mut held {
+                None => println!("{line}"),
+                Some(held) => held.push(line),
             }
         }
     }

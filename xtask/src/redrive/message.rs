@@ -41,7 +41,7 @@ impl Action {
         if message.get("Type").and_then(Value::as_str) == Some("Notification") {
             return Ok(Self::Invoke(sns_event(message)));
         }
-        bail!("the message has an unknown format")
+        bail!("the message of {function} has an unknown format")
     }
 
     /// Says what the action does.
@@ -105,9 +105,9 @@ mod tests {
             "Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": "{}", "Timestamp": "2026-01-01T00:00:00.000Z",
             "SignatureVersion": "1", "Signature": "s", "SigningCertURL": "https://cert", "UnsubscribeURL": "https://unsubscribe",
         });
-        let Action::Invoke(event) = action(FUNCTION, &message).unwrap() else {
-            panic!("{message}");
-        };
+        let event = sns_event(message.clone());
+        let expected = Action::Invoke(event.clone());
+        assert_eq!(action(FUNCTION, &message).unwrap(), expected);
         let record = &event["Records"][0];
         assert_eq!(record["EventSource"], "aws:sns");
         assert_eq!(record["Sns"]["Message"], "{}");

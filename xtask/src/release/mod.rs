@@ -83,7 +83,7 @@ pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use clock::now;
-pub(crate) use confirm::confirm;
+pub(crate) use confirm::confirm; // part: billing
 pub(crate) use context::StageContext;
 pub(crate) use deploy::{converge, deploy};
 pub(crate) use doctor::aws::{Aws as OtherAws, Service as AwsService}; // part: billing

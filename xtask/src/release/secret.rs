@@ -272,7 +272,7 @@ pub(crate) async fn value(target: &Target, name: Name) -> Result<Option<String>>
 
 /// The metadata of an SSM parameter.
 struct Parameter {
-    description: String,
+    description: String, // part: billing
     version: i64,
     /// The time when the parameter's value was last set, in milliseconds since the Unix epoch.
     modified_at: u64,
@@ -284,7 +284,7 @@ async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     let mut stored = BTreeMap::new();
     for found in parameters(&target.account, &stage).await? {
         let parameter = Parameter {
-            description: found.description.unwrap_or_default(),
+            description: found.description.unwrap_or_default(), // part: billing
             version: found.version,
             modified_at: found
                 .last_modified_date

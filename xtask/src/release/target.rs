@@ -73,10 +73,14 @@ impl Target {
     /// # Errors
     /// Fails if the row of the stage cannot be read, or the stage's AWS configuration is incomplete.
     pub(crate) fn local(workspace: &Workspace, stage: &LocalStage) -> Result<Self> {
-        let mut overrides = Overrides::local();
+        let overrides = Overrides::local();
         // part: billing {
-        let stripe = stage.server_url(crate::stripe::SERVER);
-        overrides.set("SCRATCHPAD_STRIPE_URL", &stripe);
+        let overrides = {
+            let mut overrides = overrides;
+            let stripe = stage.server_url(crate::stripe::SERVER);
+            overrides.set("SCRATCHPAD_STRIPE_URL", &stripe);
+            overrides
+        };
         // part: billing }
         let account = Account::of_local_stage(stage)?;
         let name = STAGE.parse().map_err(anyhow::Error::msg)?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Counts, Output, STAGES, cargo_test, heading, run_tests, stages};
+use super::{Counts, STAGES, cargo_test, heading, run_tests, stages};
 use crate::{build, workspace::Workspace};
 
 /// The Cargo test target of the fault tests, and the name of their tier.
@@ -19,12 +19,10 @@ pub(super) async fn beside_stages(
         return Ok(vec![(FAULTS, faults(workspace).await?)]);
     }
     heading("faults and stages");
-    let mut held = Output::Held(Vec::new());
-    let (faults, stages) = tokio::join!(faults(workspace), stages(workspace, &mut held));
-    if let Output::Held(lines) = held {
-        heading("output of the tier stages");
-        lines.iter().for_each(|line| println!("{line}"));
-    }
+    let mut held = Vec::new();
+    let (faults, stages) = tokio::join!(faults(workspace), stages(workspace, Some(&mut held)));
+    heading("output of the tier stages");
+    held.iter().for_each(|line| println!("{line}"));
     Ok(vec![(FAULTS, faults?), (STAGES, stages?)])
 }
 

@@ -33,8 +33,10 @@ const GLOBAL_REGION: &str = "us-east-1";
 pub(crate) enum Service {
     /// Amazon CloudFront.
     CloudFront,
+    // part: billing {
     /// Amazon Cognito user pools.
     CognitoUsers,
+    // part: billing }
     /// AWS Identity and Access Management.
     Iam,
     /// Amazon Simple Email Service.
@@ -52,7 +54,7 @@ impl Service {
     fn signing_name(self) -> &'static str {
         match self {
             Self::CloudFront => "cloudfront",
-            Self::CognitoUsers => "cognito-idp",
+            Self::CognitoUsers => "cognito-idp", // part: billing
             Self::Iam => "iam",
             Self::Ses => "ses",
             Self::GlobalQuotas => "servicequotas",
@@ -64,7 +66,9 @@ impl Service {
     fn host(self, region: &str) -> (String, &str) {
         match self {
             Self::CloudFront => ("cloudfront.amazonaws.com".into(), GLOBAL_REGION),
+            // part: billing {
             Self::CognitoUsers => (format!("cognito-idp.{region}.amazonaws.com"), region),
+            // part: billing }
             Self::Iam => ("iam.amazonaws.com".into(), GLOBAL_REGION),
             Self::Ses => (format!("email.{region}.amazonaws.com"), region),
             Self::GlobalQuotas => (

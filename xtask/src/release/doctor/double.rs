@@ -204,6 +204,7 @@ pub(super) fn exports(exports: &[(&str, &str)]) -> Reply {
     query_response("ListExports", &format!("<Exports>{members}</Exports>"))
 }
 
+// part: billing {
 /// The response to GetParameters, with the secrets of the stage dev.
 pub(super) fn secrets(secrets: &[(&str, &str)]) -> Reply {
     let parameters = secrets.iter().map(|(name, value)| {
@@ -212,6 +213,7 @@ pub(super) fn secrets(secrets: &[(&str, &str)]) -> Reply {
     let parameters: Vec<Value> = parameters.collect();
     ok(json!({ "Parameters": parameters, "InvalidParameters": [] }))
 }
+// part: billing }
 
 /// The responses of an account for which every check of the stage dev is green.
 fn healthy_account() -> Responses {
@@ -285,14 +287,16 @@ fn healthy_account() -> Responses {
                 { "QuotaName": "Web distributions per AWS account", "Value": 500.0 },
             ] })),
         ),
+        // part: billing {
         (
             "ssm GetParameters",
             secrets(&[
-                stripe::SECRET_KEY,            // part: billing
-                stripe::WEBHOOK_SECRET,        // part: billing
+                stripe::SECRET_KEY,
+                stripe::WEBHOOK_SECRET,
                 ("admin-phone-number", PHONE), // part: notify
             ]),
         ),
+        // part: billing }
         // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
@@ -364,7 +368,7 @@ fn bare_account() -> Responses {
             "servicequotas ListServiceQuotas",
             ok(json!({ "Quotas": [] })),
         ),
-        ("ssm GetParameters", secrets(&[])),
+        ("ssm GetParameters", secrets(&[])), // part: billing
         // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
@@ -471,11 +475,11 @@ pub(super) fn subject(url: &str) -> Subject {
         boundary: "scratchpad-boundary-dev".into(),
         has_workflow_roles: true,
         has_foreign_oidc_provider: false,
-        sends_sms: true, // part: notify
-        is_protected: false,
+        sends_sms: true,     // part: notify
+        is_protected: false, // part: billing
         domain: Some("dev.scratchpad.example.com".into()),
         is_delegated: true,
-        secrets_stage: "dev".into(),
+        secrets_stage: "dev".into(),                     // part: billing
         stripe_url: url.into(),                          // part: billing
         publishable_key: stripe::PUBLISHABLE_KEY.into(), // part: billing
     }

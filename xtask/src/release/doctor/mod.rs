@@ -27,6 +27,7 @@ mod domain;
 mod double;
 mod failure;
 mod quotas;
+mod secrets; // part: billing
 mod sms; // part: notify
 mod stripe; // part: billing
 pub(super) mod stripe_api; // part: billing
@@ -106,11 +107,11 @@ fn subject(tables: &Tables, target: &Target) -> Result<Subject> {
         // A stage that uses dev's tables publishes no purchases.
         sends_sms: row.infrastructure == Infrastructure::Own,
         // part: notify }
-        is_protected: row.protected,
+        is_protected: row.protected, // part: billing
         domain: row.domain.clone(),
         is_delegated: row.delegated,
-        secrets_stage: target.infrastructure_stage(),
-        stripe_url: row.stripe_url.clone(), // part: billing
+        secrets_stage: target.infrastructure_stage(), // part: billing
+        stripe_url: row.stripe_url.clone(),           // part: billing
         publishable_key: row.stripe_publishable_key.clone(), // part: billing
     })
 }

@@ -3,7 +3,10 @@
 use domain::stripe::WEBHOOK_EVENTS;
 
 use super::*;
-use crate::release::doctor::double::stripe::{PUBLISHABLE_KEY, SECRET_KEY, stripe_error};
+use crate::release::doctor::double::{
+    API_URL, secrets,
+    stripe::{PUBLISHABLE_KEY, SECRET_KEY, stripe_error},
+};
 
 /// What a bare account lacks before and after the first deploy.
 pub(super) const LACKING_BEFORE_DEPLOY: &[(&str, State)] = &[
@@ -342,4 +345,20 @@ async fn the_webhook_must_receive_exactly_the_events_that_the_stage_handles() {
     })
     .await;
     assert_found(&second_page, name, State::Green, "we_2 receives", "");
+}
+
+#[tokio::test]
+async fn a_missing_or_malformed_secret_is_red() {
+    for (secret, name) in [
+        ("stripe-secret-key", "Stripe secret key"),
+        ("stripe-webhook-secret", "Stripe webhook secret"),
+        ("admin-phone-number", "admin phone number"), // part: notify
+    ] {
+        let next = format!("cargo xtask secrets set {secret} --stage dev < FILE");
+        let missing = checks_if("ssm GetParameters", secrets(&[])).await;
+        assert_found(&missing, name, State::Red, "is not set", &next);
+        let malformed = checks_if("ssm GetParameters", secrets(&[(secret, "malformed")])).await;
+        assert_found(&malformed, name, State::Red, secret, &next);
+        assert!(!format!("{malformed:?}").contains("\"malformed"));
+    }
 }
