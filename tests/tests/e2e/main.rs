@@ -20,7 +20,7 @@ mod billing_reconcile; // part: billing
 mod billing_secrets; // part: billing
 mod billing_sub; // part: billing
 mod credits; // part: billing
-mod dead_letters; // part: billing // part: billing
+mod dead_letters; // part: billing
 mod notes;
 mod notify; // part: notify
 mod operations;
