@@ -114,6 +114,7 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
         ]),
       ),
     ],
+    // part: billing {
     [text("## Money")],
     [
       graph("Purchases", business("PurchasesPaid", "PurchasesDeclined", "PurchasesCanceled", "PurchasesNotMade")),
@@ -135,10 +136,11 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
       ]),
       // part: notify }
     ],
+    // part: billing }
     [text("## Notes and storage")],
     [
       graph("Notes", business("NotesCreated", "NotesDeleted")),
-      graph("Storage in notes", business("StorageBought", "StorageRevoked")),
+      graph("Storage in notes", business("StorageBought", "StorageRevoked")), // part: billing
     ],
     [text("## Queues and tables")],
     [

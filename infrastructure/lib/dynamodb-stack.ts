@@ -4,7 +4,7 @@ import {
   BillingMode,
   type GlobalSecondaryIndexProps,
   ProjectionType,
-  StreamViewType,
+  StreamViewType, // part: billing
   Table,
   type TableOptions,
 } from "aws-cdk-lib/aws-dynamodb";
@@ -12,13 +12,14 @@ import type { Stage } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
 
 const string = (name: string) => ({ name, type: AttributeType.STRING });
-const number = (name: string) => ({ name, type: AttributeType.NUMBER });
+const number = (name: string) => ({ name, type: AttributeType.NUMBER }); // part: billing
 
 const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps }> = {
   Notes: { partitionKey: string("userId"), sortKey: string("noteId") },
-  // A user's total of notes, and the credits of their purchases.
+  // A user's total of notes, and what changes how many they may have.
   Storage: { partitionKey: string("userId"), sortKey: string("entry") },
   Attachments: { partitionKey: string("userId"), sortKey: string("attachment") },
+  // part: billing {
   // The stream is the outbox: events about a purchase are published from its changes.
   Purchases: {
     partitionKey: string("userId"),
@@ -29,6 +30,7 @@ const tables: Record<string, TableOptions & { index?: GlobalSecondaryIndexProps 
   },
   // The open order of each buyer, and the times at which their cards were declined.
   Buyers: { partitionKey: string("userId") },
+  // part: billing }
   // Makes repeated requests, events and messages take effect once. Items expire by TTL.
   Idempotency: { partitionKey: string("id"), timeToLiveAttribute: "expiresAt" },
 };

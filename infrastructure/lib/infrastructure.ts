@@ -9,7 +9,7 @@ import { OperationsStack } from "./operations-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
 import type { Stage } from "./stage.ts";
 import { tables } from "./stage.ts"; // part: web
-import { TopicsStack } from "./topics-stack.ts";
+import { TopicsStack } from "./topics-stack.ts"; // part: billing
 import { WebStack } from "./web-stack.ts"; // part: web
 
 // part: web {
@@ -33,7 +33,7 @@ export function infrastructure(
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
     ...(stage.infrastructure === "own" ? [CognitoStack, DynamodbStack, S3Stack] : []),
-    TopicsStack,
+    TopicsStack, // part: billing
     ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local // part: web
     ...(stage.alarms ? [AlarmsStack, OperationsStack] : []),
     ...(stage.webAcl && !isLocal(app, stage.name) ? [FirewallStack] : []), // the local cloud has no firewall

@@ -27,8 +27,12 @@ type Kind =
   | "lag"
   | "deadLetters"
   | "gatewayErrors"
+  | MoneyKind // part: billing
   | "refusedRequests"
-  | "tableThrottles"
+  | "tableThrottles";
+
+// part: billing {
+type MoneyKind =
   | "rejectedEvents"
   | "stripeKey"
   | "surplusCharges"
@@ -37,6 +41,7 @@ type Kind =
   | "reconcileStopped"
   | "sms" // part: notify
   | "declines";
+// part: billing }
 
 const { alarms, burnRates: rates, minimumBadRequests: minimum } = tables();
 

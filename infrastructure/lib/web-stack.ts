@@ -115,11 +115,14 @@ export class WebStack extends StageStack {
         (service) => `https://${service}.${region}.${urlSuffix}`,
       ),
       files: `https://scratchpad-${this.stage.linked}-attachments-${this.account}.s3.${region}.${urlSuffix}`,
-      stripe: [
+      others: [
+        // part: billing {
+        // https://docs.stripe.com/security/guide#content-security-policy
         "https://js.stripe.com",
         "https://*.js.stripe.com",
         "https://api.stripe.com",
         "https://hooks.stripe.com",
+        // part: billing }
       ],
     });
   }

@@ -380,8 +380,8 @@ test("a preview reaches nothing of dev, even in dev's account", () => {
     ["s3:PutObject", "arn:aws:s3:::scratchpad-dev-web-123456789012/index.html"], // part: web
     ["s3:GetObject", "arn:aws:s3:::scratchpad-dev-attachments-123456789012/private/x"],
     ["cloudformation:UpdateStack", arnOf("cloudformation", "stack/scratchpad-notes-api-dev/1")],
-    ["ssm:GetParameters", arnOf("ssm", "parameter/scratchpad/dev/stripe-secret-key")],
-    ["ssm:DeleteParameters", arnOf("ssm", "parameter/scratchpad/dev/stripe-secret-key")],
+    ["ssm:GetParameters", arnOf("ssm", "parameter/scratchpad/dev/key")],
+    ["ssm:DeleteParameters", arnOf("ssm", "parameter/scratchpad/dev/key")],
     ["dynamodb:DeleteTable", arnOf("dynamodb", "table/scratchpad-dev-Notes")],
     ["lambda:UpdateFunctionCode", arnOf("lambda", "function:scratchpad-dev-notes-get")],
     ["lambda:UpdateEventSourceMapping", "*", { "lambda:FunctionArn": [arnOf("lambda", "function:scratchpad-dev-x")] }],
@@ -504,7 +504,7 @@ test("a workflow changes alarms, dashboards and web ACLs only of its stage, and 
   const acl = (stage: string) => arnOf("wafv2", `regional/webacl/scratchpad-${stage}-api/1`);
   const api = (stage: string) => `arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/${stage}`;
   const calls = (stage: string): [action: string, arn: string][] => [
-    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-stripe-key`)],
+    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-notes-latency`)],
     ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-causes`)],
     ["cloudwatch:PutDashboard", `arn:aws:cloudwatch::123456789012:dashboard/scratchpad-${stage}`],
     ["wafv2:UpdateWebACL", acl(stage)],

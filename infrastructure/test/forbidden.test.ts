@@ -57,13 +57,13 @@ const prodReleases = `arn:aws:s3:::scratchpad-releases-${prod}`;
 /** The calls that would give a branch access to another stage. */
 const forbiddenToPreviews = [
   ...lines(`
-    ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
+    ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
     ssm:GetParametersByPath ${ofDev("ssm", "parameter/scratchpad/dev/")}
-    ssm:PutParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:DeleteParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:DeleteParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
+    ssm:PutParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:DeleteParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:DeleteParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
 
     iam:CreateRole ${role("scratchpad-pr-1-x")}
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-dev")}
@@ -184,9 +184,9 @@ const forbiddenToPreviews = [
     ses:DeleteEmailIdentity ${ofDev("ses", "identity/dev.scratchpad.example.com")}
     ses:SendEmail ${ofDev("ses", "identity/dev.scratchpad.example.com")}
 
-    sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sns:Subscribe ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Purchases")}
+    sns:Publish ${ofDev("sns", "scratchpad-dev-Events")}
+    sns:Subscribe ${ofDev("sns", "scratchpad-dev-Events")}
+    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Events")}
     sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
     sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
     sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
@@ -233,7 +233,7 @@ test("a preview in dev's account cannot touch another stage, nor extend its own 
 
 test("a preview may change its own stage", async () => {
   const calls = lines(`
-    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
+    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-pr")}
     iam:PassRole ${role("scratchpad-pr-1-x")} iam:PassedToService=lambda.amazonaws.com
     cognito-idp:DeleteUserPool ${own("cognito-idp", "userpool/own")} ${taggedOwn}
@@ -268,10 +268,10 @@ const everything: Statement[] = [{ Sid: "S0", Effect: "Allow", Action: ["*"], Re
 
 const forbiddenToFunctions = lines(`
   dynamodb:GetItem ${ofDev("dynamodb", "table/scratchpad-dev-Notes")}
-  dynamodb:Query ${ofDev("dynamodb", "table/scratchpad-dev-Purchases")}
-  dynamodb:PutItem ${ofDev("dynamodb", "table/scratchpad-dev-Purchases")}
+  dynamodb:Query ${ofDev("dynamodb", "table/scratchpad-dev-Storage")}
+  dynamodb:PutItem ${ofDev("dynamodb", "table/scratchpad-dev-Storage")}
   dynamodb:Scan ${ofDev("dynamodb", "table/scratchpad-dev-Notes")}
-  dynamodb:GetRecords ${ofDev("dynamodb", "table/scratchpad-dev-Purchases/stream/0")}
+  dynamodb:GetRecords ${ofDev("dynamodb", "table/scratchpad-dev-Notes/stream/0")}
   s3:GetObject arn:aws:s3:::scratchpad-dev-attachments-${dev}/private/0
   s3:PutObject arn:aws:s3:::scratchpad-dev-attachments-${dev}/private/0
   s3:ListBucket arn:aws:s3:::scratchpad-dev-attachments-${dev}
@@ -279,11 +279,11 @@ const forbiddenToFunctions = lines(`
   s3:PutObject ${devReleases}/dev/artifacts/functions/0.zip
   s3:PutObject arn:aws:s3:::scratchpad-releases-ACCOUNT/pr-2/artifacts/functions/0.zip
   s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html // part: web
-  ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-  ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
+  ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+  ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
   kms:Decrypt ${ofDev("kms", "key/0")} kms:ViaService=s3.${region}.amazonaws.com
   kms:Decrypt ${ofDev("kms", "key/0")}
-  sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
+  sns:Publish ${ofDev("sns", "scratchpad-dev-Events")}
   sns:Publish ${ofDev("sns", "scratchpad-dev-alarms")}
   sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
   sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
@@ -309,8 +309,8 @@ async function checkFunction(account: Account, table: StageTable) {
   const calls = lines(`
     dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
-    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
-    sns:Publish ${own("sns", "scratchpad-pr-1-Purchases")}
+    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
+    sns:Publish ${own("sns", "scratchpad-pr-1-Events")}
     sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notes-attachment-uploaded-dead-letters")}
     execute-api:Invoke ${own("execute-api", "0/pr-1/GET/notes")}
   `);
@@ -346,7 +346,7 @@ test("the roles of dev, releases and show cannot write prod's stacks, releases a
     iam:PutRolePolicy arn:aws:iam::${prod}:role/scratchpad-prod-notes-create iam:PermissionsBoundary=arn:aws:iam::${prod}:policy/scratchpad-boundary-prod
     dynamodb:GetItem ${arn("dynamodb", prod, "table/scratchpad-prod-Notes")}
     dynamodb:DeleteTable ${arn("dynamodb", prod, "table/scratchpad-prod-Notes")}
-    ssm:GetParameters ${arn("ssm", prod, "parameter/scratchpad/prod/stripe-secret-key")}
+    ssm:GetParameters ${arn("ssm", prod, "parameter/scratchpad/prod/key")}
     apigateway:PATCH arn:aws:apigateway:${region}::/restapis/prod aws:ResourceTag/scratchpad:stage=prod
     cognito-idp:UpdateUserPool ${arn("cognito-idp", prod, "userpool/prod")} aws:ResourceTag/scratchpad:stage=prod
   `);
@@ -373,7 +373,7 @@ test("the role of prod can neither delete nor read what users and secrets need",
   const tagged = "aws:ResourceTag/scratchpad:stage=prod";
   const table = arn("dynamodb", prod, "table/scratchpad-prod-Notes");
   const files = `arn:aws:s3:::scratchpad-prod-attachments-${prod}`;
-  const secret = arn("ssm", prod, "parameter/scratchpad/prod/stripe-secret-key");
+  const secret = arn("ssm", prod, "parameter/scratchpad/prod/key");
   const calls = lines(`
     dynamodb:DeleteTable ${table}
     dynamodb:DeleteItem ${table}

@@ -17,7 +17,7 @@ const resources = async (stage: string, environment = {}, names = services) =>
 const prod = await resources("prod");
 const dev = await resources("dev");
 const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" });
-const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
+const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["notes-api"]);
 
 /** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
 function all(stage: any[], type: string): any[] {
@@ -30,6 +30,7 @@ const ofType = (stage: any[], type: string) =>
 
 const functions = services.flatMap(functionsOf);
 
+// part: billing {
 test("a record of the stream of purchases fails alone, and expires before the stream's retention ends", () => {
   for (const stage of [dev, prod]) {
     const [{ Properties }] = all(stage, "AWS::Lambda::EventSourceMapping");
@@ -37,6 +38,7 @@ test("a record of the stream of purchases fails alone, and expires before the st
     assert.equal(Properties.MaximumRecordAgeInSeconds, 6 * 60 * 60);
   }
 });
+// part: billing }
 
 test("services have only the alarms that judge new versions, on stages that shift traffic", () => {
   for (const stage of [dev, linked, prodInLocalCloud]) assert.deepEqual(ofType(stage, "AWS::CloudWatch::Alarm"), []);
@@ -96,9 +98,9 @@ const invocationTargets: Record<string, (properties: any) => unknown> = {
   "AWS::ApiGateway::Method": ({ Integration }) => (Integration.Type === "AWS_PROXY" ? Integration.Uri : undefined),
   "AWS::Events::Rule": ({ Targets }) => Targets,
   "AWS::Lambda::EventInvokeConfig": ({ Qualifier }) => `:${Qualifier}`,
-  "AWS::Lambda::EventSourceMapping": ({ FunctionName }) => FunctionName,
+  "AWS::Lambda::EventSourceMapping": ({ FunctionName }) => FunctionName, // part: billing
   "AWS::Lambda::Permission": ({ FunctionName }) => FunctionName,
-  "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint,
+  "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint, // part: billing
 };
 
 test("on prod every trigger invokes the alias and is permitted to do so", () => {
@@ -202,8 +204,8 @@ test("each method of the API has the limit of its row, or else the default limit
     const { throttling } = stageTable()[rowOf(name, Object.keys(stageTable()))] as any;
     const paths: Record<string, string> = {
       "POST notes/attachments": "/~1notes~1attachments",
-      "POST billing": "/~1billing",
-      "POST billing/webhook": "/~1billing~1webhook",
+      "POST billing": "/~1billing", // part: billing
+      "POST billing/webhook": "/~1billing~1webhook", // part: billing
     };
     const [{ Properties }] = all(stage, "AWS::ApiGateway::Stage");
     const { default: all_, ...methods } = throttling;
@@ -240,6 +242,7 @@ test("a request above a limit gets a problem with status 429 that says when to t
   }
 });
 
+// part: billing {
 test("only stages whose row says so limit the concurrency of the webhook, and of no other function", () => {
   const limited = (stage: any[]) =>
     all(stage, "AWS::Lambda::Function")
@@ -248,6 +251,12 @@ test("only stages whose row says so limit the concurrency of the webhook, and of
   assert.deepEqual(limited(prod), [["scratchpad-prod-billing-webhook", 10]]);
   for (const stage of [dev, linked]) assert.deepEqual(limited(stage), []);
 });
+// part: billing }
+
+/** The functions whose routes are in another group than that of their prefix. */
+const otherGroups: [RegExp, string][] = [
+  [/^billing-(purchase|resume|cancel|webhook)$/, "payments"], // part: billing
+];
 
 test("every function knows its stage, the group of its routes, and the key of the hashes of users", () => {
   for (const [name, stage, owner] of [
@@ -257,8 +266,8 @@ test("every function knows its stage, the group of its routes, and the key of th
     for (const { Properties } of all(stage, "AWS::Lambda::Function")) {
       const { STAGE, ROUTE_GROUP, USER_HASH_KEY } = Properties.Environment.Variables;
       const own = Properties.FunctionName.replace(`scratchpad-${name}-`, "");
-      const callsStripe = /^billing-(purchase|resume|cancel|webhook)$/.test(own);
-      assert.deepEqual([STAGE, ROUTE_GROUP], [name, callsStripe ? "payments" : own.split("-")[0]], own);
+      const other = otherGroups.find(([names]) => names.test(own));
+      assert.deepEqual([STAGE, ROUTE_GROUP], [name, other?.[1] ?? own.split("-")[0]], own);
       assert.deepEqual(USER_HASH_KEY, { "Fn::ImportValue": `scratchpad-${owner}-UserHashKey` });
     }
 });
@@ -290,10 +299,11 @@ test("an API has no resource policy, because changing it needs a permission of i
 test("a stage that links to dev's infrastructure does not process dev's data", () => {
   const rules = all(linked, "AWS::Events::Rule").map(({ Properties }) => [Properties.Name, Properties.State]);
   assert.deepEqual(rules, [
-    ["scratchpad-feature-1-reconcile", "DISABLED"],
+    ["scratchpad-feature-1-reconcile", "DISABLED"], // part: billing
     ["scratchpad-feature-1-notes-attachment-uploaded", "DISABLED"],
   ]);
-  for (const { Properties } of all(linked, "AWS::Lambda::EventSourceMapping")) assert.equal(Properties.Enabled, false);
+  for (const { Properties } of ofType(linked, "AWS::Lambda::EventSourceMapping"))
+    assert.equal(Properties.Enabled, false);
   for (const { Properties } of all([...dev, ...prod], "AWS::Events::Rule")) assert.equal(Properties.State, "ENABLED");
 });
 

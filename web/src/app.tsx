@@ -12,6 +12,15 @@ const LogIn = lazy(() => import("./pages/log-in.tsx"));
 const ForgottenPassword = lazy(() => import("./pages/forgotten-password.tsx"));
 const LoggedIn = lazy(() => import("./logged-in.tsx"));
 
+/** The first segments of the paths of pages for users who are logged in. */
+const USER_PATHS = [
+  "notes",
+  "billing", // part: billing
+  "settings",
+];
+
+const userPage = new RegExp(`^/(${USER_PATHS.join("|")})(/|$)`);
+
 export function App() {
   return (
     <ErrorBoundary>
@@ -22,7 +31,7 @@ export function App() {
             <Route path="/sign-up" component={SignUp} />
             <Route path="/log-in" component={LogIn} />
             <Route path="/forgotten-password" component={ForgottenPassword} />
-            <Route path={/^\/(notes|billing|settings)(\/|$)/} component={LoggedIn} />
+            <Route path={userPage} component={LoggedIn} />
             <Route component={NotFound} />
           </Switch>
         </Suspense>

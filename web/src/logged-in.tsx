@@ -11,7 +11,7 @@ import { UserContext } from "./user.ts";
 
 const Notes = lazy(() => import("./pages/notes.tsx"));
 const Note = lazy(() => import("./pages/note.tsx"));
-const Billing = lazy(() => import("./pages/billing.tsx"));
+const Billing = lazy(() => import("./pages/billing.tsx")); // part: billing
 const Settings = lazy(() => import("./pages/settings.tsx"));
 
 /** The pages for users who are logged in. Others are redirected to the log-in page and come back afterwards. */
@@ -55,7 +55,9 @@ export default function LoggedIn() {
           <Note key="new" />
         </Route>
         <Route path="/notes/:noteId">{({ noteId }) => <Note key={noteId} noteId={noteId} />}</Route>
+        {/* part: billing { */}
         <Route path="/billing" component={Billing} />
+        {/* part: billing } */}
         <Route path="/settings" component={Settings} />
         <Route component={NotFound} />
       </Switch>

@@ -16,7 +16,8 @@ import {
   REQUIRES_ACTION,
   typeCard,
 } from "./support/purchases.ts";
-import { stage, stripe, stripeApi } from "./support/stage.ts";
+import { stage } from "./support/stage.ts";
+import { stripe, stripeApi } from "./support/stripe.ts";
 import { billing, createAndLogIn, createUser, logIn, prices } from "./support/users.ts";
 
 /** Logs in a new user and fills in the order form. */

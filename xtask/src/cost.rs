@@ -94,7 +94,7 @@ struct Assumptions {
     memory_mb: f64,
     cold_share: f64,
     dynamodb_ms: f64,
-    stripe_ms: f64,
+    stripe_ms: f64, // part: billing
     aws_ms: f64,
     log_bytes: f64,
     access_log_bytes: f64,
@@ -124,12 +124,12 @@ struct FunctionUse {
     times: f64,
     /// The number of invocations per month that do not depend on people's requests, such as scheduled invocations.
     monthly: f64,
-    /// Whether API Gateway invokes this function although the `share` is 0, as for a webhook.
+    /// Whether API Gateway invokes this function although the `share` is 0.
     is_route: bool,
     reads: f64,
     writes: f64,
     dynamodb: f64,
-    stripe: f64,
+    stripe: f64, // part: billing
     aws: f64,
     secrets: f64,
     s3_reads: f64,
@@ -487,9 +487,13 @@ impl Bill {
 /// includes a share of a cold start, and it is longer if the function has less than one vCPU.
 fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
     let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
-    let waiting = function.dynamodb * assumptions.dynamodb_ms
-        + function.stripe * assumptions.stripe_ms
-        + function.aws * assumptions.aws_ms;
+    let waiting: f64 = [
+        function.dynamodb * assumptions.dynamodb_ms,
+        function.stripe * assumptions.stripe_ms, // part: billing
+        function.aws * assumptions.aws_ms,
+    ]
+    .iter()
+    .sum();
     let (cold, warm) = (cpu.cold * slowdown, cpu.warm * slowdown);
     let secrets = function.secrets * assumptions.aws_ms;
     waiting

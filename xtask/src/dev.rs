@@ -18,6 +18,7 @@ use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::sleep};
 
+use crate::stripe::{self, StripeServer}; // part: billing
 use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
@@ -25,7 +26,6 @@ use crate::{
     local_deploy, mail,
     process::{self, shutdown_signal},
     stage::{LocalStage, write_atomically},
-    stripe::{self, StripeServer},
     tools,
     ui::{self, Step},
     workspace::Workspace,
@@ -106,15 +106,18 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return start_watch_process(&workspace, &stage).await;
     }
-    let stripe = start_servers(&stage).await?;
-    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
+    let servers = Servers::start(
+        &workspace, // part: web
+        &stage,
+    )
+    .await?;
     print_addresses(&stage)?;
     ui::success(format!(
         "watching the sources; stop everything with {}",
         style("Ctrl-C").bold()
     ));
     tokio::select! {
-        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
         () = shutdown_signal() => {}
     }
     ui::say("");
@@ -137,7 +140,7 @@ pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -
     tools::prepare(workspace).await?;
     build::build(workspace).await?;
     let cloud = ui::step("start the local cloud", Cloud::ensure(workspace, stage)).await?;
-    stripe::create_missing_secrets(stage).await?;
+    stripe::create_missing_secrets(stage).await?; // part: billing
     local_deploy::deploy(workspace, stage).await?;
     Ok(cloud)
 }
@@ -177,11 +180,14 @@ pub(crate) async fn watch() -> Result<()> {
         .try_lock(LOCK)?
         .context("cannot watch the sources: another process runs the stage local; stop it with cargo xtask stop")?;
     DevProcess::write(&stage, true)?;
-    let stripe = start_servers(&stage).await?;
-    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
+    let servers = Servers::start(
+        &workspace, // part: web
+        &stage,
+    )
+    .await?;
     fs::write(stage.path(WATCHING), "")?;
     tokio::select! {
-        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
         () = shutdown_signal() => {}
     }
     ui::success("stopped watching the sources");
@@ -277,7 +283,7 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
         ("identity pool", &description.identity_pool_id),
-        ("local Stripe", &description.stripe_url),
+        ("local Stripe", &description.stripe_url), // part: billing
         ("all of these as JSON", "target/local/stage.json"),
     ] {
         ui::say(format!("  {name:<22}{}", style(address).cyan()));
@@ -299,52 +305,67 @@ pub(crate) fn record_traces(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers that are not part of the local cloud: the X-Ray daemon and the local Stripe. Also starts to print the
-/// confirmation codes and alarms that are sent by email.
-async fn start_servers(stage: &LocalStage) -> Result<StripeServer> {
-    record_traces(stage)?;
-    tokio::spawn(mail::show_mails(stage.clone()));
-    StripeServer::start(stage).await
-}
-
 /// The folders that are watched for changes of sources, including their subfolders. The files directly in the root of
 /// the checkout are watched too.
 const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Redeploys the stage `local` whenever sources change. Returns only if the sources cannot be watched.
-async fn redeploy_on_changes(
-    workspace: &Workspace,
-    stage: &mut LocalStage,
-    stripe: &StripeServer,
-) -> Result<()> {
-    let (changed, mut changes) = mpsc::unbounded_channel();
-    let mut watcher = new_debouncer(
-        Duration::from_millis(200),
-        None,
-        move |events: DebounceEventResult| {
-            if events.is_ok_and(|events| events.iter().any(is_source_change)) {
-                // The send fails only if this function has ended and dropped the receiver.
-                let _ = changed.send(());
-            }
-        },
-    )?;
-    for folder in WATCHED_FOLDERS {
-        watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
+/// The servers that are not part of the local cloud.
+struct Servers {
+    stripe: StripeServer, // part: billing
+    _web: WebServer,      // part: web
+}
+
+impl Servers {
+    /// Starts the servers, and the X-Ray daemon. Also starts to print the confirmation codes and alarms that are sent by
+    /// email.
+    async fn start(
+        workspace: &Workspace, // part: web
+        stage: &LocalStage,
+    ) -> Result<Self> {
+        record_traces(stage)?;
+        tokio::spawn(mail::show_mails(stage.clone()));
+        Ok(Self {
+            stripe: StripeServer::start(stage).await?, // part: billing
+            _web: WebServer::start(workspace, stage, Serve::Sources).await?, // part: web
+        })
     }
-    watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
-    while changes.recv().await.is_some() {
-        while changes.try_recv().is_ok() {}
-        let redeploy = async {
-            // Read the workspace again: it may have new functions.
-            start_stage(&Workspace::read()?, stage).await?;
-            stripe.register_webhook(stage)
-        };
-        match redeploy.await {
-            Ok(()) => ui::success("the change is deployed"),
-            Err(error) => ui::failure(&error),
+
+    /// Redeploys the stage `local` whenever sources change. Returns only if the sources cannot be watched.
+    async fn redeploy_on_changes(
+        &self,
+        workspace: &Workspace,
+        stage: &mut LocalStage,
+    ) -> Result<()> {
+        let (changed, mut changes) = mpsc::unbounded_channel();
+        let mut watcher = new_debouncer(
+            Duration::from_millis(200),
+            None,
+            move |events: DebounceEventResult| {
+                if events.is_ok_and(|events| events.iter().any(is_source_change)) {
+                    // The send fails only if this function has ended and dropped the receiver.
+                    let _ = changed.send(());
+                }
+            },
+        )?;
+        for folder in WATCHED_FOLDERS {
+            watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
         }
+        watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
+        while changes.recv().await.is_some() {
+            while changes.try_recv().is_ok() {}
+            let redeploy = async {
+                // Read the workspace again: it may have new functions.
+                start_stage(&Workspace::read()?, stage).await?;
+                self.stripe.register_webhook(stage)?; // part: billing
+                anyhow::Ok(())
+            };
+            match redeploy.await {
+                Ok(()) => ui::success("the change is deployed"),
+                Err(error) => ui::failure(&error),
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn is_source_change(event: &DebouncedEvent) -> bool {

@@ -15,11 +15,11 @@ mod package;
 mod process;
 mod redrive;
 mod release;
-mod shop;
+mod shop; // part: billing
 mod soak;
 mod stage;
 mod status;
-mod stripe;
+mod stripe; // part: billing
 mod test;
 mod tools;
 mod ui;
@@ -59,7 +59,7 @@ enum Command {
         #[arg(long)]
         event: PathBuf,
     },
-    /// Show the functions' logs, or what happened to one request, purchase or user
+    /// Show the functions' logs, or everything about one request, note or user
     Logs {
         #[command(flatten)]
         options: logs::Options,
@@ -184,11 +184,13 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    // part: billing {
     /// Find, show and refund purchases, and announce them again
     Shop {
         #[command(subcommand)]
         what: shop::Command,
     },
+    // part: billing }
     /// Show whether a stage is well. Exits with 0 if it is, with 1 if an alarm is raised, an error budget is exhausted or a
     /// dead-letter queue has messages, and with 2 if this is not known
     Status {
@@ -288,7 +290,7 @@ async fn main() -> ExitCode {
             stage,
             dry_run,
         } => redrive::redrive(&queue, &stage, dry_run).await,
-        Command::Shop { what } => shop::shop(what).await,
+        Command::Shop { what } => shop::shop(what).await, // part: billing
         Command::Status { stage, json } => return status::status(&stage, json).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await

@@ -6,9 +6,13 @@ use anyhow::{Context, Result};
 use aws_sdk_ssm::{Client, types::ParameterType};
 use local_stripe::{Settings, Stripe, Webhook};
 use secrets::{Secret, Source as _, Ssm};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::stage::{LocalStage, STAGE};
+use crate::stage::{Description, LocalStage, STAGE};
+
+/// The name of the server in `ports.json`.
+pub(crate) const SERVER: &str = "stripe";
 
 /// The name of the parameter that contains the secret key of Stripe's API, relative to [`secrets_path`].
 const SECRET_KEY: &str = "stripe-secret-key";
@@ -76,7 +80,7 @@ impl StripeServer {
             run: UNIX_EPOCH.elapsed()?.as_secs().try_into()?,
             ..Settings::default()
         };
-        let port = stage.stripe_port();
+        let port = stage.server_port(SERVER);
         let stripe = Stripe::start(port, settings).await;
         let stripe =
             stripe.with_context(|| format!("cannot start the local Stripe on port {port}"))?;
@@ -101,4 +105,18 @@ impl StripeServer {
         self.stripe.set_webhook(Some(webhook));
         Ok(())
     }
+}
+
+/// Returns the fields of the browser app's config.json that are about Stripe, for a stage on this machine.
+pub(crate) fn web_config(description: &Description) -> Map<String, Value> {
+    Map::from_iter([
+        (
+            "stripeScript".into(),
+            format!("{}/v3/", description.stripe_url).into(),
+        ),
+        (
+            "stripePublishableKey".into(),
+            local_stripe::Settings::default().publishable_key.into(),
+        ),
+    ])
 }

@@ -15,6 +15,9 @@ use tokio::{
     process::Command,
 };
 
+mod faults; // part: billing
+
+use crate::stripe::StripeServer; // part: billing
 use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
@@ -24,7 +27,6 @@ use crate::{
     process::shutdown_signal,
     release,
     stage::{DESCRIPTION, LocalStage, MINUTE, STAGE},
-    stripe::StripeServer,
     tools,
     ui::{self, Step, run},
     workspace::Workspace,
@@ -39,9 +41,11 @@ pub(crate) struct Tiers {
     /// Run the integration tests: services with a DynamoDB API, functions as processes, CloudFormation templates
     #[arg(long)]
     integration: bool,
+    // part: billing {
     /// Run the fault tests: inject each failure into each call of a purchase, and check that it is charged, credited and announced once
     #[arg(long)]
     faults: bool,
+    // part: billing }
     /// Run the stage tests: deploy, promote, roll back and remove stages in local accounts
     #[arg(long)]
     stages: bool,
@@ -87,9 +91,15 @@ impl std::error::Error for TestsFailed {}
 /// # Errors
 /// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
-    let deployed = tiers.e2e || tiers.alarms;
-    let some = tiers.unit || tiers.integration || tiers.faults || tiers.stages || deployed;
-    let all = !some;
+    let some = [
+        tiers.unit,
+        tiers.integration,
+        tiers.faults, // part: billing
+        tiers.stages,
+        tiers.e2e,
+        tiers.alarms,
+    ];
+    let all = !some.contains(&true);
     let workspace = Workspace::read()?;
     // part: billing or web {
     if all || tiers.integration || tiers.e2e {
@@ -109,25 +119,7 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
         heading("integration");
         results.push(("integration", integration(&workspace).await?));
     }
-    // The tests of stages run one at a time and use little CPU. The tests of the tier e2e wait with timeouts, so only the tests of
-    // faults run beside them.
-    if all || tiers.stages && tiers.faults {
-        heading("faults and stages");
-        let mut held = Output::Held(Vec::new());
-        let (faults, stages) = tokio::join!(faults(&workspace), stages(&workspace, &mut held));
-        if let Output::Held(lines) = held {
-            heading("output of the tier stages");
-            lines.iter().for_each(|line| println!("{line}"));
-        }
-        results.extend([("faults", faults?), ("stages", stages?)]);
-    } else if tiers.faults {
-        heading("faults");
-        results.push(("faults", faults(&workspace).await?));
-    } else if tiers.stages {
-        heading("stages");
-        let stages = stages(&workspace, &mut Output::Shown).await?;
-        results.push(("stages", stages));
-    }
+    results.extend(slow(&workspace, &tiers, all).await?);
     if all || tiers.e2e && tiers.alarms {
         results.extend(e2e_and_alarms(&workspace).await?);
     } else if tiers.e2e {
@@ -175,8 +167,16 @@ const ALARMS: &str = "alarms";
 const OBSERVED: &str = "observed";
 /// The duration of a minute of CloudWatch in the tests of alarms. Their longest window is half an hour.
 const ALARMS_MINUTE: Duration = Duration::from_millis(500);
-const FAULTS: &str = "faults";
 const STAGES: &str = "stages";
+
+/// The Cargo test targets of other tiers than `integration`.
+const OTHER_TIERS: &[&str] = &[
+    ALARMS,
+    E2E,
+    faults::FAULTS, // part: billing
+    OBSERVED,
+    STAGES,
+];
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
@@ -213,10 +213,7 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     }
     let mut tests = cargo_test(workspace);
     tests.env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    for test in workspace
-        .tests()
-        .filter(|test| ![ALARMS, E2E, FAULTS, OBSERVED, STAGES].contains(test))
-    {
+    for test in workspace.tests().filter(|test| !OTHER_TIERS.contains(test)) {
         tests.args(["--test", test]);
     }
     let mut counts = run_tests(&mut tests).await?;
@@ -235,17 +232,26 @@ async fn integration(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-async fn faults(workspace: &Workspace) -> Result<Counts> {
-    build::build(workspace).await?;
-    let mut tests = cargo_test(workspace);
-    tests
-        // The tests print a table of all failures.
-        .args(["--test", FAULTS, "--", "--nocapture"])
-        .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    run_tests(&mut tests).await
+/// Runs the tests that take longest, if they are selected or if `all` tiers are.
+async fn slow(
+    workspace: &Workspace,
+    tiers: &Tiers,
+    all: bool,
+) -> Result<Vec<(&'static str, Counts)>> {
+    // part: billing {
+    if all || tiers.faults {
+        return faults::beside_stages(workspace, all || tiers.stages).await;
+    }
+    // part: billing }
+    if !all && !tiers.stages {
+        return Ok(Vec::new());
+    }
+    heading(STAGES);
+    let counts = stages(workspace, None).await?;
+    Ok(vec![(STAGES, counts)])
 }
 
-async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
+async fn stages(workspace: &Workspace, output: Option<&mut Vec<String>>) -> Result<Counts> {
     const FOLDER: &str = "stages-test";
     build::build(workspace).await?;
     let stage = LocalStage::open(workspace, FOLDER)?;
@@ -269,7 +275,7 @@ async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
     result
 }
 
-/// Starts a stage with new data and its local Stripe, runs `tests`, and stops the stage. The folder of the stage is
+/// Starts a stage with new data, runs `tests`, and stops the stage. The folder of the stage is
 /// target/`folder`. A minute of its CloudWatch lasts `minute`.
 async fn on_stage<T>(
     workspace: &Workspace,
@@ -289,7 +295,7 @@ async fn on_stage<T>(
         stage.ensure_server_ports_are_free().await?;
         start_stage(workspace, &mut stage).await?;
         record_traces(&stage)?;
-        let _stripe = StripeServer::start(&stage).await?;
+        let _stripe = StripeServer::start(&stage).await?; // part: billing
         tests(&stage).await
     };
     let result = tokio::select! {
@@ -457,22 +463,16 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
-/// What happens to the output of tests.
-#[derive(Debug)]
-enum Output {
-    /// It is printed immediately.
-    Shown,
-    /// Its lines are held until another tier, which runs at the same time, is finished.
-    Held(Vec<String>),
-}
-
 /// Runs a test command, prints its output, and counts the tests from the output.
 async fn run_tests(command: &mut Command) -> Result<Counts> {
-    run_tests_with(command, &mut Output::Shown).await
+    run_tests_with(command, None).await
 }
 
-/// Runs a test command, prints or holds its output, and counts the tests from the output.
-async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Counts> {
+/// Runs a test command, and counts the tests from the output. Prints the output, or adds its lines to `held`.
+async fn run_tests_with(
+    command: &mut Command,
+    mut held: Option<&mut Vec<String>>,
+) -> Result<Counts> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -483,9 +483,9 @@ async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Cou
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
             counts.add(counts_in(&line));
-            match shown {
-                Output::Shown => println!("{line}"),
-                Output::Held(lines) => lines.push(line),
+            match &mut held {
+                None => println!("{line}"),
+                Some(held) => held.push(line),
             }
         }
     }

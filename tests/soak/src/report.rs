@@ -91,11 +91,7 @@ fn kind_of(fault: Fault) -> &'static str {
         Fault::KilledCloud => "killed local cloud",
         Fault::KilledFunction(_) => "killed function",
         Fault::ThrottledTable(_) => "throttled table",
-        Fault::SlowStripe => "slow Stripe",
-        Fault::FailingStripe { .. } => "failing Stripe",
-        Fault::LostWebhooks => "lost webhook deliveries",
-        Fault::SecondCharge => "second charge",
-        Fault::ForgedEvent => "forged event",
+        Fault::Payments(fault) => fault.name(), // part: billing
     }
 }
 
@@ -258,7 +254,7 @@ mod tests {
         });
         let mut unnoticed = report();
         unnoticed.alarms = Some(Judgment {
-            unnoticed: vec!["ForgedEvent".into()],
+            unnoticed: vec!["ThrottledTable(Notes)".into()],
             ..Judgment::default()
         });
         for report in [lost, growing, unnoticed] {

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::json; // part: billing
 
 use crate::account::{Account, configuration};
-use crate::checkout::{Checkout, Output, Running};
+use crate::checkout::Output; // part: billing
+use crate::checkout::{Checkout, Running};
 
 #[tokio::test]
 async fn credentials_of_another_account_are_rejected_before_any_change() {
@@ -33,6 +34,7 @@ async fn credentials_of_another_account_are_rejected_before_any_change() {
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }
 
+// part: billing {
 /// Runs `cargo xtask secrets set`, with `value` on standard input.
 async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Output {
     let arguments = format!("secrets set {name} --stage {stage}");
@@ -117,6 +119,7 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
             .await;
     }
 }
+// part: billing }
 
 #[tokio::test]
 async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {

@@ -1,7 +1,11 @@
 import { Link, useLocation } from "wouter";
 
 const PUBLIC_LINKS = { "/log-in": "Log in", "/sign-up": "Sign up" };
-const USER_LINKS = { "/notes": "Notes", "/billing": "Billing", "/settings": "Settings" };
+const USER_LINKS = {
+  "/notes": "Notes",
+  "/billing": "Billing", // part: billing
+  "/settings": "Settings",
+};
 
 export function Header({ loggedIn }: { loggedIn: boolean }) {
   const [location] = useLocation();

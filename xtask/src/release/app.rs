@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
+use super::stripe_keys; // part: billing
 use super::{
     artifacts::BUILT,
     context::StageContext,
@@ -22,14 +23,18 @@ use super::{
 use crate::{
     stage::write_atomically,
     ui::{self, Step, run},
+    web::merge,
     workspace::Workspace,
 };
 
 /// The names of the files and folders in web/ that are not inputs of the app's build.
 const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
-/// The inputs of the app's build outside web/: the versions of its dependencies, and the prices that it shows.
-const SHARED: [&str; 2] = ["package-lock.json", "services/billing-api/prices.json"];
+/// The inputs of the app's build outside web/, such as the versions of its dependencies.
+const SHARED: &[&str] = &[
+    "package-lock.json",
+    "services/billing-api/prices.json", // part: billing
+];
 
 /// The page that loads all other files of the app. [`publish`] copies this page last.
 const PAGE: &str = "index.html";
@@ -53,7 +58,7 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
     });
     let mut hashes = Vec::new();
     for file in SHARED {
-        hashes.push((file.to_owned(), sha256(fs::read(root.join(file))?)));
+        hashes.push(((*file).to_owned(), sha256(fs::read(root.join(file))?)));
     }
     for entry in entries {
         let entry = entry?;
@@ -227,20 +232,18 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> 
             .with_context(|| format!("cannot find the export {full} in any stack"))
     };
     let cognito_stage = target.infrastructure_stage();
-    let script = match target.row.stripe_url.as_str() {
-        "https://api.stripe.com" => "https://js.stripe.com/v3/".to_owned(),
-        stub => format!("{stub}/v3/"),
-    };
-    let mut config = json!({
+    let config = json!({
         "stage": stage,
         "apiUrl": target.reachable_url(exports, &export(stage.as_ref(), "ApiUrl")?),
         "region": target.account.region(),
         "userPoolId": export(&cognito_stage, "UserPoolId")?,
         "userPoolClientId": export(&cognito_stage, "UserPoolClientId")?,
         "identityPoolId": export(&cognito_stage, "IdentityPoolId")?,
-        "stripeScript": script,
-        "stripePublishableKey": target.row.stripe_publishable_key,
     });
+    let more = [
+        stripe_keys::web_config(target), // part: billing
+    ];
+    let mut config = merge(config, more);
     if let (Some(endpoint), Some(config)) = (
         target.account.config().endpoint_url(),
         config.as_object_mut(),

@@ -8,6 +8,7 @@ use console::style;
 
 use super::app; // part: web
 use super::record::App; // part: web
+use super::stripe_keys; // part: billing
 use super::{
     artifacts,
     bootstrap::{self, check_bootstrapped},
@@ -20,7 +21,7 @@ use super::{
     provenance::{Commit, actor},
     record::{Function, Outcome, Release, current},
     sources::Sources,
-    stripe_keys, synth,
+    synth,
     table::{Infrastructure, StageName},
     target::Target,
     template::{Template, Templates},
@@ -47,7 +48,7 @@ pub(crate) async fn deploy(
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
     check_bootstrapped(&context).await?;
-    stripe_keys::check(&context.target).await?;
+    stripe_keys::check(&context.target).await?; // part: billing
     let plan = DeployPlan::compute(context).await?;
     plan.print();
     if let Some(release) = plan.up_to_date_release()

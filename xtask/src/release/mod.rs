@@ -11,7 +11,10 @@
 //! | [`promote`] | `promote` and `rollback` |
 //! | [`history`] | `releases` and `stages` |
 //! | [`remove`] | `remove` |
-//! | [`secret`], [`stripe_keys`] | `secrets`, and the check of the Stripe keys before a deploy |
+//! | [`secret`] | `secrets` |
+// part: billing {
+//! | [`stripe_keys`] | the check of the Stripe keys before a deploy |
+// part: billing }
 //! | [`bootstrap`] | `bootstrap` |
 //! | [`migrate`] | `migrate`: changes of a stage's stored data |
 //! | [`restore`] | `restore`: copies an earlier state of a table into a stage |
@@ -69,8 +72,8 @@ mod secret;
 mod sources;
 mod stack;
 mod store;
-mod stripe_keys;
-mod stripe_mode;
+mod stripe_keys; // part: billing
+mod stripe_mode; // part: billing
 mod synth;
 pub(crate) mod table;
 mod target;
@@ -81,14 +84,12 @@ pub(crate) use advice::advice;
 pub(crate) use artifacts::build;
 pub(crate) use bootstrap::bootstrap;
 pub(crate) use clock::now;
-pub(crate) use confirm::confirm;
+pub(crate) use confirm::confirm; // part: billing
 pub(crate) use context::StageContext;
 pub(crate) use deploy::{converge, deploy};
-pub(crate) use doctor::{
-    aws::{Aws as OtherAws, Service as AwsService},
-    doctor,
-    stripe_api::{Answer as StripeAnswer, StripeApi},
-};
+pub(crate) use doctor::aws::{Aws as OtherAws, Service as AwsService}; // part: billing
+pub(crate) use doctor::doctor;
+pub(crate) use doctor::stripe_api::{Answer as StripeAnswer, StripeApi}; // part: billing
 pub(crate) use history::{Age, releases, stages};
 pub(crate) use migrate::{MigrateOptions, Migration, migrate};
 pub(crate) use plan::plan;
@@ -96,7 +97,8 @@ pub(crate) use promote::{Approval, Consent, promote, rollback};
 pub(crate) use remove::remove;
 pub(crate) use rest::Rest;
 pub(crate) use restore::{RestoreOptions, restore};
-pub(crate) use secret::{Name as SecretName, Secret, secrets, value as secret_value};
+pub(crate) use secret::{Secret, secrets};
+pub(crate) use stripe_keys::{secret_key, webhook_secret}; // part: billing
 pub(crate) use synth::services;
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
 pub(crate) use target::Target;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use console::style;
 
 use super::record::current; // part: web
+use super::stripe_keys; // part: billing
 use super::{
     bootstrap::check_bootstrapped,
     change::Change,
@@ -24,7 +25,6 @@ use super::{
     record::{Outcome, Record, Release},
     stack::StackFailed,
     store::Store,
-    stripe_keys,
     table::StageName,
     target::Target,
     template::{Template, Templates, function_key},
@@ -150,7 +150,7 @@ pub(crate) async fn promote(
     stage.target.announce();
     check_bootstrapped(&stage).await?;
     if !consent.show {
-        stripe_keys::check(&stage.target).await?;
+        stripe_keys::check(&stage.target).await?; // part: billing
     }
     let records = source.store.records().await?.into_iter();
     let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);

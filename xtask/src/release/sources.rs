@@ -456,10 +456,15 @@ mod tests {
             BTreeSet::from(["notes-get"])
         );
         assert_eq!(with("libs/xray").len(), sources.len());
+        assert_eq!(
+            with("services/notes-api/notes-upload"),
+            BTreeSet::from(["notes-upload"])
+        );
         assert!(
             with("libs/idempotency").contains("notes-create")
                 && !with("libs/idempotency").contains("notes-get")
         );
+        // part: billing {
         let of_stripe = sources["billing-purchase"]
             .parts
             .keys()
@@ -471,10 +476,11 @@ mod tests {
                 .keys()
                 .any(|part| part.starts_with("async-stripe-core "))
         );
+        // part: billing }
         assert!(
             !with("libs/api").is_empty()
                 && with("xtask").is_empty()
-                && with("local/stripe").is_empty()
+                && with("local/aws").is_empty()
         );
     }
 }

@@ -35,8 +35,10 @@ pub(crate) enum Service {
     /// Amazon CloudFront.
     CloudFront,
     // part: web }
+    // part: billing {
     /// Amazon Cognito user pools.
     CognitoUsers,
+    // part: billing }
     /// AWS Identity and Access Management.
     Iam,
     /// Amazon Simple Email Service.
@@ -55,8 +57,8 @@ impl Service {
     /// The name of the service in request signatures.
     fn signing_name(self) -> &'static str {
         match self {
-            Self::CloudFront => "cloudfront", // part: web
-            Self::CognitoUsers => "cognito-idp",
+            Self::CloudFront => "cloudfront",    // part: web
+            Self::CognitoUsers => "cognito-idp", // part: billing
             Self::Iam => "iam",
             Self::Ses => "ses",
             Self::GlobalQuotas => "servicequotas", // part: web
@@ -68,7 +70,9 @@ impl Service {
     fn host(self, region: &str) -> (String, &str) {
         match self {
             Self::CloudFront => ("cloudfront.amazonaws.com".into(), GLOBAL_REGION), // part: web
+            // part: billing {
             Self::CognitoUsers => (format!("cognito-idp.{region}.amazonaws.com"), region),
+            // part: billing }
             Self::Iam => ("iam.amazonaws.com".into(), GLOBAL_REGION),
             Self::Ses => (format!("email.{region}.amazonaws.com"), region),
             // part: web {

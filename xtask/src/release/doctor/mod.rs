@@ -9,11 +9,15 @@
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
 //! | [`quotas`] | the quotas of Lambda |
 //! | [`cloudfront`] | the quotas of CloudFront | // part: web
+// part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
-//! | [`sms`] | the destination and the sender of SMS, and their limits | // part: notify
+// part: billing }
+// part: notify {
+//! | [`sms`] | the destination and the sender of SMS, and their limits |
+// part: notify }
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
 //!
-//! [`subject`] has what several checks share. [`aws`], [`stripe_api`] and [`dns`] send the queries.
+//! [`subject`] has what several checks share. [`aws`] and [`dns`] send the queries.
 
 mod account;
 pub(super) mod aws;
@@ -25,9 +29,10 @@ mod domain;
 mod double;
 mod failure;
 mod quotas;
+mod secrets; // part: billing
 mod sms; // part: notify
-mod stripe;
-pub(super) mod stripe_api;
+mod stripe; // part: billing
+pub(super) mod stripe_api; // part: billing
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -68,7 +73,7 @@ pub(crate) async fn doctor(
     target.announce();
     let tables = Tables::read(workspace.root(), |_| None)?;
     let subject = subject(&tables, &target)?;
-    let step = Step::begin("query the account and Stripe");
+    let step = Step::begin("query the account");
     let checks = examine(&subject, &Resolver::of_system()).await;
     step.done(&format!("({})", ui::count(checks.len(), "check")));
     for line in report(&checks) {
@@ -104,12 +109,12 @@ fn subject(tables: &Tables, target: &Target) -> Result<Subject> {
         // A stage that uses dev's tables publishes no purchases.
         sends_sms: row.infrastructure == Infrastructure::Own,
         // part: notify }
-        is_protected: row.protected,
+        is_protected: row.protected, // part: billing
         domain: row.domain.clone(),
         is_delegated: row.delegated,
-        secrets_stage: target.infrastructure_stage(),
-        stripe_url: row.stripe_url.clone(),
-        publishable_key: row.stripe_publishable_key.clone(),
+        secrets_stage: target.infrastructure_stage(), // part: billing
+        stripe_url: row.stripe_url.clone(),           // part: billing
+        publishable_key: row.stripe_publishable_key.clone(), // part: billing
     })
 }
 
@@ -128,8 +133,8 @@ async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
         quotas::checks(&exam).boxed_local(),
         cloudfront::checks(&exam).boxed_local(), // part: web
         domain::checks(&exam).boxed_local(),
-        stripe::checks(&exam).boxed_local(),
-        sms::checks(&exam).boxed_local(), // part: notify
+        stripe::checks(&exam).boxed_local(), // part: billing
+        sms::checks(&exam).boxed_local(),    // part: notify
     ];
     let mut checks = vec![credentials];
     checks.extend(join_all(groups).await.into_iter().flatten());
