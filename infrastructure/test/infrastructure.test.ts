@@ -524,7 +524,14 @@ test("every export name contains the stage, and every stage in the cloud has the
         "UserPoolId",
         ...(stage === "local"
           ? []
-          : ["EmailIdentityArn", "HostedZoneId", "NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
+          : [
+              "EmailIdentityArn",
+              "HostedZoneId",
+              "NameServers",
+              "WebBucketName", // part: web
+              "WebDistributionId", // part: web
+              "WebUrl", // part: web
+            ]),
       ]
         .sort()
         .map((name) => `scratchpad-${stage}-${name}`),

@@ -98,7 +98,12 @@ fn modules(texts: &Texts, problems: &mut Vec<String>) {
                     format!("{stem}/{name}.rs"),
                     format!("{stem}/{name}/mod.rs"),
                 ];
-                if !found.iter().any(|path| texts.contains_key(path)) {
+                let below = format!("{stem}/");
+                let file = format!("/{name}.rs");
+                // A module in a module that is in the same file.
+                let is_nested = |path: &String| path.starts_with(&below) && path.ends_with(&file);
+                let is_found = found.iter().any(|path| texts.contains_key(path));
+                if !is_found && !texts.keys().any(is_nested) {
                     problems.push(format!("{path}: the module {name} has no file"));
                 }
             }

@@ -11,7 +11,7 @@ fn an_effect_comes_after_its_cause_although_its_clock_is_a_second_behind() {
             invocation("billing-purchase", NOW + 500, &paid),
             invocation("billing-purchase-paid", NOW + 600 - behind, &about),
             invocation("notes-credit", NOW + 700 - 2 * behind, &about),
-            invocation("notify-send", NOW + 710 - 2 * behind, &about),
+            invocation("notify-send", NOW + 710 - 2 * behind, &about), // part: notify
         ];
         let expected: Vec<_> = chain
             .iter()
