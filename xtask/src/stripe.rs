@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use aws_sdk_ssm::{Client, types::ParameterType};
 use local_stripe::{Settings, Stripe, Webhook};
 use secrets::{Secret, Source as _, Ssm};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value}; // part: web
 use uuid::Uuid;
 
-use crate::stage::{Description, LocalStage, STAGE};
+use crate::stage::Description; // part: web
+use crate::stage::{LocalStage, STAGE};
 
 /// The name of the server in `ports.json`.
 pub(crate) const SERVER: &str = "stripe";
@@ -107,6 +108,7 @@ impl StripeServer {
     }
 }
 
+// part: web {
 /// Returns the fields of the browser app's config.json that are about Stripe, for a stage on this machine.
 pub(crate) fn web_config(description: &Description) -> Map<String, Value> {
     Map::from_iter([
@@ -120,3 +122,4 @@ pub(crate) fn web_config(description: &Description) -> Map<String, Value> {
         ),
     ])
 }
+// part: web }

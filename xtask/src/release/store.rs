@@ -114,14 +114,13 @@ fn artifacts_of(release: &Release) -> impl Iterator<Item = (Kind, &String)> {
         .functions
         .values()
         .map(|function| &function.artifact);
-    let artifacts = templates
-        .map(|hash| (Kind::Template, hash))
-        .chain(zips.map(|hash| (Kind::FunctionZip, hash)));
+    let mut artifacts: Vec<_> = templates.map(|hash| (Kind::Template, hash)).collect();
+    artifacts.extend(zips.map(|hash| (Kind::FunctionZip, hash)));
     // part: web {
     let files = release.app.iter().flat_map(|app| app.files.values());
-    let artifacts = artifacts.chain(files.map(|hash| (Kind::AppFile, hash)));
+    artifacts.extend(files.map(|hash| (Kind::AppFile, hash)));
     // part: web }
-    artifacts
+    artifacts.into_iter()
 }
 
 /// A client for the part of the account's bucket of releases that belongs to one stage.

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 use aws_sdk_ssm::error::ProvideErrorMetadata as _;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value}; // part: web
 
 use super::{
     secret::{self, Name},
@@ -73,6 +73,7 @@ pub(crate) async fn webhook_secret(target: &Target) -> Result<Option<String>> {
     secret::value(target, WEBHOOK_SECRET).await
 }
 
+// part: web {
 /// Returns the fields of the browser app's config.json that are about Stripe.
 pub(super) fn web_config(target: &Target) -> Map<String, Value> {
     let script = match target.row.stripe_url.as_str() {
@@ -87,6 +88,7 @@ pub(super) fn web_config(target: &Target) -> Map<String, Value> {
         ),
     ])
 }
+// part: web }
 
 /// Returns the mode of the Stripe secret key. `None` if the secret is not set, or if the credentials may not read it
 /// and its description does not contain the mode.
