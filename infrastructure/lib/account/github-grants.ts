@@ -75,7 +75,12 @@ export function grants(
       ...(row.webAcl && { firewall: firewallGrants(stages, arn) }),
       api: apiGrants(stages),
       ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
-      ...(row.domain && { domain: domainGrants(stages, row.domain) }),
+      ...(row.domain && {
+        domain: domainGrants(
+          row.domain,
+          stages, // part: web
+        ),
+      }),
       ...(row.traffic && { traffic: trafficGrants(stages, arn) }),
       ...(!row.protected && { removal: removalGrants(stages) }),
     }),
@@ -341,7 +346,10 @@ const dataGrants = (stages: string): Grant[] => [
 const emailSettings = ["ConfigurationSet", "Dkim", "DkimSigning", "Feedback", "MailFrom"];
 
 /** Deploys the hosted zone, the certificate and the e-mail sender of a domain. */
-const domainGrants = (stages: string, domain: string): Grant[] => [
+const domainGrants = (
+  domain: string,
+  stages: string, // part: web
+): Grant[] => [
   ["route53", "CreateHostedZone", ["*"]],
   ["route53", "ChangeTagsForResource DeleteHostedZone GetHostedZone UpdateHostedZoneComment", ["hostedzone/*"]],
   ["route53", "ListResourceRecordSets ListTagsForResource", ["hostedzone/*"]],
