@@ -39,7 +39,8 @@ async function allowed(role: Role, calls: string[], boundary?: Statement[]): Pro
   return found;
 }
 
-const lines = (text: string) => text.trim().split(/\s*\n\s*/);
+/** The lines of a text, without the comments at their ends. */
+const lines = (text: string) => text.trim().split(/(?: \/\/ .*)?\s*\n\s*/);
 const arn = (service: string, account: string, resource: string) =>
   `arn:aws:${service}:${region}:${account}:${resource}`;
 const ofDev = (service: string, resource: string) => arn(service, dev, resource);
@@ -113,13 +114,13 @@ const forbiddenToPreviews = [
     cognito-identity:TagResource ${ofDev("cognito-identity", "identitypool/dev")} ${taggedDev} ${asOwn}
     cognito-identity:DeleteIdentities *
 
-    cloudfront:DeleteDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev}
-    cloudfront:UpdateDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev}
-    cloudfront:TagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} ${asOwn}
-    cloudfront:UntagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} aws:TagKeys=scratchpad:stage
-    cloudfront:UpdateFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
-    cloudfront:PublishFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
-    cloudfront:DeleteFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
+    cloudfront:DeleteDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} // part: web
+    cloudfront:UpdateDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} // part: web
+    cloudfront:TagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} ${asOwn} // part: web
+    cloudfront:UntagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} aws:TagKeys=scratchpad:stage // part: web
+    cloudfront:UpdateFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
+    cloudfront:PublishFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
+    cloudfront:DeleteFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
 
     lambda:UpdateFunctionCode ${ofDev("lambda", "function:scratchpad-dev-notes-create")} ${taggedDev}
     lambda:UpdateFunctionConfiguration ${ofDev("lambda", "function:scratchpad-dev-notes-create")} ${taggedDev}
@@ -157,7 +158,7 @@ const forbiddenToPreviews = [
     s3:PutBucketPolicy arn:aws:s3:::scratchpad-dev-attachments-${dev}
     s3:PutLifecycleConfiguration arn:aws:s3:::scratchpad-dev-attachments-${dev}
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
-    s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html
+    s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html // part: web
 
     cloudformation:CreateStack ${ofDev("cloudformation", "stack/scratchpad-x-dev/0")}
     cloudformation:UpdateStack ${ofDev("cloudformation", "stack/scratchpad-notes-api-dev/0")}
@@ -178,8 +179,8 @@ const forbiddenToPreviews = [
     route53:ChangeResourceRecordSets arn:aws:route53:::hostedzone/dev route53:ChangeResourceRecordSetsNormalizedRecordNames=pr-1.scratchpad.example.com
     route53:DeleteHostedZone arn:aws:route53:::hostedzone/dev
     route53:CreateHostedZone *
-    acm:DeleteCertificate ${ofDev("acm", "certificate/dev")} ${taggedDev}
-    acm:RequestCertificate *
+    acm:DeleteCertificate ${ofDev("acm", "certificate/dev")} ${taggedDev} // part: web
+    acm:RequestCertificate * // part: web
     ses:DeleteEmailIdentity ${ofDev("ses", "identity/dev.scratchpad.example.com")}
     ses:SendEmail ${ofDev("ses", "identity/dev.scratchpad.example.com")}
 
@@ -237,7 +238,7 @@ test("a preview may change its own stage", async () => {
     iam:PassRole ${role("scratchpad-pr-1-x")} iam:PassedToService=lambda.amazonaws.com
     cognito-idp:DeleteUserPool ${own("cognito-idp", "userpool/own")} ${taggedOwn}
     cognito-identity:DeleteIdentityPool ${own("cognito-identity", "identitypool/own")} ${taggedOwn}
-    cloudfront:UpdateDistribution arn:aws:cloudfront::ACCOUNT:distribution/own ${taggedOwn}
+    cloudfront:UpdateDistribution arn:aws:cloudfront::ACCOUNT:distribution/own ${taggedOwn} // part: web
     lambda:UpdateFunctionCode ${own("lambda", "function:scratchpad-pr-1-notes-create")}
     apigateway:PATCH arn:aws:apigateway:${region}::/restapis/own ${taggedOwn}
     s3:PutObject arn:aws:s3:::scratchpad-releases-ACCOUNT/pr-1/artifacts/templates/0.json s3:if-none-match=*
@@ -250,10 +251,10 @@ test("a preview may change its own stage", async () => {
 test("in dev's account, a preview may change those resources of dev that AWS protects neither by name nor by tag", async () => {
   const weak = lines(`
     cognito-identity:SetIdentityPoolRoles *
-    cloudfront:UpdateOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev
-    cloudfront:DeleteOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev
-    cloudfront:UpdateResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev
-    cloudfront:DeleteResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev
+    cloudfront:UpdateOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev // part: web
+    cloudfront:DeleteOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev // part: web
+    cloudfront:UpdateResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev // part: web
+    cloudfront:DeleteResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev // part: web
     apigateway:GET arn:aws:apigateway:${region}::/restapis/dev ${taggedDev}
     apigateway:PUT arn:aws:apigateway:${region}::/tags/dev ${asOwn}
     cognito-idp:DescribeUserPool ${own("cognito-idp", "userpool/dev")} ${taggedDev}
@@ -277,7 +278,7 @@ const forbiddenToFunctions = lines(`
   s3:GetObject ${devReleases}/dev/artifacts/functions/0.zip
   s3:PutObject ${devReleases}/dev/artifacts/functions/0.zip
   s3:PutObject arn:aws:s3:::scratchpad-releases-ACCOUNT/pr-2/artifacts/functions/0.zip
-  s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html
+  s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html // part: web
   ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
   ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
   kms:Decrypt ${ofDev("kms", "key/0")} kms:ViaService=s3.${region}.amazonaws.com
@@ -333,7 +334,7 @@ test("the roles of dev, releases and show cannot write prod's stacks, releases a
     s3:DeleteObject ${prodReleases}/prod/artifacts/templates/0.json
     s3:DeleteObjectVersion ${prodReleases}/prod/artifacts/templates/0.json
     s3:PutBucketPolicy ${prodReleases}
-    s3:PutObject arn:aws:s3:::scratchpad-prod-web-${prod}/index.html
+    s3:PutObject arn:aws:s3:::scratchpad-prod-web-${prod}/index.html // part: web
     cloudformation:CreateStack ${stack}
     cloudformation:UpdateStack ${stack}
     cloudformation:DeleteStack ${stack}

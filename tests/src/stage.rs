@@ -38,7 +38,7 @@ pub struct Stage {
     pub region: String,
     /// The ID of the Cognito user pool.
     pub user_pool_id: String,
-    /// The ID of the browser app's client in the Cognito user pool.
+    /// The ID of the app's client in the Cognito user pool.
     pub user_pool_client_id: String,
     /// The ID of the Cognito identity pool.
     pub identity_pool_id: String,

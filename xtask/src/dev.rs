@@ -16,10 +16,10 @@ use notify_debouncer_full::{
 };
 use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::stripe::{self, StripeServer}; // part: billing
-
+use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
     cloud::Cloud,
@@ -28,13 +28,15 @@ use crate::{
     stage::{LocalStage, write_atomically},
     tools,
     ui::{self, Step},
-    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
 /// The name of the file that is locked by the process that runs the stage `local`. [`PROCESS_FILE`] contains the ID of
 /// that process.
 const LOCK: &str = "dev.lock";
+
+/// The name of the file that the background process creates when all servers run.
+const WATCHING: &str = "watching";
 
 /// The name of the file that contains a [`DevProcess`] as JSON.
 const PROCESS_FILE: &str = "dev.json";
@@ -104,7 +106,8 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return start_watch_process(&workspace, &stage).await;
     }
-    let servers = Servers::start(&workspace, &stage).await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
     print_addresses(&stage)?;
     ui::success(format!(
         "watching the sources; stop everything with {}",
@@ -174,7 +177,9 @@ pub(crate) async fn watch() -> Result<()> {
         .try_lock(LOCK)?
         .context("cannot watch the sources: another process runs the stage local; stop it with cargo xtask stop")?;
     DevProcess::write(&stage, true)?;
-    let servers = Servers::start(&workspace, &stage).await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
+    fs::write(stage.path(WATCHING), "")?;
     tokio::select! {
         result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
         () = shutdown_signal() => {}
@@ -229,6 +234,10 @@ async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
 async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
+    let watching = stage.path(WATCHING);
+    if watching.exists() {
+        fs::remove_file(&watching)?;
+    }
     let log = File::create(stage.path("dev.log"))?;
     let mut watch = Command::new(std::env::current_exe()?)
         .arg("watch")
@@ -239,11 +248,7 @@ async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Resul
         .process_group(0)
         .spawn()
         .context("cannot start the background process")?;
-    // The server of the browser app is the last server that starts.
-    while TcpStream::connect(("127.0.0.1", stage.web_port()))
-        .await
-        .is_err()
-    {
+    while !watching.exists() {
         if watch.try_wait()?.is_some() {
             bail!(
                 "cannot start the background process; its log is:\n{}",
@@ -266,8 +271,8 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
         .context("cannot read stage.json: the stage does not run")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
     for (name, address) in [
-        ("app", description.web_url.as_str()),
-        ("API", &description.api_url),
+        ("app", description.web_url.as_str()), // part: web
+        ("API", description.api_url.as_str()),
         ("local cloud", &description.cloud_url),
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
@@ -301,18 +306,16 @@ const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 /// The servers that are not part of the local cloud.
 struct Servers {
     stripe: StripeServer, // part: billing
-    _web: WebServer,
 }
 
 impl Servers {
     /// Starts the servers, and the X-Ray daemon. Also starts to print the confirmation codes and alarms that are sent by
     /// email.
-    async fn start(workspace: &Workspace, stage: &LocalStage) -> Result<Self> {
+    async fn start(stage: &LocalStage) -> Result<Self> {
         record_traces(stage)?;
         tokio::spawn(mail::show_mails(stage.clone()));
         Ok(Self {
             stripe: StripeServer::start(stage).await?, // part: billing
-            _web: WebServer::start(workspace, stage, Serve::Sources).await?,
         })
     }
 

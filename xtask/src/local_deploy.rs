@@ -41,6 +41,6 @@ fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result
         purchases_table: export("PurchasesTableName")?, // part: billing
         idempotency_table: export("IdempotencyTableName")?,
         stripe_url: stage.server_url(crate::stripe::SERVER), // part: billing
-        web_url: stage.web_url(),
+        web_url: stage.web_url(),                            // part: web
     })
 }

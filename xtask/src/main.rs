@@ -23,7 +23,7 @@ mod stripe; // part: billing
 mod test;
 mod tools;
 mod ui;
-mod web;
+mod web; // part: web
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -89,7 +89,7 @@ enum Command {
         #[command(flatten)]
         options: StageOptions,
     },
-    /// Build the functions, the browser app and the templates for a later deploy. Needs no AWS credentials
+    /// Build what a later deploy needs: functions and templates. Needs no AWS credentials
     Build {
         #[command(flatten)]
         options: StageOptions,

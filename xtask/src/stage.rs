@@ -53,13 +53,15 @@ struct Ports {
     servers: BTreeMap<String, u16>,
 }
 
+// part: web {
 /// The server of the browser app.
 const WEB: &str = "web";
+// part: web }
 
 /// The servers outside the local cloud.
 const SERVERS: &[&str] = &[
     crate::stripe::SERVER, // part: billing
-    WEB,
+    WEB,                   // part: web
 ];
 
 /// The name of the file that contains a [`Description`].
@@ -80,7 +82,7 @@ pub(crate) struct Description {
     pub(crate) purchases_table: String, // part: billing
     pub(crate) idempotency_table: String,
     pub(crate) stripe_url: String, // part: billing
-    pub(crate) web_url: String,
+    pub(crate) web_url: String,    // part: web
 }
 
 impl LocalStage {
@@ -217,6 +219,7 @@ impl LocalStage {
         format!("http://127.0.0.1:{}", self.server_port(server))
     }
 
+    // part: web {
     /// The port of the browser app's server.
     pub(crate) fn web_port(&self) -> u16 {
         self.server_port(WEB)
@@ -226,6 +229,7 @@ impl LocalStage {
     pub(crate) fn web_url(&self) -> String {
         self.server_url(WEB)
     }
+    // part: web }
 
     /// The URL of the local cloud.
     pub(crate) fn url(&self) -> String {
@@ -374,11 +378,13 @@ pub(crate) mod tests {
         let before = stage.ports.clone();
         stage.ensure_server_ports_are_free().await.unwrap();
         assert_eq!(stage.ports, before);
-        let _taken = TcpListener::bind(("127.0.0.1", stage.web_port())).unwrap();
+        let _taken = TcpListener::bind(("127.0.0.1", before.servers["other"])).unwrap();
         stage.ensure_server_ports_are_free().await.unwrap();
-        assert_ne!(stage.web_port(), before.servers[WEB]);
+        assert_ne!(stage.server_port("other"), before.servers["other"]);
         assert_eq!(stage.ports.cloud, before.cloud);
-        assert_eq!(stage.server_port("other"), before.servers["other"]);
+        for server in SERVERS {
+            assert_eq!(stage.server_port(server), before.servers[*server]);
+        }
         assert_eq!(saved_ports(&stage), stage.ports);
     }
 

@@ -18,6 +18,7 @@ use tokio::{
 mod faults; // part: billing
 
 use crate::stripe::StripeServer; // part: billing
+use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
     cloud::Cloud,
@@ -28,7 +29,6 @@ use crate::{
     stage::{DESCRIPTION, LocalStage, MINUTE, STAGE},
     tools,
     ui::{self, Step, run},
-    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
@@ -101,10 +101,11 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     ];
     let all = !some.contains(&true);
     let workspace = Workspace::read()?;
-    let browser = match all || tiers.integration || tiers.e2e {
-        true => tools::find_browser()?,
-        false => PathBuf::new(),
-    };
+    // part: billing or web {
+    if all || tiers.integration || tiers.e2e {
+        tools::find_browser()?;
+    }
+    // part: billing or web }
     if all || tiers.stages {
         tools::find_program("git", "the stage tests", "git")?;
     }
@@ -116,14 +117,14 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
     if all || tiers.integration {
         heading("integration");
-        results.push(("integration", integration(&workspace, &browser).await?));
+        results.push(("integration", integration(&workspace).await?));
     }
     results.extend(slow(&workspace, &tiers, all).await?);
     if all || tiers.e2e && tiers.alarms {
-        results.extend(e2e_and_alarms(&workspace, &browser).await?);
+        results.extend(e2e_and_alarms(&workspace).await?);
     } else if tiers.e2e {
         heading("e2e");
-        let tests = async |stage: &LocalStage| e2e(&workspace, &browser, stage).await;
+        let tests = async |stage: &LocalStage| e2e(&workspace, stage).await;
         let counts = on_stage(&workspace, E2E, MINUTE, tests).await?;
         results.push(("e2e", counts));
     } else if tiers.alarms {
@@ -184,7 +185,13 @@ fn heading(tier: &str) {
 async fn unit(workspace: &Workspace) -> Result<Counts> {
     let mut counts = run_tests(cargo_test(workspace).args(["--lib", "--bins"])).await?;
     counts.add(run_tests(cargo_test(workspace).arg("--doc")).await?);
-    for project in ["bench/node", "infrastructure", "web", "web/test"] {
+    let projects = [
+        "bench/node",
+        "infrastructure",
+        "web",      // part: web
+        "web/test", // part: web
+    ];
+    for project in projects {
         let step = Step::begin(format!("check the types of {project}"));
         let mut tsc = ui::command(workspace.node_bin("tsc"));
         run(&step, tsc.arg("-p").arg(workspace.root().join(project))).await?;
@@ -196,7 +203,7 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
+async fn integration(workspace: &Workspace) -> Result<Counts> {
     build::build(workspace).await?;
     // Some tests run an example of their crate.
     let mut examples = workspace.cargo();
@@ -212,7 +219,8 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut counts = run_tests(&mut tests).await?;
     for local in fs::read_dir(workspace.root().join("local"))? {
         if let Some(mut tests) = node_tests(&local?.path()) {
-            counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
+            tests.env("CHROMIUM", tools::find_browser()?); // part: billing
+            counts.add(run_tests(&mut tests).await?);
         }
     }
     let mut tests = ui::command(workspace.python());
@@ -302,19 +310,23 @@ async fn on_stage<T>(
 }
 
 /// Runs the end-to-end tests on the running `stage`.
-async fn e2e(workspace: &Workspace, browser: &Path, stage: &LocalStage) -> Result<Counts> {
-    let _web = WebServer::start(workspace, stage, Serve::Build).await?;
+async fn e2e(workspace: &Workspace, stage: &LocalStage) -> Result<Counts> {
+    let _web = WebServer::start(workspace, stage, Serve::Build).await?; // part: web
     let description = stage.path(DESCRIPTION);
     let mut tests = cargo_test(workspace);
     tests
         .args(["--test", E2E])
         .env("SCRATCHPAD_XTASK", env::current_exe()?)
         .env("SCRATCHPAD_STAGE", &description);
-    let mut counts = run_tests(&mut tests).await?;
+    let counts = run_tests(&mut tests).await?;
+    // part: web {
+    let mut counts = counts;
     if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
         tests.env("SCRATCHPAD_STAGE", &description);
-        counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
+        tests.env("CHROMIUM", tools::find_browser()?);
+        counts.add(run_tests(&mut tests).await?);
     }
+    // part: web }
     Ok(counts)
 }
 
@@ -328,13 +340,10 @@ async fn alarms(workspace: &Workspace, stage: &LocalStage) -> Result<Counts> {
 }
 
 /// Runs the tiers e2e and alarms. Then checks that they caused values of each metric that an alarm or the dashboard reads.
-async fn e2e_and_alarms(
-    workspace: &Workspace,
-    browser: &Path,
-) -> Result<[(&'static str, Counts); 2]> {
+async fn e2e_and_alarms(workspace: &Workspace) -> Result<[(&'static str, Counts); 2]> {
     heading("e2e");
     on_stage(workspace, E2E, MINUTE, async |first: &LocalStage| {
-        let e2e = e2e(workspace, browser, first).await?;
+        let e2e = e2e(workspace, first).await?;
         heading("alarms");
         let tests = async |second: &LocalStage| {
             let mut counts = alarms(workspace, second).await?;

@@ -138,7 +138,7 @@ struct Victim {
     table: String,
     topic: String,
     role: String,
-    web_bucket: String,
+    bucket: String,
 }
 
 impl Victim {
@@ -164,7 +164,7 @@ impl Victim {
             zone: find("AWS::Route53::HostedZone", ""),
             topic: find("AWS::SNS::Topic", ""),
             role: find("AWS::IAM::Role", "notes-create"),
-            web_bucket: find("AWS::S3::Bucket", "-web-"),
+            bucket: find("AWS::S3::Bucket", ""),
         }
     }
 }
@@ -185,7 +185,13 @@ async fn check_releases(attacker: &Account, dev: &Account) {
         .iter()
         .filter_map(|object| object.key())
         .collect();
-    for part in ["/templates/", "/functions/", "/app/", "/releases/"] {
+    let parts = [
+        "/templates/",
+        "/functions/",
+        "/app/", // part: web
+        "/releases/",
+    ];
+    for part in parts {
         let key = keys.iter().find(|key| key.contains(part)).unwrap();
         let put = attacker
             .s3
@@ -534,7 +540,7 @@ async fn check_templates(attacker: &Account, owner: &Account, victim: &Victim) {
             "s3:",
             resource(
                 "AWS::S3::BucketPolicy",
-                json!({"Bucket": victim.web_bucket, "PolicyDocument": everything()}),
+                json!({"Bucket": victim.bucket, "PolicyDocument": everything()}),
             ),
         ),
         (

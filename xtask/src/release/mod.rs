@@ -1,6 +1,6 @@
 //! The commands that plan, deploy, promote, roll back, list and remove releases and stages in the cloud.
 //!
-//! A release consists of artifacts (CloudFormation templates, function zips and files of the browser app), each stored
+//! A release consists of artifacts such as CloudFormation templates and function zips, each stored
 //! under its hash, and of a record that lists the artifacts. `deploy` builds a release from the sources. `promote` and
 //! `rollback` use a stored release. All three commands then update the stage's stacks to the release's templates.
 //!
@@ -21,7 +21,7 @@
 //! | [`dynamodb`], [`pace`], [`progress`] | requests to DynamoDB, their rate, and the progress of commands that make many |
 //! | [`doctor`] | `doctor`: what the account of a stage lacks |
 //! | [`context`] | a stage, with clients for its account's stacks and bucket of releases |
-//! | [`artifacts`] | `build`, and the function zips and the browser app of a release: built or reused |
+//! | [`artifacts`] | `build`, and the function zips of a release: built or reused |
 //! | [`execute`] | the steps that deployments, promotions and removals share |
 //! | [`change_plan`] | plans and executes the changes of a stage's stacks, with rollback |
 //! | [`stack`], [`change`] | CloudFormation stacks, and the changes of their resources |
@@ -30,14 +30,15 @@
 //! | [`store`], [`record`], [`lease`] | the account's bucket: artifacts, records of releases, locks |
 //! | [`template`], [`synth`] | templates, and their synthesis with `cdk` and `osls` |
 //! | [`advice`] | what to do after a request to AWS has failed |
-//! | [`app`], [`sources`] | the browser app, and the inputs of each function |
+//! | [`app`] | the browser app: built or reused, and published | // part: web
+//! | [`sources`] | the inputs of each function |
 //! | [`table`], [`account`], [`target`] | the tables of serverless.yml, and the account of a stage |
 //! | [`hash`], [`clock`], [`provenance`], [`confirm`] | hashes, time, user and commit, confirmation |
 
 mod account;
 mod advice;
 mod api_gateway;
-mod app;
+mod app; // part: web
 mod artifacts;
 mod bootstrap;
 mod change;

@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// The files and folders that the templates of a stage depend on, besides the serverless.yml of each service.
-const INPUTS: [&str; 7] = [
+const INPUTS: &[&str] = &[
     "infrastructure",
     "libs/metrics/metrics.json",
     "package-lock.json",
     "serverless.resources.cjs",
     "serverless.plugin.cjs",
     "serverless.yml",
-    "web/security-headers.ts",
+    "web/security-headers.ts", // part: web
 ];
 
 /// Returns the templates of the stage `target`. The templates are cached in target/stages until a file or an

@@ -145,7 +145,7 @@ pub(crate) struct StageRow {
     pub(crate) infrastructure: Infrastructure,
     /// Whether `cargo xtask remove` refuses to delete the stage, and new stacks get termination protection.
     pub(crate) protected: bool,
-    /// The domain of the browser app. Without it, the app uses CloudFront's domain.
+    /// The domain, with a hosted zone of its own: of the sender of e-mail, and of the app.
     pub(crate) domain: Option<String>,
     /// Whether the parent zone delegates the domain to the stage's hosted zone.
     #[serde(default)]
@@ -173,7 +173,7 @@ pub(crate) struct StageRow {
     // part: billing {
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
-    /// The publishable Stripe key of the browser app. A publishable key is not secret.
+    /// The publishable Stripe key of the app. A publishable key is not secret.
     #[serde(default)]
     pub(crate) stripe_publishable_key: String,
     // part: billing }

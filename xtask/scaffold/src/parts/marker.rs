@@ -35,6 +35,7 @@ const COMMENTS: &[(&[&str], &[Comment])] = &[
             "py",
             "run",
             "toml",
+            "txt",
             "yaml",
             "yml",
         ],
@@ -356,7 +357,7 @@ mod tests {
         let rest = without("a.rs", text, &["blue"]).unwrap();
         assert_eq!(rest, "a();\nd(); // @ green\n");
         assert_eq!(without("a.rs", text, &[]).unwrap(), text);
-        assert_eq!(without("a.txt", text, &["blue"]).unwrap(), text);
+        assert_eq!(without("a.csv", text, &["blue"]).unwrap(), text);
     }
 
     #[test]

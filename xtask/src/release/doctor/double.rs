@@ -92,7 +92,12 @@ async fn respond(
             // AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …
             let mut scope = authorization.split('/').skip(2);
             let (region, service) = (scope.next().unwrap(), scope.next().unwrap());
-            let is_global = ["cloudfront", "iam", "servicequotas"].contains(&service);
+            let global = [
+                "cloudfront", // part: web
+                "iam",
+                "servicequotas", // part: web
+            ];
+            let is_global = global.contains(&service);
             let expected = if is_global {
                 "us-east-1"
             } else {
@@ -272,6 +277,7 @@ fn healthy_account() -> Responses {
             "lambda GET /2016-08-19/account-settings",
             concurrency(1000, 900),
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             distributions(3, None),
@@ -287,6 +293,7 @@ fn healthy_account() -> Responses {
                 { "QuotaName": "Web distributions per AWS account", "Value": 500.0 },
             ] })),
         ),
+        // part: web }
         // part: billing {
         (
             "ssm GetParameters",
@@ -356,6 +363,7 @@ fn bare_account() -> Responses {
             "lambda GET /2016-08-19/account-settings",
             concurrency(10, 10),
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             distributions(0, None),
@@ -368,6 +376,7 @@ fn bare_account() -> Responses {
             "servicequotas ListServiceQuotas",
             ok(json!({ "Quotas": [] })),
         ),
+        // part: web }
         ("ssm GetParameters", secrets(&[])), // part: billing
         // part: notify {
         (
@@ -402,6 +411,7 @@ pub(super) fn concurrency(total: u32, unreserved: u32) -> Reply {
     }, "AccountUsage": { "TotalCodeSize": 0, "FunctionCount": 0 } }))
 }
 
+// part: web {
 /// A page of the response to ListDistributions.
 pub(super) fn distributions(number: usize, next: Option<&str>) -> Reply {
     let items = "<DistributionSummary><Id>E1</Id><Status>Deployed</Status></DistributionSummary>"
@@ -413,7 +423,9 @@ pub(super) fn distributions(number: usize, next: Option<&str>) -> Reply {
         next.unwrap_or_default()
     ))
 }
+// part: web }
 
+// part: web {
 /// The response to ListResponseHeadersPolicies.
 pub(super) fn policies(number: usize) -> Reply {
     let items = "<ResponseHeadersPolicySummary><Type>custom</Type><ResponseHeadersPolicy><Id>1</Id></ResponseHeadersPolicy>\
@@ -424,6 +436,7 @@ pub(super) fn policies(number: usize) -> Reply {
          <MaxItems>100</MaxItems><Quantity>{number}</Quantity><Items>{items}</Items></ResponseHeadersPolicyList>"
     ))
 }
+// part: web }
 
 // part: notify {
 /// The response to GetSMSAttributes.

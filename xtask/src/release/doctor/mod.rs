@@ -7,7 +7,10 @@
 //! | module | checks |
 //! |---|---|
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
-//! | [`quotas`] | the quotas of Lambda and CloudFront |
+//! | [`quotas`] | the quotas of Lambda |
+// part: web {
+//! | [`cloudfront`] | the quotas of CloudFront |
+// part: web }
 // part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
 // part: billing }
@@ -21,6 +24,7 @@
 mod account;
 pub(super) mod aws;
 mod check;
+mod cloudfront; // part: web
 mod dns;
 mod domain;
 #[cfg(test)]
@@ -129,6 +133,7 @@ async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let groups = [
         account::checks(&exam).boxed_local(),
         quotas::checks(&exam).boxed_local(),
+        cloudfront::checks(&exam).boxed_local(), // part: web
         domain::checks(&exam).boxed_local(),
         stripe::checks(&exam).boxed_local(), // part: billing
         sms::checks(&exam).boxed_local(),    // part: notify

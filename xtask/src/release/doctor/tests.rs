@@ -3,15 +3,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use simple_dns::RCODE;
 
 use super::double::{PHONE, spend_limit}; // part: notify
+use super::double::{distributions, policies}; // part: web
 use super::{
     boundary,
     check::{Check, State},
     counts,
     dns::Resolver,
     double::{
-        ACCOUNT, Double, Reply, Responses, bare, caller, concurrency, distributions, exports,
-        found, healthy, json_error, nowhere, ok, policies, query_error, query_response, resolver,
-        ses_account, ses_identity, stacks, subject,
+        ACCOUNT, Double, Reply, Responses, bare, caller, concurrency, exports, found, healthy,
+        json_error, nowhere, ok, query_error, query_response, resolver, ses_account, ses_identity,
+        stacks, subject,
     },
     examine, report,
     subject::Subject,
@@ -96,8 +97,8 @@ async fn a_bare_account_lacks_everything_in_the_order_in_which_to_fix_it() {
             ("stack scratchpad-budget", red),
             ("stack scratchpad-github", red),
             ("Lambda concurrency", red),
-            ("CloudFront distributions", green),
-            ("CloudFront response headers policies", green),
+            ("CloudFront distributions", green), // part: web
+            ("CloudFront response headers policies", green), // part: web
         ][..],
         stripe::LACKING_BEFORE_DEPLOY, // part: billing
         // part: notify {
@@ -168,8 +169,8 @@ const QUERIES: &[Query] = &[
             "stack scratchpad-api-logs",
             "stack scratchpad-budget",
             "stack scratchpad-github",
-            "CloudFront distributions",
-            "CloudFront response headers policies",
+            "CloudFront distributions",             // part: web
+            "CloudFront response headers policies", // part: web
         ],
     ),
     (
@@ -186,6 +187,7 @@ const QUERIES: &[Query] = &[
         "lambda GET /2016-08-19/account-settings",
         &["Lambda concurrency"],
     ),
+    // part: web {
     (
         "cloudfront GET /2020-05-31/distribution",
         &["CloudFront distributions"],
@@ -195,6 +197,7 @@ const QUERIES: &[Query] = &[
         &["CloudFront response headers policies"],
     ),
     ("servicequotas ListServiceQuotas", &[]),
+    // part: web }
     // part: billing {
     (
         "ssm GetParameters",
@@ -221,9 +224,9 @@ async fn a_denied_query_makes_only_its_checks_unknown() {
         }
         let service = key.split(' ').next().unwrap();
         let reply = match service {
-            "cloudformation" | "iam" | "sns" | "cloudfront" => query_error(403, "AccessDenied"),
+            "lambda" | "ses" | "servicequotas" | "ssm" => json_error(403, "AccessDeniedException"),
             "sk" | "pk" => stripe::denied(), // part: billing
-            _ => json_error(403, "AccessDeniedException"),
+            _ => query_error(403, "AccessDenied"),
         };
         let checks = checks_if(key, reply).await;
         let others = BTreeSet::from_iter(names_except(&checks, State::Green));
@@ -273,10 +276,12 @@ async fn a_response_in_an_unknown_format_makes_checks_unknown() {
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
             "SES identity dev.scratchpad.example.com",
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             "CloudFront distributions",
         ),
+        // part: web }
         ("sk GET /v1/webhook_endpoints", "Stripe webhook"), // part: billing
     ] {
         for body in ["{}", "not a document"] {
@@ -474,6 +479,7 @@ async fn too_little_concurrency_is_red() {
     assert_found(&enough, name, State::Green, "", "");
 }
 
+// part: web {
 #[tokio::test]
 async fn an_exhausted_cloudfront_quota_is_red_until_the_stage_is_deployed() {
     let key = "cloudfront GET /2020-05-31/response-headers-policy";
@@ -561,6 +567,7 @@ async fn the_quota_is_searched_in_all_pages() {
     );
     assert_found(&checks, policies, State::Green, "(default quota)", "");
 }
+// part: web }
 
 #[tokio::test]
 async fn the_next_resolver_is_queried_if_one_does_not_respond() {
@@ -621,7 +628,7 @@ async fn the_origination_number_must_exist_and_be_active() {
         responses.insert(key, none);
         responses.insert(
             "ssm GetParameters",
-            secrets(&[("admin-phone-number", "+4930123456")]),
+            super::double::secrets(&[("admin-phone-number", "+4930123456")]),
         );
     })
     .await;
@@ -795,8 +802,7 @@ async fn no_text_contains_a_secret() {
         .await;
         texts += &report(&checks).join("\n");
     }
-    let secrets = [
-        &[][..],
+    let secrets: &[&[&str]] = &[
         &[PHONE],        // part: notify
         stripe::SECRETS, // part: billing
     ];
