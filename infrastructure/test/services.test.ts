@@ -111,7 +111,7 @@ test("on prod every trigger invokes the alias and is permitted to do so", () => 
     }
   const permissions = all(prod, "AWS::Lambda::Permission").map(({ DependsOn }) => DependsOn);
   const streams = prod
-    .flatMap((own) => Object.values(own))
+    .flatMap((own) => Object.values<any>(own))
     .filter(({ Type }) => Type === "AWS::Lambda::EventSourceMapping")
     .flatMap(({ DependsOn }) => DependsOn);
   assert.deepEqual(
