@@ -151,12 +151,14 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
           ofAws("SQS", "ApproximateNumberOfMessagesVisible", { QueueName: nameOn(stage, queue) }, "Maximum"),
         ]),
       ),
+      // part: billing {
       graph(
         "Age of stream records in ms",
         functions
           .filter(({ readsStream }) => readsStream)
           .map((own) => [own.name, lambda(subject, own, "IteratorAge", "Maximum")]),
       ),
+      // part: billing }
       ...(ownTables.length === 0
         ? []
         : [

@@ -50,10 +50,12 @@ const attachments = (stage: string, templates = stages) =>
     JSON.stringify(Properties.BucketName).includes("attachments"),
   )!;
 
+// part: billing {
 /** The principal that stands for all users and roles of the account whose policies allow an action. */
 const accountRoot = {
   "Fn::Join": ["", ["arn:", { Ref: "AWS::Partition" }, ":iam::", { Ref: "AWS::AccountId" }, ":root"]],
 };
+// part: billing }
 const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
 
 test("a protected stage keeps its data when a stack is deleted", () => {
@@ -554,7 +556,7 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
       "scratchpad-cognito-dev",
       "scratchpad-dynamodb-dev",
       "scratchpad-s3-dev",
-      "scratchpad-topics-dev",
+      "scratchpad-topics-dev", // part: billing
       "scratchpad-web-dev", // part: web
       "scratchpad-alarms-dev",
       "scratchpad-operations-dev",
@@ -603,7 +605,7 @@ test("a stage without a row has its own infrastructure", () => {
     "cognito",
     "dynamodb",
     "s3",
-    "topics",
+    "topics", // part: billing
     "web", // part: web
   ];
   assert.deepEqual(
@@ -614,7 +616,7 @@ test("a stage without a row has its own infrastructure", () => {
 
 test("a stage that links to dev's infrastructure has no tables, users and files of its own", () => {
   const units = [
-    "topics",
+    "topics", // part: billing
     "web", // part: web
   ];
   assert.deepEqual(
@@ -625,7 +627,7 @@ test("a stage that links to dev's infrastructure has no tables, users and files 
 
 // part: web {
 test("the app of a stage that links to dev's infrastructure has CloudFront's domain", () => {
-  const [, web] = linked;
+  const web = linked.at(-1);
   const { WebUrl } = web!.findOutputs("WebUrl");
   assert.match(JSON.stringify(WebUrl!.Value), /"https:\/\/",.*"DomainName"/);
   web!.resourceCountIs("AWS::Route53::HostedZone", 0);
@@ -634,7 +636,7 @@ test("the app of a stage that links to dev's infrastructure has CloudFront's dom
 });
 
 test("the app of a stage that links to dev may show dev's attachments", () => {
-  for (const { Properties } of Object.values(linked[1]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
+  for (const { Properties } of Object.values(linked.at(-1)!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
     const csp =
       Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
     assert.match(JSON.stringify(csp), /https:\/\/scratchpad-dev-attachments-/);

@@ -110,7 +110,10 @@ test("on prod every trigger invokes the alias and is permitted to do so", () => 
       if (target !== undefined) assert.match(JSON.stringify(target), /live/, type);
     }
   const permissions = all(prod, "AWS::Lambda::Permission").map(({ DependsOn }) => DependsOn);
-  const streams = all(prod, "AWS::Lambda::EventSourceMapping").flatMap(({ DependsOn }) => DependsOn);
+  const streams = prod
+    .flatMap((own) => Object.values<any>(own))
+    .filter(({ Type }) => Type === "AWS::Lambda::EventSourceMapping")
+    .flatMap(({ DependsOn }) => DependsOn);
   assert.deepEqual(
     [...permissions, ...streams].sort(),
     prod.flatMap((own) => Object.keys(own).filter((id) => own[id].Type === "AWS::Lambda::Alias")).sort(),

@@ -106,11 +106,8 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return start_watch_process(&workspace, &stage).await;
     }
-    let servers = Servers::start(
-        &workspace, // part: web
-        &stage,
-    )
-    .await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
     print_addresses(&stage)?;
     ui::success(format!(
         "watching the sources; stop everything with {}",
@@ -180,11 +177,8 @@ pub(crate) async fn watch() -> Result<()> {
         .try_lock(LOCK)?
         .context("cannot watch the sources: another process runs the stage local; stop it with cargo xtask stop")?;
     DevProcess::write(&stage, true)?;
-    let servers = Servers::start(
-        &workspace, // part: web
-        &stage,
-    )
-    .await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
     fs::write(stage.path(WATCHING), "")?;
     tokio::select! {
         result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
@@ -312,21 +306,16 @@ const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 /// The servers that are not part of the local cloud.
 struct Servers {
     stripe: StripeServer, // part: billing
-    _web: WebServer,      // part: web
 }
 
 impl Servers {
     /// Starts the servers, and the X-Ray daemon. Also starts to print the confirmation codes and alarms that are sent by
     /// email.
-    async fn start(
-        workspace: &Workspace, // part: web
-        stage: &LocalStage,
-    ) -> Result<Self> {
+    async fn start(stage: &LocalStage) -> Result<Self> {
         record_traces(stage)?;
         tokio::spawn(mail::show_mails(stage.clone()));
         Ok(Self {
             stripe: StripeServer::start(stage).await?, // part: billing
-            _web: WebServer::start(workspace, stage, Serve::Sources).await?, // part: web
         })
     }
 

@@ -224,9 +224,7 @@ impl LocalStage {
     pub(crate) fn web_port(&self) -> u16 {
         self.server_port(WEB)
     }
-    // part: web }
 
-    // part: web {
     /// The URL of the browser app.
     pub(crate) fn web_url(&self) -> String {
         self.server_url(WEB)
@@ -373,18 +371,18 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn the_port_of_a_server_changes_only_if_it_is_in_use() {
         let (_folder, mut stage) = stage();
-        for server in ["one", "other"] {
-            let port = Ports::choose().unwrap().cloud;
-            stage.ports.servers.insert(server.into(), port);
-        }
+        let port = Ports::choose().unwrap().cloud;
+        stage.ports.servers.insert("other".into(), port);
         let before = stage.ports.clone();
         stage.ensure_server_ports_are_free().await.unwrap();
         assert_eq!(stage.ports, before);
-        let _taken = TcpListener::bind(("127.0.0.1", stage.server_port("one"))).unwrap();
+        let _taken = TcpListener::bind(("127.0.0.1", before.servers["other"])).unwrap();
         stage.ensure_server_ports_are_free().await.unwrap();
-        assert_ne!(stage.server_port("one"), before.servers["one"]);
+        assert_ne!(stage.server_port("other"), before.servers["other"]);
         assert_eq!(stage.ports.cloud, before.cloud);
-        assert_eq!(stage.server_port("other"), before.servers["other"]);
+        for server in SERVERS {
+            assert_eq!(stage.server_port(server), before.servers[*server]);
+        }
         assert_eq!(saved_ports(&stage), stage.ports);
     }
 

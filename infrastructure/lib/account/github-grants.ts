@@ -197,15 +197,18 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
     ["logs", "ListTagsForResource TagResource UntagResource", logGroups],
     ["logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", ["*"]],
     ["ssm", "DescribeParameters", ["*"]], // only developers read or write secrets
+    // part: billing {
     ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [named]],
     ["sns", "ListTagsForResource TagResource UntagResource", [named]],
     ["sns", "GetSubscriptionAttributes ListSubscriptionsByTopic SetSubscriptionAttributes", [named]],
     ["sns", "Subscribe Unsubscribe", [named]],
+    // part: billing }
     ["sqs", "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl SetQueueAttributes", [named]],
     ["sqs", "ListQueueTags TagQueue UntagQueue", [named]],
     ["events", "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets", [`rule/${named}`]],
     ["events", "ListTagsForResource TagResource UntagResource", [`rule/${named}`]],
 
+    // part: billing {
     // AWS names event source mappings.
     [
       "lambda",
@@ -216,6 +219,7 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
     ["lambda", "ListTags", ["event-source-mapping:*"]],
     ["lambda", "TagResource", ["event-source-mapping:*"], retagged(stages)],
     ["lambda", "UntagResource", ["event-source-mapping:*"], untagged(stages)],
+    // part: billing }
   ];
 }
 
@@ -233,6 +237,12 @@ const operationsGrants = (stages: string): Grant[] => [
     [`dashboard/scratchpad-${stages}`],
   ],
   ["logs", "DeleteQueryDefinition DescribeQueryDefinitions PutQueryDefinition", ["*"]], // supports no resources
+  // part: without billing {
+  // ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [`scratchpad-${stages}-*`]],
+  // ["sns", "ListTagsForResource TagResource UntagResource", [`scratchpad-${stages}-*`]],
+  // ["sns", "GetSubscriptionAttributes ListSubscriptionsByTopic SetSubscriptionAttributes", [`scratchpad-${stages}-*`]],
+  // ["sns", "Subscribe Unsubscribe", [`scratchpad-${stages}-*`]],
+  // part: without billing }
 ];
 
 /** Deploys a web ACL, and associates it with the API's stage, which has the name of the stage. */
@@ -418,7 +428,7 @@ const trafficGrants = (stages: string, arn: ToArn): Grant[] => [
 const removalGrants = (stages: string): Grant[] => [
   ["s3", "DeleteBucket ListBucketVersions", [`scratchpad-${stages}-*`]],
   ["s3", "DeleteObject DeleteObjectVersion", [`scratchpad-${stages}-*/*`]], // a bucket has to be empty before it is deleted
-  ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]],
+  ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]], // part: billing
   // API Gateway creates these log groups. Their names are the ID of the API and the name of its stage.
   ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}`]],
   ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}:*`]],

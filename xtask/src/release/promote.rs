@@ -149,9 +149,11 @@ pub(crate) async fn promote(
     let stage = StageContext::open(&workspace, to, None).await?;
     stage.target.announce();
     check_bootstrapped(&stage).await?;
+    // part: billing {
     if !consent.show {
-        stripe_keys::check(&stage.target).await?; // part: billing
+        stripe_keys::check(&stage.target).await?;
     }
+    // part: billing }
     let records = source.store.records().await?.into_iter();
     let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);
     let record = match number {

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
 //! | [`quotas`] | the quotas of Lambda |
-//! | [`cloudfront`] | the quotas of CloudFront | // part: web
+// part: web {
+//! | [`cloudfront`] | the quotas of CloudFront |
+// part: web }
 // part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
 // part: billing }

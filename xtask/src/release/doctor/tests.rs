@@ -628,7 +628,7 @@ async fn the_origination_number_must_exist_and_be_active() {
         responses.insert(key, none);
         responses.insert(
             "ssm GetParameters",
-            secrets(&[("admin-phone-number", "+4930123456")]),
+            super::double::secrets(&[("admin-phone-number", "+4930123456")]),
         );
     })
     .await;
@@ -802,8 +802,7 @@ async fn no_text_contains_a_secret() {
         .await;
         texts += &report(&checks).join("\n");
     }
-    let secrets = [
-        &[][..],
+    let secrets: &[&[&str]] = &[
         &[PHONE],        // part: notify
         stripe::SECRETS, // part: billing
     ];
