@@ -28,7 +28,7 @@ const rowOf = (stage, rows) => {
 // Whether traffic shifts gradually to a new version, by the column `traffic` of the stage.
 const shiftsTraffic = (exports.shiftsTraffic = (traffic) => Boolean(traffic) && traffic !== "AllAtOnce");
 
-// The origin that may call the API. Until the stage's domain is delegated, the app has a domain of CloudFront, which is not
+// The origin that may call the API. Until the stage's domain is delegated, the app has another domain, which is not
 // known here.
 exports.allowedOrigin = async ({ resolveVariable }) => {
   const { domain, delegated, allowedOrigin } = await resolveVariable("self:custom.stage");

@@ -4,24 +4,22 @@ export interface Origins {
   api: string[];
   /** The bucket of the attachments. */
   files: string;
-  /** The origins of Stripe's scripts, iframes and API. */
-  stripe: string[];
+  /** The origins of the scripts, iframes and APIs of other companies. */
+  others: string[];
 }
 
 /**
  * Returns the security headers of every response of the app's server: CloudFront, or the local preview server.
- *
- * Stripe's sources follow https://docs.stripe.com/security/guide#content-security-policy.
  */
-export function securityHeaders({ api, files, stripe }: Origins) {
+export function securityHeaders({ api, files, others }: Origins) {
   const policy = {
     "default-src": ["'none'"],
-    "script-src": ["'self'", ...stripe],
+    "script-src": ["'self'", ...others],
     "style-src": ["'self'"],
     "img-src": ["'self'", "blob:", files],
     "font-src": ["'self'"],
-    "connect-src": ["'self'", ...api, files, ...stripe],
-    "frame-src": stripe,
+    "connect-src": ["'self'", ...api, files, ...others],
+    "frame-src": others,
     "manifest-src": ["'self'"],
     "base-uri": ["'none'"],
     "form-action": ["'self'"],

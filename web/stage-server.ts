@@ -34,11 +34,13 @@ export function stageServer(): Plugin {
 }
 
 function headersFor(config: string) {
-  const { apiUrl, cognitoEndpoint, filesUrl, stripeScript } = JSON.parse(config);
+  const urls = JSON.parse(config);
   const origin = (url: string) => new URL(url).origin;
   return securityHeaders({
-    api: [...new Set([apiUrl, cognitoEndpoint].map(origin))],
-    files: origin(filesUrl),
-    stripe: [origin(stripeScript)],
+    api: [...new Set([urls.apiUrl, urls.cognitoEndpoint].map(origin))],
+    files: origin(urls.filesUrl),
+    others: [
+      origin(urls.stripeScript), // part: billing
+    ],
   });
 }

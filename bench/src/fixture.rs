@@ -99,10 +99,10 @@ impl Fixture {
         let names = case.function.variables.iter().map(String::as_str);
         let names = names.chain(local_aws::LAMBDA_VARIABLES);
         let variables = names.filter_map(|name| {
-            // The local Stripe supports only plain HTTP.
-            let url = match name {
-                "STRIPE_URL" => &self.http,
-                _ => aws_url,
+            // The doubles of other services than AWS support only plain HTTP.
+            let url = match name.ends_with("_URL") && name != "AWS_ENDPOINT_URL" {
+                true => &self.http,
+                false => aws_url,
             };
             Some((name.to_owned(), local_aws::environment_variable(name, url)?))
         });

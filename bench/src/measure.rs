@@ -95,7 +95,7 @@ impl<'a> Running<'a> {
             restored.map_err(|error| anyhow::anyhow!("cannot reset the local AWS: {error}"))?;
         }
         // Sign the event now, because a signature is valid for only a few minutes.
-        let event = local_aws::sign_event(self.subject.event.clone()).to_string();
+        let event = local_aws::prepare_event(self.subject.event.clone()).to_string();
         let trace = self.subject.trace;
         let invocation = self.host.invoke(event, DEADLINE, Some(trace)).await;
         if let Err(error) = check(&invocation.outcome, &self.subject.expected) {

@@ -108,7 +108,7 @@ differ between runs; `cargo xtask bench --gate` compares them with [gates.toml](
   rows therefore run a copy of the deployed binary in which the benchmark's root certificate overwrites one of these. Both
   certificates have the same length, and the code is the same. All other rows run the deployed binary unchanged. Node trusts
   only the benchmark's root certificate, and not the many that it ships with, which favors Node slightly. The functions call
-  the local Stripe over plain HTTP.
+  other services than AWS over plain HTTP.
 - The environment variables are those of Lambda, with a session token of 1000 bytes. Tracing is on, and every event is
   sampled. The Node functions are not traced, validate less and do not support Idempotency-Key.
 - *memory*: peak resident memory. *zip*: the size of the deployment package.

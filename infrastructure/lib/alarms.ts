@@ -1,39 +1,19 @@
+import {
+  alarm,
+  type CompositeAlarm,
+  condition,
+  type MetricAlarm,
+  nameOn,
+  type RouteGroup,
+  type Subject,
+} from "./alarm.ts";
 import { tableIndexes } from "./data.ts";
 import type { ServiceFunction } from "./manifests.ts";
-import { faultsOfRoutes, type Metric, type MetricName, ofAws, ofFunction, ofGroup, ofStage } from "./metrics.ts";
-import type { Objective, Stage } from "./stage.ts";
-import { burnRates, minimumBadRequests, type Threshold, thresholds } from "./thresholds.ts";
+import { faultsOfRoutes, type Metric, ofAws, ofGroup } from "./metrics.ts";
+import { moneyAlarms } from "./money.ts"; // part: billing
+import { burnRates, minimumBadRequests, thresholds } from "./thresholds.ts";
 
-/** What all alarms have. */
-interface Definition {
-  /** Its name without `scratchpad-STAGE-`. */
-  name: string;
-  /** What the alarm means, as a sentence. */
-  meaning: string;
-  /** The section of docs/runbook.md that says what to do. */
-  section: string;
-  /** Whether its e-mail is sent. Other alarms are parts of composite alarms. */
-  notifies: boolean;
-}
-
-/** An alarm on metrics. */
-export interface MetricAlarm extends Definition {
-  metrics: Record<string, Metric>;
-  /** Expressions of metric math, by ID. The alarm watches the last one, or else the only metric. */
-  expressions: Record<string, string>;
-  threshold: Threshold;
-  /** Whether the alarm fires below the threshold instead of from the threshold on. */
-  below: boolean;
-  missing: "breaching" | "ignore" | "notBreaching";
-}
-
-/** An alarm on the states of other alarms. */
-export interface CompositeAlarm extends Definition {
-  /** The names of the combined alarms: it fires if all alarms of one of these groups are in the state ALARM. */
-  anyOf: string[][];
-  /** The name of the alarm that suppresses the e-mail, because it reports the cause. */
-  suppressor?: string;
-}
+export { type CompositeAlarm, type MetricAlarm, nameOn, type RouteGroup, type Subject } from "./alarm.ts";
 
 /** How long the e-mail of a composite alarm waits for the alarm of the cause. */
 export const suppressionWaitSeconds = 120;
@@ -44,24 +24,6 @@ export const suppressionWaitSeconds = 120;
  */
 export const suppressionExtensionSeconds =
   Math.max(...burnRates.map(({ short }) => short)) * 60 + suppressionWaitSeconds;
-
-/** A group of routes whose requests have an objective together. */
-export interface RouteGroup extends Objective {
-  name: string;
-  functions: ServiceFunction[];
-}
-
-/** What the alarms and the dashboard of a stage are about. */
-export interface Subject {
-  stage: Stage;
-  functions: ServiceFunction[];
-  groups: RouteGroup[];
-  /** The names of the queues, without `scratchpad-STAGE-`. */
-  queues: string[];
-}
-
-/** The name of a resource of a stage. */
-export const nameOn = (stage: Pick<Stage, "name">, resource: string) => `scratchpad-${stage.name}-${resource}`;
 
 export const lambda = ({ stage }: Subject, { name }: ServiceFunction, metric: string, stat?: string) =>
   ofAws("Lambda", metric, { FunctionName: nameOn(stage, name) }, stat);
@@ -155,40 +117,6 @@ const latency = (subject: Subject, group: RouteGroup) => {
     },
   }));
 };
-
-/** An alarm that notifies when a metric, or an expression of metrics, reaches a threshold. */
-const alarm = (
-  name: string,
-  section: string,
-  meaning: string,
-  threshold: Threshold,
-  watched: Metric | [Record<string, Metric>, expression: string],
-  options: Partial<Pick<MetricAlarm, "below" | "missing" | "notifies">> = {},
-): MetricAlarm => {
-  const [metrics, expression] = Array.isArray(watched) ? watched : [{ value: watched }];
-  return {
-    name,
-    section,
-    meaning,
-    threshold,
-    metrics,
-    expressions: expression === undefined ? {} : { result: expression },
-    below: false,
-    missing: "notBreaching",
-    notifies: true,
-    ...options,
-  };
-};
-
-/** An alarm that fires while a condition on metrics is true. */
-const condition = (
-  name: string,
-  section: string,
-  meaning: string,
-  rule: Threshold,
-  metrics: Record<string, Metric>,
-  is: string,
-) => alarm(name, section, meaning, { ...rule, threshold: 1 }, [metrics, `IF(${is}, 1, 0)`]);
 
 /**
  * The alarms of a function. A function has no alarm on errors if Lambda retries its failed events and then sends them to a
@@ -285,83 +213,6 @@ function gatewayAlarms(subject: Subject): { parts: MetricAlarm[]; failure: Compo
   };
 }
 
-/** The alarms on money, and on the functions that work on it without a request. */
-function moneyAlarms({ stage, functions }: Subject): { causes: MetricAlarm[]; others: MetricAlarm[] } {
-  const of = (name: MetricName, stat?: string) => ofStage(name, stage.name, stat);
-  const reconcile = functions.find(({ name }) => name === "billing-reconcile");
-  if (!reconcile) throw new Error("No service has the function billing-reconcile");
-  const runs = ofFunction("Requests", nameOn(stage, reconcile.name));
-  return {
-    causes: [
-      alarm(
-        "stripe-key",
-        "stripe-key",
-        "Stripe rejects the secret key.",
-        thresholds.stripeKey,
-        of("StripeKeyRejected"),
-      ),
-    ],
-    others: [
-      alarm(
-        "rejected-events",
-        "rejected-events",
-        "The signature of a webhook event is invalid.",
-        thresholds.rejectedEvents,
-        of("RejectedEvents"),
-      ),
-      alarm(
-        "surplus-charges",
-        "surplus-charges",
-        "A card was charged for a failed or already paid purchase.",
-        thresholds.surplusCharges,
-        of("SurplusCharges"),
-      ),
-      // Only the runs of billing-reconcile report these, so the state stays the same until the next run.
-      alarm(
-        "pending-purchases",
-        "pending-purchases",
-        "A purchase has been PENDING for too long.",
-        thresholds.pendingPurchases,
-        of("OldestPendingAge", "Maximum"),
-        { missing: "ignore" },
-      ),
-      alarm(
-        "reconcile-errors",
-        "reconcile-errors",
-        "billing-reconcile could not check all purchases.",
-        thresholds.reconcileErrors,
-        [{ errors: of("ReconcileErrors"), unreadable: of("UnreadablePurchases") }, "errors + unreadable"],
-        { missing: "ignore" },
-      ),
-      alarm(
-        "reconcile-stopped",
-        "reconcile-stopped",
-        "billing-reconcile does not run.",
-        thresholds.reconcileStopped,
-        // Without FILL, CloudWatch would look for data in two more periods: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
-        [{ runs }, "FILL(runs, 0)"],
-        { below: true, missing: "breaching" },
-      ),
-      condition(
-        "declines",
-        "declines",
-        "Every card is declined.",
-        thresholds.declines,
-        { declined: of("PurchasesDeclined"), paid: of("PurchasesPaid") },
-        `declined >= ${thresholds.declines.threshold} AND FILL(paid, 0) < 1`,
-      ),
-      alarm(
-        "sms",
-        "sms",
-        "An SMS was not delivered.",
-        thresholds.sms,
-        // For SMS to phone numbers, the dimension has this value instead of a number.
-        ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" }),
-      ),
-    ],
-  };
-}
-
 const deadLetterAlarms = ({ stage, queues }: Subject) =>
   queues.map((queue) =>
     alarm(
@@ -411,15 +262,19 @@ export const chunks = <T>(all: T[], size: number): T[][] =>
  */
 export function alarmsOf(subject: Subject): (MetricAlarm | CompositeAlarm)[] {
   const ofFunctions = subject.functions.map((own) => functionAlarms(subject, own));
-  const ofMoney = moneyAlarms(subject);
+  const ofMoney = moneyAlarms(subject); // part: billing
   const ofGateway = gatewayAlarms(subject);
-  const reported = [...ofFunctions.flatMap(({ causes }) => causes), ...tableAlarms(subject), ...ofMoney.causes];
+  const reported = [
+    ...ofFunctions.flatMap(({ causes }) => causes),
+    ...tableAlarms(subject),
+    ...ofMoney.causes, // part: billing
+  ];
   const objectives = subject.groups.flatMap((group) => [availability(subject, group), latency(subject, group)]);
   return [
     ...reported,
     ...ofFunctions.flatMap(({ others }) => others),
     ...deadLetterAlarms(subject),
-    ...ofMoney.others,
+    ...ofMoney.others, // part: billing
     ...ofGateway.others,
     ...ofGateway.parts,
     ...objectives.flatMap(([parts]) => parts),

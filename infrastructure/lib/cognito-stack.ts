@@ -46,7 +46,7 @@ export class CognitoStack extends StageStack {
         userPassword: !stage.protected, // sends the password itself, which is convenient for development only
       },
       disableOAuth: true,
-      generateSecret: false, // a browser app cannot keep a secret
+      generateSecret: false, // an app in a browser cannot keep a secret
       preventUserExistenceErrors: true,
     });
 

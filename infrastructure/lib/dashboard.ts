@@ -115,6 +115,7 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
         ]),
       ),
     ],
+    // part: billing {
     [text("## Money")],
     [
       graph("Purchases", business("PurchasesPaid", "PurchasesDeclined", "PurchasesCanceled", "PurchasesNotMade")),
@@ -129,15 +130,18 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
         ...business("ReconcileSettled", "ReconcilePending", "ReconcileAnnounced"),
         ...business("ReconcileErrors", "ReconcileUnfinished", "UnreadablePurchases"),
       ]),
+      // part: notify {
       graph("SMS", [
         ...business("SmsSent"),
         ["not delivered", ofAws("SNS", "NumberOfNotificationsFailed", { PhoneNumber: "PhoneNumberDirect" })],
       ]),
+      // part: notify }
     ],
+    // part: billing }
     [text("## Notes and storage")],
     [
       graph("Notes", business("NotesCreated", "NotesDeleted")),
-      graph("Storage in notes", business("StorageBought", "StorageRevoked")),
+      graph("Storage in notes", business("StorageBought", "StorageRevoked")), // part: billing
     ],
     [text("## Queues and tables")],
     [
@@ -148,12 +152,14 @@ function sections(subject: Subject, alarms: (MetricAlarm | CompositeAlarm)[]): W
           ofAws("SQS", "ApproximateNumberOfMessagesVisible", { QueueName: nameOn(stage, queue) }, "Maximum"),
         ]),
       ),
+      // part: billing {
       graph(
         "Age of stream records in ms",
         functions
           .filter(({ readsStream }) => readsStream)
           .map((own) => [own.name, lambda(subject, own, "IteratorAge", "Maximum")]),
       ),
+      // part: billing }
       ...(ownTables.length === 0
         ? []
         : [

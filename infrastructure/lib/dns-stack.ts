@@ -8,7 +8,7 @@ import { StageStack } from "./stage-stack.ts";
  * The hosted zone of the stage's domain, the delegation of its subdomains to other stages, and the sender of e-mail.
  *
  * The zone has a stack of its own, because its name servers must be known, and the parent domain must delegate to them, before
- * the certificate in the web stack can be validated.
+ * a certificate of the domain can be validated.
  */
 export class DnsStack extends StageStack {
   constructor(app: App, stage: Stage) {

@@ -1,14 +1,18 @@
-import { AttributeType, StreamViewType } from "aws-cdk-lib/aws-dynamodb";
+import {
+  AttributeType,
+  StreamViewType, // part: billing
+} from "aws-cdk-lib/aws-dynamodb";
 import type { Tables } from "./tables-stack.ts";
 
-const number = (name: string) => ({ name, type: AttributeType.NUMBER });
+const number = (name: string) => ({ name, type: AttributeType.NUMBER }); // part: billing
 
 /** The tables of the stack `dynamodb`. */
 export const tables: Tables = {
   Notes: { partitionKey: "userId", sortKey: "noteId" },
-  // A user's total of notes, and the credits of their purchases.
+  // A user's total of notes, and what changes how many they may have.
   Storage: { partitionKey: "userId", sortKey: "entry" },
   Attachments: { partitionKey: "userId", sortKey: "attachment" },
+  // part: billing {
   // The stream is the outbox: events about a purchase are published from its changes.
   Purchases: {
     partitionKey: "userId",
@@ -19,6 +23,7 @@ export const tables: Tables = {
   },
   // The open order of each buyer, and the times at which their cards were declined.
   Buyers: { partitionKey: "userId" },
+  // part: billing }
   // Makes repeated requests, events and messages take effect once. Items expire by TTL.
   Idempotency: { partitionKey: "id", timeToLiveAttribute: "expiresAt" },
 };

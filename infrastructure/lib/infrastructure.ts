@@ -7,34 +7,18 @@ import { FirewallStack } from "./firewall-stack.ts";
 import { isLocal } from "./local.ts";
 import { OperationsStack } from "./operations-stack.ts";
 import { S3Stack } from "./s3-stack.ts";
-import { type Stage, tables } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import { TablesStack } from "./tables-stack.ts";
-import { TopicsStack } from "./topics-stack.ts";
-import { WebStack } from "./web-stack.ts";
-
-/** The region of CloudFront's certificates. The certificate is in the same region as all other resources of the stage. */
-const certificateRegion = "us-east-1";
-
-/**
- * Checks that CloudFront accepts the certificate of a stage's domain.
- *
- * @throws if the stage has a delegated domain and is in another region.
- */
-export function checkCertificateRegion(stage: Stage, region: string = tables().region): void {
-  if (stage.delegated && region !== certificateRegion)
-    throw new Error(
-      `The app of ${stage.name} cannot use the domain ${stage.domain} in ${region}: CloudFront accepts only certificates of ` +
-        `${certificateRegion}. Set \`region\` to ${certificateRegion} in serverless.yml, or remove \`delegated\` from the row.`,
-    );
-}
+import { TopicsStack } from "./topics-stack.ts"; // part: billing
+import { WebStack } from "./web-stack.ts"; // part: web
 
 /** The stacks of a stage. A stage that links to another stage's infrastructure has no tables, bucket or users of its own. */
 export function infrastructure(app: App, stage: Stage) {
   const stacks = [
     ...(stage.domain === undefined ? [] : [DnsStack]),
     ...(stage.infrastructure === "own" ? [CognitoStack, S3Stack] : []),
-    TopicsStack,
-    ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local
+    TopicsStack, // part: billing
+    ...(stage.name === "local" ? [] : [WebStack]), // `cargo xtask dev` serves the app of the stage local // part: web
     ...(stage.alarms ? [AlarmsStack, OperationsStack] : []),
     ...(stage.webAcl && !isLocal(app, stage.name) ? [FirewallStack] : []), // the local cloud has no firewall
   ];

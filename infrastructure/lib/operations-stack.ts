@@ -134,7 +134,7 @@ export class OperationsStack extends StageStack {
   }
 }
 
-/** The logical ID of an alarm: `PendingPurchasesAlarm` for `pending-purchases`. */
+/** The logical ID of an alarm: `NotesLatencyAlarm` for `notes-latency`. */
 const logicalId = (name: string) => `${name.replace(/(?:^|-)(\w)/g, (_, first: string) => first.toUpperCase())}Alarm`;
 
 const dimensionsOf = ({ dimensions }: Metric) => Object.entries(dimensions).map(([name, value]) => ({ name, value }));

@@ -17,9 +17,14 @@ export class S3Stack extends StageStack {
       cors: [
         {
           allowedMethods: [HttpMethods.GET, HttpMethods.HEAD, HttpMethods.PUT],
-          // The CloudFront domains of stages that link to this bucket are not known here. Any of them is allowed, because a
-          // request needs a presigned URL anyway.
-          allowedOrigins: [stage.allowedOrigin, ...(stage.shared ? ["https://*.cloudfront.net"] : [])],
+          allowedOrigins: [
+            stage.allowedOrigin,
+            // part: web {
+            // The CloudFront domains of stages that link to this bucket are not known here. Any of them is allowed, because a
+            // request needs a presigned URL anyway.
+            ...(stage.shared ? ["https://*.cloudfront.net"] : []),
+            // part: web }
+          ],
           allowedHeaders: ["*"],
           exposedHeaders: ["ETag"],
           maxAge: 600,

@@ -23,11 +23,11 @@ export interface Stage {
   webAcl?: { requestsPer5Minutes: number };
   /** The CodeDeploy configuration that shifts traffic to new code. Undefined if traffic is not shifted gradually. */
   traffic?: string;
-  /** The domain of the app. Without one, or until it is delegated, the app has CloudFront's domain. */
+  /** The domain of the app and of the sender of e-mail, which has a hosted zone. */
   domain?: string;
   /**
-   * Whether the name servers of the parent domain delegate the domain to its hosted zone. Only then can the certificate of the
-   * app be validated, and SES send e-mail from the domain.
+   * Whether the name servers of the parent domain delegate the domain to its hosted zone. Only then can
+   * certificates of the domain be validated, and SES send e-mail from the domain.
    */
   delegated?: boolean;
   /** The name servers of the domain's hosted zone, known once it is deployed. */
@@ -76,7 +76,7 @@ export function stageNamed(name: string, environment?: Record<string, string>): 
   const row = stages[rowName]!;
   const shared = name === "dev"; // stages without a row may link to it
   const linked = row.infrastructure === "own" ? name : row.infrastructure;
-  const allowedOrigin = row.domain && !row.delegated ? "*" : row.allowedOrigin; // CloudFront's domain is not known here
+  const allowedOrigin = row.domain && !row.delegated ? "*" : row.allowedOrigin; // the app has another domain
   return {
     ...row,
     name,

@@ -27,16 +27,21 @@ type Kind =
   | "lag"
   | "deadLetters"
   | "gatewayErrors"
+  | MoneyKind // part: billing
   | "refusedRequests"
-  | "tableThrottles"
+  | "tableThrottles";
+
+// part: billing {
+type MoneyKind =
   | "rejectedEvents"
   | "stripeKey"
   | "surplusCharges"
   | "pendingPurchases"
   | "reconcileErrors"
   | "reconcileStopped"
-  | "declines"
-  | "sms";
+  | "sms" // part: notify
+  | "declines";
+// part: billing }
 
 const { alarms, burnRates: rates, minimumBadRequests: minimum } = tables();
 

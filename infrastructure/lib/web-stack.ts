@@ -19,8 +19,24 @@ import { AaaaRecord, ARecord, HostedZone, RecordTarget } from "aws-cdk-lib/aws-r
 import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption } from "aws-cdk-lib/aws-s3";
 import { securityHeaders } from "../../web/security-headers.ts";
-import type { Stage } from "./stage.ts";
+import { type Stage, tables } from "./stage.ts";
 import { StageStack } from "./stage-stack.ts";
+
+/** The region of CloudFront's certificates. The certificate is in the same region as all other resources of the stage. */
+const certificateRegion = "us-east-1";
+
+/**
+ * Checks that CloudFront accepts the certificate of a stage's domain.
+ *
+ * @throws if the stage has a delegated domain and is in another region.
+ */
+export function checkCertificateRegion(stage: Stage, region: string = tables().region): void {
+  if (stage.delegated && region !== certificateRegion)
+    throw new Error(
+      `The app of ${stage.name} cannot use the domain ${stage.domain} in ${region}: CloudFront accepts only certificates of ` +
+        `${certificateRegion}. Set \`region\` to ${certificateRegion} in serverless.yml, or remove \`delegated\` from the row.`,
+    );
+}
 
 /**
  * The CloudFront Function that serves index.html for paths without a dot in the last segment: these are pages of the app.
@@ -115,11 +131,14 @@ export class WebStack extends StageStack {
         (service) => `https://${service}.${region}.${urlSuffix}`,
       ),
       files: `https://scratchpad-${this.stage.linked}-attachments-${this.account}.s3.${region}.${urlSuffix}`,
-      stripe: [
+      others: [
+        // part: billing {
+        // https://docs.stripe.com/security/guide#content-security-policy
         "https://js.stripe.com",
         "https://*.js.stripe.com",
         "https://api.stripe.com",
         "https://hooks.stripe.com",
+        // part: billing }
       ],
     });
   }

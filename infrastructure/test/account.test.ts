@@ -333,14 +333,19 @@ const deployers = allWorkflowRoles.filter(({ name }) => name in stagesOf);
 test("a workflow cannot change those resources of another stage whose names we choose", () => {
   // AWS names these resources.
   const namedByAws = /^(acm|apigateway|cognito-identity|cognito-idp|route53):|EventSourceMapping/;
+  // part: web {
   const distributions = /^cloudfront:.*(Distribution|Invalidation|OriginAccessControl|ResponseHeadersPolicy|Function$)/;
+  // part: web }
   const readOnly = /:(Describe|Get|List|Validate)[A-Za-z]*\*?$/;
   const ours = /scratchpad[-/]/;
   assert.equal(deployers.length, 3);
   for (const { name, allowed } of [...deployers, ...sharedRoles.filter(({ name }) => name in stagesOf)])
     for (const { actions, resources, Condition } of allowed) {
       const changes = actions.filter(
-        (action) => !namedByAws.test(action) && !distributions.test(action) && !readOnly.test(action),
+        (action) =>
+          !namedByAws.test(action) &&
+          !distributions.test(action) && // part: web
+          !readOnly.test(action),
       );
       const tagged = JSON.stringify(Condition ?? {}).includes("scratchpad:stage");
       if (changes.length === 0 || actions.includes("iam:CreateServiceLinkedRole")) continue;
@@ -374,11 +379,11 @@ test("a preview reaches nothing of dev, even in dev's account", () => {
     ["s3:ListBucket", releases, { "s3:prefix": [""] }],
     ["s3:ListBucket", releases],
     ["s3:PutBucketPolicy", releases],
-    ["s3:PutObject", "arn:aws:s3:::scratchpad-dev-web-123456789012/index.html"],
+    ["s3:PutObject", "arn:aws:s3:::scratchpad-dev-web-123456789012/index.html"], // part: web
     ["s3:GetObject", "arn:aws:s3:::scratchpad-dev-attachments-123456789012/private/x"],
     ["cloudformation:UpdateStack", arnOf("cloudformation", "stack/scratchpad-notes-api-dev/1")],
-    ["ssm:GetParameters", arnOf("ssm", "parameter/scratchpad/dev/stripe-secret-key")],
-    ["ssm:DeleteParameters", arnOf("ssm", "parameter/scratchpad/dev/stripe-secret-key")],
+    ["ssm:GetParameters", arnOf("ssm", "parameter/scratchpad/dev/key")],
+    ["ssm:DeleteParameters", arnOf("ssm", "parameter/scratchpad/dev/key")],
     ["dynamodb:DeleteTable", arnOf("dynamodb", "table/scratchpad-dev-Notes")],
     ["lambda:UpdateFunctionCode", arnOf("lambda", "function:scratchpad-dev-notes-get")],
     ["lambda:UpdateEventSourceMapping", "*", { "lambda:FunctionArn": [arnOf("lambda", "function:scratchpad-dev-x")] }],
@@ -408,11 +413,11 @@ test("a preview reaches nothing of dev, even in dev's account", () => {
     ["cognito-identity:DeleteIdentityPool", arnOf("cognito-identity", "identitypool/1"), dev],
     ["cognito-identity:UpdateIdentityPool", arnOf("cognito-identity", "identitypool/1"), dev],
     ["cognito-identity:ListIdentities", arnOf("cognito-identity", "identitypool/1"), dev],
-    ["cloudfront:UpdateDistribution", "arn:aws:cloudfront::123456789012:distribution/1", dev],
-    ["cloudfront:CreateInvalidation", "arn:aws:cloudfront::123456789012:distribution/1", dev],
-    ["cloudfront:UpdateFunction", "arn:aws:cloudfront::123456789012:function/scratchpad-dev-single-page"],
+    ["cloudfront:UpdateDistribution", "arn:aws:cloudfront::123456789012:distribution/1", dev], // part: web
+    ["cloudfront:CreateInvalidation", "arn:aws:cloudfront::123456789012:distribution/1", dev], // part: web
+    ["cloudfront:UpdateFunction", "arn:aws:cloudfront::123456789012:function/scratchpad-dev-single-page"], // part: web
     ["route53:ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/1"],
-    ["acm:DeleteCertificate", arnOf("acm", "certificate/1"), dev],
+    ["acm:DeleteCertificate", arnOf("acm", "certificate/1"), dev], // part: web
     ["ses:DeleteEmailIdentity", arnOf("ses", "identity/dev.scratchpad.example.com")],
     ["cloudwatch:DeleteAlarms", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
     ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", "alarm:scratchpad-dev-causes")],
@@ -449,14 +454,14 @@ test("a preview can do on its own stage what it cannot do on dev", () => {
       ["cognito-idp:CreateUserPool", "*", { "aws:RequestTag/scratchpad:stage": ["pr-1"] }],
       ["cognito-idp:DeleteUserPool", arnOf("cognito-idp", "userpool/1"), own],
       ["cognito-identity:DeleteIdentityPool", arnOf("cognito-identity", "identitypool/1"), own],
-      ["cloudfront:UpdateDistribution", "arn:aws:cloudfront::123456789012:distribution/1", own],
-      ["cloudfront:TagResource", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"],
-      ["cloudfront:CreateFunction", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"],
+      ["cloudfront:UpdateDistribution", "arn:aws:cloudfront::123456789012:distribution/1", own], // part: web
+      ["cloudfront:TagResource", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"], // part: web
+      ["cloudfront:CreateFunction", "arn:aws:cloudfront::123456789012:function/scratchpad-pr-1-single-page"], // part: web
     ] as [string, string, Record<string, string[]>?][])
       assert.ok(may(preview, action, arn, context), action);
 });
 
-test("a role has permissions for Route 53, ACM and SES only on its stage's domain", () => {
+test("a role has permissions for domains, certificates and e-mail only on its stage's domain", () => {
   const records = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
   const zone = "arn:aws:route53:::hostedzone/1";
   const [dev, prod] = ["dev", "prod"].map((name) => role(allWorkflowRoles, name));
@@ -466,8 +471,8 @@ test("a role has permissions for Route 53, ACM and SES only on its stage's domai
   assert.ok(!changes(dev!, "dev.scratchpad.example.com", "scratchpad.example.com"));
   assert.ok(changes(prod!, "scratchpad.example.com", "dev.scratchpad.example.com"));
   assert.ok(!changes(prod!, "example.com"));
-  assert.ok(may(dev!, "acm:RequestCertificate", "*", { "acm:DomainNames": ["dev.scratchpad.example.com"] }));
-  assert.ok(!may(dev!, "acm:RequestCertificate", "*", { "acm:DomainNames": ["scratchpad.example.com"] }));
+  assert.ok(may(dev!, "acm:RequestCertificate", "*", { "acm:DomainNames": ["dev.scratchpad.example.com"] })); // part: web
+  assert.ok(!may(dev!, "acm:RequestCertificate", "*", { "acm:DomainNames": ["scratchpad.example.com"] })); // part: web
   const uses = role(allWorkflowRoles, "preview").allowed.flatMap(({ actions }) => actions);
   assert.deepEqual(
     uses.filter((action) => /^(acm|route53|ses):/.test(action)),
@@ -481,7 +486,7 @@ test("actions that support no resource ARNs are allowed on *", () => {
     "codedeploy:StopDeployment",
     "logs:DescribeIndexPolicies",
     "logs:DescribeResourcePolicies",
-    "cloudfront:CreateFunction",
+    "cloudfront:CreateFunction", // part: web
     "cognito-identity:SetIdentityPoolRoles",
   ])
     assert.ok(may(prod, action, "*"), action);
@@ -501,7 +506,7 @@ test("a workflow changes alarms, dashboards and web ACLs only of its stage, and 
   const acl = (stage: string) => arnOf("wafv2", `regional/webacl/scratchpad-${stage}-api/1`);
   const api = (stage: string) => `arn:aws:apigateway:ap-southeast-2::/restapis/abc/stages/${stage}`;
   const calls = (stage: string): [action: string, arn: string][] => [
-    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-stripe-key`)],
+    ["cloudwatch:PutMetricAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-notes-latency`)],
     ["cloudwatch:PutCompositeAlarm", arnOf("cloudwatch", `alarm:scratchpad-${stage}-causes`)],
     ["cloudwatch:PutDashboard", `arn:aws:cloudwatch::123456789012:dashboard/scratchpad-${stage}`],
     ["wafv2:UpdateWebACL", acl(stage)],
@@ -586,7 +591,7 @@ test("the role releases only reads, and the role show also creates and deletes c
     assert.deepEqual(actions.sort(), name === "show" ? showWrites : []);
   }
   const show = role(allWorkflowRoles, "show");
-  const stack = arnOf("cloudformation", "stack/scratchpad-web-prod/1");
+  const stack = arnOf("cloudformation", "stack/scratchpad-notes-api-prod/1");
   const tags = (action: string) =>
     may(show, "cloudformation:TagResource", stack, { "cloudformation:CreateAction": [action] });
   assert.deepEqual([tags("CreateChangeSet"), tags("CreateStack")], [true, false]);
@@ -624,7 +629,10 @@ test("no workflow can read attachments, table items, users or secrets", () => {
         assert.doesNotMatch(action, /^cognito-id.*:(\*|List\*|ListUsers|ListIdentities|Admin|Get\*)/);
       }
       if (actions.some((action) => /^s3:Get(Object.*|\*)$/.test(action)))
-        for (const resource of resources) assert.match(resource, /scratchpad-releases-|-web-\*\/\*/);
+        for (const resource of resources) {
+          if (resource.endsWith("-web-*/*")) continue; // part: web
+          assert.match(resource, /scratchpad-releases-/);
+        }
     }
 });
 
@@ -636,10 +644,10 @@ test("a stage uses its own row, or the row whose pattern it matches, or the row 
     assert.throws(() => rowOf(stage, rows), /IAM policies for stages .* would apply to it/, stage);
   // osls finds the same rows.
   for (const stage of ["pr-1", "feature-1"]) {
-    const { Resources } = await packageService("notify-job", stage);
+    const { Resources } = await packageService("notes-api", stage);
     assert.match(JSON.stringify(Resources), new RegExp(`policy/${boundaryOf(rowOf(stage, rows))}"`));
   }
-  await assert.rejects(packageService("notify-job", "dev-2"), ({ stdout, stderr }) =>
+  await assert.rejects(packageService("notes-api", "dev-2"), ({ stdout, stderr }) =>
     /A stage cannot be named dev-2/.test(stdout + stderr),
   );
 });

@@ -8,14 +8,14 @@ test("a generated name has the whole stack name and logical ID if they fit", () 
 
 test("a generated name that is too long has half of its space for each part, and more if the other part is shorter", () => {
   const names = [
-    generatedName("scratchpad-billing-api-dev", "ReconcileEventsRuleSchedule1", 64),
-    generatedName("scratchpad-billing-api-dev", "Rule", 40),
-    generatedName("web", "ReconcileEventsRuleSchedule1", 40),
+    generatedName("scratchpad-catalog-api-dev", "RefresherEventsRuleSchedule1", 64),
+    generatedName("scratchpad-catalog-api-dev", "Rule", 40),
+    generatedName("web", "RefresherEventsRuleSchedule1", 40),
   ];
   assert.deepEqual(names, [
-    "scratchpad-billing-api-de-ReconcileEventsRuleSchedu-1A2B3C4D5E6F",
-    "scratchpad-billing-api-Rule-1A2B3C4D5E6F".slice(0, 40),
-    "web-ReconcileEventsRuleSche-1A2B3C4D5E6F".slice(0, 40),
+    "scratchpad-catalog-api-de-RefresherEventsRuleSchedu-1A2B3C4D5E6F",
+    "scratchpad-catalog-api-Rule-1A2B3C4D5E6F".slice(0, 40),
+    "web-RefresherEventsRuleSche-1A2B3C4D5E6F".slice(0, 40),
   ]);
   for (const [index, name] of names.entries()) assert.ok(name.length <= [64, 40, 40][index]!, name);
 });

@@ -39,7 +39,8 @@ async function allowed(role: Role, calls: string[], boundary?: Statement[]): Pro
   return found;
 }
 
-const lines = (text: string) => text.trim().split(/\s*\n\s*/);
+/** The lines of a text, without the comments at their ends. */
+const lines = (text: string) => text.trim().split(/(?: \/\/ .*)?\s*\n\s*/);
 const arn = (service: string, account: string, resource: string) =>
   `arn:aws:${service}:${region}:${account}:${resource}`;
 const ofDev = (service: string, resource: string) => arn(service, dev, resource);
@@ -56,13 +57,13 @@ const prodReleases = `arn:aws:s3:::scratchpad-releases-${prod}`;
 /** The calls that would give a branch access to another stage. */
 const forbiddenToPreviews = [
   ...lines(`
-    ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
+    ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
     ssm:GetParametersByPath ${ofDev("ssm", "parameter/scratchpad/dev/")}
-    ssm:PutParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:DeleteParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:DeleteParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
+    ssm:PutParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:DeleteParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:DeleteParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
 
     iam:CreateRole ${role("scratchpad-pr-1-x")}
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-dev")}
@@ -113,13 +114,13 @@ const forbiddenToPreviews = [
     cognito-identity:TagResource ${ofDev("cognito-identity", "identitypool/dev")} ${taggedDev} ${asOwn}
     cognito-identity:DeleteIdentities *
 
-    cloudfront:DeleteDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev}
-    cloudfront:UpdateDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev}
-    cloudfront:TagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} ${asOwn}
-    cloudfront:UntagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} aws:TagKeys=scratchpad:stage
-    cloudfront:UpdateFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
-    cloudfront:PublishFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
-    cloudfront:DeleteFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev}
+    cloudfront:DeleteDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} // part: web
+    cloudfront:UpdateDistribution arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} // part: web
+    cloudfront:TagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} ${asOwn} // part: web
+    cloudfront:UntagResource arn:aws:cloudfront::${dev}:distribution/dev ${taggedDev} aws:TagKeys=scratchpad:stage // part: web
+    cloudfront:UpdateFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
+    cloudfront:PublishFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
+    cloudfront:DeleteFunction arn:aws:cloudfront::${dev}:function/scratchpad-dev-single-page ${taggedDev} // part: web
 
     lambda:UpdateFunctionCode ${ofDev("lambda", "function:scratchpad-dev-notes-create")} ${taggedDev}
     lambda:UpdateFunctionConfiguration ${ofDev("lambda", "function:scratchpad-dev-notes-create")} ${taggedDev}
@@ -157,7 +158,7 @@ const forbiddenToPreviews = [
     s3:PutBucketPolicy arn:aws:s3:::scratchpad-dev-attachments-${dev}
     s3:PutLifecycleConfiguration arn:aws:s3:::scratchpad-dev-attachments-${dev}
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
-    s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html
+    s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html // part: web
 
     cloudformation:CreateStack ${ofDev("cloudformation", "stack/scratchpad-x-dev/0")}
     cloudformation:UpdateStack ${ofDev("cloudformation", "stack/scratchpad-notes-api-dev/0")}
@@ -178,17 +179,17 @@ const forbiddenToPreviews = [
     route53:ChangeResourceRecordSets arn:aws:route53:::hostedzone/dev route53:ChangeResourceRecordSetsNormalizedRecordNames=pr-1.scratchpad.example.com
     route53:DeleteHostedZone arn:aws:route53:::hostedzone/dev
     route53:CreateHostedZone *
-    acm:DeleteCertificate ${ofDev("acm", "certificate/dev")} ${taggedDev}
-    acm:RequestCertificate *
+    acm:DeleteCertificate ${ofDev("acm", "certificate/dev")} ${taggedDev} // part: web
+    acm:RequestCertificate * // part: web
     ses:DeleteEmailIdentity ${ofDev("ses", "identity/dev.scratchpad.example.com")}
     ses:SendEmail ${ofDev("ses", "identity/dev.scratchpad.example.com")}
 
-    sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sns:Subscribe ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Purchases")}
-    sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-    sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-    sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
+    sns:Publish ${ofDev("sns", "scratchpad-dev-Events")}
+    sns:Subscribe ${ofDev("sns", "scratchpad-dev-Events")}
+    sns:DeleteTopic ${ofDev("sns", "scratchpad-dev-Events")}
+    sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+    sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+    sqs:DeleteQueue ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
     events:PutRule ${ofDev("events", "rule/scratchpad-dev-reconcile")}
     events:PutTargets ${ofDev("events", "rule/scratchpad-dev-reconcile")}
     events:DeleteRule ${ofDev("events", "rule/scratchpad-dev-reconcile")}
@@ -232,12 +233,12 @@ test("a preview in dev's account cannot touch another stage, nor extend its own 
 
 test("a preview may change its own stage", async () => {
   const calls = lines(`
-    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
+    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-pr")}
     iam:PassRole ${role("scratchpad-pr-1-x")} iam:PassedToService=lambda.amazonaws.com
     cognito-idp:DeleteUserPool ${own("cognito-idp", "userpool/own")} ${taggedOwn}
     cognito-identity:DeleteIdentityPool ${own("cognito-identity", "identitypool/own")} ${taggedOwn}
-    cloudfront:UpdateDistribution arn:aws:cloudfront::ACCOUNT:distribution/own ${taggedOwn}
+    cloudfront:UpdateDistribution arn:aws:cloudfront::ACCOUNT:distribution/own ${taggedOwn} // part: web
     lambda:UpdateFunctionCode ${own("lambda", "function:scratchpad-pr-1-notes-create")}
     apigateway:PATCH arn:aws:apigateway:${region}::/restapis/own ${taggedOwn}
     s3:PutObject arn:aws:s3:::scratchpad-releases-ACCOUNT/pr-1/artifacts/templates/0.json s3:if-none-match=*
@@ -250,10 +251,10 @@ test("a preview may change its own stage", async () => {
 test("in dev's account, a preview may change those resources of dev that AWS protects neither by name nor by tag", async () => {
   const weak = lines(`
     cognito-identity:SetIdentityPoolRoles *
-    cloudfront:UpdateOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev
-    cloudfront:DeleteOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev
-    cloudfront:UpdateResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev
-    cloudfront:DeleteResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev
+    cloudfront:UpdateOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev // part: web
+    cloudfront:DeleteOriginAccessControl arn:aws:cloudfront::ACCOUNT:origin-access-control/dev // part: web
+    cloudfront:UpdateResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev // part: web
+    cloudfront:DeleteResponseHeadersPolicy arn:aws:cloudfront::ACCOUNT:response-headers-policy/dev // part: web
     apigateway:GET arn:aws:apigateway:${region}::/restapis/dev ${taggedDev}
     apigateway:PUT arn:aws:apigateway:${region}::/tags/dev ${asOwn}
     cognito-idp:DescribeUserPool ${own("cognito-idp", "userpool/dev")} ${taggedDev}
@@ -267,25 +268,25 @@ const everything: Statement[] = [{ Sid: "S0", Effect: "Allow", Action: ["*"], Re
 
 const forbiddenToFunctions = lines(`
   dynamodb:GetItem ${ofDev("dynamodb", "table/scratchpad-dev-Notes")}
-  dynamodb:Query ${ofDev("dynamodb", "table/scratchpad-dev-Purchases")}
-  dynamodb:PutItem ${ofDev("dynamodb", "table/scratchpad-dev-Purchases")}
+  dynamodb:Query ${ofDev("dynamodb", "table/scratchpad-dev-Storage")}
+  dynamodb:PutItem ${ofDev("dynamodb", "table/scratchpad-dev-Storage")}
   dynamodb:Scan ${ofDev("dynamodb", "table/scratchpad-dev-Notes")}
-  dynamodb:GetRecords ${ofDev("dynamodb", "table/scratchpad-dev-Purchases/stream/0")}
+  dynamodb:GetRecords ${ofDev("dynamodb", "table/scratchpad-dev-Notes/stream/0")}
   s3:GetObject arn:aws:s3:::scratchpad-dev-attachments-${dev}/private/0
   s3:PutObject arn:aws:s3:::scratchpad-dev-attachments-${dev}/private/0
   s3:ListBucket arn:aws:s3:::scratchpad-dev-attachments-${dev}
   s3:GetObject ${devReleases}/dev/artifacts/functions/0.zip
   s3:PutObject ${devReleases}/dev/artifacts/functions/0.zip
   s3:PutObject arn:aws:s3:::scratchpad-releases-ACCOUNT/pr-2/artifacts/functions/0.zip
-  s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html
-  ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
-  ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/stripe-secret-key")}
+  s3:PutObject arn:aws:s3:::scratchpad-dev-web-${dev}/index.html // part: web
+  ssm:GetParameters ${ofDev("ssm", "parameter/scratchpad/dev/key")}
+  ssm:GetParameter ${ofDev("ssm", "parameter/scratchpad/dev/key")}
   kms:Decrypt ${ofDev("kms", "key/0")} kms:ViaService=s3.${region}.amazonaws.com
   kms:Decrypt ${ofDev("kms", "key/0")}
-  sns:Publish ${ofDev("sns", "scratchpad-dev-Purchases")}
+  sns:Publish ${ofDev("sns", "scratchpad-dev-Events")}
   sns:Publish ${ofDev("sns", "scratchpad-dev-alarms")}
-  sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
-  sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notify-send-dead-letters")}
+  sqs:SendMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
+  sqs:ReceiveMessage ${ofDev("sqs", "scratchpad-dev-notes-attachment-uploaded-dead-letters")}
   lambda:InvokeFunction ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
   lambda:UpdateFunctionCode ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
   lambda:UpdateAlias ${ofDev("lambda", "function:scratchpad-dev-notes-create")}
@@ -313,9 +314,9 @@ async function checkFunction(account: Account, table: StageTable) {
   const calls = lines(`
     dynamodb:GetItem ${own("dynamodb", "table/scratchpad-pr-1-Notes")}
     s3:GetObject arn:aws:s3:::scratchpad-pr-1-attachments-ACCOUNT/private/0
-    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/stripe-secret-key")}
-    sns:Publish ${own("sns", "scratchpad-pr-1-Purchases")}
-    sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notify-send-dead-letters")}
+    ssm:GetParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
+    sns:Publish ${own("sns", "scratchpad-pr-1-Events")}
+    sqs:SendMessage ${own("sqs", "scratchpad-pr-1-notes-attachment-uploaded-dead-letters")}
     execute-api:Invoke ${own("execute-api", "0/pr-1/GET/notes")}
   `);
   assert.deepEqual(await allowed(role, calls, boundary), calls);
@@ -338,7 +339,7 @@ test("the roles of dev, releases and show cannot write prod's stacks, releases a
     s3:DeleteObject ${prodReleases}/prod/artifacts/templates/0.json
     s3:DeleteObjectVersion ${prodReleases}/prod/artifacts/templates/0.json
     s3:PutBucketPolicy ${prodReleases}
-    s3:PutObject arn:aws:s3:::scratchpad-prod-web-${prod}/index.html
+    s3:PutObject arn:aws:s3:::scratchpad-prod-web-${prod}/index.html // part: web
     cloudformation:CreateStack ${stack}
     cloudformation:UpdateStack ${stack}
     cloudformation:DeleteStack ${stack}
@@ -350,7 +351,7 @@ test("the roles of dev, releases and show cannot write prod's stacks, releases a
     iam:PutRolePolicy arn:aws:iam::${prod}:role/scratchpad-prod-notes-create iam:PermissionsBoundary=arn:aws:iam::${prod}:policy/scratchpad-boundary-prod
     dynamodb:GetItem ${arn("dynamodb", prod, "table/scratchpad-prod-Notes")}
     dynamodb:DeleteTable ${arn("dynamodb", prod, "table/scratchpad-prod-Notes")}
-    ssm:GetParameters ${arn("ssm", prod, "parameter/scratchpad/prod/stripe-secret-key")}
+    ssm:GetParameters ${arn("ssm", prod, "parameter/scratchpad/prod/key")}
     apigateway:PATCH arn:aws:apigateway:${region}::/restapis/prod aws:ResourceTag/scratchpad:stage=prod
     cognito-idp:UpdateUserPool ${arn("cognito-idp", prod, "userpool/prod")} aws:ResourceTag/scratchpad:stage=prod
   `);
@@ -377,7 +378,7 @@ test("the role of prod can neither delete nor read what users and secrets need",
   const tagged = "aws:ResourceTag/scratchpad:stage=prod";
   const table = arn("dynamodb", prod, "table/scratchpad-prod-Notes");
   const files = `arn:aws:s3:::scratchpad-prod-attachments-${prod}`;
-  const secret = arn("ssm", prod, "parameter/scratchpad/prod/stripe-secret-key");
+  const secret = arn("ssm", prod, "parameter/scratchpad/prod/key");
   const calls = lines(`
     dynamodb:DeleteTable ${table}
     dynamodb:DeleteItem ${table}

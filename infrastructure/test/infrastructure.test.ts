@@ -6,10 +6,11 @@ import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { App } from "aws-cdk-lib";
 import { Match, Template } from "aws-cdk-lib/assertions";
-import { securityHeaders } from "../../web/security-headers.ts";
+import { securityHeaders } from "../../web/security-headers.ts"; // part: web
 import { allTables, dataStacks } from "../lib/data.ts";
-import { checkCertificateRegion, infrastructure } from "../lib/infrastructure.ts";
+import { infrastructure } from "../lib/infrastructure.ts";
 import { delegations, type Stage, stageNamed } from "../lib/stage.ts";
+import { checkCertificateRegion } from "../lib/web-stack.ts"; // part: web
 import { services } from "./services.ts";
 
 /** The units of the stacks with tables. */
@@ -53,10 +54,12 @@ const attachments = (stage: string, templates = stages) =>
     JSON.stringify(Properties.BucketName).includes("attachments"),
   )!;
 
+// part: billing {
 /** The principal that stands for all users and roles of the account whose policies allow an action. */
 const accountRoot = {
   "Fn::Join": ["", ["arn:", { Ref: "AWS::Partition" }, ":iam::", { Ref: "AWS::AccountId" }, ":root"]],
 };
+// part: billing }
 const statements = (policy: any): any[] => policy.Properties.PolicyDocument.Statement;
 
 test("a protected stage keeps its data when a stack is deleted", () => {
@@ -127,6 +130,7 @@ test("the name of each table is that of no table of another stack", () => {
   assert.deepEqual(names, [...new Set(names)]);
 });
 
+// part: billing {
 /** The values of one property of a stage's tables, by the name of the table without the stage. */
 const tables = (stage: string, property: string) =>
   Object.fromEntries(
@@ -162,6 +166,7 @@ test("an index lists the unsettled purchases of all users by due time", () => {
     dueAt: "N",
   });
 });
+// part: billing }
 
 test("only the idempotency table has a TTL", () => {
   for (const { Properties } of resources("prod", "AWS::DynamoDB::Table"))
@@ -225,7 +230,7 @@ test("users sign up with an e-mail address and confirm it with a code", () => {
   }
 });
 
-test("the browser app's client has no secret and does not reveal which accounts exist", () => {
+test("the app's client has no secret and does not reveal which accounts exist", () => {
   for (const { Properties } of resources("prod", "AWS::Cognito::UserPoolClient")) {
     assert.equal(Properties.GenerateSecret, false);
     assert.equal(Properties.PreventUserExistenceErrors, "ENABLED");
@@ -280,7 +285,7 @@ test("uploads are sent to EventBridge without a custom resource", () => {
     );
 });
 
-test("only the browser apps of the stage and of stages that link to it may upload", () => {
+test("only the app of the stage, and of stages that link to it, may upload", () => {
   const rules = (stage: string) =>
     attachments(stage, delegated).Properties.CorsConfiguration.CorsRules.map((rule: any) => [
       rule.AllowedOrigins,
@@ -288,16 +293,21 @@ test("only the browser apps of the stage and of stages that link to it may uploa
     ]);
   const methods = ["GET", "HEAD", "PUT"];
   assert.deepEqual(rules("prod"), [[["https://scratchpad.example.com"], methods]]);
-  assert.deepEqual(rules("dev"), [[["https://dev.scratchpad.example.com", "https://*.cloudfront.net"], methods]]);
+  const origins = [
+    "https://dev.scratchpad.example.com",
+    "https://*.cloudfront.net", // part: web
+  ];
+  assert.deepEqual(rules("dev"), [[origins, methods]]);
 });
 
-test("every origin may upload to a stage whose domain is not delegated, because its app has CloudFront's domain", () => {
+test("every origin may upload to a stage whose domain is not delegated", () => {
   for (const stage of ["dev", "prod"]) {
     const [{ AllowedOrigins }] = attachments(stage).Properties.CorsConfiguration.CorsRules;
     assert.equal(AllowedOrigins[0], "*");
   }
 });
 
+// part: web {
 test("only the distribution reads the app's bucket, and the distribution requires TLS", () => {
   for (const stage of ["dev", "prod"]) {
     const { Properties } = resources(stage, "AWS::CloudFront::Distribution")[0]!;
@@ -320,7 +330,13 @@ test("only the distribution reads the app's bucket, and the distribution require
   }
 });
 
-test("the content security policy allows only scripts of the app and of Stripe", () => {
+/** The sources of the scripts that the app loads. */
+const sources = [
+  /^'self'$/,
+  /^https:\/\/(\*\.)?([a-z]+\.)+stripe\.com$/, // part: billing
+];
+
+test("the content security policy allows only scripts of known sources", () => {
   for (const stage of ["dev", "prod"])
     for (const { Properties } of resources(stage, "AWS::CloudFront::ResponseHeadersPolicy")) {
       const { SecurityHeadersConfig } = Properties.ResponseHeadersPolicyConfig;
@@ -328,7 +344,10 @@ test("the content security policy allows only scripts of the app and of Stripe",
       assert.match(csp, /default-src 'none'; script-src 'self'/);
       const [, scripts] = csp.match(/script-src ([^;]*);/)!;
       for (const source of scripts!.split(" "))
-        assert.match(source, /^('self'|https:\/\/(\*\.)?([a-z]+\.)+stripe\.com)$/);
+        assert.ok(
+          sources.some((known) => known.test(source)),
+          source,
+        );
       assert.doesNotMatch(csp, /unsafe/);
       assert.equal(SecurityHeadersConfig.FrameOptions.FrameOption, "DENY");
     }
@@ -347,7 +366,7 @@ test("a stage has only one response headers policy, and the policy does not set 
 });
 
 test("CloudFront and the local preview server send the same headers", () => {
-  const headers = securityHeaders({ api: [], files: "", stripe: [] });
+  const headers = securityHeaders({ api: [], files: "", others: [] });
   const { Properties } = resources("dev", "AWS::CloudFront::ResponseHeadersPolicy")[0]!;
   const { SecurityHeadersConfig: sent } = Properties.ResponseHeadersPolicyConfig;
   assert.equal(headers["X-Frame-Options"], sent.FrameOptions.FrameOption);
@@ -358,6 +377,7 @@ test("CloudFront and the local preview server send the same headers", () => {
   );
   assert.ok(sent.ContentTypeOptions && headers["X-Content-Type-Options"] === "nosniff");
 });
+// part: web }
 
 test("a stage with a domain has a hosted zone, and a sender of e-mail that SES verifies by records in it", () => {
   for (const stage of ["dev", "prod"]) {
@@ -376,6 +396,7 @@ test("a stage with a domain has a hosted zone, and a sender of e-mail that SES v
   }
 });
 
+// part: web {
 test("until the domain of a stage is delegated, no certificate waits for it, and its app has CloudFront's domain", () => {
   for (const stage of ["dev", "prod"]) {
     for (const template of stages.get(stage)!) template.resourceCountIs("AWS::CertificateManager::Certificate", 0);
@@ -425,6 +446,7 @@ test("a delegated domain is refused outside us-east-1, where CloudFront's certif
   assert.doesNotThrow(check(delegatedStage("prod"), "us-east-1"));
   assert.doesNotThrow(check(stageNamed("prod"), "eu-central-1"));
 });
+// part: web }
 
 // `cargo xtask test` checks the templates of the rows with cfn-lint. No row of this repository has a delegated domain.
 test("cfn-lint accepts the templates of a stage with a delegated domain", () => {
@@ -488,13 +510,20 @@ test("every export name contains the stage, and every stage in the cloud has the
         "AttachmentsBucketArn",
         "AttachmentsBucketName",
         "IdentityPoolId",
-        "PurchasesTopicArn",
+        "PurchasesTopicArn", // part: billing
         "UserHashKey",
         "UserPoolClientId",
         "UserPoolId",
         ...(stage === "local"
           ? []
-          : ["EmailIdentityArn", "HostedZoneId", "NameServers", "WebBucketName", "WebDistributionId", "WebUrl"]),
+          : [
+              "EmailIdentityArn",
+              "HostedZoneId",
+              "NameServers",
+              "WebBucketName", // part: web
+              "WebDistributionId", // part: web
+              "WebUrl", // part: web
+            ]),
       ]
         .sort()
         .map((name) => `scratchpad-${stage}-${name}`),
@@ -517,8 +546,8 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
       "scratchpad-dns-dev",
       "scratchpad-cognito-dev",
       "scratchpad-s3-dev",
-      "scratchpad-topics-dev",
-      "scratchpad-web-dev",
+      "scratchpad-topics-dev", // part: billing
+      "scratchpad-web-dev", // part: web
       "scratchpad-alarms-dev",
       "scratchpad-operations-dev",
     ],
@@ -526,9 +555,13 @@ test("stacks are named by unit and stage, and import only from the stack dns", (
   const withoutOperations = (templates: Template[]) =>
     templates.filter((template) => Object.keys(template.findResources("AWS::CloudWatch::Dashboard")).length === 0);
   assert.deepEqual(imports(withoutOperations(stages.get("dev")!)), []);
+  const imported = [
+    "EmailIdentityArn",
+    "HostedZoneId", // part: web
+  ];
   assert.deepEqual(
     imports(withoutOperations(delegated.get("dev")!)),
-    ["EmailIdentityArn", "HostedZoneId"].map((name) => `scratchpad-dev-${name}`),
+    imported.map((name) => `scratchpad-dev-${name}`),
   );
 });
 
@@ -558,18 +591,33 @@ test("a stage with a limit of requests per address blocks the addresses that exc
 
 test("a stage without a row has its own infrastructure", () => {
   const names = stacks("feature-1").map((stack) => stack.stackName);
+  const units = [
+    "cognito",
+    "dynamodb",
+    "s3",
+    "topics", // part: billing
+    "web", // part: web
+  ];
   assert.deepEqual(
     names,
-    [...dataUnits, "cognito", "s3", "topics", "web"].map((unit) => `scratchpad-${unit}-feature-1`),
+    units.map((unit) => `scratchpad-${unit}-feature-1`),
   );
 });
 
-test("a stage that links to dev's infrastructure has only its topics and a browser app, on CloudFront's domain", () => {
+test("a stage that links to dev's infrastructure has no tables, users and files of its own", () => {
+  const units = [
+    "topics", // part: billing
+    "web", // part: web
+  ];
   assert.deepEqual(
     linkedStacks().map((stack) => stack.stackName),
-    ["scratchpad-topics-feature-1", "scratchpad-web-feature-1"],
+    units.map((unit) => `scratchpad-${unit}-feature-1`),
   );
-  const [, web] = linked;
+});
+
+// part: web {
+test("the app of a stage that links to dev's infrastructure has CloudFront's domain", () => {
+  const web = linked.at(-1);
   const { WebUrl } = web!.findOutputs("WebUrl");
   assert.match(JSON.stringify(WebUrl!.Value), /"https:\/\/",.*"DomainName"/);
   web!.resourceCountIs("AWS::Route53::HostedZone", 0);
@@ -578,12 +626,13 @@ test("a stage that links to dev's infrastructure has only its topics and a brows
 });
 
 test("the app of a stage that links to dev may show dev's attachments", () => {
-  for (const { Properties } of Object.values(linked[1]!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
+  for (const { Properties } of Object.values(linked.at(-1)!.findResources("AWS::CloudFront::ResponseHeadersPolicy"))) {
     const csp =
       Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig.ContentSecurityPolicy.ContentSecurityPolicy;
     assert.match(JSON.stringify(csp), /https:\/\/scratchpad-dev-attachments-/);
   }
 });
+// part: web }
 
 test("a stage's alarms go to the e-mail address of its row, and only CloudWatch may publish them", () => {
   for (const stage of ["local", "dev", "prod"]) {
@@ -603,6 +652,7 @@ test("a stage's alarms go to the e-mail address of its row, and only CloudWatch 
     template.resourcePropertiesCountIs("AWS::SNS::Topic", { TopicName: Match.stringLikeRegexp("alarms") }, 0);
 });
 
+// part: billing {
 test("every stage has its own topic of purchases, and only roles of its account may publish to it", () => {
   for (const [stage, templates] of [...stages, ["feature-1", linked] as const]) {
     const topics = templates.flatMap((template) =>
@@ -620,3 +670,4 @@ test("every stage has its own topic of purchases, and only roles of its account 
     );
   }
 });
+// part: billing }

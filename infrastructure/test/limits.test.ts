@@ -69,9 +69,9 @@ const limits: Record<string, Record<string, number>> = {
   LogGroupName: { "AWS::Logs::LogGroup": 512 },
   Name: {
     "AWS::ApiGateway::RestApi": 255,
-    "AWS::CloudFront::Function": 64,
-    "AWS::CloudFront::OriginAccessControl": 64,
-    "AWS::CloudFront::ResponseHeadersPolicy": 128,
+    "AWS::CloudFront::Function": 64, // part: web
+    "AWS::CloudFront::OriginAccessControl": 64, // part: web
+    "AWS::CloudFront::ResponseHeadersPolicy": 128, // part: web
     "AWS::Events::Rule": 64,
     "AWS::Logs::QueryDefinition": 255,
     "AWS::WAFv2::WebACL": 128,
@@ -118,6 +118,7 @@ test("names that the templates give to resources begin with the name of the prod
   }
 });
 
+// part: web {
 test("the content security policy has at most the 1,783 characters that CloudFront accepts", () => {
   const [policy, ...others] = resources.filter(({ Type }) => Type === "AWS::CloudFront::ResponseHeadersPolicy");
   assert.equal(others.length, 0);
@@ -126,6 +127,7 @@ test("the content security policy has at most the 1,783 characters that CloudFro
   assert.match(csp, /us-isof-south-1\.amazonaws\.com\.cn/);
   assert.ok(csp.length <= 1783, `the policy has ${csp.length} characters`);
 });
+// part: web }
 
 test("the inline policies of a role have together at most the 10,240 characters that IAM accepts", () => {
   for (const { Properties } of resources.filter(({ Type }) => Type === "AWS::IAM::Role")) {
@@ -135,11 +137,13 @@ test("the inline policies of a role have together at most the 10,240 characters 
   }
 });
 
+// part: web {
 test("the code of the CloudFront Function has at most the 10 KB that CloudFront accepts", () => {
   const [pages] = resources.filter(({ Type }) => Type === "AWS::CloudFront::Function");
   const { length } = pages.Properties.FunctionCode;
   assert.ok(length <= 10_240, `the code has ${length} characters`);
 });
+// part: web }
 
 test("the rule of a composite alarm has at most the 10,240 characters that CloudWatch accepts", () => {
   const rules = resources.flatMap(({ Properties }) => Properties?.AlarmRule ?? []);

@@ -315,8 +315,10 @@ function related(
     `arn:aws:codedeploy:${region}:${account}:deploymentconfig:CodeDeployDefault.LambdaAllAtOnce`,
   ];
   switch (type) {
+    // part: web {
     case "AWS::CertificateManager::Certificate":
       return [arn, ...properties.DomainValidationOptions.flatMap(({ HostedZoneId }: any) => zone(HostedZoneId))];
+    // part: web }
     case "AWS::CodeDeploy::DeploymentGroup":
       return [
         arn,
@@ -452,6 +454,7 @@ function contexts(
     context["route53:ChangeResourceRecordSetsNormalizedRecordNames"] = [properties.Name.replace(/\.$/, "")];
     context["route53:ChangeResourceRecordSetsRecordTypes"] = [properties.Type];
   }
+  // part: web {
   if (type === "AWS::CertificateManager::Certificate") {
     context["acm:DomainNames"] = [properties.DomainName];
     context["acm:ValidationMethod"] = properties.ValidationMethod;
@@ -459,6 +462,7 @@ function contexts(
     context["route53:ChangeResourceRecordSetsNormalizedRecordNames"] = [`_0.${properties.DomainName}`];
     context["route53:ChangeResourceRecordSetsRecordTypes"] = ["CNAME"];
   }
+  // part: web }
   if (type === "AWS::Lambda::Permission") context["lambda:Principal"] = properties.Principal;
   if (action === "iam:CreateServiceLinkedRole")
     context["iam:AWSServiceName"] = target.replace(/^.*aws-service-role\/([^/]*)\/.*$/, "$1");

@@ -17,7 +17,7 @@ const resources = async (stage: string, environment = {}, names = services) =>
 const prod = await resources("prod");
 const dev = await resources("dev");
 const linked = await resources("feature-1", { SCRATCHPAD_INFRASTRUCTURE: "dev" });
-const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["billing-api"]);
+const prodInLocalCloud = await resources("prod", { SCRATCHPAD_TRAFFIC: "AllAtOnce" }, ["notes-api"]);
 
 /** The resources of one type in the services of a stage. Fails if there are none, because the test would check nothing. */
 function all(stage: any[], type: string): any[] {
@@ -30,6 +30,7 @@ const ofType = (stage: any[], type: string) =>
 
 const functions = services.flatMap(functionsOf);
 
+// part: billing {
 test("a record of the stream of purchases fails alone, and expires before the stream's retention ends", () => {
   for (const stage of [dev, prod]) {
     const [{ Properties }] = all(stage, "AWS::Lambda::EventSourceMapping");
@@ -37,6 +38,7 @@ test("a record of the stream of purchases fails alone, and expires before the st
     assert.equal(Properties.MaximumRecordAgeInSeconds, 6 * 60 * 60);
   }
 });
+// part: billing }
 
 test("services have only the alarms that judge new versions, on stages that shift traffic", () => {
   for (const stage of [dev, linked, prodInLocalCloud]) assert.deepEqual(ofType(stage, "AWS::CloudWatch::Alarm"), []);
@@ -96,9 +98,9 @@ const invocationTargets: Record<string, (properties: any) => unknown> = {
   "AWS::ApiGateway::Method": ({ Integration }) => (Integration.Type === "AWS_PROXY" ? Integration.Uri : undefined),
   "AWS::Events::Rule": ({ Targets }) => Targets,
   "AWS::Lambda::EventInvokeConfig": ({ Qualifier }) => `:${Qualifier}`,
-  "AWS::Lambda::EventSourceMapping": ({ FunctionName }) => FunctionName,
+  "AWS::Lambda::EventSourceMapping": ({ FunctionName }) => FunctionName, // part: billing
   "AWS::Lambda::Permission": ({ FunctionName }) => FunctionName,
-  "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint,
+  "AWS::SNS::Subscription": ({ Endpoint }) => Endpoint, // part: billing
 };
 
 test("on prod every trigger invokes the alias and is permitted to do so", () => {
@@ -108,7 +110,10 @@ test("on prod every trigger invokes the alias and is permitted to do so", () => 
       if (target !== undefined) assert.match(JSON.stringify(target), /live/, type);
     }
   const permissions = all(prod, "AWS::Lambda::Permission").map(({ DependsOn }) => DependsOn);
-  const streams = all(prod, "AWS::Lambda::EventSourceMapping").flatMap(({ DependsOn }) => DependsOn);
+  const streams = prod
+    .flatMap((own) => Object.values<any>(own))
+    .filter(({ Type }) => Type === "AWS::Lambda::EventSourceMapping")
+    .flatMap(({ DependsOn }) => DependsOn);
   assert.deepEqual(
     [...permissions, ...streams].sort(),
     prod.flatMap((own) => Object.keys(own).filter((id) => own[id].Type === "AWS::Lambda::Alias")).sort(),
@@ -202,8 +207,8 @@ test("each method of the API has the limit of its row, or else the default limit
     const { throttling } = stageTable()[rowOf(name, Object.keys(stageTable()))] as any;
     const paths: Record<string, string> = {
       "POST notes/attachments": "/~1notes~1attachments",
-      "POST billing": "/~1billing",
-      "POST billing/webhook": "/~1billing~1webhook",
+      "POST billing": "/~1billing", // part: billing
+      "POST billing/webhook": "/~1billing~1webhook", // part: billing
     };
     const [{ Properties }] = all(stage, "AWS::ApiGateway::Stage");
     const { default: all_, ...methods } = throttling;
@@ -240,6 +245,7 @@ test("a request above a limit gets a problem with status 429 that says when to t
   }
 });
 
+// part: billing {
 test("only stages whose row says so limit the concurrency of the webhook, and of no other function", () => {
   const limited = (stage: any[]) =>
     all(stage, "AWS::Lambda::Function")
@@ -248,6 +254,7 @@ test("only stages whose row says so limit the concurrency of the webhook, and of
   assert.deepEqual(limited(prod), [["scratchpad-prod-billing-webhook", 10]]);
   for (const stage of [dev, linked]) assert.deepEqual(limited(stage), []);
 });
+// part: billing }
 
 /** The group of the routes of each function that has routes. */
 const groups = new Map(
@@ -306,7 +313,7 @@ test("the functions of a stage with a limit of free notes get the number of the 
     }
 });
 
-test("every origin may call the API until the stage's domain is delegated, because the app has CloudFront's domain", async () => {
+test("every origin may call the API until the stage's domain is delegated", async () => {
   const { allowedOrigin } = createRequire(import.meta.url)("../../serverless.resources.cjs");
   const originOf = (row: object) => allowedOrigin({ resolveVariable: async () => row });
   const own = { allowedOrigin: "https://a.example", domain: "a.example" };

@@ -77,7 +77,7 @@ async function packagedOnce(service: string, stage: string) {
 
 /** The property with the name of a resource, and the limit of a generated name in characters. */
 const nameProperties: Record<string, [property: string, limit: number]> = {
-  "AWS::CloudFront::Function": ["Name", 64],
+  "AWS::CloudFront::Function": ["Name", 64], // part: web
   "AWS::CloudWatch::Alarm": ["AlarmName", 255],
   "AWS::CloudWatch::CompositeAlarm": ["AlarmName", 255],
   "AWS::CloudWatch::Dashboard": ["DashboardName", 255],
@@ -100,13 +100,17 @@ const nameProperties: Record<string, [property: string, limit: number]> = {
 /** The ARN of a resource, from its name, its resolved properties, and its place. Other types have no ARN of their own. */
 const arns: Record<string, (name: string, properties: any, place: Place) => string> = {
   "AWS::ApiGateway::RestApi": (name, _, { region }) => `arn:aws:apigateway:${region}::/restapis/${name}`,
-  "AWS::CertificateManager::Certificate": (name, _, place) => regional("acm", `certificate/${name}`, place),
-  "AWS::CloudFront::Distribution": (name, _, { account }) => `arn:aws:cloudfront::${account}:distribution/${name}`,
-  "AWS::CloudFront::Function": (name, _, { account }) => `arn:aws:cloudfront::${account}:function/${name}`,
+  "AWS::CertificateManager::Certificate": (name, _, place) => regional("acm", `certificate/${name}`, place), // part: web
+  "AWS::CloudFront::Distribution": (name, _, { account }) => `arn:aws:cloudfront::${account}:distribution/${name}`, // part: web
+  "AWS::CloudFront::Function": (name, _, { account }) => `arn:aws:cloudfront::${account}:function/${name}`, // part: web
+  // part: web {
   "AWS::CloudFront::OriginAccessControl": (name, _, { account }) =>
     `arn:aws:cloudfront::${account}:origin-access-control/${name}`,
+  // part: web }
+  // part: web {
   "AWS::CloudFront::ResponseHeadersPolicy": (name, _, { account }) =>
     `arn:aws:cloudfront::${account}:response-headers-policy/${name}`,
+  // part: web }
   "AWS::CloudWatch::Alarm": (name, _, place) => regional("cloudwatch", `alarm:${name}`, place),
   "AWS::CloudWatch::CompositeAlarm": (name, _, place) => regional("cloudwatch", `alarm:${name}`, place),
   "AWS::CloudWatch::Dashboard": (name, _, { account }) => `arn:aws:cloudwatch::${account}:dashboard/${name}`,
@@ -135,8 +139,8 @@ const arns: Record<string, (name: string, properties: any, place: Place) => stri
 
 /** What `Ref` returns, for types for which it is not the name. */
 const references: Record<string, (resource: Pick<Resource, "name" | "arn">, place: Place) => string> = {
-  "AWS::CertificateManager::Certificate": ({ arn }) => arn,
-  "AWS::CloudFront::Function": ({ arn }) => arn,
+  "AWS::CertificateManager::Certificate": ({ arn }) => arn, // part: web
+  "AWS::CloudFront::Function": ({ arn }) => arn, // part: web
   "AWS::IAM::ManagedPolicy": ({ arn }) => arn,
   "AWS::IAM::OIDCProvider": ({ arn }) => arn,
   "AWS::Lambda::Alias": ({ arn }) => arn,

@@ -1,8 +1,7 @@
 """Faults that tests cause: $STATE_DIR/faults.json, which is read at each request.
 
 `throttledTables` has the names of tables that refuse all requests for items, as a table does whose throughput is exceeded.
-`delayMs` has the number of milliseconds by which the requests to a table are delayed, by the table's name. While `smsFails` is
-true, SNS accepts SMS but does not deliver them.
+`delayMs` has the number of milliseconds by which the requests to a table are delayed, by the table's name.
 """
 
 import asyncio

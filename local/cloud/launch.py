@@ -28,6 +28,7 @@ import gateway
 import monitoring_stacks
 import notifications
 import queue_metrics
+import sms  # part: notify
 import stack_permissions
 import streams
 import table_metrics
@@ -289,7 +290,7 @@ get_tag_condition_keys, iam_actions.request_tag_context = iam_actions.request_ta
 get_tags, tagging.resource_tags = tagging.resource_tags, get_tags_or_those_of_the_api
 tagging._RESOURCE_TAG_COLLECTORS |= {
     "apigateway": get_tags_of_apis,
-    "cloudfront": tagging._collect_cloudfront,
+    "cloudfront": tagging._collect_cloudfront, # part: web
     "cognito-identity": get_tags_of_identity_pools,
     "cognito-idp": tagging._collect_cognito,
 }

@@ -1,4 +1,4 @@
-"""What SNS delivers: e-mails to subscribers of topics, and SMS.
+"""The e-mails that SNS delivers to subscribers of topics.
 
 `/_ministack/ses/messages` lists the e-mails, as it lists those of Cognito.
 """
@@ -6,9 +6,6 @@
 import json
 
 from ministack.services import ses, sns
-
-from faults import read_faults
-from monitoring import record
 
 SENDER = "no-reply@sns.amazonaws.com"
 
@@ -36,16 +33,4 @@ def text_of(message):
     )
 
 
-def sms_to(number):
-    """Returns the list of delivered SMS to a phone number, to which ministack adds the SMS. Counts the SMS.
-
-    SNS accepts an SMS before it knows whether it can deliver the SMS.
-    """
-    fails = read_faults().get("smsFails", False)
-    name = "NumberOfNotificationsFailed" if fails else "NumberOfNotificationsDelivered"
-    record("AWS/SNS", name, 1, {"PhoneNumber": "PhoneNumberDirect"})
-    return [] if fails else delivered_sms_to(number)
-
-
 deliver, sns._fanout = sns._fanout, publish
-delivered_sms_to, sns._sms_log_for = sns._sms_log_for, sms_to

@@ -38,11 +38,11 @@ ARNS = {
     "AWS::ApiGateway::Resource": f"{API}/resources/{{name}}",
     "AWS::ApiGateway::RestApi": "arn:aws:apigateway:{region}::/restapis/{name}",
     "AWS::ApiGateway::Stage": f"{API}/stages/{{StageName}}",
-    "AWS::CertificateManager::Certificate": "arn:aws:acm:{region}:{account}:certificate/{name}",
-    "AWS::CloudFront::Distribution": "arn:aws:cloudfront::{account}:distribution/{name}",
-    "AWS::CloudFront::Function": "arn:aws:cloudfront::{account}:function/{name}",
-    "AWS::CloudFront::OriginAccessControl": "arn:aws:cloudfront::{account}:origin-access-control/{name}",
-    "AWS::CloudFront::ResponseHeadersPolicy": "arn:aws:cloudfront::{account}:response-headers-policy/{name}",
+    "AWS::CertificateManager::Certificate": "arn:aws:acm:{region}:{account}:certificate/{name}",  # part: web
+    "AWS::CloudFront::Distribution": "arn:aws:cloudfront::{account}:distribution/{name}",  # part: web
+    "AWS::CloudFront::Function": "arn:aws:cloudfront::{account}:function/{name}",  # part: web
+    "AWS::CloudFront::OriginAccessControl": "arn:aws:cloudfront::{account}:origin-access-control/{name}",  # part: web
+    "AWS::CloudFront::ResponseHeadersPolicy": "arn:aws:cloudfront::{account}:response-headers-policy/{name}",  # part: web
     "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
     "AWS::CloudWatch::CompositeAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
     "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::{account}:dashboard/{name}",
@@ -75,7 +75,7 @@ ARNS = {
 # For each type, the property with the name of a resource. AWS or CloudFormation chooses the name if there is no such
 # property.
 NAMES = {
-    "AWS::CloudFront::Function": "Name",
+    "AWS::CloudFront::Function": "Name",  # part: web
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::CompositeAlarm": "AlarmName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
@@ -169,14 +169,18 @@ def targets(action, kind, operation, properties, arns):
         yield f"arn:aws:s3:::{properties['Code']['S3Bucket']}/{properties['Code']['S3Key']}", {}
     elif action == "route53:GetChange":
         yield "arn:aws:route53:::change/assigned", {}
+    # part: web {
     elif service == "route53" and kind == "AWS::CertificateManager::Certificate":
         for option in properties.get("DomainValidationOptions", []):
             record = f"_0.{properties['DomainName']}"
             yield f"arn:aws:route53:::hostedzone/{option['HostedZoneId']}", records(record)
+    # part: web }
     elif action == "route53:ChangeResourceRecordSets":
         yield arns[0], records(properties["Name"])
+    # part: web {
     elif service == "acm":
         yield arns[0], {"acm:DomainNames": [properties["DomainName"]]}
+    # part: web }
     elif kind == "AWS::ApiGateway::RestApi" and (name == "POST" or (name == "UpdateRestApiPolicy" and operation == "create")):
         yield arns[0].rpartition("/")[0], {}
     elif service == "apigateway" and kind.endswith(("RestApi", "Stage", "Deployment")) and name in ("PUT", "DELETE"):

@@ -16,7 +16,7 @@ pub(crate) enum Bug {
     OrderWithoutCondition,
     ReviseWithoutRevision,
     OutboxClearedWithoutRevision,
-    NotifyWithoutClaim,
+    NotifyWithoutClaim, // part: notify
     CreditWithoutRevision,
     CreateWithoutClaim,
     CountWithoutTransaction,
@@ -25,7 +25,7 @@ pub(crate) enum Bug {
 }
 
 /// All bugs, each with the name of the scenario that reveals it.
-pub(crate) const ALL: [(Bug, &str); 17] = [
+pub(crate) const ALL: &[(Bug, &str)] = &[
     (Bug::SettleWithoutCondition, "an order is canceled"),
     (
         Bug::FailWithoutComparison,
@@ -49,7 +49,7 @@ pub(crate) const ALL: [(Bug, &str); 17] = [
         Bug::OutboxClearedWithoutRevision,
         "a dispute while the stream is lost",
     ),
-    (Bug::NotifyWithoutClaim, "a paid purchase is announced"),
+    (Bug::NotifyWithoutClaim, "a paid purchase is announced"), // part: notify
     (Bug::CreditWithoutRevision, "a paid purchase is announced"),
     (
         Bug::CreateWithoutClaim,
@@ -88,7 +88,7 @@ impl fmt::Display for Bug {
             Self::OutboxClearedWithoutRevision => {
                 "empty the outbox without the condition on the revision"
             }
-            Self::NotifyWithoutClaim => "send an SMS without a claim",
+            Self::NotifyWithoutClaim => "send an SMS without a claim", // part: notify
             Self::CreditWithoutRevision => "store a credit without the condition on the old one",
             Self::CreateWithoutClaim => "create a note without a claim",
             Self::CountWithoutTransaction => "store and count a note in two writes",

@@ -17,8 +17,8 @@ use billing::{
 use idempotency::{ClaimOutcome, Idempotency, IdempotencyKey, Scope};
 use notes::{
     controller::{Draft, Plan},
+    credit::Credit,
     note::{Content, NoteId, Version},
-    storage::Credit,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -70,11 +70,13 @@ pub(crate) enum Function {
     },
     /// billing-reconcile
     Reconcile { step: u8 },
+    // part: notify {
     /// notify-send
     Notify {
         message: Hashed<NotePurchased>,
         copy: u8,
     },
+    // part: notify }
     /// notes-credit
     Credit {
         message: Hashed<NotePurchased>,
@@ -96,7 +98,7 @@ impl Function {
             Self::Webhook { .. } => "webhook",
             Self::PurchasePaid { .. } => "purchase-paid",
             Self::Reconcile { .. } => "reconcile",
-            Self::Notify { .. } => "notify",
+            Self::Notify { .. } => "notify", // part: notify
             Self::Credit { .. } => "credit",
         }
     }
@@ -117,12 +119,15 @@ impl fmt::Display for Function {
             Self::Webhook { event, copy } => write!(f, "{}, delivery {copy}", event.id()),
             Self::PurchasePaid { number, .. } => write!(f, "record {number}"),
             Self::Reconcile { step } => write!(f, "run {step}"),
-            Self::Notify { message, copy } | Self::Credit { message, copy } => {
-                write!(f, "revision {}, delivery {copy}", message.revision)
-            }
+            Self::Notify { message, copy } => delivery(f, message, *copy), // part: notify
+            Self::Credit { message, copy } => delivery(f, message, *copy),
         }?;
         f.write_str("]")
     }
+}
+
+fn delivery(f: &mut fmt::Formatter<'_>, message: &NotePurchased, copy: u8) -> fmt::Result {
+    write!(f, "revision {}, delivery {copy}", message.revision)
 }
 
 /// How an invocation ended.
@@ -205,17 +210,19 @@ pub(crate) fn start(
                 controller::reconcile(&port, &port, &port, &clock, deadline).await;
                 done()
             }
+            // part: notify {
             Function::Notify { message, .. } => {
                 let idempotency = idempotency(&port, now);
                 let stage = "test".parse().unwrap();
                 let deadline = time(now) + TIMEOUT;
-                match notify::controller::notify(&port, &idempotency, &stage, &message, deadline)
+                match notify::controller::send(&port, &idempotency, &stage, &message, deadline)
                     .await
                 {
                     Err(notify::controller::Error::InProgress) => End::InProgress,
                     result => end(result),
                 }
             }
+            // part: notify }
             Function::Credit { message, .. } => {
                 let credit = Credit {
                     purchase: message.purchase_id,

@@ -6,7 +6,7 @@ use billing::{
     payment::Payment,
     purchase::{DisputeStatus, Purchase, Status},
 };
-use domain::events::Notice;
+use domain::events::Notice; // part: notify
 
 use crate::{
     call::Invocation,
@@ -28,7 +28,7 @@ const FAILED: &str = "the payment of a FAILED purchase did not charge the card";
 const OPEN_PAYMENT: &str = "no payment can charge a card in the end";
 const AFTER_SALE: &str = "a purchase shows the refunds and the dispute of its payment";
 const GRANTED: &str = "the credit of a purchase is what it grants";
-const ONE_SMS: &str = "one SMS per notice, and one more per failure at most";
+const ONE_SMS: &str = "one SMS per notice, and one more per failure at most"; // part: notify
 const ANNOUNCED: &str = "every outbox is emptied in the end";
 const ONE_NOTE: &str = "one note per idempotency key";
 const NO_CONTRADICTION: &str = "no event of a genuine payment is put aside";
@@ -88,13 +88,14 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
         data.intents.iter().all(|intent| is_final(intent)),
         OPEN_PAYMENT,
     );
-    let mut sms = 0;
+    let mut sms = 0; // part: notify
     for (key, purchase) in &data.purchases {
         let charges = data.intents.iter().map(|intent| &**intent);
         let charges = charges.filter(|intent| intent.purchase == *key && intent.is_charged());
         check_purchase(world, purchase, charges, &mut check);
-        sms += notices(purchase).len();
+        sms += notices(purchase).len(); // part: notify
     }
+    // part: notify {
     if world.setting.notify > 0 {
         let sent: usize = data.sms.values().map(|count| usize::from(*count)).sum();
         let most = sms + usize::from(data.sms_failures);
@@ -103,6 +104,7 @@ pub(crate) fn when_quiet(world: &World, waiting: &[Invocation]) -> Vec<&'static 
             ONE_SMS,
         );
     }
+    // part: notify }
     for (responses, _) in &data.responses {
         for response in responses {
             check(is_true(world, response), RESPONSE);
@@ -161,6 +163,7 @@ fn check_purchase<'a>(
     }
 }
 
+// part: notify {
 /// The notices of which the owner must learn.
 fn notices(purchase: &Purchase) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -185,6 +188,7 @@ fn notices(purchase: &Purchase) -> Vec<Notice> {
     );
     notices
 }
+// part: notify }
 
 /// Whether a response is true in the end.
 fn is_true(world: &World, response: &End) -> bool {

@@ -218,9 +218,11 @@ impl Schedules {
                 }
                 let ran = call::run(state.world, &one, Some((call, fate)));
                 state.world = ran.world;
+                // part: notify {
                 if !matches!(fate, Fate::Done | Fate::Outdated) {
                     state.world.failed(&one.function);
                 }
+                // part: notify }
                 let reply = ran.reply.unwrap();
                 let mut text = String::new();
                 if describe {
@@ -252,7 +254,7 @@ impl Schedules {
             Action::Crash { invocation } => {
                 let one = state.invocations.remove(invocation);
                 state.failures += 1;
-                state.world.failed(&one.function);
+                state.world.failed(&one.function); // part: notify
                 state.world.ended(&one, End::Crashed);
                 format!("{}: crashes", one.function)
             }

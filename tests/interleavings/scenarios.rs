@@ -243,14 +243,14 @@ fn sale() -> Scenario {
     let create = request(What::Create { id: 1, key: "b" }, 0);
     let requests = vec![buy(1, "tok_visa", "a", 1), create];
     let mut scenario = pay("a sale from the order to the credit", requests).short();
-    scenario.setting.notify = 1;
+    scenario.setting.notify = 1; // part: notify
     scenario.setting.credit = 1;
     scenario
 }
 
 fn announced(name: &'static str) -> Scenario {
     let mut scenario = sold(name, Start::Paid, &[]);
-    scenario.setting.notify = 2;
+    scenario.setting.notify = 2; // part: notify
     scenario.setting.credit = 2;
     scenario
 }
@@ -287,7 +287,7 @@ impl Scenario {
 
     fn without_stream(mut self) -> Self {
         self.setting.stream = false;
-        self.setting.notify = 1;
+        self.setting.notify = 1; // part: notify
         self
     }
 }

@@ -225,7 +225,7 @@ impl Response {
         }
     }
 
-    /// Asserts that the CORS headers let the browser app read the response's body and headers.
+    /// Asserts that the CORS headers let an app in a browser read the response's body and headers.
     #[track_caller]
     fn assert_cors_headers(&self) {
         assert_eq!(

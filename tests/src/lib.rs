@@ -8,7 +8,12 @@
 //! | [`stage`] | the stage under test, and users who sign up there |
 //! | [`monitoring`] | the alarms and metrics of the stage, and faults that raise alarms |
 //! | [`owner`] | access to the stage's AWS resources with the credentials of the AWS account's owner, without the API |
+// part: billing {
 //! | [`stripe`] | the stage's local Stripe, and the users' purchases |
+// part: billing }
+// part: notify {
+//! | [`sms`] | the SMS to the owner of the product |
+// part: notify }
 //! | [`http`] | requests signed with AWS Signature Version 4, and their responses |
 //! | [`prices`] | the prices of the product |
 //! | [`proxy`] | an HTTP proxy in the process of a test |
@@ -31,8 +36,9 @@ pub mod owner;
 pub mod prices;
 pub mod proxy;
 pub mod samples;
+pub mod sms; // part: notify
 pub mod stage;
-pub mod stripe;
+pub mod stripe; // part: billing
 pub mod workspace;
 
 pub use workspace::root;

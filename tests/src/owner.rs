@@ -1,5 +1,5 @@
 //! Access to the AWS resources of a stage with the credentials of the AWS account's owner, not through the product's
-//! API: functions, secrets, logs, SMS, queues and tables.
+//! API: functions, secrets, logs, queues and tables.
 
 use std::path::Path;
 
@@ -83,17 +83,15 @@ impl Stage {
         }
     }
 
-    /// Returns the full name of a secret's parameter in SSM: the stage's prefix, a slash and `name`.
-    async fn secret_name(&self, name: &str) -> String {
-        let webhook = self.configuration("billing-webhook").await;
-        let prefix = &webhook["Environment"]["Variables"]["SECRETS_PREFIX"];
-        format!("{}/{name}", prefix.as_str().unwrap())
+    /// Returns the full name of a secret's parameter in SSM.
+    fn secret_name(&self, name: &str) -> String {
+        format!("/scratchpad/{}/{name}", self.name())
     }
 
     /// Reads a secret from SSM Parameter Store with the credentials of the AWS account's owner. Returns the secret's
     /// value.
     pub async fn secret(&self, name: &str) -> String {
-        let input = json!({"Name": self.secret_name(name).await, "WithDecryption": true});
+        let input = json!({"Name": self.secret_name(name), "WithDecryption": true});
         let found = self
             .call_as_owner("ssm", "AmazonSSM.GetParameter", &input)
             .await;
@@ -104,49 +102,11 @@ impl Stage {
     /// value.
     pub async fn put_secret(&self, name: &str, value: &str) {
         let input = json!({
-            "Name": self.secret_name(name).await, "Value": value,
+            "Name": self.secret_name(name), "Value": value,
             "Type": "SecureString", "Overwrite": true,
         });
         self.call_as_owner("ssm", "AmazonSSM.PutParameter", &input)
             .await;
-    }
-
-    /// Returns the number of SMS with exactly this text that were sent to the stage's admin phone number.
-    pub async fn sms_count(&self, text: &str) -> usize {
-        let sent = self.sms().await;
-        sent.iter().filter(|sms| *sms == text).count()
-    }
-
-    /// Returns the texts of all SMS that were sent to the stage's admin phone number.
-    pub async fn sms(&self) -> Vec<String> {
-        let number = self.secret("admin-phone-number").await;
-        let mut url = self.endpoint("/_ministack/sns/sms-messages");
-        url.query_pairs_mut().append_pair("phoneNumber", &number);
-        let response = Request::new(&Client::new(), Method::GET, url).send().await;
-        let sent: Value = serde_json::from_slice(&response.body).unwrap();
-        let sent = sent["sms_messages"][number].as_array();
-        let texts = sent
-            .into_iter()
-            .flatten()
-            .map(|sms| sms["Message"].as_str());
-        texts.map(|text| text.unwrap().to_owned()).collect()
-    }
-
-    /// Publishes a message to the stage's SNS topic Purchases.
-    pub async fn publish(&self, message: &str) {
-        let publisher = self.configuration("billing-purchase-paid").await;
-        let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];
-        let mut url = self.endpoint("/");
-        url.query_pairs_mut()
-            .append_pair("Action", "Publish")
-            .append_pair("Version", "2010-03-31")
-            .append_pair("TopicArn", topic.as_str().unwrap())
-            .append_pair("Message", message);
-        let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(url.query().unwrap());
-        let response = request.signed_by(&self.owner_signer("sns")).send().await;
-        assert_eq!(response.status, 200, "{}", response.text());
     }
 
     /// Returns the URL of a function's dead-letter queue.
@@ -252,40 +212,5 @@ impl Stage {
         let create = self.configuration("notes-create").await;
         let table = &create["Environment"]["Variables"][variable];
         table.as_str().unwrap().to_owned()
-    }
-
-    /// Grants storage for `notes` more notes to a user, as a paid purchase does. `user` is the ID of the user's identity.
-    pub async fn grant_storage(&self, user: &str, notes: u32) {
-        let functions = crate::functions::all();
-        let credit = functions.iter().find(|known| known.name == "notes-credit");
-        let mut event = credit.unwrap().event();
-        let message = &mut event["Records"][0]["Sns"]["Message"];
-        let mut purchase: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
-        purchase["purchaseId"] = json!(uuid::Uuid::now_v7());
-        purchase["userId"] = json!(user);
-        purchase["granted"] = json!(notes);
-        *message = purchase.to_string().into();
-        self.invoke("notes-credit", &event).await.unwrap();
-    }
-
-    /// Writes an item to the stage's table Purchases.
-    pub async fn put_purchase(&self, item: &Value) {
-        let input = json!({"TableName": self.purchases_table, "Item": item});
-        self.call_as_owner("dynamodb", "DynamoDB_20120810.PutItem", &input)
-            .await;
-    }
-
-    /// Sets the attribute `name` (`dueAt` or `createdAt`) of a purchase to `millis`, in milliseconds since the Unix
-    /// epoch.
-    pub async fn set_purchase_time(&self, user: &str, purchase: &str, name: &str, millis: u64) {
-        let input = json!({
-            "TableName": self.purchases_table,
-            "Key": {"userId": {"S": user}, "purchaseId": {"S": purchase}},
-            "UpdateExpression": "SET #name = :time",
-            "ExpressionAttributeNames": {"#name": name},
-            "ExpressionAttributeValues": {":time": {"N": millis.to_string()}},
-        });
-        self.call_as_owner("dynamodb", "DynamoDB_20120810.UpdateItem", &input)
-            .await;
     }
 }

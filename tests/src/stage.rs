@@ -38,7 +38,7 @@ pub struct Stage {
     pub region: String,
     /// The ID of the Cognito user pool.
     pub user_pool_id: String,
-    /// The ID of the browser app's client in the Cognito user pool.
+    /// The ID of the app's client in the Cognito user pool.
     pub user_pool_client_id: String,
     /// The ID of the Cognito identity pool.
     pub identity_pool_id: String,
@@ -46,10 +46,12 @@ pub struct Stage {
     pub attachments_bucket: String,
     /// The name of the DynamoDB table Notes.
     pub notes_table: String,
+    // part: billing {
     /// The name of the DynamoDB table Purchases.
     pub purchases_table: String,
     /// The URL of the local Stripe, without a trailing slash.
     pub stripe_url: String,
+    // part: billing }
 }
 
 impl Stage {
@@ -262,7 +264,7 @@ fn user_pool_target(action: &str) -> String {
 /// A user of a stage, with credentials that sign requests to the API.
 #[derive(Debug)]
 pub struct Person<'a> {
-    stage: &'a Stage,
+    pub(crate) stage: &'a Stage,
     client: Client,
     signer: Signer,
     /// The user's name in the Cognito user pool.

@@ -1,12 +1,11 @@
-//! Helpers that control and inspect the local Stripe of the stage, and helpers that order storage and read purchases as
-//! a user.
+//! Helpers that control and inspect the local Stripe of the stage, that order storage and read purchases as a user, and that
+//! read and write the stage's purchases as the owner of the AWS account.
 
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Method, Request, Response};
-use crate::prices::{money, price};
 use crate::stage::{Person, Stage, wait_for};
 
 /// A client of the control API of the stage's local Stripe.
@@ -23,6 +22,60 @@ impl Stage {
             client: Client::new(),
             url: self.stripe_url.clone(),
         }
+    }
+}
+
+impl Stage {
+    /// Publishes a message to the stage's SNS topic Purchases.
+    pub async fn publish(&self, message: &str) {
+        let publisher = self.configuration("billing-purchase-paid").await;
+        let topic = &publisher["Environment"]["Variables"]["NOTE_PURCHASED_TOPIC"];
+        let mut url = self.endpoint("/");
+        url.query_pairs_mut()
+            .append_pair("Action", "Publish")
+            .append_pair("Version", "2010-03-31")
+            .append_pair("TopicArn", topic.as_str().unwrap())
+            .append_pair("Message", message);
+        let request = Request::new(&Client::new(), Method::POST, self.endpoint("/"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(url.query().unwrap());
+        let response = request.signed_by(&self.owner_signer("sns")).send().await;
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+
+    /// Grants storage for `notes` more notes to a user, as a paid purchase does. `user` is the ID of the user's identity.
+    pub async fn grant_storage(&self, user: &str, notes: u32) {
+        let functions = crate::functions::all();
+        let credit = functions.iter().find(|known| known.name == "notes-credit");
+        let mut event = credit.unwrap().event();
+        let message = &mut event["Records"][0]["Sns"]["Message"];
+        let mut purchase: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
+        purchase["purchaseId"] = json!(uuid::Uuid::now_v7());
+        purchase["userId"] = json!(user);
+        purchase["granted"] = json!(notes);
+        *message = purchase.to_string().into();
+        self.invoke("notes-credit", &event).await.unwrap();
+    }
+
+    /// Writes an item to the stage's table Purchases.
+    pub async fn put_purchase(&self, item: &Value) {
+        let input = json!({"TableName": self.purchases_table, "Item": item});
+        self.call_as_owner("dynamodb", "DynamoDB_20120810.PutItem", &input)
+            .await;
+    }
+
+    /// Sets the attribute `name` (`dueAt` or `createdAt`) of a purchase to `millis`, in milliseconds since the Unix
+    /// epoch.
+    pub async fn set_purchase_time(&self, user: &str, purchase: &str, name: &str, millis: u64) {
+        let input = json!({
+            "TableName": self.purchases_table,
+            "Key": {"userId": {"S": user}, "purchaseId": {"S": purchase}},
+            "UpdateExpression": "SET #name = :time",
+            "ExpressionAttributeNames": {"#name": name},
+            "ExpressionAttributeValues": {":time": {"N": millis.to_string()}},
+        });
+        self.call_as_owner("dynamodb", "DynamoDB_20120810.UpdateItem", &input)
+            .await;
     }
 }
 
@@ -231,13 +284,6 @@ impl Stripe {
 pub fn unique_storage() -> u32 {
     let random = u32::from_le_bytes(*Uuid::now_v7().as_bytes().last_chunk().unwrap());
     1_000 + random % 999_000
-}
-
-/// Returns the text of the SMS about the paid purchase `id` of `storage` notes.
-pub fn sms_text(stage: &Stage, id: &Value, storage: u32) -> String {
-    let (stage, id) = (stage.name(), id.as_str().unwrap());
-    let money = money(price(storage));
-    format!("[{stage}] Paid: {money} for storage for {storage} notes ({id})")
 }
 
 impl Person<'_> {

@@ -8,9 +8,11 @@ interface Config {
   identityPoolId: string;
   /** The endpoint of Cognito, if it is not AWS's own. */
   cognitoEndpoint?: string;
+  // part: billing {
   /** The URL of Stripe.js. */
   stripeScript: string;
   stripePublishableKey: string;
+  // part: billing }
 }
 
 const REQUIRED = [
@@ -20,9 +22,15 @@ const REQUIRED = [
   "userPoolId",
   "userPoolClientId",
   "identityPoolId",
-  "stripeScript",
-  "stripePublishableKey",
+  "stripeScript", // part: billing
+  "stripePublishableKey", // part: billing
 ] as const satisfies (keyof Config)[];
+
+const URLS = [
+  "apiUrl",
+  "stripeScript", // part: billing
+  "cognitoEndpoint",
+];
 
 /** Set by `loadConfig` before anything is rendered. */
 export let config: Config;
@@ -50,7 +58,7 @@ function parse(json: unknown): Config {
   const values = new Map<string, unknown>(Object.entries(json));
   const missing = REQUIRED.filter((name) => typeof values.get(name) !== "string" || values.get(name) === "");
   if (missing.length > 0) throw new ConfigError(`config.json has no value for ${missing.join(", ")}.`);
-  for (const name of ["apiUrl", "stripeScript", "cognitoEndpoint"]) {
+  for (const name of URLS) {
     const url = values.get(name);
     if (url !== undefined && !URL.canParse(String(url))) {
       throw new ConfigError(`config.json: ${name} is not a URL.`);

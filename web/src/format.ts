@@ -1,14 +1,6 @@
-import { CURRENCY } from "./prices.ts";
-
 const number = new Intl.NumberFormat("en-US");
 const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const dateTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
-
-/** Formats an amount in the minor unit of a currency, such as cents. */
-export function formatMoney(amount: number, currency = CURRENCY): string {
-  const money = new Intl.NumberFormat("en-US", { style: "currency", currency });
-  return money.format(amount / 10 ** (money.resolvedOptions().maximumFractionDigits ?? 0));
-}
 
 export const formatNumber = (value: number) => number.format(value);
 

@@ -14,7 +14,7 @@ const Note = lazy(() => import("./pages/note.tsx"));
 /** The pages by path. `/*?` stands for all paths below. */
 const PAGES = {
   "/notes": lazy(() => import("./pages/notes.tsx")),
-  "/billing": lazy(() => import("./pages/billing.tsx")),
+  "/billing": lazy(() => import("./pages/billing.tsx")), // part: billing
   "/settings": lazy(() => import("./pages/settings.tsx")),
 };
 

@@ -13,3 +13,9 @@ export const STORAGE_LIMIT = prices.limit;
 export function price(notes: number): number {
   return notes * (PRICES.findLast(({ from }) => from <= notes)?.each ?? 0);
 }
+
+/** Formats an amount in the minor unit of a currency, such as cents. */
+export function formatMoney(amount: number, currency = CURRENCY): string {
+  const money = new Intl.NumberFormat("en-US", { style: "currency", currency });
+  return money.format(amount / 10 ** (money.resolvedOptions().maximumFractionDigits ?? 0));
+}

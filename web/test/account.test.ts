@@ -114,12 +114,12 @@ test(
     await page.getByRole("link", { name: "Settings" }).click();
     await page.getByRole("button", { name: "Log out everywhere" }).click();
     await page.getByRole("link", { name: "Get started" }).waitFor();
-    await page.goto("/billing?to=/notes/new");
+    await page.goto("/settings?from=mail");
     await page.getByLabel("E-mail").fill(user.email);
     await page.getByLabel("Password").fill(user.password);
     await page.getByRole("button", { name: "Log in" }).click();
-    await page.getByRole("heading", { name: "Billing", exact: true }).waitFor();
-    await page.getByRole("link", { name: "Back to your note" }).waitFor();
+    await page.getByRole("heading", { name: "Settings", exact: true }).waitFor();
+    assert.ok(page.url().endsWith("/settings?from=mail"), page.url());
   }),
 );
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Page } from "playwright-core";
-import { formatMoney } from "../src/format.ts";
+import { formatMoney } from "../src/prices.ts";
 import { closeTab, inTab, isApi, openTab, requestsTo } from "./support/browser.ts";
 import { eventually } from "./support/eventually.ts";
 import {
@@ -17,7 +17,8 @@ import {
   REQUIRES_ACTION,
   typeCard,
 } from "./support/purchases.ts";
-import { stage, stripe, stripeApi } from "./support/stage.ts";
+import { stage } from "./support/stage.ts";
+import { stripe, stripeApi } from "./support/stripe.ts";
 import { billing, createAndLogIn, createUser, logIn, prices } from "./support/users.ts";
 
 /** The price of 10 notes, in the minor unit of the currency, and as the app shows it. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { inTab } from "./support/browser.ts";
-import { order, REQUIRES_ACTION } from "./support/purchases.ts";
+import { order, REQUIRES_ACTION } from "./support/purchases.ts"; // part: billing
 import { createAndLogIn } from "./support/users.ts";
 
 /** The accessible name of the focused element. */
@@ -47,6 +47,7 @@ test(
   }),
 );
 
+// part: billing {
 test(
   "an open order is canceled with the keyboard only",
   inTab(async (page) => {
@@ -59,6 +60,7 @@ test(
     await page.getByText("Order canceled.").waitFor();
   }),
 );
+// part: billing }
 
 test(
   "the first Tab stop is the skip link",

@@ -1,12 +1,12 @@
 import { test } from "node:test";
-import { formatMoney } from "../src/format.ts";
+import { formatMoney } from "../src/prices.ts"; // part: billing
 import { inTab } from "./support/browser.ts";
 import { picture } from "./support/picture.ts";
 import { codeFor } from "./support/stage.ts";
 import { newCredentials, prices } from "./support/users.ts";
 
 test(
-  "a new user signs up, writes a note and pays for storage",
+  "a new user signs up, writes a note, changes it and deletes it",
   inTab(async (page) => {
     const { email, password } = newCredentials();
     await page.goto("/");
@@ -35,6 +35,7 @@ test(
     await page.getByRole("button", { name: "Delete note" }).click();
     await page.getByText("You have no notes yet.").waitFor();
 
+    // part: billing {
     await page.getByRole("link", { name: "Billing" }).click();
     const card = page.frameLocator('iframe[title="Secure card payment input frame"]');
     await card.locator("[name=cardnumber]").pressSequentially("4242424242424242");
@@ -42,5 +43,6 @@ test(
     await card.locator("[name=cvc]").pressSequentially("123");
     await page.getByRole("button", { name: `Pay ${formatMoney(prices.price(10))}` }).click();
     await page.getByRole("listitem").filter({ hasText: "Storage for 10 notes" }).getByText("Paid").waitFor();
+    // part: billing }
   }),
 );

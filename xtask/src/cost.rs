@@ -102,7 +102,7 @@ struct Assumptions {
     memory_mb: f64,
     cold_share: f64,
     dynamodb_ms: f64,
-    stripe_ms: f64,
+    stripe_ms: f64, // part: billing
     aws_ms: f64,
     log_bytes: f64,
     access_log_bytes: f64,
@@ -195,18 +195,18 @@ struct FunctionUse {
     times: f64,
     /// The number of invocations per month that do not depend on people's requests, such as scheduled invocations.
     monthly: f64,
-    /// Whether API Gateway invokes this function although the `share` is 0, as for a webhook.
+    /// Whether API Gateway invokes this function although the `share` is 0.
     is_route: bool,
     reads: f64,
     writes: f64,
     dynamodb: f64,
-    stripe: f64,
+    stripe: f64, // part: billing
     aws: f64,
     secrets: f64,
     s3_reads: f64,
     s3_writes: f64,
     messages: f64,
-    sms: f64,
+    sms: f64, // part: notify
     out_kb: f64,
 }
 
@@ -391,7 +391,7 @@ impl Usage {
             ("s3_reads", total(function.s3_reads)),
             ("s3_writes", total(function.s3_writes)),
             ("sns_messages", total(function.messages)),
-            ("sms", total(function.sms)),
+            ("sms", total(function.sms)), // part: notify
             (
                 "kms_requests",
                 total(function.secrets * assumptions.cold_share),
@@ -455,7 +455,8 @@ fn service(price: &str) -> &'static str {
         "waf" => "WAF",
         "xray" => "X-Ray",
         "cognito" => "Cognito",
-        "sns" | "sms" => "SNS and SMS",
+        "sns" => "SNS",
+        "sms" => "SMS", // part: notify
         "kms" => "KMS",
         "transfer" => "Data transfer",
         _ => "Route 53",
@@ -579,9 +580,13 @@ impl Bill {
 /// includes a share of a cold start, and it is longer if the function has less than one vCPU.
 fn billed_ms(function: &FunctionUse, cpu: CpuTime, assumptions: &Assumptions) -> f64 {
     let slowdown = (MB_PER_CPU / assumptions.memory_mb).max(1.0);
-    let waiting = function.dynamodb * assumptions.dynamodb_ms
-        + function.stripe * assumptions.stripe_ms
-        + function.aws * assumptions.aws_ms;
+    let waiting: f64 = [
+        function.dynamodb * assumptions.dynamodb_ms,
+        function.stripe * assumptions.stripe_ms, // part: billing
+        function.aws * assumptions.aws_ms,
+    ]
+    .iter()
+    .sum();
     let (cold, warm) = (cpu.cold * slowdown, cpu.warm * slowdown);
     let secrets = function.secrets * assumptions.aws_ms;
     waiting
@@ -649,7 +654,7 @@ mod tests {
         get = { share = 5, reads = 1, out_kb = 1 }
         create = { share = 3, writes = 2 }
         upload = { share = 2, s3_writes = 1 }
-        webhook = { per = "create", times = 0.1, is_route = true, writes = 1, sms = 1 }
+        webhook = { per = "create", times = 0.1, is_route = true, writes = 1 }
         reconcile = { monthly = 8640, reads = 2 }
     "#;
 

@@ -16,24 +16,27 @@ use notify_debouncer_full::{
 };
 use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, time::sleep};
 
+use crate::stripe::{self, StripeServer}; // part: billing
+use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
     cloud::Cloud,
     local_deploy, mail,
     process::{self, shutdown_signal},
     stage::{LocalStage, write_atomically},
-    stripe::{self, StripeServer},
     tools,
     ui::{self, Step},
-    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
 /// The name of the file that is locked by the process that runs the stage `local`. [`PROCESS_FILE`] contains the ID of
 /// that process.
 const LOCK: &str = "dev.lock";
+
+/// The name of the file that the background process creates when all servers run.
+const WATCHING: &str = "watching";
 
 /// The name of the file that contains a [`DevProcess`] as JSON.
 const PROCESS_FILE: &str = "dev.json";
@@ -103,14 +106,15 @@ pub(crate) async fn dev(detach: bool, fresh: bool) -> Result<()> {
         drop(lock);
         return start_watch_process(&workspace, &stage).await;
     }
-    let (stripe, _web) = start_servers(&workspace, &stage).await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
     print_addresses(&stage)?;
     ui::success(format!(
         "watching the sources; stop everything with {}",
         style("Ctrl-C").bold()
     ));
     tokio::select! {
-        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
         () = shutdown_signal() => {}
     }
     ui::say("");
@@ -140,7 +144,7 @@ pub(crate) async fn start_stage(workspace: &Workspace, stage: &mut LocalStage) -
     };
     ui::without_progress(work).await?;
     let cloud = ui::step("start the local cloud", Cloud::ensure(workspace, stage)).await?;
-    stripe::create_missing_secrets(stage).await?;
+    stripe::create_missing_secrets(stage).await?; // part: billing
     local_deploy::deploy(workspace, stage).await?;
     Ok(cloud)
 }
@@ -180,9 +184,11 @@ pub(crate) async fn watch() -> Result<()> {
         .try_lock(LOCK)?
         .context("cannot watch the sources: another process runs the stage local; stop it with cargo xtask stop")?;
     DevProcess::write(&stage, true)?;
-    let (stripe, _web) = start_servers(&workspace, &stage).await?;
+    let servers = Servers::start(&stage).await?;
+    let _web = WebServer::start(&workspace, &stage, Serve::Sources).await?; // part: web
+    fs::write(stage.path(WATCHING), "")?;
     tokio::select! {
-        result = redeploy_on_changes(&workspace, &mut stage, &stripe) => result?,
+        result = servers.redeploy_on_changes(&workspace, &mut stage) => result?,
         () = shutdown_signal() => {}
     }
     ui::success("stopped watching the sources");
@@ -235,6 +241,10 @@ async fn stop_dev_process(stage: &LocalStage) -> Result<File> {
 async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
+    let watching = stage.path(WATCHING);
+    if watching.exists() {
+        fs::remove_file(&watching)?;
+    }
     let log = File::create(stage.path("dev.log"))?;
     let mut watch = Command::new(std::env::current_exe()?)
         .arg("watch")
@@ -245,11 +255,7 @@ async fn start_watch_process(workspace: &Workspace, stage: &LocalStage) -> Resul
         .process_group(0)
         .spawn()
         .context("cannot start the background process")?;
-    // The server of the browser app is the last server that starts.
-    while TcpStream::connect(("127.0.0.1", stage.web_port()))
-        .await
-        .is_err()
-    {
+    while !watching.exists() {
         if watch.try_wait()?.is_some() {
             bail!(
                 "cannot start the background process; its log is:\n{}",
@@ -272,13 +278,13 @@ fn print_addresses(stage: &LocalStage) -> Result<()> {
         .context("cannot read stage.json: the stage does not run")?;
     ui::say(format!("\n  {}", style("Scratchpad is ready").bold()));
     for (name, address) in [
-        ("app", description.web_url.as_str()),
-        ("API", &description.api_url),
+        ("app", description.web_url.as_str()), // part: web
+        ("API", description.api_url.as_str()),
         ("local cloud", &description.cloud_url),
         ("user pool", &description.user_pool_id),
         ("app client", &description.user_pool_client_id),
         ("identity pool", &description.identity_pool_id),
-        ("local Stripe", &description.stripe_url),
+        ("local Stripe", &description.stripe_url), // part: billing
         ("all of these as JSON", "target/local/stage.json"),
     ] {
         ui::say(format!("  {name:<22}{}", style(address).cyan()));
@@ -300,59 +306,65 @@ pub(crate) fn record_traces(stage: &LocalStage) -> Result<()> {
     Ok(())
 }
 
-/// Starts the servers that are not part of the local cloud: the X-Ray daemon, the local Stripe, and the server of the
-/// browser app. Also starts to print the confirmation codes and alarms that are sent by email.
-async fn start_servers(
-    workspace: &Workspace,
-    stage: &LocalStage,
-) -> Result<(StripeServer, WebServer)> {
-    record_traces(stage)?;
-    tokio::spawn(mail::show_mails(stage.clone()));
-    let stripe = StripeServer::start(stage).await?;
-    let web = WebServer::start(workspace, stage, Serve::Sources).await?;
-    Ok((stripe, web))
-}
-
 /// The folders that are watched for changes of sources, including their subfolders. The files directly in the root of
 /// the checkout are watched too.
 const WATCHED_FOLDERS: [&str; 3] = ["infrastructure", "libs", "services"];
 
-/// Redeploys the stage `local` whenever sources change. Returns only if the sources cannot be watched.
-async fn redeploy_on_changes(
-    workspace: &Workspace,
-    stage: &mut LocalStage,
-    stripe: &StripeServer,
-) -> Result<()> {
-    let (changed, mut changes) = mpsc::unbounded_channel();
-    let root = workspace.root().to_owned();
-    let mut watcher = new_debouncer(
-        Duration::from_millis(200),
-        None,
-        move |events: DebounceEventResult| {
-            if events.is_ok_and(|events| events.iter().any(|event| is_source_change(&root, event)))
-            {
-                // The send fails only if this function has ended and dropped the receiver.
-                let _ = changed.send(());
-            }
-        },
-    )?;
-    for folder in WATCHED_FOLDERS {
-        watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
+/// The servers that are not part of the local cloud.
+struct Servers {
+    stripe: StripeServer, // part: billing
+}
+
+impl Servers {
+    /// Starts the servers, and the X-Ray daemon. Also starts to print the confirmation codes and alarms that are sent by
+    /// email.
+    async fn start(stage: &LocalStage) -> Result<Self> {
+        record_traces(stage)?;
+        tokio::spawn(mail::show_mails(stage.clone()));
+        Ok(Self {
+            stripe: StripeServer::start(stage).await?, // part: billing
+        })
     }
-    watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
-    while changes.recv().await.is_some() {
-        while changes.try_recv().is_ok() {}
-        let redeploy = async {
-            // Read the workspace again: it may have new functions.
-            start_stage(&Workspace::read()?, stage).await?;
-            stripe.register_webhook(stage)
-        };
-        match redeploy.await {
-            Ok(()) => ui::success("the change is deployed"),
-            Err(error) => ui::failure(&error),
+
+    /// Redeploys the stage `local` whenever sources change. Returns only if the sources cannot be watched.
+    async fn redeploy_on_changes(
+        &self,
+        workspace: &Workspace,
+        stage: &mut LocalStage,
+    ) -> Result<()> {
+        let (changed, mut changes) = mpsc::unbounded_channel();
+        let root = workspace.root().to_owned();
+        let mut watcher = new_debouncer(
+            Duration::from_millis(200),
+            None,
+            move |events: DebounceEventResult| {
+                if events
+                    .is_ok_and(|events| events.iter().any(|event| is_source_change(&root, event)))
+                {
+                    // The send fails only if this function has ended and dropped the receiver.
+                    let _ = changed.send(());
+                }
+            },
+        )?;
+        for folder in WATCHED_FOLDERS {
+            watcher.watch(workspace.root().join(folder), RecursiveMode::Recursive)?;
         }
+        watcher.watch(workspace.root(), RecursiveMode::NonRecursive)?;
+        while changes.recv().await.is_some() {
+            while changes.try_recv().is_ok() {}
+            let redeploy = async {
+                // Read the workspace again: it may have new functions.
+                start_stage(&Workspace::read()?, stage).await?;
+                self.stripe.register_webhook(stage)?; // part: billing
+                anyhow::Ok(())
+            };
+            match redeploy.await {
+                Ok(()) => ui::success("the change is deployed"),
+                Err(error) => ui::failure(&error),
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn is_source_change(root: &Path, event: &DebouncedEvent) -> bool {

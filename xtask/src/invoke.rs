@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 use aws_sdk_lambda::types::FunctionConfiguration;
 use lambda_host::{Function, Host, Invocation, Outcome};
 
+use crate::stripe::StripeServer; // part: billing
+
 use crate::{
     build,
     cloud::Cloud,
     dev::{start_stage, take_lock},
     stage::{LocalStage, STAGE},
-    stripe::StripeServer,
     ui,
     workspace::Workspace,
 };
@@ -34,7 +35,7 @@ pub(crate) async fn invoke(name: &str, event: &Path) -> Result<()> {
     let _lock = take_lock(&mut stage).await?;
     let cloud = start_stage(&workspace, &mut stage).await?;
     let invocation = async {
-        let _stripe = StripeServer::start(&stage).await?;
+        let _stripe = StripeServer::start(&stage).await?; // part: billing
         run(&workspace, &stage, name, event).await
     };
     let completed = invocation.await;

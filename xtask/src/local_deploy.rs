@@ -47,9 +47,9 @@ fn description(stage: &LocalStage, exports: &BTreeMap<String, String>) -> Result
         identity_pool_id: export("IdentityPoolId")?,
         attachments_bucket: export("AttachmentsBucketName")?,
         notes_table: export("NotesTableName")?,
-        purchases_table: export("PurchasesTableName")?,
+        purchases_table: export("PurchasesTableName")?, // part: billing
         idempotency_table: export("IdempotencyTableName")?,
-        stripe_url: stage.stripe_url(),
-        web_url: stage.web_url(),
+        stripe_url: stage.server_url(crate::stripe::SERVER), // part: billing
+        web_url: stage.web_url(),                            // part: web
     })
 }

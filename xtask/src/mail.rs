@@ -79,10 +79,11 @@ mod tests {
         let mail = Mail {
             source: ALARMS_SENDER.to_owned(),
             to: vec!["alarms@example.com".to_owned()],
-            subject: "ALARM: \"scratchpad-local-stripe-key\" in us-east-1".to_owned(),
+            subject: "ALARM: \"scratchpad-local-notes-latency\" in us-east-1".to_owned(),
             body_text: "at 123456".to_owned(),
         };
-        let line = "✉ ALARM: \"scratchpad-local-stripe-key\" in us-east-1 (to alarms@example.com)";
+        let line =
+            "✉ ALARM: \"scratchpad-local-notes-latency\" in us-east-1 (to alarms@example.com)";
         assert_eq!(mail.line().as_deref(), Some(line));
     }
 

@@ -18,15 +18,15 @@ mod process;
 mod redrive;
 mod release;
 mod request;
-mod shop;
+mod shop; // part: billing
 mod soak;
 mod stage;
 mod status;
-mod stripe;
+mod stripe; // part: billing
 mod test;
 mod tools;
 mod ui;
-mod web;
+mod web; // part: web
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -72,7 +72,7 @@ enum Command {
         #[command(flatten)]
         options: request::Options,
     },
-    /// Show the functions' logs, or what happened to one request, purchase or user
+    /// Show the functions' logs, or everything about one request, note or user
     Logs {
         #[command(flatten)]
         options: logs::Options,
@@ -107,7 +107,7 @@ enum Command {
         #[command(flatten)]
         options: StageOptions,
     },
-    /// Build the functions, the browser app and the templates for a later deploy. Needs no AWS credentials
+    /// Build what a later deploy needs: functions and templates. Needs no AWS credentials
     Build {
         #[command(flatten)]
         options: StageOptions,
@@ -202,11 +202,13 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    // part: billing {
     /// Find, show and refund purchases, and announce them again
     Shop {
         #[command(subcommand)]
         what: shop::Command,
     },
+    // part: billing }
     /// Show whether a stage is well. Exits with 0 if it is, with 1 if an alarm is raised, an error budget is exhausted or a
     /// dead-letter queue has messages, and with 2 if this is not known
     Status {
@@ -309,7 +311,7 @@ async fn main() -> ExitCode {
             stage,
             dry_run,
         } => redrive::redrive(&queue, &stage, dry_run).await,
-        Command::Shop { what } => shop::shop(what).await,
+        Command::Shop { what } => shop::shop(what).await, // part: billing
         Command::Status { stage, json } => return status::status(&stage, json).await,
         Command::Doctor { options } => {
             release::doctor(&options.stage, options.infrastructure).await

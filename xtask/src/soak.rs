@@ -10,12 +10,12 @@ use tokio::{
     time::sleep,
 };
 
+use crate::stripe::StripeServer; // part: billing
 use crate::{
     cloud::Cloud,
     dev::start_stage,
     process::shutdown_signal,
     stage::{DESCRIPTION, LocalStage},
-    stripe::StripeServer,
     ui,
     workspace::Workspace,
 };
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// How long the load lasts. The check afterwards takes one to four minutes more
     #[arg(long, value_name = "MINUTES")]
     minutes: f64,
-    /// Inject faults: kill the local cloud and functions, throttle tables, make Stripe slow or fail, lose deliveries
+    /// Inject faults: kill the local cloud and functions, throttle tables, make services slow or fail, lose deliveries
     #[arg(long)]
     faults: bool,
     /// The number of concurrent users
@@ -64,10 +64,12 @@ pub(crate) async fn soak(options: Options) -> Result<()> {
     let _lock = stage
         .try_lock("soak.lock")?
         .context("cannot start the soak test: it runs already in another terminal")?;
-    let result = match start(&workspace, &mut stage).await {
-        Ok(_stripe) => run(&workspace, &mut stage, &options).await,
-        Err(error) => Err(error),
+    let soak = async {
+        start(&workspace, &mut stage).await?;
+        let _stripe = StripeServer::start(&stage).await?; // part: billing
+        run(&workspace, &mut stage, &options).await
     };
+    let result = soak.await;
     if let Some(cloud) = Cloud::running(&stage) {
         ui::step("stop the local cloud", cloud.stop(&stage)).await?;
     }
@@ -79,8 +81,8 @@ pub(crate) async fn soak(options: Options) -> Result<()> {
     result
 }
 
-/// Builds the load, and starts the stage without data of earlier runs. Returns the local Stripe.
-async fn start(workspace: &Workspace, stage: &mut LocalStage) -> Result<StripeServer> {
+/// Builds the load, and starts the stage without data of earlier runs.
+async fn start(workspace: &Workspace, stage: &mut LocalStage) -> Result<()> {
     let start = async {
         if let Some(cloud) = Cloud::running(stage) {
             cloud.stop(stage).await?;
@@ -93,7 +95,7 @@ async fn start(workspace: &Workspace, stage: &mut LocalStage) -> Result<StripeSe
             bail!("cannot compile the load");
         }
         start_stage(workspace, stage).await?;
-        StripeServer::start(stage).await
+        Ok(())
     };
     tokio::select! {
         started = start => started,

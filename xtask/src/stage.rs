@@ -2,6 +2,7 @@
 //! `stage.json`, which describes the stage to other programs.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io,
     net::{TcpListener, UdpSocket},
@@ -41,13 +42,25 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ports on which the servers of a stage listen. They are stored in `ports.json`, so that the URLs stay the same in
 /// every run.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Ports {
     cloud: u16,
     xray: u16,
-    stripe: u16,
-    web: u16,
+    /// The ports of [`SERVERS`].
+    #[serde(flatten)]
+    servers: BTreeMap<String, u16>,
 }
+
+// part: web {
+/// The server of the browser app.
+const WEB: &str = "web";
+// part: web }
+
+/// The servers outside the local cloud.
+const SERVERS: &[&str] = &[
+    crate::stripe::SERVER, // part: billing
+    WEB,                   // part: web
+];
 
 /// The name of the file that contains a [`Description`].
 pub(crate) const DESCRIPTION: &str = "stage.json";
@@ -64,10 +77,10 @@ pub(crate) struct Description {
     pub(crate) identity_pool_id: String,
     pub(crate) attachments_bucket: String,
     pub(crate) notes_table: String,
-    pub(crate) purchases_table: String,
+    pub(crate) purchases_table: String, // part: billing
     pub(crate) idempotency_table: String,
-    pub(crate) stripe_url: String,
-    pub(crate) web_url: String,
+    pub(crate) stripe_url: String, // part: billing
+    pub(crate) web_url: String,    // part: web
 }
 
 impl LocalStage {
@@ -88,7 +101,8 @@ impl LocalStage {
         let folder = workspace.root().join("target").join(name);
         fs::create_dir_all(&folder)?;
         let ports = fs::read(folder.join("ports.json")).ok();
-        let ports = match ports.and_then(|ports| serde_json::from_slice(&ports).ok()) {
+        let ports = ports.and_then(|ports| serde_json::from_slice(&ports).ok());
+        let ports = match ports.filter(Ports::has_all) {
             Some(ports) => ports,
             None => Ports::choose()?,
         };
@@ -139,23 +153,22 @@ impl LocalStage {
         self.write("ports.json", &self.ports)
     }
 
-    /// Chooses other ports for the local Stripe and the browser app if processes listen on their current ports. Waits
-    /// up to 0.3 s first, because a process that is ending may still listen.
+    /// Chooses other ports for the servers outside the local cloud if processes listen on their current ports. Waits up to
+    /// 0.3 s first, because a process that is ending may still listen.
     ///
     /// # Errors
     /// Fails if no port is free.
     pub(crate) async fn ensure_server_ports_are_free(&mut self) -> Result<()> {
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
         for _ in 0..10 {
-            if is_free(self.ports.stripe) && is_free(self.ports.web) {
+            if self.ports.servers.values().all(|port| is_free(*port)) {
                 return Ok(());
             }
             sleep(Duration::from_millis(30)).await;
         }
-        let Ports { stripe, web, .. } = Ports::choose()?;
-        for (port, other) in [(&mut self.ports.stripe, stripe), (&mut self.ports.web, web)] {
+        for port in self.ports.servers.values_mut() {
             if !is_free(*port) {
-                *port = other;
+                *port = free_port(|port| TcpListener::bind(("127.0.0.1", port)))?;
             }
         }
         self.write("ports.json", &self.ports)
@@ -199,25 +212,27 @@ impl LocalStage {
         self.ports.xray
     }
 
-    /// The port of the local Stripe.
-    pub(crate) fn stripe_port(&self) -> u16 {
-        self.ports.stripe
+    /// The port of a server outside the local cloud.
+    pub(crate) fn server_port(&self, server: &str) -> u16 {
+        self.ports.servers.get(server).copied().unwrap_or_default()
     }
 
-    /// The URL of the local Stripe.
-    pub(crate) fn stripe_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.stripe)
+    /// The URL of a server outside the local cloud.
+    pub(crate) fn server_url(&self, server: &str) -> String {
+        format!("http://127.0.0.1:{}", self.server_port(server))
     }
 
+    // part: web {
     /// The port of the browser app's server.
     pub(crate) fn web_port(&self) -> u16 {
-        self.ports.web
+        self.server_port(WEB)
     }
 
     /// The URL of the browser app.
     pub(crate) fn web_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.web)
+        self.server_url(WEB)
     }
+    // part: web }
 
     /// The URL of the local cloud.
     pub(crate) fn url(&self) -> String {
@@ -302,12 +317,18 @@ impl LocalStage {
 
 impl Ports {
     fn choose() -> Result<Self> {
+        let tcp = || free_port(|port| TcpListener::bind(("127.0.0.1", port)));
+        let server = |name: &&str| Ok(((*name).to_owned(), tcp()?));
         Ok(Self {
-            cloud: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
+            cloud: tcp()?,
             xray: free_port(|port| UdpSocket::bind(("127.0.0.1", port)))?,
-            stripe: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
-            web: free_port(|port| TcpListener::bind(("127.0.0.1", port)))?,
+            servers: SERVERS.iter().map(server).collect::<Result<_>>()?,
         })
+    }
+
+    /// Whether each server has a port.
+    fn has_all(&self) -> bool {
+        SERVERS.iter().all(|name| self.servers.contains_key(*name))
     }
 }
 
@@ -352,29 +373,33 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn stripe_port_changes_only_if_it_is_in_use() {
+    async fn the_port_of_a_server_changes_only_if_it_is_in_use() {
         let (_folder, mut stage) = stage();
-        let before = stage.ports;
+        let port = Ports::choose().unwrap().cloud;
+        stage.ports.servers.insert("other".into(), port);
+        let before = stage.ports.clone();
         stage.ensure_server_ports_are_free().await.unwrap();
-        assert_eq!(stage.stripe_port(), before.stripe);
-        let _taken = TcpListener::bind(("127.0.0.1", before.stripe)).unwrap();
+        assert_eq!(stage.ports, before);
+        let _taken = TcpListener::bind(("127.0.0.1", before.servers["other"])).unwrap();
         stage.ensure_server_ports_are_free().await.unwrap();
-        assert_ne!(stage.stripe_port(), before.stripe);
+        assert_ne!(stage.server_port("other"), before.servers["other"]);
         assert_eq!(stage.ports.cloud, before.cloud);
-        assert_eq!(stage.web_port(), before.web);
-        assert_eq!(saved_ports(&stage).stripe, stage.stripe_port());
+        for server in SERVERS {
+            assert_eq!(stage.server_port(server), before.servers[*server]);
+        }
+        assert_eq!(saved_ports(&stage), stage.ports);
     }
 
     #[test]
     fn a_cloud_port_in_use_is_replaced_and_other_ports_stay() {
         let (_folder, mut stage) = stage();
-        let before = stage.ports;
+        let before = stage.ports.clone();
         let _taken = TcpListener::bind(("127.0.0.1", before.cloud)).unwrap();
         stage.ensure_cloud_port_is_free().unwrap();
         assert_ne!(stage.port(), before.cloud);
         assert_eq!(
-            (stage.xray_port(), stage.stripe_port()),
-            (before.xray, before.stripe)
+            (stage.xray_port(), &stage.ports.servers),
+            (before.xray, &before.servers)
         );
         assert_eq!(saved_ports(&stage).cloud, stage.port());
     }

@@ -6,14 +6,19 @@ use anyhow::{Context, Result};
 use aws_sdk_ssm::{Client, types::ParameterType};
 use local_stripe::{Settings, Stripe, Webhook};
 use secrets::{Secret, Source as _, Ssm};
+use serde_json::{Map, Value}; // part: web
 use uuid::Uuid;
 
+use crate::stage::Description; // part: web
 use crate::stage::{LocalStage, STAGE};
+
+/// The name of the server in `ports.json`.
+pub(crate) const SERVER: &str = "stripe";
 
 /// The name of the parameter that contains the secret key of Stripe's API, relative to [`secrets_path`].
 const SECRET_KEY: &str = "stripe-secret-key";
 const WEBHOOK_SECRET: &str = "stripe-webhook-secret";
-const PHONE_NUMBER: &str = "admin-phone-number";
+const PHONE_NUMBER: &str = "admin-phone-number"; // part: notify
 
 /// The path of the stage's parameters in AWS Systems Manager Parameter Store.
 fn secrets_path() -> String {
@@ -31,7 +36,9 @@ pub(crate) async fn create_missing_secrets(stage: &LocalStage) -> Result<()> {
     let secrets = [
         (SECRET_KEY, random("sk_test_")),
         (WEBHOOK_SECRET, random("whsec_")),
+        // part: notify {
         (PHONE_NUMBER, "+15555550100".into()), // reserved for fiction
+                                               // part: notify }
     ];
     let secrets = secrets.map(|(name, value)| (format!("{}/{name}", secrets_path()), value));
     let names = secrets.iter().map(|(name, _)| name.clone()).collect();
@@ -74,7 +81,7 @@ impl StripeServer {
             run: UNIX_EPOCH.elapsed()?.as_secs().try_into()?,
             ..Settings::default()
         };
-        let port = stage.stripe_port();
+        let port = stage.server_port(SERVER);
         let stripe = Stripe::start(port, settings).await;
         let stripe =
             stripe.with_context(|| format!("cannot start the local Stripe on port {port}"))?;
@@ -100,3 +107,19 @@ impl StripeServer {
         Ok(())
     }
 }
+
+// part: web {
+/// Returns the fields of the browser app's config.json that are about Stripe, for a stage on this machine.
+pub(crate) fn web_config(description: &Description) -> Map<String, Value> {
+    Map::from_iter([
+        (
+            "stripeScript".into(),
+            format!("{}/v3/", description.stripe_url).into(),
+        ),
+        (
+            "stripePublishableKey".into(),
+            local_stripe::Settings::default().publishable_key.into(),
+        ),
+    ])
+}
+// part: web }

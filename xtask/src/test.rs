@@ -15,6 +15,10 @@ use tokio::{
     process::Command,
 };
 
+mod faults; // part: billing
+
+use crate::stripe::StripeServer; // part: billing
+use crate::web::{Serve, WebServer}; // part: web
 use crate::{
     build,
     cloud::Cloud,
@@ -23,10 +27,8 @@ use crate::{
     process::shutdown_signal,
     release,
     stage::{DESCRIPTION, LocalStage, MINUTE, STAGE},
-    stripe::StripeServer,
     tools,
     ui::{self, Step, run},
-    web::{Serve, WebServer},
     workspace::Workspace,
 };
 
@@ -40,9 +42,11 @@ pub(crate) struct Tiers {
     /// Run the integration tests: services with a DynamoDB API, functions as processes, CloudFormation templates
     #[arg(long)]
     integration: bool,
-    /// Run the fault tests: inject each failure into each call of a purchase, and check for one charge and one SMS
+    // part: billing {
+    /// Run the fault tests: inject each failure into each call of a purchase, and check that it is charged, credited and announced once
     #[arg(long)]
     faults: bool,
+    // part: billing }
     /// Run the stage tests: deploy, promote, roll back and remove stages in local accounts
     #[arg(long)]
     stages: bool,
@@ -92,19 +96,22 @@ impl std::error::Error for TestsFailed {}
 /// # Errors
 /// Returns [`TestsFailed`] if at least one test failed. Fails if the tests cannot be run, or if there are none.
 pub(crate) async fn test(tiers: Tiers) -> Result<()> {
-    let deployed = tiers.e2e || tiers.alarms;
-    let some = tiers.unit
-        || tiers.integration
-        || tiers.faults
-        || tiers.stages
-        || tiers.generated
-        || deployed;
-    let all = !some;
+    let some = [
+        tiers.unit,
+        tiers.integration,
+        tiers.faults, // part: billing
+        tiers.stages,
+        tiers.e2e,
+        tiers.alarms,
+        tiers.generated,
+    ];
+    let all = !some.contains(&true);
     let workspace = Workspace::read()?;
-    let browser = match all || tiers.integration || tiers.e2e {
-        true => tools::find_browser()?,
-        false => PathBuf::new(),
-    };
+    // part: billing or web {
+    if all || tiers.integration || tiers.e2e {
+        tools::find_browser()?;
+    }
+    // part: billing or web }
     if all || tiers.stages || tiers.generated {
         tools::find_program("git", "the tests of stages and of generated code", "git")?;
     }
@@ -116,32 +123,14 @@ pub(crate) async fn test(tiers: Tiers) -> Result<()> {
     }
     if all || tiers.integration {
         heading("integration");
-        results.push(("integration", integration(&workspace, &browser).await?));
+        results.push(("integration", integration(&workspace).await?));
     }
-    // The tests of stages run one at a time and use little CPU. The tests of the tier e2e wait for a browser with a timeout, so
-    // only the tests of faults run beside them.
-    if all || tiers.stages && tiers.faults {
-        heading("faults and stages");
-        let mut held = Output::Held(Vec::new());
-        let (faults, stages) = tokio::join!(faults(&workspace), stages(&workspace, &mut held));
-        if let Output::Held(lines) = held {
-            heading("output of the tier stages");
-            lines.iter().for_each(|line| println!("{line}"));
-        }
-        results.extend([("faults", faults?), ("stages", stages?)]);
-    } else if tiers.faults {
-        heading("faults");
-        results.push(("faults", faults(&workspace).await?));
-    } else if tiers.stages {
-        heading("stages");
-        let stages = stages(&workspace, &mut Output::Shown).await?;
-        results.push(("stages", stages));
-    }
+    results.extend(slow(&workspace, &tiers, all).await?);
     if all || tiers.e2e && tiers.alarms {
-        results.extend(e2e_and_alarms(&workspace, &browser).await?);
+        results.extend(e2e_and_alarms(&workspace).await?);
     } else if tiers.e2e {
         heading("e2e");
-        let tests = async |stage: &LocalStage| e2e(&workspace, &browser, stage).await;
+        let tests = async |stage: &LocalStage| e2e(&workspace, stage).await;
         let counts = on_stage(&workspace, E2E, MINUTE, tests).await?;
         results.push(("e2e", counts));
     } else if tiers.alarms {
@@ -188,7 +177,6 @@ const ALARMS: &str = "alarms";
 const OBSERVED: &str = "observed";
 /// The duration of a minute of CloudWatch in the tests of alarms. Their longest window is half an hour.
 const ALARMS_MINUTE: Duration = Duration::from_millis(500);
-const FAULTS: &str = "faults";
 const GENERATED: &str = "generated";
 const STAGES: &str = "stages";
 /// The Cargo test target that compiles the end-to-end tests from which `cargo xtask new` generates others. No stage has
@@ -196,7 +184,15 @@ const STAGES: &str = "stages";
 const TEMPLATE: &str = "template-e2e";
 
 /// The Cargo test targets that the tier integration does not run.
-const OTHER_TIERS: [&str; 7] = [ALARMS, E2E, FAULTS, GENERATED, OBSERVED, STAGES, TEMPLATE];
+const OTHER_TIERS: &[&str] = &[
+    ALARMS,
+    E2E,
+    faults::FAULTS, // part: billing
+    GENERATED,
+    OBSERVED,
+    STAGES,
+    TEMPLATE,
+];
 
 fn heading(tier: &str) {
     ui::say(format!("\n{}", style(format!("── {tier} ──")).bold()));
@@ -205,7 +201,13 @@ fn heading(tier: &str) {
 async fn unit(workspace: &Workspace) -> Result<Counts> {
     let mut counts = run_tests(cargo_test(workspace).args(["--lib", "--bins"])).await?;
     counts.add(run_tests(cargo_test(workspace).arg("--doc")).await?);
-    for project in ["bench/node", "infrastructure", "web", "web/test"] {
+    let projects = [
+        "bench/node",
+        "infrastructure",
+        "web",      // part: web
+        "web/test", // part: web
+    ];
+    for project in projects {
         let step = Step::begin(format!("check the types of {project}"));
         let mut tsc = ui::command(workspace.node_bin("tsc"));
         run(&step, tsc.arg("-p").arg(workspace.root().join(project))).await?;
@@ -217,7 +219,7 @@ async fn unit(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
+async fn integration(workspace: &Workspace) -> Result<Counts> {
     let functions = workspace.functions().chain(workspace.template());
     build::build_only(workspace, functions).await?;
     // Some tests run an example of their crate.
@@ -234,7 +236,8 @@ async fn integration(workspace: &Workspace, browser: &Path) -> Result<Counts> {
     let mut counts = run_tests(&mut tests).await?;
     for local in fs::read_dir(workspace.root().join("local"))? {
         if let Some(mut tests) = node_tests(&local?.path()) {
-            counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
+            tests.env("CHROMIUM", tools::find_browser()?); // part: billing
+            counts.add(run_tests(&mut tests).await?);
         }
     }
     let mut tests = ui::command(workspace.python());
@@ -253,17 +256,26 @@ async fn generated(workspace: &Workspace) -> Result<Counts> {
     run_tests(&mut tests).await
 }
 
-async fn faults(workspace: &Workspace) -> Result<Counts> {
-    build::build(workspace).await?;
-    let mut tests = cargo_test(workspace);
-    tests
-        // The tests print a table of all failures.
-        .args(["--test", FAULTS, "--", "--nocapture"])
-        .env("SCRATCHPAD_FUNCTIONS", workspace.binaries());
-    run_tests(&mut tests).await
+/// Runs the tests that take longest, if they are selected or if `all` tiers are.
+async fn slow(
+    workspace: &Workspace,
+    tiers: &Tiers,
+    all: bool,
+) -> Result<Vec<(&'static str, Counts)>> {
+    // part: billing {
+    if all || tiers.faults {
+        return faults::beside_stages(workspace, all || tiers.stages).await;
+    }
+    // part: billing }
+    if !all && !tiers.stages {
+        return Ok(Vec::new());
+    }
+    heading(STAGES);
+    let counts = stages(workspace, None).await?;
+    Ok(vec![(STAGES, counts)])
 }
 
-async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
+async fn stages(workspace: &Workspace, output: Option<&mut Vec<String>>) -> Result<Counts> {
     const FOLDER: &str = "stages-test";
     build::build(workspace).await?;
     let stage = LocalStage::open(workspace, FOLDER)?;
@@ -287,7 +299,7 @@ async fn stages(workspace: &Workspace, output: &mut Output) -> Result<Counts> {
     result
 }
 
-/// Starts a stage with new data and its local Stripe, runs `tests`, and stops the stage. The folder of the stage is
+/// Starts a stage with new data, runs `tests`, and stops the stage. The folder of the stage is
 /// target/`folder`. A minute of its CloudWatch lasts `minute`.
 async fn on_stage<T>(
     workspace: &Workspace,
@@ -307,7 +319,7 @@ async fn on_stage<T>(
         stage.ensure_server_ports_are_free().await?;
         start_stage(workspace, &mut stage).await?;
         record_traces(&stage)?;
-        let _stripe = StripeServer::start(&stage).await?;
+        let _stripe = StripeServer::start(&stage).await?; // part: billing
         tests(&stage).await
     };
     let result = tokio::select! {
@@ -322,19 +334,23 @@ async fn on_stage<T>(
 }
 
 /// Runs the end-to-end tests on the running `stage`.
-async fn e2e(workspace: &Workspace, browser: &Path, stage: &LocalStage) -> Result<Counts> {
-    let _web = WebServer::start(workspace, stage, Serve::Build).await?;
+async fn e2e(workspace: &Workspace, stage: &LocalStage) -> Result<Counts> {
+    let _web = WebServer::start(workspace, stage, Serve::Build).await?; // part: web
     let description = stage.path(DESCRIPTION);
     let mut tests = cargo_test(workspace);
     tests
         .args(["--test", E2E])
         .env("SCRATCHPAD_XTASK", env::current_exe()?)
         .env("SCRATCHPAD_STAGE", &description);
-    let mut counts = run_tests(&mut tests).await?;
+    let counts = run_tests(&mut tests).await?;
+    // part: web {
+    let mut counts = counts;
     if let Some(mut tests) = node_tests(&workspace.root().join("web")) {
         tests.env("SCRATCHPAD_STAGE", &description);
-        counts.add(run_tests(tests.env("CHROMIUM", browser)).await?);
+        tests.env("CHROMIUM", tools::find_browser()?);
+        counts.add(run_tests(&mut tests).await?);
     }
+    // part: web }
     Ok(counts)
 }
 
@@ -348,13 +364,10 @@ async fn alarms(workspace: &Workspace, stage: &LocalStage) -> Result<Counts> {
 }
 
 /// Runs the tiers e2e and alarms. Then checks that they caused values of each metric that an alarm or the dashboard reads.
-async fn e2e_and_alarms(
-    workspace: &Workspace,
-    browser: &Path,
-) -> Result<[(&'static str, Counts); 2]> {
+async fn e2e_and_alarms(workspace: &Workspace) -> Result<[(&'static str, Counts); 2]> {
     heading("e2e");
     on_stage(workspace, E2E, MINUTE, async |first: &LocalStage| {
-        let e2e = e2e(workspace, browser, first).await?;
+        let e2e = e2e(workspace, first).await?;
         heading("alarms");
         let tests = async |second: &LocalStage| {
             let mut counts = alarms(workspace, second).await?;
@@ -474,22 +487,16 @@ fn node_tests(folder: &Path) -> Option<Command> {
     Some(node)
 }
 
-/// What happens to the output of tests.
-#[derive(Debug)]
-enum Output {
-    /// It is printed immediately.
-    Shown,
-    /// Its lines are held until another tier, which runs at the same time, is finished.
-    Held(Vec<String>),
-}
-
 /// Runs a test command, prints its output, and counts the tests from the output.
 async fn run_tests(command: &mut Command) -> Result<Counts> {
-    run_tests_with(command, &mut Output::Shown).await
+    run_tests_with(command, None).await
 }
 
-/// Runs a test command, prints or holds its output, and counts the tests from the output.
-async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Counts> {
+/// Runs a test command, and counts the tests from the output. Prints the output, or adds its lines to `held`.
+async fn run_tests_with(
+    command: &mut Command,
+    mut held: Option<&mut Vec<String>>,
+) -> Result<Counts> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -500,9 +507,9 @@ async fn run_tests_with(command: &mut Command, shown: &mut Output) -> Result<Cou
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
             counts.add(counts_in(&line));
-            match shown {
-                Output::Shown => println!("{line}"),
-                Output::Held(lines) => lines.push(line),
+            match &mut held {
+                None => println!("{line}"),
+                Some(held) => held.push(line),
             }
         }
     }

@@ -116,6 +116,7 @@ pub(crate) fn find_program(name: &str, purpose: &str, package: &str) -> Result<P
     })
 }
 
+// part: billing or web {
 /// The program names and paths of the browsers that the tests can use.
 const BROWSERS: [&str; 5] = [
     "chromium",
@@ -124,7 +125,9 @@ const BROWSERS: [&str; 5] = [
     "google-chrome-stable",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
+// part: billing or web }
 
+// part: billing or web {
 /// Returns the path of the browser for the tests: the browser that the environment variable `CHROMIUM` names, or else
 /// the first browser of [`BROWSERS`] that exists.
 ///
@@ -135,10 +138,11 @@ pub(crate) fn find_browser() -> Result<PathBuf> {
     let known = BROWSERS.map(String::from);
     let mut names = named.into_iter().chain(known);
     names.find_map(|name| find_in_path(&name)).context(
-        "Chromium or Chrome is needed to test the browser app (not found). Install chromium with \
+        "Chromium or Chrome is needed for tests (not found). Install chromium with \
          your system's package manager, or set the environment variable CHROMIUM to the path of a browser.",
     )
 }
+// part: billing or web }
 
 /// Finds a program in the folders of `PATH`. An absolute path is returned unchanged if the file exists.
 fn find_in_path(name: &str) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -102,11 +102,21 @@ fn write_config(stage: &LocalStage, description: &Description) -> Result<()> {
         "userPoolId": description.user_pool_id,
         "userPoolClientId": description.user_pool_client_id,
         "identityPoolId": description.identity_pool_id,
-        // Use the local cloud and the local Stripe instead of AWS and Stripe.
+        // Use the local cloud instead of AWS.
         "cognitoEndpoint": description.cloud_url,
         "filesUrl": description.cloud_url,
-        "stripeScript": format!("{}/v3/", description.stripe_url),
-        "stripePublishableKey": local_stripe::Settings::default().publishable_key,
     });
+    let more = [
+        crate::stripe::web_config(description), // part: billing
+    ];
+    let config = merge(config, more);
     write_atomically(&stage.path(CONFIG), &serde_json::to_vec_pretty(&config)?)
+}
+
+/// Adds the members of `more` to the object `config`.
+pub(crate) fn merge<const N: usize>(mut config: Value, more: [Map<String, Value>; N]) -> Value {
+    if let Value::Object(config) = &mut config {
+        config.extend(more.into_iter().flatten());
+    }
+    config
 }

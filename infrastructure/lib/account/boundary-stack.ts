@@ -68,9 +68,12 @@ export class BoundaryStack extends AccountStack {
     ];
     return [
       ...permissions.map(([actions, resources]) => new PolicyStatement({ actions, resources })),
-      // Events and alarms are published to topics of the stage. SMS are published to phone numbers, which have no ARN.
+      // Events and alarms are published to topics of the stage.
       new PolicyStatement({ actions: ["sns:Publish"], resources: [regionalArn("sns", named)] }),
+      // part: notify {
+      // SMS are published to phone numbers, which have no ARN.
       new PolicyStatement({ actions: ["sns:Publish"], notResources: ["arn:aws:sns:*:*:*"] }),
+      // part: notify }
       new PolicyStatement({
         actions: ["kms:Decrypt"], // decrypts SecureString parameters with the key of SSM
         resources: ["*"],

@@ -39,7 +39,13 @@ export function grants(
     );
   const arn: ToArn = (service, end) => {
     if (end.startsWith("arn:")) return end;
-    const global = ["cloudfront", "iam", "route53", "s3"].includes(service) || end.startsWith("dashboard/");
+    const withoutRegion = [
+      "cloudfront", // part: web
+      "iam",
+      "route53",
+      "s3",
+    ];
+    const global = withoutRegion.includes(service) || end.startsWith("dashboard/");
     const region = global ? "" : stack.region;
     const owner = ["apigateway", "route53", "s3"].includes(service) ? "" : stack.account;
     return end === "*" ? "*" : `arn:${stack.partition}:${service}:${region}:${owner}:${end}`;
@@ -67,9 +73,14 @@ export function grants(
       functions: functionGrants(stages, arn),
       ...(row.alarms && { operations: operationsGrants(stages) }),
       ...(row.webAcl && { firewall: firewallGrants(stages, arn) }),
-      web: webGrants(stages),
+      api: apiGrants(stages),
       ...(row.infrastructure === "own" && { data: dataGrants(stages) }),
-      ...(row.domain && { domain: domainGrants(stages, row.domain) }),
+      ...(row.domain && {
+        domain: domainGrants(
+          row.domain,
+          stages, // part: web
+        ),
+      }),
       ...(row.traffic && { traffic: trafficGrants(stages, arn) }),
       ...(!row.protected && { removal: removalGrants(stages) }),
     }),
@@ -186,15 +197,18 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
     ["logs", "ListTagsForResource TagResource UntagResource", logGroups],
     ["logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", ["*"]],
     ["ssm", "DescribeParameters", ["*"]], // only developers read or write secrets
+    // part: billing {
     ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [named]],
     ["sns", "ListTagsForResource TagResource UntagResource", [named]],
     ["sns", "GetSubscriptionAttributes ListSubscriptionsByTopic SetSubscriptionAttributes", [named]],
     ["sns", "Subscribe Unsubscribe", [named]],
+    // part: billing }
     ["sqs", "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl SetQueueAttributes", [named]],
     ["sqs", "ListQueueTags TagQueue UntagQueue", [named]],
     ["events", "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets", [`rule/${named}`]],
     ["events", "ListTagsForResource TagResource UntagResource", [`rule/${named}`]],
 
+    // part: billing {
     // AWS names event source mappings.
     [
       "lambda",
@@ -205,6 +219,7 @@ function functionGrants(stages: string, arn: ToArn): Grant[] {
     ["lambda", "ListTags", ["event-source-mapping:*"]],
     ["lambda", "TagResource", ["event-source-mapping:*"], retagged(stages)],
     ["lambda", "UntagResource", ["event-source-mapping:*"], untagged(stages)],
+    // part: billing }
   ];
 }
 
@@ -222,6 +237,12 @@ const operationsGrants = (stages: string): Grant[] => [
     [`dashboard/scratchpad-${stages}`],
   ],
   ["logs", "DeleteQueryDefinition DescribeQueryDefinitions PutQueryDefinition", ["*"]], // supports no resources
+  // part: without billing {
+  // ["sns", "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes SetTopicAttributes", [`scratchpad-${stages}-*`]],
+  // ["sns", "ListTagsForResource TagResource UntagResource", [`scratchpad-${stages}-*`]],
+  // ["sns", "GetSubscriptionAttributes ListSubscriptionsByTopic SetSubscriptionAttributes", [`scratchpad-${stages}-*`]],
+  // ["sns", "Subscribe Unsubscribe", [`scratchpad-${stages}-*`]],
+  // part: without billing }
 ];
 
 /** Deploys a web ACL, and associates it with the API's stage, which has the name of the stage. */
@@ -248,17 +269,20 @@ const bucketSettings = [
   ...["Tagging", "Versioning", "Website"].map((name) => `Bucket${name}`),
 ];
 
-/** Deploys an API, and the browser app with its bucket and CloudFront distribution. */
-function webGrants(stages: string): Grant[] {
+/** Deploys an API and buckets. */
+function apiGrants(stages: string): Grant[] {
   const named = `scratchpad-${stages}-*`;
   return [
     ["s3", "CreateBucket DeleteBucketPolicy ListBucket ListTagsForResource TagResource UntagResource", [named]],
     ["s3", bucketSettings.map((setting) => `Get${setting} Put${setting}`).join(" "), [named]],
     ["s3", "GetBucketObjectLockConfiguration GetReplicationConfiguration", [named]],
-    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]], // only the browser app: a workflow cannot read the users' files
+    // part: web {
+    // Only the browser app: a workflow cannot read the users' files.
+    ["s3", "GetObject PutObject", [`scratchpad-${stages}-web-*/*`]],
 
     ["cloudfront", "DeleteFunction DescribeFunction GetFunction PublishFunction UpdateFunction", [`function/${named}`]],
     ["cloudfront", "ListTagsForResource UntagResource", [`function/${named}`]],
+    // part: web }
 
     // Resources that AWS names. The parts of an API inherit its tags:
     // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-tagging-supported-resources.html
@@ -269,6 +293,7 @@ function webGrants(stages: string): Grant[] {
     // API Gateway requires PUT on /tags when an API is created with tags. To change tags, it also requires PATCH on the API.
     ["apigateway", "PUT", ["/tags/*"], created(stages)],
     ["apigateway", "DELETE", ["/tags/*"], { "ForAllValues:StringNotEquals": { "aws:TagKeys": [tag] } }],
+    // part: web {
     ["cloudfront", "CreateDistribution CreateFunction", ["*"], created(stages)],
     ["cloudfront", "GetDistribution GetDistributionConfig ListTagsForResource", ["distribution/*"]],
     ["cloudfront", "DeleteDistribution UpdateDistribution", ["distribution/*"], tagged(stages)],
@@ -286,6 +311,7 @@ function webGrants(stages: string): Grant[] {
       "DeleteResponseHeadersPolicy GetResponseHeadersPolicy UpdateResponseHeadersPolicy",
       ["response-headers-policy/*"],
     ],
+    // part: web }
   ];
 }
 
@@ -330,7 +356,10 @@ const dataGrants = (stages: string): Grant[] => [
 const emailSettings = ["ConfigurationSet", "Dkim", "DkimSigning", "Feedback", "MailFrom"];
 
 /** Deploys the hosted zone, the certificate and the e-mail sender of a domain. */
-const domainGrants = (stages: string, domain: string): Grant[] => [
+const domainGrants = (
+  domain: string,
+  stages: string, // part: web
+): Grant[] => [
   ["route53", "CreateHostedZone", ["*"]],
   ["route53", "ChangeTagsForResource DeleteHostedZone GetHostedZone UpdateHostedZoneComment", ["hostedzone/*"]],
   ["route53", "ListResourceRecordSets ListTagsForResource", ["hostedzone/*"]],
@@ -346,6 +375,7 @@ const domainGrants = (stages: string, domain: string): Grant[] => [
       },
     },
   ],
+  // part: web {
   [
     "acm",
     "RequestCertificate",
@@ -356,6 +386,7 @@ const domainGrants = (stages: string, domain: string): Grant[] => [
   ["acm", "DeleteCertificate UpdateCertificateOptions", ["certificate/*"], tagged(stages)],
   ["acm", "AddTagsToCertificate", ["*"], retagged(stages)],
   ["acm", "RemoveTagsFromCertificate", ["certificate/*"], untagged(stages)],
+  // part: web }
   ["ses", "CreateEmailIdentity DeleteEmailIdentity GetEmailIdentity", [`identity/${domain}`]],
   ["ses", emailSettings.map((setting) => `PutEmailIdentity${setting}Attributes`).join(" "), [`identity/${domain}`]],
   ["ses", "ListTagsForResource TagResource UntagResource", [`identity/${domain}`]],
@@ -397,7 +428,7 @@ const trafficGrants = (stages: string, arn: ToArn): Grant[] => [
 const removalGrants = (stages: string): Grant[] => [
   ["s3", "DeleteBucket ListBucketVersions", [`scratchpad-${stages}-*`]],
   ["s3", "DeleteObject DeleteObjectVersion", [`scratchpad-${stages}-*/*`]], // a bucket has to be empty before it is deleted
-  ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]],
+  ["ssm", "DeleteParameters", [`parameter/scratchpad/${stages}/*`]], // part: billing
   // API Gateway creates these log groups. Their names are the ID of the API and the name of its stage.
   ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}`]],
   ["logs", "DeleteLogGroup", [`log-group:API-Gateway-Execution-Logs_*/${stages}:*`]],

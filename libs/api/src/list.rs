@@ -133,7 +133,7 @@ mod tests {
     fn a_cursor_of_another_caller_or_another_list_is_refused() {
         for other in [
             List::of("notes", "us-east-1:bob"),
-            List::of("purchases", "us-east-1:ada"),
+            List::of("files", "us-east-1:ada"),
         ] {
             assert_eq!(ADA.decode(&other.encode(ID)), None);
         }

@@ -74,17 +74,20 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    // part: billing {
     /// 402: the payment failed, or the cardholder must confirm it (3-D Secure).
     pub fn payment_required(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYMENT_REQUIRED, detail)
     }
+    // part: billing }
 
     /// 404: the resource does not exist, or belongs to another user.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: a conflicting request is in progress. The client can retry later.
+    /// 409: a conflicting request is in progress, and the client can retry later. Or the request conflicts with the state of a
+    /// resource: then the document has a `code`.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -248,12 +251,12 @@ mod tests {
 
     #[test]
     fn a_problem_can_have_extension_members() {
-        let problem = Problem::payment_required("Your card was declined.");
-        let problem = problem.with("code", "card_declined").with("amount", 4000);
+        let problem = Problem::conflict("You have 100 notes and may have 100.");
+        let problem = problem.with("code", "storage_full").with("used", 100);
         let document: Value = serde_json::from_str(&problem.document("r-1")).unwrap();
-        assert_eq!(document["status"], 402);
-        assert_eq!(document["code"], "card_declined");
-        assert_eq!(document["amount"], 4000);
+        assert_eq!(document["status"], 409);
+        assert_eq!(document["code"], "storage_full");
+        assert_eq!(document["used"], 100);
     }
 
     #[test]

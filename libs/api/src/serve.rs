@@ -51,7 +51,7 @@ where
     .await
 }
 
-/// The value of the header `Access-Control-Allow-Origin`: the origin of the browser app, or `*` to
+/// The value of the header `Access-Control-Allow-Origin`: the origin of the app, or `*` to
 /// allow every origin.
 #[derive(Clone)]
 struct AllowedOrigin(HeaderValue);

@@ -37,8 +37,7 @@ pub struct NotePurchased {
     /// a higher number is a later revision.
     #[serde(default)]
     pub revision: u64,
-    /// The notices for the owner of the product. Several messages about a purchase can contain the same
-    /// notice.
+    /// What happened to the purchase. Several messages about a purchase can contain the same notice.
     #[serde(default = "paid")]
     pub notices: Vec<Notice>,
 }
@@ -72,6 +71,7 @@ pub enum Notice {
     },
 }
 
+// part: notify {
 impl Notice {
     /// The idempotency key of the notice, of the purchase `id`. Messages about several revisions of a
     /// purchase can contain the same notice, so the key depends only on the purchase and the notice.
@@ -86,6 +86,8 @@ impl Notice {
         }
     }
 }
+
+// part: notify }
 
 fn usd() -> String {
     "usd".to_owned()

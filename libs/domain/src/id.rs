@@ -3,7 +3,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A version 7 UUID that identifies a resource, such as a purchase. Ids sort by the time of their
+/// A version 7 UUID that identifies a resource, such as a note. Ids sort by the time of their
 /// creation.
 ///
 /// `Kind` is a marker type, so that ids of different kinds of resources have different types.

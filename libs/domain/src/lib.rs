@@ -1,11 +1,11 @@
 //! Types that several services share. Parsing rejects invalid values.
 
 mod author;
-pub mod events;
+pub mod events; // part: billing
 mod id;
 mod page;
 mod service_error;
-pub mod stripe;
+pub mod stripe; // part: billing
 mod timestamp;
 mod user;
 

@@ -16,7 +16,14 @@ use crate::{error::StartError, settings::setting};
 /// The prefixes of the `tracing` targets whose spans and events are disabled, because they would cost more time than the work
 /// that they report: those of dependencies, and of libs/aws and libs/xray. A test of the repository's rules checks that all
 /// dependencies of functions that use `tracing` are listed.
-const DISABLED_TARGETS: [&str; 6] = ["aws", "hyper", "lambda_runtime", "stripe", "tower", "xray"];
+const DISABLED_TARGETS: &[&str] = &[
+    "aws",
+    "hyper",
+    "lambda_runtime",
+    "stripe", // part: billing
+    "tower",
+    "xray",
+];
 
 /// Installs the log with the level in the environment variable `LOG_LEVEL`. Also installs X-Ray
 /// tracing if Lambda has enabled it.
@@ -28,7 +35,8 @@ pub(crate) fn install() -> Result<(), StartError> {
     let level = setting::<LogLevel>("LOG_LEVEL");
     let max_level = level.as_ref().map_or(Level::INFO, |level| level.0);
     let own_crates = |level: Level| {
-        let disabled = DISABLED_TARGETS.map(|target| (target, LevelFilter::OFF));
+        let disabled = DISABLED_TARGETS.iter().copied();
+        let disabled = disabled.map(|target| (target, LevelFilter::OFF));
         Targets::new().with_default(level).with_targets(disabled)
     };
     let lines = tracing_subscriber::fmt::layer()

@@ -84,8 +84,8 @@ impl<S> Idempotency<S> {
     /// the operation is completed or released.
     ///
     /// The time to live must be longer than the time for which the sender of a request or message
-    /// retries. For example, Stripe retries the delivery of an event for three days
-    /// (<https://docs.stripe.com/webhooks#retries>).
+    /// retries. For example, SNS retries the delivery of a message to Lambda for up to 23 days
+    /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html>).
     pub fn with_time_to_live(self, time_to_live: Duration) -> Self {
         Self {
             time_to_live,

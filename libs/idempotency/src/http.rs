@@ -21,10 +21,10 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// plan is `proposed`. If the first attempt fails and a later attempt takes over, `work` receives
 /// the plan of the first attempt, and must not repeat an effect that an earlier attempt had.
 ///
-/// The result of `work` decides what a repeated request with the same key receives, as with Stripe:
+/// The result of `work` decides what a repeated request with the same key receives:
 ///
 /// - `Ok` is stored, and every repeated request receives it. Return every final result as `Ok`,
-///   even a negative result such as a declined card.
+///   even a negative result such as a declined offer.
 /// - `Err` is not stored. The claim is released, so that a repeated request runs `work` at once,
 ///   with the same plan.
 ///
@@ -37,22 +37,22 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// # use idempotency::{Idempotency, IdempotencyTable, Scope, http::once};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Clone, Serialize, Deserialize)]
-/// # struct PurchaseId(String);
-/// # impl PurchaseId { fn generate() -> Self { Self("1".into()) } }
-/// # impl api::Body for Order { fn read(fields: &mut api::Fields) -> Option<Self> { Some(Self { storage: fields.required("storage", |value| api::to_integer(&value).ok_or("must be an integer".into()))? }) } }
-/// # struct Order { storage: i64 }
+/// # struct ItemId(String);
+/// # impl ItemId { fn generate() -> Self { Self("1".into()) } }
+/// # impl api::Body for Draft { fn read(fields: &mut api::Fields) -> Option<Self> { Some(Self { size: fields.required("size", |value| api::to_integer(&value).ok_or("must be an integer".into()))? }) } }
+/// # struct Draft { size: i64 }
 /// # #[derive(Serialize, Deserialize)]
-/// # struct Receipt { amount: u32 }
-/// # async fn purchase(_: &str, _: Order, _: PurchaseId) -> Result<Receipt, Problem> {
-/// #     Ok(Receipt { amount: 4000 })
+/// # struct Created { size: u32 }
+/// # async fn create(_: &str, _: Draft, _: ItemId) -> Result<Created, Problem> {
+/// #     Ok(Created { size: 4000 })
 /// # }
 /// async fn handle(idempotency: &Idempotency<IdempotencyTable>, request: Request) -> api::Result {
 ///     let user: String = request.caller()?;
-///     let order: Order = request.json()?;
-///     let scope = Scope::of("POST /billing", &user);
-///     let work = |id: PurchaseId| purchase(&user, order, id);
-///     let receipt = once(idempotency, &request, scope, PurchaseId::generate(), work).await?;
-///     Response::json(StatusCode::OK, &receipt)
+///     let draft: Draft = request.json()?;
+///     let scope = Scope::of("POST /items", &user);
+///     let work = |id: ItemId| create(&user, draft, id);
+///     let created = once(idempotency, &request, scope, ItemId::generate(), work).await?;
+///     Response::json(StatusCode::OK, &created)
 /// }
 /// ```
 ///

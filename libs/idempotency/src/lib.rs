@@ -28,20 +28,20 @@
 //! ```
 //! # use std::time::SystemTime;
 //! # use idempotency::{ClaimOutcome, Error, Idempotency, IdempotencyKey, Scope, store::Store};
-//! # async fn send_sms() -> Result<(), Error> { Ok(()) }
+//! # async fn send_reminder() -> Result<(), Error> { Ok(()) }
 //! # #[derive(Debug, thiserror::Error)]
-//! # enum NotifyError {
+//! # enum RemindError {
 //! #     #[error(transparent)] Store(#[from] Error),
 //! #     #[error("another delivery is in progress")] InProgress,
 //! # }
-//! async fn notify(
+//! async fn remind(
 //!     idempotency: &Idempotency<impl Store>,
-//!     purchase: &IdempotencyKey,
+//!     message: &IdempotencyKey,
 //!     deadline: SystemTime,
-//! ) -> Result<(), NotifyError> {
-//!     let operation = Scope::shared("notify").operation(purchase, b"");
+//! ) -> Result<(), RemindError> {
+//!     let operation = Scope::shared("reminders").operation(message, b"");
 //!     match idempotency.claim::<(), ()>(&operation, deadline, ()).await? {
-//!         ClaimOutcome::Start { guard, .. } => match send_sms().await {
+//!         ClaimOutcome::Start { guard, .. } => match send_reminder().await {
 //!             Ok(()) => Ok(guard.complete(&()).await?),
 //!             Err(error) => {
 //!                 guard.release().await?;
@@ -50,7 +50,7 @@
 //!         },
 //!         ClaimOutcome::Replay(()) => Ok(()),
 //!         // An error makes the sender deliver the message again: the other delivery may still fail.
-//!         ClaimOutcome::InProgress { .. } => Err(NotifyError::InProgress),
+//!         ClaimOutcome::InProgress { .. } => Err(RemindError::InProgress),
 //!         // Unreachable: the payload is always empty.
 //!         ClaimOutcome::PayloadMismatch => Ok(()),
 //!     }

@@ -12,8 +12,7 @@ use sha2::{Digest as _, Sha256};
 /// message, the key is the id of the message.
 ///
 /// A key has 1 to 255 printable ASCII characters. HTTP headers can contain these characters, and
-/// Stripe accepts them in its own idempotency keys
-/// (<https://docs.stripe.com/api/idempotent_requests>). The IETF draft requires quotes around the
+/// other services accept such keys. The IETF draft requires quotes around the
 /// key (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>). This type
 /// does not require quotes: if the client sends quotes, they are part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// Uses an id, such as the id of a purchase in a message, as an idempotency key.
+/// Uses an id, such as the id of a message, as an idempotency key.
 impl<Kind> From<Id<Kind>> for IdempotencyKey {
     fn from(id: Id<Kind>) -> Self {
         Self(id.to_string())
@@ -63,7 +62,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Creates a scope that has no caller. Use it for a single source that creates unique keys,
-    /// such as the ids of Stripe's events.
+    /// such as the ids of a service's events.
     pub const fn shared(name: &'static str) -> Self {
         Self { name, caller: "" }
     }
@@ -142,7 +141,7 @@ mod tests {
         let ids: HashSet<_> = [
             Scope::of("POST /notes", "ada").operation(&key("k"), b""),
             Scope::of("POST /notes", "bob").operation(&key("k"), b""),
-            Scope::of("POST /billing", "ada").operation(&key("k"), b""),
+            Scope::of("POST /files", "ada").operation(&key("k"), b""),
             Scope::shared("POST /notes").operation(&key("k"), b""),
             // Would equal the first operation if the parts were hashed without their lengths.
             Scope::of("POST /notes", "ad").operation(&key("ak"), b""),

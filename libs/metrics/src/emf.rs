@@ -115,7 +115,7 @@ impl Emf {
             text(line, &self.user_hash_key.hash(user));
             line.push(b'"');
         }
-        for subject in Subject::ALL {
+        for &subject in Subject::ALL {
             ids(line, subject.name(), record.ids(subject));
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -196,7 +196,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{AMOUNT_CHARGED, PURCHASES_PAID, begin, log_user};
+    use crate::{NOTES_CREATED, NOTES_DELETED, begin, log_user};
 
     fn emf(route_group: Option<&str>) -> Emf {
         of_version(route_group, "7")
@@ -206,7 +206,7 @@ mod tests {
         let dimensions = Dimensions {
             stage: "dev".parse().unwrap(),
             route_group: route_group.map(|group| group.parse().unwrap()),
-            function: "scratchpad-dev-billing-purchase".into(),
+            function: "scratchpad-dev-notes-upload".into(),
             version: version.into(),
         };
         Emf::new(
@@ -244,14 +244,14 @@ mod tests {
 
     #[test]
     fn cloudwatch_extracts_the_metrics_of_an_invocation_by_group_function_and_version() {
-        let emf = emf(Some("payments"));
+        let emf = emf(Some("uploads"));
         begin();
         let line = line(&emf, Outcome::Fault);
         let metrics = extract(&line);
         for set in [
-            "Stage=dev,RouteGroup=payments",
-            "FunctionName=scratchpad-dev-billing-purchase",
-            "FunctionName=scratchpad-dev-billing-purchase,Version=7",
+            "Stage=dev,RouteGroup=uploads",
+            "FunctionName=scratchpad-dev-notes-upload",
+            "FunctionName=scratchpad-dev-notes-upload,Version=7",
         ] {
             for (name, value, unit) in [
                 ("Requests", json!(1), "Count"),
@@ -280,14 +280,14 @@ mod tests {
 
     #[test]
     fn only_the_first_invocation_of_an_instance_is_a_cold_start() {
-        let emf = emf(Some("payments"));
+        let emf = emf(Some("uploads"));
         let starts = [(); 3].map(|()| line(&emf, Outcome::Success)["ColdStarts"].clone());
         assert_eq!(starts, [1, 0, 0]);
     }
 
     #[test]
     fn a_rejected_request_is_no_fault() {
-        let line = line(&emf(Some("payments")), Outcome::Rejected);
+        let line = line(&emf(Some("uploads")), Outcome::Rejected);
         assert_eq!((&line["Faults"], &line["Rejected"]), (&json!(0), &json!(1)));
     }
 
@@ -306,13 +306,13 @@ mod tests {
     #[test]
     fn recorded_metrics_of_the_stage_have_its_name_as_their_only_dimension() {
         begin();
-        PURCHASES_PAID.add(1);
-        AMOUNT_CHARGED.add(4000);
-        let emf = emf(Some("payments"));
+        NOTES_CREATED.add(1);
+        NOTES_DELETED.add(4000);
+        let emf = emf(Some("uploads"));
         let first = line(&emf, Outcome::Success);
         let metrics = extract(&first);
-        assert!(metrics.contains(&("Stage=dev/PurchasesPaid".into(), json!(1), "Count".into())));
-        assert!(metrics.contains(&("Stage=dev/AmountCharged".into(), json!(4000), "None".into())));
+        assert!(metrics.contains(&("Stage=dev/NotesCreated".into(), json!(1), "Count".into())));
+        assert!(metrics.contains(&("Stage=dev/NotesDeleted".into(), json!(4000), "Count".into())));
         begin();
         assert_eq!(extract(&line(&emf, Outcome::Success)).len(), 16);
     }
@@ -322,12 +322,12 @@ mod tests {
         begin();
         log_user("us-east-1:user");
         Subject::Note.log("n1");
-        for id in ["p1", "p2", "p3"] {
-            Subject::Purchase.log(id);
+        for id in ["f1", "f2", "f3"] {
+            Subject::File.log(id);
         }
         let line = line(&emf(None), Outcome::Success);
         assert_eq!(line["note_id"], "n1");
-        assert_eq!(line["purchase_id"], json!(["p1", "p2", "p3"]));
+        assert_eq!(line["file_id"], json!(["f1", "f2", "f3"]));
         let user = line["user"].as_str().unwrap();
         assert_eq!(user.len(), 16);
         assert!(!line.to_string().contains("us-east-1:user"));

@@ -6,7 +6,7 @@ use crate::metric::Metric;
 
 include!(concat!(env!("OUT_DIR"), "/constants.rs"));
 
-/// A metric whose values are added up: a count, or an amount of money in the smallest currency unit.
+/// A metric whose values are added up: a count or an amount.
 #[derive(Debug, Clone, Copy)]
 pub struct Sum(Metric);
 
@@ -28,11 +28,13 @@ impl Age {
     }
 }
 
-/// A field of the log line by which the lines of a purchase, note or file can be found.
+/// A field of the log line by which the lines of a resource can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
+    // part: billing {
     /// The ID of a purchase.
     Purchase,
+    // part: billing }
     /// The ID of a note.
     Note,
     /// The ID of an uploaded file.
@@ -41,18 +43,22 @@ pub enum Subject {
 
 impl Subject {
     /// All subjects.
-    pub const ALL: [Self; 3] = [Self::Purchase, Self::Note, Self::File];
+    pub const ALL: &[Self] = &[
+        Self::Purchase, // part: billing
+        Self::Note,
+        Self::File,
+    ];
 
     /// The name of the field.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Purchase => "purchase_id",
+            Self::Purchase => "purchase_id", // part: billing
             Self::Note => "note_id",
             Self::File => "file_id",
         }
     }
 
-    /// Adds the ID of a purchase, note or file that this invocation works on to its log line. The ID must not need an escape in
+    /// Adds the ID of a resource that this invocation works on to its log line. The ID must not need an escape in
     /// JSON.
     pub fn log(self, id: impl Display) {
         with(|record| record.subject(self, &id));
@@ -146,16 +152,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_added_and_ages_replaced() {
+    fn sums_are_added() {
         begin();
         NOTES_CREATED.add(1);
         NOTES_CREATED.add(2);
-        OLDEST_PENDING_AGE.set(Duration::from_millis(90_900));
         let record = take().unwrap();
         assert_eq!(record.value(Metric::NotesCreated), Some(3));
-        assert_eq!(record.value(Metric::OldestPendingAge), Some(90));
         assert_eq!(record.value(Metric::NotesDeleted), None);
     }
+
+    // part: billing {
+    #[test]
+    fn ages_are_replaced() {
+        begin();
+        for millis in [7_000, 90_900] {
+            OLDEST_PENDING_AGE.set(Duration::from_millis(millis));
+        }
+        let record = take().unwrap();
+        assert_eq!(record.value(Metric::OldestPendingAge), Some(90));
+    }
+    // part: billing }
 
     #[test]
     fn nothing_is_recorded_outside_an_invocation() {
@@ -169,10 +185,10 @@ mod tests {
     fn each_id_is_kept_once() {
         begin();
         for id in ["a", "b", "a"] {
-            Subject::Purchase.log(id);
+            Subject::File.log(id);
         }
         let record = take().unwrap();
-        assert_eq!(Vec::from_iter(record.ids(Subject::Purchase)), ["a", "b"]);
+        assert_eq!(Vec::from_iter(record.ids(Subject::File)), ["a", "b"]);
         assert_eq!(record.ids(Subject::Note).count(), 0);
     }
 }

@@ -6,12 +6,12 @@
 //! # async fn init() -> Result<(), Box<dyn std::error::Error>> {
 //! let aws = aws::Stack::from_env()?;
 //! let prefix: secrets::Prefix = "/scratchpad/dev".parse()?;
-//! let names = ["stripe-secret-key", "stripe-webhook-secret"];
+//! let names = ["api-key", "signing-secret"];
 //! let secrets = secrets::Secrets::load(&aws, &prefix, names).await?;
 //!
 //! // While handling a request
-//! let [stripe_key, webhook_secret] = secrets.current();
-//! # let _ = (stripe_key.expose(), webhook_secret.expose());
+//! let [api_key, signing_secret] = secrets.current();
+//! # let _ = (api_key.expose(), signing_secret.expose());
 //! # Ok(())
 //! # }
 //! ```

@@ -230,12 +230,12 @@ mod tests {
                 vec!["Notes"],
             ),
             (
-                r#"{"RequestItems":{"Notes":{"Keys":[]},"Purchases":{"Keys":[]}}}"#,
-                vec!["Notes", "Purchases"],
+                r#"{"RequestItems":{"Notes":{"Keys":[]},"Storage":{"Keys":[]}}}"#,
+                vec!["Notes", "Storage"],
             ),
             (
-                r#"{"TransactItems":[{"Put":{"TableName":"Purchases","Item":{}}},{"Delete":{"TableName":"Notes","Key":{}}},{"ConditionCheck":{"TableName":"Notes"}}]}"#,
-                vec!["Notes", "Purchases"],
+                r#"{"TransactItems":[{"Put":{"TableName":"Storage","Item":{}}},{"Delete":{"TableName":"Notes","Key":{}}},{"ConditionCheck":{"TableName":"Notes"}}]}"#,
+                vec!["Notes", "Storage"],
             ),
             ("{}", vec![]),
             ("not JSON", vec![]),

@@ -295,7 +295,7 @@ fn a_4xx_response_marks_the_subsegment_as_error_and_a_5xx_as_fault() {
         assert_eq!(json!([documents[0]["error"], documents[0]["fault"]]), flags);
         assert_eq!(documents[0]["http"]["response"]["status"], status);
     }
-    xray::record_failure(&xray::invocation(Some(SAMPLED), "notify", "request"));
+    xray::record_failure(&xray::invocation(Some(SAMPLED), "credit", "request"));
     assert_eq!(daemon.documents().unwrap()[0]["fault"], true);
 }
 

@@ -1,27 +1,27 @@
-//! Starts, resets and stops the local replacements for AWS services and Stripe.
+//! Starts, resets and stops the local replacements for AWS services.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use local_dynamodb::{BoxError, Dynamodb};
-use local_stripe::{Settings, Stripe};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::billing::Billing; // part: billing
 use crate::endpoint::{Objects, Services, serve};
 use crate::sample::{self, Table};
 
-/// The running local replacements for the AWS services and Stripe that a function calls. They run
-/// on the Tokio runtime on which they were started, and stop when this value is dropped.
+/// The running local replacements for the services that a function calls. They run on the Tokio
+/// runtime on which they were started, and stop when this value is dropped.
 pub struct Cloud {
     /// DynamoDB, with the tables of all files `events/tables/TABLE.json`.
     pub dynamodb: Dynamodb,
-    stripe: Stripe,
+    billing: Billing, // part: billing
     tables: Vec<Table>,
     services: Services,
     address: SocketAddr,
@@ -29,26 +29,30 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts the services with the data of the sample events: a note, its attachment, a purchase
-    /// with the status `PENDING`, and another one whose payment waits for 3-D Secure authentication.
+    /// Starts the services with the data of the sample events, such as a note and its attachment.
     ///
     /// # Errors
     ///
     /// Fails if no port is free.
     pub async fn start() -> Result<Self, BoxError> {
         let dynamodb = Dynamodb::start(&[]).await?;
-        let stripe = Stripe::start(0, Settings::default()).await?;
-        let services = Services::new(dynamodb.url(), stripe.url());
+        let billing = Billing::start().await?; // part: billing
+        let servers = vec![
+            billing.server(), // part: billing
+        ];
+        let services = Services::new(dynamodb.url(), servers);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let open_payment = services.create_payment(&sample::OPEN_PAYMENT).await?;
-        let tables = sample::tables(&open_payment)?;
+        let placeholders: &[(&str, &str)] = &[
+            billing.placeholder(), // part: billing
+        ];
+        let tables = sample::tables(placeholders)?;
         for table in &tables {
             dynamodb.create_table(&table.create())?;
         }
         let cloud = Self {
             dynamodb,
+            billing, // part: billing
             tables,
-            stripe,
             address: listener.local_addr()?,
             servers: vec![tokio::spawn(serve(listener, None, services.clone()))],
             services,
@@ -84,14 +88,12 @@ impl Cloud {
         Ok(url)
     }
 
-    /// The plain HTTP URL of the local services' endpoint, a value for `AWS_ENDPOINT_URL` and
-    /// `STRIPE_URL`.
+    /// The plain HTTP URL of the local services' endpoint, a value for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Resets the tables, the bucket and the list of sent messages to their initial state. Does not
-    /// reset the Stripe test double.
+    /// Resets the tables, the bucket and the list of sent messages to their initial state.
     ///
     /// # Errors
     ///
@@ -117,30 +119,25 @@ impl Cloud {
     }
 
     /// Returns the state of the local services: the items of all tables except Idempotency and the markers of unique
-    /// values, the keys of the objects in the bucket, the charges at Stripe, and the messages that were sent to SNS and SQS.
+    /// values, the keys of the objects in the bucket, and the messages that were sent to SNS and SQS.
     ///
     /// # Errors
     ///
     /// Fails if a table no longer exists.
     pub fn snapshot(&self) -> Result<Value, BoxError> {
         let objects = self.services.objects();
-        let mut snapshot = json!({
-            "files": objects.keys().collect::<Vec<_>>(),
-            "charges": self.stripe.charges(),
-            "sent": *self.services.messages(),
-        });
-        for table in self
-            .tables
-            .iter()
-            .filter(|table| table.name != "Idempotency")
-        {
+        let mut state = Map::from_iter([
+            ("files".into(), json!(objects.keys().collect::<Vec<_>>())),
+            ("sent".into(), json!(*self.services.messages())),
+            ("charges".into(), self.billing.charges()), // part: billing
+        ]);
+        let tables = self.tables.iter();
+        for table in tables.filter(|table| table.name != "Idempotency") {
             let mut items = self.dynamodb.items(&table.name)?;
             items.retain(|item| !is_marker(item));
-            if let Some(snapshot) = snapshot.as_object_mut() {
-                snapshot.insert(table.name.clone(), items.into());
-            }
+            state.insert(table.name.clone(), items.into());
         }
-        Ok(snapshot)
+        Ok(state.into())
     }
 }
 

@@ -1,5 +1,5 @@
-//! The HTTP endpoint of all local services. It forwards calls to DynamoDB and Stripe to their local
-//! replacements. It implements the calls to S3, SSM, SNS and SQS itself.
+//! The HTTP endpoint of all local services. It forwards calls to DynamoDB and other servers. It
+//! implements the calls to S3, SSM, SNS and SQS itself.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,38 +28,16 @@ pub(crate) type Messages = Vec<BTreeMap<String, String>>;
 
 type HttpResponse = Response<Full<Bytes>>;
 
-/// The services behind the endpoint: the URLs of the local DynamoDB and Stripe, and the state of
-/// the services that the endpoint implements itself.
+/// The services behind the endpoint: the servers to which it forwards calls, and the state of the
+/// services that it implements itself.
 #[derive(Clone)]
 pub(crate) struct Services {
     client: Client<HttpConnector, Full<Bytes>>,
     dynamodb_url: String,
-    stripe_url: String,
+    /// The beginning of a path, and the URL of the server to which calls of such paths are forwarded.
+    servers: Vec<(&'static str, String)>,
     objects: Arc<Mutex<Objects>>,
     messages: Arc<Mutex<Messages>>,
-}
-
-impl Services {
-    /// Creates a PaymentIntent at Stripe with the form parameters `parameters`. Returns its id.
-    pub(crate) async fn create_payment(
-        &self,
-        parameters: &[(&str, &str)],
-    ) -> Result<String, BoxError> {
-        let form = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(parameters)
-            .finish();
-        let key = sample::secret("stripe-secret-key").unwrap_or_default();
-        let request = Request::post(format!("{}/v1/payment_intents", self.stripe_url))
-            .header("authorization", format!("Bearer {key}"))
-            .header("stripe-version", local_stripe::API_VERSION)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::from(form))?;
-        let body = self.client.request(request).await?.into_body();
-        let intent: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
-        let id = intent.get("id").and_then(Value::as_str);
-        id.map(str::to_owned)
-            .ok_or_else(|| format!("Stripe created no PaymentIntent: {intent}").into())
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,13 +86,15 @@ async fn serve_connection(
 }
 
 impl Services {
-    pub(crate) fn new(dynamodb_url: String, stripe_url: String) -> Self {
+    /// Creates the services. `dynamodb_url` is the URL of the local DynamoDB. A call whose path begins
+    /// with the first member of one of the `servers` is forwarded to the URL of this server.
+    pub(crate) fn new(dynamodb_url: String, servers: Vec<(&'static str, String)>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             dynamodb_url,
-            stripe_url,
+            servers,
             objects: Arc::default(),
             messages: Arc::default(),
         }
@@ -132,7 +112,9 @@ impl Services {
         let header = |name| request.headers().get(name)?.to_str().ok();
         let target = header("x-amz-target").map(str::to_owned);
         let is_form = header("content-type") == Some("application/x-www-form-urlencoded");
-        let is_stripe = request.uri().path().starts_with("/v1/");
+        let path = request.uri().path();
+        let mut servers = self.servers.iter();
+        let server = servers.find(|(prefix, _)| path.starts_with(prefix));
         match target.as_deref() {
             Some("AmazonSSM.GetParameters") => get_parameters(&body(request).await?),
             Some("AmazonSQS.SendMessage") => {
@@ -141,7 +123,7 @@ impl Services {
                 ok(r#"{"MessageId":"m-1","MD5OfMessageBody":""}"#.into())
             }
             Some(_) => self.forward(&self.dynamodb_url, request).await,
-            None if is_stripe => self.forward(&self.stripe_url, request).await,
+            None if let Some((_, url)) = server => self.forward(url, request).await,
             None if is_form => {
                 let body = body(request).await?;
                 let message = form_urlencoded::parse(&body).into_owned().collect();

@@ -1,22 +1,14 @@
 //! The data to which the sample events in `events/` refer.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{fs, path::Path};
 
 use local_dynamodb::BoxError;
 use serde_json::{Value, json};
 
+use crate::billing; // part: billing
+
 /// The id of the user in the sample events.
 pub const USER: &str = "us-east-1:7d5e0c3a-94b1-4c6f-8e2d-5a1b3f709c48";
-
-/// The id of another user in the sample events, who has an order that waits for 3-D Secure
-/// authentication.
-const BUYER: &str = "us-east-1:1f0c8a57-6d2b-4e94-b3a8-7c5d9e1f2a60";
-
-/// The id of the order that waits for authentication.
-const OPEN_ORDER: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b";
-
-/// The signing secret of the Stripe webhook endpoint.
-const WEBHOOK_SECRET: &str = "whsec_sample";
 
 /// The environment variables that every function has although its manifest does not list them,
 /// because Lambda or the local cloud sets them. [`environment_variable`] returns their values.
@@ -44,14 +36,17 @@ pub(crate) struct Table {
     pub(crate) items: Vec<Value>,
 }
 
-/// Reads all tables. `open_payment` is the PaymentIntent that waits for authentication: it replaces the text `OPEN_PAYMENT`.
-pub(crate) fn tables(open_payment: &str) -> Result<Vec<Table>, BoxError> {
+/// Reads all tables. `placeholders` has texts of the files, and the values that replace them.
+pub(crate) fn tables(placeholders: &[(&str, &str)]) -> Result<Vec<Table>, BoxError> {
     let mut tables = Vec::new();
     for folder in FOLDERS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         for file in fs::read_dir(folder.join("tables"))? {
             let file = file?.path();
-            let text = fs::read_to_string(&file)?.replace("OPEN_PAYMENT", open_payment);
+            let mut text = fs::read_to_string(&file)?;
+            for (placeholder, value) in placeholders {
+                text = text.replace(placeholder, value);
+            }
             let mut content: Value = serde_json::from_str(&text)
                 .map_err(|error| format!("cannot parse {}: {error}", file.display()))?;
             let mut take = |member| content.get_mut(member).map(Value::take).unwrap_or_default();
@@ -122,58 +117,67 @@ fn table_of(variable: &str) -> Option<String> {
     Some(capitalized.collect())
 }
 
+/// A function that returns the value of an environment variable. Its arguments are the name of the
+/// variable and the URL of the local services' endpoint.
+type Variables = for<'a> fn(&str, &'a str) -> Option<&'a str>;
+
+/// The sources of the values of environment variables.
+const VARIABLES: &[Variables] = &[
+    billing::environment_variable, // part: billing
+    common_variable,
+];
+
+/// Changes of sample events that make them valid at the current time.
+const PREPARATIONS: &[fn(Value) -> Value] = &[
+    billing::sign_event, // part: billing
+];
+
+/// The secrets of the functions: the name without the stage's prefix, and the value.
+const SECRETS: &[(&str, &str)] = &[
+    billing::SECRET_KEY,                    // part: billing
+    billing::WEBHOOK_SECRET,                // part: billing
+    ("admin-phone-number", "+12065550100"), // part: notify
+];
+
 /// Returns a valid value for the environment variable `name` of a function. `url` is the URL of the
 /// local services' endpoint. None if no function has this variable.
 pub fn environment_variable(name: &str, url: &str) -> Option<String> {
     if let Some(table) = table_of(name) {
         return Some(table);
     }
-    let value = match name {
+    let value = VARIABLES.iter().find_map(|variables| variables(name, url));
+    value.map(str::to_owned)
+}
+
+fn common_variable<'a>(name: &str, url: &'a str) -> Option<&'a str> {
+    Some(match name {
         "ALLOWED_ORIGIN" => "https://app.example.com",
         "ATTACHMENTS_BUCKET" => "attachments",
         "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
-        "AWS_ENDPOINT_URL" | "STRIPE_URL" => url,
+        "AWS_ENDPOINT_URL" => url,
         "AWS_REGION" => "us-east-1",
         "AWS_SECRET_ACCESS_KEY" => "a-secret",
-        "DEAD_LETTER_QUEUE" => "http://127.0.0.1:1/111111111111/dead-letters",
         "FREE_NOTES" => "100",
         "LOG_LEVEL" => "info",
-        "NOTE_PURCHASED_TOPIC" => "arn:aws:sns:us-east-1:111111111111:NotePurchased",
         "ROUTE_GROUP" => "sample",
         "SECRETS_PREFIX" => "/scratchpad/sample",
         "STAGE" => "sample",
         "USER_HASH_KEY" => "019aa0b4-e100-7d21-a6e4-3c8f1b52d90b",
         _ => return None,
-    };
-    Some(value.to_owned())
+    })
 }
 
-/// Replaces the header `Stripe-Signature` of an event with a signature for the current time. An
-/// event without this header stays unchanged.
-pub fn sign_event(mut event: Value) -> Value {
-    let body = event.get("body").and_then(Value::as_str);
-    let body = body.unwrap_or_default();
-    let signature = local_stripe::signature(body.as_bytes(), SystemTime::now(), &[WEBHOOK_SECRET]);
-    for header in [
-        "/headers/Stripe-Signature",
-        "/multiValueHeaders/Stripe-Signature/0",
-    ] {
-        if let Some(header) = event.pointer_mut(header) {
-            *header = signature.as_str().into();
-        }
-    }
-    event
+/// Makes a sample event valid at the current time.
+pub fn prepare_event(event: Value) -> Value {
+    let all = PREPARATIONS.iter();
+    all.fold(event, |event, prepare| prepare(event))
 }
 
 /// Returns the value of the secret `name`. The name does not include the stage's prefix. None if
 /// there is no such secret.
 pub(crate) fn secret(name: &str) -> Option<&'static str> {
-    match name {
-        "stripe-secret-key" => Some("sk_test_double"),
-        "stripe-webhook-secret" => Some(WEBHOOK_SECRET),
-        "admin-phone-number" => Some("+12065550100"),
-        _ => None,
-    }
+    let mut secrets = SECRETS.iter();
+    secrets.find_map(|(known, value)| (*known == name).then_some(*value))
 }
 
 /// The S3 key of the file that is attached to the note in the sample events.
@@ -181,27 +185,13 @@ pub(crate) fn attachment_key() -> String {
     format!("private/{USER}/hello.jpg")
 }
 
-/// The parameters of the request that creates the PaymentIntent of the order that waits for
-/// authentication.
-pub(crate) const OPEN_PAYMENT: [(&str, &str); 9] = [
-    ("amount", "4000"),
-    ("currency", "usd"),
-    ("confirm", "true"),
-    ("description", "storage for 10 notes"),
-    ("metadata[userId]", BUYER),
-    ("metadata[purchaseId]", OPEN_ORDER),
-    ("automatic_payment_methods[enabled]", "true"),
-    ("automatic_payment_methods[allow_redirects]", "never"),
-    ("payment_method", "pm_card_threeDSecure2Required"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_variable_of_a_table_contains_the_name_of_its_file() {
-        for table in tables("pi_1").unwrap() {
+        for table in tables(&[]).unwrap() {
             let mut variable = String::new();
             for letter in table.name.chars() {
                 if letter.is_uppercase() && !variable.is_empty() {
@@ -213,30 +203,5 @@ mod tests {
             assert_eq!(name, Some(table.name));
         }
         assert_eq!(table_of("STAMP_ALBUMS_TABLE"), Some("StampAlbums".into()));
-    }
-
-    #[test]
-    fn a_table_has_its_keys_and_its_index() {
-        let tables = tables("pi_1").unwrap();
-        let table = |name| tables.iter().find(|table| table.name == name).unwrap();
-        let purchases = table("Purchases").create();
-        assert_eq!(purchases["KeySchema"].as_array().unwrap().len(), 2);
-        assert_eq!(
-            purchases["GlobalSecondaryIndexes"][0]["IndexName"],
-            "unsettled"
-        );
-        let due = json!({"AttributeName": "dueAt", "AttributeType": "N"});
-        assert!(
-            purchases["AttributeDefinitions"]
-                .as_array()
-                .unwrap()
-                .contains(&due)
-        );
-        let buyers = table("Buyers").create();
-        assert_eq!(
-            buyers["KeySchema"],
-            json!([{"AttributeName": "userId", "KeyType": "HASH"}])
-        );
-        assert_eq!(buyers.get("GlobalSecondaryIndexes"), None);
     }
 }

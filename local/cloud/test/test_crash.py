@@ -60,7 +60,7 @@ class Crash(unittest.TestCase):
         self.assertEqual(invoked, [("function", {"number": 3})])
 
     def test_functions_read_a_stream_where_they_had_stopped(self):
-        table, mapping = "arn:aws:dynamodb:us-east-1:000000000000:table/Purchases/stream/now", "mapping"
+        table, mapping = "arn:aws:dynamodb:us-east-1:000000000000:table/Items/stream/now", "mapping"
         scope = ("000000000000", "us-east-1", mapping)
         positions = lambda_svc._dynamodb_stream_positions._data
         esms = {scope: {"UUID": mapping, "EventSourceArn": table}}

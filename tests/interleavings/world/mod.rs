@@ -9,12 +9,12 @@
 //! | [`purchases`] | the tables Purchases and Buyers, and the topic Purchases |
 //! | [`notes`] | the tables Notes and Storage |
 //! | [`records`] | the table of idempotency records |
-//! | [`sms`] | the phone of the product's owner |
+//! | [`sms`] | the phone of the product's owner | // part: notify
 
 mod notes;
 mod purchases;
 mod records;
-mod sms;
+mod sms; // part: notify
 mod stripe;
 
 use std::{
@@ -27,8 +27,8 @@ use std::{
 };
 
 use ::notes::{
+    credit::Credit,
     note::{Note, NoteId},
-    storage::Credit,
 };
 use billing::{
     purchase::{Purchase, PurchaseId, PurchaseKey},
@@ -93,8 +93,10 @@ pub(crate) struct Setting {
     pub(crate) successes: u8,
     /// How often Stripe delivers each other event.
     pub(crate) other_events: u8,
+    // part: notify {
     /// How often SNS delivers each message to notify-send.
     pub(crate) notify: u8,
+    // part: notify }
     /// How often SNS delivers each message to notes-credit.
     pub(crate) credit: u8,
     /// Whether the records of the stream are delivered. Otherwise they are lost.
@@ -140,10 +142,12 @@ pub(crate) struct Data {
     pub(crate) notes: BTreeMap<NoteId, Hashed<Note>>,
     pub(crate) total: Option<Total>,
     pub(crate) credits: BTreeMap<PurchaseId, Hashed<Credit>>,
+    // part: notify {
     /// The texts of the SMS, with their numbers.
     pub(crate) sms: BTreeMap<String, u8>,
     /// The number of failures in notify-send: each may cause one more SMS.
     pub(crate) sms_failures: u8,
+    // part: notify }
     /// The events in the queue of contradictions.
     pub(crate) contradictions: Vec<String>,
     /// What the clients received, and how often they still repeat their request.
@@ -213,12 +217,14 @@ impl World {
         world
     }
 
+    // part: notify {
     /// Records that a call of `function` failed, or that it crashed.
     pub(crate) fn failed(&mut self, function: &Function) {
         if matches!(function, Function::Notify { .. }) {
             self.data().sms_failures += 1;
         }
     }
+    // part: notify }
 
     /// The number of notes that were created with each idempotency key.
     pub(crate) fn notes_by_key(&self) -> impl Iterator<Item = usize> {
@@ -338,12 +344,6 @@ impl World {
                     responses.push(Hashed::new(end));
                 }
             }
-            Function::Webhook { .. } | Function::Notify { .. } | Function::Credit { .. } => {
-                if !is_done {
-                    let step = self.step + 1;
-                    again(self, step);
-                }
-            }
             Function::PurchasePaid { .. } => {
                 if is_done {
                     let data = self.data();
@@ -357,6 +357,13 @@ impl World {
             }
             // The next run does the work.
             Function::Reconcile { .. } => (),
+            // Stripe and SNS deliver an event again after a while.
+            _ => {
+                if !is_done {
+                    let step = self.step + 1;
+                    again(self, step);
+                }
+            }
         }
     }
 
@@ -371,10 +378,12 @@ impl World {
 
     fn publish(&mut self, message: &NotePurchased) {
         let message = Hashed::new(message.clone());
+        // part: notify {
         for copy in 0..self.setting.notify {
             let message = message.clone();
             self.invoke(Function::Notify { message, copy });
         }
+        // part: notify }
         for copy in 0..self.setting.credit {
             let message = message.clone();
             self.invoke(Function::Credit { message, copy });

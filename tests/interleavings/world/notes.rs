@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{Page, Sub, UserId};
 use notes::{
+    credit::{Credit, PurchaseId},
     file::{File, FileKey},
     note::{AttachmentRef, Note, NoteId, Precondition, Version},
     service::{
-        AttachmentRecords, CountedNotes, Error, FileStore, NoteStore, Storage,
+        AttachmentRecords, CountedNotes, Credits, Error, FileStore, NoteStore, Storage,
         notes::{Change, Replaced},
         storage::Inserted,
     },
-    storage::{Credit, PurchaseId, Usage},
+    storage::Usage,
 };
 
 use super::{Hashed, World, error};
@@ -197,7 +198,9 @@ impl Storage for Port {
     async fn usage(&self, _: &UserId) -> Result<Usage, Error> {
         unreachable!("no function shows the storage")
     }
+}
 
+impl Credits for Port {
     async fn credit(&self, _: &UserId, purchase: PurchaseId) -> Result<Option<Credit>, Error> {
         let read = self.call("read the credit", |world| {
             world.data.credits.get(&purchase).map(|credit| **credit)

@@ -24,8 +24,12 @@ impl World {
                 existing.is_some_and(|existing| existing.version == version)
             }
         };
-        let is_free = (self.has(Bug::NotifyWithoutClaim) && record.id.starts_with("notify"))
-            || (self.has(Bug::CreateWithoutClaim) && record.id.starts_with("POST /notes"));
+        let free = [
+            (Bug::NotifyWithoutClaim, "notify"), // part: notify
+            (Bug::CreateWithoutClaim, "POST /notes"),
+        ];
+        let mut free = free.into_iter();
+        let is_free = free.any(|(bug, scope)| self.has(bug) && record.id.starts_with(scope));
         if !holds && !is_free {
             return WriteOutcome::ConditionFailed(existing.map(|record| Record::clone(record)));
         }

@@ -61,19 +61,21 @@ pub(crate) async fn history(stage: &Stage) -> BTreeSet<Change> {
 /// Returns the suffixes of the names of the alarms that a fault may raise, in addition to [`GENERAL`].
 fn possible(fault: Fault) -> &'static [&'static str] {
     match fault {
-        Fault::KilledCloud => &["-errors", "-lag", "reconcile-stopped", "-dead-letters"],
+        Fault::KilledCloud => &[
+            "-errors",
+            "-lag",
+            "reconcile-stopped", // part: billing
+            "-dead-letters",
+        ],
         Fault::KilledFunction(_) => &["-errors", "-dead-letters"],
         Fault::ThrottledTable(_) => &[
             "-throttles",
             "-errors",
             "-lag",
             "-dead-letters",
-            "reconcile-stopped",
+            "reconcile-stopped", // part: billing
         ],
-        Fault::SlowStripe | Fault::FailingStripe { .. } => &["-errors", "-lag", "-dead-letters"],
-        Fault::LostWebhooks => &["pending-purchases"],
-        Fault::SecondCharge => &["surplus-charges"],
-        Fault::ForgedEvent => &["rejected-events"],
+        Fault::Payments(fault) => fault.possible_alarms(), // part: billing
     }
 }
 
@@ -94,9 +96,8 @@ const GENERAL: [&str; 8] = [
 fn required(fault: Fault) -> Option<String> {
     match fault {
         Fault::ThrottledTable(table) => Some(format!("{}-throttles", table.id())),
-        Fault::SecondCharge => Some("surplus-charges".into()),
-        Fault::ForgedEvent => Some("rejected-events".into()),
-        _ => None,
+        Fault::Payments(fault) => fault.required_alarm(), // part: billing
+        Fault::KilledCloud | Fault::KilledFunction(_) => None,
     }
 }
 
@@ -199,19 +200,19 @@ mod tests {
     #[test]
     fn a_fault_without_its_alarm_and_an_alarm_without_a_fault_are_reported() {
         let faults = [
-            injected(Fault::SecondCharge, 100_000),
-            injected(Fault::ForgedEvent, 100_000),
+            injected(Fault::ThrottledTable(Table::Storage), 100_000),
+            injected(Fault::ThrottledTable(Table::Notes), 100_000),
         ];
         let changes = BTreeSet::from([
-            change(105_000, "surplus-charges", true),
-            change(105_000, "stripe-key", true),
-            change(105_000, "payments-availability", true),
-            change(115_000, "surplus-charges", false),
+            change(105_000, "Storage-throttles", true),
+            change(105_000, "unknown", true),
+            change(105_000, "notes-availability", true),
+            change(115_000, "Storage-throttles", false),
         ]);
         let judgment = judge(&faults, &changes, MINUTE);
         assert_eq!(judgment.noticed, 1);
-        assert_eq!(judgment.unnoticed, ["ForgedEvent at 100"]);
-        assert_eq!(judgment.unexplained, BTreeSet::from(["stripe-key".into()]));
+        assert_eq!(judgment.unnoticed, ["ThrottledTable(Notes) at 100"]);
+        assert_eq!(judgment.unexplained, BTreeSet::from(["unknown".into()]));
         assert_eq!(judgment.raised.len(), 3);
     }
 
@@ -226,20 +227,20 @@ mod tests {
             )
         };
         assert_eq!(judge("Notes-throttles").noticed, 1);
-        assert_eq!(judge("Buyers-throttles").noticed, 0);
+        assert_eq!(judge("Storage-throttles").noticed, 0);
     }
 
     #[test]
     fn an_alarm_that_is_still_raised_counts_for_the_next_fault() {
         let faults = [
-            injected(Fault::ForgedEvent, 100_000),
-            injected(Fault::ForgedEvent, 103_000),
+            injected(Fault::ThrottledTable(Table::Notes), 100_000),
+            injected(Fault::ThrottledTable(Table::Notes), 103_000),
         ];
-        let changes = BTreeSet::from([change(102_000, "rejected-events", true)]);
+        let changes = BTreeSet::from([change(102_000, "Notes-throttles", true)]);
         assert_eq!(judge(&faults, &changes, MINUTE).noticed, 2);
         let ended = BTreeSet::from([
-            change(50_000, "rejected-events", true),
-            change(60_000, "rejected-events", false),
+            change(50_000, "Notes-throttles", true),
+            change(60_000, "Notes-throttles", false),
         ]);
         assert_eq!(judge(&faults, &ended, MINUTE).unnoticed.len(), 2);
     }
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn a_fault_before_a_kill_of_the_cloud_needs_no_alarm() {
         let faults = [
-            injected(Fault::ForgedEvent, 100_000),
+            injected(Fault::ThrottledTable(Table::Notes), 100_000),
             injected(Fault::KilledCloud, 110_000),
         ];
         let judgment = judge(&faults, &BTreeSet::new(), MINUTE);

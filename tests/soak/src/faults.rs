@@ -1,11 +1,12 @@
 //! The faults of a run: a schedule that depends only on the seed, and the injection of each fault.
 
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
 use fastrand::Rng;
-use reqwest::{Client, Method};
+use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use test_support::stage::Stage;
 
 use crate::client::Shared;
 use crate::ledger::now;
-use crate::owner::Owner;
+use crate::payments::{self, Owner, faults::PaymentFault}; // part: billing
 use crate::processes;
 
 /// A failure that the stage must survive.
@@ -27,16 +28,7 @@ pub(crate) enum Fault {
     KilledFunction(&'static str),
     /// A DynamoDB table throttles all requests.
     ThrottledTable(Table),
-    /// Stripe responds late.
-    SlowStripe,
-    /// Stripe responds with this status, or does not respond (0). The calls take effect or not.
-    FailingStripe { status: u16, effect: bool },
-    /// Stripe's events do not reach the webhook. They are delivered again at the end, as Stripe does for three days.
-    LostWebhooks,
-    /// Stripe charges a card for a purchase that is already paid.
-    SecondCharge,
-    /// Somebody sends an event that Stripe has not signed.
-    ForgedEvent,
+    Payments(PaymentFault), // part: billing
 }
 
 /// A table of the stage.
@@ -46,44 +38,39 @@ pub(crate) enum Table {
     Notes,
     Attachments,
     Storage,
-    Purchases,
-    Buyers,
+    Purchases, // part: billing
+    Buyers,    // part: billing
     Idempotency,
 }
 
 impl Table {
     /// The logical ID of the table, which is part of its name.
-    pub(crate) fn id(self) -> &'static str {
-        match self {
-            Self::Notes => "Notes",
-            Self::Attachments => "Attachments",
-            Self::Storage => "Storage",
-            Self::Purchases => "Purchases",
-            Self::Buyers => "Buyers",
-            Self::Idempotency => "Idempotency",
-        }
+    pub(crate) fn id(self) -> String {
+        format!("{self:?}")
     }
 }
 
-const TABLES: [Table; 6] = [
+const TABLES: &[Table] = &[
     Table::Notes,
     Table::Attachments,
     Table::Storage,
-    Table::Purchases,
-    Table::Buyers,
+    Table::Purchases, // part: billing
+    Table::Buyers,    // part: billing
     Table::Idempotency,
 ];
 
 /// The functions that are killed.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: &[&str] = &[
     "notes-create",
     "notes-update",
     "notes-delete",
+    // part: billing {
     "notes-credit",
     "billing-purchase",
     "billing-webhook",
     "billing-purchase-paid",
-    "notify-send",
+    // part: billing }
+    "notify-send", // part: notify
 ];
 
 /// A fault of the schedule.
@@ -109,32 +96,43 @@ pub(crate) struct Injected {
 /// The time without faults at the end of the load.
 const LAST: Duration = Duration::from_secs(10);
 
+/// Chooses a fault, and returns it with the shortest and the longest time that it lasts, in seconds.
+pub(crate) type Kind = fn(&mut Rng) -> (Fault, Range<u64>);
+
+/// The kinds of faults that kill something.
+const KILLS: &[Kind] = &[
+    |_| (Fault::KilledCloud, 1..2),
+    |random| (Fault::KilledFunction(any(random, FUNCTIONS)), 3..8),
+];
+
+/// All kinds of faults.
+const KINDS: &[&[Kind]] = &[
+    KILLS,
+    &[|random| (Fault::ThrottledTable(any(random, TABLES)), 4..12)],
+    payments::faults::KINDS, // part: billing
+];
+
 /// Returns the faults of a run that lasts `run`, one after another. Each kind occurs about equally often. In the last quarter,
 /// nothing is killed, so that the growth of the functions' processes is seen.
 pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
     let mut planned = Vec::new();
-    let mut kinds: Vec<u32> = Vec::new();
+    let mut kinds: Vec<Kind> = Vec::new();
     let mut at = Duration::from_millis(random.u64(4_000..8_000));
     loop {
         if kinds.is_empty() {
-            kinds = (0..8).collect();
+            let all = KINDS.iter().copied().flatten();
+            // The kinds that kill are the first ones.
+            let killing = if at > run * 3 / 4 { KILLS.len() } else { 0 };
+            kinds = all.skip(killing).copied().collect();
             random.shuffle(&mut kinds);
         }
-        let (fault, seconds) = match kinds.pop() {
-            Some(0 | 1) if at > run * 3 / 4 => continue,
-            Some(0) => (Fault::KilledCloud, 1..2),
-            Some(1) => (Fault::KilledFunction(any(random, &FUNCTIONS)), 3..8),
-            Some(2) => (Fault::ThrottledTable(any(random, &TABLES)), 4..12),
-            Some(3) => (Fault::SlowStripe, 5..12),
-            Some(4) => {
-                let status = any(random, &[0, 429, 500, 503]);
-                let effect = random.bool() && status != 429;
-                (Fault::FailingStripe { status, effect }, 4..10)
-            }
-            Some(5) => (Fault::LostWebhooks, 5..15),
-            Some(6) => (Fault::SecondCharge, 1..2),
-            _ => (Fault::ForgedEvent, 1..2),
+        let Some(kind) = kinds.pop() else {
+            return planned;
         };
+        let (fault, seconds) = kind(random);
+        if at > run * 3 / 4 && matches!(fault, Fault::KilledCloud | Fault::KilledFunction(_)) {
+            continue;
+        }
         let lasts = Duration::from_millis(random.u64(seconds.start * 1_000..seconds.end * 1_000));
         if at + lasts + LAST > run {
             return planned;
@@ -144,27 +142,27 @@ pub(crate) fn schedule(run: Duration, random: &mut Rng) -> Vec<Planned> {
     }
 }
 
-fn any<T: Copy>(random: &mut Rng, all: &[T]) -> T {
+pub(crate) fn any<T: Copy>(random: &mut Rng, all: &[T]) -> T {
     all[random.usize(..all.len())]
 }
 
 /// What is needed to inject faults into a stage.
 #[derive(Debug)]
 pub(crate) struct Injector {
-    stage: &'static Stage,
-    owner: Owner,
-    client: Client,
-    /// The signing secret of the webhook.
-    webhook_secret: String,
+    pub(crate) stage: &'static Stage,
+    pub(crate) owner: Owner, // part: billing
+    pub(crate) client: Client,
 }
 
 impl Injector {
-    pub(crate) async fn new(stage: &'static Stage, owner: Owner) -> Self {
+    pub(crate) fn new(
+        stage: &'static Stage,
+        owner: &Owner, // part: billing
+    ) -> Self {
         Self {
             stage,
-            owner,
+            owner: owner.clone(), // part: billing
             client: Client::new(),
-            webhook_secret: stage.secret("stripe-webhook-secret").await,
         }
     }
 
@@ -176,47 +174,31 @@ impl Injector {
         random: &mut Rng,
     ) -> Result<Injected> {
         let from = now();
-        let mut took_effect = true;
-        match planned.fault {
-            Fault::KilledCloud => took_effect = self.kill_cloud().await,
+        let took_effect = match planned.fault {
+            // part: billing {
+            Fault::Payments(fault) => self.fail_payments(fault, planned, shared, random).await,
+            // part: billing }
+            Fault::KilledCloud => self.kill_cloud().await,
             Fault::KilledFunction(function) => {
                 // The function starts again with the next invocation, so it is killed several times.
                 let end = from + u64::try_from(planned.lasts.as_millis())?;
-                took_effect = false;
+                let mut killed = false;
                 while now() < end && !shared.has_ended() {
-                    took_effect |= kill_function(self.stage, function);
+                    killed |= kill_function(self.stage, function);
                     let pause = Duration::from_millis(random.u64(100..1_000));
                     shared.pause(pause).await;
                 }
+                killed
             }
             Fault::ThrottledTable(table) => {
                 let name = self.table_name(table);
                 self.write_faults(&json!({"throttledTables": [name]}))?;
                 // The load may not use the table meanwhile.
-                took_effect = self.stage.throttles(&name).await;
+                let took_effect = self.stage.throttles(&name).await;
                 shared.pause(planned.lasts).await;
+                took_effect
             }
-            Fault::SlowStripe => {
-                let delay = random.u32(1_000..6_000);
-                self.fail_stripe(json!({"delay_ms": delay})).await;
-                shared.pause(planned.lasts).await;
-            }
-            Fault::FailingStripe { status, effect } => {
-                let end = match status {
-                    0 => json!("close"),
-                    status => json!({"status": status}),
-                };
-                self.fail_stripe(json!({"end": end, "effect": effect}))
-                    .await;
-                shared.pause(planned.lasts).await;
-            }
-            Fault::LostWebhooks => {
-                self.control(Method::DELETE, "webhook", &Value::Null).await;
-                shared.pause(planned.lasts).await;
-            }
-            Fault::SecondCharge => took_effect = self.owner.charge_again(random.u64(..)).await,
-            Fault::ForgedEvent => took_effect = self.forge_event().await,
-        }
+        };
         self.clear().await?;
         Ok(Injected {
             fault: planned.fault,
@@ -229,25 +211,8 @@ impl Injector {
     /// Removes all faults.
     pub(crate) async fn clear(&self) -> Result<()> {
         self.write_faults(&json!({}))?;
-        self.control(Method::DELETE, "failures", &Value::Null).await;
-        let url = format!("{}/billing/webhook", self.stage.api_url);
-        let webhook = json!({"url": url, "secrets": [self.webhook_secret]});
-        self.control(Method::PUT, "webhook", &webhook).await;
+        self.clear_payments().await; // part: billing
         Ok(())
-    }
-
-    async fn control(&self, method: Method, path: &str, body: &Value) {
-        // The local Stripe runs until the end, so a failed call shows in the comparison.
-        self.owner.control(method, path, body).await;
-    }
-
-    /// Makes all calls of the functions to Stripe fail. `failure` has the fields of a failure in the control API.
-    async fn fail_stripe(&self, failure: Value) {
-        let mut whole = json!({"method": "*", "path": "/v1/*"});
-        if let (Some(whole), Value::Object(failure)) = (whole.as_object_mut(), failure) {
-            whole.extend(failure);
-        }
-        self.control(Method::POST, "failures", &whole).await;
     }
 
     /// Writes the file with the faults of the local cloud.
@@ -262,7 +227,7 @@ impl Injector {
 
     fn table_name(&self, table: Table) -> String {
         // All names of tables differ only in the logical ID.
-        self.stage.notes_table.replace("Notes", table.id())
+        self.stage.notes_table.replace("Notes", &table.id())
     }
 
     /// Kills the local cloud, and waits until it runs again. Returns whether it was killed.
@@ -290,15 +255,6 @@ impl Injector {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    async fn forge_event(&self) -> bool {
-        let url = format!("{}/billing/webhook", self.stage.api_url);
-        let signature = format!("t={},v1={}", now() / 1_000, "0".repeat(64));
-        let event = self.client.post(url).header("stripe-signature", signature);
-        let event = event.json(&json!({"id": "evt_forged", "type": "payment_intent.succeeded"}));
-        let response = event.timeout(Duration::from_secs(30)).send().await;
-        response.is_ok_and(|response| response.status().as_u16() == 400)
     }
 }
 
@@ -337,13 +293,14 @@ mod tests {
     fn each_kind_of_fault_occurs_in_ten_minutes() {
         let planned = schedule(Duration::from_secs(600), &mut Rng::with_seed(7));
         let kinds = planned.iter().map(|planned| match planned.fault {
-            Fault::KilledFunction(_) => "killed-function".to_owned(),
-            Fault::ThrottledTable(_) => "throttled-table".to_owned(),
-            Fault::FailingStripe { .. } => "failing-stripe".to_owned(),
-            fault => format!("{fault:?}"),
+            Fault::KilledCloud => "killed-cloud",
+            Fault::KilledFunction(_) => "killed-function",
+            Fault::ThrottledTable(_) => "throttled-table",
+            Fault::Payments(fault) => fault.name(), // part: billing
         });
         let kinds: std::collections::BTreeSet<_> = kinds.collect();
-        assert_eq!(kinds.len(), 8, "{kinds:?}");
+        let all = KINDS.iter().copied().flatten().count();
+        assert_eq!(kinds.len(), all, "{kinds:?}");
     }
 
     #[test]

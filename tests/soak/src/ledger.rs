@@ -57,10 +57,12 @@ pub(crate) enum Action {
     UpdateNote { note: String, content: String },
     /// Delete the note with this ID.
     DeleteNote { note: String },
+    // part: billing {
     /// Buy storage for `storage` notes for `amount` cents. No two orders of a user have the same `storage`.
     Order { storage: u64, amount: u64 },
     /// Cancel the open order with this ID.
     Cancel { purchase: String },
+    // part: billing }
 }
 
 /// An uploaded file.
@@ -76,10 +78,12 @@ pub(crate) struct Attachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// The operation took effect. `id` is the ID of the created note, the changed note or the paid purchase.
+    /// The operation took effect. `id` is the ID of what was created or changed.
     Done { id: String },
+    // part: billing {
     /// The card was not charged. The purchase with this ID has failed.
     NotPaid { id: String },
+    // part: billing }
     /// The operation was refused, and changed nothing.
     Refused,
 }

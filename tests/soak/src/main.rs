@@ -3,13 +3,15 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`user`] | a user, who signs up, writes notes, attaches files and buys storage |
+//! | [`user`] | a user, who signs up, writes notes and attaches files |
 //! | [`client`] | a client that repeats requests until they are acknowledged |
-//! | [`owner`] | what happens outside the API: refunds, and the answers of cardholders |
+// part: billing {
+//! | [`payments`] | orders, what happens to them outside the API, and what becomes of them |
+// part: billing }
 //! | [`ledger`] | the intents and acknowledgements, in a file outside the stage |
 //! | [`faults`] | the schedule of faults, and their injection |
 //! | [`quiet`] | the end of a run: the stage does the work that is left |
-//! | [`stored`] | what the stage and Stripe have stored |
+//! | [`stored`] | what the stage has stored |
 //! | [`compare`] | the comparison of the ledger with the stored data |
 //! | [`alarms`] | the comparison of the alarms with the faults |
 //! | [`processes`] | the memory and file descriptors of the functions |
@@ -23,7 +25,7 @@ mod client;
 mod compare;
 mod faults;
 mod ledger;
-mod owner;
+mod payments; // part: billing
 mod processes;
 mod quiet;
 mod report;
@@ -49,10 +51,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::alarms::Change;
 use crate::client::Shared;
-use crate::compare::Interruption;
-use crate::faults::{Fault, Injected, Injector, Table};
+use crate::faults::{Fault, Table}; // part: notify
+use crate::faults::{Injected, Injector};
 use crate::ledger::Ledger;
-use crate::owner::Owner;
+use crate::payments::Owner; // part: billing
+use crate::payments::compare::Interruption; // part: notify
 use crate::processes::Samples;
 use crate::report::Report;
 
@@ -79,11 +82,10 @@ struct Options {
 /// The share of responses that clients do not see if faults are injected.
 const LOST_RESPONSES: f64 = 0.01;
 
-/// The pause between two runs of reconcile. The five minutes of its schedule would be too long for a short run.
-const RECONCILE: Duration = Duration::from_secs(20);
-
+// part: notify {
 /// How long notify-send may still work on a message that it had received before a fault began, in milliseconds.
 const IN_PROGRESS: u64 = 10_000;
+// part: notify }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -106,8 +108,10 @@ async fn run(options: &Options) -> Result<bool> {
     let stage = Stage::shared().await;
     let stage = stage.for_task();
     log_panics(&stage.folder().join("soak.log"))?;
-    let owner = Owner::new(stage).await;
-    let injector = Injector::new(stage, owner.clone()).await;
+    let owner = Owner::new(stage).await; // part: billing
+    let injector = Injector::new(
+        stage, &owner, // part: billing
+    );
     let path = stage.folder().join("ledger.jsonl");
     let ledger = Ledger::create(&path)?;
     let lost = if options.faults { LOST_RESPONSES } else { 0.0 };
@@ -116,7 +120,12 @@ async fn run(options: &Options) -> Result<bool> {
     let mut users = JoinSet::new();
     for _ in 0..options.users {
         let (shared, random) = (Arc::clone(&shared), random.fork());
-        users.spawn_local(user::run(shared, ledger.clone(), owner.clone(), random));
+        users.spawn_local(user::run(
+            shared,
+            ledger.clone(),
+            owner.clone(), // part: billing
+            random,
+        ));
     }
     let planned = match options.faults {
         true => faults::schedule(length, &mut random),
@@ -129,7 +138,7 @@ async fn run(options: &Options) -> Result<bool> {
     let background = [
         sample(stage, &samples),
         watch_alarms(stage, &changes),
-        reconcile_regularly(stage),
+        payments::reconcile_regularly(stage), // part: billing
         show_progress(&shared, &injected, length),
     ];
     let load = inject_faults(&injector, &shared, planned, random, &injected, started);
@@ -162,8 +171,14 @@ async fn run(options: &Options) -> Result<bool> {
     }
     watching.abort();
     let emails = shared.users().clone();
-    let interruptions = interruptions(&injected);
-    let settle = quiet::settle_and_compare(stage, &owner, &path, &emails, &interruptions);
+    let interruptions = interruptions(&injected); // part: notify
+    let settle = quiet::settle_and_compare(
+        stage,
+        &owner, // part: billing
+        &path,
+        &emails,
+        &interruptions, // part: notify
+    );
     let comparison = tokio::select! {
         result = settle => result?,
         () = interrupted() => bail!("stopped without a report"),
@@ -254,6 +269,7 @@ async fn inject_faults(
     Ok(())
 }
 
+// part: notify {
 /// Returns the periods in which notify-send may have been interrupted between sending an SMS and recording it.
 fn interruptions(injected: &[Injected]) -> Vec<Interruption> {
     let interrupting = injected.iter().filter(|injected| {
@@ -268,6 +284,7 @@ fn interruptions(injected: &[Injected]) -> Vec<Interruption> {
         .map(|injected| (injected.from.saturating_sub(IN_PROGRESS), injected.until))
         .collect()
 }
+// part: notify }
 
 /// Samples the functions' processes until the task is aborted.
 fn sample(stage: &'static Stage, samples: &Arc<Mutex<Samples>>) -> JoinHandle<()> {
@@ -290,17 +307,6 @@ fn watch_alarms(stage: &'static Stage, changes: &Arc<Mutex<BTreeSet<Change>>>) -
                 lock(&changes).extend(history);
             }
             sleep(Duration::from_secs(5)).await;
-        }
-    })
-}
-
-/// Invokes reconcile until the task is aborted.
-fn reconcile_regularly(stage: &'static Stage) -> JoinHandle<()> {
-    spawn_local(async move {
-        loop {
-            sleep(RECONCILE).await;
-            // The call fails while the local cloud is killed.
-            let _ = spawn_local(quiet::reconcile(stage)).await;
         }
     })
 }

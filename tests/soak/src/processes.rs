@@ -81,8 +81,8 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 const ENOUGH: usize = 20;
 
 /// A function does not grow if its largest process uses at most this much more in the last quarter of the run than in the
-/// second quarter, in addition to 10 %: memory in kB, and file descriptors. The first call of Stripe takes 6 MB, and
-/// billing-reconcile makes it only if a purchase is open.
+/// second quarter, in addition to 10 %: memory in kB, and file descriptors. The first call of a service over
+/// TLS takes 6 MB, and some functions make it only rarely.
 const TOLERANCE: Sample = Sample {
     memory: 8_192,
     files: 8,

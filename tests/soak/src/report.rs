@@ -91,11 +91,7 @@ fn kind_of(fault: Fault) -> &'static str {
         Fault::KilledCloud => "killed local cloud",
         Fault::KilledFunction(_) => "killed function",
         Fault::ThrottledTable(_) => "throttled table",
-        Fault::SlowStripe => "slow Stripe",
-        Fault::FailingStripe { .. } => "failing Stripe",
-        Fault::LostWebhooks => "lost webhook deliveries",
-        Fault::SecondCharge => "second charge",
-        Fault::ForgedEvent => "forged event",
+        Fault::Payments(fault) => fault.name(), // part: billing
     }
 }
 
@@ -189,15 +185,16 @@ impl Display for Report {
         let Comparison {
             acknowledged,
             unknown,
-            repeated_sms,
+            repeated_sms, // part: notify
             ..
         } = &self.comparison;
         writeln!(
             f,
             "\n{acknowledged} acknowledged operations compared with the stored data, {unknown} not acknowledged, \
-             {} given up, {repeated_sms} SMS repeated after an interruption",
+             {} given up",
             self.given_up
         )?;
+        writeln!(f, "{repeated_sms} SMS repeated after an interruption")?; // part: notify
         let failures = self.failures();
         match failures.as_slice() {
             [] => write!(f, "nothing is lost, duplicated or growing"),
@@ -257,7 +254,7 @@ mod tests {
         });
         let mut unnoticed = report();
         unnoticed.alarms = Some(Judgment {
-            unnoticed: vec!["ForgedEvent".into()],
+            unnoticed: vec!["ThrottledTable(Notes)".into()],
             ..Judgment::default()
         });
         for report in [lost, growing, unnoticed] {

@@ -8,24 +8,23 @@ use fastrand::Rng;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use test_support::http::Method;
-use test_support::prices::price;
 use test_support::stage::Person;
 use uuid::Uuid;
 
 use crate::client::{Answer, Client, Shared};
 use crate::ledger::{Action, Attachment, Ledger, Outcome};
-use crate::owner::Owner;
+use crate::payments::{Orders, Owner}; // part: billing
 
 /// The kinds of operations, with the number of times in 100 operations that a user chooses each.
-const WEIGHTS: [(Kind, u32); 9] = [
+const WEIGHTS: &[(Kind, u32)] = &[
     (Kind::Create, 28),
     (Kind::CreateWithFile, 8),
     (Kind::Read, 14),
     (Kind::Pages, 8),
     (Kind::Update, 16),
     (Kind::Delete, 10),
-    (Kind::Buy, 10),
-    (Kind::Refund, 3),
+    (Kind::Buy, 10),   // part: billing
+    (Kind::Refund, 3), // part: billing
     (Kind::Storage, 3),
 ];
 
@@ -37,33 +36,10 @@ enum Kind {
     Pages,
     Update,
     Delete,
-    Buy,
-    Refund,
+    Buy,    // part: billing
+    Refund, // part: billing
     Storage,
 }
-
-/// What a card does, with the number of times in 100 orders that a user chooses it.
-/// <https://docs.stripe.com/testing>
-const CARDS: [(Card, u32); 6] = [
-    (Card::Succeeds("pm_card_visa"), 60),
-    (Card::Succeeds("tok_visa"), 10),
-    // After ten declined orders within an hour, a user cannot order.
-    (Card::Succeeds("pm_card_chargeDeclined"), 8),
-    (Card::Asks("succeeds"), 12),
-    (Card::Asks("fails"), 4),
-    (Card::Asks("canceled"), 6),
-];
-
-#[derive(Debug, Clone, Copy)]
-enum Card {
-    /// The bank decides at once.
-    Succeeds(&'static str),
-    /// The bank asks the cardholder, who confirms, fails or cancels the order.
-    Asks(&'static str),
-}
-
-/// The card for which the bank always asks the cardholder.
-const ASKING: &str = "pm_card_authenticationRequired";
 
 /// The number of operations after which a user leaves, and another one signs up.
 const STAY: std::ops::Range<u32> = 200..800;
@@ -84,41 +60,37 @@ struct Note {
 /// A user of the stage.
 #[derive(Debug)]
 pub(crate) struct User {
-    client: Client,
-    ledger: Ledger,
-    owner: Owner,
+    pub(crate) client: Client,
+    pub(crate) ledger: Ledger,
     notes: Vec<Note>,
-    /// The purchases that the user has paid for, with their amounts in cents.
-    paid: Vec<(String, u64)>,
-    /// The amount of storage of the last order.
-    storage: u64,
-    /// Whether the stage accepts orders of the user.
-    may_order: bool,
+    pub(crate) orders: Orders, // part: billing
 }
 
 /// Signs up one user after another until the load ends. Each one uses the stage for a while.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     ledger: Ledger,
-    owner: Owner,
+    owner: Owner, // part: billing
     mut random: Rng,
 ) -> Result<()> {
     while let Some(client) = Client::sign_up(&shared, random.fork()).await {
         let mut user = User {
             client,
             ledger: ledger.clone(),
-            owner: owner.clone(),
             notes: Vec::new(),
-            paid: Vec::new(),
-            storage: 0,
-            may_order: true,
+            orders: Orders::of(&owner), // part: billing
         };
         for _ in 0..random.u32(STAY) {
-            // A user with too many declined orders cannot order for an hour.
-            if shared.has_ended() || !user.may_order {
+            if shared.has_ended() {
                 break;
             }
-            let kind = choose(&mut user.client.random, &WEIGHTS);
+            // part: billing {
+            // A user with too many declined orders cannot order for an hour.
+            if !user.orders.may_order {
+                break;
+            }
+            // part: billing }
+            let kind = choose(&mut user.client.random, WEIGHTS);
             user.act(kind).await?;
             let thinking = user.client.random.u64(THINKING);
             shared.pause(Duration::from_millis(thinking)).await;
@@ -128,7 +100,7 @@ pub(crate) async fn run(
 }
 
 /// Returns a random element of `weights`, which has a probability in proportion to its weight.
-fn choose<T: Copy>(random: &mut Rng, weights: &[(T, u32)]) -> T {
+pub(crate) fn choose<T: Copy>(random: &mut Rng, weights: &[(T, u32)]) -> T {
     let total = weights.iter().map(|(_, weight)| weight).sum();
     let mut number = random.u32(0..total);
     let mut chosen = weights[0].0;
@@ -159,8 +131,8 @@ impl User {
             Kind::Pages => self.read_pages().await,
             Kind::Update => self.update().await,
             Kind::Delete => self.delete().await,
-            Kind::Buy => self.buy().await,
-            Kind::Refund => self.refund().await,
+            Kind::Buy => self.buy().await,       // part: billing
+            Kind::Refund => self.refund().await, // part: billing
             Kind::Storage => {
                 let get = self.client.send("GET /storage", |person| {
                     person.request(Method::GET, "/storage")
@@ -172,7 +144,7 @@ impl User {
     }
 
     /// Writes the intent of an operation. Returns the number of the operation.
-    async fn intend(&self, action: Action) -> Result<u64> {
+    pub(crate) async fn intend(&self, action: Action) -> Result<u64> {
         let operation = self.ledger.next();
         let user = &self.client.person.id;
         self.ledger.intend(operation, user, action).await?;
@@ -355,98 +327,6 @@ impl User {
         }
         Ok(())
     }
-
-    async fn buy(&mut self) -> Result<()> {
-        self.storage += 1;
-        let storage = self.storage;
-        let card = choose(&mut self.client.random, &CARDS);
-        let source = match card {
-            Card::Succeeds(source) => source,
-            Card::Asks(_) => ASKING,
-        };
-        let amount = price(u32::try_from(storage)?).into();
-        let operation = self.intend(Action::Order { storage, amount }).await?;
-        let body = json!({"storage": storage, "source": source, "amount": amount});
-        let key = Uuid::now_v7().to_string();
-        let post = |person: &Person<'_>| {
-            let post = person.request(Method::POST, "/billing").json(&body);
-            post.header("idempotency-key", &key)
-        };
-        let mut answer = self.client.send("POST /billing", post).await;
-        if let (Some(first), Card::Asks(reaction)) = (&answer, card)
-            && first.text("code") == "requires_action"
-        {
-            let purchase = first.text("purchaseId");
-            let client_secret = first.text("clientSecret");
-            if reaction == "canceled" {
-                return self.cancel(&purchase, Some(operation)).await;
-            }
-            let intent = client_secret.split("_secret_").next().unwrap_or_default();
-            self.owner.authenticate(intent, reaction).await;
-            answer = self.client.send("POST /billing", post).await;
-        }
-        let Some(answer) = answer else {
-            return Ok(());
-        };
-        let id = answer.text("purchaseId");
-        let outcome = match (answer.status(), answer.text("code").as_str()) {
-            (200, _) => {
-                self.paid.push((id.clone(), amount));
-                Outcome::Done { id }
-            }
-            // The intent is still open, because the cardholder's answer did not reach Stripe.
-            (402, "requires_action") => return self.cancel(&id, Some(operation)).await,
-            (402, _) => Outcome::NotPaid { id },
-            (409, "order_open") => {
-                self.ledger.acknowledge(operation, Outcome::Refused).await?;
-                return self.cancel(&id, None).await;
-            }
-            (429, _) => {
-                self.may_order = false;
-                Outcome::Refused
-            }
-            _ => Outcome::Refused,
-        };
-        self.ledger.acknowledge(operation, outcome).await?;
-        Ok(())
-    }
-
-    /// Cancels the open order `purchase`, which `order` has placed if it is known.
-    async fn cancel(&mut self, purchase: &str, order: Option<u64>) -> Result<()> {
-        let path = format!("/billing/{purchase}");
-        let action = Action::Cancel {
-            purchase: purchase.to_owned(),
-        };
-        let operation = self.intend(action).await?;
-        let delete = |person: &Person<'_>| person.request(Method::DELETE, &path);
-        let Some(answer) = self.client.send("DELETE /billing/{id}", delete).await else {
-            return Ok(());
-        };
-        let id = purchase.to_owned();
-        let outcome = match (answer.status(), answer.text("code").as_str()) {
-            (200, _) => Outcome::NotPaid { id },
-            (409, "already_paid") => Outcome::Done { id },
-            _ => return Ok(()),
-        };
-        if let Some(order) = order {
-            self.ledger.acknowledge(order, outcome.clone()).await?;
-        }
-        self.ledger.acknowledge(operation, outcome).await?;
-        Ok(())
-    }
-
-    /// Asks the owner to refund a purchase or half of it.
-    async fn refund(&mut self) -> Result<()> {
-        if self.paid.is_empty() {
-            return Ok(());
-        }
-        let index = self.client.random.usize(..self.paid.len());
-        let (purchase, amount) = self.paid.swap_remove(index);
-        let amount = self.client.random.bool().then_some(amount / 2);
-        let by_command = self.client.random.u32(..4) == 0;
-        self.owner.refund(&purchase, amount, by_command).await;
-        Ok(())
-    }
 }
 
 fn etag(answer: &Answer) -> String {
@@ -459,7 +339,6 @@ fn etag(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Failures of events: a stuck stream, unreadable messages, SMS that are not delivered.
+//! Failures of events: a stuck stream, unreadable messages.
 
 use serde_json::json;
 use test_support::stage::{Person, Stage, wait_for};
@@ -37,19 +37,6 @@ async fn an_unreadable_purchase_raises_the_alarm_on_its_dead_letter_queue() {
             (alarm["StateValue"] == "OK").then_some(())
         })
         .await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_sms_that_is_not_delivered_raises_its_alarm() {
-    let stage = Stage::exclusive().await;
-    let ada = Person::sign_up(&stage).await;
-    stage.set_faults(&json!({"smsFails": true}));
-    ada.buy(unique_storage(), "tok_visa").await.json(200);
-    let alarms = [("sms", "sms")];
-    assert_raises(&stage, &alarms, done, async || {
-        stage.set_faults(&json!({}));
     })
     .await;
 }

@@ -5,8 +5,13 @@
 //! |---|---|
 //! | [`watch`] | causes a failure, and checks the alarms that it raises |
 //! | [`requests`] | failures of requests: permissions, throttled tables, slow answers |
+// part: billing {
 //! | [`money`] | failures of payments: keys, secrets, purchases that stay PENDING, surplus charges |
-//! | [`events`] | failures of events: a stuck stream, unreadable messages, SMS that are not delivered |
+//! | [`events`] | failures of events: a stuck stream, unreadable messages |
+// part: billing }
+// part: notify {
+//! | [`sms`] | SMS that are not delivered |
+// part: notify }
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -16,7 +21,8 @@
     clippy::unwrap_used
 )]
 
-mod events;
-mod money;
+mod events; // part: billing
+mod money; // part: billing
 mod requests;
+mod sms; // part: notify
 mod watch;

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use test_support::http::Method;
 use test_support::stage::{Person, Stage, wait_for};
 use test_support::stripe::unique_storage;
 use uuid::Uuid;
@@ -124,22 +123,6 @@ async fn a_charge_for_a_failed_purchase_raises_the_alarm_on_surplus_charges() {
     let alarms = [("surplus-charges", "surplus-charges")];
     assert_raises(&stage, &alarms, done, async || {
         // The charge is refunded, so there is nothing to fix.
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn requests_that_the_api_refuses_raise_no_alarm() {
-    let stage = Stage::exclusive().await;
-    let ada = Person::sign_up(&stage).await;
-    assert_raises(&stage, &[], done, async || {
-        for _ in 0..20 {
-            ada.unsigned(Method::GET, "/notes")
-                .send()
-                .await
-                .problem(403);
-            ada.get("/notes/unknown").await.problem(404);
-        }
     })
     .await;
 }

@@ -1,9 +1,10 @@
-//! Failures of requests: permissions, throttled tables, slow answers.
+//! Failures of requests: permissions, throttled tables, slow answers; and refused requests.
 
 use serde_json::json;
+use test_support::http::Method;
 use test_support::stage::{Person, Stage};
 
-use crate::watch::{RemovedGrant, assert_raises};
+use crate::watch::{RemovedGrant, assert_raises, done};
 
 #[tokio::test]
 async fn a_removed_permission_raises_the_alarm_on_the_availability_of_its_routes() {
@@ -51,6 +52,22 @@ async fn slow_answers_raise_the_alarm_on_latency() {
     };
     assert_raises(&stage, &alarms, list, async || {
         stage.set_faults(&json!({}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_the_api_refuses_raise_no_alarm() {
+    let stage = Stage::exclusive().await;
+    let ada = Person::sign_up(&stage).await;
+    assert_raises(&stage, &[], done, async || {
+        for _ in 0..20 {
+            ada.unsigned(Method::GET, "/notes")
+                .send()
+                .await
+                .problem(403);
+            ada.get("/notes/unknown").await.problem(404);
+        }
     })
     .await;
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use test_support::http::{Method, Response};
 use test_support::prices::{currency, price};
 use test_support::stage::{Person, Stage, wait_for};
-use test_support::stripe::{sms_text, unique_storage};
+use test_support::stripe::unique_storage;
 use tokio::task::JoinSet;
 
 use crate::bad_input::assert_unreadable_bodies_are_rejected;
@@ -21,30 +21,23 @@ fn id(response: &Value) -> &str {
     response["purchaseId"].as_str().unwrap()
 }
 
-/// Waits until a purchase is PAID. Asserts that exactly one SMS was sent about the purchase. Returns the purchase.
-pub(crate) async fn assert_paid(
-    stage: &Stage,
-    person: &Person<'_>,
-    id: &Value,
-    storage: u32,
-) -> Value {
+/// Waits until a purchase is PAID. Returns the purchase.
+// part: notify {
+/// Asserts that exactly one SMS was sent about the purchase.
+// part: notify }
+pub(crate) async fn assert_paid(person: &Person<'_>, id: &Value, storage: u32) -> Value {
     let paid = wait_for("the payment", async || {
         let purchase = person.purchase(id).await;
         (purchase["status"] == "PAID").then_some(purchase)
     })
     .await;
-    let text = sms_text(stage, id, storage);
-    wait_for("the SMS", async || {
-        let count = stage.sms_count(&text).await;
-        (count > 0).then_some(count)
-    })
-    .await;
-    assert_eq!(stage.sms_count(&text).await, 1);
+    assert_eq!(paid["storage"], storage);
+    person.assert_one_sms(id, storage).await; // part: notify
     paid
 }
 
 #[tokio::test]
-async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
+async fn a_purchase_is_charged_and_listed() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
     let stripe = stage.stripe();
@@ -66,11 +59,6 @@ async fn a_purchase_is_charged_and_listed_and_sends_an_sms() {
         assert_eq!(intent["description"], description.as_str());
         assert_eq!(intent["metadata"]["userId"], ada.id.as_str());
         assert_eq!(stripe.charged_amounts(&intent).await, [u64::from(amount)]);
-        let text = sms_text(&stage, &response["purchaseId"], storage);
-        wait_for(&text, async || {
-            (stage.sms_count(&text).await == 1).then_some(())
-        })
-        .await;
         bought.insert(
             0,
             (response["purchaseId"].clone(), storage, amount, description),
@@ -254,7 +242,7 @@ async fn a_card_that_requires_action_is_charged_after_authentication() {
         assert_eq!(again["clientSecret"], problem["clientSecret"]);
 
         stripe.authenticate(&intent, "succeeds").await;
-        assert_paid(&stage, &ada, &problem["purchaseId"], storage).await;
+        assert_paid(&ada, &problem["purchaseId"], storage).await;
         let response = ada.buy_with_key(source, storage, source).await.json(200);
         assert_eq!(response["purchaseId"], problem["purchaseId"]);
         assert_eq!(
@@ -401,7 +389,7 @@ async fn a_hundred_concurrent_orders_with_one_key_charge_once() {
             }
         }
     }
-    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    assert_paid(&ada, &receipt["purchaseId"], storage).await;
     assert_eq!(ada.purchases().await.len(), 1);
     let [intent] = stripe
         .intents_of("userId", &ada.id)
@@ -526,7 +514,7 @@ async fn an_order_for_which_stripe_replays_a_500_returns_503_and_completes_later
         .try_into()
         .unwrap();
     let purchase = &intent["metadata"]["purchaseId"];
-    assert_paid(&stage, &ada, purchase, storage).await;
+    assert_paid(&ada, purchase, storage).await;
     let receipt = ada
         .buy_with_key("lost", storage, "tok_visa")
         .await

@@ -18,7 +18,7 @@ fn is_used_by_lambda(function: &str, action: &str) -> bool {
         Some(("logs" | "xray", _)) => true,
         Some(("dynamodb", _)) => function == "billing-purchase-paid", // Lambda reads the stream
         // Lambda sends to the dead-letter queue
-        Some(("sqs", _)) => ["notes-credit", "notify-send"].contains(&function),
+        Some(("sqs", _)) => !function.starts_with("billing-"),
         _ => false,
     }
 }
@@ -83,6 +83,15 @@ fn due_purchase(person: &Person<'_>, status: &str) -> Value {
         item["outbox"] = json!({"L": [{"M": {"type": {"S": "paid"}}}]});
     }
     item
+}
+
+/// Returns a request for the routes of purchases that require a signature: method, path and body.
+pub(crate) fn routes() -> Vec<(Method, String, Option<Value>)> {
+    let order = json!({"storage": 10, "source": "tok_visa"});
+    vec![
+        (Method::POST, "/billing".into(), Some(order)),
+        (Method::GET, "/billing".into(), None),
+    ]
 }
 
 /// Invokes a payment function in a way that uses all its permissions. Returns whether the
@@ -151,6 +160,7 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             *message = purchase.to_string().into();
             stage.invoke("notes-credit", &event).await.is_ok()
         }
+        // part: notify {
         "notify-send" => {
             let message = json!({
                 "purchaseId": Uuid::now_v7(), "userId": ada.id, "amount": unique_storage(),
@@ -161,6 +171,7 @@ async fn works(stage: &Stage, ada: &Person<'_>, function: &str) -> bool {
             event["Records"][0]["Sns"]["Message"] = json!(message.to_string());
             stage.invoke("notify-send", &event).await.is_ok()
         }
+        // part: notify }
         other => panic!("{other} is not a payment function"),
     }
 }
@@ -183,7 +194,7 @@ async fn every_permission_of_the_payment_functions_is_needed() {
         "billing-purchase-paid",
         "billing-reconcile",
         "notes-credit",
-        "notify-send",
+        "notify-send", // part: notify
     ] {
         let role = stage.role_of(function).await;
         let role = role.rsplit('/').next().unwrap();

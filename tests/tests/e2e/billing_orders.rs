@@ -39,7 +39,7 @@ async fn an_order_is_resumed_after_the_browser_was_closed_during_authentication(
     stage.stripe().authenticate(&intent, "succeeds").await;
     let receipt = resume(&ada, id).await.json(200);
     assert_eq!(receipt["purchaseId"], *id);
-    assert_paid(&stage, &ada, id, storage).await;
+    assert_paid(&ada, id, storage).await;
     assert_eq!(
         stage.stripe().charged_amounts(&intent).await,
         [u64::from(price(storage))]

@@ -56,7 +56,7 @@ async fn an_order_that_never_reached_stripe_is_charged_by_reconcile() {
     assert_eq!(ada.purchase(&purchase).await["status"], "PENDING");
     // Once the purchase is due, two concurrent invocations of billing-reconcile and a repeated order complete it.
     tokio::join!(reconcile(&stage, &ada, &purchase), run(&stage), order());
-    assert_paid(&stage, &ada, &purchase, storage).await;
+    assert_paid(&ada, &purchase, storage).await;
     assert_eq!(order().await.json(200)["purchaseId"], purchase);
     let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
     assert_eq!(
@@ -102,7 +102,7 @@ async fn a_purchase_whose_charge_response_is_lost_settles_once_in_any_order_of_e
                 drop(order.await);
             }
         }
-        let settled = assert_paid(&stage, &ada, purchase, storage).await;
+        let settled = assert_paid(&ada, purchase, storage).await;
         assert_eq!(
             stripe.charged_amounts(&intent).await,
             [u64::from(price(storage))]
@@ -113,7 +113,7 @@ async fn a_purchase_whose_charge_response_is_lost_settles_once_in_any_order_of_e
         let receipt = ada.buy_with_key(&key, storage, "tok_visa").await.json(200);
         assert_eq!(receipt["purchaseId"], *purchase);
         assert_eq!(ada.purchase(purchase).await, settled);
-        assert_paid(&stage, &ada, purchase, storage).await;
+        assert_paid(&ada, purchase, storage).await;
     }
 }
 

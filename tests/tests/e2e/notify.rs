@@ -1,15 +1,13 @@
-//! Tests of the SMS about a purchase, and of the dead-letter queues of functions.
-
-use std::time::Duration;
+//! Tests of the SMS about a purchase.
 
 use serde_json::{Value, json};
 use test_support::prices::{currency, money, price};
-use test_support::stage::{Person, Stage, wait_for_up_to};
-use test_support::stripe::{sms_text, unique_storage};
+use test_support::sms::sms_text;
+use test_support::stage::{Person, Stage, wait_for};
+use test_support::stripe::unique_storage;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::billing::assert_paid;
 use crate::sample;
 
 /// Returns the event with which SNS delivers `message` to notify-send.
@@ -32,18 +30,18 @@ fn paid() -> Value {
     json!({"type": "paid"})
 }
 
-/// How long a test waits for Lambda to retry an event and then send the event to the dead-letter
-/// queue.
-const RETRY_TIME: Duration = Duration::from_secs(40);
-
-/// Waits until the function's dead-letter queue has exactly `number` messages that contain `text`.
-async fn wait_for_dead_letters(stage: &Stage, function: &str, text: &str, number: usize) {
-    wait_for_up_to(RETRY_TIME, "the dead-letter queue", async || {
-        let messages = stage.dead_letters_of(function).await;
-        let matching = messages.iter().filter(|message| message.contains(text));
-        (matching.count() == number).then_some(())
-    })
-    .await;
+#[tokio::test]
+async fn a_paid_purchase_sends_one_sms_with_its_amount() {
+    let stage = Stage::shared().await;
+    let ada = Person::sign_up(&stage).await;
+    for storage in [10, 100, 101] {
+        let receipt = ada.buy(storage, "tok_visa").await.json(200);
+        let text = sms_text(&stage, &receipt["purchaseId"], storage);
+        wait_for(&text, async || {
+            (stage.sms_count(&text).await == 1).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -104,51 +102,4 @@ async fn each_notice_of_a_message_is_announced_once() {
             assert_eq!(stage.sms_count(text).await, count, "{text}");
         }
     }
-}
-
-#[tokio::test]
-async fn an_unreadable_message_goes_to_the_dead_letter_queue_and_blocks_nothing() {
-    let stage = Stage::shared().await;
-    let ada = Person::sign_up(&stage).await;
-    let marker = Uuid::now_v7().to_string();
-    let mut incomplete = purchase_message(1, &[paid()]);
-    incomplete.as_object_mut().unwrap().remove("amount");
-    incomplete["description"] = json!(marker);
-    for message in [marker.clone(), incomplete.to_string()] {
-        stage.publish(&message).await;
-    }
-    let storage = unique_storage();
-    let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    wait_for_dead_letters(&stage, "notify-send", &marker, 2).await;
-}
-
-#[tokio::test]
-async fn items_that_are_not_purchases_go_to_the_dead_letter_queue_and_block_nothing() {
-    let stage = Stage::shared().await;
-    let ada = Person::sign_up(&stage).await;
-    let marker = Uuid::now_v7().to_string();
-    let attributes = [
-        json!({"S": ""}),
-        json!({"N": "-1.25E+120"}),
-        json!({"B": "/w=="}),
-        json!({"BOOL": true}),
-        json!({"NULL": true}),
-        json!({"SS": ["", "\u{1f600}"]}),
-        json!({"NS": ["1", "2.5"]}),
-        json!({"BS": ["AA==", "/w=="]}),
-        json!({"L": [{"L": []}, {"N": "1"}, {"NULL": true}]}),
-        json!({"M": {"": {"M": {}}}}),
-    ];
-    for (number, attribute) in attributes.iter().enumerate() {
-        let item = json!({
-            "userId": {"S": marker}, "purchaseId": {"S": number.to_string()},
-            "status": {"S": "PAID"}, "amount": attribute,
-        });
-        stage.put_purchase(&item).await;
-    }
-    let storage = unique_storage();
-    let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
-    wait_for_dead_letters(&stage, "billing-purchase-paid", &marker, attributes.len()).await;
 }

@@ -5,16 +5,14 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 use test_support::http::Method;
 use test_support::stage::{Person, Stage, wait_for_up_to};
-use test_support::stripe::unique_storage;
 use tokio::process::Command;
 
 use crate::attachments::{put_file, request_upload};
-use crate::billing::assert_paid;
 
 /// The environment variable that contains the path of the xtask binary.
 const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 
-/// How long the timeline may take to be complete: the events of a purchase are asynchronous.
+/// How long the timeline may take to be complete: events are asynchronous.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 async fn xtask(arguments: &[&str]) -> Output {
@@ -32,7 +30,7 @@ async fn xtask(arguments: &[&str]) -> Output {
 
 /// Runs `cargo xtask logs` until it prints all of `expected`. Each is the beginning of a row after its time and duration.
 /// Returns the rows.
-async fn rows(arguments: &[&str], expected: &[(&str, &str)]) -> Vec<String> {
+pub(crate) async fn rows(arguments: &[&str], expected: &[(&str, &str)]) -> Vec<String> {
     let logs: Vec<&str> = ["logs"].iter().chain(arguments).copied().collect();
     let what = format!("{arguments:?}");
     wait_for_up_to(TIMEOUT, &what, async || {
@@ -49,7 +47,7 @@ async fn rows(arguments: &[&str], expected: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// The position of the first row that a source wrote and that begins with `what`.
-fn position(rows: &[String], (source, what): (&str, &str)) -> Option<usize> {
+pub(crate) fn position(rows: &[String], (source, what): (&str, &str)) -> Option<usize> {
     rows.iter().position(|row| {
         let rest = row.split_once(&format!("  {source} "));
         rest.is_some_and(|(_, rest)| rest.trim_start().starts_with(what))
@@ -57,7 +55,7 @@ fn position(rows: &[String], (source, what): (&str, &str)) -> Option<usize> {
 }
 
 /// Asserts that the rows contain `expected` in this order.
-fn assert_order(rows: &[String], expected: &[(&str, &str)]) {
+pub(crate) fn assert_order(rows: &[String], expected: &[(&str, &str)]) {
     let positions: Vec<_> = expected
         .iter()
         .map(|row| position(rows, *row).unwrap())
@@ -66,67 +64,6 @@ fn assert_order(rows: &[String], expected: &[(&str, &str)]) {
         positions.is_sorted(),
         "{positions:?} of {expected:?} in {rows:#?}"
     );
-}
-
-#[tokio::test]
-async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchase_in_order() {
-    let stage = Stage::shared().await;
-    let ada = Person::sign_up(&stage).await;
-    let storage = unique_storage();
-    let bought = ada.buy(storage, "tok_visa").await;
-    let purchase = bought.json(200)["purchaseId"].clone();
-    assert_paid(&stage, &ada, &purchase, storage).await;
-    let other = ada.request(Method::GET, "/billing").send().await;
-
-    let request = bought.header("x-amzn-requestid").unwrap();
-    let chain = [
-        ("gateway", "POST /billing 200"),
-        ("billing-purchase", "purchase"),
-        ("billing-purchase", "DynamoDB"),
-        ("billing-purchase", "Stripe charge 200"),
-        ("billing-purchase", "POST /billing 200"),
-        ("billing-purchase-paid", "SNS Publish"),
-        ("billing-purchase-paid", "event handled"),
-    ];
-    let credit = [
-        ("notes-credit", "DynamoDB"),
-        ("notes-credit", "event handled"),
-    ];
-    let sms = [
-        ("notify-send", "SNS Publish"),
-        ("notify-send", "event handled"),
-    ];
-    let webhook = [("billing-webhook", "POST /billing/webhook 200")];
-    let all = [&chain[..], &credit, &sms, &webhook].concat();
-    let found = rows(&["--request", request], &all).await;
-    for effects in [&credit[..], &sms] {
-        assert_order(&found, &[&chain[..], effects].concat());
-    }
-    assert_order(&found, &[&chain[..5], &webhook].concat());
-    // The output is plain, because it goes to a pipe.
-    let text = found.join("\n");
-    assert!(!text.contains('\u{1b}'), "{text}");
-    assert!(
-        text.contains(&format!("purchase_id={}", purchase.as_str().unwrap())),
-        "{text}"
-    );
-    assert!(
-        !text.contains(other.header("x-amzn-requestid").unwrap()),
-        "{text}"
-    );
-
-    let id = purchase.as_str().unwrap();
-    let by_purchase = rows(&["--purchase", id], &all).await;
-    assert_order(&by_purchase, &[&chain[..], &credit].concat());
-    let by_user = rows(
-        &["--user", &ada.id],
-        &[
-            ("gateway", "POST /billing 200"),
-            ("gateway", "GET /billing 200"),
-        ],
-    )
-    .await;
-    assert_eq!(position(&by_user, ("notify-send", "")), None);
 }
 
 #[tokio::test]
@@ -182,9 +119,9 @@ async fn the_status_of_the_stage_is_known_and_counts_its_requests() {
         assert_eq!(status["unknown"], json!([]));
         let functions = [
             "notes-attachment-uploaded",
-            "notes-credit",
-            "notify-send",
-            "billing-purchase-paid",
+            "notes-credit",          // part: billing
+            "notify-send",           // part: notify
+            "billing-purchase-paid", // part: billing
         ];
         for function in functions {
             let queues = status["queues"].as_array().unwrap();

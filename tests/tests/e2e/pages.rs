@@ -41,16 +41,25 @@ fn assert_below_lambda_limit(response: &Response) {
     assert!(quoted.len() < LAMBDA_LIMIT, "{} bytes", quoted.len());
 }
 
+// part: billing {
+/// The number of notes, which is more than the free number.
+const NOTES: u32 = 1000;
+// part: billing }
+// part: without billing {
+// /// The number of notes. With those that the test adds, it is at most the free number.
+// const NOTES: u32 = 90;
+// part: without billing }
+
 #[tokio::test]
 async fn every_note_is_listed_once_newest_first_during_concurrent_changes() {
     let stage = Stage::shared().await;
     let ada = Person::sign_up(&stage).await;
-    stage.grant_storage(&ada.id, 1000).await;
+    stage.grant_storage(&ada.id, NOTES).await; // part: billing
     let content = |number| match number % 50 {
         0 => "😀".repeat(100_000),
         _ => format!("note {number}"),
     };
-    let created = create_notes(&ada, (0..1000).map(content)).await;
+    let created = create_notes(&ada, (0..NOTES).map(content)).await;
 
     let (mut seen, mut deleted) = (Vec::new(), HashSet::new());
     let mut next = Some("/notes".to_owned());

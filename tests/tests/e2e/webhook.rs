@@ -128,7 +128,7 @@ async fn an_event_signed_by_stripes_node_or_python_library_settles_its_purchase(
         let (_, other) = signatures[1].split_once(',').unwrap();
         let rotated = format!("{},{other}", signatures[0]);
         deliver(&ada, event, Some(&rotated)).await.json(200);
-        assert_paid(&stage, &ada, &purchase, storage).await;
+        assert_paid(&ada, &purchase, storage).await;
     }
 }
 
@@ -198,7 +198,7 @@ async fn invalid_signatures_are_rejected_and_change_nothing() {
 
     // The same event with a valid signature is accepted.
     deliver(&ada, event, Some(&valid)).await.json(200);
-    assert_paid(&stage, &ada, &purchase, storage).await;
+    assert_paid(&ada, &purchase, storage).await;
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn a_body_that_is_not_an_event_is_rejected_even_with_a_valid_signature() {
     too_large.problem(413);
     let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    assert_paid(&ada, &receipt["purchaseId"], storage).await;
 }
 
 #[tokio::test]
@@ -299,18 +299,18 @@ async fn ten_concurrent_deliveries_of_an_event_settle_the_purchase_once() {
     for response in deliveries.join_all().await {
         response.json(200);
     }
-    let settled = assert_paid(&stage, &ada, &purchase, storage).await;
+    let settled = assert_paid(&ada, &purchase, storage).await;
 
     let intent = stripe.intent_of(purchase.as_str().unwrap()).await;
     for event in stripe.events_of(&intent).await.iter().rev() {
         assert_eq!(stripe.redeliver(event).await, 200);
     }
     assert_eq!(ada.purchase(&purchase).await, settled);
-    // If there were a second SMS about the first purchase, it would arrive before the SMS about this purchase.
+    // If there were a second announcement of the first purchase, it would arrive before the one of this purchase.
     let later = unique_storage();
     let receipt = ada.buy(later, "tok_visa").await.json(200);
-    assert_paid(&stage, &ada, &receipt["purchaseId"], later).await;
-    assert_paid(&stage, &ada, &purchase, storage).await;
+    assert_paid(&ada, &receipt["purchaseId"], later).await;
+    assert_paid(&ada, &purchase, storage).await;
 }
 
 /// Makes the local Stripe deliver each of the events ten times, all concurrently. Asserts that all deliveries succeed.
@@ -332,7 +332,7 @@ async fn concurrent_redeliveries_of_all_events_change_nothing() {
     let stripe = stage.stripe();
     let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    let settled = assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    let settled = assert_paid(&ada, &receipt["purchaseId"], storage).await;
     let declined = ada.buy(10, "tok_chargeDeclined").await.problem(402);
     let failed = ada.purchase(&declined["purchaseId"]).await;
     for purchase in [&settled, &failed] {
@@ -343,7 +343,7 @@ async fn concurrent_redeliveries_of_all_events_change_nothing() {
         redeliver(&stage, &events).await;
         assert_eq!(ada.purchase(&purchase["purchaseId"]).await, *purchase);
     }
-    assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    assert_paid(&ada, &receipt["purchaseId"], storage).await;
 }
 
 #[tokio::test]
@@ -415,7 +415,7 @@ async fn an_event_that_contradicts_what_is_known_changes_nothing_and_reaches_the
         // The event itself does not contradict anything.
         let signature = &sign_with(signer, &[(&event, &secret, 0)]).await[0];
         deliver(&ada, &*event, Some(signature)).await.json(200);
-        assert_paid(&stage, &ada, &purchase, storage).await;
+        assert_paid(&ada, &purchase, storage).await;
         let waiting = stage.dead_letters_of("billing-webhook").await;
         assert!(!waiting.contains(&event));
     }
@@ -428,7 +428,7 @@ async fn a_contradicting_refund_or_dispute_changes_nothing_and_reaches_the_queue
     let secret = stage.secret("stripe-webhook-secret").await;
     let storage = unique_storage();
     let receipt = ada.buy(storage, "tok_visa").await.json(200);
-    let paid = assert_paid(&stage, &ada, &receipt["purchaseId"], storage).await;
+    let paid = assert_paid(&ada, &receipt["purchaseId"], storage).await;
     let stripe = stage.stripe();
     let id = receipt["purchaseId"].as_str().unwrap();
     let intent = &stripe.intent_of(id).await["id"];

@@ -92,8 +92,10 @@ pub(crate) const CHARGE: &str = "Stripe POST payment_intents";
 pub(crate) const REFUND: &str = "Stripe POST refunds";
 /// The name of a call that publishes a message to the SNS topic.
 pub(crate) const TO_TOPIC: &str = "SNS Publish to the topic";
+// part: notify {
 /// The name of a call that sends an SMS to a phone number.
 pub(crate) const BY_SMS: &str = "SNS Publish by SMS";
+// part: notify }
 
 /// Returns the service that a request calls, and the name of the call. `None` if the service is unknown.
 fn name(head: &Parts, body: &[u8], is_due: impl Fn(&str) -> bool) -> Option<(Service, String)> {
@@ -120,11 +122,12 @@ fn name(head: &Parts, body: &[u8], is_due: impl Fn(&str) -> bool) -> Option<(Ser
     if parameter(body, "Action")? != "Publish" {
         return None;
     }
-    let name = match parameter(body, "PhoneNumber") {
-        Some(_) => BY_SMS,
-        None => TO_TOPIC,
-    };
-    Some((Service::Sns, name.to_owned()))
+    // part: notify {
+    if parameter(body, "PhoneNumber").is_some() {
+        return Some((Service::Sns, BY_SMS.to_owned()));
+    }
+    // part: notify }
+    Some((Service::Sns, TO_TOPIC.to_owned()))
 }
 
 /// Returns the name of a DynamoDB call: the operation, the table, and what the call reads or writes. The name of a

@@ -12,7 +12,8 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use test_support::proxy::{self, HttpResponse};
 
-use crate::call::{BY_SMS, Call, Service};
+use crate::call::BY_SMS; // part: notify
+use crate::call::{Call, Service};
 
 pub(crate) const BUYERS: &str = "Buyers";
 pub(crate) const IDEMPOTENCY: &str = "Idempotency";
@@ -20,7 +21,7 @@ pub(crate) const NOTES: &str = "Notes";
 pub(crate) const PURCHASES: &str = "Purchases";
 pub(crate) const STORAGE: &str = "Storage";
 pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:111111111111:NotePurchased";
-pub(crate) const PHONE: &str = "+15555550100";
+pub(crate) const PHONE: &str = "+15555550100"; // part: notify
 pub(crate) const SECRETS: &str = "/scratchpad/sample";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4b1f0c6e2d9a";
 /// The time until the bank acts. It is so long that the bank acts only in the steps of a scenario that make it act.
@@ -28,15 +29,22 @@ pub(crate) const BANK_DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 const STRIPE_KEY: &str = "sk_test_7e3a9d5c1f08";
 
 /// Texts that no log line may contain: secrets and parts of secrets.
-pub(crate) const SECRET_TEXTS: [&str; 4] = [STRIPE_KEY, WEBHOOK_SECRET, PHONE, "_secret_"];
+pub(crate) const SECRET_TEXTS: &[&str] = &[
+    STRIPE_KEY,
+    WEBHOOK_SECRET,
+    PHONE, // part: notify
+    "_secret_",
+];
 
 /// The messages that functions have sent through SNS and SQS.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     /// The messages that were published to the SNS topic but not yet delivered to its subscribers.
     pub(crate) topic: Vec<String>,
+    // part: notify {
     /// The phone number and the text of each SMS.
     pub(crate) sms: Vec<(String, String)>,
+    // part: notify }
     /// The messages in the dead-letter queues of billing-purchase-paid and billing-webhook.
     pub(crate) dead_letters: Vec<String>,
 }
@@ -238,7 +246,7 @@ impl Cloud {
             let value = match value {
                 Some("/stripe-secret-key") => STRIPE_KEY,
                 Some("/stripe-webhook-secret") => WEBHOOK_SECRET,
-                Some("/admin-phone-number") => PHONE,
+                Some("/admin-phone-number") => PHONE, // part: notify
                 _ => {
                     missing.push(name);
                     continue;
@@ -256,21 +264,17 @@ impl Cloud {
     /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
     fn publish(&self, call: &Call) -> HttpResponse {
         let message = call.parameter("Message").unwrap_or_default();
-        let mut sent = self.sent();
-        match call.parameter("PhoneNumber") {
-            Some(number) => sent.sms.push((number, message)),
-            None if call.parameter("TopicArn").as_deref() == Some(TOPIC) => {
-                sent.topic.push(message);
-            }
-            None => return sns_error(404, "Sender", "NotFound"),
+        // part: notify {
+        if let Some(number) = call.parameter("PhoneNumber") {
+            self.sent().sms.push((number, message));
+            return published();
         }
-        xml(
-            200,
-            "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult>\
-             <MessageId>1</MessageId></PublishResult><ResponseMetadata><RequestId>1</RequestId>\
-             </ResponseMetadata></PublishResponse>"
-                .to_owned(),
-        )
+        // part: notify }
+        if call.parameter("TopicArn").as_deref() != Some(TOPIC) {
+            return sns_error(404, "Sender", "NotFound");
+        }
+        self.sent().topic.push(message);
+        published()
     }
 
     /// Implements the operation SendMessage of SQS:
@@ -292,6 +296,7 @@ impl Cloud {
         Call::new(head, form.finish().into(), |_| false)
     }
 
+    // part: notify {
     /// Returns the texts of all SMS. Panics if an SMS was sent to a wrong phone number.
     pub(crate) fn sms(&self) -> Vec<String> {
         let sent = self.sent();
@@ -301,11 +306,23 @@ impl Cloud {
         });
         texts.collect()
     }
+    // part: notify }
 }
 
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=AKIDEXAMPLE/20251120/us-east-1/dynamodb/aws4_request, \
     SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
+
+/// Returns the response to a successful publication.
+fn published() -> HttpResponse {
+    xml(
+        200,
+        "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult>\
+         <MessageId>1</MessageId></PublishResult><ResponseMetadata><RequestId>1</RequestId>\
+         </ResponseMetadata></PublishResponse>"
+            .to_owned(),
+    )
+}
 
 fn json_response(status: u16, body: Value) -> HttpResponse {
     let response = Response::builder().status(status);

@@ -62,6 +62,7 @@ impl Failure {
         !matches!(self, Self::LostOnce | Self::LateOnce)
     }
 
+    // part: notify {
     /// Whether the service executes a call that fails in this way.
     pub(crate) fn is_executed(self) -> bool {
         !matches!(
@@ -69,6 +70,7 @@ impl Failure {
             Self::KilledBefore | Self::Throttled | Self::FailedUndone
         )
     }
+    // part: notify }
 }
 
 /// A failure to inject into one call of one invocation (a run) of a function.

@@ -1,15 +1,18 @@
 //! The invariants that must hold at the end of every simulation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap; // part: notify
+use std::collections::BTreeSet;
 
 use local_stripe::Charge;
 use serde_json::{Value, json};
 use test_support::prices::{currency, money};
 
-use crate::call::{BY_SMS, UNKNOWN};
+use crate::call::BY_SMS; // part: notify
+use crate::call::UNKNOWN;
 use crate::cloud::{NOTES, SECRET_TEXTS};
-use crate::failure::Fault;
-use crate::scenario::{NOTIFY, Step};
+use crate::failure::Fault; // part: notify
+use crate::scenario::NOTIFY; // part: notify
+use crate::scenario::Step;
 use crate::simulation::{
     BOUGHT, CONTRADICTION, FREE, FinalResponse, POISON, PRICE, Simulation, is_due, is_pending,
 };
@@ -24,9 +27,11 @@ pub(crate) const CREDIT_IS_EXACT: &str =
 pub(crate) const USED_IS_EXACT: &str = "the count of notes is the number of existing notes";
 pub(crate) const NOTES_ARE_CORRECT: &str =
     "a note exists if and only if the response said so, and is created if there is storage";
+// part: notify {
 pub(crate) const SMS_IS_SENT: &str = "an SMS is sent for every notice of a purchase";
 pub(crate) const ONE_SMS: &str = "an SMS is sent again only after a crash or a lost response";
 pub(crate) const SMS_IS_CORRECT: &str = "every SMS describes a notice of a purchase";
+// part: notify }
 pub(crate) const INTENTS_FINAL: &str = "every PaymentIntent is succeeded or canceled at the end";
 pub(crate) const SETTLED: &str = "every purchase is settled and announced at the end";
 pub(crate) const SETTLED_ONCE: &str =
@@ -51,8 +56,11 @@ pub(crate) struct Violation {
     pub(crate) found: String,
 }
 
-/// Checks all invariants at the end of a simulation into which `fault` was injected. Returns the violated invariants.
-pub(crate) fn violations(simulation: &Simulation, fault: Option<&Fault>) -> Vec<Violation> {
+/// Checks all invariants at the end of a simulation. Returns the violated invariants.
+pub(crate) fn violations(
+    simulation: &Simulation,
+    fault: Option<&Fault>, // part: notify
+) -> Vec<Violation> {
     let mut violations = Violations(Vec::new());
     let purchases = simulation.cloud.purchases();
     let facts: Vec<_> = purchases
@@ -61,7 +69,7 @@ pub(crate) fn violations(simulation: &Simulation, fault: Option<&Fault>) -> Vec<
         .collect();
     violations.check_payments(simulation, &facts);
     violations.check_storage(simulation, &facts);
-    violations.check_sms(simulation, &facts, fault);
+    violations.check_sms(simulation, &facts, fault); // part: notify
     violations.check_changes(simulation, &purchases);
     violations.check_responses(simulation, &facts);
     violations.check_deliveries(simulation);
@@ -196,6 +204,7 @@ impl<'a> Facts<'a> {
         json!([code, null])
     }
 
+    // part: notify {
     /// The texts of the SMS about the purchase.
     fn sms(&self) -> Vec<String> {
         let id = self.id().as_str().unwrap();
@@ -214,6 +223,7 @@ impl<'a> Facts<'a> {
         let texts = paid.chain(disputes).chain(surplus);
         texts.map(|text| format!("[sample] {text}")).collect()
     }
+    // part: notify }
 }
 
 /// The codes that Stripe asks to hide from the customer: <https://docs.stripe.com/declines/codes>.
@@ -306,6 +316,7 @@ impl Violations {
         self.check(is_correct, NOTES_ARE_CORRECT, &found);
     }
 
+    // part: notify {
     /// Checks that an SMS was sent for each notice, and was sent again only if that could not be avoided.
     fn check_sms(&mut self, simulation: &Simulation, facts: &[Facts<'_>], fault: Option<&Fault>) {
         let sent = simulation.cloud.sms();
@@ -325,6 +336,7 @@ impl Violations {
         let allowed = unavoidable_repetitions(simulation, fault);
         self.check(repeated <= allowed, ONE_SMS, &sent);
     }
+    // part: notify }
 
     /// Checks the last state of the purchases, and how the writes in the stream change a settled purchase.
     fn check_changes(&mut self, simulation: &Simulation, purchases: &[Value]) {
@@ -463,6 +475,7 @@ fn describes(response: &FinalResponse, facts: &Facts<'_>, simulation: &Simulatio
     has_outcome && body["purchaseId"] == *facts.id()
 }
 
+// part: notify {
 /// Returns how many SMS are sent again because of `fault` and the scenario's own failure. notify-send sends an SMS again
 /// if it does not know that the SMS was sent: it crashed or SNS's response was lost before it recorded the SMS, or
 /// DynamoDB did not record it. SNS has no idempotency key for SMS, so recording the SMS before sending it could only
@@ -480,3 +493,4 @@ fn unavoidable_repetitions(simulation: &Simulation, fault: Option<&Fault>) -> us
     });
     repeats.count()
 }
+// part: notify }

@@ -1,7 +1,8 @@
 //! The scenarios of a purchase. A scenario sets the cards, the steps of the people involved, the timing of Stripe's
 //! events, and the functions whose calls fail.
 
-use crate::call::{BY_SMS, CHARGE};
+use crate::call::BY_SMS; // part: notify
+use crate::call::CHARGE;
 use crate::failure::{Failure, Fault};
 
 pub(crate) const PURCHASE: &str = "billing-purchase";
@@ -11,14 +12,14 @@ pub(crate) const WEBHOOK: &str = "billing-webhook";
 pub(crate) const PURCHASE_PAID: &str = "billing-purchase-paid";
 pub(crate) const RECONCILE: &str = "billing-reconcile";
 pub(crate) const LIST: &str = "billing-list";
-pub(crate) const NOTIFY: &str = "notify-send";
+pub(crate) const NOTIFY: &str = "notify-send"; // part: notify
 pub(crate) const CREDIT: &str = "notes-credit";
 pub(crate) const CREATE: &str = "notes-create";
 pub(crate) const DELETE: &str = "notes-delete";
 pub(crate) const STORAGE: &str = "notes-storage";
 
 /// The names of the functions that process payments, and of those that count notes or show the storage.
-pub(crate) const FUNCTIONS: [&str; 12] = [
+pub(crate) const FUNCTIONS: &[&str] = &[
     PURCHASE,
     RESUME,
     CANCEL,
@@ -26,7 +27,7 @@ pub(crate) const FUNCTIONS: [&str; 12] = [
     PURCHASE_PAID,
     RECONCILE,
     LIST,
-    NOTIFY,
+    NOTIFY, // part: notify
     CREDIT,
     CREATE,
     DELETE,
@@ -166,7 +167,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (PURCHASE, ALL),
             (WEBHOOK, ALL),
             (PURCHASE_PAID, ALL),
-            (NOTIFY, ALL),
+            (NOTIFY, ALL), // part: notify
             (CREDIT, ALL),
             (LIST, ALL),
             (STORAGE, ALL),
@@ -297,7 +298,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         sweeps: &[
             (WEBHOOK, From::Step(2)),
             (PURCHASE_PAID, From::Step(2)),
-            (NOTIFY, From::Step(2)),
+            (NOTIFY, From::Step(2)), // part: notify
         ],
         ..abandoned("charged after it failed", CHARGE, Failure::KilledBefore)
     },
@@ -352,7 +353,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
         sweeps: &[
             (WEBHOOK, From::Step(1)),
-            (NOTIFY, From::Step(1)),
+            (NOTIFY, From::Step(1)), // part: notify
             (CREDIT, From::Step(2)),
         ],
         ..DEFAULT
@@ -375,12 +376,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         sweeps: &[(WEBHOOK, From::Step(1))],
         ..DEFAULT
     },
+    // part: notify {
     Scenario {
         name: "retry of the SMS",
         initial_failure: Some((NOTIFY, BY_SMS, Failure::KilledBefore)),
         sweeps: &[(NOTIFY, From::Run(2))],
         ..DEFAULT
     },
+    // part: notify }
     Scenario {
         name: "poison in the stream",
         has_poison: true,
@@ -398,12 +401,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: &[
             Step::CreateNote(0, 201),
             Step::CreateNote(1, 201),
-            Step::CreateNote(2, 402),
+            Step::CreateNote(2, 409),
             Step::Order(0),
             Step::CreateNote(3, 201),
             Step::DeleteNote(0),
             Step::Refund(None),
-            Step::CreateNote(4, 402),
+            Step::CreateNote(4, 409),
             Step::DeleteNote(1),
             Step::CreateNote(5, 201),
         ],

@@ -19,9 +19,10 @@ use crate::cpu_slot::CpuSlot;
 use crate::failure::Fault;
 use crate::mutation::Mutation;
 use crate::proxy::Proxy;
+use crate::scenario::NOTIFY; // part: notify
 use crate::scenario::{
-    CANCEL, CREATE, CREDIT, DELETE, Events, FUNCTIONS, LIST, NOTIFY, PURCHASE, PURCHASE_PAID,
-    RECONCILE, RESUME, STORAGE, Scenario, Step, WEBHOOK,
+    CANCEL, CREATE, CREDIT, DELETE, Events, FUNCTIONS, LIST, PURCHASE, PURCHASE_PAID, RECONCILE,
+    RESUME, STORAGE, Scenario, Step, WEBHOOK,
 };
 use crate::stream::Stream;
 
@@ -67,7 +68,7 @@ pub(crate) static PRICE: LazyLock<u32> = LazyLock::new(|| price(10));
 static MANIFESTS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
     let all = functions::all().into_iter();
     let of_name = |function: Function| {
-        let name = FUNCTIONS.into_iter().find(|name| *name == function.name)?;
+        let name = *FUNCTIONS.iter().find(|name| **name == function.name)?;
         Some((name, function))
     };
     let found: BTreeMap<_, _> = all.filter_map(of_name).collect();
@@ -391,7 +392,7 @@ impl Simulation {
         set_header(&mut event, "Idempotency-Key", &content);
         event["body"] = json!({"content": content}).to_string().into();
         let (status, body) = self.request_until_final(CREATE, event).await;
-        let is_full = status != 402 || body["code"] == "storage_full";
+        let is_full = status != 409 || body["code"] == "storage_full";
         if status != expected || !is_full {
             let wrong = format!("{content}: {status} {body}");
             self.wrong_responses.push(wrong);
@@ -425,8 +426,13 @@ impl Simulation {
         let mut pauses = CLIENT_PAUSES.into_iter();
         loop {
             let response = http(self.invoke(function, event.clone()).await);
+            let is_final = match &response {
+                Some((409, body)) => body["code"] == "storage_full",
+                Some((status, _)) => *status < 500,
+                None => false,
+            };
             match (response, pauses.next()) {
-                (Some((409 | 500.., _)) | None, Some(pause)) => self.advance(pause).await,
+                (_, Some(pause)) if !is_final => self.advance(pause).await,
                 (response, _) => return response.unwrap_or_default(),
             }
         }
@@ -544,7 +550,11 @@ impl Simulation {
         }
         let published = std::mem::take(&mut self.cloud.sent().topic);
         for message in published {
-            for subscriber in [NOTIFY, CREDIT] {
+            let subscribers = [
+                NOTIFY, // part: notify
+                CREDIT,
+            ];
+            for subscriber in subscribers {
                 self.deliver_message(subscriber, &message).await;
             }
         }

@@ -162,7 +162,10 @@ impl Sweeping {
         let mut simulation =
             Simulation::new(*scenario, self.mutation, fault.clone(), cpu_slot, client).await;
         simulation.run().await;
-        let mut violations = violations(&simulation, fault.as_ref());
+        let mut violations = violations(
+            &simulation,
+            fault.as_ref(), // part: notify
+        );
         violations.extend(
             simulation
                 .proxy

@@ -41,14 +41,16 @@ fn invalid_values(name: &str) -> &'static [&'static str] {
         "AWS_REGION" => &["US East", "us/east"],
         "AWS_SESSION_TOKEN" => &["Z Z", "tökén"],
         "AWS_XRAY_DAEMON_ADDRESS" => &["nowhere", "127.0.0.9"],
-        "DEAD_LETTER_QUEUE" => &["nowhere", "ftp://127.0.0.1/queue"],
+        queue if queue.ends_with("_QUEUE") => &["nowhere", "ftp://127.0.0.1/queue"],
         "FREE_NOTES" => &["many", "-7", "1.5"],
         "LOG_LEVEL" => &["loud", "INFO "],
-        "NOTE_PURCHASED_TOPIC" => &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"],
+        topic if topic.ends_with("_TOPIC") => {
+            &["nowhere", "arn:aws:sqs:us-east-1:111111111111:queue"]
+        }
         "ROUTE_GROUP" => &["Z Z", "UPPER"],
         "SECRETS_PREFIX" => &["nowhere", "/a b"],
         "STAGE" => &["Z Z", "UPPER"],
-        "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"],
+        "STRIPE_URL" => &["nowhere", "ftp://127.0.0.1", "https://api.stripe.com/v1"], // part: billing
         "USER_HASH_KEY" => &[
             "key",
             "arn:aws:cloudformation:us-east-1:111111111111:stack/s",

@@ -80,12 +80,14 @@ fn changed(before: &Value, mut after: Value) -> Value {
 fn mask(value: &mut Value, known: &str, cloud: &str) {
     match value {
         Value::Object(fields) => {
+            // part: billing {
             // The shard of a new purchase depends on its generated ID.
             let id = fields.get("purchaseId").and_then(|id| id["S"].as_str());
             let is_new = id.is_some_and(|id| !known.contains(id));
             if let Some(shard) = fields.get_mut("unsettledShard").filter(|_| is_new) {
                 *shard = "<shard>".into();
             }
+            // part: billing }
             fields
                 .values_mut()
                 .for_each(|value| mask(value, known, cloud));

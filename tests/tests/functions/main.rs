@@ -1,5 +1,5 @@
 //! Integration tests of the functions' binaries. A local implementation of Lambda's Runtime API runs the binaries, and
-//! in-memory services replace AWS and Stripe. `cargo xtask test --integration` runs the tests.
+//! in-memory services replace AWS and others. `cargo xtask test --integration` runs the tests.
 
 // Clippy does not treat helpers outside test functions as test code.
 #![allow(
@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )]
 
+mod billing; // part: billing
 mod configuration;
 mod golden;
 mod responses;
@@ -64,7 +65,7 @@ fn response(function: &Function, invocation: Invocation) -> Value {
     }
 }
 
-/// Returns the function's sample event. If it is an event from Stripe, its signature has the current time.
+/// Returns the function's sample event, valid at the current time.
 fn event(function: &Function) -> Value {
-    local_aws::sign_event(function.event())
+    local_aws::prepare_event(function.event())
 }

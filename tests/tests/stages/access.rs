@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::json; // part: billing
 
 use crate::account::{Account, configuration};
-use crate::checkout::{Checkout, Output, Running};
+use crate::checkout::Output; // part: billing
+use crate::checkout::{Checkout, Running};
 
 #[tokio::test]
 async fn credentials_of_another_account_are_rejected_before_any_change() {
@@ -33,6 +34,7 @@ async fn credentials_of_another_account_are_rejected_before_any_change() {
     assert_eq!((dev.inventory().await, prod.inventory().await), before);
 }
 
+// part: billing {
 /// Runs `cargo xtask secrets set`, with `value` on standard input.
 async fn set_secret(checkout: &Checkout, name: &str, stage: &str, value: &str) -> Output {
     let arguments = format!("secrets set {name} --stage {stage}");
@@ -55,7 +57,7 @@ async fn secret(account: &Account, name: &str) -> (String, String) {
 #[tokio::test]
 async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_printed() {
     let (checkout, account) = (Checkout::clean().await, Account::dev());
-    let [key, other_key, phone] = ["sk_test_5ecret", "sk_test_0ther", "+15555550101"];
+    let [key, other_key, signing] = ["sk_test_5ecret", "sk_test_0ther", "whsec_5ecret"];
     let mut output = set_secret(
         checkout,
         "stripe-secret-key",
@@ -64,23 +66,23 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
     )
     .await
     .success();
-    output += &set_secret(checkout, "admin-phone-number", "feature-5", phone)
+    output += &set_secret(checkout, "stripe-webhook-secret", "feature-5", signing)
         .await
         .success();
     output += &set_secret(checkout, "stripe-secret-key", "feature-6", other_key)
         .await
         .success();
-    output += &set_secret(checkout, "stripe-webhook-secret", "feature-5", other_key)
+    output += &set_secret(checkout, "stripe-webhook-secret", "feature-6", other_key)
         .await
         .failure();
     let listed = checkout
-        .run("secrets list --stage feature-5")
+        .run("secrets list --stage feature-6")
         .await
         .success();
     let line = |name: &str| {
         listed
             .lines()
-            .find(|line| line.contains(&format!("/scratchpad/feature-5/{name}")))
+            .find(|line| line.contains(&format!("/scratchpad/feature-6/{name}")))
             .unwrap()
     };
     assert!(line("stripe-secret-key").contains("version 1"), "{listed}");
@@ -94,22 +96,22 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
         .success();
     let secure = |value: &str| (value.to_owned(), "SecureString".to_owned());
     assert_eq!(
-        secret(&account, "/scratchpad/feature-6/admin-phone-number").await,
-        secure(phone)
+        secret(&account, "/scratchpad/feature-6/stripe-webhook-secret").await,
+        secure(signing)
     );
     assert_eq!(
         secret(&account, "/scratchpad/feature-6/stripe-secret-key").await,
         secure(other_key)
     );
     output += &listed;
-    for value in [key, other_key, phone] {
+    for value in [key, other_key, signing] {
         assert!(!output.contains(value), "{output}");
     }
     for (stage, name) in [
         ("feature-5", "stripe-secret-key"),
-        ("feature-5", "admin-phone-number"),
+        ("feature-5", "stripe-webhook-secret"),
         ("feature-6", "stripe-secret-key"),
-        ("feature-6", "admin-phone-number"),
+        ("feature-6", "stripe-webhook-secret"),
     ] {
         let delete = json!({"Name": format!("/scratchpad/{stage}/{name}")});
         account
@@ -117,6 +119,7 @@ async fn secrets_are_set_from_stdin_and_copied_without_overwriting_and_never_pri
             .await;
     }
 }
+// part: billing }
 
 #[tokio::test]
 async fn all_stages_are_listed_and_only_old_ephemeral_stages_are_removed() {

@@ -22,9 +22,13 @@ const XTASK_VARIABLE: &str = "SCRATCHPAD_XTASK";
 /// tests.
 const COPIES: &str = "target/stages-test/checkouts";
 
-/// The folders in which xtask keeps the function zips and the browser app that were built, and records what they were
+/// The folders in which xtask keeps the artifacts that were built, and records what they were
 /// built from.
-const BUILT: [&str; 3] = ["target/built", "target/lambda/packed", "target/stages/app"];
+const BUILT: &[&str] = &[
+    "target/built",
+    "target/lambda/packed",
+    "target/stages/app", // part: web
+];
 
 /// The script that replaces `cargo` in the copies of the checkout. It runs only `cargo metadata` and fails otherwise,
 /// because each test must reuse the artifacts that were built before. Compiling in a copy would take minutes.
@@ -98,7 +102,12 @@ impl Checkout {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             fs::copy(root().join(&file), to).unwrap();
         }
-        for installed in ["node_modules", "web/node_modules", ".venv"] {
+        let installed = [
+            "node_modules",
+            "web/node_modules", // part: web
+            ".venv",
+        ];
+        for installed in installed {
             if root().join(installed).exists() {
                 symlink(root().join(installed), copy.root.join(installed)).unwrap();
             }

@@ -74,7 +74,7 @@ async fn a_table_replacement_is_refused_with_the_item_count_unless_an_option_all
     for options in [
         "--yes",
         "--show",
-        "--yes --allow-replacement scratchpad-prod-Purchases",
+        "--yes --allow-replacement scratchpad-prod-Storage",
     ] {
         let output = rekeyed.run(&format!("{PROMOTE} {options}")).await.failure();
         assert!(

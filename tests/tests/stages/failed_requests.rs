@@ -104,8 +104,10 @@ struct Content {
     /// The status, the termination protection and the hash of the template of each stack.
     stacks: BTreeMap<String, (String, bool, u64)>,
     exports: BTreeMap<String, String>,
+    // part: web {
     /// The keys and the hashes of the objects in the bucket of the browser app.
     app: BTreeSet<(String, String)>,
+    // part: web }
     /// The origin that the API allows.
     origin: String,
 }
@@ -278,6 +280,7 @@ impl Runs<'_> {
         }
         let mut exports = account.exports().await;
         exports.retain(|name, _| name.starts_with(&format!("scratchpad-{stage}-")));
+        // part: web {
         let bucket = exports.get(&format!("scratchpad-{stage}-WebBucketName"));
         let mut app = BTreeSet::new();
         if let Some(bucket) = bucket {
@@ -289,6 +292,7 @@ impl Runs<'_> {
                 app.insert((key, hash.unwrap_or_default().to_owned()));
             }
         }
+        // part: web }
         let origin = match self.users.get(stage) {
             Some(user) => origin(user).await,
             None => String::new(),
@@ -296,7 +300,7 @@ impl Runs<'_> {
         Content {
             stacks,
             exports,
-            app,
+            app, // part: web
             origin,
         }
     }

@@ -98,7 +98,8 @@ const QUERY_LISTS: [(&str, &str, &str, &str); 7] = [
 
 /// List operations of AWS services with the REST XML protocol. Each element has the service, the path, and the XML
 /// element that contains a resource's name.
-const REST_LISTS: [(&str, &str, &str); 5] = [
+const REST_LISTS: &[(&str, &str, &str)] = &[
+    // part: web {
     ("cloudfront", "/2020-05-31/distribution", "Id"),
     ("cloudfront", "/2020-05-31/origin-access-control", "Id"),
     ("cloudfront", "/2020-05-31/function", "Name"),
@@ -107,6 +108,7 @@ const REST_LISTS: [(&str, &str, &str); 5] = [
         "/2020-05-31/response-headers-policy?Type=custom",
         "Id",
     ),
+    // part: web }
     ("route53", "/2013-04-01/hostedzone", "Id"),
 ];
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_support::stage::Person;
 
 use crate::account::{Account, configuration};
@@ -150,15 +150,11 @@ async fn a_linked_stage_uses_the_data_of_dev_and_shares_nothing_else() {
 
 /// Creates data in the stage `name`: a secret, a user, a note and an object in the attachments
 /// bucket.
-async fn fill(checkout: &Checkout, account: &Account, name: &str) {
-    let mut set = checkout.command(&format!("secrets set admin-phone-number --stage {name}"));
-    let phone = checkout.path("target/phone");
-    std::fs::write(&phone, "+15555550100\n").unwrap();
-    set.stdin(std::fs::File::open(phone).unwrap());
-    crate::checkout::Running::spawn(set, "secrets set")
-        .wait()
-        .await
-        .success();
+async fn fill(account: &Account, name: &str) {
+    let secret = json!({
+        "Name": format!("/scratchpad/{name}/key"), "Type": "SecureString", "Value": "goes", "Overwrite": true,
+    });
+    account.call("ssm", "AmazonSSM.PutParameter", &secret).await;
     let stage = stage(account, name).await;
     let ann = Person::sign_up(&stage).await;
     ann.create_note("Goes", None).await;
@@ -208,7 +204,7 @@ async fn removing_a_stage_restores_the_account_and_keeps_other_stages_working() 
     }
 
     checkout.run("deploy --stage feature-1").await.success();
-    fill(checkout, &account, "feature-1").await;
+    fill(&account, "feature-1").await;
     assert!(account.inventory().await.len() > before.len() + 50);
 
     checkout

@@ -14,7 +14,7 @@ use crate::users::{sign_up, stage};
 const PROMOTE: &str = "promote --from dev --to prod --yes";
 
 /// A stack that does not belong to a stage.
-const EXISTING: &str = "existing-refunds";
+const EXISTING: &str = "existing-extra";
 
 /// The origin that prod's API allows while prod's domain is not delegated.
 const ORIGIN: &str = "*";
@@ -22,8 +22,7 @@ const ORIGIN: &str = "*";
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of billing-api has an additional CloudFront function,
-/// scratchpad-STAGE-refunds.
+/// stacks, and the stack of notes-api has an additional queue, scratchpad-STAGE-extra.
 pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -36,9 +35,9 @@ pub(crate) async fn next_version() -> &'static Checkout {
             );
         }
         checkout.edit(
-            "services/billing-api/serverless.yml",
+            "services/notes-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Refunds: { Type: AWS::CloudFront::Function, Properties: { Name: \"scratchpad-${sls:stage}-refunds\", AutoPublish: true, FunctionCode: \"function handler(event) { return event.request; }\", FunctionConfig: { Comment: Test, Runtime: cloudfront-js-2.0 } } }\n",
+            "  - Resources:\n      Extra: { Type: AWS::SQS::Queue, Properties: { QueueName: \"scratchpad-${sls:stage}-extra\" } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -95,24 +94,17 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the CloudFront function in advance, so that the stack of billing-api fails to create it.
-    let config = json!({"Comment": "Existing", "Runtime": "cloudfront-js-2.0"});
-    let function = json!({
-        "Name": "scratchpad-prod-refunds", "AutoPublish": true, "FunctionConfig": config,
-        "FunctionCode": "function handler(event) { return event.request; }",
-    });
-    let existing = json!({"Type": "AWS::CloudFront::Function", "Properties": function});
+    // Create the queue in advance, so that the stack of notes-api fails to create it.
+    let queue = json!({"QueueName": "scratchpad-prod-extra"});
+    let existing = json!({"Type": "AWS::SQS::Queue", "Properties": queue});
     prod.create_stack(EXISTING, &existing).await;
     let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
         output.contains("prod was rolled back to its previous release"),
         "{output}"
     );
-    assert!(
-        output.contains("Refunds (AWS::CloudFront::Function)"),
-        "{output}"
-    );
-    for stack in ["s3", "notes-api", "billing-api"] {
+    assert!(output.contains("Extra (AWS::SQS::Queue)"), "{output}");
+    for stack in ["s3", "notes-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
             "{stack}: {output}"
@@ -205,14 +197,6 @@ async fn assert_stopped(output: Output, bucket: &Account, key: &str, history: &H
 
 type History = BTreeMap<String, Vec<String>>;
 
-/// Returns the hash of the first file of the browser app, and of the zip of the function notes-get, in a release's
-/// record.
-fn app_file_and_zip(release: &Value) -> [&str; 2] {
-    let files = release["app"]["files"].as_object().unwrap();
-    let zip = &release["functions"]["notes-get"]["artifact"];
-    [files.values().next().unwrap(), zip].map(|hash| hash.as_str().unwrap())
-}
-
 #[tokio::test]
 async fn a_template_that_was_changed_in_the_bucket_stops_a_promotion_and_a_rollback() {
     let (dev, prod) = (Account::dev(), Account::prod());
@@ -257,7 +241,7 @@ async fn a_template_that_was_changed_in_the_bucket_stops_a_promotion_and_a_rollb
 }
 
 #[tokio::test]
-async fn a_zip_or_an_app_file_that_was_changed_in_a_bucket_stops_a_promotion_and_a_rollback() {
+async fn an_artifact_that_was_changed_in_a_bucket_stops_a_promotion_and_a_rollback() {
     let (dev, prod) = (Account::dev(), Account::prod());
     release(Checkout::clean().await).await;
     let first = prod.releases("prod").await.pop().unwrap();
@@ -265,10 +249,14 @@ async fn a_zip_or_an_app_file_that_was_changed_in_a_bucket_stops_a_promotion_and
     checkout.run("deploy --stage dev").await.success();
     let recorded = dev.releases("dev").await.pop().unwrap();
     let history = prod.history().await;
-    let [file, zip] = app_file_and_zip(&recorded);
+    let zip = recorded["functions"]["notes-get"]["artifact"].as_str();
+    // part: web {
+    let mut files = recorded["app"]["files"].as_object().unwrap().values();
+    let file = files.next().unwrap().as_str().unwrap();
+    // part: web }
     let names = [
-        format!("artifacts/app/{file}"),
-        format!("artifacts/functions/{zip}.zip"),
+        format!("artifacts/functions/{}.zip", zip.unwrap()),
+        format!("artifacts/app/{file}"), // part: web
     ];
     for name in &names {
         let [of_dev, of_prod] = ["dev", "prod"].map(|stage| format!("{stage}/{name}"));

@@ -296,13 +296,15 @@ fn recorded(account: &Account, suffix: &str) -> Vec<String> {
 /// Returns a recorded call in the format of [`CALLS`].
 fn call(record: &Value) -> String {
     let action = record["action"].as_str().unwrap();
-    let mut resource = normalized(record["resource"].as_str().unwrap());
-    if action.starts_with("s3:DeleteObject")
-        && let Some((bucket, _)) = resource.split_once('/')
-        && bucket.contains("-web-")
-    {
-        resource = format!("{bucket}/0");
-    }
+    let resource = normalized(record["resource"].as_str().unwrap());
+    // part: web {
+    let resource = match resource.split_once('/') {
+        Some((bucket, _)) if action.starts_with("s3:DeleteObject") && bucket.contains("-web-") => {
+            format!("{bucket}/0")
+        }
+        _ => resource,
+    };
+    // part: web }
     let mut keys: Vec<String> = Vec::new();
     for (key, value) in record["keys"].as_object().unwrap() {
         let lower = key.to_lowercase();
@@ -372,13 +374,19 @@ fn normalized(text: &str) -> String {
         let stage = rest.split_once('/').map_or("", |(_, stage)| stage);
         return format!("{begin}API-Gateway-Execution-Logs_assigned/{stage}");
     }
-    // The files of users, and those of the browser app whose names are not fixed.
-    if let Some((bucket, key)) = text.split_once('/')
-        && bucket.starts_with("arn:aws:s3:::")
-        && (bucket.contains("-attachments-")
-            || bucket.contains("-web-") && !["config.json", "index.html"].contains(&key))
+    if text.starts_with("arn:aws:s3:::")
+        && let Some((bucket, _)) = text.split_once('/')
     {
-        return format!("{bucket}/0");
+        let is_named = !bucket.contains("-attachments-");
+        // part: web {
+        let page = text.strip_prefix(bucket);
+        let is_page = matches!(page, Some("/config.json" | "/index.html"));
+        let is_named = is_named && (is_page || !bucket.contains("-web-"));
+        // part: web }
+        // The names of other files are not fixed.
+        if !is_named {
+            return format!("{bucket}/0");
+        }
     }
     let mut collection = "";
     let parts = text.split('/').map(|part| {

@@ -297,7 +297,8 @@ impl Call {
                 "s3" => Protocol::S3 {
                     has_body: head.method != "HEAD",
                 },
-                "route53" | "cloudfront" => Protocol::RestXml,
+                "route53" => Protocol::RestXml,
+                "cloudfront" => Protocol::RestXml, // part: web
                 _ => Protocol::RestJson,
             };
             (protocol, operation)
@@ -370,7 +371,7 @@ fn parameter(form: &[u8], name: &str) -> Option<String> {
 /// Replaces a part of a path by `ID` if the part is an ID, a hash or the number of a release.
 fn without_id(part: &str) -> &str {
     let digits = part.chars().filter(char::is_ascii_digit).count();
-    // The names of the browser app's files contain a hash.
+    // The names of files of a web page contain a hash.
     let is_file = part.contains('-') && (part.ends_with(".js") || part.ends_with(".css"));
     let is_id = part.len() >= 6 && digits >= 2 && !part.starts_with("scratchpad-");
     if is_file || is_id { "ID" } else { part }

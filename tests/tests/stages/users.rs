@@ -28,8 +28,8 @@ pub(crate) async fn linked(account: &Account, name: &str, to: &str) -> Stage {
         identity_pool_id: export(to, "IdentityPoolId"),
         attachments_bucket: export(to, "AttachmentsBucketName"),
         notes_table: export(to, "NotesTableName"),
-        purchases_table: export(to, "PurchasesTableName"),
-        stripe_url: String::new(),
+        purchases_table: export(to, "PurchasesTableName"), // part: billing
+        stripe_url: String::new(),                         // part: billing
     }
 }
 

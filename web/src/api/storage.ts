@@ -4,10 +4,11 @@ import { request } from "./client.ts";
 export interface Storage {
   /** The number of existing notes. */
   used: number;
-  /** The number of notes that may exist: `free` and `bought`. */
+  /** The number of notes that may exist. */
   allowed: number;
+  /** The number of notes that every user may have. */
   free: number;
-  bought: number;
+  bought: number; // part: billing
 }
 
 export async function getStorage(): Promise<Storage> {

@@ -1,5 +1,6 @@
-import { formatCount, formatMoney } from "../format.ts";
+import { formatCount } from "../format.ts";
 import type { SentOrder } from "../hooks/use-checkout.ts";
+import { formatMoney } from "../prices.ts";
 
 interface Props {
   order: SentOrder;

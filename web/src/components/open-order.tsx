@@ -1,5 +1,6 @@
 import type { Purchase } from "../api/billing.ts";
-import { formatCount, formatDateTime, formatMoney } from "../format.ts";
+import { formatCount, formatDateTime } from "../format.ts";
+import { formatMoney } from "../prices.ts";
 
 interface Props {
   purchase: Purchase;

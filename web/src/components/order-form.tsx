@@ -1,9 +1,9 @@
 import { useState } from "react";
 import type { Order } from "../api/billing.ts";
 import { AppError, type Failure } from "../failure.ts";
-import { formatCount, formatMoney, formatNumber } from "../format.ts";
+import { formatCount, formatNumber } from "../format.ts";
 import type { NewPrice } from "../hooks/use-checkout.ts";
-import { price, STORAGE_LIMIT } from "../prices.ts";
+import { formatMoney, price, STORAGE_LIMIT } from "../prices.ts";
 import type { CardElement, Stripe } from "../stripe.ts";
 import { CardField } from "./card-field.tsx";
 import { FailureMessage } from "./failure-message.tsx";

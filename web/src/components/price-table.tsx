@@ -1,5 +1,5 @@
-import { formatMoney, formatNumber } from "../format.ts";
-import { PRICES, STORAGE_LIMIT } from "../prices.ts";
+import { formatNumber } from "../format.ts";
+import { formatMoney, PRICES, STORAGE_LIMIT } from "../prices.ts";
 
 /** The price per note, by the number of notes in a purchase. */
 export function PriceTable() {

@@ -1,6 +1,7 @@
 import type { Purchase } from "../api/billing.ts";
 import type { Failure } from "../failure.ts";
-import { formatDateTime, formatMoney } from "../format.ts";
+import { formatDateTime } from "../format.ts";
+import { formatMoney } from "../prices.ts";
 import { FailureMessage } from "./failure-message.tsx";
 import { Loading } from "./loading.tsx";
 

@@ -12,6 +12,7 @@ import { PriceTable } from "../components/price-table.tsx";
 import { PurchaseHistory } from "../components/purchase-history.tsx";
 import { StorageCard } from "../components/storage-card.tsx";
 import { useCheckout } from "../hooks/use-checkout.ts";
+import { useCredit } from "../hooks/use-credit.ts";
 import { usePages } from "../hooks/use-pages.ts";
 import { useStorage } from "../hooks/use-storage.ts";
 import { localPath } from "../local-path.ts";
@@ -23,7 +24,8 @@ export default function Billing() {
   const to = localPath(query.get("to"));
   const announce = useAnnounce();
   const history = usePages(listPurchases, FIRST_PURCHASES_PAGE);
-  const { awaitCredit, credited, ...storage } = useStorage();
+  const storage = useStorage();
+  const { awaiting, awaitCredit, credited } = useCredit(storage);
   const checkout = useCheckout({
     purchases: history.items,
     reload: history.reload,
@@ -56,7 +58,7 @@ export default function Billing() {
           </Link>
         </div>
       )}
-      <StorageCard {...storage} />
+      <StorageCard {...storage} awaiting={awaiting} />
       <section className="card">
         <h2>Buy storage</h2>
         <div className="order">

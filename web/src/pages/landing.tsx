@@ -1,6 +1,6 @@
 import { Link } from "wouter";
 import { Page } from "../components/page.tsx";
-import { PriceTable } from "../components/price-table.tsx";
+import { PriceTable } from "../components/price-table.tsx"; // part: billing
 
 export function Landing() {
   return (
@@ -25,15 +25,19 @@ export function Landing() {
           <h2>Files with your notes</h2>
           <p>Attach a picture or a document of up to 5 MB to each note. Only you can open it.</p>
         </li>
+        {/* part: billing { */}
         <li>
           <h2>Charged once</h2>
           <p>You see the price before you pay. A double click never charges your card twice.</p>
         </li>
+        {/* part: billing } */}
       </ul>
+      {/* part: billing { */}
       <section className="prices">
         <h2>Prices</h2>
         <PriceTable />
       </section>
+      {/* part: billing } */}
     </Page>
   );
 }

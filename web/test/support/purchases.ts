@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { eventually } from "./eventually.ts";
-import { stripe } from "./stage.ts";
+import { stripe } from "./stripe.ts";
 import { billing, prices, storage } from "./users.ts";
 
 /** Stripe's test cards: https://docs.stripe.com/testing */

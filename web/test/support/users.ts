@@ -17,9 +17,9 @@ export const newCredentials = (): Credentials => ({
 // The tests prepare data with the app's own modules, which need their configuration first.
 await loadConfig(`${stage.webUrl}/config.json`);
 export const auth = await import("../../src/auth.ts");
-export const billing = await import("../../src/api/billing.ts");
+export const billing = await import("../../src/api/billing.ts"); // part: billing
 export const notes = await import("../../src/api/notes.ts");
-export const prices = await import("../../src/prices.ts");
+export const prices = await import("../../src/prices.ts"); // part: billing
 export const storage = await import("../../src/api/storage.ts");
 
 /** Creates an account and logs in outside the browser. */

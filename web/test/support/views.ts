@@ -1,8 +1,8 @@
-import assert from "node:assert/strict";
+import assert from "node:assert/strict"; // part: billing
 import type { Page } from "playwright-core";
 import { picture } from "./picture.ts";
-import { intentsOf, latestPurchase, order, REQUIRES_ACTION } from "./purchases.ts";
-import { stripeApi } from "./stage.ts";
+import { intentsOf, latestPurchase, order, REQUIRES_ACTION } from "./purchases.ts"; // part: billing
+import { stripeApi } from "./stripe.ts"; // part: billing
 import { auth, createNotes, createUser, logIn, newCredentials, notes, storage } from "./users.ts";
 
 /** A page of the app in a certain state. */
@@ -33,7 +33,7 @@ export const PUBLIC_VIEWS: View[] = [
   { name: "not-found", open: (page) => go(page, "/nowhere", "Page not found") },
 ];
 
-/** Pages of the user Ada, who has some notes and purchases. */
+/** Pages of the user Ada, who has some notes. */
 export const USER_VIEWS: View[] = [
   { name: "notes", open: (page) => go(page, "/notes", "Notes") },
   {
@@ -70,6 +70,7 @@ export const USER_VIEWS: View[] = [
       await heading(page, "Delete this note?");
     },
   },
+  // part: billing {
   {
     name: "billing",
     async open(page) {
@@ -87,6 +88,7 @@ export const USER_VIEWS: View[] = [
       await page.getByRole("button", { name: "Continue" }).waitFor();
     },
   },
+  // part: billing }
   {
     name: "storage-full",
     async open(page) {
@@ -109,9 +111,10 @@ const NOTES = [
   "Bread, olives, a lemon, rye flour, stamps",
 ];
 
-/** Creates a user with these notes and purchases, and logs in in the tab. */
+/** Creates a user with these notes, and logs in in the tab. */
 export async function logInAsAda(page: Page): Promise<void> {
   const user = await createUser();
+  // part: billing {
   await order(10);
   const [intent] = await intentsOf((await latestPurchase()).purchaseId);
   await stripeApi("refunds", { payment_intent: intent!.id, amount: 1_000 });
@@ -119,6 +122,7 @@ export async function logInAsAda(page: Page): Promise<void> {
   await order(10, "tok_createDispute");
   await latestPurchase(({ status }) => status === "DISPUTED");
   await assert.rejects(order(10, "tok_chargeDeclinedInsufficientFunds"), { status: 402 });
+  // part: billing }
   for (const content of NOTES) await notes.createNote({ content, attachment: null }, crypto.randomUUID());
   await logIn(page, user);
   await page.goto("/notes/new");

@@ -3,10 +3,15 @@
 //! Every command computes all its changes in a [`Tree`] first. So it can print them, and it writes either all of them or, if
 //! something blocks it, none.
 
+mod changes;
 mod format;
 pub mod init;
+mod lock;
 pub mod new;
+pub mod parts;
 mod tree;
 
+pub use changes::format_changes;
 pub use format::format;
+pub use lock::lock;
 pub use tree::Tree;

@@ -1,4 +1,4 @@
-//! The search for everything that belongs to a request, a purchase or a user.
+//! The search for everything that belongs to a request, a user or an item such as a note.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,14 @@ const CONCURRENCY: usize = 8;
 pub(super) enum Subject {
     /// The ID that API Gateway gave to a request.
     Request(String),
-    Purchase(String),
+    /// An item that log lines name.
+    Item {
+        /// What the item is, such as `note`.
+        noun: &'static str,
+        id: String,
+        /// What to try if no line names the item.
+        advice: &'static str,
+    },
     /// The ID of an identity, or the hash of it that log lines contain.
     User(String),
 }
@@ -34,23 +41,16 @@ impl Subject {
     fn noun(&self) -> &'static str {
         match self {
             Self::Request(_) => "request",
-            Self::Purchase(_) => "purchase",
+            Self::Item { noun, .. } => noun,
             Self::User(_) => "user",
         }
     }
 
     fn id(&self) -> &str {
         match self {
-            Self::Request(id) | Self::Purchase(id) | Self::User(id) => id,
+            Self::Request(id) | Self::Item { id, .. } | Self::User(id) => id,
         }
     }
-}
-
-/// Returns when a purchase was ordered, in milliseconds since the Unix epoch, minus the time by which clocks may
-/// differ. Its ID is a UUID of version 7, which begins with the time.
-pub(super) fn time_of_purchase(id: &str) -> Option<u64> {
-    let (seconds, nanos) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
-    Some((seconds * 1000 + u64::from(nanos) / 1_000_000).saturating_sub(SKEW))
 }
 
 /// Shows everything that belongs to `subject`, and happened at `from` or later. `from` is in milliseconds since the Unix
@@ -95,9 +95,7 @@ fn not_found(subject: &Subject, stage: &str) -> String {
             "the ID of a request is in its response header x-amzn-RequestId and in the `requestId` of an error; if the request \
              is older than the search, add --since 24h"
         }
-        Subject::Purchase(_) => {
-            "cargo xtask shop find lists purchases; if it is in the list, its log lines are deleted already"
-        }
+        Subject::Item { advice, .. } => advice,
         Subject::User(_) => "if the requests are older than the search, add --since 24h",
     };
     let (noun, id) = (subject.noun(), subject.id());
@@ -174,8 +172,7 @@ impl Search {
             self.add(&mut found, &about).await?;
             found.keep(|invocation| {
                 is_first(invocation)
-                    || EVENTS.contains(&invocation.function.as_str())
-                        && is_caused(invocation, &first)
+                    || handles_events(&invocation.function) && is_caused(invocation, &first)
             });
             requests.insert(seed);
         }
@@ -250,6 +247,11 @@ impl Search {
     }
 }
 
+fn handles_events(function: &str) -> bool {
+    let mut events = EVENTS.iter().copied().flatten();
+    events.any(|event| *event == function)
+}
+
 /// Whether an invocation is an effect of one of `first`, directly or not.
 fn is_caused(invocation: &Invocation, first: &[Invocation]) -> bool {
     first.iter().any(|cause| {
@@ -308,7 +310,9 @@ mod tests {
     use super::*;
     use crate::release::fake_aws::{Answer, FakeAws, Request};
 
-    const PURCHASE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d90a";
+    mod purchases; // part: billing
+
+    const FILE: &str = "019aa0b4-e100-7d21-a6e4-3c8f1b52d907";
     const NOW: u64 = 1_763_632_800_000;
 
     /// The lines of a log: the name of the group without `scratchpad-dev`, the time in milliseconds after [`NOW`], and the
@@ -357,18 +361,10 @@ mod tests {
             let output = match request.target.split('.').next_back().unwrap() {
                 "DescribeLogGroups" => {
                     let prefix = input["logGroupNamePrefix"].as_str().unwrap();
-                    let groups = [
-                        "billing-purchase",
-                        "billing-purchase-paid",
-                        "billing-list",
-                        "notes-credit",
-                        GATEWAY,
-                        "unknown",
-                    ];
-                    let groups = groups
-                        .map(group_of)
-                        .into_iter()
-                        .filter(|group| group.starts_with(prefix));
+                    let sources = lines.iter().map(|line| line.0);
+                    let groups: BTreeSet<_> = sources.chain([GATEWAY, "unknown"]).collect();
+                    let groups = groups.into_iter().map(group_of);
+                    let groups = groups.filter(|group| group.starts_with(prefix));
                     json!({"logGroups": groups.map(|group| json!({"logGroupName": group})).collect::<Vec<_>>()})
                 }
                 "StartQuery" => {
@@ -433,20 +429,37 @@ mod tests {
         invocations
     }
 
-    /// A purchase, its announcement, and a request about it that does not belong to it.
-    fn purchase() -> Lines {
+    /// An upload, its event, and a request about the file that does not belong to it.
+    fn upload() -> Lines {
+        let about =
+            |request: &str| json!({"message": "request", "request_id": request, "file_id": FILE});
         [
-            access("r1", "/billing", 0),
-            invocation("billing-purchase", "a1", 10, json!({
-                "message": "request", "request_id": "r1", "purchase_id": PURCHASE, "PurchasesPaid": 1,
-            })),
-            invocation("billing-list", "a2", 15, json!({"message": "request", "request_id": "r2", "purchase_id": PURCHASE})),
-            access("r2", "/billing", 14),
-            invocation("billing-purchase-paid", "a3", 20, json!({"purchase_id": ["other", PURCHASE]})),
-            invocation("notes-credit", "a4", 30, json!({"purchase_id": PURCHASE})),
-            invocation("notes-credit", "a5", 31, json!({"purchase_id": "other"})),
+            access("r1", "/notes/attachments", 0),
+            invocation("notes-upload", "a1", 10, about("r1")),
+            invocation("notes-get", "a2", 15, about("r2")),
+            access("r2", "/notes", 14),
+            invocation(
+                "notes-attachment-uploaded",
+                "a3",
+                20,
+                json!({"file_id": ["other", FILE]}),
+            ),
+            invocation(
+                "notes-attachment-uploaded",
+                "a4",
+                31,
+                json!({"file_id": "other"}),
+            ),
         ]
         .concat()
+    }
+
+    fn file() -> Subject {
+        Subject::Item {
+            noun: "file",
+            id: FILE.into(),
+            advice: "",
+        }
     }
 
     fn ids(invocations: &[Invocation]) -> Vec<&str> {
@@ -457,31 +470,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_leads_to_its_effects_and_not_to_other_requests_about_the_same_purchase() {
-        let found = found(purchase(), Subject::Request("r1".into())).await;
-        assert_eq!(ids(&found), ["a1", "a3", "a4"]);
+    async fn a_request_leads_to_its_effects_and_not_to_other_requests_about_the_same_file() {
+        let found = found(upload(), Subject::Request("r1".into())).await;
+        assert_eq!(ids(&found), ["a1", "a3"]);
         assert_eq!(found[0].access.len(), 1);
         // The lines of an invocation that contain no ID belong to it.
         let rows = rows(&found);
         assert_eq!(
             rows.iter().filter(|row| row.contains("a warning")).count(),
-            3,
+            2,
             "{rows:#?}"
         );
     }
 
     #[tokio::test]
-    async fn a_purchase_leads_to_every_request_and_event_about_it() {
-        let found = found(purchase(), Subject::Purchase(PURCHASE.into())).await;
-        assert_eq!(ids(&found), ["a1", "a2", "a3", "a4"]);
+    async fn an_item_leads_to_every_request_and_event_about_it() {
+        let found = found(upload(), file()).await;
+        assert_eq!(ids(&found), ["a1", "a2", "a3"]);
         assert!(found[1].access[0].text("request_id") == "r2");
     }
 
     #[tokio::test]
     async fn a_line_without_an_id_of_its_invocation_leads_to_the_whole_invocation() {
-        let mut lines = invocation("billing-purchase", "a1", 10, json!({}));
-        lines[1].2 = json!({"message": "surplus charge refunded", "purchase_id": PURCHASE, "level": "ERROR"}).to_string();
-        let found = found(lines, Subject::Purchase(PURCHASE.into())).await;
+        let mut lines = invocation("notes-upload", "a1", 10, json!({}));
+        lines[1].2 = json!({"message": "no file", "file_id": FILE, "level": "ERROR"}).to_string();
+        let found = found(lines, file()).await;
         assert_eq!(ids(&found), ["a1"]);
         assert_eq!(found[0].lines.len(), 5);
     }
@@ -491,7 +504,7 @@ mod tests {
         let refused = found(access("r3", "/notes", 5), Subject::Request("r3".into())).await;
         assert_eq!((refused.len(), refused[0].function.as_str()), (1, GATEWAY));
         assert!(
-            found(purchase(), Subject::Request("r9".into()))
+            found(upload(), Subject::Request("r9".into()))
                 .await
                 .is_empty()
         );
@@ -499,9 +512,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_whose_function_crashed_leads_to_the_report_of_lambda() {
-        let mut lines = access("r1", "/billing", 0);
-        lines[0].2 = json!({"request_id": "r1", "aws_request_id": "a1", "route": "/billing", "status": "502"}).to_string();
-        let crash = invocation("billing-purchase", "a1", 10, json!({}));
+        let mut lines = access("r1", "/notes", 0);
+        lines[0].2 =
+            json!({"request_id": "r1", "aws_request_id": "a1", "route": "/notes", "status": "502"})
+                .to_string();
+        let crash = invocation("notes-create", "a1", 10, json!({}));
         lines.extend(
             crash
                 .into_iter()
@@ -509,7 +524,7 @@ mod tests {
         );
         let found = found(lines, Subject::Request("r1".into())).await;
         let rows = rows(&found);
-        assert!(rows[0].contains("/billing 502"), "{rows:#?}");
+        assert!(rows[0].contains("/notes 502"), "{rows:#?}");
         assert!(rows[2].contains("wrote no last line"), "{rows:#?}");
     }
 
@@ -520,11 +535,5 @@ mod tests {
         for id in ["", "a/ or 1=1", "a|b", "a.*"] {
             assert!(logs.find(&[&id.to_owned()], NOW).await.is_err(), "{id}");
         }
-    }
-
-    #[test]
-    fn the_search_for_a_purchase_starts_shortly_before_its_order() {
-        assert_eq!(time_of_purchase(PURCHASE), Some(0x019a_a0b4_e100 - SKEW));
-        assert_eq!(time_of_purchase("1"), None);
     }
 }

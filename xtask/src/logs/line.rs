@@ -305,18 +305,18 @@ mod tests {
     #[test]
     fn a_request_shows_its_route_status_cause_and_ids_but_not_its_metrics_format() {
         let request = line(
-            "billing-purchase",
+            "notes-create",
             &json!({
                 "_aws": {"Timestamp": 1}, "timestamp": "2025-11-20T10:00:01.999123Z", "level": "ERROR", "message": "request",
-                "method": "POST", "route": "/billing", "status": 503, "duration_ms": 812, "request_id": "r1",
-                "aws_request_id": "a1", "trace_id": "1-5759e988-bd862e3fe1be46a994272793", "purchase_id": "p1",
-                "error": "Stripe did not respond", "Requests": 1, "Faults": 1, "ColdStarts": 0, "Stage": "dev",
+                "method": "POST", "route": "/notes", "status": 503, "duration_ms": 812, "request_id": "r1",
+                "aws_request_id": "a1", "trace_id": "1-5759e988-bd862e3fe1be46a994272793", "note_id": "n1",
+                "error": "DynamoDB did not respond", "Requests": 1, "Faults": 1, "ColdStarts": 0, "Stage": "dev",
             })
             .to_string(),
         );
         assert_eq!(
             request.what(),
-            "POST /billing 503 Stripe did not respond Faults=1 purchase_id=p1 request_id=r1"
+            "POST /notes 503 DynamoDB did not respond Faults=1 note_id=n1 request_id=r1"
         );
         assert_eq!(request.tone(), Tone::Failed);
         assert_eq!(request.invocation(), Some("a1"));
@@ -324,7 +324,7 @@ mod tests {
         let row = row(
             request.at,
             request.duration(),
-            "billing-purchase",
+            "notes-create",
             20,
             &request.what(),
             Tone::Normal,
@@ -332,7 +332,7 @@ mod tests {
         let row = console::strip_ansi_codes(&row).into_owned();
         assert!(
             row.starts_with(
-                "2025-11-20 10:00:01.999     812 ms  billing-purchase      POST /billing 503"
+                "2025-11-20 10:00:01.999     812 ms  notes-create          POST /notes 503"
             ),
             "{row}"
         );

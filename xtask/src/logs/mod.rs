@@ -1,4 +1,4 @@
-//! `cargo xtask logs`: shows the log lines of a stage's functions, or what happened to one request, purchase or user.
+//! `cargo xtask logs`: shows the log lines of a stage's functions, or what happened to one request, note or user.
 //!
 //! | module | content |
 //! |---|---|
@@ -9,6 +9,7 @@
 
 mod follow;
 mod line;
+mod purchase; // part: billing
 mod read;
 mod timeline;
 mod traces;
@@ -39,49 +40,63 @@ const INTERVAL: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// The name of the function's crate [default: all functions]
-    #[arg(conflicts_with_all = ["request", "purchase", "user"])]
+    #[arg(conflicts_with = "subject")]
     function: Option<String>,
     /// The name of the stage
     #[arg(long, default_value = "local")]
     stage: StageName,
     /// Show what happened to this request: its log lines, its trace, and the events that it caused, causes before effects.
     /// The ID is in the response header x-amzn-RequestId
-    #[arg(long, value_name = "ID", conflicts_with_all = ["purchase", "user"])]
+    #[arg(long, value_name = "ID", group = "subject")]
     request: Option<String>,
-    /// Show every step of this purchase, causes before effects
-    #[arg(long, value_name = "ID", conflicts_with = "user")]
+    // part: billing {
+    /// Show every step of this purchase since its order, causes before effects
+    #[arg(long, value_name = "ID", group = "subject")]
     purchase: Option<String>,
+    // part: billing }
+    /// Show the requests and events about this note
+    #[arg(long, value_name = "ID", group = "subject")]
+    note: Option<String>,
     /// Show the requests of this user: an identity ID, or the field `user` of a log line
-    #[arg(long, value_name = "IDENTITY")]
+    #[arg(long, value_name = "IDENTITY", group = "subject")]
     user: Option<String>,
-    /// Show lines that are at most this old, for example 12h [default: 1h, or since the order of the purchase]
+    /// Show lines that are at most this old, for example 12h [default: 1h]
     #[arg(long, value_name = "AGE")]
     since: Option<Age>,
     /// Keep showing new lines until Ctrl-C
-    #[arg(long, short, conflicts_with_all = ["request", "purchase", "user"])]
+    #[arg(long, short, conflicts_with = "subject")]
     follow: bool,
 }
 
 impl Options {
     /// What to search for. `None` to show all lines.
     fn subject(&self) -> Option<Subject> {
-        let request = self.request.clone().map(Subject::Request);
-        let purchase = self.purchase.clone().map(Subject::Purchase);
-        request
-            .or(purchase)
-            .or(self.user.clone().map(Subject::User))
+        let note = |id: &String| Subject::Item {
+            noun: "note",
+            id: id.clone(),
+            advice: "if the requests are older than the search, add --since 24h",
+        };
+        let subjects = [
+            self.request.clone().map(Subject::Request),
+            self.purchase.as_deref().map(purchase::subject), // part: billing
+            self.note.as_ref().map(note),
+            self.user.clone().map(Subject::User),
+        ];
+        subjects.into_iter().flatten().next()
     }
 
     /// The time of the oldest line to show, in milliseconds since the Unix epoch.
     fn from(&self) -> u64 {
         const DEFAULT: u64 = 3_600_000;
-        match &self.since {
-            Some(age) => now().saturating_sub(age.milliseconds()),
-            None => {
-                let order = self.purchase.as_deref().and_then(follow::time_of_purchase);
-                order.unwrap_or(now().saturating_sub(DEFAULT))
-            }
+        if let Some(age) = &self.since {
+            return now().saturating_sub(age.milliseconds());
         }
+        // part: billing {
+        if let Some(at) = self.purchase.as_deref().and_then(purchase::ordered_at) {
+            return at;
+        }
+        // part: billing }
+        now().saturating_sub(DEFAULT)
     }
 }
 

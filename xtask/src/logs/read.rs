@@ -34,7 +34,7 @@ const LIMIT: i32 = 10_000;
 /// How far clocks may differ, in milliseconds. Searches begin this long before, and end this long after.
 pub(super) const SKEW: u64 = 5_000;
 
-/// The longest duration of an invocation in milliseconds: the timeout of billing-reconcile.
+/// The longest duration of an invocation in milliseconds: the longest timeout of a function.
 const LONGEST_INVOCATION: u64 = 240_000;
 
 /// The logs of a stage.

@@ -1,4 +1,4 @@
-//! What happened to a request or a purchase, in causal order across all functions.
+//! What happened to a request or a note, in causal order across all functions.
 //!
 //! The timeline consists of invocations. An invocation is printed as a whole, and only after the one that caused it. Two
 //! machines may have different clocks, so times alone do not order causes before effects. [`CAUSES`] says which functions
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::{Metric, Subject};
 
+use super::purchase; // part: billing
 use super::{
     line::{GATEWAY, Line, Tone, row},
     read::SKEW,
@@ -16,7 +17,15 @@ use super::{
 
 /// The functions that cause invocations of other functions. Each function is below those that cause it, so the order of the
 /// rows is that of cause and effect.
-const CAUSES: [(&str, &[&str]); 11] = [
+const CAUSES: &[&[Row]] = &[
+    NOTES,
+    purchase::CAUSES, // part: billing
+];
+
+/// A function, and those that cause its invocations.
+pub(super) type Row = (&'static str, &'static [&'static str]);
+
+const NOTES: &[Row] = &[
     ("notes-upload", &[]),
     ("notes-create", &["notes-upload"]),
     ("notes-update", &["notes-upload", "notes-create"]),
@@ -25,58 +34,20 @@ const CAUSES: [(&str, &[&str]); 11] = [
         "notes-attachment-uploaded",
         &["notes-upload", "notes-create", "notes-update"],
     ),
-    ("billing-purchase", &[]),
-    ("billing-resume", &["billing-purchase"]),
-    ("billing-cancel", &["billing-purchase", "billing-resume"]),
-    // Stripe's events, and the purchases that are still PENDING.
-    (
-        "billing-webhook",
-        &["billing-purchase", "billing-resume", "billing-cancel"],
-    ),
-    (
-        "billing-reconcile",
-        &["billing-purchase", "billing-resume", "billing-cancel"],
-    ),
-    // The stream of the table Purchases.
-    (
-        "billing-purchase-paid",
-        &[
-            "billing-purchase",
-            "billing-resume",
-            "billing-cancel",
-            "billing-webhook",
-            "billing-reconcile",
-        ],
-    ),
-    // The topic Purchases.
-    (SUBSCRIBERS, &["billing-purchase-paid", "billing-reconcile"]),
 ];
 
 /// The functions that handle events. The others handle requests, which people send.
-pub(super) const EVENTS: [&str; 6] = [
-    "notes-attachment-uploaded",
-    "billing-webhook",
-    "billing-reconcile",
-    "billing-purchase-paid",
-    "notes-credit",
-    "notify-send",
+pub(super) const EVENTS: &[&[&str]] = &[
+    &["notes-attachment-uploaded"],
+    purchase::EVENTS, // part: billing
 ];
 
-/// The row of the functions that subscribe to the topic Purchases.
-const SUBSCRIBERS: &str = "notes-credit, notify-send";
-
-/// The metrics that a function counts when it changes a purchase, so that the change is announced.
-const CHANGES: [Metric; 7] = [
-    Metric::PurchasesPaid,
-    Metric::PurchasesDeclined,
-    Metric::PurchasesCanceled,
-    Metric::PurchasesNotMade,
-    Metric::AmountRefunded,
-    Metric::DisputesOpened,
-    Metric::SurplusCharges,
+/// The metrics that a function counts when it changes something that is then announced.
+const CHANGES: &[&[Metric]] = &[
+    purchase::CHANGES, // part: billing
 ];
 
-/// The maximum number of calls of an invocation that are shown. A run of billing-reconcile may make hundreds.
+/// The maximum number of calls of an invocation that are shown. A scheduled function may make hundreds.
 const SHOWN_CALLS: usize = 40;
 
 /// One run of a function for one request or event.
@@ -132,16 +103,14 @@ impl Invocation {
 
     /// The position of the function in the order of cause and effect. Functions without effects come first.
     fn rank(&self) -> usize {
-        CAUSES
-            .iter()
-            .position(|(names, _)| has(names, &self.function))
+        causes()
+            .position(|(name, _)| name == self.function)
             .map_or(0, |at| at + 1)
     }
 
     fn changes(&self) -> bool {
-        CHANGES
-            .iter()
-            .any(|metric| self.lines.iter().any(|line| line.counts(metric.name())))
+        let mut changes = CHANGES.iter().copied().flatten();
+        changes.any(|metric| self.lines.iter().any(|line| line.counts(metric.name())))
     }
 
     /// Whether this is an effect of a request or event that one of `causes` handles.
@@ -152,13 +121,13 @@ impl Invocation {
     }
 
     fn causes(&self) -> &'static [&'static str] {
-        let row = CAUSES.iter().find(|(names, _)| has(names, &self.function));
+        let row = causes().find(|(name, _)| *name == self.function);
         row.map_or(&[], |(_, causes)| causes)
     }
 }
 
-fn has(names: &str, function: &str) -> bool {
-    names.split(", ").any(|name| name == function)
+fn causes() -> impl Iterator<Item = Row> {
+    CAUSES.iter().copied().flatten().copied()
 }
 
 /// Sorts invocations: each after the one that caused it, and otherwise by time.
@@ -178,8 +147,8 @@ pub(super) fn sort(invocations: &mut Vec<Invocation>) {
     invocations.extend(sorted.into_iter().map(|(_, invocation)| invocation));
 }
 
-/// Returns the position of the invocation that caused `effect`: the latest one before it that changed the same purchase,
-/// or else the latest that is about the same.
+/// Returns the position of the invocation that caused `effect`: the latest one before it that changed what `effect` is
+/// about, or else the latest that is about the same.
 fn cause(effect: &Invocation, others: &[Invocation]) -> Option<usize> {
     let possible: Vec<usize> = others
         .iter()
@@ -389,86 +358,33 @@ mod tests {
 
     const NOW: u64 = 1_763_632_800_000;
 
+    mod purchases; // part: billing
+
     #[test]
-    fn an_effect_comes_after_its_cause_although_its_clock_is_a_second_behind() {
-        let about = json!({"purchase_id": "p1"});
-        let paid = json!({"purchase_id": "p1", "PurchasesPaid": 1});
+    fn an_event_comes_after_its_upload_although_its_clock_is_a_second_behind() {
+        let about = json!({"file_id": "f1"});
         for behind in [0, 1_000] {
-            let chain = [
-                invocation("billing-purchase", NOW + 500, &paid),
-                invocation("billing-purchase-paid", NOW + 600 - behind, &about),
-                invocation("notes-credit", NOW + 700 - 2 * behind, &about),
-                invocation("notify-send", NOW + 710 - 2 * behind, &about),
-            ];
-            let expected: Vec<_> = chain
-                .iter()
-                .map(|invocation| invocation.id.clone())
-                .collect();
-            for rotation in 0..chain.len() {
-                let mut shuffled = chain.to_vec();
-                shuffled.rotate_left(rotation);
-                assert_eq!(order(shuffled), expected, "{behind}");
-            }
+            let upload = invocation("notes-upload", NOW + 500, &about);
+            let event = invocation("notes-attachment-uploaded", NOW + 600 - behind, &about);
+            let expected = [upload.id.clone(), event.id.clone()];
+            assert_eq!(order(vec![upload.clone(), event.clone()]), expected);
+            assert_eq!(order(vec![event, upload]), expected);
         }
-    }
-
-    #[test]
-    fn an_announcement_follows_the_invocation_that_changed_the_purchase() {
-        let about = json!({"purchase_id": "p1"});
-        let changes = |metric: &str| json!({"purchase_id": "p1", metric: 1});
-        let refund = NOW + 60_000;
-        let order = order(vec![
-            invocation("billing-purchase", NOW, &changes("PurchasesPaid")),
-            // Stripe's event of the payment changes nothing, and arrives before the announcement.
-            invocation("billing-webhook", NOW + 40, &about),
-            invocation("billing-purchase-paid", NOW + 50, &about),
-            invocation("notes-credit", NOW + 60, &about),
-            invocation("billing-webhook", refund, &changes("AmountRefunded")),
-            invocation("billing-purchase-paid", refund - 900, &about),
-            invocation("notes-credit", refund + 100, &about),
-        ]);
-        let expected = [
-            ("billing-purchase", NOW),
-            ("billing-webhook", NOW + 40),
-            ("billing-purchase-paid", NOW + 50),
-            ("notes-credit", NOW + 60),
-            ("billing-webhook", refund),
-            ("billing-purchase-paid", refund - 900),
-            ("notes-credit", refund + 100),
-        ];
-        let expected = expected.map(|(function, at)| format!("{function}-{at}"));
-        assert_eq!(order, expected);
-    }
-
-    #[test]
-    fn invocations_about_another_purchase_are_ordered_by_time() {
-        let paid = |id: &str| json!({"purchase_id": id, "PurchasesPaid": 1});
-        let order = order(vec![
-            invocation("billing-purchase", NOW + 500, &paid("p1")),
-            invocation(
-                "billing-purchase-paid",
-                NOW + 100,
-                &json!({"purchase_id": "p2"}),
-            ),
-        ]);
-        let first = format!("billing-purchase-paid-{}", NOW + 100);
-        assert_eq!(order.first(), Some(&first));
     }
 
     #[test]
     fn every_function_in_the_table_exists_and_is_after_its_causes() {
         let workspace = crate::workspace::Workspace::read().unwrap();
         let mut known = BTreeSet::new();
-        for (names, causes) in CAUSES {
+        for (name, causes) in causes() {
             for cause in causes {
                 assert!(known.contains(cause), "{cause}");
             }
-            for name in names.split(", ") {
-                workspace.function(name).unwrap();
-                known.insert(name);
-            }
+            workspace.function(name).unwrap();
+            known.insert(name);
         }
-        assert!(EVENTS.iter().all(|name| known.contains(name)));
+        let mut events = EVENTS.iter().copied().flatten();
+        assert!(events.all(|name| known.contains(name)));
     }
 
     #[test]
@@ -487,23 +403,23 @@ mod tests {
             vec![
                 span("DynamoDB GetItem", NOW + 5, Some("a1")),
                 // Written at the same time as the last line.
-                span("Stripe charge", NOW + 10, Some("a1")),
+                span("DynamoDB PutItem", NOW + 10, Some("a1")),
                 span("of another invocation", NOW + 6, Some("a2")),
             ],
         )]);
-        let last = json!({"request_id": "r1", "trace_id": trace, "message": "request", "method": "POST", "route": "/billing"});
+        let last = json!({"request_id": "r1", "trace_id": trace, "message": "request", "method": "POST", "route": "/notes"});
         let warning = json!({"message": "key refreshed", "duration_ms": null, "level": "WARN"});
         let lines = [
             (
                 ("a1".to_owned(), NOW),
-                line("billing-purchase", NOW + 10, &last),
+                line("notes-create", NOW + 10, &last),
             ),
             (
                 ("a1".to_owned(), NOW),
-                line("billing-purchase", NOW + 7, &warning),
+                line("notes-create", NOW + 7, &warning),
             ),
         ];
-        let access = json!({"request_id": "r1", "message": "", "method": "POST", "route": "/billing", "status": "200"});
+        let access = json!({"request_id": "r1", "message": "", "method": "POST", "route": "/notes", "status": "200"});
         let refused = json!({"request_id": "r2", "message": "", "method": "GET", "route": "/notes", "status": "403"});
         let access = [
             line(GATEWAY, NOW + 12, &access),
@@ -517,11 +433,11 @@ mod tests {
             .map(|row| console::strip_ansi_codes(row))
             .collect();
         let expected = [
-            ("gateway", "POST /billing 200"),
-            ("billing-purchase", "DynamoDB GetItem"),
-            ("billing-purchase", "key refreshed"),
-            ("billing-purchase", "Stripe charge"),
-            ("billing-purchase", "POST /billing"),
+            ("gateway", "POST /notes 200"),
+            ("notes-create", "DynamoDB GetItem"),
+            ("notes-create", "key refreshed"),
+            ("notes-create", "DynamoDB PutItem"),
+            ("notes-create", "POST /notes"),
             ("gateway", "GET /notes 403"),
         ];
         assert_eq!(rows.len(), expected.len(), "{rows:#?}");
@@ -539,12 +455,16 @@ mod tests {
             at: at * 1000,
             duration: Some(2.0),
             depth: 0,
-            what: "SNS Publish".into(),
+            what: "DynamoDB UpdateItem".into(),
             tone: Tone::Normal,
         };
         let traces = BTreeMap::from([(trace.to_owned(), vec![span(NOW + 5), span(retry + 5)])]);
         let lines = [NOW, retry].map(|at| {
-            let last = line("notify-send", at + 10, &json!({"trace_id": trace}));
+            let last = line(
+                "notes-attachment-uploaded",
+                at + 10,
+                &json!({"trace_id": trace}),
+            );
             (("a1".to_owned(), at), last)
         });
         let invocations = group(lines, &[], &traces);

@@ -19,7 +19,7 @@ const BATCH: usize = 5;
 /// Subsegments whose durations the log line and Lambda's report show already.
 const HIDDEN: [&str; 3] = ["Invocation", "Overhead", "handler"];
 
-/// A part of a trace: an AWS call, a call of Stripe, or a step of the code.
+/// A part of a trace: an AWS call, a call of another service, or a step of the code.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
     /// Lambda's ID of the invocation. `None` if the trace does not say it; then the trace has one invocation.
@@ -281,7 +281,7 @@ mod tests {
         let file = folder.path().join("traces.jsonl");
         let mut call = subsegment("3", "2", "DynamoDB", 10.2);
         call["aws"] =
-            json!({"operation": "UpdateItem", "table_names": ["scratchpad-local-Purchases"]});
+            json!({"operation": "UpdateItem", "table_names": ["scratchpad-local-Storage"]});
         call["http"] = json!({"response": {"status": 400}});
         call["error"] = true.into();
         call["cause"] = json!({"exceptions": [{"type": "ConditionalCheckFailedException"}]});
@@ -294,7 +294,7 @@ mod tests {
         )
         .unwrap();
         let rest = [
-            subsegment("2", "1", "purchase", 10.1),
+            subsegment("2", "1", "create", 10.1),
             subsegment("1", "0", "handler", 10.0),
         ];
         fs::write(&file, format!("{}\n{}\n{{\"half", rest[0], rest[1])).unwrap();
@@ -306,10 +306,10 @@ mod tests {
         assert_eq!(
             shown(spans),
             [
-                (0, "purchase"),
+                (0, "create"),
                 (
                     1,
-                    "DynamoDB UpdateItem Purchases 400 ConditionalCheckFailedException"
+                    "DynamoDB UpdateItem Storage 400 ConditionalCheckFailedException"
                 )
             ]
         );
@@ -332,7 +332,7 @@ mod tests {
             "start_time": 10.0, "end_time": 11.0, "aws": {"request_id": "a1"},
         });
         let mut handler = subsegment("3", "2", "handler", 10.1);
-        let mut call = subsegment("4", "3", "Stripe charge", 10.2);
+        let mut call = subsegment("4", "3", "DynamoDB PutItem", 10.2);
         call["fault"] = true.into();
         handler["subsegments"] = json!([call]);
         function["subsegments"] = json!([
@@ -356,7 +356,7 @@ mod tests {
         let spans = &found[TRACE];
         assert_eq!(
             shown(spans),
-            [(0, "Initialization"), (0, "Stripe charge no response")]
+            [(0, "Initialization"), (0, "DynamoDB PutItem no response")]
         );
         assert!(
             spans

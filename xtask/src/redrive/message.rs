@@ -3,23 +3,21 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// The function that handles Stripe's events. The messages of its queue are complete events.
-const WEBHOOK: &str = "billing-webhook";
-
-/// The function whose dead-letter queue refers to the stream of the table Purchases.
-const ANNOUNCER: &str = "billing-purchase-paid";
+use super::billing; // part: billing
 
 /// How a message is processed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     /// Invoke the function of the queue with this event.
     Invoke(Value),
+    // part: billing {
     /// Send this event to the webhook, as Stripe does.
     Deliver(String),
     /// Invoke billing-reconcile, which announces each purchase whose revision is not announced. The message contains
     /// only positions in the stream, and the stream keeps its records for a day. The table keeps the notices until they
     /// are announced.
     Reconcile,
+    // part: billing }
 }
 
 impl Action {
@@ -29,36 +27,31 @@ impl Action {
     /// Fails if the message has none of the formats that the queue can have.
     pub(super) fn of(function: &str, body: &str) -> Result<Self> {
         let message: Value = serde_json::from_str(body).context("the message is not JSON")?;
-        let has = |name: &str| message.get(name).is_some();
-        if function == WEBHOOK && message.get("object").and_then(Value::as_str) == Some("event") {
-            return Ok(Self::Deliver(body.to_owned()));
+        // part: billing {
+        if let Some(action) = billing::action(function, body, &message) {
+            return Ok(action);
         }
+        // part: billing }
         // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
         if let Some(payload) = message.get("requestPayload") {
             return Ok(Self::Invoke(payload.clone()));
-        }
-        // https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
-        if function == ANNOUNCER && has("DDBStreamBatchInfo") {
-            return Ok(Self::Reconcile);
-        }
-        // A record of the stream that the function could not parse.
-        if function == ANNOUNCER && has("dynamodb") {
-            return Ok(Self::Invoke(json!({"Records": [message]})));
         }
         // SNS sends what it could not deliver to a function:
         // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
         if message.get("Type").and_then(Value::as_str) == Some("Notification") {
             return Ok(Self::Invoke(sns_event(message)));
         }
-        bail!("the message has an unknown format")
+        bail!("the message of {function} has an unknown format")
     }
 
     /// Says what the action does.
     pub(super) fn describe(&self, function: &str) -> String {
         match self {
             Self::Invoke(_) => format!("invoke {function} with the event"),
+            // part: billing {
             Self::Deliver(_) => "send the Stripe event to the webhook".into(),
             Self::Reconcile => "invoke billing-reconcile, which announces purchases".into(),
+            // part: billing }
         }
     }
 }
@@ -88,32 +81,33 @@ fn sns_event(mut notification: Value) -> Value {
 mod tests {
     use super::*;
 
+    const FUNCTION: &str = "notes-attachment-uploaded";
+
     fn action(function: &str, message: &Value) -> Result<Action> {
         Action::of(function, &message.to_string())
     }
 
     #[test]
     fn a_failed_asynchronous_invocation_is_repeated_with_its_event() {
-        for function in ["notify-send", "notes-credit", "notes-attachment-uploaded"] {
-            let event = json!({"detail": {"object": {"key": "a"}}});
-            let message = json!({
-                "version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event,
-                "responsePayload": {"errorType": "Error"},
-            });
-            assert_eq!(action(function, &message).unwrap(), Action::Invoke(event));
-        }
+        let event = json!({"detail": {"object": {"key": "a"}}});
+        let message = json!({
+            "version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": event,
+            "responsePayload": {"errorType": "Error"},
+        });
+        let expected = Action::Invoke(event);
+        assert_eq!(action(FUNCTION, &message).unwrap(), expected);
     }
 
     #[test]
     fn a_message_that_sns_could_not_deliver_becomes_an_event_of_sns() {
-        let topic = "arn:aws:sns:us-east-1:111111111111:scratchpad-dev-Purchases";
+        let topic = "arn:aws:sns:us-east-1:111111111111:scratchpad-dev-Topic";
         let message = json!({
             "Type": "Notification", "MessageId": "1", "TopicArn": topic, "Message": "{}", "Timestamp": "2026-01-01T00:00:00.000Z",
             "SignatureVersion": "1", "Signature": "s", "SigningCertURL": "https://cert", "UnsubscribeURL": "https://unsubscribe",
         });
-        let Action::Invoke(event) = action("notify-send", &message).unwrap() else {
-            panic!("{message}");
-        };
+        let event = sns_event(message.clone());
+        let expected = Action::Invoke(event.clone());
+        assert_eq!(action(FUNCTION, &message).unwrap(), expected);
         let record = &event["Records"][0];
         assert_eq!(record["EventSource"], "aws:sns");
         assert_eq!(record["Sns"]["Message"], "{}");
@@ -122,42 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn positions_of_the_stream_are_replaced_by_what_the_table_says() {
-        let message = json!({
-            "version": "1.0", "requestContext": {"condition": "RetryAttemptsExhausted"},
-            "DDBStreamBatchInfo": {"shardId": "1", "startSequenceNumber": "1", "batchSize": 2},
-        });
-        assert_eq!(
-            action("billing-purchase-paid", &message).unwrap(),
-            Action::Reconcile
-        );
-        assert!(action("notify-send", &message).is_err());
-    }
-
-    #[test]
-    fn a_malformed_record_of_the_stream_is_sent_to_the_function_again() {
-        let record = json!({"eventID": "1", "eventName": "MODIFY", "dynamodb": {"NewImage": {}}});
-        let expected = Action::Invoke(json!({"Records": [record]}));
-        assert_eq!(action("billing-purchase-paid", &record).unwrap(), expected);
-    }
-
-    #[test]
-    fn an_event_of_stripe_is_delivered_with_exactly_its_bytes() {
-        let body = "{ \"object\" : \"event\", \"id\": \"evt_1\" }";
-        let expected = Action::Deliver(body.into());
-        assert_eq!(Action::of("billing-webhook", body).unwrap(), expected);
-    }
-
-    #[test]
     fn a_message_with_an_unknown_format_is_not_processed() {
-        for (function, body) in [
-            ("billing-webhook", "hello"),
-            ("billing-webhook", "{\"object\": \"charge\"}"),
-            ("notify-send", "{\"object\": \"event\"}"),
-            ("notify-send", "{\"dynamodb\": {}}"),
-            ("notes-credit", "[]"),
+        for body in [
+            "hello",
+            "{\"object\": \"event\"}",
+            "{\"dynamodb\": {}}",
+            "[]",
         ] {
-            assert!(Action::of(function, body).is_err(), "{function} {body}");
+            assert!(Action::of(FUNCTION, body).is_err(), "{body}");
         }
     }
 }

@@ -1,24 +1,22 @@
 //! `cargo xtask redrive`: processes the messages of a dead-letter queue again, after the cause of their failure is fixed.
 
+mod billing; // part: billing
 mod message;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use aws_smithy_types::{body::SdkBody, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use console::style;
-use http::{Request, header::CONTENT_TYPE};
-use https::{Https, RootCertStore};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use self::message::Action;
 use crate::{
-    release::{SecretName, StageContext, StageName, Target, secret_value},
+    release::{StageContext, StageName, Target},
     ui,
     workspace::Workspace,
 };
@@ -38,13 +36,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The time limit of an invocation. It is longer than the timeout of every function.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The time limit of a request to the webhook. API Gateway responds within 29 s.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(40);
-
 /// The maximum number of characters that are shown of a message.
 const SHOWN: usize = 160;
-
-const RECONCILE: &str = "billing-reconcile";
 
 /// Runs `cargo xtask redrive`: processes each message of the dead-letter queue `queue` once, and deletes those that
 /// succeed. `queue` is the name of a function or of its dead-letter queue. With `dry_run`, only lists the messages.
@@ -169,43 +162,16 @@ struct Redrive<'a> {
     function: &'a str,
     lambda: aws_sdk_lambda::Client,
     stage: String,
-    webhook: Webhook,
-    /// The result of the run's invocation of billing-reconcile, which is enough for all messages.
-    reconciled: Option<Result<(), String>>,
-}
-
-/// What is needed to send events to the webhook as Stripe does.
-struct Webhook {
-    https: Https,
-    /// The URL. `None` if the stage has no API.
-    url: Option<String>,
-    /// The signing secret. `None` if it is not set, or if the queue has no events of Stripe.
-    secret: Option<String>,
+    billing: billing::Redrive, // part: billing
 }
 
 impl<'a> Redrive<'a> {
     async fn new(context: &StageContext, function: &'a str) -> Result<Self> {
-        let target = &context.target;
-        let needs_webhook = function == "billing-webhook";
-        let secret = if needs_webhook {
-            secret_value(target, SecretName::StripeWebhookSecret).await?
-        } else {
-            None
-        };
-        let exports = context.stacks.exports().await?;
-        let api = exports.get(&format!("scratchpad-{}-ApiUrl", target.stage));
-        let url = api.map(|api| target.reachable_url(&exports, api) + "/billing/webhook");
-        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         Ok(Self {
             function,
-            lambda: lambda(target),
-            stage: target.stage.to_string(),
-            webhook: Webhook {
-                https: Https::trusting(roots, WEBHOOK_TIMEOUT),
-                url,
-                secret,
-            },
-            reconciled: None,
+            lambda: lambda(&context.target),
+            stage: context.target.stage.to_string(),
+            billing: billing::Redrive::new(context, function).await?, // part: billing
         })
     }
 
@@ -256,19 +222,10 @@ impl<'a> Redrive<'a> {
     async fn process(&mut self, body: &str) -> Result<()> {
         match Action::of(self.function, body)? {
             Action::Invoke(event) => self.invoke(self.function, &event).await,
-            Action::Deliver(event) => self.webhook.deliver(event).await,
-            Action::Reconcile => {
-                if self.reconciled.is_none() {
-                    let result = self
-                        .invoke(RECONCILE, &Value::Object(Default::default()))
-                        .await;
-                    self.reconciled = Some(result.map_err(|error| format!("{error:#}")));
-                }
-                match &self.reconciled {
-                    Some(Err(error)) => bail!("{error}"),
-                    _ => Ok(()),
-                }
-            }
+            // part: billing {
+            Action::Deliver(event) => self.billing.webhook.deliver(event).await,
+            Action::Reconcile => self.reconcile().await,
+            // part: billing }
         }
     }
 
@@ -294,31 +251,6 @@ impl<'a> Redrive<'a> {
         let failures = response.get("batchItemFailures").and_then(Value::as_array);
         if failures.is_some_and(|failures| !failures.is_empty()) {
             bail!("{function} could not process the record; its log says why");
-        }
-        Ok(())
-    }
-}
-
-impl Webhook {
-    /// Signs an event as Stripe does, and sends it to the webhook.
-    async fn deliver(&self, event: String) -> Result<()> {
-        let url = self.url.as_deref();
-        let url = url.context("the stage has no API: deploy it first")?;
-        let secret = self.secret.as_deref();
-        let secret = secret.context("the secret stripe-webhook-secret is not set")?;
-        let signature = local_stripe::signature(event.as_bytes(), SystemTime::now(), &[secret]);
-        let request = Request::post(url)
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .header("stripe-signature", signature)
-            .body(SdkBody::from(event))?;
-        let response = timeout(WEBHOOK_TIMEOUT, self.https.exchange(request)).await;
-        let response = response.context("the webhook did not respond in time")??;
-        if !response.status().is_success() {
-            bail!(
-                "the webhook responded with {}: {}",
-                response.status(),
-                String::from_utf8_lossy(response.body())
-            );
         }
         Ok(())
     }
@@ -452,10 +384,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
-    use test_support::proxy::{HttpResponse, listen};
 
     use super::*;
     use crate::release::fake_aws::{Answer, FakeAws};
+
+    mod billing; // part: billing
 
     /// A queue, and the functions that a run invokes.
     #[derive(Debug, Default)]
@@ -479,7 +412,7 @@ mod tests {
                 Some("GetQueueUrl") => {
                     assert_eq!(
                         input["QueueName"],
-                        "scratchpad-dev-notify-send-dead-letters"
+                        "scratchpad-dev-notes-attachment-uploaded-dead-letters"
                     );
                     json!({"QueueUrl": "http://127.0.0.1:1/queue"})
                 }
@@ -554,7 +487,9 @@ mod tests {
                 cloud.answer(&request.target, &request.uri, &request.body)
             });
             let context = aws.stage().await;
-            let queue = Queue::find(&context.target, "notify-send").await.unwrap();
+            let queue = Queue::find(&context.target, "notes-attachment-uploaded")
+                .await
+                .unwrap();
             Self {
                 cloud,
                 context,
@@ -585,7 +520,7 @@ mod tests {
     async fn a_message_is_deleted_only_if_its_event_is_processed() {
         let events = ["a", "fails", "b", "partly", "c"].map(event);
         let test = Test::with(&events).await;
-        let summary = test.run("notify-send").await;
+        let summary = test.run("notes-attachment-uploaded").await;
         let expected = Summary {
             done: 3,
             failed: 2,
@@ -596,90 +531,42 @@ mod tests {
         assert_eq!(test.left(), left);
         let cloud = test.cloud.lock().unwrap();
         assert_eq!(cloud.invocations.len(), events.len());
-        let first = ("scratchpad-dev-notify-send".to_owned(), json!({"a": true}));
+        let first = (
+            "scratchpad-dev-notes-attachment-uploaded".to_owned(),
+            json!({"a": true}),
+        );
         assert_eq!(cloud.invocations[0], first);
     }
 
     #[tokio::test]
     async fn an_event_that_the_function_sends_back_is_processed_once_per_run() {
         let test = Test::with(&[event("returns")]).await;
-        let summary = test.run("notify-send").await;
+        let summary = test.run("notes-attachment-uploaded").await;
         assert_eq!((summary.done, summary.returned), (1, 1));
         assert_eq!(test.left(), [(event("returns").to_string(), true)]);
         assert_eq!(test.cloud.lock().unwrap().invocations.len(), 1);
     }
 
     #[tokio::test]
-    async fn all_positions_of_the_stream_need_one_invocation_of_reconcile() {
-        let batch = |number: u32| json!({"DDBStreamBatchInfo": {"startSequenceNumber": number}});
-        let test = Test::with(&[batch(1), batch(2), batch(3), batch(4)]).await;
-        let summary = test.run("billing-purchase-paid").await;
-        assert_eq!((summary.done, summary.remaining()), (4, 0));
-        let invocations = &test.cloud.lock().unwrap().invocations;
-        assert_eq!(
-            *invocations,
-            [("scratchpad-dev-billing-reconcile".to_owned(), json!({}))]
-        );
-    }
-
-    #[tokio::test]
     async fn a_dry_run_changes_nothing() {
         let events = [event("a"), json!("unknown")];
         let test = Test::with(&events).await;
-        list(&test.queue, "notify-send").await.unwrap();
+        list(&test.queue, "notes-attachment-uploaded")
+            .await
+            .unwrap();
         assert_eq!(test.left(), events.map(|event| (event.to_string(), true)));
         assert!(test.cloud.lock().unwrap().invocations.is_empty());
-    }
-
-    #[tokio::test]
-    async fn an_event_of_stripe_is_signed_with_the_secret_of_the_stage() {
-        let received = Arc::<Mutex<Vec<(String, String)>>>::default();
-        let shared = received.clone();
-        let (url, server) = listen(move |head, body| {
-            let signature = head.headers["stripe-signature"]
-                .to_str()
-                .unwrap()
-                .to_owned();
-            let body = String::from_utf8(body.to_vec()).unwrap();
-            shared.lock().unwrap().push((signature, body));
-            async { Ok(HttpResponse::default()) }
-        })
-        .await;
-        let webhook = Webhook {
-            https: Https::trusting(RootCertStore::empty(), WEBHOOK_TIMEOUT),
-            url: Some(url),
-            secret: Some("whsec_1".into()),
-        };
-        let event = r#"{ "object": "event" }"#;
-        webhook.deliver(event.into()).await.unwrap();
-        let received = received.lock().unwrap();
-        let [(signature, body)] = received.as_slice() else {
-            panic!("{received:?}");
-        };
-        assert_eq!(body, event);
-        let time = signature
-            .strip_prefix("t=")
-            .unwrap()
-            .split(',')
-            .next()
-            .unwrap();
-        let at = UNIX_EPOCH + Duration::from_secs(time.parse().unwrap());
-        assert_eq!(
-            *signature,
-            local_stripe::signature(body.as_bytes(), at, &["whsec_1"])
-        );
-        server.abort();
     }
 
     #[test]
     fn a_queue_is_named_by_its_function_or_by_itself() {
         let stage = "dev".parse().unwrap();
         for name in [
-            "notify-send",
-            "notify-send-dead-letters",
-            "scratchpad-dev-notify-send-dead-letters",
+            "notes-attachment-uploaded",
+            "notes-attachment-uploaded-dead-letters",
+            "scratchpad-dev-notes-attachment-uploaded-dead-letters",
         ] {
-            assert_eq!(function_of(name, &stage), "notify-send");
+            assert_eq!(function_of(name, &stage), "notes-attachment-uploaded");
         }
     }
 }

@@ -7,25 +7,34 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
+use super::stripe_keys; // part: billing
 use super::{
+    artifacts::BUILT,
+    context::StageContext,
     hash::{json_hash, sha256},
     record::App,
     store::{ObjectHeaders, Store},
     target::Target,
 };
 use crate::{
+    stage::write_atomically,
     ui::{self, Step, run},
+    web::merge,
     workspace::Workspace,
 };
 
 /// The names of the files and folders in web/ that are not inputs of the app's build.
 const NOT_BUILT: [&str; 5] = ["node_modules", "test", "dist", "screenshots", "README.md"];
 
-/// The inputs of the app's build outside web/: the versions of its dependencies, and the prices that it shows.
-const SHARED: [&str; 2] = ["package-lock.json", "services/billing-api/prices.json"];
+/// The inputs of the app's build outside web/, such as the versions of its dependencies.
+const SHARED: &[&str] = &[
+    "package-lock.json",
+    "services/billing-api/prices.json", // part: billing
+];
 
 /// The page that loads all other files of the app. [`publish`] copies this page last.
 const PAGE: &str = "index.html";
@@ -49,7 +58,7 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
     });
     let mut hashes = Vec::new();
     for file in SHARED {
-        hashes.push((file.to_owned(), sha256(fs::read(root.join(file))?)));
+        hashes.push(((*file).to_owned(), sha256(fs::read(root.join(file))?)));
     }
     for entry in entries {
         let entry = entry?;
@@ -61,12 +70,102 @@ pub(crate) fn sources(root: &Path) -> Result<String> {
     Ok(json_hash(&hashes))
 }
 
+/// Builds the browser app from the sources of the checkout, unless it is built already.
+///
+/// # Errors
+/// Fails if a source file cannot be read, or if Vite fails.
+pub(crate) async fn build(workspace: &Workspace) -> Result<App> {
+    let (app, _) = build_app(workspace, &sources(workspace.root())?).await?;
+    Ok(app)
+}
+
+/// Returns the browser app of a release, and the folder with the built files. The folder is `None` if the app of an
+/// earlier release of the stage is reused. `sources` is the hash of the app's sources.
+///
+/// # Errors
+/// Fails if Vite or a request to S3 fails, or if the content of an object in the bucket does not match its name.
+pub(crate) async fn of_release(
+    stage: &StageContext,
+    sources: &str,
+) -> Result<(App, Option<PathBuf>)> {
+    for release in stage.releases().await? {
+        if let Some(app) = release.app.filter(|app| app.sources == sources)
+            && stage.store.has_app_files(app.files.values()).await?
+        {
+            return Ok((app, None));
+        }
+    }
+    let (app, folder) = build_app(&stage.workspace, sources).await?;
+    Ok((app, Some(folder)))
+}
+
+/// The browser app that was built last on this machine.
+#[derive(Serialize, Deserialize)]
+struct BuiltApp {
+    app: App,
+    /// The folder with the built files, relative to the checkout.
+    folder: PathBuf,
+}
+
+/// Returns the browser app and the folder with the built files. Builds the app unless the last build on this machine was
+/// from the same sources and its files are unchanged.
+async fn build_app(workspace: &Workspace, sources: &str) -> Result<(App, PathBuf)> {
+    let root = workspace.root();
+    let record = root.join(BUILT).join("app.json");
+    let built = fs::read(&record)
+        .ok()
+        .and_then(|built| serde_json::from_slice::<BuiltApp>(&built).ok());
+    if let Some(BuiltApp { app, folder }) = built {
+        let folder = root.join(folder);
+        if app.sources == sources && file_hashes(&folder).is_ok_and(|files| files == app.files) {
+            return Ok((app, folder));
+        }
+    }
+    let (app, folder) = run_vite(workspace, sources.into()).await?;
+    let built = BuiltApp {
+        app: app.clone(),
+        folder: folder.strip_prefix(root).unwrap_or(&folder).into(),
+    };
+    fs::create_dir_all(root.join(BUILT))?;
+    write_atomically(&record, &serde_json::to_vec_pretty(&built)?)?;
+    Ok((app, folder))
+}
+
+/// Returns the SHA-256 hash of each file in a folder. The keys are the files' paths in the folder.
+fn file_hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in WalkDir::new(folder) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            files.insert(path.display().to_string(), sha256(fs::read(entry.path())?));
+        }
+    }
+    Ok(files)
+}
+
+/// Uploads the files of the browser app. `folder` is the folder with these files. It is `None` if they are already in the
+/// bucket.
+///
+/// # Errors
+/// Fails if an upload to S3 fails, or if the content of an existing object does not match its name.
+pub(crate) async fn upload(
+    stage: &StageContext,
+    app: Option<&App>,
+    folder: Option<&Path>,
+) -> Result<()> {
+    if let (Some(app), Some(folder)) = (app, folder) {
+        stage.store.upload_app_files(&app.files, folder).await?;
+    }
+    Ok(())
+}
+
 /// Builds the browser app with Vite. Returns the app's part of the release record, and the folder with the built files.
 /// `sources` is the hash of the app's sources.
 ///
 /// # Errors
 /// Fails if Vite fails. The message contains Vite's output.
-pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App, PathBuf)> {
+async fn run_vite(workspace: &Workspace, sources: String) -> Result<(App, PathBuf)> {
     let folder = workspace.root().join("target/stages/app");
     let step = Step::begin("build the browser app");
     let mut vite = ui::command(workspace.node_bin("vite"));
@@ -77,14 +176,7 @@ pub(crate) async fn build(workspace: &Workspace, sources: String) -> Result<(App
             .arg(&folder),
     )
     .await?;
-    let mut files = BTreeMap::new();
-    for entry in WalkDir::new(&folder) {
-        let entry = entry?;
-        if entry.file_type().is_file() {
-            let path = entry.path().strip_prefix(&folder).unwrap_or(entry.path());
-            files.insert(path.display().to_string(), sha256(fs::read(entry.path())?));
-        }
-    }
+    let files = file_hashes(&folder)?;
     step.done(&format!("({} files)", files.len()));
     Ok((App { sources, files }, folder))
 }
@@ -140,20 +232,18 @@ fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> 
             .with_context(|| format!("cannot find the export {full} in any stack"))
     };
     let cognito_stage = target.infrastructure_stage();
-    let script = match target.row.stripe_url.as_str() {
-        "https://api.stripe.com" => "https://js.stripe.com/v3/".to_owned(),
-        stub => format!("{stub}/v3/"),
-    };
-    let mut config = json!({
+    let config = json!({
         "stage": stage,
         "apiUrl": target.reachable_url(exports, &export(stage.as_ref(), "ApiUrl")?),
         "region": target.account.region(),
         "userPoolId": export(&cognito_stage, "UserPoolId")?,
         "userPoolClientId": export(&cognito_stage, "UserPoolClientId")?,
         "identityPoolId": export(&cognito_stage, "IdentityPoolId")?,
-        "stripeScript": script,
-        "stripePublishableKey": target.row.stripe_publishable_key,
     });
+    let more = [
+        stripe_keys::web_config(target), // part: billing
+    ];
+    let mut config = merge(config, more);
     if let (Some(endpoint), Some(config)) = (
         target.account.config().endpoint_url(),
         config.as_object_mut(),

@@ -1,4 +1,4 @@
-//! The artifacts of a release: the function zips and the browser app. An artifact is reused if an earlier release of
+//! The function zips of a release. A zip is reused if an earlier release of
 //! the same stage, or an earlier build on this machine, built it from the same sources. Otherwise it is built.
 //!
 //! `cargo xtask build` builds the artifacts in advance. It needs no AWS credentials, so a workflow can run it before it
@@ -11,14 +11,11 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
-use walkdir::WalkDir;
 
+use super::app; // part: web
 use super::{
-    app,
     context::StageContext,
-    hash::sha256,
-    record::{App, Function},
+    record::Function,
     sources::{self, Sources},
     synth,
     table::{Architecture, Build, Infrastructure, StageName},
@@ -37,7 +34,7 @@ use crate::{
 /// the same sources reuses them. Sends no request to AWS.
 ///
 /// # Errors
-/// Fails if a function or the browser app cannot be built, or if a template cannot be synthesized.
+/// Fails if an artifact cannot be built, or if a template cannot be synthesized.
 pub(crate) async fn build(stage: &StageName, infrastructure: Option<Infrastructure>) -> Result<()> {
     let workspace = Workspace::read()?;
     tools::prepare(&workspace).await?;
@@ -47,17 +44,18 @@ pub(crate) async fn build(stage: &StageName, infrastructure: Option<Infrastructu
         tokio::task::spawn_blocking(move || sources::read(&root, row.build, row.architecture));
     let sources = sources.await??;
     let functions = build_functions(&workspace, &target, sources.iter().collect()).await?;
-    let (app, _) = build_app(&workspace, &app::sources(workspace.root())?).await?;
+    let built = ui::count(functions.len(), "function");
+    // part: web {
+    let app = app::build(&workspace).await?;
+    let files = ui::count(app.files.len(), "file");
+    let built = format!("{built} and the browser app ({files})");
+    // part: web }
     synth::templates(&workspace, &target).await?;
     if let Some(next) = &target.row.promotes_to {
         let next = Target::read(&workspace, next, None).await?;
         synth::templates(&workspace, &next).await?;
     }
-    ui::success(format!(
-        "{} and the browser app ({}) are built for {stage}",
-        ui::count(functions.len(), "function"),
-        ui::count(app.files.len(), "file")
-    ));
+    ui::success(format!("built for {stage}: {built}"));
     Ok(())
 }
 
@@ -152,7 +150,7 @@ async fn build_functions(
 }
 
 /// The folder of files that record which artifacts were built on this machine, relative to the checkout.
-const BUILT: &str = "target/built";
+pub(super) const BUILT: &str = "target/built";
 
 /// The index of the function zips that were built on this machine. It has one file for each zip: the file's name is the
 /// fingerprint of the function's sources, and its content is the hash of the zip.
@@ -174,81 +172,13 @@ impl BuiltZips {
     }
 }
 
-/// Returns the browser app of a release, and the folder with the built files. The folder is `None` if the app of an
-/// earlier release of the stage is reused. `sources` is the hash of the app's sources.
-///
-/// # Errors
-/// Fails if Vite or a request to S3 fails, or if the content of an object in the bucket does not match its name.
-pub(crate) async fn browser_app(
-    stage: &StageContext,
-    sources: &str,
-) -> Result<(App, Option<PathBuf>)> {
-    for release in stage.releases().await? {
-        if let Some(app) = release.app.filter(|app| app.sources == sources)
-            && stage.store.has_app_files(app.files.values()).await?
-        {
-            return Ok((app, None));
-        }
-    }
-    let (app, folder) = build_app(&stage.workspace, sources).await?;
-    Ok((app, Some(folder)))
-}
-
-/// The browser app that was built last on this machine.
-#[derive(Serialize, Deserialize)]
-struct BuiltApp {
-    app: App,
-    /// The folder with the built files, relative to the checkout.
-    folder: PathBuf,
-}
-
-/// Returns the browser app and the folder with the built files. Builds the app unless the last build on this machine was
-/// from the same sources and its files are unchanged.
-async fn build_app(workspace: &Workspace, sources: &str) -> Result<(App, PathBuf)> {
-    let root = workspace.root();
-    let record = root.join(BUILT).join("app.json");
-    let built = fs::read(&record)
-        .ok()
-        .and_then(|built| serde_json::from_slice::<BuiltApp>(&built).ok());
-    if let Some(BuiltApp { app, folder }) = built {
-        let folder = root.join(folder);
-        if app.sources == sources && file_hashes(&folder).is_ok_and(|files| files == app.files) {
-            return Ok((app, folder));
-        }
-    }
-    let (app, folder) = app::build(workspace, sources.into()).await?;
-    let built = BuiltApp {
-        app: app.clone(),
-        folder: folder.strip_prefix(root).unwrap_or(&folder).into(),
-    };
-    fs::create_dir_all(root.join(BUILT))?;
-    write_atomically(&record, &serde_json::to_vec_pretty(&built)?)?;
-    Ok((app, folder))
-}
-
-/// Returns the SHA-256 hash of each file in a folder. The keys are the files' paths in the folder.
-fn file_hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    for entry in WalkDir::new(folder) {
-        let entry = entry?;
-        if entry.file_type().is_file() {
-            let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-            files.insert(path.display().to_string(), sha256(fs::read(entry.path())?));
-        }
-    }
-    Ok(files)
-}
-
-/// Uploads the function zips that exist on this machine, and the files of the browser app. `app_folder` is the folder
-/// with these files. It is `None` if the app is already in the bucket.
+/// Uploads the function zips that exist on this machine.
 ///
 /// # Errors
 /// Fails if an upload to S3 fails, or if the content of an existing object does not match its name.
 pub(crate) async fn upload(
     stage: &StageContext,
     functions: &BTreeMap<String, Function>,
-    app: &App,
-    app_folder: Option<&Path>,
 ) -> Result<()> {
     let step = Step::begin("upload the artifacts");
     for (name, function) in functions {
@@ -257,9 +187,6 @@ pub(crate) async fn upload(
         if zip.exists() {
             stage.store.upload_code(&function.artifact, &zip).await?;
         }
-    }
-    if let Some(folder) = app_folder {
-        stage.store.upload_app_files(&app.files, folder).await?;
     }
     step.done("");
     Ok(())

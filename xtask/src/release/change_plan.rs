@@ -487,7 +487,7 @@ async fn describe_content(target: &Target, resource_type: &str, name: &str) -> S
             }
         }
         "AWS::Cognito::IdentityPool" => {
-            "the IDs of its identities, which own all notes and purchases,".into()
+            "the IDs of its identities, which own all notes and other items,".into()
         }
         _ => "its users".into(),
     }

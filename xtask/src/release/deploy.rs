@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use console::style;
 
+use super::app; // part: web
+use super::record::App; // part: web
+use super::stripe_keys; // part: billing
 use super::{
     artifacts,
     bootstrap::{self, check_bootstrapped},
@@ -16,9 +19,9 @@ use super::{
     migrate,
     plan::{DeployPlan, templates_with_code},
     provenance::{Commit, actor},
-    record::{App, Function, Outcome, Release, current},
+    record::{Function, Outcome, Release, current},
     sources::Sources,
-    stripe_keys, synth,
+    synth,
     table::{Infrastructure, StageName},
     target::Target,
     template::{Template, Templates},
@@ -45,7 +48,7 @@ pub(crate) async fn deploy(
     let context = StageContext::open(&workspace, stage, infrastructure).await?;
     context.target.announce();
     check_bootstrapped(&context).await?;
-    stripe_keys::check(&context.target).await?;
+    stripe_keys::check(&context.target).await?; // part: billing
     let plan = DeployPlan::compute(context).await?;
     plan.print();
     if let Some(release) = plan.up_to_date_release()
@@ -75,23 +78,28 @@ pub(crate) async fn deploy(
 async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release> {
     let (stage, desired) = (&plan.stage, &plan.desired);
     let functions = artifacts::functions(stage, &desired.sources).await?;
-    let (app, app_folder) = artifacts::browser_app(stage, &desired.app).await?;
+    let (app, app_folder) = app::of_release(stage, &desired.app).await?; // part: web
     let promotion = promotion_templates(stage, &desired.sources, &functions).await?;
     let templates = desired.templates(|name| artifact(&functions, name));
     // Another process may have changed the stage after the plan was computed, because the plan does not take the lock.
     let changes = ChangePlan::compute(stage, &templates).await?;
     changes.check_data_loss(stage, allowed).await?;
-    let mut release = new_release(plan, functions, app, &templates, promotion.as_ref()).await?;
+    let mut release = new_release(
+        plan,
+        functions,
+        app, // part: web
+        &templates,
+        promotion.as_ref(),
+    )
+    .await?;
     let promotion = promotion.as_ref().map(|(_, templates)| templates);
     let etag = persist(
         &stage.store,
         &release,
         [&templates].into_iter().chain(promotion),
         async || {
-            if let Some(app) = &release.app {
-                artifacts::upload(stage, &release.functions, app, app_folder.as_deref()).await?;
-            }
-            Ok(())
+            app::upload(stage, release.app.as_ref(), app_folder.as_deref()).await?; // part: web
+            artifacts::upload(stage, &release.functions).await
         },
     )
     .await?;
@@ -102,7 +110,7 @@ async fn deploy_locked(plan: &DeployPlan, allowed: &[String]) -> Result<Release>
 async fn new_release(
     plan: &DeployPlan,
     functions: BTreeMap<String, Function>,
-    app: App,
+    app: App, // part: web
     templates: &Templates,
     promotion: Option<&(StageName, Templates)>,
 ) -> Result<Release> {
@@ -122,7 +130,7 @@ async fn new_release(
         architecture: target.row.architecture,
         infrastructure: target.row.infrastructure,
         functions,
-        app: Some(app),
+        app: Some(app), // part: web
         stacks: hashes(templates),
         promotion: promotion.map(|(stage, templates)| (stage.clone(), hashes(templates))),
     })

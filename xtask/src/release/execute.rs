@@ -4,8 +4,8 @@
 use anyhow::{Context, Error, Result};
 use console::style;
 
+use super::app; // part: web
 use super::{
-    app,
     change_plan::ChangePlan,
     context::StageContext,
     migrate,
@@ -42,12 +42,11 @@ pub(crate) async fn persist(
     Ok(etag)
 }
 
-/// Updates a stage's stacks and browser app to a release, records the release's outcome, and deletes the stage's oldest
+/// Updates a stage to a release, records the release's outcome, and deletes the stage's oldest
 /// releases. `etag` is the ETag of the release's record, which [`persist`] returned.
 ///
 /// # Errors
-/// Fails if a stack cannot be created, updated or deleted, or if the browser app cannot be published. If a stack
-/// failed, the message says whether the stage was rolled back, and the release is recorded as failed. After any other
+/// Fails if a part of the stage cannot be created, updated or deleted. If a stack failed, the message says whether the stage was rolled back, and the release is recorded as failed. After any other
 /// error, the release is still in progress: the next run of the same command continues.
 pub(crate) async fn execute(
     stage: &StageContext,
@@ -58,9 +57,12 @@ pub(crate) async fn execute(
     let exports = stage.stacks.exports().await?;
     let result = async {
         changes.execute(stage).await?;
+        // part: web {
         publish(stage, release).await.context(
             "the browser app is not published completely; run the same command again to continue",
-        )
+        )?;
+        // part: web }
+        Ok(())
     };
     let result = result.await;
     match outcome(&result) {
@@ -105,6 +107,7 @@ fn outcome(result: &Result<()>) -> Outcome {
     }
 }
 
+// part: web {
 async fn publish(stage: &StageContext, release: &Release) -> Result<()> {
     match &release.app {
         Some(app) => {
@@ -114,6 +117,7 @@ async fn publish(stage: &StageContext, release: &Release) -> Result<()> {
         None => Ok(()),
     }
 }
+// part: web }
 
 fn warn(problem: &str, error: &Error) {
     ui::say(format!("{} {problem}: {error:#}", style("!").yellow()));
@@ -155,7 +159,7 @@ pub(crate) async fn delete_artifacts(store: &Store) -> Result<()> {
     }
 }
 
-/// Prints the URLs of a stage's API and browser app. Also prints a warning with the names of the secrets that the stage
+/// Prints the URLs of a stage. Also prints a warning with the names of the secrets that the stage
 /// needs but does not have, and one for each migration that its data needs. Prints only a warning if a request to AWS
 /// fails, because the command has succeeded already.
 pub(crate) async fn print_endpoints(stage: &StageContext) {
@@ -170,7 +174,11 @@ pub(crate) async fn print_endpoints(stage: &StageContext) {
 async fn try_print_endpoints(stage: &StageContext) -> Result<()> {
     let target = &stage.target;
     let exports = stage.stacks.exports().await?;
-    for (label, name) in [("API", "ApiUrl"), ("app", "WebUrl")] {
+    let urls = [
+        ("API", "ApiUrl"),
+        ("app", "WebUrl"), // part: web
+    ];
+    for (label, name) in urls {
         if let Some(url) = exports.get(&format!("scratchpad-{}-{name}", target.stage)) {
             let url = target.reachable_url(&exports, url);
             ui::say(format!("  {label:<6}{}", style(url).cyan()));

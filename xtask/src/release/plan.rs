@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::Result;
 use console::style;
 
+use super::app; // part: web
 use super::{
-    app,
     change_plan::{ChangePlan, short_name},
     context::StageContext,
     hash::json_hash,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{tools, ui, workspace::Workspace};
 
-/// What a stage would have after a deploy of the sources: templates, function sources and browser app. Reading this
+/// What a stage would have after a deploy of the sources: templates, function sources and the like. Reading this
 /// state from the checkout does not build anything.
 pub(crate) struct DesiredState {
     stage: StageName,
@@ -27,8 +27,10 @@ pub(crate) struct DesiredState {
     templates: Templates,
     /// The sources of each function, keyed by the function's name.
     pub(crate) sources: BTreeMap<String, Sources>,
+    // part: web {
     /// The hash of the browser app's sources.
     pub(crate) app: String,
+    // part: web }
 }
 
 impl DesiredState {
@@ -41,7 +43,7 @@ impl DesiredState {
             stage: target.stage.clone(),
             templates,
             sources: sources.await??,
-            app: app::sources(workspace.root())?,
+            app: app::sources(workspace.root())?, // part: web
         })
     }
 
@@ -73,7 +75,7 @@ pub(crate) fn templates_with_code(
     with_code.collect()
 }
 
-/// What a deploy of the sources would do to a part of a stage: a stack or the browser app.
+/// What a deploy of the sources would do to a part of a stage, such as a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// Nothing: the part has been deployed from the same sources.
@@ -86,9 +88,12 @@ pub(crate) enum Difference {
     Removed,
 }
 
-/// A part of a stage (a stack or the browser app), and what a deploy of the sources would do to the part.
+/// A part of a stage, such as a stack, and what a deploy of the sources would do to the part.
 pub(crate) struct PartDifference {
-    /// The short name of a stack, or `app` for the browser app.
+    /// The short name of a stack.
+    // part: web {
+    /// `app` for the browser app.
+    // part: web }
     part: String,
     difference: Difference,
 }
@@ -167,9 +172,8 @@ impl DeployPlan {
     pub(crate) fn up_to_date_release(&self) -> Option<&Release> {
         let newest = self.releases.first()?;
         let is_current = current(&self.releases).map(|release| release.number);
-        let is_same = self.changes.is_empty()
-            && is_current == Some(newest.number)
-            && newest.has_app(&self.desired.app);
+        let is_same = self.changes.is_empty() && is_current == Some(newest.number);
+        let is_same = is_same && newest.has_app(&self.desired.app); // part: web
         is_same.then_some(newest)
     }
 
@@ -197,19 +201,21 @@ impl DeployPlan {
                 release.number
             );
         }
+        let is_same = self.changes.is_empty();
+        // part: web {
         let has_app =
             current(&self.releases).is_some_and(|release| release.has_app(&self.desired.app));
-        if self.changes.is_empty() && has_app {
+        let is_same = is_same && has_app;
+        // part: web }
+        if is_same {
             return format!(
                 "{name} has these sources, but its latest release did not finish; a deploy would only record a new release"
             );
         }
-        let app = if has_app { "" } else { " and the browser app" };
-        format!(
-            "a deploy of {name} would change {} of {} stacks{app}",
-            self.changes.len(),
-            self.desired.templates.len() + self.changes.removed().count()
-        )
+        let all = self.desired.templates.len() + self.changes.removed().count();
+        let parts = format!("{} of {all} stacks", self.changes.len());
+        let parts = parts + if has_app { "" } else { " and the browser app" }; // part: web
+        format!("a deploy of {name} would change {parts}")
     }
 }
 
@@ -228,7 +234,7 @@ pub(crate) async fn plan(stage: &StageName, infrastructure: Option<Infrastructur
     Ok(())
 }
 
-/// Returns what a deploy would do to each stack and to the browser app. `release` is the release that the stage runs.
+/// Returns what a deploy would do to each part of a stage. `release` is the release that the stage runs.
 fn differences(
     target: &Target,
     desired: &DesiredState,
@@ -258,6 +264,7 @@ fn differences(
         };
         differences.push(part(name, difference));
     }
+    // part: web {
     differences.push(PartDifference {
         part: "app".into(),
         difference: match release.map(|release| (release.has_app(&desired.app), &release.app)) {
@@ -266,6 +273,7 @@ fn differences(
             Some((false, None)) | None => Difference::New,
         },
     });
+    // part: web }
     let removed = changes.removed();
     differences.extend(removed.map(|name| part(name, Difference::Removed)));
     differences

@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use console::style;
 
+use super::record::current; // part: web
+use super::stripe_keys; // part: billing
 use super::{
     bootstrap::check_bootstrapped,
     change::Change,
@@ -20,10 +22,9 @@ use super::{
     context::StageContext,
     execute::{execute, persist, print_endpoints},
     provenance::actor,
-    record::{Outcome, Record, Release, current},
+    record::{Outcome, Record, Release},
     stack::StackFailed,
     store::Store,
-    stripe_keys,
     table::StageName,
     target::Target,
     template::{Template, Templates, function_key},
@@ -148,9 +149,11 @@ pub(crate) async fn promote(
     let stage = StageContext::open(&workspace, to, None).await?;
     stage.target.announce();
     check_bootstrapped(&stage).await?;
+    // part: billing {
     if !consent.show {
         stripe_keys::check(&stage.target).await?;
     }
+    // part: billing }
     let records = source.store.records().await?.into_iter();
     let mut successful = records.filter(|record| record.release.outcome == Outcome::Done);
     let record = match number {
@@ -307,8 +310,9 @@ async fn apply_locked(
     let changes = ChangePlan::compute(stage, &stored.templates).await?;
     let preview = show_preview(stage, &changes, stored, consent).await?;
     let newest = stage.releases().await?.into_iter().next();
-    let is_same = newest
-        .is_some_and(|newest| newest.outcome == Outcome::Done && newest.app == stored.record.app);
+    let newest = newest.filter(|newest| newest.outcome == Outcome::Done);
+    let newest = newest.filter(|newest| newest.app == stored.record.app); // part: web
+    let is_same = newest.is_some();
     if changes.is_empty() && is_same {
         return Ok(None);
     }
@@ -364,12 +368,12 @@ async fn show_preview(
     } else {
         changes.changes(stage).await?
     };
-    let running = current(&stage.releases().await?).and_then(|release| release.app.clone());
+    let running = current(&stage.releases().await?).and_then(|release| release.app.clone()); // part: web
     let preview = Preview::new(
         format!("{} for {}", stored.name()?, stage.target.stage),
         &stage.target,
         &resource_changes,
-        running != stored.record.app,
+        running != stored.record.app, // part: web
         stored.digest.clone(),
     );
     preview.print();
@@ -399,8 +403,10 @@ enum PreviewRow {
     Resource(String, Change),
     /// The short name of a stack that changes although none of its resources change. Only its outputs change.
     Outputs(String),
+    // part: web {
     /// The browser app changes.
     App,
+    // part: web }
 }
 
 impl Preview {
@@ -408,7 +414,7 @@ impl Preview {
         title: String,
         target: &Target,
         changes: &BTreeMap<String, Vec<Change>>,
-        app_changes: bool,
+        app_changes: bool, // part: web
         digest: Option<String>,
     ) -> Self {
         let mut rows = Vec::new();
@@ -420,9 +426,11 @@ impl Preview {
             let resources = changes.iter().cloned();
             rows.extend(resources.map(|change| PreviewRow::Resource(stack.into(), change)));
         }
+        // part: web {
         if app_changes {
             rows.push(PreviewRow::App);
         }
+        // part: web }
         Self {
             title,
             rows,
@@ -442,7 +450,7 @@ impl Preview {
         let lines = self.rows.iter().map(|row| match row {
             PreviewRow::Resource(stack, change) => format!("{stack}: {change}"),
             PreviewRow::Outputs(stack) => format!("{stack}: only outputs"),
-            PreviewRow::App => "app: changed".into(),
+            PreviewRow::App => "app: changed".into(), // part: web
         });
         lines.collect()
     }
@@ -478,7 +486,7 @@ impl Preview {
                 PreviewRow::Outputs(stack) => {
                     writeln!(text, "| {stack} | modify | | only outputs | |")
                 }
-                PreviewRow::App => writeln!(text, "| app | modify | | | |"),
+                PreviewRow::App => writeln!(text, "| app | modify | | | |"), // part: web
             };
         }
         if self.is_empty() {

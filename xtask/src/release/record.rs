@@ -17,13 +17,13 @@ pub(crate) enum Outcome {
     /// interrupted, or a request to AWS failed. The next run of the command continues its work.
     #[serde(rename = "underWay")]
     InProgress,
-    /// All stacks and the browser app of the stage were updated.
+    /// The whole stage was updated.
     Done,
     /// CloudFormation reported that a stack failed.
     Failed,
 }
 
-/// A release: the templates, functions and browser app that a command deployed to a stage.
+/// A release: what a command deployed to a stage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Release {
@@ -56,8 +56,10 @@ pub(crate) struct Release {
     pub(crate) infrastructure: Infrastructure,
     /// The functions of the release. The keys are the functions' names.
     pub(crate) functions: BTreeMap<String, Function>,
+    // part: web {
     /// The browser app of the release. `None` in records that older versions of xtask wrote.
     pub(crate) app: Option<App>,
+    // part: web }
     /// The hash of the template of each stack. The keys are the stacks' names.
     pub(crate) stacks: BTreeMap<String, String>,
     /// The stage that the release can be promoted to, and the hash of each template for that stage. The keys are the
@@ -72,7 +74,7 @@ pub(crate) struct Record {
     /// The release that the record describes.
     pub(crate) release: Release,
     /// The SHA-256 hash of the stored bytes of the record. Because the record contains the hashes of all templates,
-    /// function zips and files of the browser app, the digest identifies the whole content of the release.
+    /// function zips and other files, the digest identifies the whole content of the release.
     pub(crate) digest: String,
 }
 
@@ -86,6 +88,7 @@ pub(crate) struct Function {
     pub(crate) sources: Sources,
 }
 
+// part: web {
 /// The browser app of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct App {
@@ -94,6 +97,7 @@ pub(crate) struct App {
     /// The hash of each file of the built app. The keys are the files' paths.
     pub(crate) files: BTreeMap<String, String>,
 }
+// part: web }
 
 impl Release {
     /// Returns a successful release without functions, app and templates, for tests.
@@ -113,16 +117,18 @@ impl Release {
             architecture: Architecture::Arm64,
             infrastructure: Infrastructure::Own,
             functions: BTreeMap::new(),
-            app: None,
+            app: None, // part: web
             stacks: BTreeMap::new(),
             promotion: None,
         }
     }
 
+    // part: web {
     /// Whether the release has a browser app that was built from the sources with the hash `sources`.
     pub(crate) fn has_app(&self, sources: &str) -> bool {
         self.app.as_ref().is_some_and(|app| app.sources == sources)
     }
+    // part: web }
 
     /// Returns the text "3 of 14 functions changed", with the number of functions whose zip differs from the zip in the
     /// release `earlier`.

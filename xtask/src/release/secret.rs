@@ -9,56 +9,77 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aws_sdk_ssm::{
     Client,
-    error::ProvideErrorMetadata as _,
     types::{ParameterMetadata, ParameterStringFilter, ParameterType},
 };
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, builder::PossibleValue};
 use console::style;
 
+use super::stripe_keys; // part: billing
 use super::{
-    account::Account, clock::age, context::StageContext, stripe_mode::Mode, table::StageName,
-    target::Target,
+    account::Account, clock::age, context::StageContext, table::StageName, target::Target,
 };
 use crate::{ui, workspace::Workspace};
 
 /// The maximum number of parameters that one request to SSM deletes.
 const MAX_DELETED: usize = 10;
 
-/// The name of a secret. Functions read their secrets at a cold start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Name {
-    /// The secret or restricted key for Stripe's API: sk_… or rk_…
-    StripeSecretKey,
-    /// The signing secret of the Stripe webhook: whsec_…
-    StripeWebhookSecret,
-    /// The phone number that notify-send sends SMS to: + and digits (E.164)
-    AdminPhoneNumber,
+/// The secrets of the functions, which read them at a cold start.
+const SECRETS: &[Name] = &[
+    stripe_keys::SECRET_KEY,     // part: billing
+    stripe_keys::WEBHOOK_SECRET, // part: billing
+    ADMIN_PHONE_NUMBER,          // part: notify
+];
+
+// part: notify {
+/// The phone number that notify-send sends SMS to.
+pub(crate) const ADMIN_PHONE_NUMBER: Name = Name {
+    name: "admin-phone-number",
+    help: "The phone number that notify-send sends SMS to: + and digits (E.164)",
+    // E.164: https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
+    has_format: |value| {
+        value.strip_prefix('+').is_some_and(|digits| {
+            (2..=15).contains(&digits.len())
+                && digits.chars().all(|c| c.is_ascii_digit())
+                && !digits.starts_with('0')
+        })
+    },
+    describe: |_| None,
+};
+// part: notify }
+
+/// The name of a secret.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name {
+    /// The secret's name as it appears at the end of the path of its SSM parameter.
+    pub(super) name: &'static str,
+    /// What the secret is, and its format.
+    pub(super) help: &'static str,
+    /// Whether a value without spaces has the format of this secret.
+    pub(super) has_format: fn(&str) -> bool,
+    /// Returns what may be known of a value without permission to read it: the description of its SSM parameter.
+    pub(super) describe: fn(&str) -> Option<String>,
 }
 
 impl Name {
     /// The secret's name as it appears at the end of the path of its SSM parameter.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::StripeSecretKey => "stripe-secret-key",
-            Self::StripeWebhookSecret => "stripe-webhook-secret",
-            Self::AdminPhoneNumber => "admin-phone-number",
-        }
+        self.name
     }
 
     /// Whether `value` has the format of this secret. A function that reads a malformed secret fails at a cold start.
     pub(crate) fn accepts(self, value: &str) -> bool {
         let one_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic());
-        one_word
-            && match self {
-                Self::StripeSecretKey => value.starts_with("sk_") || value.starts_with("rk_"),
-                Self::StripeWebhookSecret => value.starts_with("whsec_"),
-                // E.164: https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
-                Self::AdminPhoneNumber => value.strip_prefix('+').is_some_and(|digits| {
-                    (2..=15).contains(&digits.len())
-                        && digits.chars().all(|c| c.is_ascii_digit())
-                        && !digits.starts_with('0')
-                }),
-            }
+        one_word && (self.has_format)(value)
+    }
+}
+
+impl ValueEnum for Name {
+    fn value_variants<'a>() -> &'a [Self] {
+        SECRETS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name).help(self.help))
     }
 }
 
@@ -122,13 +143,10 @@ async fn set(target: &Target, name: Name) -> Result<()> {
         .context("cannot read the value as UTF-8 text")?;
     let value = value.trim();
     if !name.accepts(value) {
-        let help = name
-            .to_possible_value()
-            .and_then(|value| value.get_help().map(ToString::to_string));
         bail!(
             "the value is not a valid {}; expected: {}",
             name.name(),
-            help.unwrap_or_default()
+            name.help
         );
     }
     put(target, name, value).await?;
@@ -216,37 +234,17 @@ fn path(target: &Target, name: Name) -> String {
     )
 }
 
-/// Returns the mode of the Stripe secret key. `None` if the secret is not set, or if the credentials may not read it
-/// and its description does not contain the mode.
+// part: billing {
+/// Returns the description of a secret's SSM parameter. `None` if the secret is not set.
 ///
 /// # Errors
-/// Fails if a request to SSM fails for another reason.
-pub(crate) async fn stripe_mode(target: &Target) -> Result<Option<Mode>> {
-    let name = Name::StripeSecretKey;
-    let stored = stored(target).await?;
-    let Some(parameter) = stored.get(&path(target, name)) else {
-        return Ok(None);
-    };
-    if let Some(mode) = [Mode::Live, Mode::Test]
-        .into_iter()
-        .find(|mode| parameter.description == describe(*mode))
-    {
-        return Ok(Some(mode));
-    }
-    match value(target, name).await {
-        Ok(value) => Ok(value.as_deref().and_then(Mode::of)),
-        Err(error) => match error.downcast_ref::<aws_sdk_ssm::Error>() {
-            Some(ssm) if ssm.code() == Some("AccessDeniedException") => Ok(None),
-            _ => Err(error),
-        },
-    }
+/// Fails if the SSM parameters of the stage cannot be listed.
+pub(super) async fn description(target: &Target, name: Name) -> Result<Option<String>> {
+    let mut stored = stored(target).await?;
+    let parameter = stored.remove(&path(target, name));
+    Ok(parameter.map(|parameter| parameter.description))
 }
-
-/// Returns the description of the SSM parameter that contains a Stripe key for `mode`. The roles of workflows may read
-/// the description, but not the key.
-fn describe(mode: Mode) -> String {
-    format!("Stripe key for {mode} mode")
-}
+// part: billing }
 
 /// Reads the value of a secret. `None` if it is not set.
 ///
@@ -274,7 +272,7 @@ pub(crate) async fn value(target: &Target, name: Name) -> Result<Option<String>>
 
 /// The metadata of an SSM parameter.
 struct Parameter {
-    description: String,
+    description: String, // part: billing
     version: i64,
     /// The time when the parameter's value was last set, in milliseconds since the Unix epoch.
     modified_at: u64,
@@ -286,7 +284,7 @@ async fn stored(target: &Target) -> Result<BTreeMap<String, Parameter>> {
     let mut stored = BTreeMap::new();
     for found in parameters(&target.account, &stage).await? {
         let parameter = Parameter {
-            description: found.description.unwrap_or_default(),
+            description: found.description.unwrap_or_default(), // part: billing
             version: found.version,
             modified_at: found
                 .last_modified_date
@@ -346,14 +344,10 @@ pub(crate) async fn delete_all(account: &Account, stage: &StageName) -> Result<(
 }
 
 async fn put(target: &Target, name: Name, value: &str) -> Result<()> {
-    let mode = match name {
-        Name::StripeSecretKey => Mode::of(value),
-        Name::StripeWebhookSecret | Name::AdminPhoneNumber => None,
-    };
     let put = Client::new(target.account.config())
         .put_parameter()
         .name(path(target, name))
-        .set_description(mode.map(describe))
+        .set_description((name.describe)(value))
         .value(value)
         .r#type(ParameterType::SecureString)
         .overwrite(true);
@@ -422,15 +416,27 @@ mod tests {
 
     #[test]
     fn a_malformed_secret_is_rejected() {
-        for (name, good, bad) in [
-            (Name::StripeSecretKey, "sk_test_1", "pk_test_1"),
-            (Name::StripeSecretKey, "rk_live_1", "sk_ 1"),
-            (Name::StripeWebhookSecret, "whsec_1", ""),
-            (Name::AdminPhoneNumber, "+15555550100", "5555550100"),
-            (Name::AdminPhoneNumber, "+4930123456", "+0123"),
-        ] {
-            assert!(name.accepts(good), "{good}");
+        let name = Name {
+            name: "key",
+            help: "A key: k_…",
+            has_format: |value| value.starts_with("k_"),
+            describe: |_| None,
+        };
+        assert!(name.accepts("k_1"));
+        for bad in ["", "k_ 1", "k_\u{e9}", "1"] {
             assert!(!name.accepts(bad), "{bad}");
         }
     }
+
+    // part: notify {
+    #[test]
+    fn a_phone_number_has_the_format_of_e_164() {
+        for good in ["+15555550100", "+4930123456"] {
+            assert!(ADMIN_PHONE_NUMBER.accepts(good), "{good}");
+        }
+        for bad in ["5555550100", "+0123"] {
+            assert!(!ADMIN_PHONE_NUMBER.accepts(bad), "{bad}");
+        }
+    }
+    // part: notify }
 }

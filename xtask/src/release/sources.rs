@@ -482,13 +482,14 @@ mod tests {
         );
         assert_eq!(with("libs/xray").len(), sources.len());
         assert_eq!(
-            with("services/notify-job/notify-send"),
-            BTreeSet::from(["notify-send"])
+            with("services/notes-api/notes-upload"),
+            BTreeSet::from(["notes-upload"])
         );
         assert!(
             with("libs/idempotency").contains("notes-create")
                 && !with("libs/idempotency").contains("notes-get")
         );
+        // part: billing {
         let of_stripe = sources["billing-purchase"]
             .parts
             .keys()
@@ -500,10 +501,11 @@ mod tests {
                 .keys()
                 .any(|part| part.starts_with("async-stripe-core "))
         );
+        // part: billing }
         assert!(
             !with("libs/api").is_empty()
                 && with("xtask").is_empty()
-                && with("local/stripe").is_empty()
+                && with("local/aws").is_empty()
         );
     }
 }

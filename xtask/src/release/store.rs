@@ -1,5 +1,4 @@
-//! The account's bucket of releases, an S3 bucket that contains function zips, files of the browser app, templates,
-//! records of releases and locks.
+//! The account's bucket of releases, an S3 bucket that contains artifacts, records of releases and locks.
 //!
 //! The keys of all objects of a stage begin with the stage's name, so that an IAM role can be limited to its own
 //! stages:
@@ -10,7 +9,7 @@
 //! | `STAGE/releases/NUMBER.json` | the record of a release |
 //! | `STAGE/migrations/NAME.json` | the record of a migration |
 //! | `STAGE/artifacts/functions/HASH.zip` | a function zip |
-//! | `STAGE/artifacts/app/HASH` | a file of the browser app |
+//! | `STAGE/artifacts/app/HASH` | a file of the browser app | // part: web
 //! | `STAGE/artifacts/templates/HASH.json` | a CloudFormation template |
 //!
 //! # Integrity
@@ -65,7 +64,7 @@ const LOCK: &str = "lock.json";
 const RELEASES_PREFIX: &str = "releases/";
 const MIGRATIONS_PREFIX: &str = "migrations/";
 const ARTIFACTS_PREFIX: &str = "artifacts/";
-const APP_PREFIX: &str = "artifacts/app/";
+const APP_PREFIX: &str = "artifacts/app/"; // part: web
 const TEMPLATES_PREFIX: &str = "artifacts/templates/";
 
 /// How many requests for artifacts run at the same time.
@@ -74,6 +73,7 @@ const CONCURRENCY: usize = 16;
 /// How often a write of an artifact is tried while other processes write or delete the same artifact.
 const ATTEMPTS: usize = 5;
 
+// part: web {
 /// The HTTP headers of an object that S3 sends to every client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ObjectHeaders {
@@ -82,12 +82,13 @@ pub(crate) struct ObjectHeaders {
     /// `Cache-Control`.
     pub(crate) cache_control: &'static str,
 }
+// part: web }
 
 /// What an artifact contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Template,
-    AppFile,
+    AppFile, // part: web
     FunctionZip,
 }
 
@@ -96,7 +97,7 @@ impl Kind {
     fn key(self, stage: &StageName, hash: &str) -> String {
         match self {
             Self::Template => format!("{stage}/{TEMPLATES_PREFIX}{hash}.json"),
-            Self::AppFile => format!("{stage}/{APP_PREFIX}{hash}"),
+            Self::AppFile => format!("{stage}/{APP_PREFIX}{hash}"), // part: web
             Self::FunctionZip => function_key(stage, hash),
         }
     }
@@ -109,15 +110,17 @@ fn artifacts_of(release: &Release) -> impl Iterator<Item = (Kind, &String)> {
         .iter()
         .flat_map(|(_, stacks)| stacks.values());
     let templates = release.stacks.values().chain(promotion);
-    let files = release.app.iter().flat_map(|app| app.files.values());
     let zips = release
         .functions
         .values()
         .map(|function| &function.artifact);
-    templates
-        .map(|hash| (Kind::Template, hash))
-        .chain(files.map(|hash| (Kind::AppFile, hash)))
-        .chain(zips.map(|hash| (Kind::FunctionZip, hash)))
+    let mut artifacts: Vec<_> = templates.map(|hash| (Kind::Template, hash)).collect();
+    artifacts.extend(zips.map(|hash| (Kind::FunctionZip, hash)));
+    // part: web {
+    let files = release.app.iter().flat_map(|app| app.files.values());
+    artifacts.extend(files.map(|hash| (Kind::AppFile, hash)));
+    // part: web }
+    artifacts.into_iter()
 }
 
 /// A client for the part of the account's bucket of releases that belongs to one stage.
@@ -360,6 +363,7 @@ impl Store {
         self.has(Kind::FunctionZip, artifact).await
     }
 
+    // part: web {
     /// Whether the stage has a file of the browser app for each hash in `hashes`.
     ///
     /// # Errors
@@ -371,6 +375,7 @@ impl Store {
         self.has_all(hashes.into_iter().map(|hash| (Kind::AppFile, hash)))
             .await
     }
+    // part: web }
 
     /// Whether the stage has all artifacts that a rollback to a release or a promotion of the release needs.
     ///
@@ -393,7 +398,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Copies the function zips and the files of the browser app of `release` from another stage's part of a bucket of
+    /// Copies the artifacts of `release`, except for templates, from another stage's part of a bucket of
     /// releases. Skips artifacts that this stage already has. Calls `progress` with the name of each function.
     ///
     /// # Errors
@@ -410,9 +415,11 @@ impl Store {
             self.copy(from, Kind::FunctionZip, &function.artifact)
                 .await?;
         }
+        // part: web {
         for hash in release.app.iter().flat_map(|app| app.files.values()) {
             self.copy(from, Kind::AppFile, hash).await?;
         }
+        // part: web }
         Ok(())
     }
 
@@ -424,6 +431,7 @@ impl Store {
         Ok(())
     }
 
+    // part: web {
     /// Uploads the files of the browser app that the stage does not have yet. `files` maps the path of each file,
     /// relative to `folder`, to the file's hash.
     ///
@@ -440,7 +448,9 @@ impl Store {
         }
         Ok(())
     }
+    // part: web }
 
+    // part: web {
     /// Copies a file of the browser app to `bucket`, which serves the app. Returns false if `bucket` already contains
     /// the file at `path`.
     ///
@@ -462,7 +472,9 @@ impl Store {
         self.put_into(bucket, path, content, headers).await?;
         Ok(true)
     }
+    // part: web }
 
+    // part: web {
     /// Writes an object to `bucket`, which is another bucket than the bucket of releases. The key of the object is
     /// `path`.
     ///
@@ -487,6 +499,7 @@ impl Store {
             .with_context(|| format!("cannot write {path} to {bucket}"))?;
         Ok(())
     }
+    // part: web }
 
     /// Uploads the templates that the stage does not have yet.
     ///
@@ -913,40 +926,49 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::release::record::App; // part: web
     use crate::release::{
-        record::{App, Function, Outcome},
+        record::{Function, Outcome},
         s3_double::{Fault, S3Double, hashed},
         sources::Sources,
     };
 
     const BUCKET: &str = "scratchpad-releases-555555555555";
+    // part: web {
     const PAGE: ObjectHeaders = ObjectHeaders {
         content_type: "text/html",
         cache_control: "no-cache",
     };
-    const KINDS: [Kind; 3] = [Kind::Template, Kind::AppFile, Kind::FunctionZip];
+    // part: web }
+    const KINDS: &[Kind] = &[
+        Kind::Template,
+        Kind::AppFile, // part: web
+        Kind::FunctionZip,
+    ];
 
-    /// Stores a release with one template, one file of the browser app and one function zip, and returns it.
+    /// Stores a release with one artifact of each kind, and returns it.
     async fn stored_release(store: &Store, number: u32) -> Release {
         let text = format!("{} {number}", store.stage);
         let template: Template = serde_json::from_value(json!({"Description": text})).unwrap();
         store.template_url(&template).await.unwrap();
-        let [(file, app), (zip, function)] =
-            ["app", "zip"].map(|kind| hashed(&(text.clone() + kind)));
-        store
-            .write_artifact(Kind::AppFile, &app, file)
-            .await
-            .unwrap();
+        // part: web {
+        let (file, app) = hashed(&(text.clone() + "app"));
+        let written = store.write_artifact(Kind::AppFile, &app, file).await;
+        written.unwrap();
+        // part: web }
+        let (zip, function) = hashed(&(text.clone() + "zip"));
         store
             .write_artifact(Kind::FunctionZip, &function, zip)
             .await
             .unwrap();
         let release = Release {
             stacks: BTreeMap::from([("stack".into(), template.hash())]),
+            // part: web {
             app: Some(App {
                 sources: text,
                 files: BTreeMap::from([("index.html".into(), app)]),
             }),
+            // part: web }
             functions: BTreeMap::from([(
                 "notes-get".into(),
                 Function {
@@ -985,10 +1007,12 @@ mod tests {
                 "pr-1/artifacts/functions/{}.zip",
                 release.functions["notes-get"].artifact
             ),
+            // part: web {
             format!(
                 "pr-1/artifacts/app/{}",
                 release.app.unwrap().files["index.html"]
             ),
+            // part: web }
         ] {
             assert!(s3.keys().contains(&key), "{key}");
         }
@@ -1000,7 +1024,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_object_is_refused_by_every_operation_that_uses_it() {
-        for kind in KINDS {
+        for &kind in KINDS {
             let s3 = S3Double::new();
             let (store, other) = (s3.store("dev"), s3.store("prod"));
             let (content, hash) = hashed("content");
@@ -1056,6 +1080,7 @@ mod tests {
         changed_message(store.has_artifacts(&release).await.unwrap_err(), &key);
     }
 
+    // part: web {
     #[tokio::test]
     async fn a_changed_app_file_is_not_published() {
         let s3 = S3Double::new();
@@ -1085,6 +1110,7 @@ mod tests {
         }
         assert_eq!(s3.content("index.html").unwrap(), b"page");
     }
+    // part: web }
 
     #[tokio::test]
     async fn an_object_without_a_checksum_is_downloaded_and_compared() {

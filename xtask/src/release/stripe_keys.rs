@@ -2,11 +2,29 @@
 //! functions are of different modes, Stripe rejects the payment methods that the app creates, and every purchase fails.
 
 use anyhow::{Result, bail};
+use aws_sdk_ssm::error::ProvideErrorMetadata as _;
+use serde_json::{Map, Value}; // part: web
 
 use super::{
     secret::{self, Name},
     stripe_mode::Mode,
     target::Target,
+};
+
+/// The secret or restricted key for Stripe's API.
+pub(super) const SECRET_KEY: Name = Name {
+    name: "stripe-secret-key",
+    help: "The secret or restricted key for Stripe's API: sk_… or rk_…",
+    has_format: |value| value.starts_with("sk_") || value.starts_with("rk_"),
+    describe: |value| Mode::of(value).map(describe),
+};
+
+/// The signing secret of the Stripe webhook.
+pub(super) const WEBHOOK_SECRET: Name = Name {
+    name: "stripe-webhook-secret",
+    help: "The signing secret of the Stripe webhook: whsec_…",
+    has_format: |value| value.starts_with("whsec_"),
+    describe: |_| None,
 };
 
 /// The end of the placeholders in serverless.yml that a key of a Stripe account must replace.
@@ -23,7 +41,7 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
     if publishable.is_empty() {
         return Ok(());
     }
-    let Some(secret) = secret::stripe_mode(target).await? else {
+    let Some(secret) = mode(target).await? else {
         return Ok(());
     };
     let must_be_live = target.row.protected && !target.account.is_local();
@@ -32,11 +50,74 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
         bail!(
             "{problem}. Nothing was changed. Set stripePublishableKey in the row of {stage} in serverless.yml, and the secret \
              with cargo xtask secrets set {} --stage {}",
-            Name::StripeSecretKey.name(),
+            SECRET_KEY.name(),
             target.infrastructure_stage()
         );
     }
     Ok(())
+}
+
+/// Reads the secret key of a stage. `None` if it is not set.
+///
+/// # Errors
+/// Fails if the request to SSM fails.
+pub(crate) async fn secret_key(target: &Target) -> Result<Option<String>> {
+    secret::value(target, SECRET_KEY).await
+}
+
+/// Reads the signing secret of the webhook of a stage. `None` if it is not set.
+///
+/// # Errors
+/// Fails if the request to SSM fails.
+pub(crate) async fn webhook_secret(target: &Target) -> Result<Option<String>> {
+    secret::value(target, WEBHOOK_SECRET).await
+}
+
+// part: web {
+/// Returns the fields of the browser app's config.json that are about Stripe.
+pub(super) fn web_config(target: &Target) -> Map<String, Value> {
+    let script = match target.row.stripe_url.as_str() {
+        "https://api.stripe.com" => "https://js.stripe.com/v3/".to_owned(),
+        stub => format!("{stub}/v3/"),
+    };
+    Map::from_iter([
+        ("stripeScript".into(), script.into()),
+        (
+            "stripePublishableKey".into(),
+            target.row.stripe_publishable_key.clone().into(),
+        ),
+    ])
+}
+// part: web }
+
+/// Returns the mode of the Stripe secret key. `None` if the secret is not set, or if the credentials may not read it
+/// and its description does not contain the mode.
+///
+/// # Errors
+/// Fails if a request to SSM fails for another reason.
+async fn mode(target: &Target) -> Result<Option<Mode>> {
+    let Some(description) = secret::description(target, SECRET_KEY).await? else {
+        return Ok(None);
+    };
+    if let Some(mode) = [Mode::Live, Mode::Test]
+        .into_iter()
+        .find(|mode| description == describe(*mode))
+    {
+        return Ok(Some(mode));
+    }
+    match secret_key(target).await {
+        Ok(value) => Ok(value.as_deref().and_then(Mode::of)),
+        Err(error) => match error.downcast_ref::<aws_sdk_ssm::Error>() {
+            Some(ssm) if ssm.code() == Some("AccessDeniedException") => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Returns the description of the SSM parameter that contains a Stripe key for `mode`. The roles of workflows may read
+/// the description, but not the key.
+fn describe(mode: Mode) -> String {
+    format!("Stripe key for {mode} mode")
 }
 
 /// Says what is wrong with a pair of keys. `secret` is the mode of the secret key.
@@ -142,5 +223,17 @@ mod tests {
         assert!(!error.contains("rk_live_1"), "{error}");
         let (_, denied) = target("", None).await;
         check(&denied).await.unwrap();
+    }
+
+    #[test]
+    fn a_malformed_secret_is_rejected() {
+        for (name, good, bad) in [
+            (SECRET_KEY, "sk_test_1", "pk_test_1"),
+            (SECRET_KEY, "rk_live_1", "sk_ 1"),
+            (WEBHOOK_SECRET, "whsec_1", ""),
+        ] {
+            assert!(name.accepts(good), "{good}");
+            assert!(!name.accepts(bad), "{bad}");
+        }
     }
 }

@@ -25,13 +25,13 @@ use crate::{
 };
 
 /// The files and folders that the templates of the CDK app depend on.
-const INPUTS: [&str; 6] = [
+const INPUTS: &[&str] = &[
     "infrastructure",
     "libs/metrics/metrics.json",
     "package-lock.json",
     "serverless.yml",
     "services",
-    "web/security-headers.ts",
+    "web/security-headers.ts", // part: web
 ];
 
 /// The files that the template of a service depends on, besides its own serverless.yml.
@@ -53,7 +53,7 @@ pub(crate) async fn templates(workspace: &Workspace, target: &Target) -> Result<
     let folder = workspace.root().join("target/stages").join(stage);
     let infrastructure = Cache {
         file: folder.join("infrastructure.json"),
-        inputs: inputs_hash(workspace, target, &INPUTS, &format!("stage {stage}"))?,
+        inputs: inputs_hash(workspace, target, INPUTS, &format!("stage {stage}"))?,
     };
     let mut templates = Templates::new();
     let mut outdated = Vec::new();
@@ -194,7 +194,7 @@ fn account_cache(workspace: &Workspace, target: &Target) -> Result<Cache> {
     let folder = workspace.root().join("target/accounts").join(account);
     Ok(Cache {
         file: folder.join("templates.json"),
-        inputs: inputs_hash(workspace, target, &INPUTS, &format!("account {account}"))?,
+        inputs: inputs_hash(workspace, target, INPUTS, &format!("account {account}"))?,
     })
 }
 

@@ -145,12 +145,12 @@ pub(crate) struct StageRow {
     pub(crate) infrastructure: Infrastructure,
     /// Whether `cargo xtask remove` refuses to delete the stage, and new stacks get termination protection.
     pub(crate) protected: bool,
-    /// The domain of the browser app. Without it, the app uses CloudFront's domain.
+    /// The domain, with a hosted zone of its own: of the sender of e-mail, and of the app.
     pub(crate) domain: Option<String>,
     /// Whether the parent zone delegates the domain to the stage's hosted zone.
     #[serde(default)]
     pub(crate) delegated: bool,
-    /// The number of notes that each person may have without buying storage. Only the templates use this column and the
+    /// The number of notes that every person may have. Only the templates use this column and the
     /// three columns below the objectives. xtask reads them so that a deploy refuses invalid values.
     #[serde(default)]
     #[expect(dead_code, reason = "only the templates use it")]
@@ -162,17 +162,21 @@ pub(crate) struct StageRow {
     #[serde(default)]
     #[expect(dead_code, reason = "only the templates use it")]
     throttling: BTreeMap<String, Limit>,
+    // part: billing {
     /// The number of instances of billing-webhook that may run at the same time. `None` for no limit of its own.
     #[expect(dead_code, reason = "only the templates use it")]
     webhook_concurrency: Option<u16>,
+    // part: billing }
     /// The limit of requests that the API's web ACL applies. `None` for no web ACL.
     #[expect(dead_code, reason = "only the templates use it")]
     web_acl: Option<WebAcl>,
+    // part: billing {
     /// The URL of the Stripe API, or of the local test double of Stripe.
     pub(crate) stripe_url: String,
-    /// The publishable Stripe key of the browser app. A publishable key is not secret.
+    /// The publishable Stripe key of the app. A publishable key is not secret.
     #[serde(default)]
     pub(crate) stripe_publishable_key: String,
+    // part: billing }
     /// The stage that releases of this stage can be promoted to. `None` if they cannot be promoted.
     pub(crate) promotes_to: Option<StageName>,
 }

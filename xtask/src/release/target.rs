@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// The names of the environment variables that rows of the stage table can refer to.
-const TABLE_VARIABLES: [&str; 5] = [
+const TABLE_VARIABLES: &[&str] = &[
     "SCRATCHPAD_ARCHITECTURE",
     "SCRATCHPAD_BUILD",
     "SCRATCHPAD_INFRASTRUCTURE",
-    "SCRATCHPAD_STRIPE_URL",
+    "SCRATCHPAD_STRIPE_URL", // part: billing
     "SCRATCHPAD_TRAFFIC",
 ];
 
@@ -73,8 +73,15 @@ impl Target {
     /// # Errors
     /// Fails if the row of the stage cannot be read, or the stage's AWS configuration is incomplete.
     pub(crate) fn local(workspace: &Workspace, stage: &LocalStage) -> Result<Self> {
-        let mut overrides = Overrides::local();
-        overrides.set("SCRATCHPAD_STRIPE_URL", &stage.stripe_url());
+        let overrides = Overrides::local();
+        // part: billing {
+        let overrides = {
+            let mut overrides = overrides;
+            let stripe = stage.server_url(crate::stripe::SERVER);
+            overrides.set("SCRATCHPAD_STRIPE_URL", &stripe);
+            overrides
+        };
+        // part: billing }
         let account = Account::of_local_stage(stage)?;
         let name = STAGE.parse().map_err(anyhow::Error::msg)?;
         Self::new(workspace, name, account, overrides)
@@ -112,9 +119,10 @@ impl Target {
     /// Returns the name and the value of each environment variable that the stage table can refer to. The value is
     /// `None` if the variable is not set.
     pub(crate) fn table_variables(&self) -> Vec<(&'static str, Option<String>)> {
-        TABLE_VARIABLES
-            .map(|name| (name, self.overrides.get(name)))
-            .to_vec()
+        let names = TABLE_VARIABLES.iter();
+        names
+            .map(|name| (*name, self.overrides.get(name)))
+            .collect()
     }
 
     /// Returns the name of the stage whose DynamoDB tables, bucket, users and secrets this stage uses. It is the name

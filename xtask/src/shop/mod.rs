@@ -4,7 +4,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`purchase`] | a stored purchase |
-//! | [`tables`] | purchases, credits and records of SMS in the tables of a stage |
+//! | [`tables`] | purchases and credits in the tables of a stage |
 //! | [`stripe`] | what Stripe knows about a purchase |
 //! | [`timeline`] | what happened, in causal order, and what can be done |
 
@@ -68,7 +68,10 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Announce a purchase again: the owner gets its SMS again, and a missing credit is stored
+    /// Announce a purchase again. A missing credit is stored.
+    // part: notify {
+    /// The owner gets its SMS again
+    // part: notify }
     Resend {
         /// A purchase's ID, or what `find` accepts if it finds one purchase
         term: String,
@@ -136,17 +139,19 @@ async fn facts(shop: &Shop, workspace: &Workspace, purchase: Purchase) -> Result
         shop.logs(workspace, &purchase),
         shop.credit(&purchase)
     );
+    // part: notify {
     let mut claims = Vec::new();
     for notice in purchase.notices() {
         let record = shop.claim(&purchase, &notice).await?;
         claims.push((text(&notice, "/type").to_owned(), record));
     }
+    // part: notify }
     let reason = |error: anyhow::Error| format!("{error:#}");
     Ok(Facts {
         payments: payments.map_err(reason),
         logs: logs.map_err(reason),
         credit: credit?,
-        claims,
+        claims, // part: notify
         purchase,
         now: now(),
     })
@@ -244,10 +249,11 @@ async fn resend(term: &str, stage: &StageName, yes: bool) -> Result<()> {
     }
     let kinds: Vec<&str> = notices.iter().map(|notice| text(notice, "/type")).collect();
     ui::say(format!(
-        "announce the purchase {} again, with one SMS to the owner for each of: {}",
+        "announce the purchase {} again: {}",
         purchase.id(),
         kinds.join(", ")
     ));
+    ui::say("the owner gets one SMS for each"); // part: notify
     if !yes {
         confirm(stage)?;
     }

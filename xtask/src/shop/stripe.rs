@@ -6,7 +6,7 @@ use form_urlencoded::Serializer;
 use serde_json::Value;
 
 use super::{json::text, purchase::Purchase};
-use crate::release::{SecretName, StripeAnswer, StripeApi, Target, secret_value};
+use crate::release::{StripeAnswer, StripeApi, Target, secret_key};
 
 /// The maximum number of pages of a list that are read. A page has 100 objects.
 const PAGES: usize = 20;
@@ -42,7 +42,7 @@ impl Stripe {
     /// # Errors
     /// Fails if the key is not set or cannot be read.
     pub(super) async fn of(target: &Target) -> Result<Self> {
-        let key = secret_value(target, SecretName::StripeSecretKey).await?;
+        let key = secret_key(target).await?;
         Ok(Self {
             api: StripeApi::new(&target.row.stripe_url),
             key: key.context("the secret stripe-secret-key is not set")?,

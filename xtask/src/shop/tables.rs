@@ -1,11 +1,11 @@
-//! Purchases, credits and records of SMS in the tables of a stage, and the logs of its functions.
+//! Purchases and credits in the tables of a stage, and the logs of its functions.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use domain::events::{Notice, PurchaseId};
-use idempotency::Scope;
+use domain::events::{Notice, PurchaseId}; // part: notify
+use idempotency::Scope; // part: notify
 use serde_json::{Value, json};
 
 use super::{json::text, purchase::Purchase, timeline::LogLine};
@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// The services whose functions log about purchases.
-const SERVICES: [&str; 2] = ["billing-api", "notify-job"];
+const SERVICES: &[&str] = &[
+    "billing-api",
+    "notify-job", // part: notify
+];
 
 /// The function of another service that logs about purchases.
 const CREDIT: &str = "notes-credit";
@@ -169,6 +172,7 @@ impl Shop {
         self.get("Storage", &key).await
     }
 
+    // part: notify {
     /// Reads the idempotency record of the SMS about a notice.
     ///
     /// # Errors
@@ -177,6 +181,7 @@ impl Shop {
         let id = claim_id(purchase, notice)?;
         self.get("Idempotency", &[("id", &id)]).await
     }
+    // part: notify }
 
     async fn get(&self, table: &str, key: &[(&str, &str)]) -> Result<Option<Value>> {
         let key = key
@@ -196,8 +201,11 @@ impl Shop {
         found.item.map(json_of).transpose()
     }
 
-    /// Announces the current revision of a purchase again: deletes the records of its SMS, and puts its notices into the
-    /// outbox. billing-purchase-paid then announces it like a new revision, or billing-reconcile does if that fails.
+    /// Announces the current revision of a purchase again: puts its notices into the outbox. billing-purchase-paid then
+    /// announces it like a new revision, or billing-reconcile does if that fails.
+    // part: notify {
+    /// Deletes the records of its SMS, so that they are sent again.
+    // part: notify }
     ///
     /// # Errors
     /// Fails if the purchase has changed meanwhile, if its last revision is not announced yet, or if a request fails.
@@ -210,6 +218,7 @@ impl Shop {
         if purchase.revision() == 0 {
             bail!("the purchase has no revision: run cargo xtask migrate credit-purchases first");
         }
+        // part: notify {
         // Before the update, because the stream announces the purchase at once.
         for notice in notices {
             let deleted = self
@@ -223,6 +232,7 @@ impl Shop {
                 .map_err(aws_sdk_dynamodb::Error::from)
                 .context("cannot delete the record of an SMS")?;
         }
+        // part: notify }
         let outbox = serde_dynamo::to_attribute_value::<_, AttributeValue>(notices)?;
         let update = self
             .dynamodb
@@ -286,6 +296,7 @@ impl Shop {
     }
 }
 
+// part: notify {
 /// Returns the ID of the idempotency record of the SMS about a notice, as notify-send computes it.
 fn claim_id(purchase: &Purchase, notice: &Value) -> Result<String> {
     let id: PurchaseId = purchase.id().parse().map_err(anyhow::Error::msg)?;
@@ -295,6 +306,7 @@ fn claim_id(purchase: &Purchase, notice: &Value) -> Result<String> {
     let operation = Scope::shared("notify").operation(&key, b"");
     Ok(operation.id().to_owned())
 }
+// part: notify }
 
 fn json_of(item: HashMap<String, AttributeValue>) -> Result<Value> {
     serde_dynamo::from_item(item).context("cannot read an item")

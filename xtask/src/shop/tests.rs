@@ -1,13 +1,14 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use std::time::SystemTime; // part: notify
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_types::region::Region;
-use domain::events::NotePurchased;
-use idempotency::{Idempotency, IdempotencyTable};
+use domain::events::NotePurchased; // part: notify
+use idempotency::{Idempotency, IdempotencyTable}; // part: notify
 use local_dynamodb::Dynamodb;
 use local_stripe::Settings;
-use notify::service::Sms;
+use notify::service::Sms; // part: notify
 use serde_json::{Value, json};
 use test_support::proxy::{HttpResponse, Lost, forward, listen};
 
@@ -34,7 +35,7 @@ impl Stage {
         let dynamodb = Dynamodb::start(&[("Purchases", "purchaseId"), ("Storage", "entry")])
             .await
             .unwrap();
-        dynamodb.create("Idempotency", &["id"]).unwrap();
+        dynamodb.create("Idempotency", &["id"]).unwrap(); // part: notify
         let stripe = local_stripe::Stripe::start(0, Settings::default())
             .await
             .unwrap();
@@ -57,8 +58,8 @@ impl Stage {
                         assert!(form.contains(EMAIL), "{form}");
                         json!({"Users": [{"Attributes": [{"Name": "sub", "Value": SUB}]}]})
                     }
-                    "FilterLogEvents" if form.contains("notify-send") => json!({"events": [
-                        {"timestamp": 4_000_000_000_000_u64, "message": format!("sent {ID}")},
+                    "FilterLogEvents" if form.contains("notes-credit") => json!({"events": [
+                        {"timestamp": 4_000_000_000_000_u64, "message": format!("credited {ID}")},
                         {"timestamp": 4_000_000_000_000_u64, "message": "another purchase"},
                     ]}),
                     "FilterLogEvents" => json!({"events": []}),
@@ -139,6 +140,7 @@ impl Stage {
         self.shop.purchase(USER, ID).await.unwrap().unwrap()
     }
 
+    // part: notify {
     /// Handles the message about the purchase with the code of notify-send.
     async fn notify(&self) {
         struct Silent;
@@ -166,17 +168,18 @@ impl Stage {
             "dev".parse().unwrap(),
             SystemTime::now() + Duration::from_secs(10),
         );
-        notify::controller::notify(&Silent, &idempotency, &stage, &message, deadline)
+        notify::controller::send(&Silent, &idempotency, &stage, &message, deadline)
             .await
             .unwrap();
     }
+    // part: notify }
 }
 
 fn exports() -> String {
     let names = [
         ("PurchasesTableName", "Purchases"),
         ("StorageTableName", "Storage"),
-        ("IdempotencyTableName", "Idempotency"),
+        ("IdempotencyTableName", "Idempotency"), // part: notify
         ("UserPoolId", "us-east-1_pool"),
     ];
     let members = names.map(|(name, value)| {
@@ -229,7 +232,7 @@ async fn a_purchase_is_found_by_its_id_its_buyer_or_its_payment() {
 #[tokio::test]
 async fn show_combines_the_tables_stripe_and_the_logs() {
     let stage = Stage::start().await;
-    stage.notify().await;
+    stage.notify().await; // part: notify
     let purchase = stage.purchase().await;
     let facts = facts(&stage.shop, &stage.workspace, purchase)
         .await
@@ -245,8 +248,8 @@ async fn show_combines_the_tables_stripe_and_the_logs() {
             .iter()
             .any(|text| text.contains("payment_intent.succeeded"))
     );
-    assert_eq!(of(Source::Sms), ["SMS about `paid` sent"]);
-    assert_eq!(of(Source::Log), [format!("notify-send: sent {ID}")]);
+    assert_eq!(of(Source::Sms), ["SMS about `paid` sent"]); // part: notify
+    assert_eq!(of(Source::Log), [format!("notes-credit: credited {ID}")]);
     let advice = advice(&facts, "dev");
     assert!(
         advice
@@ -291,24 +294,20 @@ async fn a_purchase_is_refunded_in_parts_and_never_beyond_its_amount() {
 }
 
 #[tokio::test]
-async fn a_purchase_that_is_announced_again_gets_its_notices_and_loses_its_record_of_an_sms() {
+async fn a_purchase_that_is_announced_again_gets_its_notices_again() {
     let stage = Stage::start().await;
-    stage.notify().await;
+    stage.notify().await; // part: notify
     let purchase = stage.purchase().await;
     let notices = purchase.notices();
-    assert!(
-        stage
-            .shop
-            .claim(&purchase, &notices[0])
-            .await
-            .unwrap()
-            .is_some()
-    );
+    // part: notify {
+    let record = stage.shop.claim(&purchase, &notices[0]).await;
+    assert!(record.unwrap().is_some());
+    // part: notify }
     stage.shop.announce(&purchase, &notices).await.unwrap();
-    assert_eq!(
-        stage.shop.claim(&purchase, &notices[0]).await.unwrap(),
-        None
-    );
+    // part: notify {
+    let record = stage.shop.claim(&purchase, &notices[0]).await;
+    assert_eq!(record.unwrap(), None);
+    // part: notify }
     let announced = stage.purchase().await;
     let read: billing::purchase::Purchase = serde_json::from_value(announced.0.clone()).unwrap();
     assert_eq!(read.outbox, Some(vec![billing::purchase::Notice::Paid]));

@@ -8,6 +8,7 @@
 
 mod cloudwatch;
 mod manifest;
+mod purchases; // part: billing
 mod report;
 
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub(crate) use self::manifest::functions;
 use self::{
     cloudwatch::{Metric, Points, points},
     manifest::Function,
-    report::{Alarm, Alarms, Objective, Purchases, Queue, Release, Report, Stream},
+    report::{Alarm, Alarms, Objective, Queue, Release, Report, Stream},
 };
 use crate::{
     release::{Infrastructure, StageContext, StageName, advice, now},
@@ -36,8 +37,6 @@ const OBJECTIVE_DAYS: u64 = 30;
 /// How far back the last values of metrics are searched, in milliseconds: CloudWatch keeps values of one minute for 15 days,
 /// and older values say nothing about the present.
 const RECENT: u64 = 3 * 3_600_000;
-
-const RECONCILE: &str = "billing-reconcile";
 
 /// Runs `cargo xtask status`. Returns the exit code: 0 if the stage is well; 1 if an alarm is raised, an error budget is
 /// exhausted or a dead-letter queue has messages; 2 if this is not known.
@@ -74,13 +73,12 @@ async fn open(stage: &StageName) -> Result<(StageContext, Vec<Function>)> {
 
 /// Collects what is known about a stage. A part that cannot be read does not hide the others.
 async fn report(context: &StageContext, functions: &[Function]) -> Report {
-    let (release, objectives, alarms, queues, streams, purchases) = tokio::join!(
+    let (release, objectives, alarms, queues, streams) = tokio::join!(
         release(context),
         objectives(context, functions),
         alarms(context),
         queues(context),
         streams(context, functions),
-        purchases(context),
     );
     let mut report = Report {
         stage: context.target.stage.to_string(),
@@ -93,7 +91,7 @@ async fn report(context: &StageContext, functions: &[Function]) -> Report {
     report.alarms = known(alarms, "the alarms", unknown);
     report.queues = known(queues, "the dead-letter queues", unknown);
     report.streams = known(streams, "the lag of streams", unknown);
-    report.purchases = known(purchases, "PENDING purchases", unknown).flatten();
+    report.purchases = purchases::read(context, unknown).await; // part: billing
     report
 }
 
@@ -298,29 +296,6 @@ async fn streams(context: &StageContext, functions: &[Function]) -> Result<Vec<S
     Ok(streams)
 }
 
-async fn purchases(context: &StageContext) -> Result<Option<Purchases>> {
-    let target = &context.target;
-    if target.row.infrastructure == Infrastructure::Dev {
-        return Ok(None);
-    }
-    let stage = target.stage.as_ref();
-    let name = format!("scratchpad-{stage}-{RECONCILE}");
-    let runs = Metric::own(metrics::Metric::Requests, &[("FunctionName", &name)], "Sum");
-    let age = Metric::own(
-        metrics::Metric::OldestPendingAge,
-        &[("Stage", stage)],
-        "Maximum",
-    );
-    let (runs, age) = tokio::try_join!(last(context, runs), last(context, age))?;
-    // A run that found a purchase saw it that long ago.
-    let pending = age.filter(|(_, age)| *age > 0.0);
-    let oldest = pending.map(|(at, age)| age as u64 + now().saturating_sub(at) / 1000);
-    Ok(Some(Purchases {
-        oldest_pending_age: oldest,
-        last_reconcile: runs.map(|(at, _)| at),
-    }))
-}
-
 /// Returns the minute and the value of the last value of a metric in the last hours.
 async fn last(context: &StageContext, metric: Metric) -> Result<Option<(u64, f64)>> {
     let now = now();
@@ -336,6 +311,8 @@ mod tests {
 
     use super::*;
     use crate::release::fake_aws::{Answer, FakeAws, Request};
+
+    mod purchases; // part: billing
 
     /// The stage dev. `metric` returns the points of a metric: its name, its dimensions and its statistic.
     async fn reported(
@@ -359,7 +336,7 @@ mod tests {
                 }
                 Some("DescribeAlarms") => alarms.clone(),
                 Some("ListQueues") => json!({"QueueUrls": [
-                    "http://127.0.0.1:1/1/scratchpad-dev-notify-send-dead-letters", "http://127.0.0.1:1/1/scratchpad-dev-other",
+                    "http://127.0.0.1:1/1/scratchpad-dev-notes-attachment-uploaded-dead-letters", "http://127.0.0.1:1/1/scratchpad-dev-other",
                 ]}),
                 Some("GetQueueAttributes") => json!({"Attributes": {
                     "ApproximateNumberOfMessages": messages.to_string(), "ApproximateNumberOfMessagesNotVisible": "1",
@@ -449,7 +426,7 @@ mod tests {
         };
         let alarms = json!({
             "MetricAlarms": [
-                alarm("notify-send-waiting-dead-letters", &json!({})),
+                alarm("notes-attachment-uploaded-waiting-dead-letters", &json!({})),
                 alarm("sms", &json!({"StateValue": "OK"})),
                 alarm("notes-availability-1h", &json!({"AlarmActions": []})),
             ],
@@ -465,7 +442,7 @@ mod tests {
         };
         assert_eq!(
             raised.name,
-            "scratchpad-dev-notify-send-waiting-dead-letters"
+            "scratchpad-dev-notes-attachment-uploaded-waiting-dead-letters"
         );
         assert_eq!(
             (raised.meaning.as_str(), raised.since),
@@ -492,28 +469,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queues_lag_pending_purchases_and_the_last_run_have_the_last_values() {
+    async fn queues_have_the_last_values() {
         let minute = now() / 60_000 * 60;
-        let metric = move |name: &str, dimensions: &str, _: &str| match name {
-            "Requests" if dimensions.contains("billing-reconcile") => {
-                json!({"at": [minute, minute - 300], "values": [1, 1]})
-            }
-            "OldestPendingAge" => json!({"at": [minute - 300, minute], "values": [9000, 3000]}),
-            "IteratorAge" => json!({"at": [minute], "values": [65_000]}),
+        let metric = move |name: &str, _: &str, _: &str| match name {
             "ApproximateAgeOfOldestMessage" => json!({"at": [minute], "values": [7_200]}),
             _ => nothing(),
         };
         let (report, _) = reported(metric, json!({}), 2).await;
         let queue = Queue {
-            function: "notify-send".into(),
+            function: "notes-attachment-uploaded".into(),
             messages: 3,
             oldest_age: Some(7_200),
         };
         assert_eq!(report.queues, Some(vec![queue]));
-        assert_eq!(report.streams.unwrap()[0].lag, Some(65));
-        let purchases = report.purchases.unwrap();
-        assert_eq!(purchases.last_reconcile, Some(minute * 1000));
-        assert!((3_000..3_200).contains(&purchases.oldest_pending_age.unwrap()));
     }
 
     #[tokio::test]

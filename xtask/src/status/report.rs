@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use console::style;
 use serde::Serialize;
 
+use super::purchases::Purchases; // part: billing
+
 /// The status of a stage. A part that is not known is `None`, and `unknown` says why.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,8 +20,10 @@ pub(super) struct Report {
     pub(super) alarms: Option<Alarms>,
     pub(super) queues: Option<Vec<Queue>>,
     pub(super) streams: Option<Vec<Stream>>,
+    // part: billing {
     /// `None` also if the stage does not reconcile purchases.
     pub(super) purchases: Option<Purchases>,
+    // part: billing }
     /// Why parts of the report are missing.
     pub(super) unknown: Vec<String>,
 }
@@ -108,15 +112,6 @@ pub(super) struct Stream {
     pub(super) function: String,
     /// How far the function is behind the stream, in seconds. `None` if it has not read records recently.
     pub(super) lag: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Purchases {
-    /// The age of the oldest PENDING purchase in seconds. `None` if there is none.
-    pub(super) oldest_pending_age: Option<u64>,
-    /// The last run of billing-reconcile. `None` without a run in the last three hours.
-    pub(super) last_reconcile: Option<u64>,
 }
 
 /// What the status means for a script.
@@ -263,17 +258,7 @@ impl Report {
             );
             writeln!(text, "stream of {}: {lag}", stream.function)?;
         }
-        if let Some(purchases) = &self.purchases {
-            let oldest = purchases
-                .oldest_pending_age
-                .map_or_else(|| "none".into(), |age| format!("{} old", duration(age)));
-            writeln!(text, "oldest PENDING purchase: {oldest}")?;
-            let last = purchases.last_reconcile.map_or_else(
-                || "not in the last 3 hours".into(),
-                |at| format!("{} ago", duration(self.seconds_since(at))),
-            );
-            writeln!(text, "last run of billing-reconcile: {last}")?;
-        }
+        self.write_purchases(text)?; // part: billing
         for why in &self.unknown {
             writeln!(text, "{} {why}", style("?").yellow())?;
         }
@@ -298,7 +283,7 @@ impl Report {
         writeln!(text, "    → {runbook}")
     }
 
-    fn seconds_since(&self, at: u64) -> u64 {
+    pub(super) fn seconds_since(&self, at: u64) -> u64 {
         self.at.saturating_sub(at) / 1000
     }
 
@@ -344,7 +329,7 @@ fn write_objective(text: &mut String, objective: &Objective) -> std::fmt::Result
 }
 
 /// Formats a duration in seconds.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -377,7 +362,7 @@ mod tests {
                 ..Alarms::default()
             }),
             queues: Some(vec![Queue {
-                function: "notify-send".into(),
+                function: "notes-attachment-uploaded".into(),
                 messages: 0,
                 oldest_age: None,
             }]),
@@ -458,7 +443,7 @@ mod tests {
         let text = text(&report);
         assert!(
             text.contains(
-                "notify-send: 2 messages, the oldest 2 h old; run cargo xtask redrive notify-send"
+                "notes-attachment-uploaded: 2 messages, the oldest 2 h old; run cargo xtask redrive notes-attachment-uploaded"
             ),
             "{text}"
         );

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sns::operation::publish::builders::PublishInputBuilder;
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishOutput};
-use aws_sdk_sns::types::MessageAttributeValue;
+use aws_sdk_sns::types::MessageAttributeValue; // part: notify
 use aws_sdk_sqs::operation::send_message::builders::SendMessageInputBuilder;
 use aws_sdk_sqs::operation::send_message::{SendMessage, SendMessageError, SendMessageOutput};
 use aws_sdk_ssm::operation::get_parameters::GetParametersError;
@@ -199,7 +199,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         dynamodb!("TransactWriteItems", transact_write_items()),
         dynamodb!("UpdateItem", update_item()),
         publish!(publish_to_topic()),
-        publish!(publish_sms()),
+        publish!(publish_sms()), // part: notify
         Operation {
             service: "sqs",
             name: "SendMessage",
@@ -387,10 +387,11 @@ fn update_item() -> UpdateItemInputBuilder {
 
 fn publish_to_topic() -> PublishInputBuilder {
     PublishInputBuilder::default()
-        .topic_arn("arn:aws:sns:eu-central-1:123456789012:NotePurchased")
-        .message(r#"{"purchaseId":"1","amount":250,"description":"a & b = ü+📎"}"#)
+        .topic_arn("arn:aws:sns:eu-central-1:123456789012:Notices")
+        .message(r#"{"id":"1","number":250,"description":"a & b = ü+📎"}"#)
 }
 
+// part: notify {
 fn publish_sms() -> PublishInputBuilder {
     let kind = MessageAttributeValue::builder()
         .data_type("String")
@@ -398,8 +399,9 @@ fn publish_sms() -> PublishInputBuilder {
     PublishInputBuilder::default()
         .phone_number("+12065550100")
         .message_attributes("AWS.SNS.SMS.SMSType", kind.build().unwrap())
-        .message("A purchase of $2.50")
+        .message("A notice about $2.50")
 }
+// part: notify }
 
 fn send_message() -> SendMessageInputBuilder {
     SendMessageInputBuilder::default()

@@ -7,7 +7,7 @@ use aws_lambda_events::sns::SnsEvent;
 use domain::events::NotePurchased;
 use dynamodb::Dynamodb;
 use function::StartError;
-use notes::{controller, service::StorageTable, storage::Credit};
+use notes::{controller, credit::Credit, service::StorageTable};
 
 /// The error of a message, for the log.
 #[derive(Debug, thiserror::Error)]

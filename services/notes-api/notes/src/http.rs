@@ -139,7 +139,7 @@ struct StorageBody {
     used: u64,
     allowed: u64,
     free: u64,
-    bought: u64,
+    bought: u64, // part: billing
 }
 
 /// Builds a response with the status 200: how many notes a user has and may have. `free` is the
@@ -152,7 +152,7 @@ pub fn storage(usage: &Usage, free: u64) -> api::Result {
         used: usage.used,
         allowed: usage.allowed(free),
         free,
-        bought: usage.bought,
+        bought: usage.bought, // part: billing
     };
     Response::json(StatusCode::OK, &body)
 }
@@ -172,6 +172,12 @@ pub fn precondition(request: &Request) -> api::Result<Precondition> {
     })
 }
 
+/// What a user can do whose storage is full.
+const MAKE_ROOM: &str = "Delete notes, or buy storage."; // part: billing
+// part: without billing {
+// const MAKE_ROOM: &str = "Delete notes.";
+// part: without billing }
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
@@ -182,8 +188,8 @@ impl From<Error> for Problem {
             Error::ForeignAttachment => {
                 Self::invalid("attachment", "must be one of your own files")
             }
-            Error::StorageFull { used, allowed } => Self::payment_required(format!(
-                "You have {used} notes and may have {allowed}. Delete notes, or buy storage."
+            Error::StorageFull { used, allowed } => Self::conflict(format!(
+                "You have {used} notes and may have {allowed}. {MAKE_ROOM}"
             ))
             .with("code", "storage_full")
             .with("used", used)
@@ -267,7 +273,7 @@ mod tests {
             allowed: 110,
         };
         let problem = Problem::from(full);
-        assert_eq!(problem.status(), StatusCode::PAYMENT_REQUIRED);
+        assert_eq!(problem.status(), StatusCode::CONFLICT);
         let problem = format!("{problem:?}");
         for part in [
             "You have 112 notes and may have 110.",

@@ -9,6 +9,7 @@
 //! | [`http`] | request bodies, response bodies and problem documents of the routes |
 
 pub mod controller;
+pub mod credit; // part: billing
 pub mod file;
 pub mod http;
 pub mod note;

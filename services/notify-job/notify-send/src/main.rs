@@ -60,7 +60,7 @@ async fn handle(services: &Services, event: SnsEvent, deadline: SystemTime) -> R
     // SNS always sends one record per event.
     for record in event.records {
         let message = serde_json::from_str(&record.sns.message).map_err(Error::MalformedMessage)?;
-        controller::notify(phone, idempotency, stage, &message, deadline).await?;
+        controller::send(phone, idempotency, stage, &message, deadline).await?;
     }
     Ok(())
 }

@@ -31,45 +31,57 @@ const GLOBAL_REGION: &str = "us-east-1";
 /// An AWS service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
+    // part: web {
     /// Amazon CloudFront.
     CloudFront,
+    // part: web }
+    // part: billing {
     /// Amazon Cognito user pools.
     CognitoUsers,
+    // part: billing }
     /// AWS Identity and Access Management.
     Iam,
     /// Amazon Simple Email Service.
     Ses,
+    // part: web {
     /// Service Quotas, for the quotas of global services.
     GlobalQuotas,
+    // part: web }
+    // part: notify {
     /// Amazon Simple Notification Service.
     Sns,
+    // part: notify }
 }
 
 impl Service {
     /// The name of the service in request signatures.
     fn signing_name(self) -> &'static str {
         match self {
-            Self::CloudFront => "cloudfront",
-            Self::CognitoUsers => "cognito-idp",
+            Self::CloudFront => "cloudfront",    // part: web
+            Self::CognitoUsers => "cognito-idp", // part: billing
             Self::Iam => "iam",
             Self::Ses => "ses",
-            Self::GlobalQuotas => "servicequotas",
-            Self::Sns => "sns",
+            Self::GlobalQuotas => "servicequotas", // part: web
+            Self::Sns => "sns",                    // part: notify
         }
     }
 
     /// The host and the region: <https://docs.aws.amazon.com/general/latest/gr/aws-service-information.html>
     fn host(self, region: &str) -> (String, &str) {
         match self {
-            Self::CloudFront => ("cloudfront.amazonaws.com".into(), GLOBAL_REGION),
+            Self::CloudFront => ("cloudfront.amazonaws.com".into(), GLOBAL_REGION), // part: web
+            // part: billing {
             Self::CognitoUsers => (format!("cognito-idp.{region}.amazonaws.com"), region),
+            // part: billing }
             Self::Iam => ("iam.amazonaws.com".into(), GLOBAL_REGION),
             Self::Ses => (format!("email.{region}.amazonaws.com"), region),
+            // part: web {
             Self::GlobalQuotas => (
                 format!("servicequotas.{GLOBAL_REGION}.amazonaws.com"),
                 GLOBAL_REGION,
             ),
-            Self::Sns => (format!("sns.{region}.amazonaws.com"), region),
+            // part: web }
+            Self::Sns => (format!("sns.{region}.amazonaws.com"), region), // part: notify
         }
     }
 }
@@ -128,6 +140,7 @@ impl Aws {
         Xml::parse(self.send(&call).await?)
     }
 
+    // part: web {
     /// Calls an operation of a service with the REST-XML protocol. `path` includes the query.
     ///
     /// # Errors
@@ -135,6 +148,7 @@ impl Aws {
     pub(super) async fn get_xml(&self, service: Service, path: &str) -> Result<Xml, Failure> {
         Xml::parse(self.get(service, path).await?)
     }
+    // part: web }
 
     /// Calls an operation of a service with the REST-JSON protocol.
     ///

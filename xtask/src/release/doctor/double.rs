@@ -1,4 +1,4 @@
-//! Doubles of the services that the checks query: an HTTP server for AWS and Stripe, and a DNS resolver.
+//! Doubles of the services that the checks query: an HTTP server for AWS and other services, and a DNS resolver.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, RCODE, ResourceRecord, rdata::NS, rdata::RData};
 use tokio::net::{TcpListener, UdpSocket};
 
+pub(super) mod stripe; // part: billing
+
 use super::{
     check::{Check, State},
     dns::Resolver,
@@ -31,20 +33,15 @@ use super::{
 
 pub(super) const ACCOUNT: &str = "111111111111";
 pub(super) const API_URL: &str = "https://api1.execute-api.eu-central-1.amazonaws.com/dev";
-pub(super) const PHONE: &str = "+15555550100";
-/// Two Stripe keys of one Stripe account. They have the form of newer keys, which contain the account ID.
-pub(super) const SECRET_KEY: &str = concat!("sk_test_", "51Jx2aBCdEfGhIjK9lMnOpQrStUv");
-pub(super) const PUBLISHABLE_KEY: &str = concat!("pk_test_", "51Jx2aBCdEfGhIjK9wXyZaBcDeFg");
-pub(super) const STRIPE_ACCOUNT: &str = "acct_1Jx2aBCdEfGhIjK9";
-
+pub(super) const PHONE: &str = "+15555550100"; // part: notify
 /// A response: its status and its body.
 pub(super) type Reply = (u16, String);
 
 /// An HTTP server with fixed responses.
 ///
 /// A request to AWS has the key `SERVICE OPERATION`, where SERVICE comes from the scope of the signature, and OPERATION
-/// from the protocol: the header `X-Amz-Target` and the field `NextToken`, the field `Action`, or the method and the path. A request to Stripe has the
-/// key `KIND METHOD PATH`, where KIND is the beginning of the API key: `sk`, `rk` or `pk`. A response whose key has the
+/// from the protocol: the header `X-Amz-Target` and the field `NextToken`, the field `Action`, or the method and the path. A request with a bearer
+/// token has the key `KIND METHOD PATH`, where KIND is the beginning of the token, up to `_`. A response whose key has the
 /// query of the request takes precedence. A request that has no response gets an error.
 pub(super) struct Double {
     pub(super) url: String,
@@ -95,7 +92,12 @@ async fn respond(
             // AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …
             let mut scope = authorization.split('/').skip(2);
             let (region, service) = (scope.next().unwrap(), scope.next().unwrap());
-            let is_global = ["cloudfront", "iam", "servicequotas"].contains(&service);
+            let global = [
+                "cloudfront", // part: web
+                "iam",
+                "servicequotas", // part: web
+            ];
+            let is_global = global.contains(&service);
             let expected = if is_global {
                 "us-east-1"
             } else {
@@ -170,12 +172,6 @@ pub(super) fn json_error(status: u16, code: &str) -> Reply {
     )
 }
 
-/// An error of Stripe: <https://docs.stripe.com/api/errors>
-pub(super) fn stripe_error(status: u16, code: &str, message: &str) -> Reply {
-    let error = json!({ "type": "invalid_request_error", "code": code, "message": message });
-    (status, json!({ "error": error }).to_string())
-}
-
 /// The response of the Query protocol to an action.
 pub(super) fn query_response(action: &str, result: &str) -> Reply {
     ok(format!(
@@ -213,6 +209,7 @@ pub(super) fn exports(exports: &[(&str, &str)]) -> Reply {
     query_response("ListExports", &format!("<Exports>{members}</Exports>"))
 }
 
+// part: billing {
 /// The response to GetParameters, with the secrets of the stage dev.
 pub(super) fn secrets(secrets: &[(&str, &str)]) -> Reply {
     let parameters = secrets.iter().map(|(name, value)| {
@@ -221,16 +218,13 @@ pub(super) fn secrets(secrets: &[(&str, &str)]) -> Reply {
     let parameters: Vec<Value> = parameters.collect();
     ok(json!({ "Parameters": parameters, "InvalidParameters": [] }))
 }
+// part: billing }
 
-/// The responses of an account and of Stripe for which every check of the stage dev is green.
-pub(super) fn healthy() -> Responses {
+/// The responses of an account for which every check of the stage dev is green.
+fn healthy_account() -> Responses {
     let provider =
         format!("arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com");
     let complete = "CREATE_COMPLETE";
-    let endpoint = json!({
-        "id": "we_1", "object": "webhook_endpoint", "api_version": "2026-09-30.endive", "status": "enabled",
-        "enabled_events": domain::stripe::WEBHOOK_EVENTS, "url": format!("{API_URL}/billing/webhook"), "livemode": false,
-    });
     BTreeMap::from([
         ("sts GetCallerIdentity", caller(ACCOUNT)),
         (
@@ -283,6 +277,7 @@ pub(super) fn healthy() -> Responses {
             "lambda GET /2016-08-19/account-settings",
             concurrency(1000, 900),
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             distributions(3, None),
@@ -298,14 +293,18 @@ pub(super) fn healthy() -> Responses {
                 { "QuotaName": "Web distributions per AWS account", "Value": 500.0 },
             ] })),
         ),
+        // part: web }
+        // part: billing {
         (
             "ssm GetParameters",
             secrets(&[
-                ("stripe-secret-key", SECRET_KEY),
-                ("stripe-webhook-secret", "whsec_1"),
-                ("admin-phone-number", PHONE),
+                stripe::SECRET_KEY,
+                stripe::WEBHOOK_SECRET,
+                ("admin-phone-number", PHONE), // part: notify
             ]),
         ),
+        // part: billing }
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -323,43 +322,34 @@ pub(super) fn healthy() -> Responses {
             ),
         ),
         ("sns GetSMSAttributes", spend_limit("20")),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(true, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
             ses_identity(true, "SUCCESS"),
         ),
-        (
-            "sk GET /v1/account",
-            ok(json!({ "id": STRIPE_ACCOUNT, "object": "account" })),
-        ),
-        (
-            "pk GET /v1/account",
-            stripe_error(
-                403,
-                "secret_key_required",
-                "This API call cannot be made with a publishable API key. Please use a secret API key.",
-            ),
-        ),
-        (
-            "sk GET /v1/payment_intents",
-            ok(json!({ "object": "list", "has_more": false, "data": [
-                { "id": "pi_1", "client_secret": "pi_1_secret_2" },
-            ] })),
-        ),
-        (
-            "pk GET /v1/payment_intents/pi_1?client_secret=pi_1_secret_2",
-            ok(json!({ "id": "pi_1", "object": "payment_intent" })),
-        ),
-        (
-            "sk GET /v1/webhook_endpoints",
-            ok(json!({ "object": "list", "has_more": false, "data": [endpoint] })),
-        ),
     ])
 }
 
-/// The responses of a new AWS account without configuration, and of Stripe to requests with an invalid key.
+/// The responses for which every check of the stage dev is green.
+pub(super) fn healthy() -> Responses {
+    let groups = [
+        healthy_account(),
+        stripe::healthy(), // part: billing
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+/// The responses of a new AWS account without configuration, and of other services to requests with an invalid key.
 pub(super) fn bare() -> Responses {
-    let unknown_key = stripe_error(401, "", "Invalid API Key provided: pk_test_***mple");
+    let groups = [
+        bare_account(),
+        stripe::bare(), // part: billing
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+fn bare_account() -> Responses {
     BTreeMap::from([
         ("sts GetCallerIdentity", caller(ACCOUNT)),
         ("cloudformation DescribeStacks", stacks(&[])),
@@ -373,6 +363,7 @@ pub(super) fn bare() -> Responses {
             "lambda GET /2016-08-19/account-settings",
             concurrency(10, 10),
         ),
+        // part: web {
         (
             "cloudfront GET /2020-05-31/distribution",
             distributions(0, None),
@@ -385,7 +376,9 @@ pub(super) fn bare() -> Responses {
             "servicequotas ListServiceQuotas",
             ok(json!({ "Quotas": [] })),
         ),
-        ("ssm GetParameters", secrets(&[])),
+        // part: web }
+        ("ssm GetParameters", secrets(&[])), // part: billing
+        // part: notify {
         (
             "sns GetSMSSandboxAccountStatus",
             query_response(
@@ -401,12 +394,12 @@ pub(super) fn bare() -> Responses {
             "sns GetSMSAttributes",
             query_response("GetSMSAttributes", "<attributes/>"),
         ),
+        // part: notify }
         ("ses GET /v2/email/account", ses_account(false, true)),
         (
             "ses GET /v2/email/identities/dev.scratchpad.example.com",
             json_error(404, "NotFoundException"),
         ),
-        ("pk GET /v1/account", unknown_key),
     ])
 }
 
@@ -418,6 +411,7 @@ pub(super) fn concurrency(total: u32, unreserved: u32) -> Reply {
     }, "AccountUsage": { "TotalCodeSize": 0, "FunctionCount": 0 } }))
 }
 
+// part: web {
 /// A page of the response to ListDistributions.
 pub(super) fn distributions(number: usize, next: Option<&str>) -> Reply {
     let items = "<DistributionSummary><Id>E1</Id><Status>Deployed</Status></DistributionSummary>"
@@ -429,7 +423,9 @@ pub(super) fn distributions(number: usize, next: Option<&str>) -> Reply {
         next.unwrap_or_default()
     ))
 }
+// part: web }
 
+// part: web {
 /// The response to ListResponseHeadersPolicies.
 pub(super) fn policies(number: usize) -> Reply {
     let items = "<ResponseHeadersPolicySummary><Type>custom</Type><ResponseHeadersPolicy><Id>1</Id></ResponseHeadersPolicy>\
@@ -440,7 +436,9 @@ pub(super) fn policies(number: usize) -> Reply {
          <MaxItems>100</MaxItems><Quantity>{number}</Quantity><Items>{items}</Items></ResponseHeadersPolicyList>"
     ))
 }
+// part: web }
 
+// part: notify {
 /// The response to GetSMSAttributes.
 pub(super) fn spend_limit(limit: &str) -> Reply {
     let entry = format!("<entry><key>MonthlySpendLimit</key><value>{limit}</value></entry>");
@@ -449,6 +447,7 @@ pub(super) fn spend_limit(limit: &str) -> Reply {
         &format!("<attributes>{entry}</attributes>"),
     )
 }
+// part: notify }
 
 /// The response to SES's GetAccount.
 pub(super) fn ses_account(has_access: bool, can_send: bool) -> Reply {
@@ -467,7 +466,7 @@ pub(super) fn ses_identity(is_verified: bool, dkim: &str) -> Reply {
     }))
 }
 
-/// The stage dev. The double at `url` handles the requests to the stage's account and to Stripe.
+/// The stage dev. The double at `url` handles the requests to the stage's account and to other services.
 pub(super) fn subject(url: &str) -> Subject {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     let config = SdkConfig::builder()
@@ -489,13 +488,13 @@ pub(super) fn subject(url: &str) -> Subject {
         boundary: "scratchpad-boundary-dev".into(),
         has_workflow_roles: true,
         has_foreign_oidc_provider: false,
-        sends_sms: true,
-        is_protected: false,
+        sends_sms: true,     // part: notify
+        is_protected: false, // part: billing
         domain: Some("dev.scratchpad.example.com".into()),
         is_delegated: true,
-        secrets_stage: "dev".into(),
-        stripe_url: url.into(),
-        publishable_key: PUBLISHABLE_KEY.into(),
+        secrets_stage: "dev".into(),                     // part: billing
+        stripe_url: url.into(),                          // part: billing
+        publishable_key: stripe::PUBLISHABLE_KEY.into(), // part: billing
     }
 }
 

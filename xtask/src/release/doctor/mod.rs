@@ -7,25 +7,34 @@
 //! | module | checks |
 //! |---|---|
 //! | [`account`] | the credentials, the OIDC provider, the account's stacks |
-//! | [`quotas`] | the quotas of Lambda and CloudFront |
+//! | [`quotas`] | the quotas of Lambda |
+// part: web {
+//! | [`cloudfront`] | the quotas of CloudFront |
+// part: web }
+// part: billing {
 //! | [`stripe`] | the Stripe keys and the webhook |
+// part: billing }
+// part: notify {
 //! | [`sms`] | the destination and the sender of SMS, and their limits |
+// part: notify }
 //! | [`domain`] | the delegation of the domain, and the e-mail sender |
 //!
-//! [`subject`] has what several checks share. [`aws`], [`stripe_api`] and [`dns`] send the queries.
+//! [`subject`] has what several checks share. [`aws`] and [`dns`] send the queries.
 
 mod account;
 pub(super) mod aws;
 mod check;
+mod cloudfront; // part: web
 mod dns;
 mod domain;
 #[cfg(test)]
 mod double;
 mod failure;
 mod quotas;
-mod sms;
-mod stripe;
-pub(super) mod stripe_api;
+mod secrets; // part: billing
+mod sms; // part: notify
+mod stripe; // part: billing
+pub(super) mod stripe_api; // part: billing
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -33,6 +42,7 @@ mod xml;
 
 use anyhow::{Result, bail};
 use console::style;
+use futures_util::{FutureExt as _, future::join_all};
 
 use self::{
     check::{Check, Phase, State},
@@ -64,8 +74,8 @@ pub(crate) async fn doctor(
     let target = Target::read(&workspace, stage, infrastructure).await?;
     target.announce();
     let tables = Tables::read(workspace.root(), |_| None)?;
-    let subject = subject(&workspace, &tables, &target)?;
-    let step = Step::begin("query the account and Stripe");
+    let subject = subject(&tables, &target)?;
+    let step = Step::begin("query the account");
     let checks = examine(&subject, &Resolver::of_system()).await;
     step.done(&format!("({})", ui::count(checks.len(), "check")));
     for line in report(&checks) {
@@ -79,14 +89,13 @@ pub(crate) async fn doctor(
     Ok(())
 }
 
-fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Subject> {
+fn subject(tables: &Tables, target: &Target) -> Result<Subject> {
     let Target {
         stage,
         row,
         account,
         ..
     } = target;
-    let sends_sms = workspace.root().join("services/notify-job").exists();
     Ok(Subject {
         stage: stage.to_string(),
         account_id: account.id.clone(),
@@ -98,14 +107,16 @@ fn subject(workspace: &Workspace, tables: &Tables, target: &Target) -> Result<Su
         boundary: boundary(tables.row_name(stage)?),
         has_workflow_roles: tables.has_workflow_roles(&account.name),
         has_foreign_oidc_provider: tables.has_foreign_oidc_provider(&account.name),
+        // part: notify {
         // A stage that uses dev's tables publishes no purchases.
-        sends_sms: sends_sms && row.infrastructure == Infrastructure::Own,
-        is_protected: row.protected,
+        sends_sms: row.infrastructure == Infrastructure::Own,
+        // part: notify }
+        is_protected: row.protected, // part: billing
         domain: row.domain.clone(),
         is_delegated: row.delegated,
-        secrets_stage: target.infrastructure_stage(),
-        stripe_url: row.stripe_url.clone(),
-        publishable_key: row.stripe_publishable_key.clone(),
+        secrets_stage: target.infrastructure_stage(), // part: billing
+        stripe_url: row.stripe_url.clone(),           // part: billing
+        publishable_key: row.stripe_publishable_key.clone(), // part: billing
     })
 }
 
@@ -119,17 +130,16 @@ fn boundary(row: &str) -> String {
 async fn examine(subject: &Subject, resolver: &Resolver) -> Vec<Check> {
     let credentials = account::credentials(subject).await;
     let exam = Examination::begin(subject, resolver, &credentials.finding).await;
-    let (account, quotas, stripe, sms, domain) = tokio::join!(
-        account::checks(&exam),
-        quotas::checks(&exam),
-        stripe::checks(&exam),
-        sms::checks(&exam),
-        domain::checks(&exam),
-    );
+    let groups = [
+        account::checks(&exam).boxed_local(),
+        quotas::checks(&exam).boxed_local(),
+        cloudfront::checks(&exam).boxed_local(), // part: web
+        domain::checks(&exam).boxed_local(),
+        stripe::checks(&exam).boxed_local(), // part: billing
+        sms::checks(&exam).boxed_local(),    // part: notify
+    ];
     let mut checks = vec![credentials];
-    for group in [account, quotas, domain, stripe, sms] {
-        checks.extend(group);
-    }
+    checks.extend(join_all(groups).await.into_iter().flatten());
     let mut ordered = Vec::new();
     for phase in Phase::ALL {
         ordered.extend(checks.extract_if(.., |check| check.phase == phase));

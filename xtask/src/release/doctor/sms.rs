@@ -6,7 +6,7 @@ use super::{
     failure::Failure,
     subject::Examination,
 };
-use crate::release::secret::Name;
+use crate::release::secret::ADMIN_PHONE_NUMBER;
 
 /// The monthly spend limit of a new account, in USD.
 const DEFAULT_SPEND_LIMIT: f64 = 1.0;
@@ -33,18 +33,18 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
 
 fn phone_number(exam: &Examination<'_>) -> Result<Finding, Failure> {
     const DOCS: &str = "https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html";
-    Ok(match exam.secret(Name::AdminPhoneNumber)? {
-        Some(number) if Name::AdminPhoneNumber.accepts(number) => {
+    Ok(match exam.secret(ADMIN_PHONE_NUMBER)? {
+        Some(number) if ADMIN_PHONE_NUMBER.accepts(number) => {
             Finding::green("the secret admin-phone-number is set")
         }
         Some(_) => Finding::red(
             "the secret admin-phone-number is not + and digits (E.164)",
-            exam.set_secret(Name::AdminPhoneNumber),
+            exam.set_secret(ADMIN_PHONE_NUMBER),
             DOCS,
         ),
         None => Finding::red(
             "the secret admin-phone-number is not set: SNS sends no SMS for a paid purchase",
-            exam.set_secret(Name::AdminPhoneNumber),
+            exam.set_secret(ADMIN_PHONE_NUMBER),
             DOCS,
         ),
     })
@@ -65,7 +65,7 @@ async fn sandbox(exam: &Examination<'_>) -> Result<Finding, Failure> {
             ));
         }
     }
-    if let Ok(Some(number)) = exam.secret(Name::AdminPhoneNumber)
+    if let Ok(Some(number)) = exam.secret(ADMIN_PHONE_NUMBER)
         && is_verified(aws, number).await?
     {
         return Ok(Finding::green(
@@ -136,7 +136,7 @@ async fn origination_number(exam: &Examination<'_>) -> Result<Finding, Failure> 
             DOCS,
         ));
     }
-    Ok(match exam.secret(Name::AdminPhoneNumber) {
+    Ok(match exam.secret(ADMIN_PHONE_NUMBER) {
         Ok(Some(number)) if !number.starts_with("+1") => Finding::warning(
             "the account has no origination number; some countries need one",
             format!(

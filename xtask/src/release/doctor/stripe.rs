@@ -8,10 +8,13 @@ use serde_json::Value;
 use super::{
     check::{Check, Finding, Phase},
     failure::Failure,
-    stripe_api::Answer,
+    stripe_api::{Answer, StripeApi},
     subject::Examination,
 };
-use crate::release::{secret::Name, stripe_mode::Mode};
+use crate::release::{
+    stripe_keys::{SECRET_KEY, WEBHOOK_SECRET},
+    stripe_mode::Mode,
+};
 
 const KEYS: &str = "https://docs.stripe.com/keys";
 const WEBHOOKS: &str = "https://docs.stripe.com/webhooks";
@@ -57,10 +60,15 @@ pub(super) async fn checks(exam: &Examination<'_>) -> Vec<Check> {
     ]
 }
 
+/// A client of Stripe's API.
+fn stripe(exam: &Examination<'_>) -> StripeApi {
+    StripeApi::new(&exam.subject.stripe_url)
+}
+
 /// Requests the account of the secret key from Stripe. `None` if the key is not set.
 async fn account(exam: &Examination<'_>) -> Result<Option<Answer>, Failure> {
-    match exam.secret(Name::StripeSecretKey)? {
-        Some(key) => Ok(Some(exam.stripe.get("/v1/account", key).await?)),
+    match exam.secret(SECRET_KEY)? {
+        Some(key) => Ok(Some(stripe(exam).get("/v1/account", key).await?)),
         None => Ok(None),
     }
 }
@@ -75,16 +83,16 @@ fn secret_key(
 ) -> Result<Finding, Failure> {
     let set = format!(
         "create a key in the Stripe Dashboard > Developers > API keys, then {}",
-        exam.set_secret(Name::StripeSecretKey)
+        exam.set_secret(SECRET_KEY)
     );
-    let Some(key) = exam.secret(Name::StripeSecretKey)? else {
+    let Some(key) = exam.secret(SECRET_KEY)? else {
         return Ok(Finding::red(
             "the secret stripe-secret-key is not set",
             set,
             KEYS,
         ));
     };
-    if !Name::StripeSecretKey.accepts(key) || Mode::of(key).is_none() {
+    if !SECRET_KEY.accepts(key) || Mode::of(key).is_none() {
         return Ok(Finding::red(
             "the secret stripe-secret-key does not begin with sk_test_, sk_live_, rk_test_ or rk_live_",
             set,
@@ -149,7 +157,7 @@ async fn publishable_key(exam: &Examination<'_>) -> Result<Finding, Failure> {
             KEYS,
         ));
     }
-    let answer = exam.stripe.get("/v1/account", key).await?;
+    let answer = stripe(exam).get("/v1/account", key).await?;
     if answer.code() == "secret_key_required" || answer.message().contains("publishable") {
         return Ok(Finding::green("Stripe knows the key"));
     }
@@ -164,7 +172,7 @@ async fn publishable_key(exam: &Examination<'_>) -> Result<Finding, Failure> {
 }
 
 fn modes(exam: &Examination<'_>) -> Result<Finding, Failure> {
-    let Some(secret_key) = exam.secret(Name::StripeSecretKey)? else {
+    let Some(secret_key) = exam.secret(SECRET_KEY)? else {
         return Err(needs_secret_key());
     };
     let publishable = Mode::of(&exam.subject.publishable_key);
@@ -181,7 +189,7 @@ fn modes(exam: &Examination<'_>) -> Result<Finding, Failure> {
             ),
             format!(
                 "use two keys of one mode: {}, or change stripePublishableKey in the row of {stage}",
-                exam.set_secret(Name::StripeSecretKey)
+                exam.set_secret(SECRET_KEY)
             ),
             KEYS,
         ));
@@ -191,7 +199,7 @@ fn modes(exam: &Examination<'_>) -> Result<Finding, Failure> {
             "both keys are for test mode, although the stage is protected: no card is charged",
             format!(
                 "{} with a live key, and set a live stripePublishableKey in the row of {stage}",
-                exam.set_secret(Name::StripeSecretKey)
+                exam.set_secret(SECRET_KEY)
             ),
             KEYS,
         ));
@@ -211,7 +219,7 @@ async fn one_account(
     let Some(account) = account? else {
         return Err(needs_secret_key());
     };
-    let Some(secret_key) = exam.secret(Name::StripeSecretKey)? else {
+    let Some(secret_key) = exam.secret(SECRET_KEY)? else {
         return Err(needs_secret_key());
     };
     if !account.is_success() && !account.is_forbidden() {
@@ -225,14 +233,13 @@ async fn one_account(
             format!(
                 "copy both keys from one account of the Stripe Dashboard > Developers > API keys: {}, and \
                  stripePublishableKey in the row of {}",
-                exam.set_secret(Name::StripeSecretKey),
+                exam.set_secret(SECRET_KEY),
                 exam.subject.stage
             ),
             KEYS,
         )
     };
-    let latest = exam
-        .stripe
+    let latest = stripe(exam)
         .get("/v1/payment_intents?limit=1", secret_key)
         .await?;
     let (intent, client_secret) = (
@@ -241,7 +248,7 @@ async fn one_account(
     );
     if !intent.is_empty() && !client_secret.is_empty() {
         let path = format!("/v1/payment_intents/{intent}?client_secret={client_secret}");
-        let read = exam.stripe.get(&path, publishable_key).await?;
+        let read = stripe(exam).get(&path, publishable_key).await?;
         if read.is_success() {
             return Ok(Finding::green(
                 "the publishable key can read a PaymentIntent of the secret key's account",
@@ -293,7 +300,7 @@ async fn webhook(exam: &Examination<'_>) -> Result<Finding, Failure> {
         ));
     };
     let url = format!("{api}/billing/webhook");
-    let Some(key) = exam.secret(Name::StripeSecretKey)? else {
+    let Some(key) = exam.secret(SECRET_KEY)? else {
         return Err(needs_secret_key());
     };
     let endpoints = endpoints(exam, key).await?;
@@ -311,7 +318,7 @@ async fn webhook(exam: &Examination<'_>) -> Result<Finding, Failure> {
             format!(
                 "Stripe Dashboard > Developers > Webhooks > Add destination: the URL, the events {events}, the API version \
                  {API_VERSION}; then {}",
-                exam.set_secret(Name::StripeWebhookSecret)
+                exam.set_secret(WEBHOOK_SECRET)
             ),
             DOCS,
         ));
@@ -361,7 +368,7 @@ async fn webhook(exam: &Examination<'_>) -> Result<Finding, Failure> {
             ),
             format!(
                 "create a new endpoint with the API version {API_VERSION} for the same URL, delete the old one, and {}",
-                exam.set_secret(Name::StripeWebhookSecret)
+                exam.set_secret(WEBHOOK_SECRET)
             ),
             "https://docs.stripe.com/webhooks/versioning",
         ));
@@ -375,7 +382,7 @@ async fn endpoints(exam: &Examination<'_>, key: &str) -> Result<Vec<Value>, Fail
     let mut endpoints = Vec::new();
     let mut path = FIRST.to_owned();
     loop {
-        let mut page = exam.stripe.get(&path, key).await?;
+        let mut page = stripe(exam).get(&path, key).await?;
         if !page.is_success() {
             return Err(page.failure());
         }
@@ -398,11 +405,11 @@ async fn endpoints(exam: &Examination<'_>, key: &str) -> Result<Vec<Value>, Fail
 fn webhook_secret(exam: &Examination<'_>) -> Result<Finding, Failure> {
     let set = format!(
         "copy the signing secret: Stripe Dashboard > Developers > Webhooks > the endpoint; then {}",
-        exam.set_secret(Name::StripeWebhookSecret)
+        exam.set_secret(WEBHOOK_SECRET)
     );
     let docs = "https://docs.stripe.com/webhooks#verify-events";
-    Ok(match exam.secret(Name::StripeWebhookSecret)? {
-        Some(secret) if Name::StripeWebhookSecret.accepts(secret) => Finding::green(
+    Ok(match exam.secret(WEBHOOK_SECRET)? {
+        Some(secret) if WEBHOOK_SECRET.accepts(secret) => Finding::green(
             "set; Stripe does not show it again, so it cannot be compared with that of the endpoint",
         ),
         Some(_) => Finding::red(

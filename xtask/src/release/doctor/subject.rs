@@ -3,16 +3,14 @@
 use std::{collections::BTreeMap, future::Future};
 
 use aws_config::SdkConfig;
-use clap::ValueEnum as _;
 
+use super::secrets::Secrets; // part: billing
 use super::{
     aws::Aws,
     check::{Check, Finding, Phase},
     dns::Resolver,
     failure::Failure,
-    stripe_api::StripeApi,
 };
-use crate::release::secret::Name;
 
 /// The stage to check, and its account.
 #[derive(Debug, Clone)]
@@ -37,20 +35,26 @@ pub(super) struct Subject {
     pub(super) has_workflow_roles: bool,
     /// Whether the account's row says that another application has created GitHub's OIDC provider.
     pub(super) has_foreign_oidc_provider: bool,
+    // part: notify {
     /// Whether the stage sends an SMS for each paid purchase.
     pub(super) sends_sms: bool,
+    // part: notify }
+    // part: billing {
     /// Whether the row of the stage says that it is protected.
     pub(super) is_protected: bool,
+    // part: billing }
     /// The domain in the stage's row.
     pub(super) domain: Option<String>,
     /// Whether the row says that the parent zone delegates the domain to the stage's hosted zone.
     pub(super) is_delegated: bool,
+    // part: billing {
     /// The stage whose secrets the stage uses: itself or dev.
     pub(super) secrets_stage: String,
     /// The URL of Stripe's API.
     pub(super) stripe_url: String,
     /// The publishable key in the stage's row.
     pub(super) publishable_key: String,
+    // part: billing }
 }
 
 /// A subject, with the clients for its queries and with the responses that several checks share.
@@ -58,15 +62,13 @@ pub(super) struct Subject {
 pub(super) struct Examination<'a> {
     pub(super) subject: &'a Subject,
     pub(super) resolver: &'a Resolver,
-    pub(super) stripe: StripeApi,
     /// The client for AWS. A failure if the credentials do not belong to the account.
     pub(super) aws: Result<Aws, Failure>,
     /// The status of each stack of the account.
     pub(super) stacks: Result<BTreeMap<String, String>, Failure>,
     /// The exports of the account's stacks.
     pub(super) exports: Result<BTreeMap<String, String>, Failure>,
-    /// The secrets that are set.
-    secrets: Result<BTreeMap<&'static str, String>, Failure>,
+    pub(super) secrets: Secrets, // part: billing
 }
 
 impl<'a> Examination<'a> {
@@ -77,47 +79,31 @@ impl<'a> Examination<'a> {
         resolver: &'a Resolver,
         credentials: &Finding,
     ) -> Self {
-        let stripe = StripeApi::new(&subject.stripe_url);
         if credentials.state != super::check::State::Green {
             let failure = Failure::new("not checked, because the check of the credentials failed");
             return Self {
                 subject,
                 resolver,
-                stripe,
                 aws: Err(failure.clone()),
                 stacks: Err(failure.clone()),
-                exports: Err(failure.clone()),
-                secrets: Err(failure),
+                secrets: Secrets::unknown(&failure), // part: billing
+                exports: Err(failure),
             };
         }
-        let (stacks, exports, secrets) =
-            tokio::join!(stacks(subject), exports(subject), secrets(subject));
+        let (stacks, exports) = tokio::join!(stacks(subject), exports(subject));
         Self {
             subject,
             resolver,
-            stripe,
             aws: Ok(Aws::new(&subject.config)),
             stacks,
             exports,
-            secrets,
+            secrets: Secrets::read(subject).await, // part: billing
         }
     }
 
     /// The client for AWS.
     pub(super) fn aws(&self) -> Result<&Aws, Failure> {
         self.aws.as_ref().map_err(Clone::clone)
-    }
-
-    /// The value of a secret. `None` if it is not set.
-    pub(super) fn secret(&self, name: Name) -> Result<Option<&str>, Failure> {
-        let secrets = self.secrets.as_ref().map_err(Clone::clone)?;
-        Ok(secrets.get(name.name()).map(String::as_str))
-    }
-
-    /// The command that sets a secret.
-    pub(super) fn set_secret(&self, name: Name) -> String {
-        let (stage, name) = (&self.subject.secrets_stage, name.name());
-        format!("cargo xtask secrets set {name} --stage {stage} < FILE")
     }
 
     /// Runs a check. A failed query makes it unknown.
@@ -161,23 +147,4 @@ async fn exports(subject: &Subject) -> Result<BTreeMap<String, String>, Failure>
         exports.extend(export.name.zip(export.value));
     }
     Ok(exports)
-}
-
-async fn secrets(subject: &Subject) -> Result<BTreeMap<&'static str, String>, Failure> {
-    let path = |name: &Name| format!("/scratchpad/{}/{}", subject.secrets_stage, name.name());
-    let found = aws_sdk_ssm::Client::new(&subject.config)
-        .get_parameters()
-        .set_names(Some(Name::value_variants().iter().map(path).collect()))
-        .with_decryption(true)
-        .send()
-        .await
-        .map_err(|error| Failure::of_aws(&error))?;
-    let mut secrets = BTreeMap::new();
-    for parameter in found.parameters.into_iter().flatten() {
-        let name = Name::value_variants()
-            .iter()
-            .find(|name| Some(path(name)) == parameter.name);
-        secrets.extend(name.map(|name| name.name()).zip(parameter.value));
-    }
-    Ok(secrets)
 }

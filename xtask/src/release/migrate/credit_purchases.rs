@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
     Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
-use super::tables::{Changed, Tables, string};
+use super::tables::{Changed, Tables, UNCHANGED_MINUTES, string};
 use crate::release::clock::now;
 use crate::release::dynamodb::{Item, Scan, Transaction, number, text};
 
@@ -29,12 +29,9 @@ const FIRST: u64 = 1;
 /// The position of the credit in the writes of a transaction.
 const CREDIT: usize = 1;
 
-/// The number of minutes for which a purchase must be unchanged before this migration credits it. After a function of an
-/// earlier release has settled a purchase, billing-purchase-paid sets the first revision and announces it. If this
-/// migration set the revision first, nothing would announce the purchase.
-pub(super) const MINUTES: u64 = 5;
-
-/// Credits purchases of one user.
+/// Credits purchases of one user. A purchase must be unchanged for [`UNCHANGED_MINUTES`]: after a function of an earlier
+/// release has settled a purchase, billing-purchase-paid sets the first revision and announces it. If this migration set
+/// the revision first, nothing would announce the purchase.
 ///
 /// # Errors
 /// Fails if a purchase lacks an attribute, or if a transaction fails for another reason than its conditions.
@@ -44,7 +41,7 @@ pub(super) async fn credit(
     purchases: Vec<Item>,
 ) -> Result<Changed> {
     let mut credited = Changed::default();
-    let latest = now().saturating_sub(MINUTES * 60_000);
+    let latest = now().saturating_sub(UNCHANGED_MINUTES * 60_000);
     for purchase in &purchases {
         let id = string(purchase, "purchaseId")?;
         let number = |name: &str| {

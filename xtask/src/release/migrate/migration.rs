@@ -9,8 +9,10 @@ use clap::ValueEnum;
 pub(crate) enum Migration {
     /// Count the notes that users created before their notes were counted
     CountNotes,
+    // part: billing {
     /// Credit the storage of purchases that were paid before purchases gave storage
     CreditPurchases,
+    // part: billing }
 }
 
 impl Migration {
@@ -18,7 +20,7 @@ impl Migration {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::CountNotes => "count-notes",
-            Self::CreditPurchases => "credit-purchases",
+            Self::CreditPurchases => "credit-purchases", // part: billing
         }
     }
 
@@ -33,7 +35,7 @@ impl Migration {
     pub(super) fn table(self) -> &'static str {
         match self {
             Self::CountNotes => "Notes",
-            Self::CreditPurchases => "Purchases",
+            Self::CreditPurchases => "Purchases", // part: billing
         }
     }
 }

@@ -9,13 +9,16 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`count_notes`], [`credit_purchases`] | the migrations |
+//! | [`count_notes`] | counts notes that were created before notes were counted |
+// part: billing {
+//! | [`credit_purchases`] | credits purchases that were paid before purchases gave storage |
+// part: billing }
 //! | [`migration`] | the list of the migrations |
 //! | [`run`], [`tables`] | the passes over a table, and what all migrations share |
 //! | [`record`] | the progress of a migration |
 
 mod count_notes;
-mod credit_purchases;
+mod credit_purchases; // part: billing
 mod migration;
 mod record;
 mod run;
@@ -237,6 +240,12 @@ mod tests {
         s3_double::{Fault, S3Double},
     };
 
+    /// The tables that migrations read.
+    const TABLES: &[&str] = &[
+        "Notes",
+        "Purchases", // part: billing
+    ];
+
     fn exports(tables: &[&str]) -> BTreeMap<String, String> {
         let exports = tables.iter().map(|table| {
             let name = format!("scratchpad-dev-{table}TableName");
@@ -258,13 +267,13 @@ mod tests {
         record_new_stage(&context, &exports(&[])).await.unwrap();
         let keys = [
             "dev/migrations/count-notes.json",
-            "dev/migrations/credit-purchases.json",
+            "dev/migrations/credit-purchases.json", // part: billing
         ];
         assert_eq!(s3.keys(), keys);
         let (_, progress) = Record::read(&context.store, "count-notes").await.unwrap();
         assert!(state(progress.as_ref()).starts_with("not needed"));
         // No request asks for the number of items.
-        let tables = exports(&["Notes", "Purchases"]);
+        let tables = exports(TABLES);
         assert_eq!(pending(&context, &tables).await.unwrap(), []);
     }
 
@@ -272,7 +281,7 @@ mod tests {
     async fn a_stage_whose_tables_existed_before_keeps_its_migrations() {
         let s3 = S3Double::new();
         let context = stage(&s3).await;
-        let tables = exports(&["Notes", "Purchases"]);
+        let tables = exports(TABLES);
         record_new_stage(&context, &tables).await.unwrap();
         assert!(s3.keys().is_empty());
     }
@@ -287,7 +296,7 @@ mod tests {
         });
         let mut context = aws.stage().await;
         context.store = s3.store("dev");
-        let tables = exports(&["Notes", "Purchases"]);
+        let tables = exports(TABLES);
         let found = pending(&context, &tables).await.unwrap();
         assert_eq!(found, [Migration::CountNotes]);
         let (mut record, _) = Record::read(&context.store, "count-notes").await.unwrap();

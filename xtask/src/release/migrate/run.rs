@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::credit_purchases; // part: billing
 use super::{
-    count_notes, credit_purchases,
+    count_notes,
     migration::Migration,
     record::{Progress, Record},
-    tables::{Changed, Tables, string},
+    tables::{Changed, Tables, UNCHANGED_MINUTES, string},
 };
 use crate::release::dynamodb::{Item, Scan};
 use crate::{
@@ -71,8 +72,8 @@ pub(super) async fn run(
             bail!(
                 "{} changed in the last {} minutes, and may still be processed by functions: run the same command again in {} minutes",
                 ui::count(usize::try_from(changed.early)?, "item"),
-                credit_purchases::MINUTES,
-                credit_purchases::MINUTES
+                UNCHANGED_MINUTES,
+                UNCHANGED_MINUTES
             );
         }
         passes += 1;
@@ -145,7 +146,9 @@ async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> 
     let changes = by_user.into_iter().map(|(user, items)| async move {
         match migration {
             Migration::CountNotes => count_notes::count(tables, &user, items).await,
+            // part: billing {
             Migration::CreditPurchases => credit_purchases::credit(tables, &user, items).await,
+            // part: billing }
         }
     });
     let changed = stream::iter(changes).buffer_unordered(CONCURRENCY);
@@ -160,6 +163,6 @@ async fn change(migration: Migration, tables: &Tables<'_>, found: Vec<Item>) -> 
 fn scan(migration: Migration) -> Scan<'static> {
     match migration {
         Migration::CountNotes => count_notes::SCAN,
-        Migration::CreditPurchases => credit_purchases::SCAN,
+        Migration::CreditPurchases => credit_purchases::SCAN, // part: billing
     }
 }

@@ -18,6 +18,10 @@ pub(super) struct Tables<'a> {
     pub(super) storage: String,
 }
 
+/// The number of minutes for which an item must be unchanged before a migration changes it, if functions may still process
+/// the item.
+pub(super) const UNCHANGED_MINUTES: u64 = 5;
+
 /// What a migration did with items that need it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Changed {

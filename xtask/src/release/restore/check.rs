@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_types::date_time::{DateTime, Format};
 
 use super::{
-    item::Rules,
-    options::{RestoreOptions, Table, Time},
+    item::{Rules, active},
+    options::{RestoreOptions, Time},
 };
 use crate::{
     release::{Infrastructure, Target, dynamodb::Dynamodb},
@@ -96,7 +96,10 @@ impl Plan {
             rules: Rules {
                 key,
                 expiry: expiry(dynamodb, into).await?,
-                inert: options.table == Table::Purchases && options.stage != options.into,
+                omitted: match options.stage == options.into {
+                    true => &[],
+                    false => active(options.table),
+                },
             },
             from: from.into(),
             into: into.into(),
@@ -127,13 +130,17 @@ impl Plan {
         if let Some(expiry) = &rules.expiry {
             steps.push(format!("leave out items whose {expiry} has passed"));
         }
-        if rules.inert {
-            steps.push(
-                "make the purchases inert: nothing announces, charges or settles them".into(),
-            );
-        } else if options.table == Table::Purchases {
-            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent a second SMS".into());
+        if !rules.omitted.is_empty() {
+            steps.push(format!(
+                "leave out {}, so that no function acts on the copies",
+                rules.omitted.join(", ")
+            ));
         }
+        // part: billing {
+        if options.table == super::options::Table::Purchases && options.stage == options.into {
+            steps.push("let billing-reconcile announce again what was not announced then; the records in the table Idempotency prevent that it takes effect twice".into());
+        }
+        // part: billing }
         steps.push("check that each item exists, and delete the temporary table".into());
         for step in steps {
             ui::print(format!("  {step}"));

@@ -8,10 +8,12 @@
 //!
 //! - Items of the temporary table replace items with the same key. Items that only the stage's table has are kept.
 //! - Items that have expired by TTL are not copied: DynamoDB would delete them again. The others keep their expiry.
+// part: billing {
 //! - Purchases, into the stage that they come from: as they were. The stream announces no new item, and billing-reconcile
 //!   announces a purchase again if it has an outbox. The subscribers ignore what they have processed already.
 //! - Purchases, into another stage: without `outbox`, `unsettledShard` and `dueAt`, so that the copy is inert. No function of
 //!   that stage announces, charges or settles a purchase of the other one.
+// part: billing }
 //!
 //! | module | content |
 //! |---|---|

@@ -45,12 +45,14 @@ pub(crate) enum Table {
     Notes,
     /// The records of files
     Attachments,
-    /// The numbers of notes, and what purchases give. Restore it together with Purchases
+    /// The numbers of notes. Restore it together with the tables that change them
     Storage,
-    /// Purchases
+    // part: billing {
+    /// Purchases, which also change the numbers of notes
     Purchases,
     /// The open orders and the declined orders
     Buyers,
+    // part: billing }
     /// The records of requests and messages
     Idempotency,
 }

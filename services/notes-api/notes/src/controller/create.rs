@@ -135,7 +135,6 @@ mod tests {
     use crate::{
         controller::{Draft, View, show},
         service::{NoteStore, Storage, memory::*},
-        storage::{Credit, PurchaseId},
     };
 
     async fn post(cloud: &Memory, draft: Draft, plan: Plan) -> Result<Created, Error> {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_storage_refuses_a_new_note_until_one_is_deleted_or_storage_is_bought() {
+    async fn a_full_storage_refuses_a_new_note_until_one_is_deleted() {
         let cloud = Memory::default();
         let (author, draft) = (author(), resolved("hello", None));
         let create = async || create(&cloud, &cloud, 2, &author, &draft, Plan::generate()).await;
@@ -212,15 +211,6 @@ mod tests {
         assert!(removed.unwrap());
         create().await.unwrap();
         refused(2).await;
-        let credit = Credit {
-            purchase: PurchaseId::generate(),
-            granted: 1,
-            revision: 1,
-        };
-        let replaced = cloud.replace_credit(&ada(), None, &credit).await;
-        assert!(replaced.unwrap());
-        create().await.unwrap();
-        refused(3).await;
     }
 
     #[tokio::test]
@@ -245,7 +235,7 @@ mod tests {
         assert!(matches!(refused, Err(Error::StorageFull { .. })));
         assert!(cloud.has(key));
         assert_eq!(cloud.references(key), 0);
-        // The request is repeated after storage was bought.
+        // The request is repeated when there is room.
         let created = create(&cloud, &cloud, 1, &author(), &draft, plan).await;
         let note = created.unwrap().into_note(&ada(), &draft);
         assert_eq!(note.uploaded, Some(cloud.file(key)));

@@ -2,9 +2,9 @@ use metrics::{STORAGE_BOUGHT, STORAGE_REVOKED, Subject};
 
 use super::Error;
 use crate::{
+    credit::Credit,
     note::UserId,
-    service::{self, Storage},
-    storage::Credit,
+    service::{self, Credits},
 };
 
 /// The maximum number of attempts to store a credit. An attempt fails if another message stores a
@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 20;
 /// Fails if a service call fails. Tries at most `ATTEMPTS` times, and fails as unavailable if another
 /// message stores a credit of the same purchase during every attempt.
 #[tracing::instrument(skip_all)]
-pub async fn credit(storage: &impl Storage, user: &UserId, credit: &Credit) -> Result<(), Error> {
+pub async fn credit(storage: &impl Credits, user: &UserId, credit: &Credit) -> Result<(), Error> {
     Subject::Purchase.log(credit.purchase);
     for _ in 0..ATTEMPTS {
         let stored = storage.credit(user, credit.purchase).await?;
@@ -48,7 +48,11 @@ mod tests {
     use metrics::Metric;
 
     use super::*;
-    use crate::{service::memory::*, storage::PurchaseId};
+    use crate::{
+        controller::{Plan, create},
+        credit::PurchaseId,
+        service::{Storage as _, memory::*},
+    };
 
     fn credits(purchase: PurchaseId) -> [Credit; 3] {
         [(1, 10), (2, 5), (3, 0)].map(|(revision, granted)| Credit {
@@ -139,5 +143,29 @@ mod tests {
                 break;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_full_storage_refuses_a_new_note_until_storage_is_bought() {
+        let cloud = Memory::default();
+        let (author, draft) = (author(), resolved("hello", None));
+        let create = async || create(&cloud, &cloud, 1, &author, &draft, Plan::generate()).await;
+        let refused = async |used| match create().await.unwrap_err() {
+            Error::StorageFull {
+                used: notes,
+                allowed,
+            } => assert_eq!((notes, allowed), (used, used)),
+            other => panic!("{other}"),
+        };
+        create().await.unwrap();
+        refused(1).await;
+        let bought = Credit {
+            purchase: PurchaseId::generate(),
+            granted: 1,
+            revision: 1,
+        };
+        credit(&cloud, &ada(), &bought).await.unwrap();
+        create().await.unwrap();
+        refused(2).await;
     }
 }

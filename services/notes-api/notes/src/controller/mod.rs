@@ -3,7 +3,7 @@
 
 mod attachment_uploaded;
 mod create;
-mod credit;
+mod credit; // part: billing
 mod delete;
 mod get;
 mod list;
@@ -13,7 +13,7 @@ mod upload;
 
 pub use attachment_uploaded::attachment_uploaded;
 pub use create::{Created, Plan, create};
-pub use credit::credit;
+pub use credit::credit; // part: billing
 pub use delete::delete;
 pub use get::get;
 pub use list::list;

@@ -1,7 +1,7 @@
 use super::Error;
 use crate::{note::UserId, service::Storage, storage::Usage};
 
-/// Reads how many notes `user` has, and for how many they bought storage.
+/// Reads how many notes `user` has and may have.
 ///
 /// # Errors
 /// Fails if a service call fails.

@@ -22,8 +22,10 @@ use crate::{
     note::{
         AttachmentRef, Author, Content, Note, NoteId, Precondition, Sub, Timestamp, UserId, Version,
     },
-    storage::{Credit, PurchaseId, Usage},
+    storage::Usage,
 };
+
+mod credits; // part: billing
 
 /// The number of free notes in tests in which storage is never full.
 pub(crate) const MANY: u64 = 1000;
@@ -42,7 +44,7 @@ struct State {
     records: HashMap<FileKey, Record>,
     files: HashSet<FileKey>,
     totals: HashMap<String, Usage>,
-    credits: HashMap<(String, PurchaseId), Credit>,
+    credits: credits::Stored, // part: billing
 }
 
 #[derive(Default)]
@@ -293,29 +295,6 @@ impl Storage for Memory {
     async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
         let total = self.call()?.totals.get(user.as_str()).copied();
         Ok(total.unwrap_or_default())
-    }
-
-    async fn credit(&self, user: &UserId, purchase: PurchaseId) -> Result<Option<Credit>, Error> {
-        let key = (user.as_str().to_owned(), purchase);
-        Ok(self.call()?.credits.get(&key).copied())
-    }
-
-    async fn replace_credit(
-        &self,
-        user: &UserId,
-        before: Option<&Credit>,
-        credit: &Credit,
-    ) -> Result<bool, Error> {
-        let mut state = self.write()?;
-        let key = (user.as_str().to_owned(), credit.purchase);
-        if state.credits.get(&key) != before {
-            return Ok(false);
-        }
-        state.credits.insert(key, *credit);
-        let total = state.totals.entry(user.as_str().into()).or_default();
-        total.bought += u64::from(credit.granted);
-        total.bought -= before.map_or(0, |before| before.granted.into());
-        Ok(true)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod attachments;
 pub mod bucket;
+pub mod credits; // part: billing
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod notes;
@@ -9,6 +10,7 @@ pub mod storage;
 
 pub use attachments::{AttachmentRecords, AttachmentsTable};
 pub use bucket::{AttachmentsBucket, FileStore, FileUrls, UrlSigner};
+pub use credits::Credits; // part: billing
 pub use domain::ServiceError as Error;
 use dynamodb::Dynamodb;
 use function::StartError;

@@ -1,9 +1,13 @@
 //! The table Storage: how many notes each user has and may have. The partition key is the id of the
-//! user. The sort key is `total` for the item with the user's totals, and the id of a purchase for
-//! the item with the credit of this purchase.
+//! user. The sort key is `total` for the item with the user's totals, which are the members of
+//! [`Usage`]. The attribute `balance` of this item is the number of notes that count against the free
+//! ones. A condition expression compares it, because such an expression cannot calculate.
+// part: billing {
+//! It is `used` minus `bought`. [`super::credits`] stores further items.
+// part: billing }
 //!
-//! One transaction changes a note and the total, or a credit and the total. So the total is exact even
-//! if calls fail or are repeated.
+//! One transaction changes a note and the total. So the total is exact even if calls fail or are
+//! repeated.
 
 use std::{collections::HashMap, future::Future};
 
@@ -12,7 +16,6 @@ use dynamodb::{
     Action, Check, Checked, Dynamodb, Item, Table, Transacted, authored_item, checked, read,
 };
 use function::StartError;
-use serde::Deserialize;
 
 use super::{
     Error,
@@ -20,14 +23,14 @@ use super::{
 };
 use crate::{
     note::{Note, NoteId, Sub, UserId, Version},
-    storage::{Credit, PurchaseId, Usage},
+    storage::Usage,
 };
 
 /// Creates and deletes notes, and counts them. The unit tests use an implementation in memory.
 pub trait CountedNotes: Sync {
     /// Stores and counts a new note, with the `sub` of its owner. The owner must have fewer notes than
-    /// `free` plus the number that they bought storage for. Does nothing if the owner already has a note
-    /// with the same id.
+    /// [`Usage::allowed`] for `free` free notes. Does nothing if the owner already has a note with the
+    /// same id.
     fn insert(
         &self,
         note: &Note,
@@ -56,27 +59,10 @@ pub enum Inserted {
     Full(Usage),
 }
 
-/// Access to the totals and the credits in the table Storage. The unit tests use an implementation in
-/// memory.
+/// Access to the totals in the table Storage. The unit tests use an implementation in memory.
 pub trait Storage: Sync {
     /// Reads the totals of `user`.
     fn usage(&self, user: &UserId) -> impl Future<Output = Result<Usage, Error>> + Send;
-
-    /// Reads the credit of a purchase of `user`. Returns None if none is stored.
-    fn credit(
-        &self,
-        user: &UserId,
-        purchase: PurchaseId,
-    ) -> impl Future<Output = Result<Option<Credit>, Error>> + Send;
-
-    /// Replaces the credit `before` of a purchase of `user` with `credit`, and adds the difference to
-    /// the total. Returns false, and changes nothing, if the stored credit is not `before`.
-    fn replace_credit(
-        &self,
-        user: &UserId,
-        before: Option<&Credit>,
-        credit: &Credit,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
 }
 
 /// A client of the tables Notes and Storage.
@@ -108,7 +94,7 @@ impl CountedTables {
 
 /// A client of the table Storage.
 #[derive(Debug)]
-pub struct StorageTable(Table);
+pub struct StorageTable(pub(super) Table);
 
 impl StorageTable {
     /// Creates a client of the table whose name is in the environment variable `STORAGE_TABLE`.
@@ -124,7 +110,10 @@ impl StorageTable {
         Self(table)
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, key: Item) -> Result<Option<T>, Error> {
+    pub(super) async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        key: Item,
+    ) -> Result<Option<T>, Error> {
         let get = self.0.get().set_key(Some(key)).consistent_read(true);
         let found = self.0.send(get).await.map_err(dynamodb::Error::from)?;
         Ok(found.item.map(read).transpose()?)
@@ -133,33 +122,19 @@ impl StorageTable {
 
 const STORAGE_VARIABLE: &str = "STORAGE_TABLE";
 
-/// The sort key of the item with a user's totals. The ids of purchases are UUIDs, so none is equal.
-const TOTAL: &str = "total";
+/// The sort key of the item with a user's totals. Other sort keys are UUIDs, so none is equal.
+pub(super) const TOTAL: &str = "total";
 
-fn entry_key(user: &UserId, entry: impl Into<String>) -> Item {
+/// The key of an item of `user` in the table Storage.
+pub(super) fn entry_key(user: &UserId, entry: impl Into<String>) -> Item {
     HashMap::from([
         ("userId".into(), AttributeValue::S(user.as_str().into())),
         ("entry".into(), AttributeValue::S(entry.into())),
     ])
 }
 
-fn number(value: impl ToString) -> AttributeValue {
+pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
-}
-
-/// The item with a user's totals. Its attribute `balance` is `used` minus `bought`, because a
-/// condition expression cannot subtract.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Total {
-    used: u64,
-    bought: u64,
-}
-
-impl From<Total> for Usage {
-    fn from(Total { used, bought }: Total) -> Self {
-        Self { used, bought }
-    }
 }
 
 impl CountedNotes for CountedTables {
@@ -191,8 +166,8 @@ impl CountedNotes for CountedTables {
             // An earlier request with the same plan has already stored and counted the note.
             Transacted::Canceled([Check::ConditionFailed(_), _]) => Inserted::Done,
             Transacted::Canceled([Check::Passed, total]) => {
-                let total: Option<Total> = total.item().map(read).transpose()?;
-                Inserted::Full(total.unwrap_or_default().into())
+                let total: Option<Usage> = total.item().map(read).transpose()?;
+                Inserted::Full(total.unwrap_or_default())
             }
         })
     }
@@ -244,57 +219,9 @@ impl CountedNotes for CountedTables {
     }
 }
 
-/// The item with the credit of a purchase.
-#[derive(Deserialize)]
-struct CreditItem {
-    granted: u32,
-    revision: u64,
-}
-
 impl Storage for StorageTable {
     async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
-        let total: Option<Total> = self.get(entry_key(user, TOTAL)).await?;
-        Ok(total.unwrap_or_default().into())
-    }
-
-    async fn credit(&self, user: &UserId, purchase: PurchaseId) -> Result<Option<Credit>, Error> {
-        let stored = self.get(entry_key(user, purchase.to_string())).await?;
-        Ok(stored.map(|CreditItem { granted, revision }| Credit {
-            purchase,
-            granted,
-            revision,
-        }))
-    }
-
-    async fn replace_credit(
-        &self,
-        user: &UserId,
-        before: Option<&Credit>,
-        credit: &Credit,
-    ) -> Result<bool, Error> {
-        let more = i64::from(credit.granted) - before.map_or(0, |before| before.granted.into());
-        let actions = || {
-            let put = self
-                .0
-                .put_action()
-                .set_item(Some(entry_key(user, credit.purchase.to_string())))
-                .item("granted", number(credit.granted))
-                .item("revision", number(credit.revision));
-            let put = match before {
-                None => put.condition_expression("attribute_not_exists(entry)"),
-                Some(before) => put
-                    .condition_expression("revision = :before")
-                    .expression_attribute_values(":before", number(before.revision)),
-            };
-            let total = self
-                .0
-                .update_action()
-                .set_key(Some(entry_key(user, TOTAL)))
-                .update_expression("ADD bought :more, balance :less")
-                .expression_attribute_values(":more", number(more))
-                .expression_attribute_values(":less", number(-more));
-            Ok([put.action()?, total.action()?])
-        };
-        Ok(self.0.transact(actions).await? == Transacted::Done)
+        let total: Option<Usage> = self.get(entry_key(user, TOTAL)).await?;
+        Ok(total.unwrap_or_default())
     }
 }

@@ -1,6 +1,6 @@
 //! The business rule: the owner of the product gets one SMS per notice about a purchase. The rule
 //! does not depend on Lambda or AWS.
 
-mod notify;
+mod send;
 
-pub use notify::{Error, notify};
+pub use send::{Error, send};

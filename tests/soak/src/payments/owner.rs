@@ -8,8 +8,7 @@ use test_support::stage::Stage;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// The environment variable that contains the path of xtask.
-pub(crate) const XTASK: &str = "SCRATCHPAD_XTASK";
+use crate::quiet::XTASK;
 
 /// The time limit of a request to the local Stripe, and of a command.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,6 +19,8 @@ pub(crate) struct Owner {
     client: Client,
     stripe_url: String,
     secret_key: String,
+    /// The signing secret of the webhook.
+    pub(super) webhook_secret: String,
 }
 
 impl Owner {
@@ -28,6 +29,7 @@ impl Owner {
             client: Client::new(),
             stripe_url: stage.stripe_url.clone(),
             secret_key: stage.secret("stripe-secret-key").await,
+            webhook_secret: stage.secret("stripe-webhook-secret").await,
         }
     }
 

@@ -39,7 +39,7 @@ pub enum Error {
 /// Fails if it is not certain that all SMS were sent. Lambda then retries the message. If the SMS about
 /// one notice fails, this function still sends those about the other notices.
 #[tracing::instrument(skip_all)]
-pub async fn notify(
+pub async fn send(
     sms: &impl Sms,
     idempotency: &Idempotency<impl Store>,
     stage: &StageName,
@@ -139,7 +139,7 @@ mod tests {
     ) -> Result<(), Error> {
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
         let stage = "prod".parse().unwrap();
-        notify(sms, idempotency, &stage, message, deadline).await
+        send(sms, idempotency, &stage, message, deadline).await
     }
 
     #[tokio::test]

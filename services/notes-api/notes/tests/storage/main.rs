@@ -4,6 +4,8 @@
 // Clippy allows panics in tests, but not in their helper functions.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod credits; // part: billing
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -20,7 +22,7 @@ use notes::{
         NoteStore, NotesTable, Storage, StorageTable,
         notes::{Change, Replaced},
     },
-    storage::{Credit, PurchaseId, Usage},
+    storage::Usage,
 };
 use serde_json::json;
 use test_support::proxy::LossyProxy;
@@ -113,6 +115,21 @@ fn existing(database: &Dynamodb) -> u64 {
     database.items("Notes").unwrap().len() as u64
 }
 
+/// Asserts that a new note is refused, that the error states the number of existing notes and `allowed`, and that it changes
+/// neither the notes nor their count. Every user may have `free` notes.
+async fn assert_full(services: &Services, database: &Dynamodb, free: u64, allowed: u64) {
+    let used = existing(database);
+    let refused = services.create(free, None, Plan::generate()).await;
+    let full = controller::Error::StorageFull { used, allowed };
+    assert_eq!(
+        format!("{:?}", refused.unwrap_err()),
+        format!("{full:?}"),
+        "{free}"
+    );
+    assert_eq!(existing(database), used);
+    assert_eq!(services.usage().await.used, used);
+}
+
 fn is_full(result: &Result<NoteId, controller::Error>) -> bool {
     matches!(result, Err(controller::Error::StorageFull { .. }))
 }
@@ -169,11 +186,7 @@ async fn used_is_the_number_of_notes_after_1000_changes_by_16_clients_with_lost_
     let kept: u64 = clients.join_all().await.into_iter().sum();
     assert!(proxy.responses() > 1000);
     assert_eq!(existing(&database), kept);
-    let expected = Usage {
-        used: kept,
-        bought: 0,
-    };
-    assert_eq!(services.usage().await, expected);
+    assert_eq!(services.usage().await.used, kept);
     assert!((300..500).contains(&kept), "{kept}");
 }
 
@@ -181,33 +194,11 @@ async fn used_is_the_number_of_notes_after_1000_changes_by_16_clients_with_lost_
 async fn a_refused_note_and_its_error_state_the_numbers_of_notes() {
     let database = database().await;
     let services = services(&database.url());
-    let credit = Credit {
-        purchase: PurchaseId::generate(),
-        granted: 1,
-        revision: 1,
-    };
-    for (free, bought, room) in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 1, 0)] {
-        if bought == 1 {
-            controller::credit(&services.storage, &ada(), &credit)
-                .await
-                .unwrap();
-        }
+    for (free, room) in [(0, 0), (1, 1), (2, 1), (1, 0)] {
         for _ in 0..room {
             services.create(free, None, Plan::generate()).await.unwrap();
         }
-        let used = existing(&database);
-        let refused = services.create(free, None, Plan::generate()).await;
-        let full = controller::Error::StorageFull {
-            used,
-            allowed: free + bought,
-        };
-        assert_eq!(
-            format!("{:?}", refused.unwrap_err()),
-            format!("{full:?}"),
-            "{free}, {bought}"
-        );
-        assert_eq!(existing(&database), used);
-        assert_eq!(services.usage().await, Usage { used, bought });
+        assert_full(&services, &database, free, free).await;
     }
 }
 
@@ -253,7 +244,7 @@ async fn a_refused_note_keeps_the_record_of_its_file_without_a_reference() {
     let [record] = database.items("Attachments").unwrap().try_into().unwrap();
     assert_eq!(record["contentType"], json!({"S": "image/png"}));
     assert!(record.get("claims").is_none());
-    // The request is repeated after storage was bought.
+    // The request is repeated when there is room.
     let id = services.create(1, Some("cat.png"), plan).await.unwrap();
     let note = services.notes.find(&ada(), id).await.unwrap().unwrap();
     assert_eq!(note.uploaded, Some(file));
@@ -319,77 +310,4 @@ async fn a_changed_note_stays_counted() {
     assert_eq!(replaced.unwrap(), Replaced::Done { before: None });
     services.delete(id).await.unwrap();
     assert_eq!((services.usage().await.used, existing(&database)), (0, 0));
-}
-
-#[tokio::test]
-async fn concurrent_credits_in_any_order_and_three_times_each_count_once() {
-    let database = database().await;
-    let proxy = LossyProxy::start(database.url(), |number| number.is_multiple_of(7)).await;
-    let services = Arc::new(services(&proxy.url));
-    services.create(1, None, Plan::generate()).await.unwrap();
-    let mut messages = JoinSet::new();
-    let mut expected = 0;
-    for number in 0..6 {
-        let purchase = PurchaseId::generate();
-        // Each purchase grants 10 notes, then 5, and then either 0 again or 10.
-        let last = if number % 2 == 0 { 0 } else { 10 };
-        expected += u64::from(last);
-        for (revision, granted) in [(1, 10), (2, 5), (3, last)] {
-            for _ in 0..3 {
-                let services = Arc::clone(&services);
-                let credit = Credit {
-                    purchase,
-                    granted,
-                    revision,
-                };
-                messages.spawn(async move {
-                    // Lambda repeats the function.
-                    while controller::credit(&services.storage, &ada(), &credit)
-                        .await
-                        .is_err()
-                    {}
-                });
-            }
-        }
-    }
-    messages.join_all().await;
-    let expected = Usage {
-        used: 1,
-        bought: expected,
-    };
-    assert_eq!(services.usage().await, expected);
-    let items = database.items("Storage").unwrap();
-    let total = items.iter().find(|item| item["entry"]["S"] == "total");
-    let balance = 1 - i64::try_from(expected.bought).unwrap();
-    assert_eq!(total.unwrap()["balance"]["N"], balance.to_string());
-    assert_eq!(items.len(), 7);
-}
-
-#[tokio::test]
-async fn a_revoked_credit_refuses_new_notes_and_keeps_the_existing_ones() {
-    let database = database().await;
-    let services = services(&database.url());
-    let purchase = PurchaseId::generate();
-    let credit = async |revision, granted| {
-        let credit = Credit {
-            purchase,
-            granted,
-            revision,
-        };
-        controller::credit(&services.storage, &ada(), &credit)
-            .await
-            .unwrap();
-    };
-    credit(1, 10).await;
-    let mut ids = Vec::new();
-    for _ in 0..11 {
-        ids.push(services.create(1, None, Plan::generate()).await.unwrap());
-    }
-    credit(2, 0).await;
-    for used in (1..=11).rev() {
-        assert!(is_full(&services.create(1, None, Plan::generate()).await));
-        assert_eq!(existing(&database), used);
-        services.delete(ids.remove(0)).await.unwrap();
-    }
-    services.create(1, None, Plan::generate()).await.unwrap();
 }
