@@ -33,7 +33,7 @@ pub mod functions;
 pub mod http;
 pub mod monitoring;
 pub mod owner;
-pub mod prices;
+pub mod prices; // part: billing
 pub mod proxy;
 pub mod samples;
 pub mod sms; // part: notify

@@ -7,7 +7,8 @@
 use local_aws::Cloud;
 use serde_json::{Value, json};
 use test_support::functions;
-use test_support::prices::{currency, price};
+use test_support::functions::Function; // part: billing
+use test_support::prices::{currency, price}; // part: billing
 
 use crate::{DEADLINE, event, response, start};
 
@@ -29,12 +30,8 @@ async fn sample_events_give_the_golden_responses_and_changes() {
         let after = changed(&before, cloud.snapshot().unwrap());
         let mut actual = json!({"response": response, "cloud": after});
         mask(&mut actual, &known, &cloud.url());
-        let mut actual = format!("{actual:#}\n");
-        if function.name == "billing-purchase" {
-            actual = without_price(&actual);
-        }
-        // The sample purchases have no currency, so that of the prices applies.
-        actual = actual.replace(&format!("\"currency\": \"{}\"", currency()), CURRENCY);
+        let actual = format!("{actual:#}\n");
+        let actual = without_prices(&function, &actual); // part: billing
 
         let file = function.golden();
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -48,21 +45,26 @@ async fn sample_events_give_the_golden_responses_and_changes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The masked currency of a response.
-const CURRENCY: &str = "\"currency\": \"<currency>\"";
-
+// part: billing {
 /// Masks the price of the sample's order and the currency, so that the golden file holds for all prices. Also masks those of
 /// the stored sample purchase, which equal them if the prices are the original ones.
-fn without_price(text: &str) -> String {
+fn without_prices(function: &Function, text: &str) -> String {
+    // The sample purchases have no currency, so that of the prices applies.
+    let masked = "\"currency\": \"<currency>\"";
+    let text = text.replace(&format!("\"currency\": \"{}\"", currency()), masked);
+    if function.name != "billing-purchase" {
+        return text;
+    }
     let prices = [(4_000, "usd"), (price(10), currency())];
     prices
         .iter()
-        .fold(text.to_owned(), |text, (price, currency)| {
+        .fold(text, |text, (price, currency)| {
             text.replace(&format!("\"{price}\""), "\"<price>\"")
                 .replace(&format!("\"amount\": {price}"), "\"amount\": \"<price>\"")
                 .replace(&format!("\"{currency}\""), "\"<currency>\"")
         })
 }
+// part: billing }
 
 /// Returns the fields of `after` whose values differ from those in `before`. Returns the text "unchanged" if there are
 /// none.

@@ -28,10 +28,7 @@ fn ids(documents: &[Value]) -> HashMap<&str, &Value> {
 /// the event, which is the end of the name of the Lambda function.
 fn is_step(name: &Value, function: &str) -> bool {
     let name = name.as_str().unwrap_or_default();
-    match function {
-        "notify-send" => name == "notify",
-        _ => function.replace('-', "_").ends_with(&format!("_{name}")),
-    }
+    function.replace('-', "_").ends_with(&format!("_{name}"))
 }
 
 #[tokio::test]
