@@ -1,4 +1,5 @@
-//! The command `cargo xtask init`: makes the checkout another product. The crate `scaffold` has the questions and the changes.
+//! The command `cargo xtask init`: makes the checkout another product. The crate `scaffold` has the questions, the parts that can be
+//! removed, and the changes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
@@ -6,11 +7,12 @@ use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use console::style;
-use scaffold::Tree;
 use scaffold::init::{Answers, Change, Product, QUESTIONS, Todo, to_do};
+use scaffold::{Tree, lock, parts};
 use tokio::process::Command;
 
 use crate::{
+    tools,
     ui::{self, Step, run},
     workspace::Workspace,
 };
@@ -20,6 +22,9 @@ use crate::{
 pub(crate) struct Options {
     #[command(flatten)]
     given: Given,
+    /// Remove a part of the product completely; xtask/parts.toml lists the parts
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    without: Vec<String>,
     /// Apply the changes without asking
     #[arg(long)]
     yes: bool,
@@ -73,17 +78,25 @@ impl Args for Given {
 pub(crate) async fn init(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
     let mut tree = Tree::open(workspace.root());
-    let product = Product::open(&tree)?;
     let Options {
         given: Given(mut answers),
+        mut without,
         yes,
         dry_run,
     } = options;
-    if answers.is_empty() && stdin().is_terminal() {
+    let asks = answers.is_empty() && without.is_empty() && stdin().is_terminal();
+    let known = parts::all(&tree)?;
+    if asks {
+        without = ask_parts(&known)?;
+    }
+    // Questions about removed parts do not apply.
+    let removed = parts::remove(&mut tree, &without)?;
+    let product = Product::open(&tree)?;
+    if asks {
         answers = ask(&product)?;
     }
-    // Parts that --without names are removed here, before the words are replaced: scaffold::parts::remove(&mut tree, &parts)?.
     let change = product.change(&mut tree, &answers)?;
+    lock(&mut tree)?;
     if tree.changed()?.is_empty() {
         ui::success("the answers are the current ones: nothing changes");
         show_todo(&to_do(&tree)?);
@@ -92,7 +105,11 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     if dry_run {
         stdout().write_all(tree.diff()?.as_bytes())?;
     }
-    show(&change, tree.changed()?.len());
+    for name in &removed {
+        let description = known.get(name).map_or("", |part| &part.description);
+        ui::say(format!("without {}: {description}", style(name).bold()));
+    }
+    show(&change, &tree)?;
     if dry_run {
         return Ok(());
     }
@@ -101,11 +118,35 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     }
     let mut todo = change.todo.clone();
     todo.extend(to_do(&tree)?);
+    tools::prepare(&workspace).await?; // the formatter of TypeScript
     tree.apply()?;
     format(&workspace).await?;
     show_todo(&todo);
     show_consequences(&change);
     Ok(())
+}
+
+/// Asks in the terminal which parts to remove.
+fn ask_parts(known: &BTreeMap<String, parts::Part>) -> Result<Vec<String>> {
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
+    ui::say(format!("{}", style("The parts to remove").bold()));
+    for (name, part) in known {
+        ui::say(format!("  {name}: {}", part.description));
+    }
+    let mut lines = stdin().lock().lines();
+    loop {
+        print!("  without, separated by commas: [keep all] ");
+        stdout().flush()?;
+        let line = lines.next().context("no answer")??;
+        let names = line.split(',').map(|name| name.trim().to_owned());
+        let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        match names.iter().find(|name| !known.contains_key(*name)) {
+            None => return Ok(names),
+            Some(name) => ui::say(format!("  {} there is no part {name}", style("✗").red())),
+        }
+    }
 }
 
 /// Asks all questions in the terminal. An empty line accepts the answer in brackets; an invalid answer is asked for again.
@@ -156,7 +197,7 @@ fn confirmed() -> Result<bool> {
 }
 
 /// Shows what changes.
-fn show(change: &Change, files: usize) {
+fn show(change: &Change, tree: &Tree) -> Result<()> {
     for replacement in &change.replacements {
         ui::say(format!(
             "{} → {}  {} in {}",
@@ -166,26 +207,25 @@ fn show(change: &Change, files: usize) {
             ui::count(replacement.files, "file"),
         ));
     }
+    let changed = tree.changed()?;
+    let files = tree.files()?;
+    let deleted = changed.iter().filter(|path| !files.contains(**path));
     ui::say(format!(
-        "{} in {} change",
-        ui::count(change.lines, "line"),
-        ui::count(files, "file")
+        "{} change, of which {} are deleted",
+        ui::count(changed.len(), "file"),
+        deleted.count()
     ));
+    Ok(())
 }
 
 /// Formats the sources, because lines have other lengths.
 async fn format(workspace: &Workspace) -> Result<()> {
     let step = Step::begin("format the sources");
     run(&step, workspace.cargo().args(["fmt", "--all"])).await?;
-    let biome = workspace.node_bin("biome");
-    if biome.exists() {
-        let mut biome = Command::new(biome);
-        biome.args(["format", "--write", "--colors=off", "."]);
-        run(&step, biome.current_dir(workspace.root())).await?;
-        step.done("");
-    } else {
-        step.done("Rust only: after npm ci, run npx biome format --write .");
-    }
+    let mut biome = Command::new(workspace.node_bin("biome"));
+    biome.args(["format", "--write", "--colors=off", "."]);
+    run(&step, biome.current_dir(workspace.root())).await?;
+    step.done("");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ struct Manager {
     manifest: &'static str,
     /// The other files that the command reads.
     inputs: &'static [&'static str],
-    /// The command that updates the lock file, without access to the network.
+    /// The command that updates the lock file.
     command: &'static [&'static str],
 }
 
@@ -22,7 +22,7 @@ const MANAGERS: [Manager; 2] = [
         lock: "Cargo.lock",
         manifest: "Cargo.toml",
         inputs: &["rust-toolchain.toml"],
-        command: &["cargo", "update", "--workspace", "--offline", "--quiet"],
+        command: &["cargo", "update", "--workspace", "--quiet"],
     },
     Manager {
         lock: "package-lock.json",
@@ -33,7 +33,6 @@ const MANAGERS: [Manager; 2] = [
             "install",
             "--package-lock-only",
             "--ignore-scripts",
-            "--offline",
         ],
     },
 ];
@@ -74,9 +73,17 @@ fn update(tree: &mut Tree, manager: &Manager, is_manifest: &dyn Fn(&str) -> bool
     let [program, arguments @ ..] = manager.command else {
         return Ok(());
     };
-    let mut command = Command::new(program);
-    let output = command.args(arguments).current_dir(folder.path()).output();
-    let output = output.with_context(|| format!("cannot run {program}"))?;
+    let run = |more: &[&str]| {
+        let mut command = Command::new(program);
+        let command = command.args(arguments).args(more);
+        let output = command.current_dir(folder.path()).output();
+        output.with_context(|| format!("cannot run {program}"))
+    };
+    // The network is needed only if something was never downloaded.
+    let mut output = run(&["--offline"])?;
+    if !output.status.success() {
+        output = run(&[])?;
+    }
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
         bail!("cannot update {}: {}", manager.lock, reason.trim());

@@ -213,7 +213,7 @@ fn a_dry_run_has_a_diff_and_writes_nothing() {
     let change = product
         .change(&mut tree, &answers(&[("prefix", "zq")]))
         .unwrap();
-    assert!(change.lines > 1000, "{}", change.lines);
+    assert!(tree.changed().unwrap().len() > 100);
     assert_eq!(change.deployed.first().map(|(key, _)| *key), Some("prefix"));
     let diff = tree.diff().unwrap();
     assert!(diff.contains(&format!("-  \"prefix\": \"{}\",\n", original["prefix"])));

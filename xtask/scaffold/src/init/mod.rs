@@ -59,8 +59,6 @@ pub struct Replacement {
 pub struct Change {
     /// The replaced texts.
     pub replacements: Vec<Replacement>,
-    /// The number of changed lines.
-    pub lines: usize,
     /// What happens to stages that are deployed already: the key of an answer, and the consequence.
     pub deployed: Vec<(&'static str, &'static str)>,
     /// What the change does not reach.
@@ -185,7 +183,6 @@ impl Product {
         let mut after = tree.clone();
         let mut change = self.replace_words(&mut after, &answers)?;
         self.write_values(&mut after, &answers, &mut change)?;
-        change.lines = changed_lines(&after)?;
         let questions = QUESTIONS.iter().filter(|question| changed(&question.key));
         change.deployed = questions
             .map(|question| (question.key, question.deployed))
@@ -406,11 +403,4 @@ fn tiers_json(prices: &str) -> Option<String> {
         .iter()
         .map(|(from, each)| format!("{{ \"from\": {from}, \"each\": {each} }}"));
     Some(format!("[{}]", tiers.collect::<Vec<_>>().join(", ")))
-}
-
-/// Returns the number of lines that a tree's changes add or replace.
-fn changed_lines(tree: &Tree) -> Result<usize> {
-    let diff = tree.diff()?;
-    let added = |line: &&str| line.starts_with('+') && !line.starts_with("+++ ");
-    Ok(diff.lines().filter(added).count())
 }

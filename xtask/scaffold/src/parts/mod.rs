@@ -75,9 +75,9 @@ impl Table {
     }
 
     /// Returns the names of the parts and of those that are removed with them.
-    fn expand(&self, names: &[&str]) -> Result<BTreeSet<String>> {
+    fn expand(&self, names: &[impl AsRef<str>]) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
-        let mut open: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut open: Vec<_> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         while let Some(name) = open.pop() {
             let Some(part) = self.parts.get(&name) else {
                 if self.removed.contains(&name) {
@@ -108,7 +108,7 @@ pub fn all(tree: &Tree) -> Result<BTreeMap<String, Part>> {
 /// # Errors
 /// Fails if there is no part with one of the names, if a marker is malformed, or if the table names a file that does not
 /// exist.
-pub fn remove(tree: &mut Tree, parts: &[&str]) -> Result<Vec<String>> {
+pub fn remove(tree: &mut Tree, parts: &[impl AsRef<str>]) -> Result<Vec<String>> {
     let table = Table::read(tree)?;
     let names = table.expand(parts)?;
     if names.is_empty() {
