@@ -1,7 +1,4 @@
-import {
-  AttributeType,
-  StreamViewType, // part: billing
-} from "aws-cdk-lib/aws-dynamodb";
+import { AttributeType, StreamViewType } from "aws-cdk-lib/aws-dynamodb"; // part: billing
 import type { Tables } from "./tables-stack.ts";
 
 const number = (name: string) => ({ name, type: AttributeType.NUMBER }); // part: billing

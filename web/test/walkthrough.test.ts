@@ -1,9 +1,9 @@
 import { test } from "node:test";
-import { formatMoney } from "../src/prices.ts"; // part: billing
+import { formatMoney, price } from "../src/prices.ts"; // part: billing
 import { inTab } from "./support/browser.ts";
 import { picture } from "./support/picture.ts";
 import { codeFor } from "./support/stage.ts";
-import { newCredentials, prices } from "./support/users.ts";
+import { newCredentials } from "./support/users.ts";
 
 test(
   "a new user signs up, writes a note, changes it and deletes it",
@@ -41,7 +41,7 @@ test(
     await card.locator("[name=cardnumber]").pressSequentially("4242424242424242");
     await card.locator("[name=exp-date]").pressSequentially("1234");
     await card.locator("[name=cvc]").pressSequentially("123");
-    await page.getByRole("button", { name: `Pay ${formatMoney(prices.price(10))}` }).click();
+    await page.getByRole("button", { name: `Pay ${formatMoney(price(10))}` }).click();
     await page.getByRole("listitem").filter({ hasText: "Storage for 10 notes" }).getByText("Paid").waitFor();
     // part: billing }
   }),

@@ -155,17 +155,6 @@ pub(crate) struct Injector {
 }
 
 impl Injector {
-    pub(crate) fn new(
-        stage: &'static Stage,
-        owner: &Owner, // part: billing
-    ) -> Self {
-        Self {
-            stage,
-            owner: owner.clone(), // part: billing
-            client: Client::new(),
-        }
-    }
-
     /// Injects a fault for the time that is planned, and removes it. `random` chooses what the fault affects.
     pub(crate) async fn inject(
         &self,

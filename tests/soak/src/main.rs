@@ -44,6 +44,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Client;
 use test_support::stage::Stage;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
@@ -109,9 +110,11 @@ async fn run(options: &Options) -> Result<bool> {
     let stage = stage.for_task();
     log_panics(&stage.folder().join("soak.log"))?;
     let owner = Owner::new(stage).await; // part: billing
-    let injector = Injector::new(
-        stage, &owner, // part: billing
-    );
+    let injector = Injector {
+        stage,
+        owner: owner.clone(), // part: billing
+        client: Client::new(),
+    };
     let path = stage.folder().join("ledger.jsonl");
     let ledger = Ledger::create(&path)?;
     let lost = if options.faults { LOST_RESPONSES } else { 0.0 };

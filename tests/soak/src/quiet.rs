@@ -14,7 +14,7 @@ use crate::compare::{Comparison, compare};
 use crate::ledger;
 use crate::payments::compare::Interruption; // part: notify
 use crate::payments::{self, Owner}; // part: billing
-use crate::stored::{self, WITH_DEAD_LETTERS};
+use crate::stored::{self, Source, WITH_DEAD_LETTERS};
 
 /// The environment variable that contains the path of xtask.
 pub(crate) const XTASK: &str = "SCRATCHPAD_XTASK";
@@ -40,18 +40,17 @@ pub(crate) async fn settle_and_compare(
     let started = Instant::now();
     let (mut last, mut equal_since) = (None, None);
     loop {
-        let owner = owner.clone(); // part: billing
+        let source = Source {
+            stage,
+            owner: owner.clone(), // part: billing
+        };
         let users = users.clone();
         let elapsed = started.elapsed(); // part: billing
         // A helper of the tests panics if it fails. In a task of its own, that is an error of the task.
         let round = spawn_local(async move {
-            payments::do_work(stage, &owner, elapsed).await; // part: billing
+            payments::do_work(stage, &source.owner, elapsed).await; // part: billing
             process_dead_letters(stage).await;
-            stored::read(
-                stage, &owner, // part: billing
-                &users,
-            )
-            .await
+            stored::read(&source, &users).await
         });
         if let Ok(stored) = round.await {
             let comparison = compare(

@@ -18,12 +18,19 @@ pub(crate) const WITH_DEAD_LETTERS: &[&str] = &[
     "notify-send",  // part: notify
 ];
 
+/// Where the data are.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) stage: &'static Stage,
+    // part: billing {
+    /// The owner, who sees the payments at Stripe.
+    pub(crate) owner: Owner,
+    // part: billing }
+}
+
 /// Reads everything that is compared with the ledger. `users` are the e-mail addresses of all users.
-pub(crate) async fn read(
-    stage: &Stage,
-    owner: &Owner, // part: billing
-    users: &BTreeSet<String>,
-) -> Stored {
+pub(crate) async fn read(source: &Source, users: &BTreeSet<String>) -> Stored {
+    let stage = source.stage;
     let mut stored = Stored {
         notes: stage
             .items(&stage.notes_table)
@@ -40,7 +47,7 @@ pub(crate) async fn read(
             storage.used = number(&item, "used");
         }
     }
-    payments::read(&mut stored, stage, owner).await; // part: billing
+    payments::read(&mut stored, stage, &source.owner).await; // part: billing
     for function in WITH_DEAD_LETTERS {
         stored
             .dead_letters

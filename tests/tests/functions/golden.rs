@@ -56,13 +56,11 @@ fn without_prices(function: &Function, text: &str) -> String {
         return text;
     }
     let prices = [(4_000, "usd"), (price(10), currency())];
-    prices
-        .iter()
-        .fold(text, |text, (price, currency)| {
-            text.replace(&format!("\"{price}\""), "\"<price>\"")
-                .replace(&format!("\"amount\": {price}"), "\"amount\": \"<price>\"")
-                .replace(&format!("\"{currency}\""), "\"<currency>\"")
-        })
+    prices.iter().fold(text, |text, (price, currency)| {
+        text.replace(&format!("\"{price}\""), "\"<price>\"")
+            .replace(&format!("\"amount\": {price}"), "\"amount\": \"<price>\"")
+            .replace(&format!("\"{currency}\""), "\"<currency>\"")
+    })
 }
 // part: billing }
 

@@ -28,12 +28,7 @@ const MANAGERS: [Manager; 2] = [
         lock: "package-lock.json",
         manifest: "package.json",
         inputs: &[".npmrc"],
-        command: &[
-            "npm",
-            "install",
-            "--package-lock-only",
-            "--ignore-scripts",
-        ],
+        command: &["npm", "install", "--package-lock-only", "--ignore-scripts"],
     },
 ];
 
