@@ -46,6 +46,7 @@ pub(crate) enum What {
 /// What a user wants to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // without the part billing, all actions are about notes
 pub(crate) enum Action {
     /// Create a note. The content begins with the number of this operation.
     CreateNote {

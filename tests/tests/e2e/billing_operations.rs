@@ -38,9 +38,9 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
     ];
     // part: notify }
     let webhook = [("billing-webhook", "POST /billing/webhook 200")];
-    let effects = vec![&credit];
+    let effects = vec![&credit[..]];
     // part: notify {
-    let effects = [effects, vec![&sms]].concat();
+    let effects = [effects, vec![&sms[..]]].concat();
     // part: notify }
     let all = [&chain[..], &effects.concat(), &webhook].concat();
     let found = rows(&["--request", request], &all).await;
