@@ -81,14 +81,14 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
             "books",
             fields,
             "films",
-            "there is no service `films`; the services are billing, notes, notify",
+            "there is no service `films`; the services are ",
         ),
         ("notes", fields, "notes", "there is a table Notes already"),
         (
-            "purchases",
+            "attachments",
             fields,
             "notes",
-            "there is a table Purchases already",
+            "there is a table Attachments already",
         ),
         ("values", fields, "notes", "reserved word of DynamoDB"),
         ("long-book-reviews", fields, "notes", "the limit is 25"),
@@ -148,22 +148,21 @@ fn an_invalid_route_job_or_subscriber_is_rejected() {
         &route("GET", "/notes/{name}"),
         "there is a route GET /notes/{id} already",
     );
+    // part: billing {
     rejected(
         &route("GET", "/billing/plans"),
         "the service billing-api has the routes under /billing",
     );
+    // part: billing }
     rejected(&job("cleanup", "30s"), "no shorter pauses than a minute");
     rejected(&job("cleanup", "0m"), "for example `5m`");
-    rejected(&job("notify", "5m"), "there is a service `notify` already");
+    rejected(&job("notes", "5m"), "there is a service `notes` already");
     let subscriber = Request::Subscriber {
         name: "receipts".into(),
         topic: Some("orders".into()),
         service: None,
     };
-    rejected(
-        &subscriber,
-        "there is no topic `orders`; the topics are purchases",
-    );
+    rejected(&subscriber, "there is no topic `orders`");
     let field = Request::Field {
         field: "title:string".into(),
         resource: "notes".into(),

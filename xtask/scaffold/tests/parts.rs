@@ -24,7 +24,8 @@ fn checkout() -> Tree {
 fn texts(tree: &Tree) -> Texts {
     let files = tree.files().unwrap().into_iter();
     files
-        .filter_map(|path| Some((path.clone(), tree.text(&path).unwrap()?)))
+        // An image has no text.
+        .map(|path| (path.clone(), tree.text(&path).unwrap().unwrap_or_default()))
         .collect()
 }
 
@@ -58,10 +59,7 @@ fn normalized(path: &str) -> String {
 
 fn exists(texts: &Texts, path: &str) -> bool {
     let inside = format!("{path}/");
-    // Images are no texts.
-    let is_image = [".png", ".svg"].iter().any(|kind| path.ends_with(kind));
     path.is_empty()
-        || is_image
         || texts
             .keys()
             .any(|file| file == path || file.starts_with(&inside))

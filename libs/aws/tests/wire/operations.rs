@@ -20,8 +20,8 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_sns::operation::publish::builders::PublishInputBuilder;
 use aws_sdk_sns::operation::publish::{Publish, PublishError, PublishOutput};
 use aws_sdk_sns::types::MessageAttributeValue; // part: notify
-use aws_sdk_sqs::operation::send_message::builders::SendMessageInputBuilder;
-use aws_sdk_sqs::operation::send_message::{SendMessage, SendMessageError, SendMessageOutput};
+use aws_sdk_sqs::operation::send_message::builders::SendMessageInputBuilder; // part: billing
+use aws_sdk_sqs::operation::send_message::{SendMessage, SendMessageError, SendMessageOutput}; // part: billing
 use aws_sdk_ssm::operation::get_parameters::GetParametersError;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
@@ -200,6 +200,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         dynamodb!("UpdateItem", update_item()),
         publish!(publish_to_topic()),
         publish!(publish_sms()), // part: notify
+        // part: billing {
         Operation {
             service: "sqs",
             name: "SendMessage",
@@ -218,6 +219,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 Box::pin(async move { outcome(send_message().send_with(&client).await) })
             },
         },
+        // part: billing }
         Operation {
             service: "ssm",
             name: "GetParameters",
@@ -403,8 +405,10 @@ fn publish_sms() -> PublishInputBuilder {
 }
 // part: notify }
 
+// part: billing {
 fn send_message() -> SendMessageInputBuilder {
     SendMessageInputBuilder::default()
         .queue_url("https://sqs.eu-central-1.amazonaws.com/123456789012/dead-letters")
         .message_body(r#"{"a":"<b>"}"#)
 }
+// part: billing }

@@ -249,6 +249,11 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             let name = new_name("subscriber", name)?;
             let topic: Name = parse(topic.as_deref().unwrap_or_default())?;
             if !project.topics.contains(&topic.pascal()) {
+                if project.topics.is_empty() {
+                    bail!(
+                        "there is no topic `{topic}`; add it in infrastructure/lib/topics-stack.ts"
+                    );
+                }
                 let topics: Vec<_> = project
                     .topics
                     .iter()
