@@ -45,7 +45,7 @@ impl FromArgMatches for Given {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for question in &QUESTIONS {
+        for question in QUESTIONS {
             if let Some(answer) = matches.get_one::<String>(question.key) {
                 self.0.insert(question.key, answer.clone());
             }
@@ -153,7 +153,7 @@ fn ask_parts(known: &BTreeMap<String, parts::Part>) -> Result<Vec<String>> {
 fn ask(product: &Product) -> Result<Answers> {
     let mut given = Answers::new();
     let mut lines = stdin().lock().lines();
-    for question in &QUESTIONS {
+    for question in QUESTIONS {
         let answers = product.complete(&given);
         let Some(default) = answers.get(question.key) else {
             continue;

@@ -14,11 +14,13 @@ pub type Answers = BTreeMap<&'static str, String>;
 /// The file with the answers that are words of many files.
 pub(crate) const PRODUCT: &str = "product.json";
 
+// part: billing {
 /// The file with the prices.
 pub(crate) const PRICES: &str = "services/billing-api/prices.json";
 
 /// The currencies that Stripe charges, with the minimum of a charge, in the minor unit.
 const MINIMUMS: &str = "services/billing-api/minimums.json";
+// part: billing }
 
 /// The heading of the section of README.md that names the product that this one is a copy of.
 const ORIGIN: &str = "\n## Origin\n";
@@ -30,10 +32,12 @@ pub(crate) struct Checkout {
     pub(crate) files: Vec<(String, String)>,
     /// The names of all Lambda functions.
     pub(crate) functions: Vec<String>,
-    /// The minimum amounts of a charge by currency, in the minor unit. Empty if the product sells nothing.
+    // part: billing {
+    /// The minimum amounts of a charge by currency, in the minor unit. Empty if the part has been removed.
     pub(crate) minimums: BTreeMap<String, u64>,
     /// The maximum number of notes in a purchase.
     pub(crate) limit: u64,
+    // part: billing }
 }
 
 impl Checkout {
@@ -53,6 +57,7 @@ impl Checkout {
                 files.push((path, text));
             }
         }
+        // part: billing {
         let minimums = match tree.text(MINIMUMS)? {
             Some(text) => serde_json::from_str(&text).context(MINIMUMS)?,
             None => BTreeMap::new(),
@@ -67,11 +72,12 @@ impl Checkout {
             }
             None => 0,
         };
+        // part: billing }
         Ok(Self {
             files,
             functions,
-            minimums,
-            limit,
+            minimums, // part: billing
+            limit,    // part: billing
         })
     }
 

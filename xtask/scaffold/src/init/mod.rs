@@ -19,7 +19,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 pub use checkout::Answers;
-use checkout::{Checkout, PRICES, PRODUCT, changeable};
+use checkout::PRICES; // part: billing
+use checkout::{Checkout, PRODUCT, changeable};
 use places::{in_json, in_yaml};
 use questions::Place;
 pub use questions::{QUESTIONS, Question};
@@ -75,9 +76,9 @@ impl Product {
         let product = tree.text(PRODUCT)?.context("no file product.json")?;
         let product: BTreeMap<String, String> = serde_json::from_str(&product).context(PRODUCT)?;
         let tables = tree.text(TABLES)?.context("no file serverless.yml")?;
-        let prices = tree.text(PRICES)?;
+        let prices = tree.text(PRICES)?; // part: billing
         let mut current = Answers::new();
-        for question in &QUESTIONS {
+        for question in QUESTIONS {
             let answer = match question.place {
                 Place::Everywhere { table } => {
                     let answer = product.get(question.key);
@@ -87,7 +88,9 @@ impl Product {
                     Some(answer.clone())
                 }
                 Place::Table(paths) => in_tables(question.key, &tables, paths)?,
+                // part: billing {
                 Place::Prices(key) => prices.as_deref().map(|text| price(text, key)).transpose()?,
+                // part: billing }
             };
             if let Some(answer) = answer {
                 current.insert(question.key, answer);
@@ -195,7 +198,7 @@ impl Product {
     /// Returns the words that change from the current answers to `answers`, and those that stay.
     fn words(&self, answers: &Answers) -> Vec<Word> {
         let mut words = Vec::new();
-        for question in &QUESTIONS {
+        for question in QUESTIONS {
             if let (Place::Everywhere { .. }, Some(old)) =
                 (question.place, self.current.get(question.key))
             {
@@ -260,7 +263,7 @@ impl Product {
             tree.write(new_path, replaced);
         }
         let mut product = tree.text(PRODUCT)?.context("no file product.json")?;
-        for question in &QUESTIONS {
+        for question in QUESTIONS {
             if let (Place::Everywhere { .. }, Some(answer)) =
                 (question.place, answers.get(question.key))
             {
@@ -274,7 +277,7 @@ impl Product {
 
     /// Writes the answers that are values in serverless.yml and in prices.json.
     fn write_values(&self, tree: &mut Tree, answers: &Answers, change: &mut Change) -> Result<()> {
-        for question in &QUESTIONS {
+        for question in QUESTIONS {
             let (Some(old), Some(new)) =
                 (self.current.get(question.key), answers.get(question.key))
             else {
@@ -287,12 +290,14 @@ impl Product {
             let (file, value, paths) = match question.place {
                 Place::Everywhere { .. } => continue,
                 Place::Table(paths) => (TABLES, new.clone(), paths),
+                // part: billing {
                 Place::Prices("tiers") => (
                     PRICES,
                     tiers_json(new).context("no prices")?,
                     &["tiers"][..],
                 ),
                 Place::Prices(_) => (PRICES, format!("\"{new}\""), &["currency"][..]),
+                // part: billing }
             };
             let mut text = tree
                 .text(file)?
@@ -383,6 +388,7 @@ fn in_tables(key: &str, tables: &str, paths: &[&str]) -> Result<Option<String>> 
     Ok(found.map(|(_, value)| value.to_owned()))
 }
 
+// part: billing {
 /// Returns the answer that prices.json has.
 fn price(text: &str, key: &str) -> Result<String> {
     let value: Value = serde_json::from_str(&text[in_json(text, key)?])?;
@@ -404,3 +410,4 @@ fn tiers_json(prices: &str) -> Option<String> {
         .map(|(from, each)| format!("{{ \"from\": {from}, \"each\": {each} }}"));
     Some(format!("[{}]", tiers.collect::<Vec<_>>().join(", ")))
 }
+// part: billing }

@@ -25,8 +25,10 @@ pub(crate) enum Place {
     Everywhere { table: &'static str },
     /// Only as values in serverless.yml.
     Table(&'static [&'static str]),
+    // part: billing {
     /// Only as the value of a key in prices.json.
     Prices(&'static str),
+    // part: billing }
 }
 
 const REDEPLOY: &str = "the next deploy of each stage applies it";
@@ -35,7 +37,7 @@ const MOVE: &str = "a stage cannot move: the next deploy creates a new stage wit
 const BOOTSTRAP: &str = "run cargo xtask bootstrap for each account again";
 
 /// All questions, in the order in which they are asked.
-pub const QUESTIONS: [Question; 19] = [
+pub const QUESTIONS: &[Question] = &[
     Question {
         key: "name",
         prompt: "the name of the product, which people see",
@@ -156,6 +158,7 @@ pub const QUESTIONS: [Question; 19] = [
         rule: rules::email,
         deployed: "the next deploy of each stage applies it; confirm the subscription with the link in the e-mail",
     },
+    // part: billing {
     Question {
         key: "currency",
         prompt: "the currency of prices, in lower case",
@@ -195,4 +198,5 @@ pub const QUESTIONS: [Question; 19] = [
         rule: rules::live_key,
         deployed: REDEPLOY,
     },
+    // part: billing }
 ];

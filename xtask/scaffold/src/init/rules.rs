@@ -68,9 +68,11 @@ const REGIONS: [&str; 34] = [
     "us-west-2",
 ];
 
+// part: billing {
 /// The maximum amount of a charge, in the minor unit: eight digits.
 /// <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>
 const MAXIMUM: u64 = 99_999_999;
+// part: billing }
 
 /// Returns `reason` as an error unless `condition` is true.
 fn require(condition: bool, reason: impl Into<String>) -> Result<(), String> {
@@ -223,6 +225,7 @@ pub(crate) fn email(_: &Checkout, _: &Answers, email: &str) -> Result<(), String
     )
 }
 
+// part: billing {
 pub(crate) fn currency(checkout: &Checkout, _: &Answers, currency: &str) -> Result<(), String> {
     let known: Vec<&str> = checkout.minimums.keys().map(String::as_str).collect();
     require(
@@ -302,3 +305,4 @@ fn is_key(key: &str, mode: &str) -> bool {
     let secret = key.strip_prefix(mode).unwrap_or_default();
     !secret.is_empty() && secret.chars().all(|c| c.is_ascii_alphanumeric())
 }
+// part: billing }

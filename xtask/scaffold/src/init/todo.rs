@@ -14,7 +14,7 @@ pub struct Todo {
 }
 
 /// The texts that only stand for values of the product, and how to replace them.
-const PLACEHOLDERS: [(&str, &str); 10] = [
+const PLACEHOLDERS: &[(&str, &str)] = &[
     ("111111111111", "cargo xtask init --account-dev"),
     ("222222222222", "cargo xtask init --account-prod"),
     ("333333333333", "cargo xtask init --account-previews"),
@@ -26,10 +26,12 @@ const PLACEHOLDERS: [(&str, &str); 10] = [
         ".example.com",
         "cargo xtask init --domain-prod or --domain-dev",
     ),
+    // part: billing {
     (
         "pk_test_example",
         "cargo xtask init --stripe-key-dev, --stripe-key-previews or --stripe-key-prod",
     ),
+    // part: billing }
     (
         "@example/",
         "write the teams or people who review these files",
@@ -101,7 +103,9 @@ pub(crate) fn unreached(checkout: &Checkout, changed: impl Fn(&'static str) -> b
 /// Returns the word of `text` that contains the byte `at`. Spaces, quotes, parentheses and commas separate words.
 fn word(text: &str, at: usize) -> &str {
     let is_end = |c: char| c.is_whitespace() || "\"'`(),".contains(c);
-    let start = text[..at].rfind(is_end).map_or(0, |before| before + 1);
+    let mut before = text[..at].char_indices().rev();
+    let before = before.find(|(_, c)| is_end(*c));
+    let start = before.map_or(0, |(at, c)| at + c.len_utf8());
     let end = text[at..]
         .find(is_end)
         .map_or(text.len(), |length| at + length);
