@@ -439,11 +439,13 @@ test("a preview can do on its own stage what it cannot do on dev", () => {
       ["s3:ListBucket", releases, { "s3:prefix": ["pr-1/releases/"] }],
       ["s3:GetBucketLocation", releases],
       ["logs:DeleteLogGroup", arnOf("logs", "log-group:API-Gateway-Execution-Logs_abc/pr-1")],
+      // part: billing {
       [
         "lambda:TagResource",
         arnOf("lambda", "event-source-mapping:1"),
         { "aws:RequestTag/scratchpad:stage": ["pr-1"] },
       ],
+      // part: billing }
       [
         "apigateway:POST",
         "arn:aws:apigateway:ap-southeast-2::/restapis",

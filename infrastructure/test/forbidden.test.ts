@@ -233,7 +233,7 @@ test("a preview in dev's account cannot touch another stage, nor extend its own 
 
 test("a preview may change its own stage", async () => {
   const calls = lines(`
-    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/key")}
+    ssm:DeleteParameters ${own("ssm", "parameter/scratchpad/pr-1/key")} // part: billing
     iam:CreateRole ${role("scratchpad-pr-1-x")} ${policy("scratchpad-boundary-pr")}
     iam:PassRole ${role("scratchpad-pr-1-x")} iam:PassedToService=lambda.amazonaws.com
     cognito-idp:DeleteUserPool ${own("cognito-idp", "userpool/own")} ${taggedOwn}

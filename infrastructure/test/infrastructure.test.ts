@@ -592,8 +592,8 @@ test("a stage with a limit of requests per address blocks the addresses that exc
 test("a stage without a row has its own infrastructure", () => {
   const names = stacks("feature-1").map((stack) => stack.stackName);
   const units = [
+    ...dataUnits,
     "cognito",
-    "dynamodb",
     "s3",
     "topics", // part: billing
     "web", // part: web

@@ -326,7 +326,7 @@ test("saved queries find what they are named after in the logs of all functions 
     for (const [name, filter] of [
       ["one request", "request_id ="],
       ["one user", "user ="],
-      ["every step of a purchase", "@message like"],
+      ["every step of a purchase", "@message like"], // part: billing
     ] as const) {
       // A query with many log groups has several parts.
       const parts = queries.filter(({ Name }) => Name.replace(/ \(\d+\)$/, "") === `scratchpad/${stage}/${name}`);

@@ -301,7 +301,8 @@ test("an API has no resource policy, because changing it needs a permission of i
 
 test("a stage that links to dev's infrastructure does not process dev's data", () => {
   for (const { Properties } of all(linked, "AWS::Events::Rule")) assert.equal(Properties.State, "DISABLED");
-  for (const { Properties } of all(linked, "AWS::Lambda::EventSourceMapping")) assert.equal(Properties.Enabled, false);
+  for (const { Properties } of ofType(linked, "AWS::Lambda::EventSourceMapping"))
+    assert.equal(Properties.Enabled, false);
   for (const { Properties } of all([...dev, ...prod], "AWS::Events::Rule")) assert.equal(Properties.State, "ENABLED");
 });
 
