@@ -1,4 +1,5 @@
-//! Tests of `cargo xtask new` on copies of this checkout: the commands of the tutorial, and random sequences of commands.
+//! Tests of `cargo xtask new` and `init` on copies of this checkout: the commands of the tutorial, random sequences of commands, and
+//! the removal of each part.
 
 #![allow(
     clippy::expect_used,
@@ -7,5 +8,6 @@
     clippy::unwrap_used
 )]
 
+mod parts;
 mod sequences;
 mod tutorial;
