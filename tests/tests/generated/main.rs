@@ -9,5 +9,7 @@
 )]
 
 mod parts;
+#[path = "../../../xtask/scaffold/tests/sequence/mod.rs"]
+mod sequence;
 mod sequences;
 mod tutorial;

@@ -1,154 +1,214 @@
-//! Random sequences of commands of `cargo xtask new`: after each of them, the code compiles, its unit tests pass, and undoing
-//! everything in any order restores the checkout.
+//! Random sequences of commands of `cargo xtask new`: the result of each compiles and passes its unit tests, a repeated command
+//! changes nothing, and undoing everything in any order restores the checkout.
+//!
+//! The sequences take turns in one checkout, and Cargo compiles all results together. The names of all crates and modules of
+//! sequence 7 begin with `q7` or contain it, so a message of Cargo says which sequence it is about.
 
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::env;
+use std::time::Instant;
 
 use fastrand::Rng;
 use scaffold::Tree;
 use scaffold::new::{Direction, Request, change};
 use test_support::checkout::Checkout;
 
-/// The number of sequences, unless the environment variable has another. Each is a random number of commands.
+use crate::sequence::{Sequence, Step};
+
+/// The number of sequences, unless the environment variable has another.
 const SEQUENCES: usize = 50;
 const NUMBER: &str = "SCRATCHPAD_SEQUENCES";
 
 /// The environment variable with the seed of the random numbers.
 const SEED: &str = "SCRATCHPAD_SEQUENCES_SEED";
 
-const SERVICES: [&str; 2] = ["library", "cinema"];
-const RESOURCES: [&str; 4] = ["books", "movies", "book-reviews", "library"];
-const FIELDS: [&str; 9] = [
-    "title:string:required:max=200",
-    "isbn:string:required:unique:max=20",
-    "subtitle:string",
-    "pages:integer:max=5000",
-    "price:decimal:required",
-    "lent_out:boolean:required",
-    "published_on:date",
-    "opened_at:time",
-    "homepage:url:required:unique",
-];
-const ADDED: [&str; 3] = [
-    "contact:email",
-    "weight:decimal:max=100",
-    "shelf:string:max=10",
-];
+/// The environment variable with the number of the only sequence to run.
+const ONLY: &str = "SCRATCHPAD_SEQUENCES_ONLY";
 
-/// Returns a command that can be valid.
-fn any(random: &mut Rng) -> Request {
-    let one = |random: &mut Rng, all: &[&str]| all[random.usize(..all.len())].to_owned();
-    let service = one(random, &SERVICES);
-    match random.u32(..12) {
-        0..3 => Request::Service { name: service },
-        3..6 => {
-            let mut fields = FIELDS.to_vec();
-            random.shuffle(&mut fields);
-            fields.truncate(random.usize(1..=fields.len()));
-            Request::Resource {
-                name: one(random, &RESOURCES),
-                fields: fields.into_iter().map(Into::into).collect(),
-                service,
-            }
-        }
-        6..8 => Request::Route {
-            method: one(random, &["GET", "POST", "DELETE"]),
-            path: format!(
-                "/{service}-extra/{}",
-                one(random, &["list", "{id}/cover", "{id}"])
-            ),
-            service,
-        },
-        8 => Request::Job {
-            name: one(random, &["cleanup", "report"]),
-            every: Some(one(random, &["5m", "1h", "2d"])),
-            service: random.bool().then_some(service),
-        },
-        9 => Request::Subscriber {
-            name: one(random, &["receipts", "audit"]),
-            topic: Some("purchases".into()),
-            service: random.bool().then_some(service),
-        },
-        _ => Request::Field {
-            field: one(random, &ADDED),
-            resource: one(random, &RESOURCES),
-        },
-    }
+/// A checkout in which the commands run.
+struct Project {
+    checkout: Checkout,
+    /// The formatted contents by path and content, because a formatter takes 0.1 s for each file.
+    formatted: RefCell<HashMap<(String, String), String>>,
 }
 
-/// Runs a command, and writes its changes. Returns whether it was valid. An invalid command changes nothing.
-fn run(checkout: &Checkout, request: &Request, direction: Direction) -> bool {
-    let mut tree = Tree::open(checkout.root());
-    let format = |path: &str, content| scaffold::format(checkout.root(), path, content);
-    let result = change(&mut tree, request, direction, &format);
-    if result.is_ok() {
+impl Project {
+    /// Runs a command, and writes its changes. Returns the number of changed files, or why the command is refused.
+    fn run(&self, request: &Request, direction: Direction) -> Result<usize, String> {
+        let mut tree = Tree::open(self.checkout.root());
+        let format = |path: &str, content: String| {
+            let key = (path.to_owned(), content.clone());
+            if let Some(formatted) = self.formatted.borrow().get(&key) {
+                return Ok(formatted.clone());
+            }
+            let formatted = scaffold::format(self.checkout.root(), path, content)?;
+            self.formatted.borrow_mut().insert(key, formatted.clone());
+            Ok(formatted)
+        };
+        change(&mut tree, request, direction, &format).map_err(|error| format!("{error:#}"))?;
+        let changed = tree.changed().unwrap().len();
         tree.apply().unwrap();
+        Ok(changed)
     }
-    result.is_ok()
+
+    /// Runs a command twice, and checks its results.
+    fn step(&self, step: &Step) -> Result<(), String> {
+        let run = || self.run(&step.request, step.direction);
+        match (run(), step.refusal) {
+            (Ok(0), None) => Err("changed nothing".into()),
+            (Ok(_), None) => match run() {
+                Ok(0) => Ok(()),
+                Ok(changed) => Err(format!("changed {changed} files again")),
+                // What had it is gone, too.
+                Err(_) if step.direction == Direction::Undo => Ok(()),
+                Err(error) => Err(format!("failed the second time: {error}")),
+            },
+            (Err(error), Some(reason)) if error.contains(reason) => Ok(()),
+            (Err(error), _) => Err(format!("failed: {error}")),
+            (Ok(_), Some(_)) => Err("was not refused".into()),
+        }
+    }
+
+    /// Compiles everything that the sequences have generated, and runs its unit tests.
+    fn check(&self) {
+        let new = self
+            .checkout
+            .succeeds("git status --porcelain --untracked-files=all");
+        let files: Vec<_> = new.lines().filter_map(|line| line.get(3..)).collect();
+        // New crates, and the libraries of existing services that have new modules.
+        let packages = |ends: &[&str]| -> String {
+            let folder = |file: &&str| ends.iter().find_map(|end| file.strip_suffix(end));
+            let names = files.iter().filter_map(folder);
+            let names = names.filter_map(|folder| folder.rsplit('/').next());
+            let names: BTreeSet<_> = names.collect();
+            names
+                .iter()
+                .map(|name| format!(" --package {name}"))
+                .collect()
+        };
+        let time = |what: &str, command: &str| {
+            let start = Instant::now();
+            let output = self.checkout.succeeds(command);
+            eprintln!("{what}: {} s", start.elapsed().as_secs());
+            output
+        };
+        time(
+            "cargo metadata",
+            "cargo metadata --offline --format-version 1 > target/metadata.json",
+        );
+        let check = format!(
+            "cargo check --offline --all-targets{}",
+            packages(&["/Cargo.toml", "/src/lib.rs"])
+        );
+        time("cargo check of the crates", &check);
+        time(
+            "cargo check of the end-to-end tests",
+            "cargo check --offline --package test-support --test e2e",
+        );
+        let libraries = packages(&["/src/lib.rs"]);
+        let tests = time(
+            "cargo test of the libraries",
+            &format!("cargo test --offline --no-fail-fast --lib{libraries}"),
+        );
+        let passed = tests.matches("test result: ok.").count();
+        assert_eq!(passed, libraries.matches("--package").count(), "{tests}");
+    }
 }
 
 #[test]
 fn random_sequences_of_commands_compile_pass_their_tests_and_can_be_undone() {
-    let seed = env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    let number = |name| env::var(name).ok().map(|value| value.parse().unwrap());
+    let seed = number(SEED).unwrap_or_else(|| fastrand::u64(..));
+    let count = number(NUMBER).map_or(SEQUENCES, |count| count as usize);
+    let only = number(ONLY).map(|only| only as usize);
     println!("{SEED}={seed}");
-    let mut random = Rng::with_seed(seed);
-    let checkout = Checkout::new("sequences");
-    let sequences = env::var(NUMBER).map_or(SEQUENCES, |number| number.parse().unwrap());
-    for number in 0..sequences {
-        let mut done: Vec<Request> = Vec::new();
-        for _ in 0..random.usize(2..8) {
-            if !done.is_empty() && random.u32(..4) == 0 {
-                let request = done[random.usize(..done.len())].clone();
-                if run(&checkout, &request, Direction::Undo) {
-                    done.retain(|other| *other != request);
-                }
-            } else {
-                let request = any(&mut random);
-                if run(&checkout, &request, Direction::Do) && !done.contains(&request) {
-                    done.push(request);
+    let mut sequences = Sequence::all(seed, only.map_or(count, |only| only + 1));
+    sequences.retain(|sequence| only.is_none_or(|only| sequence.number == only));
+    let project = Project {
+        checkout: Checkout::new("sequences"),
+        formatted: RefCell::default(),
+    };
+
+    let start = Instant::now();
+    let mut is_done = false;
+    while !is_done {
+        is_done = true;
+        for sequence in &mut sequences {
+            if let Some(step) = sequence.next() {
+                is_done = false;
+                if let Err(problem) = project.step(&step) {
+                    let number = sequence.number;
+                    panic!(
+                        "{sequence}\n{problem}\nrun it alone with {SEED}={seed} {ONLY}={number}"
+                    );
                 }
             }
         }
-        eprintln!("sequence {number}: {done:?}");
-        checkout.succeeds("cargo metadata --offline --format-version 1 > target/metadata.json");
-        let packages = generated_packages(&checkout);
-        if !packages.is_empty() {
-            // The functions have no unit tests of their own, so they are only checked.
-            checkout.succeeds(&format!("cargo check --offline --all-targets {packages}"));
-            checkout.succeeds(&format!(
-                "cargo test --offline --no-fail-fast --lib {}",
-                libraries(&checkout)
-            ));
-        }
-        random.shuffle(&mut done);
-        // What others depend on can be undone only after them.
-        while !done.is_empty() {
-            let left = done.len();
-            done.retain(|request| !run(&checkout, request, Direction::Undo));
-            assert!(
-                done.len() < left,
-                "sequence {number}: nothing of {done:?} can be undone"
-            );
-        }
-        checkout.succeeds("cargo metadata --offline --format-version 1 > target/metadata.json");
-        let changes = checkout.succeeds("git status --porcelain");
-        assert_eq!(changes, "", "sequence {number}");
+    }
+    for sequence in &sequences {
+        eprintln!("{sequence}");
+    }
+    eprintln!("commands: {} s", start.elapsed().as_secs());
+    project.check();
+
+    let start = Instant::now();
+    let mut left: Vec<_> = sequences
+        .iter()
+        .flat_map(|sequence| sequence.generated.iter().map(|request| (sequence, request)))
+        .collect();
+    Rng::with_seed(seed).shuffle(&mut left);
+    // What others depend on can be undone only after them.
+    while !left.is_empty() {
+        let before = left.len();
+        left.retain(
+            |(sequence, request)| match project.run(request, Direction::Undo) {
+                Ok(_) => false,
+                Err(error) if error.contains("undo this first") => true,
+                Err(error) => panic!(
+                    "{sequence}\ncannot undo {request:?}: {error}\nrun it alone with {SEED}={seed} {ONLY}={}",
+                    sequence.number
+                ),
+            },
+        );
+        assert!(left.len() < before, "nothing of {left:?} can be undone");
+    }
+    eprintln!("undoing everything: {} s", start.elapsed().as_secs());
+    project
+        .checkout
+        .succeeds("cargo metadata --offline --format-version 1 > target/metadata.json");
+    let changes = project.checkout.succeeds("git status --porcelain");
+    assert_eq!(changes, "", "{SEED}={seed}");
+    if only.is_none() && count >= 10 {
+        check_variety(&sequences);
     }
 }
 
-/// Returns the options of Cargo for the generated crates.
-fn generated_packages(checkout: &Checkout) -> String {
-    let new = checkout.succeeds("git status --porcelain --untracked-files=all");
-    let manifests = new
-        .lines()
-        .filter_map(|line| line.strip_prefix("?? ")?.strip_suffix("/Cargo.toml"));
-    let names = manifests.filter_map(|folder| folder.rsplit('/').next());
-    names.map(|name| format!("--package {name} ")).collect()
-}
-
-/// Returns the options of Cargo for the generated libraries.
-fn libraries(checkout: &Checkout) -> String {
-    let new = checkout.succeeds("git status --porcelain --untracked-files=all");
-    let files = new.lines().filter_map(|line| line.strip_prefix("?? "));
-    let names = files.filter_map(|file| file.strip_suffix("/src/lib.rs")?.rsplit('/').next());
-    names.map(|name| format!("--package {name} ")).collect()
+/// Checks that the sequences had enough commands of each kind.
+fn check_variety(sequences: &[Sequence]) {
+    let enough = |what: &str, minimum: usize, is_wanted: &dyn Fn(&Step) -> bool| {
+        let steps = sequences.iter().flat_map(|sequence| &sequence.steps);
+        let count = steps.filter(|step| is_wanted(step)).count();
+        eprintln!("{count} commands: {what}");
+        assert!(count >= minimum, "only {count} commands: {what}");
+    };
+    let is_new = |step: &Step| step.direction == Direction::Do;
+    let n = sequences.len();
+    enough("a resource", n / 2, &|step| {
+        is_new(step) && matches!(step.request, Request::Resource { .. })
+    });
+    enough("a field", n / 4, &|step| {
+        is_new(step) && matches!(step.request, Request::Field { .. })
+    });
+    enough("a route, a job or a subscriber", n / 4, &|step| {
+        let is_function = matches!(
+            step.request,
+            Request::Route { .. } | Request::Job { .. } | Request::Subscriber { .. }
+        );
+        is_new(step) && is_function
+    });
+    enough("undone", n / 4, &|step| {
+        !is_new(step) && step.refusal.is_none()
+    });
+    enough("refused", n / 25, &|step| step.refusal.is_some());
 }

@@ -59,6 +59,7 @@ fn a_service_with_an_invalid_name_is_rejected() {
         ("notes", "there is a service `notes` already"),
         ("xray", "the name of an existing one"),
         ("tokio", "the name of an existing one"),
+        ("topics", "a stack with the name of an existing one"),
         ("match", "reserved word of Rust"),
         ("table", "reserved word of DynamoDB"),
         ("outputs", "reserved word of CloudFormation"),

@@ -3,13 +3,20 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod sequence;
+
 use std::path::Path;
 
 use fastrand::Rng;
 use scaffold::Tree;
 use scaffold::new::{Direction, Request, change};
 
-const SEQUENCES: u64 = 20;
+use sequence::{Sequence, Step};
+
+const SEEDS: u64 = 5;
+
+/// The number of sequences that change one tree.
+const SEQUENCES: usize = 8;
 
 fn checkout() -> Tree {
     Tree::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
@@ -23,80 +30,28 @@ fn attempt(tree: &Tree, request: &Request, direction: Direction) -> Result<Tree,
     result.map(|()| tree).map_err(|error| format!("{error:#}"))
 }
 
-fn one(random: &mut Rng, all: &[&str]) -> String {
-    random.choice(all).unwrap().to_string()
-}
-
-/// Returns a request that can be valid.
-fn any(random: &mut Rng) -> Request {
-    let service = one(random, &["library", "cinema", "notes", "notify"]);
-    match random.u32(..7) {
-        0 => Request::Service {
-            name: one(random, &["library", "cinema"]),
-        },
-        1 => {
-            let mut fields = vec![
-                "title:string:required:max=200",
-                "isbn:string:required:unique:max=20",
-                "pages:integer:max=5000",
-                "lent_out:boolean:required",
-                "homepage:url",
-            ];
-            random.shuffle(&mut fields);
-            fields.truncate(random.usize(1..=5));
-            Request::Resource {
-                name: one(random, &["books", "movies", "book-reviews", "categories"]),
-                fields: fields.into_iter().map(Into::into).collect(),
-                service,
-            }
-        }
-        2 => Request::Route {
-            method: one(random, &["GET", "POST"]),
-            path: format!("/{service}-extra/{}", one(random, &["list", "{id}/cover"])),
-            service,
-        },
-        3 => Request::Job {
-            name: one(random, &["cleanup", "report"]),
-            every: Some(one(random, &["5m", "1h"])),
-            service: random.bool().then_some(service),
-        },
-        4 => Request::Subscriber {
-            name: one(random, &["receipts", "audit"]),
-            topic: Some("purchases".into()),
-            service: random.bool().then_some(service),
-        },
-        _ => Request::Field {
-            field: one(random, &["contact:email", "weight:decimal:max=100"]),
-            resource: one(random, &["books", "movies", "book-reviews", "categories"]),
-        },
-    }
-}
-
 #[test]
 fn everything_that_is_generated_can_be_undone_in_any_order() {
     let mut generated = 0;
-    for seed in 0..SEQUENCES {
-        let mut random = Rng::with_seed(seed);
-        let (mut tree, mut done) = (checkout(), Vec::new());
-        for _ in 0..12 {
-            let request = any(&mut random);
-            if let Ok(changed) = attempt(&tree, &request, Direction::Do) {
-                tree = changed;
-                let before = tree.diff().unwrap();
-                let again = attempt(&tree, &request, Direction::Do).unwrap();
-                assert_eq!(
-                    again.diff().unwrap(),
-                    before,
-                    "seed {seed}: {request:?} again"
-                );
-                done.push(request);
+    for seed in 0..SEEDS {
+        let (mut tree, mut all) = (checkout(), Sequence::all(seed, SEQUENCES));
+        // The sequences take turns.
+        while {
+            let mut is_done = true;
+            for sequence in &mut all {
+                if let Some(step) = sequence.next() {
+                    is_done = false;
+                    tree = run(&tree, &step, &format!("seed {seed}, {sequence}"));
+                }
             }
-        }
-        generated += done.len();
-        random.shuffle(&mut done);
-        while !done.is_empty() {
-            let (left, mut reasons) = (done.len(), Vec::new());
-            done.retain(|request| match attempt(&tree, request, Direction::Undo) {
+            !is_done
+        } {}
+        let mut left: Vec<_> = all.iter().flat_map(|all| all.generated.clone()).collect();
+        generated += left.len();
+        Rng::with_seed(seed).shuffle(&mut left);
+        while !left.is_empty() {
+            let (before, mut reasons) = (left.len(), Vec::new());
+            left.retain(|request| match attempt(&tree, request, Direction::Undo) {
                 Ok(changed) => {
                     tree = changed;
                     false
@@ -106,11 +61,49 @@ fn everything_that_is_generated_can_be_undone_in_any_order() {
                     true
                 }
             });
-            assert!(done.len() < left, "seed {seed}: {}", reasons.join("\n"));
+            assert!(left.len() < before, "seed {seed}: {}", reasons.join("\n"));
         }
         assert_eq!(tree.diff().unwrap(), "", "seed {seed}");
     }
-    assert!(generated > 50, "only {generated} requests were valid");
+    assert!(generated > 100, "only {generated} things were generated");
+}
+
+/// Returns the changed files with their contents.
+fn changes(tree: &Tree) -> Vec<(String, Option<Vec<u8>>)> {
+    let changed = tree.changed().unwrap().into_iter();
+    changed
+        .map(|path| (path.to_owned(), tree.read(path).unwrap()))
+        .collect()
+}
+
+/// Runs a command twice, and checks its results. Returns the changed tree.
+fn run(tree: &Tree, step: &Step, sequence: &str) -> Tree {
+    let result = attempt(tree, &step.request, step.direction);
+    match (result, step.refusal) {
+        (Ok(changed), None) => {
+            let changes = changes(&changed);
+            assert!(
+                changes != self::changes(tree),
+                "{sequence}\nchanged nothing"
+            );
+            match attempt(&changed, &step.request, step.direction) {
+                Ok(again) => {
+                    assert!(
+                        self::changes(&again) == changes,
+                        "{sequence}\nagain changed something"
+                    );
+                }
+                // What had it is gone, too.
+                Err(error) => {
+                    assert_eq!(step.direction, Direction::Undo, "{sequence} again: {error}")
+                }
+            }
+            changed
+        }
+        (Err(error), Some(reason)) if error.contains(reason) => tree.clone(),
+        (Err(error), _) => panic!("{sequence}\nfailed: {error}"),
+        (Ok(_), Some(_)) => panic!("{sequence}\nwas not refused"),
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Block {
     pub(super) fn insert(&self, tree: &mut Tree) -> Result<()> {
         let text = self.file(tree)?;
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        if find(&lines, &self.text).is_some()
+        if self.find(&lines).is_some()
             || self.has_changing_values && lines.iter().any(|line| self.has_key(line))
         {
             return Ok(());
@@ -93,7 +93,7 @@ impl Block {
             lines.retain(|line| !self.has_key(line));
             is_changed = lines.len() < before;
         }
-        while let Some(first) = find(&lines, &self.text) {
+        while let Some(first) = self.find(&lines) {
             let replacement = (!new.is_empty()).then_some(new);
             lines.splice(first..first + length, replacement);
             is_changed = true;
@@ -108,6 +108,28 @@ impl Block {
         }
         tree.write(&self.path, lines.concat());
         Ok(())
+    }
+
+    /// Returns the number of the line at which the block begins. A block of a section of TOML is not found in other sections,
+    /// which can have the same lines.
+    fn find(&self, lines: &[&str]) -> Option<usize> {
+        let wanted: Vec<&str> = self.text.split_inclusive('\n').collect();
+        let (start, length) = match &self.place {
+            Place::Sorted { after, .. } if after.starts_with('[') => {
+                let start = lines.iter().position(|line| line.starts_with(after))? + 1;
+                let rest = lines.iter().skip(start);
+                (
+                    start,
+                    rest.take_while(|line| !line.starts_with('[')).count(),
+                )
+            }
+            _ => (0, lines.len()),
+        };
+        let section = lines.get(start..start + length)?;
+        let mut windows = section.windows(wanted.len().max(1));
+        windows
+            .position(|window| window == wanted)
+            .map(|number| start + number)
     }
 
     /// Whether the block has a line with the same key, the text before ` = `.
@@ -162,14 +184,6 @@ impl Block {
             }
         }
     }
-}
-
-/// Returns the number of the line at which `text` begins in `lines`.
-fn find(lines: &[&str], text: &str) -> Option<usize> {
-    let wanted: Vec<&str> = text.split_inclusive('\n').collect();
-    lines
-        .windows(wanted.len().max(1))
-        .position(|window| window == wanted)
 }
 
 #[cfg(test)]
@@ -250,6 +264,24 @@ mod tests {
             }
             assert_eq!(tree.text("file").unwrap().unwrap(), FILE);
         }
+    }
+
+    #[test]
+    fn a_line_of_a_section_is_independent_of_the_same_line_in_other_sections() {
+        let (_folder, mut tree) = tree();
+        let manifest = "[build-dependencies]\nserde = 1\n\n[dependencies]\napi = 1\n\n[dev-dependencies]\nserde = 1\n";
+        tree.write("file", manifest);
+        let place = Place::Sorted {
+            after: "[dependencies]".into(),
+            prefix: String::new(),
+        };
+        let block = block(place, "serde = 1\n");
+        block.insert(&mut tree).unwrap();
+        let text = tree.text("file").unwrap().unwrap();
+        assert_eq!(text, manifest.replace("api = 1\n", "api = 1\nserde = 1\n"));
+        block.remove(&mut tree).unwrap();
+        assert_eq!(tree.text("file").unwrap().unwrap(), manifest);
+        block.remove(&mut tree).unwrap_err();
     }
 
     #[test]

@@ -112,9 +112,9 @@ pub fn change(
     };
     let templates = Templates::read(tree)?;
     let new = with_dependencies(tree, &templates, &service, new)?;
-    let before = templates.render(&service, &old, format)?;
-    let after = templates.render(&service, &new, format)?;
-    merge::change(tree, &before, &after)?;
+    let before = templates.render(&service, &old)?;
+    let after = templates.render(&service, &new)?;
+    merge::change(tree, &before, &after, format)?;
     new.write(tree, &service.folder)
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Project {
     routes: BTreeSet<(String, String)>,
     pub(super) topics: BTreeSet<String>,
     tables: BTreeSet<String>,
+    /// The names of the stacks in `infrastructure/lib`.
+    stacks: BTreeSet<String>,
     /// The maximum length of a function's name in characters.
     longest_function: usize,
 }
@@ -58,6 +60,7 @@ impl Project {
             routes: BTreeSet::new(),
             topics: BTreeSet::new(),
             tables: BTreeSet::new(),
+            stacks: BTreeSet::new(),
             longest_function: longest_function(tree)?,
         };
         for path in &files {
@@ -67,7 +70,11 @@ impl Project {
             {
                 project.add_service(tree, path, folder)?;
             }
-            if path.starts_with("infrastructure/lib/") && path.ends_with("-stack.ts") {
+            if let Some(stack) = path
+                .strip_prefix("infrastructure/lib/")
+                .and_then(|path| path.strip_suffix("-stack.ts"))
+            {
+                project.stacks.insert(stack.into());
                 let text = tree.text(path)?.unwrap_or_default();
                 // The other topics, such as that of the alarms, are not for services.
                 if path.ends_with("/topics-stack.ts") {
@@ -135,7 +142,7 @@ impl Project {
     /// Checks the name of a new service.
     ///
     /// # Errors
-    /// Fails if a service, a crate or a route has the name.
+    /// Fails if a service, a crate, a stack or a route has the name.
     pub(super) fn check_service(&self, name: &Name) -> Result<()> {
         if self.services.iter().any(|service| service.name == *name) {
             bail!("there is a service `{name}` already; choose another name");
@@ -144,6 +151,12 @@ impl Project {
             bail!(
                 "the service `{name}` would have a crate with the name of an existing one; choose another name, for \
                  example `{name}-desk`"
+            );
+        }
+        if self.stacks.contains(name.kebab()) {
+            bail!(
+                "the service `{name}` would have a stack with the name of an existing one; choose another name, for example \
+                 `{name}-desk`"
             );
         }
         if let Some(folder) = self.segments.get(name.kebab()) {

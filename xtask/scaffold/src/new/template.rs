@@ -167,16 +167,11 @@ impl Templates {
         })
     }
 
-    /// Returns everything that the blueprint of a service generates. `format` formats a file, given its path and its content.
+    /// Returns everything that the blueprint of a service generates, unformatted.
     ///
     /// # Errors
-    /// Fails if a file cannot be formatted.
-    pub(super) fn render(
-        &self,
-        service: &Service,
-        blueprint: &Blueprint,
-        format: &dyn Fn(&str, String) -> Result<String>,
-    ) -> Result<Rendered> {
+    /// Fails if a template is malformed.
+    pub(super) fn render(&self, service: &Service, blueprint: &Blueprint) -> Result<Rendered> {
         let items = items(service, blueprint);
         let mut rendered = Rendered::default();
         let own = Item::service(service);
@@ -199,7 +194,6 @@ impl Templates {
                         .replace("functions:\nresources:", "functions: {}\n\nresources:"),
                     _ => item.write(path, text)?,
                 };
-                let text = format(&target, text)?;
                 rendered.files.insert(target, text);
             }
         }
@@ -586,16 +580,16 @@ mod tests {
                 Ok(text)
             }
         };
-        let rendered = templates.render(&service, &blueprint, &rustfmt).unwrap();
+        let rendered = templates.render(&service, &blueprint).unwrap();
         assert_eq!(rendered.files.len(), templates.files.len());
         for (path, template) in &templates.files {
-            let actual = &rendered.files[path];
+            let actual = rustfmt(path, rendered.files[path].clone()).unwrap();
             if path.ends_with(".json") {
-                let parsed: serde_json::Value = serde_json::from_str(actual).unwrap();
+                let parsed: serde_json::Value = serde_json::from_str(&actual).unwrap();
                 assert!(parsed.is_object(), "{path}");
             } else {
                 let expected = rustfmt(path, without_markers(template)).unwrap();
-                let difference = similar::TextDiff::from_lines(&expected, actual)
+                let difference = similar::TextDiff::from_lines(&expected, &actual)
                     .unified_diff()
                     .to_string();
                 assert!(difference.is_empty(), "{path}:\n{difference}");
