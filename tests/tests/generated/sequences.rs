@@ -78,8 +78,9 @@ impl Project {
         let files: Vec<_> = new.lines().filter_map(|line| line.get(3..)).collect();
         // New crates, and the libraries of existing services that have new modules.
         let packages = |ends: &[&str]| -> String {
-            let folder = |file: &&str| ends.iter().find_map(|end| file.strip_suffix(end));
-            let names = files.iter().filter_map(folder);
+            let ends = ends.iter();
+            let pairs = ends.flat_map(|end| files.iter().map(move |file| (*end, *file)));
+            let names = pairs.filter_map(|(end, file)| file.strip_suffix(end));
             let names = names.filter_map(|folder| folder.rsplit('/').next());
             let names: BTreeSet<_> = names.collect();
             names
@@ -155,7 +156,12 @@ fn random_sequences_of_commands_compile_pass_their_tests_and_can_be_undone() {
     let start = Instant::now();
     let mut left: Vec<_> = sequences
         .iter()
-        .flat_map(|sequence| sequence.generated.iter().map(|request| (sequence, request)))
+        .flat_map(|sequence| {
+            sequence
+                .generated
+                .iter()
+                .map(move |request| (sequence, request))
+        })
         .collect();
     Rng::with_seed(seed).shuffle(&mut left);
     // What others depend on can be undone only after them.
