@@ -9,7 +9,8 @@ use scaffold::new::{Direction, Request};
 
 /// The services of the product that sequences add something to. Sequences that add routes are in [`can_have_route`].
 const EXISTING: &[&str] = &[
-    "notes", "billing", // part: billing
+    "notes",   // no part can remove it
+    "billing", // part: billing
     "notify",  // part: notify
 ];
 
