@@ -34,8 +34,8 @@ enum What {
     Resource {
         /// The name, for example books
         name: String,
-        /// The fields, as NAME:TYPE[:required][:unique][:max=N]. The types are string, integer, decimal, boolean, date, time
-        /// (milliseconds since the Unix epoch), url and email
+        /// The fields, as NAME:TYPE[:required][:unique][:max=N][:default=VALUE]. The types are string, integer, decimal,
+        /// boolean, date, time (milliseconds since the Unix epoch), url and email
         #[arg(required_unless_present = "undo", value_name = "FIELD:TYPE")]
         fields: Vec<String>,
         /// The service that gets the resource

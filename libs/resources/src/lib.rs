@@ -26,7 +26,7 @@ mod table;
 
 pub use error::Error;
 pub use resource::{
-    Change, Fields, Plan, Precondition, Resource, UniqueFields, Version, WriteKind,
+    Change, Defaults, Fields, Plan, Precondition, Resource, UniqueFields, Version, WriteKind,
 };
 pub use store::Store;
 pub use table::ResourceTable;

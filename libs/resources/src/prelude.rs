@@ -3,4 +3,6 @@
 pub use domain::{Author, Id, Page, Sub, Timestamp, UserId};
 pub use values::*;
 
-pub use crate::{Change, Fields, Plan, Precondition, Resource, Store, UniqueFields, Version};
+pub use crate::{
+    Change, Defaults, Fields, Plan, Precondition, Resource, Store, UniqueFields, Version,
+};

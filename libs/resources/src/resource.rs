@@ -35,11 +35,17 @@ pub trait Fields:
     /// The unique fields. No two resources of a user have the same value of such a field, however many requests run
     /// at the same time.
     const UNIQUE: UniqueFields<Self>;
+
+    /// The values that fields have in resources that were stored before the fields were added.
+    const DEFAULTS: Defaults = &[];
 }
 
 /// The name of each unique field in JSON, and a function that returns the value as a text, or None if the resource has
 /// no value.
 pub type UniqueFields<F> = &'static [(&'static str, fn(&F) -> Option<String>)];
+
+/// The name of each field with a default value in JSON, and the value as JSON, such as `("shelf", "\"A1\"")`.
+pub type Defaults = &'static [(&'static str, &'static str)];
 
 /// Marks an [`Id`] as the id of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

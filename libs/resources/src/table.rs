@@ -10,6 +10,7 @@ use dynamodb::{
     read_page,
 };
 use function::StartError;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{Change, Error, Fields, Precondition, Resource, Store};
@@ -160,6 +161,24 @@ impl Expressions {
     }
 }
 
+/// Converts an item to a resource.
+fn resource<R: Resource>(mut item: Item) -> Result<R, dynamodb::Error> {
+    add_defaults::<R::Fields>(&mut item)?;
+    read(item)
+}
+
+/// Adds the default values of the fields that did not exist when the item was stored.
+fn add_defaults<F: Fields>(item: &mut Item) -> Result<(), dynamodb::Error> {
+    for (name, json) in F::DEFAULTS {
+        if !item.contains_key(*name) {
+            let value: Value =
+                serde_json::from_str(json).map_err(|error| dynamodb::Error::Item(error.into()))?;
+            item.extend(dynamodb::item(&HashMap::from([(*name, value)]))?);
+        }
+    }
+    Ok(())
+}
+
 fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
@@ -234,7 +253,7 @@ impl<R: Resource> Store<R> for ResourceTable<R> {
 
     async fn find(&self, user: &UserId, id: R::Id) -> Result<R, Error> {
         let item = self.get(user, id).await?.ok_or(Error::NotFound)?;
-        Ok(read(item)?)
+        Ok(resource(item)?)
     }
 
     async fn page(
@@ -252,8 +271,15 @@ impl<R: Resource> Store<R> for ResourceTable<R> {
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(page_limit(limit));
-        let found = self.table.send(query).await;
-        Ok(read_page(found.map_err(dynamodb::Error::from)?, limit)?)
+        let mut found = self
+            .table
+            .send(query)
+            .await
+            .map_err(dynamodb::Error::from)?;
+        for item in found.items.iter_mut().flatten() {
+            add_defaults::<R::Fields>(item)?;
+        }
+        Ok(read_page(found, limit)?)
     }
 
     async fn replace(
@@ -274,7 +300,7 @@ impl<R: Resource> Store<R> for ResourceTable<R> {
             if !R::Fields::UNIQUE.is_empty() {
                 let item = self.get(user, id).await?.ok_or(Error::NotFound)?;
                 expressions.expect_unique_values::<R::Fields>(&item);
-                let before: R = read(item)?;
+                let before: R = resource(item)?;
                 if !expected.allows(before.version()) {
                     return Err(Error::Changed);
                 }
@@ -297,7 +323,7 @@ impl<R: Resource> Store<R> for ResourceTable<R> {
                 let now: R = match checked(self.table.send(update).await)? {
                     Checked::Done(_) => return Ok(()),
                     Checked::ConditionFailed(None) => return Err(Error::NotFound),
-                    Checked::ConditionFailed(Some(now)) => read(now)?,
+                    Checked::ConditionFailed(Some(now)) => resource(now)?,
                 };
                 // If the resource already has this version, the SDK has sent the write twice.
                 if now.version() == change.version {
@@ -358,7 +384,7 @@ impl<R: Resource> Store<R> for ResourceTable<R> {
                 return Ok(());
             };
             expressions.expect_unique_values::<R::Fields>(&item);
-            let before: R = read(item)?;
+            let before: R = resource(item)?;
             if !expected.allows(before.version()) {
                 return Err(Error::Changed);
             }

@@ -18,7 +18,7 @@ use test_support::proxy::LossyProxy;
 
 /// Defines a resource with the fields `name` and `size`. Both names are reserved words of DynamoDB's expressions.
 macro_rules! resource {
-    ($resource:ident, $fields:ident, $kind:ident, $unique:expr) => {
+    ($resource:ident, $fields:ident, $kind:ident, $unique:expr, $defaults:expr) => {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct $resource {
@@ -42,6 +42,7 @@ macro_rules! resource {
 
         impl Fields for $fields {
             const UNIQUE: UniqueFields<Self> = $unique;
+            const DEFAULTS: Defaults = $defaults;
         }
 
         impl Thing for $resource {
@@ -105,7 +106,7 @@ trait Thing: Resource<Id = Id<Self::Kind>> {
     fn fields(name: &str, size: Option<i64>) -> Self::Fields;
 }
 
-resource!(Plain, PlainFields, PlainKind, &[]);
+resource!(Plain, PlainFields, PlainKind, &[], &[("name", "\"?\"")]);
 resource!(
     Named,
     NamedFields,
@@ -113,7 +114,8 @@ resource!(
     &[
         ("name", |fields| fields.name.text()),
         ("size", |fields| fields.size.text()),
-    ]
+    ],
+    &[]
 );
 
 async fn database() -> Dynamodb {
@@ -305,4 +307,42 @@ async fn a_resource_that_is_older_than_a_unique_field_can_be_changed_and_removed
         removed.unwrap();
     }
     assert!(database.items("Things").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_resource_that_is_older_than_a_required_field_has_its_default_value() {
+    let database = database().await;
+    let table = table::<Plain>(&database.url());
+    for name in ["a", "b"] {
+        let thing: Plain = thing(&ada(), name, None);
+        table.insert(&thing, None).await.unwrap();
+    }
+    let [newer, older] = &database.items("Things").unwrap()[..] else {
+        panic!("two things were inserted");
+    };
+    let mut older = older.clone();
+    older.as_object_mut().unwrap().remove("name");
+    database.put("Things", &older).unwrap();
+    let page = table.page(&ada(), None, 9).await.unwrap().items;
+    let mut names: Vec<_> = page
+        .iter()
+        .map(|thing| thing.fields.name.as_str())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["?", newer["name"]["S"].as_str().unwrap()]);
+    let old = page
+        .iter()
+        .find(|thing| thing.fields.name.as_str() == "?")
+        .unwrap();
+    let found = table.find(&ada(), old.thing_id).await.unwrap();
+    assert_eq!(found, *old);
+    let change = change::<Plain>("c", None);
+    let stale = Precondition::OneOf(vec![Version::generate()]);
+    let refused = table.replace(&ada(), old.thing_id, &change, &stale).await;
+    assert!(matches!(refused, Err(Error::Changed)), "{refused:?}");
+    let any = Precondition::Any;
+    let replaced = table.replace(&ada(), old.thing_id, &change, &any).await;
+    replaced.unwrap();
+    let found = table.find(&ada(), old.thing_id).await.unwrap();
+    assert_eq!(found.fields, change.fields);
 }

@@ -21,6 +21,8 @@ pub(super) struct Field {
     pub(super) is_unique: bool,
     /// The greatest number of characters of a string, or the greatest number.
     pub(super) max: Option<u64>,
+    /// The value of the field in items that were stored before the field was added.
+    pub(super) default: Option<Value>,
 }
 
 /// The type of a field.
@@ -87,6 +89,9 @@ const ROWS: [Row; 8] = [
     row(Kind::Email, ["email", "Email", "string", "email"], "must be an email address", None, true),
 ];
 
+/// The greatest decimal.
+const DECIMAL: i64 = 999_999_999_999_999;
+
 /// The greatest length of a string without `max`.
 const DEFAULT_LENGTH: u64 = 1000;
 
@@ -116,6 +121,11 @@ impl FromStr for Field {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A value can contain colons, so it is the last option.
+        let (text, default) = match text.split_once(":default=") {
+            Some((text, default)) => (text, Some(default)),
+            None => (text, None),
+        };
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
         let Some(kind) = parts.next() else {
@@ -154,6 +164,7 @@ impl FromStr for Field {
             is_required: false,
             is_unique: false,
             max: None,
+            default: None,
         };
         for option in parts {
             field.set(option)?;
@@ -162,6 +173,9 @@ impl FromStr for Field {
             return Err(format!(
                 "the field `{name}` is unique, so it must be required, too"
             ));
+        }
+        if let Some(default) = default {
+            field.set_default(default)?;
         }
         Ok(field)
     }
@@ -200,7 +214,7 @@ impl Field {
             }
             _ => {
                 let max = option.strip_prefix("max=").ok_or_else(|| {
-                    format!("the field `{name}` has the unknown option `{option}`; the options are required, unique, max=N")
+                    format!("the field `{name}` has the unknown option `{option}`; the options are required, unique, max=N, default=VALUE")
                 })?;
                 let Some(limit) = row.limit else {
                     return Err(format!(
@@ -217,6 +231,61 @@ impl Field {
                 })?);
             }
         }
+        Ok(())
+    }
+
+    /// Sets the value of the field in items that were stored before the field was added.
+    fn set_default(&mut self, text: &str) -> Result<(), String> {
+        let name = self.name.snake();
+        if !self.is_required || self.is_unique {
+            return Err(format!(
+                "the field `{name}` can have `default` only if it is required and not unique"
+            ));
+        }
+        let mut templates = super::template::words();
+        if let Some(word) = templates.find(|word| text.to_lowercase().contains(word)) {
+            return Err(format!(
+                "the field `{name}` cannot have the default `{text}`, because `{word}` is a word of the templates"
+            ));
+        }
+        let number = |number: Option<serde_json::Number>| {
+            let limit = self.max.unwrap_or(SAFE) as f64;
+            let number = number.filter(|number| number.as_f64().is_some_and(|n| n.abs() <= limit));
+            number.map(Value::Number)
+        };
+        let string = || Value::from(text);
+        let length = self.max.unwrap_or(DEFAULT_LENGTH);
+        let value = match self.kind {
+            Kind::String => {
+                let is_valid = (1..=length).contains(&(text.chars().count() as u64));
+                is_valid.then(string)
+            }
+            Kind::Integer => number(text.parse::<i64>().ok().map(Into::into)),
+            Kind::Decimal => {
+                let value = text.parse::<f64>().ok();
+                let value =
+                    value.and_then(|value| values::Decimal::<DECIMAL>::try_from(value).ok());
+                number(value.and_then(|value| serde_json::Number::from_f64(value.get())))
+            }
+            Kind::Boolean => text.parse::<bool>().ok().map(Value::from),
+            Kind::Date => text.parse::<values::Date>().ok().map(|_| string()),
+            Kind::Time => {
+                let time = text.parse::<i64>().ok();
+                let time = time.filter(|time| values::Time::try_from(*time).is_ok());
+                time.map(Value::from)
+            }
+            Kind::Url => values::Url::try_from(text.to_owned())
+                .ok()
+                .map(|_| string()),
+            Kind::Email => values::Email::try_from(text.to_owned())
+                .ok()
+                .map(|_| string()),
+        };
+        self.default = Some(value.ok_or_else(|| {
+            format!(
+                "the field `{name}` cannot have the default `{text}`: it is no value of the field"
+            )
+        })?);
         Ok(())
     }
 
@@ -284,7 +353,14 @@ impl fmt::Display for Field {
         if self.is_unique {
             f.write_str(":unique")?;
         }
-        self.max.map_or(Ok(()), |max| write!(f, ":max={max}"))
+        if let Some(max) = self.max {
+            write!(f, ":max={max}")?;
+        }
+        match &self.default {
+            Some(Value::String(text)) => write!(f, ":default={text}"),
+            Some(value) => write!(f, ":default={value}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -357,6 +433,11 @@ mod tests {
             "pages:integer",
             "price:decimal:max=1000",
             "lent_out:boolean:required",
+            "shelf:string:required:max=10:default=A: 1",
+            "copies:integer:required:default=1",
+            "price:decimal:required:default=2.5",
+            "signed:boolean:required:default=false",
+            "cover:url:required:default=https://a.example/1",
         ] {
             assert_eq!(text.parse::<Field>().unwrap().to_string(), text);
         }
@@ -382,6 +463,36 @@ mod tests {
             (
                 "cover:date:max=3",
                 "cannot have `max`, because its type is date",
+            ),
+            ("shelf:string:default=A1", "only if it is required"),
+            ("isbn:string:required:unique:default=1", "and not unique"),
+            (
+                "shelf:string:required:max=2:default=A1b",
+                "is no value of the field",
+            ),
+            (
+                "copies:integer:required:max=5:default=6",
+                "is no value of the field",
+            ),
+            (
+                "copies:integer:required:default=1.5",
+                "is no value of the field",
+            ),
+            (
+                "due:date:required:default=2026-02-30",
+                "is no value of the field",
+            ),
+            (
+                "home:url:required:default=ftp://a.example",
+                "is no value of the field",
+            ),
+            (
+                "lender:email:required:default=ada",
+                "is no value of the field",
+            ),
+            (
+                "label:string:required:default=A museum",
+                "a word of the templates",
             ),
             (
                 "lent:boolean:required:unique",

@@ -288,8 +288,9 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             {
                 Some(existing) if *existing == field => {}
                 Some(existing) => bail!("the resource `{many}` has the field `{existing}` already"),
-                None if field.is_required => bail!(
-                    "the field `{}` cannot be required, because existing {} have no value for it; leave out `required`",
+                None if field.is_required && field.default.is_none() => bail!(
+                    "the field `{}` cannot be required without a default, because existing {} have no value for it; add \
+                     `default=VALUE`, or leave out `required`",
                     field.name.snake(),
                     many.words()
                 ),

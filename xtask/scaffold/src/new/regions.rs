@@ -10,7 +10,7 @@
 //! // }
 //! ```
 //!
-//! `each unique field {` is repeated for the unique fields, `each resource {` for the resources of a service, and so on.
+//! `each unique field {` is repeated for the unique fields, `each field with a default {` for those with a default value, `each resource {` for the resources of a service, and so on.
 //! `if unique {` stays only in resources with a unique field.
 
 use super::field::Field;
@@ -95,6 +95,9 @@ fn comment(line: &str) -> Option<&str> {
     None
 }
 
+/// The sample default value in the templates, in Rust: a string with JSON.
+const DEFAULT: &str = r#""\"An epithet\"""#;
+
 /// Writes a template for the fields of a resource: repeats the regions for fields, and removes the markers.
 pub(super) fn with_fields(template: &str, fields: &[Field], language: Language) -> String {
     let has_unique = fields.iter().any(|field| field.is_unique);
@@ -116,6 +119,15 @@ pub(super) fn with_fields(template: &str, fields: &[Field], language: Language) 
                 fields
                     .map(|field| unique.fill(&body, field, language))
                     .collect()
+            }
+            "each field with a default" => {
+                let (body, _others) = split(body, "the others:");
+                let line = |field: &Field| {
+                    let json = field.default.as_ref()?.to_string();
+                    let body = body.replace(DEFAULT, &format!("{json:?}"));
+                    Some(required.fill(&body, field, language))
+                };
+                fields.iter().filter_map(line).collect()
             }
             "if unique" if has_unique => with_fields(body, fields, language),
             "if unique" => String::new(),

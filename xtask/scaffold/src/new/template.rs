@@ -526,9 +526,11 @@ mod tests {
             folder: "museum-api".into(),
             name: name("museum"),
         };
+        let mut fields: Vec<Field> = FIELDS.map(|field| field.parse().unwrap()).into();
+        fields[0].default = Some("An epithet".into());
         let resource = Resource {
             one: name("specimen"),
-            fields: FIELDS.map(|field| field.parse().unwrap()).into(),
+            fields,
         };
         let route = Route {
             method: "GET".into(),

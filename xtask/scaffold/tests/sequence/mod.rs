@@ -43,7 +43,7 @@ const FIELDS: [&str; 10] = [
 ];
 
 /// The fields that are added to a resource later, of each type.
-const ADDED: [&str; 8] = [
+const ADDED: [&str; 10] = [
     "contact:email",
     "weight:decimal:max=100",
     "shelf:string:max=10",
@@ -52,6 +52,8 @@ const ADDED: [&str; 8] = [
     "seen_at:time",
     "is_signed:boolean",
     "cover:url",
+    "shape:string:required:max=10:default=as new",
+    "rating:decimal:required:max=5:default=2.5",
 ];
 
 const PAUSES: [&str; 4] = ["5m", "1h", "2d", "90m"];

@@ -58,6 +58,12 @@ impl Fields for SpecimenFields {
         ("accession", |fields| fields.accession.text()),
         // }
     ];
+
+    const DEFAULTS: Defaults = &[
+        // each field with a default {
+        ("epithet", "\"An epithet\""),
+        // }
+    ];
 }
 
 /// Marks an [`Id`] as the id of a specimen.
