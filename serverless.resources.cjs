@@ -74,8 +74,9 @@ exports.gatewayResponses = async ({ resolveVariable }) => {
   return { Resources, extensions };
 };
 
-// The group of a service's routes, whose requests have objectives together: the prefix of the service's functions.
-exports.routeGroup = async ({ resolveVariable }) => (await resolveVariable("self:custom.unit")).split("-")[0];
+// The group of a service's routes, whose requests have objectives together: the prefix of the service's functions, which is the
+// name of the service's folder without its last word.
+exports.routeGroup = async ({ resolveVariable }) => (await resolveVariable("self:custom.unit")).replace(/-[^-]*$/, "");
 
 // An alarm per function that CodeDeploy watches while it shifts traffic to a new version. It judges the new version alone, so
 // errors of the old version do not block a new version that fixes them, and by its responses: Lambda does not count a 5xx response

@@ -48,18 +48,18 @@ export function readServices(): Service[] {
     const resources = manifest.resources.flatMap((part) => Object.values(part.Resources ?? {}));
     return {
       name,
-      functions: Object.entries(manifest.functions).map(([own, settings]) => serviceFunction(own, settings)),
+      functions: Object.entries(manifest.functions).map(([own, settings]) => serviceFunction(name, own, settings)),
       queues: resources.flatMap(({ Properties }) => Properties.QueueName?.replace(/^scratchpad-[^}]*}-/, "") ?? []),
     };
   });
   return all.filter(({ functions }) => functions.length > 0);
 }
 
-function serviceFunction(name: string, { events, environment, destinations }: FunctionSettings): ServiceFunction {
+function serviceFunction(service: string, name: string, { events, environment, destinations }: FunctionSettings): ServiceFunction {
   const routes = events.flatMap(({ http }) => (http ? `${http.method.toUpperCase()} ${http.path}` : []));
   const streams = events.flatMap(({ stream }) => stream ?? []);
   // serverless.yml sets ROUTE_GROUP to the prefix of the service, and some functions set another group.
-  const { ROUTE_GROUP: group = name.split("-")[0] } = environment ?? {};
+  const { ROUTE_GROUP: group = service.replace(/-[^-]*$/, "") } = environment ?? {};
   return {
     name,
     routes,

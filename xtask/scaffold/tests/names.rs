@@ -138,6 +138,39 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
 }
 
 #[test]
+fn a_ninth_route_of_a_group_is_rejected_with_the_limit() {
+    let unformatted = |_: &str, content| Ok(content);
+    let mut tree = checkout();
+    let mut generate = |request: &Request| {
+        let mut changed = tree.clone();
+        change(&mut changed, request, Direction::Do, &unformatted)
+            .map(|()| tree = changed)
+            .map_err(|error| format!("{error:#}"))
+    };
+    generate(&service("books")).unwrap();
+    let route = |number: usize| Request::Route {
+        method: "GET".into(),
+        path: format!("/books/{}", "x".repeat(number)),
+        service: "books".into(),
+    };
+    let too_many = "the route group `books` would have 9 routes; the limit is 8";
+    for number in 1..=4 {
+        generate(&route(number)).unwrap();
+    }
+    // The routes of a resource are a group of its own, unless it has the name of the service.
+    let title = &["title:string:required"];
+    generate(&resource("movies", title, "books")).unwrap();
+    let error = generate(&resource("books", title, "books")).unwrap_err();
+    assert!(error.contains(too_many), "{error}");
+    for number in 5..=8 {
+        generate(&route(number)).unwrap();
+    }
+    let error = generate(&route(9)).unwrap_err();
+    assert!(error.contains(too_many), "{error}");
+    generate(&route(8)).unwrap();
+}
+
+#[test]
 fn an_invalid_route_job_or_subscriber_is_rejected() {
     rejected(
         &route("PATCH", "/notes/{id}"),

@@ -61,8 +61,11 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<Vec<Function>> {
         functions.extend(manifest.functions.into_iter().map(|(name, settings)| {
             let has_route = settings.events.iter().any(|event| event.http.is_some());
             // serverless.yml sets ROUTE_GROUP to the prefix of the service, and some functions set another group.
-            let prefix = name.split('-').next().unwrap_or_default().to_owned();
-            let group = settings.environment.route_group.unwrap_or(prefix);
+            let prefix = service
+                .rsplit_once('-')
+                .map_or(service.as_str(), |(prefix, _)| prefix);
+            let group = settings.environment.route_group;
+            let group = group.unwrap_or_else(|| prefix.to_owned());
             Function {
                 group: has_route.then_some(group),
                 reads_stream: settings.events.iter().any(|event| event.stream.is_some()),

@@ -199,6 +199,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
                 None => {
                     project.check_table(&many)?;
                     project.check_route(&service, "GET", many.kebab())?;
+                    project.check_group(&many, ACTIONS.len())?;
                     for action in ACTIONS {
                         project
                             .check_function(&format!("{}-{action}", service.prefix_of(&many)))?;
@@ -219,6 +220,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             let (name, route) = parse_route(method, path, &service)?;
             if old.routes.get(&name) != Some(&route) {
                 project.check_route(&service, &route.method, &route.path)?;
+                project.check_group(&service.name, 1)?;
                 project.check_function(&format!("{}-{name}", service.name))?;
             }
             let mut new = old.clone();

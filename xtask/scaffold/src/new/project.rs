@@ -23,6 +23,8 @@ pub(super) struct Project {
     segments: BTreeMap<String, String>,
     /// The methods and paths of all routes.
     routes: BTreeSet<(String, String)>,
+    /// The number of routes of each group that has an objective.
+    groups: BTreeMap<String, usize>,
     pub(super) topics: BTreeSet<String>,
     tables: BTreeSet<String>,
     /// The names of the stacks in `infrastructure/lib`.
@@ -41,7 +43,13 @@ struct Manifest {
 struct Function {
     #[serde(default)]
     events: Vec<BTreeMap<String, Value>>,
+    #[serde(default)]
+    environment: BTreeMap<String, Value>,
 }
+
+/// The maximum number of routes in a group: the alarm on its availability reads a metric of each and two others, and CloudWatch
+/// allows 10.
+const LARGEST_GROUP: usize = 8;
 
 impl Project {
     /// Reads the project.
@@ -58,6 +66,7 @@ impl Project {
             functions: BTreeSet::new(),
             segments: BTreeMap::new(),
             routes: BTreeSet::new(),
+            groups: BTreeMap::new(),
             topics: BTreeSet::new(),
             tables: BTreeSet::new(),
             stacks: BTreeSet::new(),
@@ -90,8 +99,8 @@ impl Project {
         let text = tree.text(path)?.unwrap_or_default();
         let manifest: Manifest =
             serde_saphyr::from_str(&text).with_context(|| format!("cannot parse {path}"))?;
-        let (name, _) = folder.rsplit_once('-').unwrap_or((folder, ""));
-        if let Ok(name) = name.parse() {
+        let (service, _) = folder.rsplit_once('-').unwrap_or((folder, ""));
+        if let Ok(name) = service.parse() {
             self.services.push(Service {
                 folder: folder.into(),
                 name,
@@ -99,11 +108,14 @@ impl Project {
         }
         for (name, function) in manifest.functions {
             self.functions.insert(name);
+            let group = function.environment.get("ROUTE_GROUP");
+            let group = group.and_then(Value::as_str).unwrap_or(service);
             for route in function.events.iter().filter_map(|event| event.get("http")) {
                 let part = |name: &str| route[name].as_str().unwrap_or_default().to_owned();
                 let (method, path) = (part("method").to_uppercase(), part("path"));
                 let segment = path.split('/').next().unwrap_or_default().to_owned();
                 self.segments.insert(segment, folder.into());
+                *self.groups.entry(group.into()).or_default() += 1;
                 self.routes.insert((method, path));
             }
         }
@@ -198,6 +210,22 @@ impl Project {
                  functions and roles to 64 characters, which also contain the prefix of the product and the name of the \
                  stage; choose a shorter name",
                 name.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks the group of `count` new routes.
+    ///
+    /// # Errors
+    /// Fails if the group would have too many routes.
+    pub(super) fn check_group(&self, group: &Name, count: usize) -> Result<()> {
+        let existing = self.groups.get(group.kebab()).copied().unwrap_or_default();
+        if existing + count > LARGEST_GROUP {
+            bail!(
+                "the route group `{group}` would have {} routes; the limit is {LARGEST_GROUP}, because an alarm \
+                 reads at most 10 metrics; generate this in another service",
+                existing + count
             );
         }
         Ok(())
