@@ -26,6 +26,14 @@ const SEED: &str = "SCRATCHPAD_SEQUENCES_SEED";
 /// The environment variable with the number of the only sequence to run.
 const ONLY: &str = "SCRATCHPAD_SEQUENCES_ONLY";
 
+/// Fails if a route belongs to a group without an objective, or if an objective is for a group without routes.
+const OBJECTIVES: &str = r#"
+import { readServices } from "./infrastructure/lib/manifests.ts";
+import { subjectOf } from "./infrastructure/lib/operations-stack.ts";
+import { stageNamed } from "./infrastructure/lib/stage.ts";
+for (const stage of ["local", "dev", "prod"]) subjectOf(stageNamed(stage), readServices());
+"#;
+
 /// A checkout in which the commands run.
 struct Project {
     checkout: Checkout,
@@ -106,6 +114,18 @@ impl Project {
         time(
             "cargo check of the end-to-end tests",
             "cargo check --offline --package test-support --test e2e",
+        );
+        time(
+            "types of the app",
+            "node_modules/.bin/tsc -p web && node_modules/.bin/tsc -p web/test",
+        );
+        time(
+            "objectives of the routes",
+            &format!("node --import tsx --input-type=module --eval '{OBJECTIVES}'"),
+        );
+        time(
+            "lints",
+            "node_modules/.bin/biome ci --error-on-warnings && cargo fmt --all --check",
         );
         let libraries = packages(&["/src/lib.rs"]);
         let tests = time(

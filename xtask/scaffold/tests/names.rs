@@ -69,6 +69,7 @@ fn a_service_with_an_invalid_name_is_rejected() {
             "the limit is 25, because Lambda and IAM limit",
         ),
         ("museum", "a word of the generator's templates"),
+        ("payments", "there is a route group `payments` already"), // part: billing
     ] {
         rejected(&service(name), expected);
     }
@@ -92,6 +93,12 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
             "there is a table Attachments already",
         ),
         ("values", fields, "notes", "reserved word of DynamoDB"),
+        (
+            "payments",
+            fields,
+            "notes",
+            "there is a route group `payments` already",
+        ), // part: billing
         ("long-book-reviews", fields, "notes", "the limit is 25"),
         ("sheep", fields, "notes", "no plural that differs"),
         ("books", &[], "notes", "needs at least one required field"),
@@ -168,6 +175,40 @@ fn a_ninth_route_of_a_group_is_rejected_with_the_limit() {
     let error = generate(&route(9)).unwrap_err();
     assert!(error.contains(too_many), "{error}");
     generate(&route(8)).unwrap();
+}
+
+#[test]
+fn the_first_route_of_an_existing_service_gives_its_group_an_objective() {
+    let unformatted = |_: &str, content| Ok(content);
+    let mut tree = checkout();
+    let request = Request::Route {
+        method: "POST".into(),
+        path: "/notify/test".into(),
+        service: "notify".into(),
+    };
+    let objectives = |tree: &Tree| {
+        let manifest = tree.text("serverless.yml").unwrap().unwrap();
+        manifest.matches("      notify: { availability: ").count()
+    };
+    change(&mut tree, &request, Direction::Do, &unformatted).unwrap();
+    assert_eq!(objectives(&tree), 3); // in local, dev and prod
+    change(
+        &mut tree,
+        &route("POST", "/notes/test"),
+        Direction::Do,
+        &unformatted,
+    )
+    .unwrap();
+    change(&mut tree, &request, Direction::Undo, &unformatted).unwrap();
+    assert_eq!(objectives(&tree), 0);
+    change(
+        &mut tree,
+        &route("POST", "/notes/test"),
+        Direction::Undo,
+        &unformatted,
+    )
+    .unwrap();
+    assert_eq!(tree.changed().unwrap(), Vec::<&str>::new());
 }
 
 #[test]

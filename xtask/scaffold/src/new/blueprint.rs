@@ -33,6 +33,14 @@ pub(super) struct Blueprint {
     /// section.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) dependencies: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the group of an existing service got an objective, because it had no routes before.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) objective: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde passes a reference.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A resource: a table with five routes.

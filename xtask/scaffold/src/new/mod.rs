@@ -111,11 +111,19 @@ pub fn change(
         return Ok(());
     };
     let templates = Templates::read(tree)?;
+    let new = with_objective(&project, &service, new);
     let new = with_dependencies(tree, &templates, &service, new)?;
     let before = templates.render(&service, &old)?;
     let after = templates.render(&service, &new)?;
     merge::change(tree, &before, &after, format)?;
     new.write(tree, &service.folder)
+}
+
+/// Returns a blueprint of an existing service with an objective for its first routes.
+fn with_objective(project: &Project, service: &Service, mut new: Blueprint) -> Blueprint {
+    let is_first = new.objective || !project.has_group(&service.name);
+    new.objective = !new.service && !new.routes.is_empty() && is_first;
+    new
 }
 
 /// Returns a blueprint of an existing service with the dependencies that its library lacks.
@@ -199,6 +207,9 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
                 None => {
                     project.check_table(&many)?;
                     project.check_route(&service, "GET", many.kebab())?;
+                    if many != service.name {
+                        project.check_new_group(&many)?;
+                    }
                     project.check_group(&many, ACTIONS.len())?;
                     for action in ACTIONS {
                         project

@@ -174,6 +174,7 @@ impl Project {
         if let Some(folder) = self.segments.get(name.kebab()) {
             bail!("the service {folder} has the route /{name} already; choose another name");
         }
+        self.check_new_group(name)?;
         self.check_length(name.kebab())
     }
 
@@ -211,6 +212,22 @@ impl Project {
                  stage; choose a shorter name",
                 name.len()
             );
+        }
+        Ok(())
+    }
+
+    /// Whether routes belong to the group with this name.
+    pub(super) fn has_group(&self, name: &Name) -> bool {
+        self.groups.contains_key(name.kebab())
+    }
+
+    /// Checks a group that other routes must not belong to.
+    ///
+    /// # Errors
+    /// Fails if there is a group with this name.
+    pub(super) fn check_new_group(&self, name: &Name) -> Result<()> {
+        if self.has_group(name) {
+            bail!("there is a route group `{name}` already; choose another name");
         }
         Ok(())
     }

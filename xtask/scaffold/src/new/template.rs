@@ -76,6 +76,9 @@ struct BlockTemplate {
     /// Whether the block needs a generated resource in the service.
     #[serde(default)]
     if_resources: bool,
+    /// Whether the block is only for an existing service that had no routes before.
+    #[serde(default)]
+    if_objective: bool,
     /// See [`Block::has_changing_values`].
     #[serde(default)]
     has_changing_values: bool,
@@ -204,7 +207,8 @@ impl Templates {
         for (number, block) in self.blocks.iter().enumerate() {
             let is_wanted = block.only.is_none_or(|only| only == origin)
                 && (!block.if_routes || !blueprint.routes.is_empty())
-                && (!block.if_resources || !blueprint.resources.is_empty());
+                && (!block.if_resources || !blueprint.resources.is_empty())
+                && (!block.if_objective || blueprint.objective);
             let items = items.iter().chain([&own]);
             for item in items.filter(|item| is_wanted && item.kind == block.r#for) {
                 rendered.blocks.push(Block {
