@@ -125,7 +125,7 @@ impl Project {
         );
         time(
             "lints",
-            "node_modules/.bin/biome ci --error-on-warnings && cargo fmt --all --check",
+            "node_modules/.bin/biome ci --error-on-warnings . && cargo fmt --all --check",
         );
         let libraries = packages(&["/src/lib.rs"]);
         let tests = time(

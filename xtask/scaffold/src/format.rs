@@ -25,7 +25,9 @@ pub fn format(root: &Path, path: &str, content: String) -> Result<String> {
         }
         Some("ts" | "tsx" | "json") if !is_data => {
             let mut biome = Command::new(root.join("node_modules/.bin/biome"));
-            biome.arg("format").arg(format!("--stdin-file-path={path}"));
+            // Also sorts imports and exports.
+            biome.args(["check", "--write", "--linter-enabled=false"]);
+            biome.arg(format!("--stdin-file-path={path}"));
             run(biome, path, content)
         }
         _ => Ok(content),

@@ -151,3 +151,28 @@ fn changes_by_hand_are_kept_or_named() {
         "{blocked}"
     );
 }
+
+#[test]
+fn the_changed_files_are_formatted_and_sorted() {
+    let mut tree = checkout();
+    let service = |name: &str| Request::Service { name: name.into() };
+    let job = |service: &str| Request::Job {
+        name: "report".into(),
+        every: Some("1h".into()),
+        service: Some(service.into()),
+    };
+    let root = tree.root().to_owned();
+    let format = |path: &str, content| scaffold::format(&root, path, content);
+    for request in [
+        service("library"),
+        service("library-desk"),
+        job("notes"),
+        job("billing"), // part: billing
+    ] {
+        change(&mut tree, &request, Direction::Do, &format).unwrap();
+    }
+    for path in tree.changed().unwrap() {
+        let text = tree.text(path).unwrap().unwrap();
+        assert_eq!(format(path, text.clone()).unwrap(), text, "{path}");
+    }
+}

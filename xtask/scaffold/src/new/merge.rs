@@ -1,6 +1,6 @@
 //! Changes the files of a checkout from one generated state to another, and keeps what people changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 
@@ -75,6 +75,17 @@ pub(super) fn change(
             "nothing was changed, because of this:\n{}",
             blockers.join("\n")
         );
+    }
+    // The formatters also sort modules and exports.
+    let blocks = old.blocks.iter().chain(&new.blocks);
+    let with_blocks: BTreeSet<_> = blocks.map(|block| block.path.as_str()).collect();
+    let mut changed: Vec<String> = tree.changed()?.into_iter().map(Into::into).collect();
+    changed.retain(|path| with_blocks.contains(path.as_str()));
+    for path in changed {
+        if let Some(text) = tree.text(&path)? {
+            let text = format(&path, text)?;
+            tree.write(path, text);
+        }
     }
     Ok(())
 }
