@@ -127,8 +127,14 @@ impl Sequence {
     /// Chooses a command of a kind. None if none is valid.
     fn choose(&mut self, kind: Kind) -> Option<Step> {
         if kind == Kind::Undo {
-            let steps = self.undos();
-            return self.random.choice(steps);
+            let (refused, possible): (Vec<_>, Vec<_>) = self
+                .undos()
+                .into_iter()
+                .partition(|step| step.refusal.is_some());
+            let is_refused = self.random.u32(..4) == 0 && !refused.is_empty();
+            return self
+                .random
+                .choice(if is_refused { refused } else { possible });
         }
         let requests = match kind {
             Kind::Service => self.services(),
@@ -409,13 +415,13 @@ impl Iterator for Sequence {
         let has_service = !self.own_services().is_empty();
         let is_last = self.steps.len() + 1 == self.length;
         let kinds = [
-            (Kind::Service, if has_service { 2 } else { 9 }),
-            (Kind::Resource, if has_resource { 3 } else { 9 }),
-            (Kind::Field, if has_resource { 6 } else { 0 }),
+            (Kind::Service, if has_service { 2 } else { 12 }),
+            (Kind::Resource, if has_resource { 3 } else { 12 }),
+            (Kind::Field, if has_resource { 9 } else { 0 }),
             (Kind::Route, 2),
             (Kind::Job, 2),
             (Kind::Subscriber, 2),
-            (Kind::Undo, if self.generated.len() > 1 { 6 } else { 1 }),
+            (Kind::Undo, if self.generated.len() > 1 { 9 } else { 1 }),
         ];
         let step = loop {
             let kind = match is_last && !had_resource {
