@@ -61,11 +61,8 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<Vec<Function>> {
         functions.extend(manifest.functions.into_iter().map(|(name, settings)| {
             let has_route = settings.events.iter().any(|event| event.http.is_some());
             // serverless.yml sets ROUTE_GROUP to the prefix of the service, and some functions set another group.
-            let prefix = service
-                .rsplit_once('-')
-                .map_or(service.as_str(), |(prefix, _)| prefix);
             let group = settings.environment.route_group;
-            let group = group.unwrap_or_else(|| prefix.to_owned());
+            let group = group.unwrap_or_else(|| prefix(&service).to_owned());
             Function {
                 group: has_route.then_some(group),
                 reads_stream: settings.events.iter().any(|event| event.stream.is_some()),
@@ -74,6 +71,13 @@ pub(crate) fn functions(workspace: &Workspace) -> Result<Vec<Function>> {
         }));
     }
     Ok(functions)
+}
+
+/// Returns the prefix of the functions of a service: the name of its folder without the last word.
+fn prefix(service: &str) -> &str {
+    service
+        .rsplit_once('-')
+        .map_or(service, |(prefix, _)| prefix)
 }
 
 #[cfg(test)]
@@ -89,6 +93,7 @@ mod tests {
         };
         assert_eq!(group("notes-get").as_deref(), Some("notes"));
         assert_eq!(group("notes-attachment-uploaded"), None);
+        assert_eq!(prefix("book-reviews-api"), "book-reviews");
         // part: billing {
         assert_eq!(group("billing-list").as_deref(), Some("billing"));
         assert_eq!(group("billing-webhook").as_deref(), Some("payments"));
