@@ -55,7 +55,11 @@ export function readServices(): Service[] {
   return all.filter(({ functions }) => functions.length > 0);
 }
 
-function serviceFunction(service: string, name: string, { events, environment, destinations }: FunctionSettings): ServiceFunction {
+function serviceFunction(
+  service: string,
+  name: string,
+  { events, environment, destinations }: FunctionSettings,
+): ServiceFunction {
   const routes = events.flatMap(({ http }) => (http ? `${http.method.toUpperCase()} ${http.path}` : []));
   const streams = events.flatMap(({ stream }) => stream ?? []);
   // serverless.yml sets ROUTE_GROUP to the prefix of the service, and some functions set another group.
