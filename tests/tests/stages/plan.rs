@@ -132,7 +132,7 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_dependency_update_changes_only_the_functions_that_link_the_dependency() {
-    const DEPENDENCY: &str = "miniserde";
+    const DEPENDENCY: &str = "chrono";
     let checkout = Checkout::changed("bumped", |_| ()).await;
     checkout
         .run(&format!("deploy --stage {STAGE}"))
