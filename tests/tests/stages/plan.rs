@@ -1,11 +1,11 @@
 //! Tests of `cargo xtask plan`: a changed source file changes only the functions that are built from this file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::fs; // part: billing
+use std::path::Path; // part: billing
 
-use serde_json::Value;
-use walkdir::WalkDir;
+use serde_json::Value; // part: billing
+use walkdir::WalkDir; // part: billing
 
 use crate::account::Account;
 use crate::checkout::Checkout;
@@ -88,6 +88,7 @@ async fn a_plan_lists_each_function_that_a_change_affects_with_the_cause() {
     assert_eq!(Account::dev().history().await, history);
 }
 
+// part: billing {
 /// Replaces a third-party crate by a copy with the next patch version. Returns the old and the new version.
 fn bump(checkout: &Checkout, name: &str) -> (String, String) {
     let metadata = checkout.cargo(&[
@@ -132,7 +133,7 @@ fn bump(checkout: &Checkout, name: &str) -> (String, String) {
 
 #[tokio::test]
 async fn a_dependency_update_changes_only_the_functions_that_link_the_dependency() {
-    const DEPENDENCY: &str = "chrono";
+    const DEPENDENCY: &str = "miniserde";
     let checkout = Checkout::changed("bumped", |_| ()).await;
     checkout
         .run(&format!("deploy --stage {STAGE}"))
@@ -151,3 +152,4 @@ async fn a_dependency_update_changes_only_the_functions_that_link_the_dependency
     assert_eq!(functions, expected);
     assert!((1..test_support::functions::all().len()).contains(&expected.len()));
 }
+// part: billing }
