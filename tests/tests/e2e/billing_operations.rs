@@ -5,7 +5,8 @@ use test_support::stage::{Person, Stage};
 use test_support::stripe::unique_storage;
 
 use crate::billing::assert_paid;
-use crate::operations::{assert_order, position, rows};
+use crate::operations::position; // part: notify
+use crate::operations::{assert_order, rows};
 
 #[tokio::test]
 async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchase_in_order() {
@@ -63,13 +64,11 @@ async fn one_request_id_leads_to_the_lines_the_calls_and_the_events_of_a_purchas
     let id = purchase.as_str().unwrap();
     let by_purchase = rows(&["--purchase", id], &all).await;
     assert_order(&by_purchase, &[&chain[..], &credit].concat());
-    let by_user = rows(
-        &["--user", &ada.id],
-        &[
-            ("gateway", "POST /billing 200"),
-            ("gateway", "GET /billing 200"),
-        ],
-    )
-    .await;
-    assert_eq!(position(&by_user, ("notes-credit", "")), None);
+    let requests = [
+        ("gateway", "POST /billing 200"),
+        ("gateway", "GET /billing 200"),
+    ];
+    let by_user = rows(&["--user", &ada.id], &requests).await;
+    assert_order(&by_user, &requests);
+    assert_eq!(position(&by_user, ("notify-send", "")), None); // part: notify
 }
