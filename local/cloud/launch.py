@@ -17,7 +17,7 @@ import time
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, persistence, router
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, tagging
+from ministack.services import apigateway_v1, cognito, dynamodb, eventbridge, iam, lambda_svc, s3, sns, sqs, tagging
 from ministack.services.cloudformation import provisioners
 
 # These modules patch ministack when they are imported.
@@ -219,6 +219,18 @@ def record_and_enforce(key, action, service, region, arn="*", context=None, **op
     return enforce(key, action, service, region, resource_arn=arn, service_context=context)
 
 
+def only_new_queue(create_queue):
+    """Returns a function that creates a queue of a stack, and fails if the queue exists, as CloudFormation does."""
+
+    def create(logical_id, properties, stack):
+        name = properties.get("QueueName")
+        if name and sqs._queue_url_for_account(get_account_id(), name) in sqs._queues:
+            raise ValueError(f"the queue {name} already exists")
+        return create_queue(logical_id, properties, stack)
+
+    return create
+
+
 def with_boundary(change_role):
     """Returns a function that creates or updates a role of a stack, and also sets its permissions boundary."""
 
@@ -296,6 +308,8 @@ tagging._RESOURCE_TAG_COLLECTORS |= {
 }
 enforce = iam_evaluator.enforce
 iam_evaluator.enforce = check_each_parameter(record_and_enforce if "RECORDED_CALLS" in os.environ else enforce)
+queues = provisioners._RESOURCE_HANDLERS["AWS::SQS::Queue"]
+queues["create"] = only_new_queue(queues["create"])
 roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
 roles["create"], roles["update"] = with_boundary(roles["create"]), with_boundary(roles["update"])
 handle_request_to_s3, s3.handle_request = s3.handle_request, handle_s3_request

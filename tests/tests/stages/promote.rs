@@ -22,7 +22,7 @@ const ORIGIN: &str = "*";
 const NEXT_ORIGIN: &str = "https://scratchpad.example.com";
 
 /// Returns a copy of the checkout with two changes: the domains of dev and prod are delegated, which changes several
-/// stacks, and the stack of notes-api has an additional event bus, scratchpad-STAGE-extra.
+/// stacks, and the stack of notes-api has an additional queue, scratchpad-STAGE-extra.
 pub(crate) async fn next_version() -> &'static Checkout {
     static NEXT: OnceCell<Checkout> = OnceCell::const_new();
     let change = |checkout: &Checkout| {
@@ -37,7 +37,7 @@ pub(crate) async fn next_version() -> &'static Checkout {
         checkout.edit(
             "services/notes-api/serverless.yml",
             "  - Resources:\n",
-            "  - Resources:\n      Extra: { Type: AWS::Events::EventBus, Properties: { Name: \"scratchpad-${sls:stage}-extra\" } }\n",
+            "  - Resources:\n      Extra: { Type: AWS::SQS::Queue, Properties: { QueueName: \"scratchpad-${sls:stage}-extra\" } }\n",
         );
     };
     NEXT.get_or_init(|| Checkout::changed("next", change)).await
@@ -94,16 +94,16 @@ async fn a_failed_promotion_is_rolled_back_and_succeeds_after_the_cause_is_fixed
         .run("deploy --stage dev")
         .await
         .success();
-    // Create the event bus in advance, so that the stack of notes-api fails to create it.
-    let bus = json!({"Name": "scratchpad-prod-extra"});
-    let existing = json!({"Type": "AWS::Events::EventBus", "Properties": bus});
+    // Create the queue in advance, so that the stack of notes-api fails to create it.
+    let queue = json!({"QueueName": "scratchpad-prod-extra"});
+    let existing = json!({"Type": "AWS::SQS::Queue", "Properties": queue});
     prod.create_stack(EXISTING, &existing).await;
     let output = next_version().await.run(PROMOTE).await.failure();
     assert!(
         output.contains("prod was rolled back to its previous release"),
         "{output}"
     );
-    assert!(output.contains("Extra (AWS::Events::EventBus)"), "{output}");
+    assert!(output.contains("Extra (AWS::SQS::Queue)"), "{output}");
     for stack in ["s3", "notes-api"] {
         assert!(
             output.contains(&format!("✓ roll back {stack}")),
