@@ -106,6 +106,18 @@ impl Project {
             "cargo metadata",
             "cargo metadata --offline --format-version 1 > target/metadata.json",
         );
+        time(
+            "types of the app",
+            "node_modules/.bin/tsc -p web && node_modules/.bin/tsc -p web/test",
+        );
+        time(
+            "objectives of the routes",
+            &format!("node --import tsx --input-type=module --eval '{OBJECTIVES}'"),
+        );
+        time(
+            "lints",
+            "node_modules/.bin/biome ci --colors=off --error-on-warnings . && cargo fmt --all --check",
+        );
         let crates = packages(&["/Cargo.toml", "/src/lib.rs"]);
         // The tests of the tables, and the end-to-end tests, which are in the package test-support.
         let has_tests = files
@@ -117,18 +129,6 @@ impl Project {
             &format!(
                 "cargo check --offline --lib --bins {tests} --test e2e --package test-support{crates}"
             ),
-        );
-        time(
-            "types of the app",
-            "node_modules/.bin/tsc -p web && node_modules/.bin/tsc -p web/test",
-        );
-        time(
-            "objectives of the routes",
-            &format!("node --import tsx --input-type=module --eval '{OBJECTIVES}'"),
-        );
-        time(
-            "lints",
-            "node_modules/.bin/biome ci --error-on-warnings . && cargo fmt --all --check",
         );
         let libraries = packages(&["/src/lib.rs"]);
         let tests = time(
