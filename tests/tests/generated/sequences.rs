@@ -80,21 +80,22 @@ impl Project {
 
     /// Compiles everything that the sequences have generated, and runs its unit tests.
     fn check(&self) {
+        // Everything is compiled only once.
+        self.checkout.succeeds("export CARGO_INCREMENTAL=0");
         let new = self
             .checkout
             .succeeds("git status --porcelain --untracked-files=all");
         let files: Vec<_> = new.lines().filter_map(|line| line.get(3..)).collect();
         // New crates, and the libraries of existing services that have new modules.
+        // By their paths, because a package of a registry can have the same name.
+        let root = self.checkout.root().display();
         let packages = |ends: &[&str]| -> String {
             let ends = ends.iter();
             let pairs = ends.flat_map(|end| files.iter().map(move |file| (*end, *file)));
-            let names = pairs.filter_map(|(end, file)| file.strip_suffix(end));
-            let names = names.filter_map(|folder| folder.rsplit('/').next());
-            let names: BTreeSet<_> = names.collect();
-            names
-                .iter()
-                .map(|name| format!(" --package {name}"))
-                .collect()
+            let folders = pairs.filter_map(|(end, file)| file.strip_suffix(end));
+            let folders: BTreeSet<_> = folders.collect();
+            let option = |folder: &&str| format!(" --package path+file://{root}/{folder}");
+            folders.iter().map(option).collect()
         };
         let time = |what: &str, command: &str| {
             let start = Instant::now();
