@@ -139,6 +139,12 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
             "notes",
             "a word of the generator's templates",
         ),
+        (
+            "books",
+            &["label:string:required:default=A museum"],
+            "notes",
+            "a word of the generator's templates",
+        ),
     ] {
         rejected(&resource(name, fields, service), expected);
     }

@@ -293,7 +293,7 @@ fn create(tree: &Tree, project: &Project, request: &Request) -> Result<Change> {
             let old = blueprint(&service)?;
             let mut new = old.clone();
             let resource = new.resources.get_mut(&many).context("no such resource")?;
-            let field: Field = parse(field)?;
+            let field = parse_field(field)?;
             match resource
                 .fields
                 .iter()
@@ -469,16 +469,20 @@ fn with_service(
 }
 
 fn parse_fields(texts: &[String]) -> Result<Vec<Field>> {
-    let fields: Result<Vec<Field>> = texts.iter().map(|text| parse(text)).collect();
-    let fields = fields?;
-    for field in &fields {
-        if let Some(word) = template::words().find(|word| field.name.kebab().contains(word)) {
-            bail!(
-                "the field `{field}` contains `{word}`, a word of the generator's templates; choose another name"
-            );
-        }
+    texts.iter().map(|text| parse_field(text)).collect()
+}
+
+fn parse_field(text: &str) -> Result<Field> {
+    let field: Field = parse(text)?;
+    let default = field.default.as_ref().map(ToString::to_string);
+    let default = default.unwrap_or_default().to_lowercase();
+    let is_in = |word: &&str| field.name.kebab().contains(*word) || default.contains(*word);
+    if let Some(word) = template::words().find(is_in) {
+        bail!(
+            "the field `{field}` contains `{word}`, a word of the generator's templates; choose another name or default"
+        );
     }
-    Ok(fields)
+    Ok(field)
 }
 
 /// Parses a route. Returns the name of its function without the prefix of the service: the method, and the path without its
