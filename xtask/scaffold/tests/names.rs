@@ -93,12 +93,14 @@ fn a_resource_with_an_invalid_name_field_or_service_is_rejected() {
             "there is a table Attachments already",
         ),
         ("values", fields, "notes", "reserved word of DynamoDB"),
+        // part: billing {
         (
             "payments",
             fields,
             "notes",
             "there is a route group `payments` already",
-        ), // part: billing
+        ),
+        // part: billing }
         ("long-book-reviews", fields, "notes", "the limit is 25"),
         ("sheep", fields, "notes", "no plural that differs"),
         ("books", &[], "notes", "needs at least one required field"),
