@@ -1,4 +1,4 @@
-//! The services and the data of billing-api: the Stripe test double.
+//! What only the functions of billing-api need: the local Stripe, secrets, environment variables and signed events.
 
 use std::time::SystemTime;
 
@@ -47,7 +47,8 @@ impl Billing {
         ("/v1/", self.stripe.url())
     }
 
-    /// The placeholder in `events/tables/Purchases.json` for the PaymentIntent that waits for authentication, and its id.
+    /// The placeholder in `events/tables/Purchases.json`, and the id of the PaymentIntent that replaces it. The PaymentIntent waits
+    /// for authentication.
     pub(crate) fn placeholder(&self) -> (&'static str, &str) {
         ("OPEN_PAYMENT", &self.open_payment)
     }

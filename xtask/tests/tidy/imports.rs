@@ -3,8 +3,8 @@
 //! File A imports file B if A names something that B defines, in a `use` declaration or in a path
 //! such as `super::b::parse`. A name that reaches A through a re-export counts as an import of the
 //! file that defines it. A `mod` declaration is not an import, and neither is a re-export whose name
-//! the file does not use itself. Code under `#[cfg(test)]` is ignored. So are the imports of files that belong to a removable
-//! part by other files: such a part extends the files that it imports, and they register it in lines that go with it.
+//! the file does not use itself. Code under `#[cfg(test)]` is ignored. If a file belongs to a removable part, imports of it by
+//! other files are ignored too: the part extends the files that it imports, and they register it in lines that go with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

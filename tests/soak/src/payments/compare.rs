@@ -50,7 +50,8 @@ pub(crate) struct Charge {
 /// since the Unix epoch.
 pub(crate) type Interruption = (u64, u64);
 
-/// How long after its last change a purchase may be announced: the retries of reconcile, SNS and Lambda.
+/// The longest time between the last change of a purchase and its announcement: it includes the retries of billing-reconcile, SNS
+/// and Lambda.
 const ANNOUNCEMENT: u64 = 180_000;
 // part: notify }
 

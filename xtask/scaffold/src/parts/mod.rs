@@ -96,7 +96,7 @@ impl Table {
 /// Returns the parts that can be removed, by their names.
 ///
 /// # Errors
-/// Fails if the table of the parts cannot be read.
+/// Fails if `xtask/parts.toml` cannot be read.
 pub fn all(tree: &Tree) -> Result<BTreeMap<String, Part>> {
     Ok(Table::read(tree)?.parts)
 }

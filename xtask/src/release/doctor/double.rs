@@ -340,7 +340,7 @@ pub(super) fn healthy() -> Responses {
     groups.into_iter().flatten().collect()
 }
 
-/// The responses of a new AWS account without configuration, and of other services to requests with an invalid key.
+/// The responses of AWS for a new account in which nothing is configured, and those of other services to an invalid key.
 pub(super) fn bare() -> Responses {
     let groups = [
         bare_account(),
