@@ -3,7 +3,6 @@
 //! Every command computes all its changes in a [`Tree`] first. So it can print them, and it writes either all of them or, if
 //! something blocks it, none.
 
-mod changes;
 mod format;
 pub mod init;
 mod lock;
@@ -11,7 +10,6 @@ pub mod new;
 pub mod parts;
 mod tree;
 
-pub use changes::format_changes;
 pub use format::format;
 pub use lock::lock;
 pub use tree::Tree;
