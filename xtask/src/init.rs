@@ -118,9 +118,17 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     }
     let mut todo = change.todo.clone();
     todo.extend(to_do(&tree)?);
-    tools::prepare(&workspace).await?; // the formatter of TypeScript
+    tools::find_required_programs(&workspace).await?;
     tree.apply()?;
-    format(&workspace).await?;
+    // After the changes: the tools are installed for the new package.json. The formatter of TypeScript is one of them.
+    let formatted = async {
+        tools::prepare(&workspace).await?;
+        format(&workspace).await
+    };
+    formatted.await.context(
+        "the changes are made, but the files are not formatted: correct the error, and then run `cargo fmt --all` and \
+         `node_modules/.bin/biome check --write .`",
+    )?;
     show_todo(&todo);
     show_consequences(&change);
     Ok(())

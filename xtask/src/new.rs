@@ -35,7 +35,9 @@ enum What {
         /// The name, for example books
         name: String,
         /// The fields, as NAME:TYPE[:required][:unique][:max=N][:default=VALUE]. The types are string, integer, decimal,
-        /// boolean, date, time (milliseconds since the Unix epoch), url and email
+        /// boolean, date, time (milliseconds since the Unix epoch), url and email. `max=N` limits the length of a string, and a
+        /// number to -N to N. `default` is the value of stored items that do not have the field yet. Clients must still send a
+        /// required field. Words that DynamoDB reserves, such as `length`, are refused
         #[arg(required_unless_present = "undo", value_name = "FIELD:TYPE")]
         fields: Vec<String>,
         /// The service that gets the resource

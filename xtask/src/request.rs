@@ -1,4 +1,5 @@
-//! The command `cargo xtask request`: sends a signed request to the API of the stage `local`, as a user whom the command signs up.
+//! The command `cargo xtask request`: sends a signed request to the API of a stage that this machine emulates, as a user whom the
+//! command signs up.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    stage::{ACCOUNT, Description, LocalStage},
+    release::{StageContext, StageName},
+    stage::{ACCOUNT, LocalStage, STAGE},
     workspace::Workspace,
 };
 
@@ -38,6 +40,66 @@ pub(crate) struct Options {
     /// The user, who is signed up at the first request
     #[arg(long = "as", value_name = "NAME", default_value = "ada")]
     user: String,
+    /// The stage: `local`, which `dev` runs, or a stage in the accounts of `local-accounts`
+    #[arg(long, value_name = "STAGE", default_value = STAGE)]
+    stage: StageName,
+}
+
+/// A stage that this machine emulates.
+struct Api {
+    api_url: String,
+    /// The endpoint of the AWS services.
+    cloud_url: String,
+    account: String,
+    region: String,
+    user_pool_id: String,
+    user_pool_client_id: String,
+    identity_pool_id: String,
+}
+
+impl Api {
+    async fn find(workspace: &Workspace, stage: &StageName) -> Result<Self> {
+        if stage.as_ref() == STAGE {
+            let stage = LocalStage::open(workspace, STAGE)?.description();
+            let stage =
+                stage.context("the stage local does not run; start it with cargo xtask dev")?;
+            return Ok(Self {
+                api_url: stage.api_url,
+                cloud_url: stage.cloud_url,
+                account: ACCOUNT.into(),
+                region: stage.region,
+                user_pool_id: stage.user_pool_id,
+                user_pool_client_id: stage.user_pool_client_id,
+                identity_pool_id: stage.identity_pool_id,
+            });
+        }
+        let context = StageContext::open(workspace, stage, None).await?;
+        let target = &context.target;
+        let cloud = target.account.config().endpoint_url();
+        // Only the local cloud shows the code that confirms a new account.
+        let cloud_url = cloud.filter(|_| target.account.is_local()).with_context(|| {
+            format!(
+                "{stage} is a stage on AWS; this command signs users up, which it can only do on stages that this machine \
+                 emulates: run cargo xtask local-accounts, and set the variables that it prints"
+            )
+        })?;
+        let exports = context.stacks.exports().await?;
+        let export = |stage: &str, name: &str| {
+            let full = format!("scratchpad-{stage}-{name}");
+            let value = exports.get(&full).cloned();
+            value.with_context(|| format!("no stack exports {full}: deploy the stage {stage}"))
+        };
+        let users = target.infrastructure_stage();
+        Ok(Self {
+            api_url: target.reachable_url(&exports, &export(stage.as_ref(), "ApiUrl")?),
+            cloud_url: cloud_url.to_owned(),
+            account: target.account.id.clone(),
+            region: target.account.region().to_owned(),
+            user_pool_id: export(&users, "UserPoolId")?,
+            user_pool_client_id: export(&users, "UserPoolClientId")?,
+            identity_pool_id: export(&users, "IdentityPoolId")?,
+        })
+    }
 }
 
 /// The password of the users that this command signs up.
@@ -52,8 +114,7 @@ const SHOWN: [&str; 4] = ["etag", "link", "location", "retry-after"];
 /// Fails if the stage does not run or an option is malformed.
 pub(crate) async fn request(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
-    let stage = LocalStage::open(&workspace, "local")?.description();
-    let stage = stage.context("the stage local does not run; start it with cargo xtask dev")?;
+    let stage = Api::find(&workspace, &options.stage).await?;
     let client = Client::new();
     let credentials = sign_in(&client, &stage, &options.user).await?;
     if !options.path.starts_with('/') {
@@ -106,7 +167,7 @@ fn print(status: StatusCode, headers: &HeaderMap, text: &str) {
 }
 
 /// Signs a user in, and up if necessary. Returns the user's credentials from the identity pool.
-async fn sign_in(client: &Client, stage: &Description, user: &str) -> Result<Credentials> {
+async fn sign_in(client: &Client, stage: &Api, user: &str) -> Result<Credentials> {
     let email = format!("{user}@example.com");
     let app = &stage.user_pool_client_id;
     let sign_up = json!({
@@ -167,12 +228,12 @@ async fn sign_in(client: &Client, stage: &Description, user: &str) -> Result<Cre
 /// Calls an operation of Cognito. Signs the request with the credentials of the account's owner if `is_owner` is true.
 async fn call(
     client: &Client,
-    stage: &Description,
+    stage: &Api,
     target: &str,
     input: &Value,
     is_owner: bool,
 ) -> Result<Value> {
-    let owner = Credentials::new(ACCOUNT, "any", None, None, "owner");
+    let owner = Credentials::new(stage.account.clone(), "any", None, None, "owner");
     let headers = [
         (
             "content-type".to_owned(),
@@ -202,7 +263,7 @@ async fn call(
 /// Sends a request, and signs it if credentials and the name of a service are given.
 async fn send(
     client: &Client,
-    stage: &Description,
+    stage: &Api,
     method: Method,
     url: &str,
     headers: &[(String, String)],
@@ -234,5 +295,5 @@ async fn send(
         }
     }
     let response = request.body(body).send().await;
-    response.context("the stage local does not respond; start it with cargo xtask dev")
+    response.with_context(|| format!("the stage does not respond at {url}"))
 }

@@ -56,6 +56,20 @@ const REQUIREMENTS: [Requirement; 3] = [
 /// Fails if a program is missing or too old, or if a tool cannot be installed. The message names all missing programs
 /// and says where to get them.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
+    find_required_programs(workspace).await?;
+    // If several processes prepare the tools at once, one installs them and the others wait.
+    fs::create_dir_all(workspace.target())?;
+    let lock = File::create(workspace.target().join("tools.lock"))?;
+    lock.lock()?;
+    install_node(workspace).await?;
+    install_python(workspace).await
+}
+
+/// Checks that the machine has all required programs.
+///
+/// # Errors
+/// Fails if a program is missing or too old. The message names all these programs and says where to get them.
+pub(crate) async fn find_required_programs(workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
     for requirement in &REQUIREMENTS {
         problems.extend(problem(requirement).await);
@@ -70,12 +84,7 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
     if !problems.is_empty() {
         bail!("{}", problems.join("\n  "));
     }
-    // If several processes prepare the tools at once, one installs them and the others wait.
-    fs::create_dir_all(workspace.target())?;
-    let lock = File::create(workspace.target().join("tools.lock"))?;
-    lock.lock()?;
-    install_node(workspace).await?;
-    install_python(workspace).await
+    Ok(())
 }
 
 /// Returns a message if a required program is missing or too old. `None` if the program is recent enough.

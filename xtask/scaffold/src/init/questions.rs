@@ -168,7 +168,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         key: "prices",
-        prompt: "the price per note in hundredths of the currency, by the smallest number of notes in an order: FROM:PRICE,…",
+        prompt: "the price per note in hundredths of the currency, by the smallest number of notes in an order: FROM:PRICE,… \
+                 (Stripe must be able to charge the largest order, of 999999 notes, so the last price is at most 100)",
         place: Place::Prices("tiers"),
         rule: rules::prices,
         deployed: "the next deploy of each stage applies it to new orders; an app that is open shows the old prices until it is \
