@@ -118,9 +118,9 @@ pub(crate) async fn init(options: Options) -> Result<()> {
     }
     let mut todo = change.todo.clone();
     todo.extend(to_do(&tree)?);
-    tools::find_required_programs(&workspace).await?;
+    tools::check_requirements(&workspace).await?;
     tree.apply()?;
-    // After the changes: the tools are installed for the new package.json. The formatter of TypeScript is one of them.
+    // The tools are installed only now, because the changes can affect package.json. One of them formats TypeScript.
     let formatted = async {
         tools::prepare(&workspace).await?;
         format(&workspace).await

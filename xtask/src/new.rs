@@ -35,9 +35,10 @@ enum What {
         /// The name, for example books
         name: String,
         /// The fields, as NAME:TYPE[:required][:unique][:max=N][:default=VALUE]. The types are string, integer, decimal,
-        /// boolean, date, time (milliseconds since the Unix epoch), url and email. `max=N` limits the length of a string, and a
-        /// number to -N to N. `default` is the value of stored items that do not have the field yet. Clients must still send a
-        /// required field. Words that DynamoDB reserves, such as `length`, are refused
+        /// boolean, date, time (milliseconds since the Unix epoch), url and email. `max=N` limits a string to N
+        /// characters, and a number to the range from -N to N. `default` is the value of the field in items that were stored
+        /// without it; clients must still send a required field. A field cannot have the name of a reserved word of DynamoDB,
+        /// such as `length`
         #[arg(required_unless_present = "undo", value_name = "FIELD:TYPE")]
         fields: Vec<String>,
         /// The service that gets the resource

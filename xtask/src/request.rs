@@ -1,5 +1,5 @@
-//! The command `cargo xtask request`: sends a signed request to the API of a stage that this machine emulates, as a user whom the
-//! command signs up.
+//! The command `cargo xtask request`: signs up a user, and sends a request with the user's signature to the API of a stage that this
+//! machine emulates.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    release::{StageContext, StageName},
+    release::{self, StageContext, StageName},
     stage::{ACCOUNT, LocalStage, STAGE},
     workspace::Workspace,
 };
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// The user, who is signed up at the first request
     #[arg(long = "as", value_name = "NAME", default_value = "ada")]
     user: String,
-    /// The stage: `local`, which `dev` runs, or a stage in the accounts of `local-accounts`
+    /// The stage: `local`, which `cargo xtask dev` runs, or a stage that you deployed to the accounts of `cargo xtask local-accounts`
     #[arg(long, value_name = "STAGE", default_value = STAGE)]
     stage: StageName,
 }
@@ -76,7 +76,7 @@ impl Api {
         let context = StageContext::open(workspace, stage, None).await?;
         let target = &context.target;
         let cloud = target.account.config().endpoint_url();
-        // Only the local cloud shows the code that confirms a new account.
+        // `sign_in` confirms the user with the credentials of the account's owner, which exist only in the local cloud.
         let cloud_url = cloud.filter(|_| target.account.is_local()).with_context(|| {
             format!(
                 "{stage} is a stage on AWS; this command signs users up, which it can only do on stages that this machine \
@@ -84,11 +84,7 @@ impl Api {
             )
         })?;
         let exports = context.stacks.exports().await?;
-        let export = |stage: &str, name: &str| {
-            let full = format!("scratchpad-{stage}-{name}");
-            let value = exports.get(&full).cloned();
-            value.with_context(|| format!("no stack exports {full}: deploy the stage {stage}"))
-        };
+        let export = |stage: &str, name: &str| release::export(&exports, stage, name);
         let users = target.infrastructure_stage();
         Ok(Self {
             api_url: target.reachable_url(&exports, &export(stage.as_ref(), "ApiUrl")?),
@@ -111,7 +107,7 @@ const SHOWN: [&str; 4] = ["etag", "link", "location", "retry-after"];
 /// Runs `cargo xtask request`: prints the status, some headers and the body of the response.
 ///
 /// # Errors
-/// Fails if the stage does not run or an option is malformed.
+/// Fails if the stage does not run or is on AWS, or if an option is malformed.
 pub(crate) async fn request(options: Options) -> Result<()> {
     let workspace = Workspace::read()?;
     let stage = Api::find(&workspace, &options.stage).await?;

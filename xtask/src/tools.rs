@@ -56,7 +56,7 @@ const REQUIREMENTS: [Requirement; 3] = [
 /// Fails if a program is missing or too old, or if a tool cannot be installed. The message names all missing programs
 /// and says where to get them.
 pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
-    find_required_programs(workspace).await?;
+    check_requirements(workspace).await?;
     // If several processes prepare the tools at once, one installs them and the others wait.
     fs::create_dir_all(workspace.target())?;
     let lock = File::create(workspace.target().join("tools.lock"))?;
@@ -68,8 +68,8 @@ pub(crate) async fn prepare(workspace: &Workspace) -> Result<()> {
 /// Checks that the machine has all required programs.
 ///
 /// # Errors
-/// Fails if a program is missing or too old. The message names all these programs and says where to get them.
-pub(crate) async fn find_required_programs(workspace: &Workspace) -> Result<()> {
+/// Fails if a program is missing or too old. The error message names each such program, and says where to get it.
+pub(crate) async fn check_requirements(workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
     for requirement in &REQUIREMENTS {
         problems.extend(problem(requirement).await);

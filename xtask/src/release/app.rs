@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
@@ -18,7 +18,7 @@ use super::{
     hash::{json_hash, sha256},
     record::App,
     store::{ObjectHeaders, Store},
-    target::Target,
+    target::{Target, export},
 };
 use crate::{
     stage::write_atomically,
@@ -224,21 +224,14 @@ pub(crate) async fn publish(
 /// Returns the content of the browser app's config.json for a stage. web/README.md describes the fields.
 fn config(target: &Target, exports: &BTreeMap<String, String>) -> Result<Value> {
     let stage = &target.stage;
-    let export = |stage: &str, name: &str| {
-        let full = format!("scratchpad-{stage}-{name}");
-        exports
-            .get(&full)
-            .cloned()
-            .with_context(|| format!("cannot find the export {full} in any stack"))
-    };
     let cognito_stage = target.infrastructure_stage();
     let config = json!({
         "stage": stage,
-        "apiUrl": target.reachable_url(exports, &export(stage.as_ref(), "ApiUrl")?),
+        "apiUrl": target.reachable_url(exports, &export(exports, stage.as_ref(), "ApiUrl")?),
         "region": target.account.region(),
-        "userPoolId": export(&cognito_stage, "UserPoolId")?,
-        "userPoolClientId": export(&cognito_stage, "UserPoolClientId")?,
-        "identityPoolId": export(&cognito_stage, "IdentityPoolId")?,
+        "userPoolId": export(exports, &cognito_stage, "UserPoolId")?,
+        "userPoolClientId": export(exports, &cognito_stage, "UserPoolClientId")?,
+        "identityPoolId": export(exports, &cognito_stage, "IdentityPoolId")?,
     });
     let more = [
         stripe_keys::web_config(target), // part: billing

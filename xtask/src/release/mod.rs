@@ -102,4 +102,4 @@ pub(crate) use sources::fingerprints;
 pub(crate) use stripe_keys::{secret_key, webhook_secret}; // part: billing
 pub(crate) use synth::{services, synthesize, templates};
 pub(crate) use table::{Architecture, Infrastructure, StageName, Tables};
-pub(crate) use target::Target;
+pub(crate) use target::{Target, export};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use super::{
@@ -158,6 +158,20 @@ impl Target {
             self.stage, self.account.id, self.account.name
         ));
     }
+}
+
+/// Returns the export `name` of a stage. `exports` contains the exports of the account's stacks.
+///
+/// # Errors
+/// Fails if no stack has this export.
+pub(crate) fn export(
+    exports: &BTreeMap<String, String>,
+    stage: &str,
+    name: &str,
+) -> Result<String> {
+    let full = format!("scratchpad-{stage}-{name}");
+    let value = exports.get(&full).cloned();
+    value.with_context(|| format!("cannot find the export {full} in any stack"))
 }
 
 /// Environment variables whose values here take precedence over the environment of this process.
